@@ -1,0 +1,135 @@
+"""Rehearse a spec on one batch before the search: learn the space, check shapes, labels and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from modeltune.errors import SpecError
+from modeltune.gates import Subject
+from modeltune.loading import Loaded, Part, leaves
+from modeltune.oracles import Oracle, ReadHyperParameters, explore
+from modeltune.scoring import Output, Task, evaluate, predict, report_names
+from modeltune.specs import Spec
+from modeltune.training import Failure, Model, candidate, failure_of, fit
+from modeltune.validations import KFold
+
+
+def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
+    """Build every conditional branch once and put one batch through the default candidate.
+
+    Returns:
+        The failure of a build, when the values it was tried with do not suit it: other
+        candidates may, so the search goes on and meets the rest of the space there.
+
+    Raises:
+        SpecError: the model does not fit the data, or the objective or a gate names a
+            metric it does not log; every problem found is listed.
+    """
+    first = True
+    for hp in explore(spec.model, oracle):
+        try:
+            with candidate(spec, hp, spec.search.seed) as model:
+                if first:
+                    _rehearse(spec, loaded, hp, model)
+        except SpecError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a build raises is its failure
+            oracle.learn(hp)
+            return failure_of(error)
+        first = False
+    return None
+
+
+def missing_objective(spec: Spec, logged: Iterable[str]) -> str | None:
+    """Return what is wrong with the objective's name given the names a fit logged, or None."""
+    objective, names = spec.search.objective, sorted(logged)
+    if objective.metric in names:
+        return None
+    return (
+        f"search.objective: {objective!r} names no logged metric; logged: {', '.join(names)}. "
+        "Compile the model with that metric, or name one of these"
+    )
+
+
+def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model) -> None:
+    train, validation = _first_batch(loaded.train, spec), _first_batch(loaded.validation, spec)
+    # One eager step costs a tenth of tracing it, and logs the same names.
+    model.run_eagerly = True
+    try:
+        outputs = predict(model, train, train.size)
+    except Exception as error:
+        raise SpecError(_misfit(spec, model, train, error)) from error
+    problems = [*_label_problems(loaded, train, outputs)]
+    if not problems:
+        try:
+            curve, _ = fit(spec, hp, model, train, validation, 1, 0, spec.search.seed)
+            evaluated = evaluate(model, validation, validation.size)
+        except SpecError:
+            raise
+        except Exception as error:
+            raise SpecError(_misfit(spec, model, train, error)) from error
+        if missing := missing_objective(spec, curve):
+            problems.append(missing)
+        problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
+    if problems:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {spec.name}:" + "".join(f"\n  {p}" for p in problems)
+        )
+
+
+def _first_batch(part: Part, spec: Spec) -> Part:
+    x, y, sample_weight = next(part.batches(spec.fit.batch_size))
+    size = len(next(array for _, array in leaves(y)))
+    return Part(part.name, size, part.fingerprint, part.labels, x, y, sample_weight)
+
+
+def _label_problems(loaded: Loaded, train: Part, outputs: list[Output]) -> Iterator[str]:
+    paths = [path for path, _ in leaves(train.y)]
+    for path, output in zip(paths, outputs, strict=False):
+        if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
+            highest = output.predicted.shape[-1] - 1
+        elif output.task is Task.BINARY:
+            highest = 1
+        else:
+            continue
+        for part in (loaded.train, loaded.validation, loaded.test):
+            low, found = part.labels.get(path, (0, 0))
+            if low < 0 or found > highest:
+                label = f"y.{path}" if path else "y"
+                yield (
+                    f"data: {part.name} {label} holds labels from {low} to {found}, but the model's "
+                    f"head tells classes 0 to {highest} apart; relabel the data or widen the head"
+                )
+
+
+def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
+    names = {*measured, "parameters"}
+    if isinstance(spec.validation, KFold):
+        names |= {f"fold_{name}" for name in measured}
+    for index, gate in enumerate(spec.gates):
+        available = names if gate.measure.subject is Subject.METRIC else set(measured)
+        if gate.measure.metric not in available:
+            yield (
+                f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
+                f"measured: {', '.join(sorted(available))}"
+            )
+
+
+def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
+    shapes = ", ".join(
+        f"{kind}{'.' + path if path else ''} {array.shape}"
+        for kind, arrays in (("x", train.x), ("y", train.y))
+        for path, array in leaves(arrays)
+    )
+    takes = ""
+    if getattr(model, "inputs", None):
+        takes = f"; it takes {', '.join(str(tuple(i.shape)) for i in model.inputs)}"
+        takes += f" and gives {', '.join(str(tuple(o.shape)) for o in model.outputs)}"
+    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [
+        type(error).__name__
+    ]
+    return (
+        f"{spec.file}:{spec.line}: {spec.name}: the model cannot train on the first batch of train: "
+        f"{shapes}{takes}.\n  Keras says: {lines[0].strip()}"
+    )

@@ -1,0 +1,74 @@
+"""Where a run happened: versions, git revision, device, dtype policy; all of it printable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from modeltune.runs import Json
+
+PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
+
+
+def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
+    """Describe what numbers depend on besides the spec; ``folder`` is where git is asked."""
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "devices": [f"{device.device_type}: {_device(device)}" for device in _devices()],
+        "backend": keras.backend.backend(),
+        "dtype_policy": dtype_policy or keras.config.dtype_policy().name,
+        "threads": {
+            "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+        },
+        **git_revision(folder),
+    }
+
+
+def git_revision(folder: Path) -> dict[str, Json]:
+    """Return the commit and whether tracked files differ from it; both None outside of git."""
+    revision = _git(folder, "rev-parse", "HEAD")
+    if revision is None:
+        return {"git_revision": None, "git_dirty": None}
+    return {
+        "git_revision": revision,
+        "git_dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _devices() -> list[tf.config.PhysicalDevice]:
+    devices: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
+    return devices or tf.config.list_physical_devices("CPU")
+
+
+def _device(device: tf.config.PhysicalDevice) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name") or platform.processor() or platform.machine())
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None

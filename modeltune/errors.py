@@ -1,0 +1,21 @@
+"""The errors modeltune raises, each written for the person at the keyboard."""
+
+
+class ModeltuneError(Exception):
+    """Say what was found, where, and what to do; shown without a traceback."""
+
+
+class SpecError(ModeltuneError):
+    """A declaration is wrong: names the file, the field and the remedy."""
+
+
+class DataError(ModeltuneError):
+    """The data a spec returned cannot be used: names the part."""
+
+
+class SearchError(ModeltuneError):
+    """A search could not produce a single completed trial."""
+
+
+class HistoryError(ModeltuneError):
+    """A run could not be recorded or read: names the store."""

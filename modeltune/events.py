@@ -1,0 +1,69 @@
+"""What a run tells while it goes on; reports turn these into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from modeltune.runs import Run, Trial
+from modeltune.searches import Search
+from modeltune.validations import Refit, Validation
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """The search begins; its declaration knows the schedule."""
+
+    spec: str
+    search: Search
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial ended; ``best`` is the best completed trial so far, ``seconds`` since the start."""
+
+    trial: Trial
+    best: Trial | None
+    planned: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ValidationStarted:
+    """The winner is refitted."""
+
+    validation: Validation
+    epochs: int
+
+
+@dataclass(frozen=True)
+class RefitFinished:
+    """One refit was scored on test; ``score`` is the objective's metric there, if it has one."""
+
+    refit: Refit
+    number: int
+    planned: int
+    metric: str
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know; it is also kept with the run."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunRecorded:
+    """The run is in the history; said once, also of a run that failed or was interrupted."""
+
+    run: Run
+
+
+Event: TypeAlias = (
+    SearchStarted | TrialFinished | ValidationStarted | RefitFinished | Note | RunRecorded
+)
+Listener: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,22 @@
+"""Where trials and refits run: one small interface, so that searching knows no processes."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result", covariant=True)
+
+
+class Executor(Protocol[Task, Result]):
+    """Take tasks, hand back each with its result as it finishes, in any order."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks can be under way at once."""
+
+    def submit(self, task: Task) -> None:
+        """Start a task, or queue it."""
+
+    def wait(self) -> tuple[Task, Result]:
+        """Return the next finished task and its result; raises IndexError when none was submitted."""

@@ -1,0 +1,1 @@
+"""What is kept of every run: the store, its migrations, artifacts and frames."""

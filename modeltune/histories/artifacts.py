@@ -1,0 +1,118 @@
+"""Files kept with a run: written whole or not at all, and checked before they are trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from modeltune.errors import HistoryError
+from modeltune.runs import Artifact
+
+# Names are made of run ids and refit numbers, never of a spec's or a metric's name.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+
+
+def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 0) -> Artifact:
+    """Write the file ``folder/name`` so that it exists whole and on disk, or not at all.
+
+    ``write`` gets a path of the same suffix in the same folder (Keras insists on
+    ``.weights.h5``). When this returns, the file survives a power loss: record its
+    row after it, never before. What ``write`` raises passes through, OSError as
+    HistoryError; no partial file stays.
+
+    Raises:
+        HistoryError: when it cannot be written, or exists: artifacts are never overwritten.
+    """
+    target = _within(folder, name)
+    partial = target.with_name(f"new-{uuid.uuid4().hex}{''.join(target.suffixes)}")
+    try:
+        make_folder(target.parent)
+        if os.path.lexists(target):
+            raise HistoryError(f"{target} exists already; an artifact is never overwritten")
+        try:
+            write(partial)
+            with partial.open("r+b") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                size = os.fstat(file.fileno()).st_size
+                os.fsync(file.fileno())
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise HistoryError(f"{target} cannot be written: {error}{_space(folder)}") from error
+    return Artifact(path=name, sha256=sha256, bytes=size, refit=refit)
+
+
+def verify(folder: Path, artifact: Artifact) -> Path:
+    """Return the artifact's path once its size and sha256 are those recorded.
+
+    Raises:
+        HistoryError: when the file is missing, was changed, or lies outside ``folder``.
+    """
+    try:
+        path = _within(folder, artifact.path)
+    except ValueError as error:
+        raise HistoryError(
+            f"{folder}: a run names an artifact {artifact.path!r}; {error}"
+        ) from error
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise HistoryError(
+            f"{path} is missing; the run that recorded it cannot be replayed, run its spec again"
+        ) from error
+    except OSError as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from error
+    if (size, sha256) != (artifact.bytes, artifact.sha256):
+        raise HistoryError(
+            f"{path} was changed since it was recorded: {size} bytes with sha256 {sha256[:12]}..., "
+            f"recorded {artifact.bytes} bytes with sha256 {artifact.sha256[:12]}...; "
+            "restore it, or run the spec again"
+        )
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and its parents, durably; a new ``.modeltune`` is hidden from git."""
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        make_folder(folder)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        if folder.name == ".modeltune":
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _within(folder: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no artifact name: letters, digits, dashes and a suffix")
+    return folder / name
+
+
+def _space(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free} bytes free)"
+    except OSError:
+        return ""

@@ -1,0 +1,793 @@
+"""The store: every run recorded once, in SQLite or PostgreSQL, and read back equal."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import re
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from modeltune.config import project_root
+from modeltune.errors import HistoryError
+from modeltune.gates import Outcome, Verdict
+from modeltune.histories.artifacts import make_folder, sync_folder
+from modeltune.runs import (
+    SCHEMA,
+    Artifact,
+    Best,
+    Durations,
+    Json,
+    Run,
+    RunStatus,
+    Scores,
+    Trial,
+    TrialStatus,
+    plain,
+)
+from modeltune.summaries import Summary
+
+APPLICATION_ID = 0x6D74756E
+"""Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"
+"""The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
+
+VERSION_TABLE = "modeltune_schema"
+"""Not Alembic's default name: on PostgreSQL the database may hold another program's migrations."""
+
+
+class Words(sa.types.TypeDecorator[str]):
+    """Any Python text; what a database cannot hold (NUL, lone surrogates) is kept as JSON."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is None or _is_storable(value):
+            return value
+        return json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return json.loads(value) if value is not None and value.startswith('"') else value
+
+
+class Number(sa.types.UserDefinedType[float]):
+    """Any Python float; NaN, which SQLite turns into NULL, is there the text ``nan``.
+
+    It sorts after every number, as PostgreSQL sorts its own NaN.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "DOUBLE PRECISION"
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[float | None], float | str | None]:
+        def bound(value: float | None) -> float | str | None:
+            if value is not None and math.isnan(value) and dialect.name == "sqlite":
+                return "nan"
+            return value if value is None else float(value)
+
+        return bound
+
+    def result_processor(
+        self, dialect: sa.Dialect, coltype: object
+    ) -> Callable[[float | str | None], float | None]:
+        return lambda value: None if value is None else float(value)
+
+
+_schema = sa.MetaData()
+_serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+runs = sa.Table(
+    "runs",
+    _schema,
+    sa.Column("seq", _serial, primary_key=True),
+    sa.Column("id", Words, nullable=False, unique=True),
+    sa.Column("created", Words, nullable=False),
+    sa.Column("spec", Words, nullable=False),
+    sa.Column("file", Words, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("objective", Words, nullable=False),
+    sa.Column("best_trial", sa.BigInteger),
+    sa.Column("best_score", Number),
+    sa.Column("best_values", sa.JSON(none_as_null=True)),
+    sa.Column("data_seconds", Number, nullable=False),
+    sa.Column("search_seconds", Number, nullable=False),
+    sa.Column("validation_seconds", Number, nullable=False),
+    sa.Column("git_revision", Words),
+    sa.Column("git_dirty", sa.Boolean),
+    sa.Column("error", Words),
+    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("search", sa.JSON, nullable=False),
+    sa.Column("fit", sa.JSON, nullable=False),
+    sa.Column("validation", sa.JSON, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("environment", sa.JSON, nullable=False),
+    sa.Column("fingerprints", sa.JSON, nullable=False),
+    sa.Column("task_report", sa.JSON, nullable=False),
+    sa.Column("notes", sa.JSON, nullable=False),
+    # The metrics' names in their order, which rows of ``scores`` alone would lose.
+    sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("baseline", Words),
+    sa.Index("runs_by_spec", "spec", "seq"),
+    sqlite_autoincrement=True,
+)
+trials = sa.Table(
+    "trials",
+    _schema,
+    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("trial", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("score", Number),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("reason", Words),
+    sa.Column("epochs", sa.BigInteger, nullable=False),
+    sa.Column("initial_epoch", sa.BigInteger, nullable=False),
+    sa.Column("parent", sa.BigInteger),
+    sa.Column("best_epoch", sa.BigInteger),
+    sa.Column("seconds", Number, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("trained_by", Words, nullable=False),
+    sa.Column("curve", sa.JSON, nullable=False),
+)
+scores = sa.Table(
+    "scores",
+    _schema,
+    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("metric", Words, primary_key=True),
+    sa.Column("refit", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", Number, nullable=False),
+)
+verdicts = sa.Table(
+    "verdicts",
+    _schema,
+    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("gate", Words, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("measured", Number),
+    sa.Column("bound", Number),
+    sa.Column("reason", Words, nullable=False),
+)
+artifacts = sa.Table(
+    "artifacts",
+    _schema,
+    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("refit", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("path", Words, nullable=False),
+    sa.Column("sha256", Words, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+
+_AT_A_GLANCE = [
+    column
+    for column in runs.c
+    if column.name in ("metrics", "fingerprints") or not isinstance(column.type, sa.JSON)
+]
+"""What a summary reads of a run: not its documents, which may be long."""
+
+
+class Store:
+    """An open history. It holds no connection between calls, so it survives a fork."""
+
+    def __init__(self, place: Place, engine: sa.Engine):
+        self._place = place
+        self._engine = engine
+
+    @property
+    def folder(self) -> Path:
+        """The folder beside which files are kept: SQLite's own, else the project's .modeltune."""
+        path = self._place.path
+        return path.parent if path else project_root(Path.cwd()) / ".modeltune"
+
+    def record(self, run: Run) -> None:
+        """Record the run in one transaction; once this returns it survives a power loss.
+
+        Recording the same run again does nothing, so that a caller may retry.
+
+        Raises:
+            HistoryError: when it cannot be recorded, or another run has its id.
+        """
+        try:
+            with self._place.speaking(), _writing(self._engine) as connection:
+                if connection.execute(_insert_once(self._place, _run_row(run))).first() is None:
+                    if _all_rows(_read(connection, run.id)) != _all_rows(run):
+                        raise HistoryError(f"{self}: another run is already recorded as {run.id}")
+                    return
+                for table, rows in _parts(run):
+                    if rows:
+                        connection.execute(table.insert(), rows)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HistoryError(f"{self}: run {run.id} has no place in a record: {error}") from error
+
+    def run(self, reference: str) -> Run:
+        """Return the run with this id, unique start of an id, or index: -1 is the newest.
+
+        Raises:
+            HistoryError: when no run, or more than one, is meant.
+        """
+        with self._reading() as connection:
+            return _read(connection, self._id(connection, reference))
+
+    def runs(self, spec: str | None = None, limit: int | None = None) -> list[Summary]:
+        """Return the runs newest first, without their trials: of one spec, the last so many."""
+        chosen = sa.select(*_AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
+        if spec is not None:
+            chosen = chosen.where(runs.c.spec == spec)
+        ids = chosen.with_only_columns(runs.c.id).subquery()
+        with self._reading() as connection:
+            rows = connection.execute(chosen).all()
+            values: dict[tuple[str, str], list[float]] = {}
+            for run, metric, value in connection.execute(
+                sa.select(scores.c.run, scores.c.metric, scores.c.value)
+                .join(ids, scores.c.run == ids.c.id)
+                .order_by(scores.c.run, scores.c.metric, scores.c.refit)
+            ):
+                values.setdefault((run, metric), []).append(value)
+            return [_summary(row, values) for row in rows]
+
+    def specs(self) -> list[str]:
+        """Return the specs that have runs, sorted."""
+        with self._reading() as connection:
+            return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
+
+    def close(self) -> None:
+        """Let go of the database; nothing is pending, for recording commits."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def __repr__(self) -> str:
+        return f"<Store {self}>"
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Open a transaction in which all reads see the same runs."""
+        with self._place.speaking(), self._engine.connect() as connection, connection.begin():
+            try:
+                yield connection
+            except (ValueError, KeyError, TypeError) as error:
+                raise HistoryError(
+                    f"{self} holds a row that is no record of a run ({error}); {_DAMAGED}"
+                ) from error
+
+    def _id(self, connection: sa.Connection, reference: str) -> str:
+        newest = sa.select(runs.c.id, runs.c.spec, runs.c.created).order_by(runs.c.seq.desc())
+        count = connection.scalar(sa.select(sa.func.count()).select_from(runs)) or 0
+        holds = f"{self} holds {_counted(count)}"
+        if re.fullmatch(r"-[0-9]{1,9}", reference):
+            back = int(reference[1:])
+            row = connection.execute(newest.offset(back - 1).limit(1)).first() if back else None
+            if row is None:
+                raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
+            return str(row.id)
+        found = connection.execute(newest.where(runs.c.id == reference)).all()
+        if not found and reference:
+            start = sa.func.substr(runs.c.id, 1, len(reference))
+            found = connection.execute(
+                newest.where(start == sa.literal(reference, Words)).limit(_LISTED + 1)
+            ).all()
+        if not found:
+            shown = connection.execute(newest.limit(1)).first()
+            latest = f", the newest {shown.id} of {shown.spec}" if shown else ""
+            raise HistoryError(
+                f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
+            )
+        if len(found) > 1:
+            listed = ", ".join(f"{row.id} ({row.spec})" for row in found[:_LISTED])
+            more = ", ..." if len(found) > _LISTED else ""
+            raise HistoryError(f'"{reference}" begins more than one run: {listed}{more}; type more')
+        return str(found[0].id)
+
+
+def open_store(url: str, *, create: bool = True) -> Store:
+    """Open the history at the URL; a first one is made there unless ``create`` is False.
+
+    ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db`` or
+    ``postgresql://user@host/database``. An older schema is upgraded.
+
+    Raises:
+        HistoryError: when there is none, or what is there is damaged, is not a history,
+            or was written by a newer modeltune; it is left as it was.
+    """
+    place = _place(url)
+    with place.speaking():
+        engine = _engine(place)
+        if place.path:
+            if create and not os.path.lexists(place.path):
+                _make(place.path)
+            _refuse_foreign(place, place.path)
+        _upgrade(place, engine, create)
+    return Store(place, engine)
+
+
+def exists(url: str) -> bool:
+    """Tell whether there is a history at the URL, readable or not."""
+    place = _place(url)
+    if place.path:
+        return os.path.lexists(place.path)
+    with place.speaking():
+        return _revision(place, _engine(place)) is not None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a history is; as text it shows no secret."""
+
+    url: sa.URL
+    path: Path | None
+
+    def __str__(self) -> str:
+        if self.path:
+            return str(self.path)
+        hidden = {key: "***" for key in self.url.query if "pass" in key}
+        shown = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+        return shown.replace("=%2A%2A%2A", "=***")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The passwords in the URL."""
+        query = (value for key, value in self.url.query.items() if "pass" in key)
+        return tuple(str(secret) for secret in (self.url.password, *query) if secret)
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Turn what the database or the file system raises into one line for the user."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            found = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            for secret in self.secrets:
+                found = found.replace(secret, "***")
+            advice = next((text for sign, text in _ADVICE.items() if sign in found), _UNCHANGED)
+            raise HistoryError(f"{self}: {found}; {advice}") from error
+        except OSError as error:
+            found = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+            raise HistoryError(f"{self} cannot be opened ({found}); {_WRITABLE}") from error
+
+
+_DAMAGED = "restore a copy, or move the file away to begin a new history"
+_WRITABLE = "make the file and its folder readable and writable, or name another --modeltune-store"
+_UNREACHABLE = "check the URL and that the server is up"
+_UNCHANGED = "the history is as it was before"
+_ADVICE = {
+    "malformed": _DAMAGED,
+    "not a database": _DAMAGED,
+    "no such": _DAMAGED,
+    "decode": _DAMAGED,
+    "locked": "another process has held it for 30 seconds; wait for it, or end it",
+    "readonly": _WRITABLE,
+    "unable to open": _WRITABLE,
+    "permission denied": "ask for the right to create and write tables",
+    "is full": "free some space, then run again",
+    "disk I/O": "check the disk's space and health, then run again",
+    "already exists": "the database has tables of another program; use a database of its own",
+    "connect": _UNREACHABLE,
+}
+"""What to do, by a word of what SQLite or PostgreSQL says."""
+
+_LISTED = 5
+
+
+def _place(url: str) -> Place:
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        # Neither the text nor SQLAlchemy's message is shown: it may carry a password.
+        path = f"; for a file write sqlite:///{url}" if url and ":" not in url else ""
+        raise HistoryError(
+            "the store is no URL like sqlite:///.modeltune/history.db or "
+            f"postgresql://user@host/database{path}"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "postgresql+psycopg":
+        return Place(parsed, None)
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise HistoryError(
+            f"a history is kept in sqlite or postgresql, not in {parsed.drivername}; "
+            "write sqlite:///path.db or postgresql://user@host/database"
+        )
+    path = parsed.database or ""
+    if parsed.query or parsed.host or path in ("", ":memory:") or path.startswith("file:"):
+        raise HistoryError(
+            f"{parsed.render_as_string(hide_password=True)} names no file to keep a history in; "
+            "write sqlite:///relative/path.db or sqlite:////absolute/path.db"
+        )
+    # Absolute, for it is opened again later, when the working directory may be another.
+    absolute = Path(path).absolute()
+    return Place(parsed.set(database=str(absolute)), absolute)
+
+
+def _engine(place: Place) -> sa.Engine:
+    try:
+        engine = sa.create_engine(
+            place.url,
+            # A connection per transaction: none is left open over hours of training.
+            poolclass=NullPool,
+            json_serializer=functools.partial(json.dumps, allow_nan=False, separators=(",", ":")),
+            connect_args={} if place.path else {"connect_timeout": 10},
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise HistoryError(
+            f"{place}: PostgreSQL needs its driver; pip install 'modeltune[postgres]'"
+        ) from error
+    if place.path:
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
+    # The driver begins no transaction of its own; _begin says which kind.
+    connection.isolation_level = None
+    for pragma in (
+        "busy_timeout = 30000",
+        # Rollback journal, not WAL: SQLite before 3.51.3 can corrupt a WAL database that
+        # two processes checkpoint at once (https://sqlite.org/wal.html#walresetbug).
+        "journal_mode = DELETE",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A deferred transaction that turns into a writing one fails under contention at once,
+    # whatever the timeout; an immediate one waits for its turn.
+    immediate = connection.get_execution_options().get("immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with engine.execution_options(immediate=True).begin() as connection:
+        yield connection
+
+
+def _make(path: Path) -> None:
+    """Make an empty history at the path, complete from its first moment, unless one is there."""
+    make_folder(path.parent)
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    engine = _engine(Place(sa.URL.create("sqlite", database=str(new)), new))
+    try:
+        with _writing(engine) as connection:
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            _migrate(connection)
+        try:
+            # Unlike a rename, a link fails when another process was first.
+            os.link(new, path)
+        except FileExistsError:
+            pass
+        except OSError:
+            # A file system without hard links.
+            if not os.path.lexists(path):
+                new.rename(path)
+        sync_folder(path.parent)
+    finally:
+        engine.dispose()
+        new.unlink(missing_ok=True)
+
+
+def _refuse_foreign(place: Place, path: Path) -> None:
+    """Raise HistoryError unless the file is a SQLite history, judged by its first 100 bytes.
+
+    SQLite itself would write to an empty or foreign file.
+    """
+    if not os.path.lexists(path):
+        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
+    if path.is_dir():
+        raise HistoryError(f"{place} is a folder; name a file in it: sqlite:///{path}/history.db")
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header:
+        raise HistoryError(f"{place} is empty (0 bytes), which no history ever is; {_DAMAGED}")
+    if not header.startswith(b"SQLite format 3\0"):
+        raise HistoryError(f"{place} is not a SQLite file; name another, or restore a copy")
+    application = int.from_bytes(header[68:72], "big")
+    if application != APPLICATION_ID:
+        raise HistoryError(
+            f"{place} is another program's database (application id {application:#x}, "
+            f"a history has {APPLICATION_ID:#x}); name another file"
+        )
+
+
+def _upgrade(place: Place, engine: sa.Engine, create: bool) -> None:
+    """Bring the schema to HEAD in one transaction; a newer one is refused untouched."""
+    revision = _revision(place, engine)
+    if revision == HEAD:
+        return
+    if revision is None and not create:
+        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
+    if revision is not None and revision not in _known_revisions():
+        raise HistoryError(
+            f"{place} was written by a newer modeltune (schema {revision}; this one knows "
+            f"up to {HEAD}); upgrade modeltune, or name another --modeltune-store"
+        )
+    with _writing(engine) as connection:
+        _migrate(connection)
+
+
+def _revision(place: Place, engine: sa.Engine) -> str | None:
+    """Return the schema's revision, or None where a PostgreSQL database has no history."""
+    with engine.connect() as connection, connection.begin():
+        if sa.inspect(connection).has_table(VERSION_TABLE):
+            found: Sequence[object] = connection.scalars(
+                sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+            ).all()
+            if len(found) == 1:
+                return str(found[0])
+        elif not place.path:
+            return None
+    raise HistoryError(f"{place} does not say which schema it has; {_DAMAGED}")
+
+
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _migrate(connection: sa.Connection) -> None:
+    """Run the missing migrations inside the connection's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    if connection.dialect.name == "postgresql":
+        # What BEGIN IMMEDIATE is to SQLite: one process migrates, the others wait.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
+    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    command.upgrade(config, HEAD)
+
+
+def _insert_once(place: Place, row: dict[str, object]) -> sa.Executable:
+    """Insert a run and return its seq, or nothing when its id is there.
+
+    The dialects share the clause, not the class.
+    """
+    if place.path:
+        once = sqlite.insert(runs).on_conflict_do_nothing(index_elements=["id"])
+        return once.values(row).returning(runs.c.seq)
+    there = postgresql.insert(runs).on_conflict_do_nothing(index_elements=["id"])
+    return there.values(row).returning(runs.c.seq)
+
+
+def _run_row(run: Run) -> dict[str, object]:
+    revision, dirty = run.environment.get("git_revision"), run.environment.get("git_dirty")
+    return {
+        "id": run.id,
+        "created": run.created,
+        "spec": run.spec,
+        "file": run.file,
+        "status": run.status.value,
+        "objective": run.objective,
+        "best_trial": run.best and run.best.trial,
+        "best_score": run.best and run.best.score,
+        "best_values": run.best and _tagged(run.best.values),
+        "data_seconds": run.durations.data,
+        "search_seconds": run.durations.search,
+        "validation_seconds": run.durations.validation,
+        "git_revision": revision if isinstance(revision, str) else None,
+        "git_dirty": dirty if isinstance(dirty, bool) else None,
+        "error": run.error,
+        "cached": run.cached,
+        "schema": SCHEMA,
+        **{name: plain(getattr(run, name)) for name in _DOCUMENTS},
+        "notes": list(run.notes),
+        "metrics": list(run.scores),
+        "baseline": run.baseline,
+    }
+
+
+_DOCUMENTS = (
+    "search",
+    "fit",
+    "validation",
+    "data",
+    "environment",
+    "fingerprints",
+    "task_report",
+)
+
+
+def _parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
+    """Return the rows of every table that hangs on the run."""
+    return [
+        (
+            trials,
+            [
+                {
+                    "run": run.id,
+                    "position": position,
+                    "trial": trial.id,
+                    "status": trial.status.value,
+                    "score": trial.score,
+                    "values": _tagged(trial.values),
+                    "reason": trial.reason,
+                    "epochs": trial.epochs,
+                    "initial_epoch": trial.initial_epoch,
+                    "parent": trial.parent,
+                    "best_epoch": trial.best_epoch,
+                    "seconds": trial.seconds,
+                    "seed": trial.seed,
+                    "trained_by": trial.trained_by,
+                    "curve": plain(trial.curve),
+                }
+                for position, trial in enumerate(run.trials)
+            ],
+        ),
+        (
+            scores,
+            [
+                {"run": run.id, "metric": metric, "refit": refit, "value": value}
+                for metric, measured in run.scores.items()
+                for refit, value in enumerate(measured.values)
+            ],
+        ),
+        (
+            verdicts,
+            [
+                {
+                    "run": run.id,
+                    "position": position,
+                    "gate": verdict.gate,
+                    "outcome": verdict.outcome.value,
+                    "measured": verdict.measured,
+                    "bound": verdict.bound,
+                    "reason": verdict.reason,
+                }
+                for position, verdict in enumerate(run.verdicts)
+            ],
+        ),
+        (artifacts, [{"run": run.id, **plain(run.artifact)}] if run.artifact else []),
+    ]
+
+
+def _all_rows(run: Run) -> Json:
+    # As plain data, in which NaN equals itself.
+    return plain([_run_row(run), *(rows for _, rows in _parts(run))])
+
+
+def _read(connection: sa.Connection, run_id: str) -> Run:
+    def rows(table: sa.Table, order: str) -> Sequence[sa.Row[Any]]:
+        query = sa.select(table).where(table.c.run == run_id).order_by(table.c[order])
+        return connection.execute(query).all()
+
+    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+    values: dict[tuple[str, str], list[float]] = {}
+    for score in rows(scores, "refit"):
+        values.setdefault((run_id, score.metric), []).append(score.value)
+    kept = rows(artifacts, "refit")
+    return Run(
+        id=row.id,
+        created=row.created,
+        spec=row.spec,
+        file=row.file,
+        status=RunStatus(row.status),
+        objective=row.objective,
+        scores=_scores(row, values),
+        verdicts=tuple(
+            Verdict(v.gate, Outcome(v.outcome), v.measured, v.bound, v.reason)
+            for v in rows(verdicts, "position")
+        ),
+        best=(
+            None
+            if row.best_trial is None
+            else Best(row.best_trial, row.best_score, _untagged(row.best_values))
+        ),
+        trials=tuple(_trial(trial) for trial in rows(trials, "position")),
+        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
+        **{name: getattr(row, name) for name in _DOCUMENTS},
+        artifact=(
+            Artifact(kept[0].path, kept[0].sha256, kept[0].bytes, kept[0].refit) if kept else None
+        ),
+        notes=tuple(row.notes),
+        error=row.error,
+        cached=row.cached,
+        baseline=row.baseline,
+    )
+
+
+def _trial(row: sa.Row[Any]) -> Trial:
+    return Trial(
+        id=row.trial,
+        status=TrialStatus(row.status),
+        # By mapping: a row's own ``values`` would shadow a column of that name.
+        values=_untagged(row._mapping["values"]),
+        score=row.score,
+        reason=row.reason,
+        epochs=row.epochs,
+        initial_epoch=row.initial_epoch,
+        parent=row.parent,
+        best_epoch=row.best_epoch,
+        seconds=row.seconds,
+        seed=row.seed,
+        curve={name: tuple(map(float, values)) for name, values in row.curve.items()},
+        trained_by=row.trained_by,
+    )
+
+
+def _summary(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> Summary:
+    return Summary(
+        seq=row.seq,
+        id=row.id,
+        created=row.created,
+        spec=row.spec,
+        file=row.file,
+        status=RunStatus(row.status),
+        objective=row.objective,
+        best_score=row.best_score,
+        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
+        git_revision=row.git_revision,
+        git_dirty=row.git_dirty,
+        error=row.error,
+        cached=row.cached,
+        fingerprints=row.fingerprints,
+        scores=_scores(row, values),
+    )
+
+
+def _scores(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> dict[str, Scores]:
+    return {metric: Scores(tuple(values.get((row.id, metric), ()))) for metric in row.metrics}
+
+
+def _tagged(values: Mapping[str, bool | int | float | str]) -> dict[str, object]:
+    """Mark non-finite hyperparameter values, which as plain text would come back as text."""
+
+    def tagged(value: bool | int | float | str) -> object:
+        is_odd = isinstance(value, float) and not math.isfinite(value)
+        return {"float": str(value)} if is_odd else value
+
+    return {name: tagged(value) for name, value in values.items()}
+
+
+def _untagged(values: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    return {
+        name: float(value["float"]) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return not text.startswith('"') and "\0" not in text
+
+
+def _counted(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"

@@ -1,0 +1,50 @@
+"""What a search optimises: a logged metric and an explicit direction."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+
+class Direction(enum.Enum):
+    """Whether a larger or a smaller value is better; never guessed from a name."""
+
+    MAX = "max"
+    MIN = "min"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric as the fit history names it (``val_accuracy``), with its direction."""
+
+    metric: str
+    direction: Direction
+
+    def __repr__(self) -> str:
+        verb = "maximize" if self.direction is Direction.MAX else "minimize"
+        return f'mt.{verb}("{self.metric}")'
+
+    def better(self, score: float, than: float) -> bool:
+        """Tell whether score strictly beats than; a NaN never does."""
+        return score > than if self.direction is Direction.MAX else score < than
+
+    @property
+    def worst(self) -> float:
+        """The infinity every score beats."""
+        return -math.inf if self.direction is Direction.MAX else math.inf
+
+    @property
+    def test_metric(self) -> str:
+        """The metric's name in ``model.evaluate``: the objective without ``val_``."""
+        return self.metric.removeprefix("val_")
+
+
+def maximize(metric: str) -> Objective:
+    """Return the objective under which a larger value of ``metric`` is better."""
+    return Objective(metric, Direction.MAX)
+
+
+def minimize(metric: str) -> Objective:
+    """Return the objective under which a smaller value of ``metric`` is better."""
+    return Objective(metric, Direction.MIN)

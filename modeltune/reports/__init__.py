@@ -1,0 +1,1 @@
+"""Runs as text: every module here renders, none prints."""

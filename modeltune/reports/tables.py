@@ -1,0 +1,320 @@
+"""Runs as plain text tables, for the terminal and ``modeltune show``; prints nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import tabulate
+
+from modeltune.gates import Outcome
+from modeltune.objectives import Objective, maximize, minimize
+from modeltune.runs import Json, Run, RunStatus, Scores, Trial, Values
+from modeltune.summaries import Summary
+
+MISSING = "-"
+"""What a table says where there is no value."""
+
+
+def gate_table(run: Run) -> str:
+    """Return one row per gate in the order of the spec; empty when it has none."""
+    rows = []
+    for verdict in run.verdicts:
+        measured, bound = distinct(verdict.measured, verdict.bound)
+        rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.reason])
+    return _table(["gate", "measured", "bound", "outcome", "reason"], rows)
+
+
+def trial_table(run: Run) -> str:
+    """Return one row per trial in the order of the search, the best one marked with ``*``."""
+    rows = [
+        [
+            f"{trial.id} *" if run.best and run.best.trial == trial.id else str(trial.id),
+            trial.status.value,
+            number(trial.score),
+            _epochs(trial),
+            seconds(trial.seconds),
+            _values(trial.values),
+            trial.reason or "",
+        ]
+        for trial in run.trials
+    ]
+    return _table(["trial", "status", "score", "epochs", "seconds", "values", "reason"], rows)
+
+
+def summary_table(runs: Sequence[Run]) -> str:
+    """Return a table per objective, its runs by the tested metric, best first.
+
+    Runs without a finite score of that metric come last, in the order given.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.objective, []).append(run)
+    return "\n\n".join(
+        f"{clean(objective)}\n{_ranking(objective, group)}" for objective, group in groups.items()
+    )
+
+
+def history_table(summaries: Sequence[Summary]) -> str:
+    """Return one row per run in the order given; empty of none."""
+    rows = []
+    for summary in summaries:
+        tested = _tested(summary.objective)
+        rows.append(
+            [
+                summary.id,
+                summary.created[:16].replace("T", " "),
+                summary.spec,
+                summary.status.value + (" (cached)" if summary.cached else ""),
+                f"{tested} {mean_std(summary.scores.get(tested))}",
+                number(summary.best_score),
+                seconds(_total(summary)),
+                (summary.git_revision or MISSING)[:10] + ("+" if summary.git_dirty else ""),
+            ]
+        )
+    headers = ["run", "created", "spec", "status", "tested", "search's best", "seconds", "commit"]
+    return _table(headers, rows)
+
+
+def show(run: Run) -> str:
+    """Return everything recorded of a run."""
+    return "\n\n".join(section for section in _sections(run) if section)
+
+
+def failure(run: Run) -> str:
+    """Return what a red run is shown by: its error, its gates, and where the rest is."""
+    error = "\n".join(clean(line) for line in (run.error or "").splitlines())
+    rest = f"everything about this run: modeltune show {clean(run.id)}"
+    return "\n\n".join(text for text in (_headline(run), error, gate_table(run), rest) if text)
+
+
+def undecided(runs: Sequence[Run]) -> str:
+    """Return a line per gate of a green run that did not simply pass; empty when all did."""
+    return "\n".join(
+        f"{verdict.outcome.value}: {clean(run.spec)}: {clean(verdict.gate)}: {clean(verdict.reason)}"
+        for run in runs
+        if run.passed
+        for verdict in run.verdicts
+        if verdict.outcome is not Outcome.PASSED
+    )
+
+
+def _headline(run: Run) -> str:
+    """Return one line that says what is wrong: it is all a short summary shows."""
+    red = [
+        f"{_short(verdict.gate)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
+        for verdict in run.verdicts
+        if verdict.outcome is not Outcome.PASSED and verdict.outcome is not Outcome.WARNED
+    ]
+    if run.status is not RunStatus.FAILED or not red:
+        return f"{clean(run.spec)} is {run.status.value}"
+    count = f"{len(red)} of {len(run.verdicts)} gates not passed"
+    return f"{clean(run.spec)}: {count}: {clean(', '.join(red))}"
+
+
+def _short(gate: str) -> str:
+    """Return ``accuracy >= 0.95`` for ``mt.metric("accuracy") >= 0.95``."""
+    return re.sub(r'^mt\.metric\("(.*?)"(?:, severity="\w+")?\)', r"\1", gate)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number with at least so many significant digits, whole numbers whole."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return str(value)
+    magnitude = abs(value)
+    if magnitude >= 1e15:
+        return f"{value:.{digits}g}"
+    if value == int(value):
+        return str(int(value))
+    # 12345.678 as 12345.7, where .4g says 1.235e+04.
+    whole = len(str(int(magnitude))) + 1 if magnitude >= 1 else 0
+    return f"{value:.{max(digits, whole)}g}"
+
+
+def distinct(measured: float | None, bound: float | None) -> tuple[str, str]:
+    """Return both numbers with as many digits as it takes to tell them apart."""
+    pairs = ((number(measured, digits), number(bound, digits)) for digits in range(4, 18))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (number(measured), number(bound)))
+
+
+def mean_std(scores: Scores | None) -> str:
+    """Return ``0.9523 ± 0.0041``, the mean alone of a single refit."""
+    if scores is None or not scores.values:
+        return MISSING
+    if scores.std is None:
+        return number(scores.mean)
+    return f"{number(scores.mean)} ± {number(scores.std, 2)}"
+
+
+def seconds(value: float) -> str:
+    """Return seconds to a tenth."""
+    return f"{value:.1f}"
+
+
+def clean(text: str) -> str:
+    """Return text on one line, without what a terminal would obey instead of show.
+
+    Control and format characters go (colours, bells, right-to-left overrides), line
+    breaks and tabs become spaces, and lone surrogates, which cannot be printed, ``?``.
+    """
+    spaced = " ".join(text.split())
+    return "".join(
+        "?" if unicodedata.category(character) == "Cs" else character
+        for character in spaced
+        if unicodedata.category(character) not in ("Cc", "Cf")
+    )
+
+
+def _sections(run: Run) -> Iterator[str]:
+    best = run.best
+    kept = run.artifact
+    facts = {
+        "run": run.id,
+        "spec": run.spec,
+        "file": run.file,
+        "created": run.created,
+        "status": run.status.value + (" (cached)" if run.cached else ""),
+        "error": run.error,
+        "objective": run.objective,
+        "best": best and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
+        "trials": _completed(run),
+        "seconds": (
+            f"data {seconds(run.durations.data)}, search {seconds(run.durations.search)}, "
+            f"validation {seconds(run.durations.validation)}"
+        ),
+        "baseline": run.baseline,
+        "artifact": kept
+        and f"{kept.path} (refit {kept.refit}, {kept.bytes} bytes, sha256 {kept.sha256})",
+    }
+    yield _facts((name, value) for name, value in facts.items() if value)
+    yield _titled("notes", "\n".join(clean(note) for note in run.notes))
+    yield _titled("gates", gate_table(run))
+    yield _titled("scores on test", _score_table(run))
+    yield _titled("trials", trial_table(run))
+    for title, document in {
+        "task report": run.task_report,
+        "search": run.search,
+        "fit": run.fit,
+        "validation": run.validation,
+        "data": run.data,
+        "fingerprints": run.fingerprints,
+        "environment": run.environment,
+    }.items():
+        yield _titled(title, _facts(_flat(document)))
+
+
+def _score_table(run: Run) -> str:
+    rows = [
+        [
+            metric,
+            number(scores.mean) if scores.values else MISSING,
+            number(scores.std, 2) if scores.values else MISSING,
+            ", ".join(number(value) for value in scores.values),
+        ]
+        for metric, scores in run.scores.items()
+    ]
+    return _table(["metric", "mean", "std", "values"], rows)
+
+
+def _ranking(objective: str, runs: Sequence[Run]) -> str:
+    tested = _tested(objective)
+    rows = [
+        [
+            run.spec,
+            run.status.value + (" (cached)" if run.cached else ""),
+            mean_std(run.scores.get(tested)),
+            number(run.best.score if run.best else None),
+            _completed(run),
+            seconds(_total(run)),
+        ]
+        for run in _ranked(objective, runs)
+    ]
+    return _table(
+        ["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"], rows
+    )
+
+
+def _ranked(text: str, runs: Sequence[Run]) -> Sequence[Run]:
+    objective = parse_objective(text)
+    if objective is None:
+        return runs
+
+    def loss(run: Run) -> float:
+        scores = run.scores.get(objective.test_metric)
+        if scores is None or not scores.values or not scores.is_finite:
+            return math.inf
+        return -scores.mean if objective.better(1, than=0) else scores.mean
+
+    return sorted(runs, key=loss)
+
+
+def parse_objective(text: str) -> Objective | None:
+    """Return the objective a run records as ``maximize val_accuracy``, None of other text."""
+    verb, _, metric = text.partition(" ")
+    verbs = {"maximize": maximize, "minimize": minimize}
+    return verbs[verb](metric) if verb in verbs and metric else None
+
+
+def _tested(objective: str) -> str:
+    parsed = parse_objective(objective)
+    return parsed.test_metric if parsed else objective
+
+
+def _completed(run: Run) -> str:
+    return f"{len(run.completed_trials)}/{len(run.trials)}"
+
+
+def _total(run: Run | Summary) -> float:
+    return run.durations.data + run.durations.search + run.durations.validation
+
+
+def _epochs(trial: Trial) -> str:
+    if trial.parent is None:
+        return str(trial.epochs)
+    return f"{trial.epochs} after {trial.initial_epoch} of trial {trial.parent}"
+
+
+def _values(values: Values) -> str:
+    return ", ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _value(value: bool | int | float | str) -> str:
+    # As typed, with all digits: values are copied from here into code.
+    return value if isinstance(value, str) else repr(value)
+
+
+def _flat(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}{name}", text
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    cleaned = [(clean(name), clean(value)) for name, value in facts]
+    width = max((len(name) for name, _ in cleaned), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in cleaned)
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title}\n{text}" if text else ""
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    table = tabulate.tabulate(
+        [[clean(cell) for cell in row] for row in rows],
+        headers=[clean(header) for header in headers],
+        tablefmt="simple",
+        # Without it a text like "1e3" is shown as the number 1000.
+        disable_numparse=True,
+    )
+    return "\n".join(line.rstrip() for line in table.splitlines())

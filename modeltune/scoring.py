@@ -1,0 +1,333 @@
+"""Score a trained model on a part: Keras's own metrics, and a report from aligned predictions."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn import metrics
+
+from modeltune.loading import Array, Arrays, Part, leaves, map_arrays
+from modeltune.runs import Json
+from modeltune.training import Model
+
+CERTAIN = 30.0
+"""The logit of a perfect prediction: far enough for every float32 sigmoid to be 0 or 1."""
+
+
+class Task(enum.Enum):
+    """What one output of a model does, as far as its report goes."""
+
+    MULTICLASS = "multiclass"
+    BINARY = "binary"
+    MULTILABEL = "multilabel"
+    REGRESSION = "regression"
+    OTHER = "other"
+
+
+CLASSIFICATION_METRICS = ("precision", "recall", "f1")
+REGRESSION_METRICS = ("mae", "mse", "rmse", "r2", "explained_variance")
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One output of a model on a part: what it is, its targets and its predictions, row by row."""
+
+    name: str
+    task: Task
+    from_logits: bool
+    y: Array
+    predicted: Array
+
+    @property
+    def prefix(self) -> str:
+        """What its report metrics start with: nothing for a single output."""
+        return f"{self.name}_" if self.name else ""
+
+
+def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
+    """Return what ``model.evaluate`` returns on this part, by Keras's names."""
+    if part.stream is not None:
+        logs = model.evaluate(part.stream, verbose=0, return_dict=True)
+    else:
+        logs = model.evaluate(
+            part.x,
+            part.y,
+            sample_weight=part.sample_weight,
+            batch_size=batch_size,
+            verbose=0,
+            return_dict=True,
+        )
+    return {name: float(value) for name, value in logs.items()}
+
+
+def predict(model: Model, part: Part, batch_size: int) -> list[Output]:
+    """Return targets and predictions of each output, aligned: every batch is read exactly once."""
+    targets: list[Arrays] = []
+    predictions: list[Arrays] = []
+    for x, y, _ in part.batches(batch_size):
+        targets.append(y)
+        predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
+    return _outputs(model, _joined(targets), _joined(predictions))
+
+
+def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return the report's metrics by name, and the tables behind them, per output.
+
+    Classification: precision, recall and F1 per class with its support, their macro
+    averages, and the confusion matrix (rows: true class). Regression: MAE, MSE, RMSE,
+    R2 and explained variance, uniform averages over target columns.
+    """
+    numbers: dict[str, float] = {}
+    tables: dict[str, Json] = {}
+    for output in outputs:
+        if output.task is Task.OTHER:
+            continue
+        if output.task is Task.REGRESSION:
+            found, table = _regression(output)
+        else:
+            found, table = _classification(output)
+        numbers |= {f"{output.prefix}{name}": value for name, value in found.items()}
+        tables[output.name or "output"] = {"task": output.task.value, **table}
+    return numbers, tables
+
+
+def report_names(outputs: list[Output]) -> list[str]:
+    """Return the names ``report`` would give for these outputs, without computing them."""
+    names = []
+    for output in outputs:
+        if output.task is Task.REGRESSION:
+            names += [f"{output.prefix}{name}" for name in REGRESSION_METRICS]
+        elif output.task is not Task.OTHER:
+            names += [f"{output.prefix}{name}" for name in CLASSIFICATION_METRICS]
+    return names
+
+
+def gain_over_dummy(
+    model: Model, train: Part, test: Part, outputs: list[Output], score: float, metric: str
+) -> float:
+    """Return (score - dummy) / (perfect - dummy), NaN when dummy and perfect score the same.
+
+    The dummy always predicts train's class shares, or train's target mean or median,
+    whichever scores better; perfect predictions are the targets themselves. Both are
+    scored by the model's own loss and metrics on the test part.
+    """
+    y_train = _joined([y for _, y, _ in train.batches(8192)])
+    weights = [weight for _, _, weight in test.batches(8192)]
+    sample_weight = None if weights[0] is None else _joined(weights)
+    perfect = _score_of(model, outputs, [_perfect(o) for o in outputs], sample_weight, metric)
+    dummies = [
+        _score_of(model, outputs, list(predictions), sample_weight, metric)
+        for predictions in _dummies(outputs, y_train)
+    ]
+    dummy = min(dummies, key=lambda value: abs(perfect - value))
+    return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
+
+
+def _outputs(model: Model, y: Arrays, predicted: Arrays) -> list[Output]:
+    named_y, named = dict(leaves(y)), dict(leaves(predicted))
+    if set(named_y) != set(named):
+        # Keras matches a list or tuple of targets to outputs by position, a dict by name.
+        names = list(getattr(model, "output_names", [])) or list(named)
+        if len(named_y) == len(named):
+            if not set(named_y) <= set(names):
+                named_y = dict(zip(names, named_y.values(), strict=True))
+            if not set(named) <= set(names):
+                named = dict(zip(names, named.values(), strict=True))
+    losses = _losses(model, list(named))
+    return [
+        Output(
+            name,
+            *_task_of(losses.get(name), named_y[name], named[name]),
+            named_y[name],
+            named[name],
+        )
+        for name in named
+        if name in named_y
+    ]
+
+
+def _losses(model: Model, names: list[str]) -> dict[str, Any]:
+    loss = model.loss
+    if isinstance(loss, Mapping):
+        return dict(loss)
+    if isinstance(loss, list | tuple):
+        return dict(zip(names, loss, strict=False))
+    return dict.fromkeys(names, loss)
+
+
+def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[Task, bool]:
+    """Return what an output does, by its loss where that decides, else by targets and shapes."""
+    name = (
+        loss
+        if isinstance(loss, str)
+        else getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    )
+    from_logits = bool(getattr(loss, "from_logits", False))
+    one_hot = y.shape == predicted.shape and y.ndim > 1 and y.shape[-1] > 1 and _is_one_hot(y)
+    if not np.issubdtype(y.dtype, np.number) and y.dtype != bool:
+        return Task.OTHER, from_logits
+    if "categorical" in str(name) or one_hot:
+        return Task.MULTICLASS, from_logits
+    if str(name).startswith("binary_"):
+        return (
+            Task.BINARY if predicted.shape[-1] == 1 or predicted.ndim == 1 else Task.MULTILABEL
+        ), from_logits
+    if y.dtype.kind in "iub" and predicted.ndim == y.ndim + 1 and predicted.shape[-1] > 1:
+        return Task.MULTICLASS, from_logits
+    if predicted.size == y.size:
+        return Task.REGRESSION, from_logits
+    return Task.OTHER, from_logits
+
+
+def _is_one_hot(y: Array) -> bool:
+    return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=-1) == 1).all())
+
+
+def _classes(output: Output) -> tuple[Array, Array, list[int]]:
+    """Return true and predicted class per sample and all classes the output can name."""
+    if output.task is Task.BINARY:
+        threshold = 0.0 if output.from_logits else 0.5
+        predicted = (output.predicted.reshape(-1) > threshold).astype(int)
+        return output.y.reshape(-1).astype(int), predicted, [0, 1]
+    count = output.predicted.shape[-1]
+    one_hot = output.y.shape == output.predicted.shape
+    true = output.y.argmax(-1) if one_hot else output.y
+    return true.reshape(-1).astype(int), output.predicted.argmax(-1).reshape(-1), list(range(count))
+
+
+def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
+    if output.task is Task.MULTILABEL:
+        threshold = 0.0 if output.from_logits else 0.5
+        width = output.predicted.shape[-1]
+        classes = list(range(width))
+        true = output.y.reshape(-1, width).astype(int)
+        predicted = (output.predicted.reshape(-1, width) > threshold).astype(int)
+        confusion = None
+    else:
+        true, predicted, classes = _classes(output)
+        confusion = metrics.confusion_matrix(true, predicted, labels=classes).tolist()
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        true, predicted, labels=classes, zero_division=0.0
+    )
+    rows = [
+        {"class": c, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+        for c, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
+    ]
+    # A class without a single test sample has no recall; the averages are over those that have.
+    present = support > 0
+    averages = {
+        name: float(np.mean(values[present])) if present.any() else math.nan
+        for name, values in zip(CLASSIFICATION_METRICS, (precision, recall, f1), strict=True)
+    }
+    return averages, {"per_class": rows, "confusion": confusion}
+
+
+def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
+    true = output.y.reshape(len(output.y), -1).astype(np.float64)
+    predicted = output.predicted.reshape(true.shape).astype(np.float64)
+    if not np.isfinite(predicted).all():
+        return dict.fromkeys(REGRESSION_METRICS, math.nan), {}
+    mse = float(metrics.mean_squared_error(true, predicted))
+    few = len(true) < 2
+    found = {
+        "mae": float(metrics.mean_absolute_error(true, predicted)),
+        "mse": mse,
+        "rmse": math.sqrt(mse),
+        "r2": math.nan if few else float(metrics.r2_score(true, predicted)),
+        "explained_variance": math.nan
+        if few
+        else float(metrics.explained_variance_score(true, predicted)),
+    }
+    return found, dict(found)
+
+
+def _perfect(output: Output) -> Array:
+    """Return predictions that are the targets: one-hot, 0/1, certain logits, or the numbers."""
+    if output.task in (Task.REGRESSION, Task.OTHER):
+        return output.y.reshape(output.predicted.shape).astype(np.float32)
+    if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
+        classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
+        hard = np.eye(output.predicted.shape[-1], dtype=np.float32)[classes]
+    else:
+        hard = output.y.reshape(output.predicted.shape).astype(np.float32)
+    certain: Array = (2 * hard - 1) * CERTAIN if output.from_logits else hard
+    return certain
+
+
+def _dummies(outputs: list[Output], y_train: Arrays) -> Iterator[list[Array]]:
+    trained = list(leaves(y_train))
+    constants = [_constants(o, array) for o, (_, array) in zip(outputs, trained, strict=True)]
+    for choice in range(max(len(options) for options in constants)):
+        yield [
+            np.broadcast_to(options[min(choice, len(options) - 1)], o.predicted.shape).astype(
+                np.float32
+            )
+            for o, options in zip(outputs, constants, strict=True)
+        ]
+
+
+def _constants(output: Output, y_train: Array) -> list[Array]:
+    if output.task in (Task.REGRESSION, Task.OTHER):
+        numbers = y_train.astype(np.float64)
+        shape = output.predicted.shape[1:]
+        return [f(numbers, axis=0).reshape(shape) for f in (np.mean, np.median)]
+    if output.task is Task.MULTICLASS:
+        count = output.predicted.shape[-1]
+        if y_train.ndim == output.predicted.ndim and y_train.shape[-1] == count:
+            shares = y_train.reshape(-1, count).mean(axis=0)
+        else:
+            shares = np.bincount(y_train.reshape(-1).astype(int), minlength=count) / y_train.size
+        return [np.log(shares + 1e-7) if output.from_logits else shares]
+    width = output.predicted.shape[-1] if output.predicted.ndim > 1 else 1
+    share = y_train.reshape(-1, width).mean(axis=0)
+    odds = (share + 1e-7) / (1 - share + 1e-7)
+    return [np.log(odds) if output.from_logits else share]
+
+
+def _score_of(
+    model: Model,
+    outputs: list[Output],
+    predictions: list[Array],
+    sample_weight: Arrays,
+    metric: str,
+) -> float:
+    """Return the metric these predictions would get from the model's own loss and metrics."""
+    named = {
+        o.name: keras.ops.convert_to_tensor(p) for o, p in zip(outputs, predictions, strict=True)
+    }
+    targets = {o.name: keras.ops.convert_to_tensor(o.y) for o in outputs}
+    if set(named) == {""}:
+        y, y_pred = targets[""], named[""]
+    elif isinstance(model.loss, Mapping) or all(name in model.output_names for name in named):
+        y, y_pred = targets, named
+    else:
+        y, y_pred = list(targets.values()), list(named.values())
+    if metric == "loss":
+        loss = model.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        return float(loss)
+    model.reset_metrics()
+    logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=sample_weight)
+    model.reset_metrics()
+    if metric in logs:
+        return float(logs[metric])
+    perfect = [
+        Output(o.name, o.task, o.from_logits, o.y, p)
+        for o, p in zip(outputs, predictions, strict=True)
+    ]
+    numbers, _ = report(perfect)
+    return numbers.get(metric, math.nan)
+
+
+def _joined(batches: list[Arrays]) -> Arrays:
+    first = batches[0]
+    if isinstance(first, Mapping):
+        return {key: _joined([batch[key] for batch in batches]) for key in first}
+    if isinstance(first, tuple | list):
+        return type(first)(_joined([batch[i] for batch in batches]) for i in range(len(first)))
+    return np.concatenate(batches)

@@ -1,0 +1,189 @@
+"""Validate: refit the best values under every seed and fold, and score each refit on test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import KFold as Folds
+from sklearn.model_selection import StratifiedKFold
+
+from modeltune.errors import SearchError
+from modeltune.events import Listener, RefitFinished, ValidationStarted
+from modeltune.executors import Executor
+from modeltune.gates import Subject
+from modeltune.loading import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
+from modeltune.oracles import HyperParameters
+from modeltune.runs import Json, Scores
+from modeltune.scoring import evaluate, gain_over_dummy, predict, report
+from modeltune.specs import Spec
+from modeltune.training import Failure, candidate, failure_of, fit, not_finite
+from modeltune.validations import KFold, Refit
+
+
+@dataclass(frozen=True)
+class RefitTask:
+    """Refit the best values once and score the result on test."""
+
+    refit: Refit
+    hyperparameters: HyperParameters
+    epochs: int
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The scores of one refit by name, its report tables and fit history, or its failure."""
+
+    scores: Mapping[str, float]
+    tables: Mapping[str, Json]
+    curve: Mapping[str, tuple[float, ...]]
+    trained_by: str
+    seconds: float
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One value per refit for every metric, the report tables, and each refit's fit history."""
+
+    scores: Mapping[str, Scores]
+    tables: Mapping[str, Json]
+    refits: tuple[Mapping[str, Json], ...]
+
+
+def validate(
+    spec: Spec,
+    best: HyperParameters,
+    executor: Executor[RefitTask, Refitted],
+    epochs: int,
+    weights: Path,
+    listen: Listener,
+) -> Validated:
+    """Refit and score the winner; the first refit's weights are written to ``weights``.
+
+    Which refit is kept does not depend on its score: the best of several seeds
+    would promise more than the next one keeps.
+
+    Raises:
+        SearchError: a refit failed; shows its traceback.
+    """
+    refits = spec.validation.refits()
+    listen(ValidationStarted(spec.validation, epochs))
+    for number, refit in enumerate(refits):
+        executor.submit(RefitTask(refit, best, epochs, weights if number == 0 else None))
+    done: dict[Refit, Refitted] = {}
+    metric = spec.search.objective.test_metric
+    for number in range(1, len(refits) + 1):
+        task, refitted = executor.wait()
+        if refitted.failure is not None:
+            detail = f"\n{refitted.failure.traceback}" if refitted.failure.traceback else ""
+            raise SearchError(
+                f"{spec.id}: validation failed at {_named(task.refit)}: {refitted.failure.reason}{detail}"
+            )
+        done[task.refit] = refitted
+        score = refitted.scores.get(metric)
+        listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
+    ordered = [done[refit] for refit in refits]
+    return Validated(
+        scores={
+            name: Scores(tuple(refitted.scores[name] for refitted in ordered))
+            for name in ordered[0].scores
+        },
+        tables=ordered[0].tables,
+        refits=tuple(
+            {
+                "seed": refit.seed,
+                "fold": refit.fold,
+                "seconds": refitted.seconds,
+                "trained_by": refitted.trained_by,
+                "curve": refitted.curve,
+            }
+            for refit, refitted in zip(refits, ordered, strict=True)
+        ),
+    )
+
+
+def refit(spec: Spec, loaded: Loaded, task: RefitTask) -> Refitted:
+    """Train the best values on this refit's part of the data and score the result on test."""
+    started = time.monotonic()
+    train, watched = _parts(spec, loaded, task.refit)
+    size = spec.fit.batch_size
+    try:
+        with candidate(spec, task.hyperparameters, task.refit.seed) as model:
+            curve, trained_by = fit(
+                spec, task.hyperparameters, model, train, watched, task.epochs, 0, task.refit.seed
+            )
+            failure = not_finite(curve, ("loss",))
+            scores = evaluate(model, loaded.test, size)
+            outputs = predict(model, loaded.test, size)
+            reported, tables = report(outputs)
+            # What Keras was asked to measure keeps its own definition.
+            scores = {**reported, **scores}
+            if isinstance(spec.validation, KFold):
+                fold = {
+                    **report(predict(model, watched, size))[0],
+                    **evaluate(model, watched, size),
+                }
+                scores |= {f"fold_{name}": value for name, value in fold.items()}
+            for gate in spec.gates:
+                name = gate.measure.metric
+                if gate.measure.subject is Subject.GAP and gate.measure.key not in scores:
+                    on_train = {
+                        **report(predict(model, train, size))[0],
+                        **evaluate(model, train, size),
+                    }
+                    scores[gate.measure.key] = on_train[name] - scores[name]
+                elif gate.measure.subject is Subject.GAIN_OVER_DUMMY:
+                    scores[gate.measure.key] = gain_over_dummy(
+                        model, train, loaded.test, outputs, scores[name], name
+                    )
+            scores["parameters"] = float(model.count_params())
+            if task.weights is not None and failure is None:
+                task.weights.parent.mkdir(parents=True, exist_ok=True)
+                model.save_weights(task.weights)
+    except Exception as error:  # noqa: BLE001  reported with its traceback by validate
+        seconds = time.monotonic() - started
+        return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
+    return Refitted(scores, tables, curve, trained_by, time.monotonic() - started, failure)
+
+
+def _parts(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
+    """Return what this refit trains on and what its callbacks watch."""
+    if refit.fold is None or not isinstance(spec.validation, KFold):
+        return loaded.train, loaded.validation
+    both = _joined(loaded.train, loaded.validation)
+    labels = class_labels(both.y)
+    rows = np.arange(both.size)
+    k = spec.validation.k
+    rare = labels is None or min(np.unique(labels, return_counts=True)[1]) < k
+    folds = (Folds if rare else StratifiedKFold)(k, shuffle=True, random_state=refit.seed)
+    inside, outside = list(folds.split(rows, None if rare else labels))[refit.fold]
+    return both.take(inside), both.take(outside)
+
+
+def _joined(train: Part, validation: Part) -> Part:
+    weights = None
+    if train.sample_weight is not None or validation.sample_weight is not None:
+        weights = concatenate(_weights(train, validation), _weights(validation, train))
+    return replace(
+        train,
+        size=train.size + validation.size,
+        x=concatenate(train.x, validation.x),
+        y=concatenate(train.y, validation.y),
+        sample_weight=weights,
+    )
+
+
+def _weights(part: Part, other: Part) -> Arrays:
+    """Return a part's sample weights; a part without any weighs each sample 1, as Keras does."""
+    if part.sample_weight is not None:
+        return part.sample_weight
+    return map_arrays(lambda w: np.ones((part.size, *w.shape[1:]), w.dtype), other.sample_weight)
+
+
+def _named(refit: Refit) -> str:
+    return f"seed {refit.seed}" + ("" if refit.fold is None else f", fold {refit.fold + 1}")

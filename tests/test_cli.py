@@ -1,0 +1,175 @@
+"""The command says what the history holds, and nothing but one line when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sample_runs import DIGITS
+
+from modeltune.cli import main
+from modeltune.histories.store import Store, open_store
+from modeltune.reports.tables import show
+from modeltune.runs import RunStatus
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+ROOT = Path(__file__).parent.parent
+NO_HISTORY = "No history yet. Write a spec, model_specs/spec_*.py, and run: pytest model_specs/\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store(_in_project: None) -> Iterator[Store]:
+    """Yield the project's history with two runs."""
+    with open_store("sqlite:///.modeltune/history.db") as opened:
+        opened.record(DIGITS)
+        opened.record(
+            replace(
+                DIGITS,
+                id="20261120-211500-ffffffff",
+                created="2026-11-20T21:15:00+00:00",
+                spec="spec_digits.py::cnn",
+                status=RunStatus.PASSED,
+                environment={},
+                cached=True,
+            )
+        )
+        yield opened
+
+
+LISTED = """\
+run                       created           spec                 status           tested                    search's best    seconds    commit
+------------------------  ----------------  -------------------  ---------------  ------------------------  ---------------  ---------  -----------
+20261120-211500-ffffffff  2026-11-20 21:15  spec_digits.py::cnn  passed (cached)  accuracy 0.9496 ± 0.0014  0.9611           16.1       -
+20261120-211000-0a1b2c3d  2026-11-20 21:10  spec_digits.py::mlp  failed           accuracy 0.9496 ± 0.0014  0.9611           16.1       0123456789+
+"""
+
+
+@pytest.mark.usefixtures("store")
+def test_history_lists_runs_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history"]) == 0
+    assert capsys.readouterr() == (LISTED, "")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (["spec_digits.py::mlp"], [DIGITS.id]),
+        (["--limit", "1"], ["20261120-211500-ffffffff"]),
+        (
+            ["--store", "sqlite:///.modeltune/history.db"],
+            ["20261120-211500-ffffffff", DIGITS.id],
+        ),
+    ],
+)
+def test_history_is_narrowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], listed: list[str]
+) -> None:
+    assert main(["history", *arguments]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == listed
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("reference", ["-2", "20261120-2110", DIGITS.id])
+def test_show_tells_everything_about_one_run(
+    capsys: pytest.CaptureFixture[str], reference: str
+) -> None:
+    assert main(["show", reference]) == 0
+    assert capsys.readouterr() == (show(DIGITS) + "\n", "")
+
+
+def test_without_a_history_it_says_how_to_get_one_and_makes_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["history"]) == 0
+    assert capsys.readouterr() == (NO_HISTORY, "")
+    assert os.listdir(tmp_path) == ["pyproject.toml"]
+
+
+def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    open_store("sqlite:///.modeltune/history.db").close()
+    assert main(["history"]) == main(["history", "x"]) == 0
+    assert capsys.readouterr() == (NO_HISTORY * 2, "")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["history", "spec_digit.py::mlp"], 'no run of "spec_digit.py::mlp"; did you mean '
+         '"spec_digits.py::mlp"? Recorded are spec_digits.py::cnn, spec_digits.py::mlp'),
+        (["show", "-3"], "no run -3: TMP/.modeltune/history.db holds 2 runs, "
+         "counted from -1, the newest"),
+        (["show", "x", "--store", "sqlite:///no.db"],
+         "TMP/no.db: there is no history yet; the first run of a spec makes it"),
+        (["history", "--store", "sqlite:///pyproject.toml"],
+         "TMP/pyproject.toml is empty (0 bytes), which no history ever is; "
+         "restore a copy, or move the file away to begin a new history"),
+        (["history", "--store", "mysql://me:hunter2@host/x"], "a history is kept in sqlite or "
+         "postgresql, not in mysql; write sqlite:///path.db or postgresql://user@host/database"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_one_line_on_stderr_and_exit_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert main(arguments) == 1
+    assert capsys.readouterr() == ("", f"modeltune: {said.replace('TMP', str(tmp_path))}\n")
+
+
+def test_broken_settings_are_one_line_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.modeltune]\nstor = 1\n")
+    assert main(["history"]) == 1
+    assert capsys.readouterr().err == (
+        f"modeltune: {tmp_path}/pyproject.toml: [tool.modeltune] has 1 problem: stor: unknown key; "
+        'did you mean "store"? The keys are workers, store, keep_trials, report, strict\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["tell"], ["show"], ["history", "--limit", "0"], ["history", "--lim", "1"]]
+)
+def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: modeltune")
+
+
+@pytest.mark.parametrize("module", ["modeltune", "modeltune.cli", "modeltune.config"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    code = (
+        f"import sys, {module}; print(sorted({{'pandas', 'sqlalchemy', 'alembic', 'numpy', 'keras', "
+        "'tensorflow', 'tabulate', 'pytest'} & {*sys.modules}))"
+    ).replace("{{'", "{'")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    code = "import sys; from modeltune.cli import main; sys.exit(main(['show', '-1']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
