@@ -1,4 +1,7 @@
-"""modeltune: what a spec author types. Importing it loads no keras, numpy or pytest."""
+"""modeltune: what a spec author types. Importing it loads no keras, numpy or pytest.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import os
+import sysconfig
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -12,6 +19,19 @@ from modeltune.errors import ModeltuneError
 from modeltune.events import Event, Listener, RunRecorded
 from modeltune.runs import Run
 from modeltune.specs import DECLARED, FIELDS, Spec, data_arguments
+
+OURS = Path(__file__).parent
+"""Where the frames lie that no user wants to see."""
+
+THEIR_WARNINGS = (
+    # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
+    (r"currentThread\(\) is deprecated", "keras_tuner"),
+    (r"getName\(\) is deprecated", "keras_tuner"),
+    # Keras turns a TensorFlow variable into an array when it saves weights; TensorFlow's
+    # __array__ does not know NumPy 2's copy argument yet.
+    (r"__array__ implementation doesn't accept a copy", "keras"),
+)
+"""What nobody who declares a spec can do anything about: (message, module)."""
 
 
 class GatesFailed(AssertionError):
@@ -37,14 +57,23 @@ class SpecItem(pytest.Function):
     def runtest(self) -> None:
         """Run the spec; raise GatesFailed when it is not green."""
         # Loads keras, so it is imported when the first item runs.
-        from modeltune import harness
+        with _without_stderr():
+            from modeltune import harness
 
-        run = harness.run(
-            self.spec,
-            fixtures={name: self.funcargs[name] for name in data_arguments(self.spec.data)},
-            listen=self._listen,
-            **self.options,
-        )
+        with warnings.catch_warnings():
+            for message, module in THEIR_WARNINGS:
+                warnings.filterwarnings("ignore", message, DeprecationWarning, module)
+            try:
+                run = harness.run(
+                    self.spec,
+                    fixtures={name: self.funcargs[name] for name in data_arguments(self.spec.data)},
+                    listen=self._listen,
+                    **self.options,
+                )
+            except KeyboardInterrupt:
+                # One that arrives inside a library may have frames without a line number, and
+                # pytest 9.2 crashes when it shows those.
+                raise KeyboardInterrupt from None
         if not run.passed:
             raise GatesFailed(run)
 
@@ -64,45 +93,72 @@ class SpecItem(pytest.Function):
 
             return failure(excinfo.value.run)
         if isinstance(excinfo.value, ModeltuneError):
-            return str(excinfo.value)
-        ours = Path(__file__).parent
-        theirs = excinfo.traceback.filter(lambda entry: ours not in Path(entry.path).parents)
-        if theirs:
-            excinfo.traceback = theirs
+            return "\n".join([str(excinfo.value), *getattr(excinfo.value, "__notes__", ())])
+        if not self.config.getoption("fulltrace", False):
+            if _is_not_the_user_s(excinfo):
+                return f"{excinfo.exconly()}\nRaised inside modeltune: --full-trace shows where."
+            excinfo = pytest.ExceptionInfo.from_exception(_without_our_frames(excinfo.value))
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return the place of the build function: failures and IDE links lead there."""
-        return self.path, self.spec.line - 1, self.name
+        return self.spec.file, self.spec.line - 1, self.name
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keep what TensorFlow's libraries log while they load out of the item's captured output.
+
+    They do not honour TF_CPP_MIN_LOG_LEVEL before they are initialised.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def spec_items(
-    collector: pytest.Module,
+    collector: pytest.Module | pytest.Class,
     name: str,
     spec: Spec,
     options: Mapping[str, Any],
     listen: Listener,
 ) -> Iterator[SpecItem]:
-    """Yield the items of one module attribute: none when the spec is declared elsewhere.
+    """Yield the items of one module attribute, several when it is parametrized.
 
     Args:
         options: keyword arguments of ``harness.run``.
         listen: told of every event while an item runs.
 
     Raises:
-        pytest.Collector.CollectError: two specs of one name, or a broken parametrized field.
+        pytest.Collector.CollectError: two specs of one name, one inside a class, or a broken
+            parametrized field.
     """
-    module = collector.obj
-    if spec.module != module.__name__:
-        return
-    lines_of_name = [line for declared, line in getattr(module, DECLARED, ()) if declared == name]
-    if len(set(lines_of_name)) > 1:
-        listed = " and ".join(str(line) for line in sorted(set(lines_of_name)))
+    if not isinstance(collector, pytest.Module):
         raise collector.CollectError(
-            f"{collector.path}: two specs are named {name}, in lines {listed}; "
-            "the first would never run: rename one"
+            f"{spec.file}:{spec.line}: {name} is declared inside {collector.name}; "
+            "a spec is addressed by file and name: move it out of the class"
         )
-    function = _function(name, spec, _parametrized(collector, spec))
+    module = collector.obj
+    # One build function may be held to other rules under another name.
+    elsewhere = {
+        value.line
+        for other, value in vars(module).items()
+        if isinstance(value, Spec) and other != name
+    }
+    declared = {line for called, line in getattr(module, DECLARED, ()) if called == name}
+    lines = sorted(declared - elsewhere)
+    if len(lines) > 1 and spec.module == module.__name__:
+        raise collector.CollectError(
+            f"{collector.path}: two specs are named {name}, in lines "
+            f"{' and '.join(map(str, lines))}; the first would never run: rename one"
+        )
+    marks = _parametrize_marks(collector, spec)
+    function = _function(name, spec, marks)
     # pytest makes functions by looking their name up in the module.
     setattr(module, name, function)
     try:
@@ -112,48 +168,130 @@ def spec_items(
     finally:
         setattr(module, name, spec)
     del function.__test__  # -k would match it
+    fields = {argument for mark in marks for argument in _arguments(mark)} & {*FIELDS}
     for made_item in made or ():
-        item = _item(collector, made_item, spec)
+        item = _item(collector, made_item, spec, fields)
         item.options, item.listen = options, listen
         yield item
 
 
-def collect_error(report: pytest.CollectReport) -> str | None:
-    """Return what to show instead of a traceback when a spec file does not collect, or None."""
+def collect_error(collector: pytest.Collector, report: pytest.CollectReport) -> Any:
+    """Return what to show of a spec file that does not collect, or None: pytest's own words do."""
     call: Any = getattr(report, "call", None)
-    error = call.excinfo.value if call is not None and call.excinfo else None
-    if isinstance(error, ModeltuneError):
-        return str(error)
-    if "attempted relative import with no known parent package" in str(error):
-        folder = Path(report.fspath).parent
-        return f"{report.longrepr}\nHint: relative imports need a package; add an empty {folder}/__init__.py"
-    return None
+    excinfo = call and call.excinfo
+    if not excinfo:
+        return None
+    if isinstance(excinfo.value, ModeltuneError):
+        return str(excinfo.value)
+    if "attempted relative import with no known parent package" in str(excinfo.value):
+        hint = f"relative imports need a package; add an empty {collector.path.parent}/__init__.py"
+        return f"{report.longrepr}\nHint: {hint}"
+    if isinstance(excinfo.value.__cause__, SyntaxError):
+        return "".join(traceback.format_exception_only(excinfo.value.__cause__)).rstrip()
+    if isinstance(excinfo.value, collector.CollectError):
+        return None
+    return collector.repr_failure(
+        pytest.ExceptionInfo.from_exception(_without_our_frames(excinfo.value))
+    )
+
+
+def _is_not_the_user_s(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Tell whether an error went through modeltune and through no file of the user's."""
+    paths = [Path(entry.path) for entry in excinfo.traceback]
+    theirs = (Path(pytest.__file__).parent.parent, Path(sysconfig.get_path("stdlib")))
+    return any(OURS in path.parents for path in paths) and not any(
+        path.is_file() and not {OURS, *theirs} & {*path.parents} for path in paths
+    )
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """Leave in its traceback, and of what led to it, the user's frames and other libraries'."""
+    chain: dict[int, BaseException] = {}
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is None or id(link) in chain:
+            continue
+        chain[id(link)] = link
+        links += [link.__cause__, link.__context__]
+        entries, entry = [], link.__traceback__
+        while entry is not None:
+            entries.append(entry)
+            entry = entry.tb_next
+        shown = None
+        for entry in reversed(entries):
+            if OURS not in Path(entry.tb_frame.f_code.co_filename).parents:
+                shown = TracebackType(shown, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+        link.__traceback__ = shown
+    return error
 
 
 def parameter_id(value: object) -> str | None:
     """Return the id of a declaration in ``parametrize``, or None for other values."""
     if not type(value).__module__.startswith("modeltune."):
         return None
+    return _told_apart.get(id(value)) or _label(value)
+
+
+_told_apart: dict[int, str] = {}
+"""Ids of declarations that stand beside another of their kind, by the object's id: pytest asks
+for the id of one value at a time."""
+
+
+def _tell_apart(declarations: Sequence[object]) -> None:
+    """Give declarations of one label in one parametrize longer ids: ``random-max_trials=8``."""
+    labels = Counter(_label(value) for value in declarations)
+    for value in declarations:
+        label = _label(value)
+        if label and label != "fit" and labels[label] > 1:
+            arguments = repr(value).partition("(")[2].removesuffix(")").split(", ")
+            typed = [argument for argument in arguments if "=" in argument]
+            _told_apart[id(value)] = "-".join([label, *typed])
+
+
+def _label(value: object) -> str | None:
     label = getattr(value, "label", None)
     if label == "fit":
         return repr(value).removeprefix("mt.Fit(").removesuffix(")").replace(", ", "-") or "fit"
     return label
 
 
-def _parametrized(collector: pytest.Module, spec: Spec) -> list[pytest.Mark]:
+def _parametrize_marks(collector: pytest.Module, spec: Spec) -> list[pytest.Mark]:
     marks = [mark for mark in spec.pytestmark if mark.name == "parametrize"]
     return marks + list(collector.iter_markers("parametrize"))
 
 
-def _function(name: str, spec: Spec, parametrized: list[pytest.Mark]) -> Any:
+def _arguments(mark: pytest.Mark) -> list[str]:
+    """Return the names a parametrize mark gives values to."""
+    names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+    if isinstance(names, str):
+        return [name.strip() for name in names.split(",") if name.strip()]
+    return list(names)
+
+
+def _values(mark: pytest.Mark, argument: str) -> Iterator[object]:
+    """Yield the values a parametrize mark gives to one of its names."""
+    names = _arguments(mark)
+    for row in mark.args[1] if len(mark.args) > 1 else mark.kwargs["argvalues"]:
+        # pytest.param(...) is a tuple whose values are a tuple; a dict's are a method.
+        values = getattr(row, "values", None)
+        if isinstance(values, tuple):
+            yield values[names.index(argument)]
+        else:
+            yield row if len(names) == 1 else row[names.index(argument)]
+
+
+def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
     """Return a function whose arguments are the fixtures and parameters this spec asks for."""
     arguments = dict.fromkeys(data_arguments(spec.data))
-    for mark in parametrized:
-        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
-        names = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
-        arguments |= dict.fromkeys(n for n in names if n in FIELDS)
-        if "data" in names:
-            for data in _values(mark, names.index("data"), len(names)):
+    for mark in marks:
+        parametrized = _arguments(mark)
+        fields = [argument for argument in parametrized if argument in FIELDS]
+        arguments |= dict.fromkeys(fields)
+        for field in fields:
+            _tell_apart(list(_values(mark, field)))
+        if "data" in parametrized:
+            for data in _values(mark, "data"):
                 arguments |= dict.fromkeys(data_arguments(data))
     assert name.isidentifier()  # it is an attribute of the module
     namespace: dict[str, Any] = {"__name__": spec.module}
@@ -166,20 +304,16 @@ def _function(name: str, spec: Spec, parametrized: list[pytest.Mark]) -> Any:
     return function
 
 
-def _values(mark: pytest.Mark, position: int, width: int) -> Iterator[object]:
-    for row in mark.args[1] if len(mark.args) > 1 else mark.kwargs["argvalues"]:
-        values = getattr(row, "values", None)
-        row = values if isinstance(values, tuple) else row
-        yield row[position] if width > 1 or isinstance(values, tuple) else row
-
-
-def _item(collector: pytest.Module, made: pytest.Function, spec: Spec) -> SpecItem:
+def _item(
+    collector: pytest.Module, made: pytest.Function, spec: Spec, fields: set[str]
+) -> SpecItem:
     """Return the spec's item in place of the plain function item pytest has made."""
     callspec = getattr(made, "callspec", None)
     params = callspec.params if callspec else {}
-    fields = {name: value for name, value in params.items() if name in FIELDS}
     try:
-        bound = spec.with_fields(name=made.name, **fields)
+        bound = spec.with_fields(
+            name=made.name, **{field: params[field] for field in fields if field in params}
+        )
     except ModeltuneError as error:
         raise collector.CollectError(str(error)) from error
     item: SpecItem = SpecItem.from_parent(

@@ -21,7 +21,7 @@ class Config:
     """The settings of one project; None where pyproject.toml says nothing.
 
     Args:
-        workers: trial processes, or "auto"; 0 trains in the pytest process.
+        workers: trial processes; 0 and "auto", all there is yet, train in the pytest process.
         store: URL of the history.
         keep_trials: whether the search's scratch stays after the run is recorded.
         report: folder of the reports.
@@ -123,7 +123,7 @@ def _kind(value: object) -> str:
 
 
 def _is_workers(value: object) -> bool:
-    return value == "auto" or (is_integer(value) and value >= 0)
+    return value == "auto" or (is_integer(value) and value == 0)
 
 
 def _is_text(value: object) -> bool:
@@ -135,7 +135,7 @@ def _is_boolean(value: object) -> bool:
 
 
 _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "workers": (_is_workers, '"auto" or a number of processes, 0 or more'),
+    "workers": (_is_workers, '0 or "auto": this version trains in the pytest process'),
     "store": (_is_text, 'a URL such as "sqlite:///.modeltune/history.db"'),
     "keep_trials": (_is_boolean, "true or false"),
     "report": (_is_text, 'a folder such as ".modeltune/report"'),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import math
+import sys
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def as_typed(declaration: DataclassInstance) -> str:
 
 
 def typed(value: object) -> str:
-    """Return a value the way a spec author types it: double quotes, functions by name."""
+    """Return a value as a spec author types it: double quotes, functions by name, no addresses."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
@@ -38,8 +39,19 @@ def typed(value: object) -> str:
         return f"[{inner}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{typed(k)}: {typed(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, functools.partial):
+        keywords = (f"{name}={typed(item)}" for name, item in value.keywords.items())
+        return (
+            f"functools.partial({', '.join([*map(typed, (value.func, *value.args)), *keywords])})"
+        )
     if callable(value) and hasattr(value, "__name__"):
         return "lambda: ..." if value.__name__ == "<lambda>" else str(value.__name__)
+    if isinstance(value, float) and not is_finite_number(value):
+        return f'float("{value}")'
+    if type(value).__repr__ is object.__repr__:
+        # The address in it differs between two runs of the same declaration.
+        config = value.get_config() if hasattr(value, "get_config") else ...
+        return f"{type(value).__name__}({'...' if config is ... else typed(config)})"
     return repr(value)
 
 
@@ -48,9 +60,18 @@ def is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """Tell a number a float can hold from NaN, the infinities, a bool and everything else."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )
+
+
 def is_positive_number(value: object) -> TypeGuard[float]:
     """Tell a finite number above zero."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return is_finite_number(value) and value > 0
 
 
 def _is_default(value: object, field: dataclasses.Field[object]) -> bool:

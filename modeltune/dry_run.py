@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import keras
 
 from modeltune.errors import SpecError
 from modeltune.gates import Subject
-from modeltune.loading import Loaded, Part, leaves
+from modeltune.loading import Arrays, Loaded, Part, leaves
 from modeltune.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.scoring import Output, Task, evaluate, predict, report_names
 from modeltune.specs import Spec
@@ -19,8 +25,9 @@ def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
     """Build every conditional branch once and put one batch through the default candidate.
 
     Returns:
-        The failure of a build, when the values it was tried with do not suit it: other
-        candidates may, so the search goes on and meets the rest of the space there.
+        What a build, or other code of the spec's author, raised with the values it was
+        tried with: other values may suit it, so the search goes on and learns the rest
+        of the space from its trials.
 
     Raises:
         SpecError: the model does not fit the data, or the objective or a gate names a
@@ -57,36 +64,83 @@ def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model)
     # One eager step costs a tenth of tracing it, and logs the same names.
     model.run_eagerly = True
     try:
-        outputs = predict(model, train, train.size)
+        outputs = predict(model, train, train.size).outputs
+        problems = [*_label_problems(loaded, outputs)]
+        if not problems:
+            problems += _fit_problems(spec, loaded, hp, model, train, validation, outputs)
+    except SpecError as error:
+        problems = [str(error)]
     except Exception as error:
-        raise SpecError(_misfit(spec, model, train, error)) from error
-    problems = [*_label_problems(loaded, train, outputs)]
-    if not problems:
-        try:
-            curve, _ = fit(spec, hp, model, train, validation, 1, 0, spec.search.seed)
-            evaluated = evaluate(model, validation, validation.size)
-        except SpecError:
-            raise
-        except Exception as error:
+        if _is_raised_by_a_library(error):
             raise SpecError(_misfit(spec, model, train, error)) from error
-        if missing := missing_objective(spec, curve):
-            problems.append(missing)
-        problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
+        raise
     if problems:
         raise SpecError(
             f"{spec.file}:{spec.line}: {spec.name}:" + "".join(f"\n  {p}" for p in problems)
         )
 
 
+def _fit_problems(
+    spec: Spec,
+    loaded: Loaded,
+    hp: ReadHyperParameters,
+    model: Model,
+    train: Part,
+    validation: Part,
+    outputs: list[Output],
+) -> Iterator[str]:
+    """Train and evaluate on a batch; yield which names the spec uses and the model does not log."""
+    # A fit of the user's own may count on a dataset where the spec has one.
+    one, other = _as_given(loaded.train, train), _as_given(loaded.validation, validation)
+    curve, _ = fit(spec, hp, model, one, other, 1, 0, spec.search.seed)
+    if missing := missing_objective(spec, curve):
+        yield missing
+    yield from _gate_problems(
+        spec, [*evaluate(model, validation, validation.size), *report_names(outputs)]
+    )
+
+
 def _first_batch(part: Part, spec: Spec) -> Part:
     x, y, sample_weight = next(part.batches(spec.fit.batch_size))
     size = len(next(array for _, array in leaves(y)))
-    return Part(part.name, size, part.fingerprint, part.labels, x, y, sample_weight)
+    return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
 
 
-def _label_problems(loaded: Loaded, train: Part, outputs: list[Output]) -> Iterator[str]:
-    paths = [path for path, _ in leaves(train.y)]
-    for path, output in zip(paths, outputs, strict=False):
+def _as_given(part: Part, batch: Part) -> Part:
+    """Return a batch as what its part was: arrays, a dataset or a PyDataset."""
+    if part.stream is None:
+        return batch
+    is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
+    return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
+
+
+class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
+    """A PyDataset of one batch."""
+
+    def __init__(self, batch: Part):
+        super().__init__()
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[Arrays, ...]:
+        batch = self._batch
+        return (batch.x, batch.y, batch.sample_weight)[: 2 if batch.sample_weight is None else 3]
+
+
+def _is_raised_by_a_library(error: Exception) -> bool:
+    """Tell what Keras says of a model that does not suit its data from the user's own errors."""
+    innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    libraries = (
+        sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    )
+    return any(Path(library) in innermost.parents for library in libraries)
+
+
+def _label_problems(loaded: Loaded, outputs: list[Output]) -> Iterator[str]:
+    for output in outputs:
+        path = output.path
         if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
             highest = output.predicted.shape[-1] - 1
         elif output.task is Task.BINARY:

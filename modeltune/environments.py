@@ -34,14 +34,17 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
 
 
 def git_revision(folder: Path) -> dict[str, Json]:
-    """Return the commit and whether tracked files differ from it; both None outside of git."""
+    """Return the commit and whether the code differs from it; both None outside of git.
+
+    Dirty are changed tracked files anywhere, and Python files in the folder that are not
+    tracked: a run of them cannot be repeated from the commit.
+    """
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return {"git_revision": None, "git_dirty": None}
-    return {
-        "git_revision": revision,
-        "git_dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
-    }
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    untracked = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    return {"git_revision": revision, "git_dirty": bool(changed or untracked)}
 
 
 def _versions() -> dict[str, str]:

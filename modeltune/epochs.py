@@ -241,10 +241,8 @@ def _epoch_graph(step: Any, specs: Any, batch_size: int) -> Callable[[np.ndarray
     ).get_concrete_function(batch_specs)
     shapes = [output.shape for output in one_step.outputs]
     before = [
-        np.zeros(
-            [size or 0 for size in output.shape] if output.shape.rank else [], output.dtype.name
-        )
-        for output in one_step.outputs
+        tf.zeros([size or 0 for size in shape] if shape.rank else [], output.dtype)
+        for output, shape in zip(one_step.outputs, shapes, strict=True)
     ]
 
     def epoch(order: Any, steps: Any, tensors: Any) -> Any:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from modeltune.declarations import Problem, is_integer, typed
+from modeltune.declarations import Problem, is_finite_number, is_integer, typed
 
 
 class Severity(enum.Enum):
@@ -61,15 +60,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Reference:
-    """A bound taken from recorded runs, with the arithmetic typed after it: ``mt.baseline - 0.01``."""
+    """A bound taken from recorded runs, with arithmetic applied to it: ``mt.baseline - 0.01``.
+
+    ``operations`` are applied in order; ``text`` is what was typed.
+    """
 
     source: str
     operations: tuple[tuple[str, float], ...] = ()
+    text: str = ""
 
-    def _then(self, symbol: str, operand: float) -> Reference:
-        if isinstance(operand, bool) or not isinstance(operand, int | float):
-            raise TypeError(f"{self!r} {symbol} {operand!r}: a reference takes + - * with a number")
-        return dataclasses.replace(self, operations=(*self.operations, (symbol, operand)))
+    def _then(self, symbol: str, operand: float, *, left: bool = False) -> Reference:
+        is_sum = bool(self.operations) and self.operations[-1][0] != "*"
+        own = f"({self!r})" if symbol == "*" and is_sum else repr(self)
+        text = f"{operand!r} {symbol} {own}" if left else f"{own} {symbol} {operand!r}"
+        if not is_finite_number(operand):
+            raise TypeError(f"{text}: a reference takes + - * with a finite number")
+        return Reference(self.source, (*self.operations, (symbol, operand)), text)
 
     def __add__(self, operand: float) -> Reference:
         return self._then("+", operand)
@@ -81,18 +87,13 @@ class Reference:
         return self._then("*", operand)
 
     def __rmul__(self, operand: float) -> Reference:
-        return self._then("*", operand)
+        return self._then("*", operand, left=True)
 
     def __radd__(self, operand: float) -> Reference:
-        return self._then("+", operand)
+        return self._then("+", operand, left=True)
 
     def __repr__(self) -> str:
-        text, sums = f"mt.{self.source}", False
-        for symbol, operand in self.operations:
-            if symbol == "*" and sums:
-                text = f"({text})"
-            text, sums = f"{text} {symbol} {operand!r}", symbol != "*"
-        return text
+        return self.text or f"mt.{self.source}"
 
 
 baseline = Reference("baseline")
@@ -219,7 +220,7 @@ class Gate:
                     f"{self!r}: the bound is {typed(self.bound)}; write a number, or mt.baseline, "
                     "mt.previous or mt.median(n) with + - *",
                 )
-            elif not math.isfinite(self.bound):
+            elif not is_finite_number(self.bound):
                 yield "", f"{self!r}: no value can be judged against {self.bound!r}"
         if _severity(self.measure.severity) is None:
             yield (

@@ -20,10 +20,10 @@ def judge(gates: Sequence[Gate], scores: Mapping[str, Scores], spec: str) -> tup
     verdicts = [_verdict(gate, scores, spec) for gate in gates]
     loss = scores.get("loss")
     if loss is not None and not loss.is_finite:
-        values = ", ".join(f"{value:.6g}" for value in loss.values)
-        reason = f"not finite: measured {values}"
         verdicts.append(
-            Verdict("loss is finite (always on)", Outcome.FAILED, math.nan, None, reason)
+            Verdict(
+                "loss is finite (always on)", Outcome.FAILED, loss.mean, None, _not_finite(loss)
+            )
         )
     return tuple(verdicts)
 
@@ -44,7 +44,7 @@ def status_of(verdicts: Sequence[Verdict], strict: bool = False) -> RunStatus:
 def _verdict(gate: Gate, scores: Mapping[str, Scores], spec: str) -> Verdict:
     measured = scores.get(gate.measure.key)
     bound = None if isinstance(gate.bound, Reference) else float(gate.bound)  # type: ignore[arg-type]
-    if measured is None:
+    if measured is None or not measured.values:
         available = ", ".join(sorted(scores)) or "nothing"
         reason = f'no metric "{gate.measure.key}" in {spec}; measured: {available}'
         return Verdict(repr(gate), Outcome.ERROR, None, bound, reason)
@@ -54,24 +54,29 @@ def _verdict(gate: Gate, scores: Mapping[str, Scores], spec: str) -> Verdict:
             "the standard deviation of one refit is not defined; validate with two or more seeds"
         )
         return Verdict(repr(gate), Outcome.ERROR, None, bound, reason)
-    outside = Outcome.WARNED if gate.severity is Severity.WARN else Outcome.FAILED
     if not math.isfinite(value):
-        values = ", ".join(f"{v:.6g}" for v in measured.values)
-        return Verdict(repr(gate), outside, value, bound, f"not finite: measured {values}")
+        # Whatever the severity: a model that cannot be measured is never green.
+        return Verdict(repr(gate), Outcome.FAILED, value, bound, _not_finite(measured))
     if bound is None:
         reason = f"no accepted run to compare with; measured {value:.6g}"
         return Verdict(repr(gate), Outcome.NO_BASELINE, value, None, reason)
     if holds(value, gate.comparison, bound):
         return Verdict(repr(gate), Outcome.PASSED, value, bound, _compared(gate, value, bound))
+    outside = Outcome.WARNED if gate.severity is Severity.WARN else Outcome.FAILED
     return Verdict(repr(gate), outside, value, bound, _compared(gate, value, bound))
 
 
 def holds(value: float, comparison: str, bound: float) -> bool:
-    """Compare as float32 would: values within one float32 step of the bound equal it."""
-    slack = FLOAT32_EPSILON * max(abs(value), abs(bound))
-    if abs(value - bound) <= slack:
+    """Compare as float32 would: a value within one float32 step of the bound equals it."""
+    if _is_on(value, bound):
         return comparison in (">=", "<=")
     return COMPARE[comparison](value, bound)
+
+
+def _is_on(value: float, bound: float) -> bool:
+    # A whole number was counted, or came out exact: 50_000_001 parameters are above 50_000_000.
+    step = 0.0 if value.is_integer() else FLOAT32_EPSILON * max(abs(value), abs(bound))
+    return abs(value - bound) <= step
 
 
 def _statistic(gate: Gate, scores: Scores) -> float | None:
@@ -85,7 +90,11 @@ def _statistic(gate: Gate, scores: Scores) -> float | None:
 
 
 def _compared(gate: Gate, value: float, bound: float) -> str:
-    difference = abs(value - bound)
-    if difference <= FLOAT32_EPSILON * max(abs(value), abs(bound)):
+    if _is_on(value, bound):
         return f"{gate.measure} is on the bound"
-    return f"{gate.measure} is {difference:.4g} {'above' if value > bound else 'below'} the bound"
+    side = "above" if value > bound else "below"
+    return f"{gate.measure} is {abs(value - bound):.4g} {side} the bound"
+
+
+def _not_finite(scores: Scores) -> str:
+    return f"not finite: measured {', '.join(f'{value:.6g}' for value in scores.values)}"

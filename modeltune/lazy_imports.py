@@ -75,6 +75,7 @@ def lazily(names: Collection[str] = HEAVY) -> Iterator[None]:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
+        __tracebackhide__ = True  # pytest shows the user's statement, not this frame
         package, _, submodule = name.partition(".")
         if level or package not in names or _loading.get():
             return ordinary_import(name, globals, locals, fromlist, level)

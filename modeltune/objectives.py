@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import math
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ class Objective:
 
     def __repr__(self) -> str:
         verb = "maximize" if self.direction is Direction.MAX else "minimize"
-        return f'mt.{verb}("{self.metric}")'
+        quoted = isinstance(self.metric, str)  # a mistake is shown as it is, to be refused
+        metric = json.dumps(self.metric, ensure_ascii=False) if quoted else repr(self.metric)
+        return f"mt.{verb}({metric})"
 
     def better(self, score: float, than: float) -> bool:
         """Tell whether score strictly beats than; a NaN never does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import sys
 import warnings
 from collections import defaultdict
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
+from keras_tuner.engine.hyperparameters import Float, Int
 
 from modeltune.errors import SearchError
 from modeltune.objectives import Direction, Objective
@@ -24,10 +26,10 @@ HyperParameters: TypeAlias = Any
 """A ``keras_tuner.HyperParameters``: a search space and values of it."""
 
 SEED_FOR_ZERO = 2**32 - 1
-"""keras-tuner takes a seed of 0 for none and draws its own; no other seed of ours maps here."""
+"""keras-tuner takes a seed of 0 for none and draws its own; ours end below this one."""
 
-MAX_COLLISIONS = 2000
-"""Draws of values already tried before a space counts as exhausted; keras-tuner gives up after 20."""
+MAX_COLLISIONS = 200
+"""Draws of values already tried before the rest of a space is gone through in order."""
 
 
 class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
@@ -48,11 +50,21 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
         traced: ReadHyperParameters = cls.from_config(hyperparameters.get_config())
         return traced
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in the space."""
+        return frozenset(entry.name for entry in self.space)
+
     def _retrieve(self, hp: Any) -> Any:
         value = super()._retrieve(hp)
         if self.is_active(hp):
             self.read.add(hp.name)
         return value
+
+    def conditional_scope(self, parent_name: str, parent_values: Any) -> Any:
+        # What is declared inside depends on the parent, also when the build never asked for it.
+        self.read.add(self._get_name(parent_name))
+        return super().conditional_scope(parent_name, parent_values)
 
     def get(self, name: str) -> Any:
         value = super().get(name)
@@ -126,16 +138,28 @@ class Oracle:
         """A copy of the space known so far."""
         return self._oracle.get_space()
 
+    def space_at(self, values: Values) -> HyperParameters:
+        """Return the space known so far with these values."""
+        hp = ReadHyperParameters.of(self.space)
+        hp.values = dict(values)
+        return hp
+
     def learn(self, hyperparameters: HyperParameters) -> None:
         """Add the hyperparameters a build has registered to the space.
 
         Raises:
             SearchError: when the search allows no new entries and the build made one.
         """
-        try:
-            self._oracle.update_space(hyperparameters)
-        except RuntimeError as error:
-            raise SearchError(f"search.allow_new_entries is False: {error}") from error
+        if not self._search.allow_new_entries:
+            known = self._oracle.hyperparameters
+            new = [h.name for h in hyperparameters.space if not known._exists(h.name, h.conditions)]
+            if new:
+                raise SearchError(
+                    "search.allow_new_entries is False, but the model asks for "
+                    f"{', '.join(dict.fromkeys(new))}; declare that in search.hyperparameters "
+                    "under the same conditions, or allow new entries"
+                )
+        self._oracle.update_space(hyperparameters)
 
     def ask(self) -> Proposal | None:
         """Return the next candidate, or None when there is none before another tell, or none at all."""
@@ -152,6 +176,7 @@ class Oracle:
                 values.get("tuner/initial_epoch", 0),
                 values.get("tuner/trial_id"),
             )
+            self._oracle.under_way[proposal.id] = proposal.values
             if proposal.parent not in self._failed:
                 return proposal
             # A rung with fewer completed than promoted trials: there is nothing to continue.
@@ -165,22 +190,28 @@ class Oracle:
         read: frozenset[str],
         reason: str | None = None,
     ) -> None:
-        """End a candidate with its score, or with None and a reason when it failed."""
+        """End a candidate with its score, or with None and a reason when it failed.
+
+        Raises:
+            SearchError: when the search allows no new entries and the candidate made one.
+        """
+        self.learn(hyperparameters)
+        failed = score is None or not math.isfinite(score)
+        # What a candidate read that died early, with its process, is not known.
+        self._oracle.remember(
+            proposal.id, hyperparameters.values, None if failed and not read else read
+        )
+        if failed:
+            self._failed.add(proposal.id)
+            score = self._oracle.score_of_failure
         trial = proposal.trial
         trial.hyperparameters = hyperparameters
         trial.message = reason
-        if read:
-            self._oracle.remember(hyperparameters.values, read)
-        if score is None:
-            self._failed.add(proposal.id)
-            score = self._oracle.score_of_failure
         trial.status = "FAILED" if score is None else "COMPLETED"
         with _keras_tuner():
             if score is not None:
                 self._oracle.update_trial(trial.trial_id, {self._search.objective.metric: score})
             self._oracle.end_trial(trial)
-            # end_trial saves before it forgets the trial is ongoing (keras-tuner oracle.py:591).
-            self._oracle.save()
 
 
 def own_values(values: Values) -> dict[str, bool | int | float | str]:
@@ -192,7 +223,7 @@ def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
     """Yield values under which to build so that every conditional scope is entered once.
 
     The caller builds with what is yielded before asking for the next, as keras-tuner
-    does when it first populates a space.
+    does when it first populates a space. Scopes no candidate can reach are left out.
     """
     entered: list[Any] = []
     waiting: list[Any] = []
@@ -204,53 +235,152 @@ def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
         oracle.learn(hp)
         entered += [scope for scope in hp.active_scopes if scope not in entered]
         waiting += [scope for scope in hp.inactive_scopes if scope not in waiting]
-        waiting = [scope for scope in waiting if scope not in entered]
+        hp = ReadHyperParameters.of(oracle.space)
+        while waiting and (waiting[0] in entered or not _enter(waiting[0], hp)):
+            waiting.pop(0)
         if not waiting:
             return
-        hp = ReadHyperParameters.of(oracle.space)
-        for condition in waiting[0]:
-            hp.values[condition.name] = condition.values[0]
         hp.ensure_active_values()
-        entered.append(waiting[0])
+        entered.append(waiting.pop(0))
+
+
+def _enter(scope: Any, hp: ReadHyperParameters) -> bool:
+    """Set the values under which the scope is active, no others; False when the space has none."""
+    values = {}
+    for condition in scope:
+        entries = [entry for entry in hp.space if entry.name == condition.name]
+        for value in condition.values:
+            if any(value == option for entry in entries for option in _options(entry)):
+                values[condition.name] = value
+                break
+        else:
+            return False
+    hp.values = values
+    return True
 
 
 class _Remembering:
-    """Mixed into each oracle: candidates that read the same values are one candidate."""
+    """Mixed into each oracle: candidates whose builds read the same values are one candidate.
+
+    A finished candidate covers all that agree with it in what it read; one under way
+    covers, until it is known what it reads, those that agree in all its values.
+    """
 
     score_of_failure: float | None = None
+    hyperparameters: ReadHyperParameters
 
     def __init__(self, **arguments: Any):
-        self._read_values: dict[frozenset[str], set[tuple[Any, ...]]] = defaultdict(set)
+        self.under_way: dict[str, Values] = {}
+        self._finished = _Cubes()
+        self._exhausted = _Cubes()
+        self._size = 0
         super().__init__(**arguments)
         self._max_collisions = MAX_COLLISIONS
 
-    def remember(self, values: Values, read: frozenset[str]) -> None:
-        """Keep what a finished candidate read; it decides whether another is the same."""
-        self._read_values[read].add(tuple(values.get(name) for name in sorted(read)))
+    def remember(self, trial_id: str, values: Values, read: frozenset[str] | None) -> None:
+        """Keep what a finished candidate read; None: take it that it read all it was given."""
+        hp = self.hyperparameters.copy()
+        hp.values = own_values(values)
+        if read is None:
+            hp.ensure_active_values()
+            read = frozenset(hp.values)
+        # Entries that are not tuned have one value only.
+        self._finished.add({name: hp.values[name] for name in read & hp.names & hp.values.keys()})
+        self.under_way.pop(trial_id, None)
 
-    def read_by_twin(self, values: Values) -> frozenset[str] | None:
-        """Return what a finished candidate read that equals this one in all it read, or None."""
-        for read, seen in self._read_values.items():
-            if tuple(values.get(name) for name in sorted(read)) in seen:
-                return read
-        return None
+    def forget(self) -> None:
+        """Take all candidates for untried."""
+        self._finished, self._exhausted = _Cubes(), _Cubes()
+        self.under_way.clear()
 
     def _duplicate(self, values: Values) -> bool:
-        return super()._duplicate(values) or self.read_by_twin(values) is not None  # type: ignore[misc]
+        return self._covering(values) is not None
+
+    def _covering(self, values: Values) -> frozenset[str] | None:
+        """Return the names by which values are those of a candidate tried before, or None."""
+        for covered in (self._finished, self._exhausted):
+            if (names := covered.covering(values)) is not None:
+                return names
+        for others in self.under_way.values():
+            if others.items() <= values.items():
+                return frozenset(others)
+        return None
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Return values not tried before; where drawing finds none, the first such of the grid."""
+        drawn: dict[str, Any] | None = super()._random_values()  # type: ignore[misc]
+        return self._untried() if drawn is None else drawn
+
+    def _untried(self) -> dict[str, Any] | None:
+        """Return the first candidate of the grid that is not covered, or None when all are."""
+        if len(self.hyperparameters.space) > self._size:
+            self._size = len(self.hyperparameters.space)
+            self._exhausted = _Cubes()
+        hp = self.hyperparameters.copy()
+        hp.values = {}
+        return dict(hp.values) if self._complete(hp, 0) is None else None
+
+    def _complete(self, hp: ReadHyperParameters, position: int) -> frozenset[str] | None:
+        """Complete hp.values to a candidate that is not covered, going back where there is none.
+
+        Returns:
+            None when hp.values are such a candidate. Else they are as before, and names are
+            returned by which all completions are covered: going back, the values of other
+            names need not be tried (Gaschnig, 1979, "backjumping").
+        """
+        covering = self._covering(hp.values)
+        if covering is not None or position == len(hp.space):
+            return covering
+        entry = hp.space[position]
+        if entry.name in hp.values or not hp.is_active(entry):
+            return self._complete(hp, position + 1)
+        reasons = frozenset(condition.name for condition in entry.conditions)
+        for option in _options(entry):
+            hp.values[entry.name] = option
+            covering = self._complete(hp, position + 1)
+            if covering is None:
+                return None
+            del hp.values[entry.name]
+            if entry.name not in covering:
+                return covering
+            reasons |= covering - {entry.name}
+        self._exhausted.add({name: hp.values[name] for name in reasons})
+        return reasons
+
+
+class _Cubes:
+    """Sets of candidates, each of all that have certain values under certain names."""
+
+    def __init__(self) -> None:
+        self._values: dict[frozenset[str], set[tuple[Any, ...]]] = defaultdict(set)
+
+    def add(self, values: Values) -> None:
+        """Add the candidates that have these values."""
+        self._values[frozenset(values)].add(tuple(values[name] for name in sorted(values)))
+
+    def covering(self, values: Values) -> frozenset[str] | None:
+        """Return the names of a set these values lie in, or None."""
+        for names, known in self._values.items():
+            if names <= values.keys() and tuple(values[name] for name in sorted(names)) in known:
+                return names
+        return None
 
 
 class _RandomOracle(_Remembering, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
-    """keras-tuner's random search, ending only when no unseen values are found."""
+    """keras-tuner's random search, ending only when every candidate has been tried."""
 
 
 class _BayesianOracle(_Remembering, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    """keras-tuner's Gaussian process; where it would repeat a candidate, an unseen one is drawn."""
+    """keras-tuner's Gaussian process; where it would repeat a candidate, an untried one is drawn."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        response: dict[str, Any] = super().populate_space(trial_id)
-        if response["values"] is not None and self._duplicate(response["values"]):
-            response = self._random_populate_space()
-        return response
+        # A process over no dimensions cannot be fitted.
+        if self._nonfixed_space():
+            response: dict[str, Any] = super().populate_space(trial_id)
+            if response["values"] is None or not self._duplicate(response["values"]):
+                return response
+        drawn: dict[str, Any] = self._random_populate_space()
+        return drawn
 
 
 class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
@@ -263,61 +393,38 @@ class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # ty
         worst = -sys.float_info.max if self.objective.direction == "max" else sys.float_info.max
         self.score_of_failure = worst
 
-    def _random_values(self) -> Any:
+    def _random_values(self) -> dict[str, Any] | None:
         values = super()._random_values()
         if values is None:
-            # All of a small space has been drawn: draw it again, as sampling with
-            # replacement would, instead of ending the search early.
-            self._tried_so_far.clear()
-            self._read_values.clear()
+            # All of a small space has been drawn: draw it again instead of ending early.
+            self.forget()
             values = super()._random_values()
-        return values
+        # keras-tuner takes the values of a space without entries for none at all.
+        return {"tuner/round": 0} if values == {} else values
 
 
-class _GridOracle(_Remembering, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    """keras-tuner's grid, stepping only through what builds read, each candidate once."""
+class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
+    """keras-tuner's grid and its order, stepping only through what builds read, each candidate once."""
 
-    def _get_next_combination(self, values: Values) -> dict[str, Any] | None:
-        following = self._successor(values)
-        while following is not None and self._duplicate(following):
-            following = self._successor(following)
-        return following
-
-    def _successor(self, values: Values) -> dict[str, Any] | None:
-        """Return the lexicographic successor that changes a value its twin has read."""
-        hp = self.get_space()
-        hp.values = dict(values)
-        hp.ensure_active_values()
-        read = self.read_by_twin(hp.values)
-        active = [entry for entry in hp.space if hp.is_active(entry)]
-        for position in reversed(range(len(active))):
-            entry = active[position]
-            options = _options(entry)
-            index = options.index(hp.values[entry.name]) + 1
-            if index == len(options) or (read is not None and entry.name not in read):
-                continue
-            before = {earlier.name: hp.values[earlier.name] for earlier in active[:position]}
-            hp.values = {**before, entry.name: options[index]}
-            hp.ensure_active_values()
-            return dict(hp.values)
-        return None
-
-    def _compare(self, a: Values, b: Values) -> int:
-        hp = self.get_space()
-        hp.values = dict(a)
-        hp.ensure_active_values()
-        for entry in hp.space:
-            if hp.is_active(entry):
-                options = _options(entry)
-                first = options.index(hp.values[entry.name])
-                second = options.index(b.get(entry.name, entry.default))
-                if first != second:
-                    return -1 if first < second else 1
-        return 0
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        values = self._untried()
+        if values is not None:
+            return {"status": "RUNNING", "values": values}
+        return {"status": "IDLE" if self.ongoing_trials else "STOPPED", "values": None}
 
 
-def _options(entry: Any) -> list[Any]:
-    return [entry.default, *(value for value in entry.values if value != entry.default)]
+def _options(entry: Any) -> Iterator[Any]:
+    """Yield the values an entry takes on the grid, each once, its default first."""
+    yield entry.default
+    # keras-tuner puts the ten values that stand for a range without a step in no order.
+    values = sorted(entry.values) if getattr(entry, "step", 1) is None else entry.values
+    for value in values:
+        if isinstance(entry, Float):
+            if not math.isclose(value, entry.default, rel_tol=1e-9):
+                yield value
+        elif value != entry.default:
+            # keras-tuner's powers of an integer step are floats.
+            yield int(value) if isinstance(entry, Int) else value
 
 
 def _make(search: Search) -> Any:

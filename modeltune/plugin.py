@@ -12,8 +12,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modeltune", "model searches as tests")
     group.addoption(
         "--modeltune-workers",
-        choices=("0",),
-        help="trial processes; 0, the only choice in this version, trains in the pytest process",
+        choices=("0", "auto"),
+        help="trial processes; this version has none and trains in the pytest process",
     )
     group.addoption(
         "--modeltune-store",

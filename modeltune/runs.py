@@ -70,20 +70,23 @@ class Scores:
 
     @property
     def mean(self) -> float:
-        """The arithmetic mean over refits."""
-        return math.fsum(self.values) / len(self.values) if self.is_finite else math.nan
+        """The arithmetic mean over refits; NaN when not all are finite."""
+        return float(statistics.mean(self.values)) if self.is_finite else math.nan
 
     @property
     def std(self) -> float | None:
         """The sample standard deviation (ddof 1) over refits; None of a single refit."""
         if len(self.values) < 2:
             return None
-        return statistics.stdev(self.values) if self.is_finite else math.nan
+        try:
+            return statistics.stdev(self.values) if self.is_finite else math.nan
+        except OverflowError:
+            return math.inf
 
     @property
     def is_finite(self) -> bool:
-        """Whether no value is NaN or infinite."""
-        return all(math.isfinite(value) for value in self.values)
+        """Whether there are values, and none is NaN or infinite."""
+        return bool(self.values) and all(math.isfinite(value) for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -154,10 +157,19 @@ class Run:
 
 
 def to_json(run: Run) -> dict[str, Json]:
-    """Return the run as strict JSON data; non-finite numbers become "nan", "inf" and "-inf"."""
+    """Return the run as strict JSON data.
+
+    Non-finite numbers become "nan", "inf" and "-inf"; a hyperparameter's become
+    {"float": "inf"}, since "inf" may be another of its values.
+    """
     data = {
         f.name: plain(getattr(run, f.name)) for f in dataclasses.fields(run) if f.name != "scores"
     }
+    # Where a text "inf" may stand beside the number.
+    if run.best:
+        data["best"]["values"] = _plain_values(run.best.values)
+    for trial, recorded in zip(run.trials, data["trials"], strict=True):
+        recorded["values"] = _plain_values(trial.values)
     data["scores"] = {
         name: plain({"mean": scores.mean, "std": scores.std, "values": scores.values})
         for name, scores in run.scores.items()
@@ -186,9 +198,9 @@ def from_json(data: Mapping[str, Json]) -> Run:
                 )
                 for verdict in data["verdicts"]
             ),
-            "best": best and Best(best["trial"], _number(best["score"]), best["values"]),
+            "best": best and Best(best["trial"], _number(best["score"]), _values(best["values"])),
             "trials": tuple(_trial(trial) for trial in data["trials"]),
-            "durations": Durations(**data["durations"]),
+            "durations": Durations(**{k: _number(v) for k, v in data["durations"].items()}),
             "artifact": artifact and Artifact(**artifact),
             "notes": tuple(data["notes"]),
         }
@@ -217,12 +229,30 @@ def _trial(data: Mapping[str, Json]) -> Trial:
         **{
             **data,
             "status": TrialStatus(data["status"]),
+            "values": _values(data["values"]),
             "score": _optional(data["score"]),
+            "seconds": _number(data["seconds"]),
             "curve": {
                 name: tuple(_number(v) for v in values) for name, values in data["curve"].items()
             },
         }
     )
+
+
+def _plain_values(values: Values) -> dict[str, Json]:
+    return {
+        name: {"float": str(value)}
+        if isinstance(value, float) and not math.isfinite(value)
+        else plain(value)
+        for name, value in values.items()
+    }
+
+
+def _values(values: Mapping[str, Json]) -> Values:
+    return {
+        name: float(value["float"]) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
 
 
 def _number(value: float | str) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from sklearn import metrics
 
 from modeltune.loading import Array, Arrays, Part, leaves, map_arrays
 from modeltune.runs import Json
-from modeltune.training import Model
+from modeltune.training import Model, number
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: far enough for every float32 sigmoid to be 0 or 1."""
@@ -36,9 +37,13 @@ REGRESSION_METRICS = ("mae", "mse", "rmse", "r2", "explained_variance")
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One output of a model on a part: what it is, its targets and its predictions, row by row."""
+    """One output of a model on a part: what it is, its targets and its predictions, row by row.
+
+    ``name`` is Keras's, "" of a single output; ``path`` is where its targets are in ``y``.
+    """
 
     name: str
+    path: str
     task: Task
     from_logits: bool
     y: Array
@@ -48,6 +53,14 @@ class Output:
     def prefix(self) -> str:
         """What its report metrics start with: nothing for a single output."""
         return f"{self.name}_" if self.name else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Every output of a model on a part, and the sample weights of the same rows."""
+
+    outputs: list[Output]
+    sample_weight: Arrays
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
@@ -63,17 +76,19 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
             verbose=0,
             return_dict=True,
         )
-    return {name: float(value) for name, value in logs.items()}
+    return {name: number(name, value) for name, value in logs.items()}
 
 
-def predict(model: Model, part: Part, batch_size: int) -> list[Output]:
-    """Return targets and predictions of each output, aligned: every batch is read exactly once."""
+def predict(model: Model, part: Part, batch_size: int) -> Predictions:
+    """Return targets, predictions and weights, aligned: every batch is read exactly once."""
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
-    for x, y, _ in part.batches(batch_size):
+    weights: list[Arrays] = []
+    for x, y, sample_weight in part.batches(batch_size):
         targets.append(y)
         predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
-    return _outputs(model, _joined(targets), _joined(predictions))
+        weights.append(sample_weight)
+    return Predictions(_outputs(model, _joined(targets), _joined(predictions)), _joined(weights))
 
 
 def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
@@ -81,14 +96,20 @@ def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
 
     Classification: precision, recall and F1 per class with its support, their macro
     averages, and the confusion matrix (rows: true class). Regression: MAE, MSE, RMSE,
-    R2 and explained variance, uniform averages over target columns.
+    R2 and explained variance, uniform averages over target columns. All are NaN, without
+    a table, when a prediction is not finite.
     """
     numbers: dict[str, float] = {}
     tables: dict[str, Json] = {}
     for output in outputs:
-        if output.task is Task.OTHER:
+        found: dict[str, float]
+        table: dict[str, Json]
+        names = _report_names(output.task)
+        if not names:
             continue
-        if output.task is Task.REGRESSION:
+        if not np.isfinite(output.predicted).all():
+            found, table = dict.fromkeys(names, math.nan), {}
+        elif output.task is Task.REGRESSION:
             found, table = _regression(output)
         else:
             found, table = _classification(output)
@@ -99,17 +120,11 @@ def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
 
 def report_names(outputs: list[Output]) -> list[str]:
     """Return the names ``report`` would give for these outputs, without computing them."""
-    names = []
-    for output in outputs:
-        if output.task is Task.REGRESSION:
-            names += [f"{output.prefix}{name}" for name in REGRESSION_METRICS]
-        elif output.task is not Task.OTHER:
-            names += [f"{output.prefix}{name}" for name in CLASSIFICATION_METRICS]
-    return names
+    return [f"{output.prefix}{name}" for output in outputs for name in _report_names(output.task)]
 
 
 def gain_over_dummy(
-    model: Model, train: Part, test: Part, outputs: list[Output], score: float, metric: str
+    model: Model, train: Part, test: Predictions, score: float, metric: str
 ) -> float:
     """Return (score - dummy) / (perfect - dummy), NaN when dummy and perfect score the same.
 
@@ -117,38 +132,45 @@ def gain_over_dummy(
     whichever scores better; perfect predictions are the targets themselves. Both are
     scored by the model's own loss and metrics on the test part.
     """
-    y_train = _joined([y for _, y, _ in train.batches(8192)])
-    weights = [weight for _, _, weight in test.batches(8192)]
-    sample_weight = None if weights[0] is None else _joined(weights)
-    perfect = _score_of(model, outputs, [_perfect(o) for o in outputs], sample_weight, metric)
-    dummies = [
-        _score_of(model, outputs, list(predictions), sample_weight, metric)
-        for predictions in _dummies(outputs, y_train)
-    ]
+    y_train = dict(leaves(_joined([y for _, y, _ in train.batches(8192)])))
+    perfect = _score_of(model, test, [_perfect(o) for o in test.outputs], metric)
+    constants = [_constants(o, y_train[o.path]) for o in test.outputs]
+    dummies = []
+    for choice in range(max(len(options) for options in constants)):
+        chosen = [options[min(choice, len(options) - 1)] for options in constants]
+        repeated = [_repeated(o, one) for o, one in zip(test.outputs, chosen, strict=True)]
+        dummies.append(_score_of(model, test, repeated, metric))
     dummy = min(dummies, key=lambda value: abs(perfect - value))
     return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
 
 
+def _report_names(task: Task) -> tuple[str, ...]:
+    if task is Task.OTHER:
+        return ()
+    return REGRESSION_METRICS if task is Task.REGRESSION else CLASSIFICATION_METRICS
+
+
 def _outputs(model: Model, y: Arrays, predicted: Arrays) -> list[Output]:
-    named_y, named = dict(leaves(y)), dict(leaves(predicted))
-    if set(named_y) != set(named):
-        # Keras matches a list or tuple of targets to outputs by position, a dict by name.
-        names = list(getattr(model, "output_names", [])) or list(named)
-        if len(named_y) == len(named):
-            if not set(named_y) <= set(names):
-                named_y = dict(zip(names, named_y.values(), strict=True))
-            if not set(named) <= set(names):
-                named = dict(zip(names, named.values(), strict=True))
+    """Pair targets with predictions as Keras does: a dict by name, a list or tuple by position."""
+    targets, named = dict(leaves(y)), dict(leaves(predicted))
+    if not isinstance(predicted, Mapping) and isinstance(predicted, list | tuple):
+        names = list(getattr(model, "output_names", None) or [])
+        if len(names) == len(named):
+            named = dict(zip(names, named.values(), strict=True))
+    if isinstance(y, Mapping) or len(targets) != len(named):
+        paths = {name: name for name in named if name in targets}
+    else:
+        paths = dict(zip(named, targets, strict=True))
     losses = _losses(model, list(named))
     return [
         Output(
             name,
-            *_task_of(losses.get(name), named_y[name], named[name]),
-            named_y[name],
+            path,
+            *_task_of(losses.get(name), targets[path], named[name]),
+            targets[path],
             named[name],
         )
-        for name in named
-        if name in named_y
+        for name, path in paths.items()
     ]
 
 
@@ -163,18 +185,14 @@ def _losses(model: Model, names: list[str]) -> dict[str, Any]:
 
 def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[Task, bool]:
     """Return what an output does, by its loss where that decides, else by targets and shapes."""
-    name = (
-        loss
-        if isinstance(loss, str)
-        else getattr(loss, "name", None) or getattr(loss, "__name__", "")
-    )
+    name = _loss_name(loss)
     from_logits = bool(getattr(loss, "from_logits", False))
     one_hot = y.shape == predicted.shape and y.ndim > 1 and y.shape[-1] > 1 and _is_one_hot(y)
     if not np.issubdtype(y.dtype, np.number) and y.dtype != bool:
         return Task.OTHER, from_logits
-    if "categorical" in str(name) or one_hot:
+    if "categorical" in name or one_hot:
         return Task.MULTICLASS, from_logits
-    if str(name).startswith("binary_"):
+    if name.startswith("binary"):
         return (
             Task.BINARY if predicted.shape[-1] == 1 or predicted.ndim == 1 else Task.MULTILABEL
         ), from_logits
@@ -183,6 +201,14 @@ def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[Task, bool]:
     if predicted.size == y.size:
         return Task.REGRESSION, from_logits
     return Task.OTHER, from_logits
+
+
+def _loss_name(loss: Any) -> str:
+    """Return Keras's name of a loss, also of one the user has named differently."""
+    if isinstance(loss, str):
+        return loss.replace("_", "").lower()
+    kind = loss if inspect.isfunction(loss) else type(loss)
+    return kind.__name__.replace("_", "").lower()
 
 
 def _is_one_hot(y: Array) -> bool:
@@ -231,8 +257,6 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
 def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     true = output.y.reshape(len(output.y), -1).astype(np.float64)
     predicted = output.predicted.reshape(true.shape).astype(np.float64)
-    if not np.isfinite(predicted).all():
-        return dict.fromkeys(REGRESSION_METRICS, math.nan), {}
     mse = float(metrics.mean_squared_error(true, predicted))
     few = len(true) < 2
     found = {
@@ -260,16 +284,8 @@ def _perfect(output: Output) -> Array:
     return certain
 
 
-def _dummies(outputs: list[Output], y_train: Arrays) -> Iterator[list[Array]]:
-    trained = list(leaves(y_train))
-    constants = [_constants(o, array) for o, (_, array) in zip(outputs, trained, strict=True)]
-    for choice in range(max(len(options) for options in constants)):
-        yield [
-            np.broadcast_to(options[min(choice, len(options) - 1)], o.predicted.shape).astype(
-                np.float32
-            )
-            for o, options in zip(outputs, constants, strict=True)
-        ]
+def _repeated(output: Output, constant: Array) -> Array:
+    return np.broadcast_to(constant, output.predicted.shape).astype(np.float32)
 
 
 def _constants(output: Output, y_train: Array) -> list[Array]:
@@ -290,18 +306,11 @@ def _constants(output: Output, y_train: Array) -> list[Array]:
     return [np.log(odds) if output.from_logits else share]
 
 
-def _score_of(
-    model: Model,
-    outputs: list[Output],
-    predictions: list[Array],
-    sample_weight: Arrays,
-    metric: str,
-) -> float:
+def _score_of(model: Model, test: Predictions, predictions: list[Array], metric: str) -> float:
     """Return the metric these predictions would get from the model's own loss and metrics."""
-    named = {
-        o.name: keras.ops.convert_to_tensor(p) for o, p in zip(outputs, predictions, strict=True)
-    }
-    targets = {o.name: keras.ops.convert_to_tensor(o.y) for o in outputs}
+    replaced = [replace(o, predicted=p) for o, p in zip(test.outputs, predictions, strict=True)]
+    named = {o.name: keras.ops.convert_to_tensor(o.predicted) for o in replaced}
+    targets = {o.name: keras.ops.convert_to_tensor(o.y) for o in replaced}
     if set(named) == {""}:
         y, y_pred = targets[""], named[""]
     elif isinstance(model.loss, Mapping) or all(name in model.output_names for name in named):
@@ -309,23 +318,22 @@ def _score_of(
     else:
         y, y_pred = list(targets.values()), list(named.values())
     if metric == "loss":
-        loss = model.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        loss = model.compute_loss(
+            y=y, y_pred=y_pred, sample_weight=test.sample_weight, training=False
+        )
         return float(loss)
     model.reset_metrics()
-    logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=sample_weight)
+    logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=test.sample_weight)
     model.reset_metrics()
     if metric in logs:
-        return float(logs[metric])
-    perfect = [
-        Output(o.name, o.task, o.from_logits, o.y, p)
-        for o, p in zip(outputs, predictions, strict=True)
-    ]
-    numbers, _ = report(perfect)
-    return numbers.get(metric, math.nan)
+        return number(metric, logs[metric])
+    return report(replaced)[0].get(metric, math.nan)
 
 
 def _joined(batches: list[Arrays]) -> Arrays:
     first = batches[0]
+    if first is None:
+        return None
     if isinstance(first, Mapping):
         return {key: _joined([batch[key] for batch in batches]) for key in first}
     if isinstance(first, tuple | list):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modeltune.declarations import Problem, as_typed, is_integer, is_positive_number
+from modeltune.declarations import Problem, as_typed, is_integer, is_positive_number, typed
 from modeltune.objectives import Objective
 
 
@@ -30,7 +30,7 @@ class Search(ABC):
 
     Args:
         objective: ``mt.maximize(name)`` or ``mt.minimize(name)`` of a logged metric.
-        seed: an integer in [0, 2**32); the same seed proposes the same trials.
+        seed: an integer from 0 to 2**32 - 2; the same seed proposes the same trials.
         max_minutes: stop proposing trials after so many minutes, then validate.
         hyperparameters, tune_new_entries, allow_new_entries: as in keras-tuner:
             a ``keras_tuner.HyperParameters`` that overrides part of the space.
@@ -75,8 +75,8 @@ class Search(ABC):
             )
         elif not isinstance(self.objective.metric, str) or not self.objective.metric:
             yield "objective", f"{self.objective.metric!r} is no metric name; write a string"
-        if not is_integer(self.seed) or not 0 <= self.seed < 2**32:
-            yield "seed", f"{self.seed!r}: write an integer from 0 to 2**32 - 1"
+        if not is_integer(self.seed) or not 0 <= self.seed < 2**32 - 1:
+            yield "seed", f"{self.seed!r}: write an integer from 0 to 2**32 - 2"
         if self.max_minutes is not None and not is_positive_number(self.max_minutes):
             yield (
                 "max_minutes",
@@ -87,6 +87,11 @@ class Search(ABC):
         failures = self.max_consecutive_failed_trials
         if failures is not None and (not is_integer(failures) or failures < 1):
             yield "max_consecutive_failed_trials", f"{failures!r}: write 1 or more, or None"
+        if self.hyperparameters is not None and not hasattr(self.hyperparameters, "get_config"):
+            yield (
+                "hyperparameters",
+                f"{typed(self.hyperparameters)}: write a keras_tuner.HyperParameters, or None",
+            )
         if self.hyperparameters is None:
             for name in ("tune_new_entries", "allow_new_entries"):
                 if not getattr(self, name):

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modeltune.dry_run import missing_objective
-from modeltune.errors import SearchError, SpecError
+from modeltune.errors import SearchError
 from modeltune.events import Listener, Note, SearchStarted, TrialFinished
 from modeltune.executors import Executor
 from modeltune.oracles import Oracle, Proposal, own_values
-from modeltune.runs import Trial, TrialStatus
+from modeltune.runs import Best, Trial, TrialStatus
 from modeltune.searches import Hyperband
 from modeltune.specs import Spec
 from modeltune.training import Failure, Trained, TrialTask
@@ -38,14 +38,13 @@ def search(
     scratch: Path,
     listen: Listener,
     found: Found,
-) -> None:
+) -> Best:
     """Run the spec's search to its end, adding each finished trial to ``found``.
 
     The executor holds the train and validation parts; the test part is not within reach.
 
     Raises:
         SearchError: no trial completed; shows the first failure's traceback.
-        SpecError: the objective names no metric the first completed trial logged.
     """
     started = time.monotonic()
     listen(SearchStarted(spec.id, spec.search))
@@ -70,7 +69,7 @@ def search(
         task, trained = executor.wait()
         attempt = under_way.pop(task.id)
         if trained.failure is None and (missing := missing_objective(spec, trained.curve)):
-            raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {missing}")
+            trained = replace(trained, failure=Failure(missing))
         if trained.failure and attempt.number < spec.search.max_retries_per_trial:
             seed = seeds.of(attempt.proposal, attempt.parent)
             again = replace(attempt, number=attempt.number + 1, seed=seed)
@@ -94,8 +93,10 @@ def search(
         stop = stop or _reason_to_stop(spec, seconds, consecutive_failures)
     if stop:
         listen(Note(f"search stopped after {len(found.trials)} trials: {stop}"))
-    if best_trial(spec, found.trials) is None:
+    best = best_trial(spec, found.trials)
+    if best is None or best.score is None:
         raise SearchError(_no_completed_trial(spec, found))
+    return Best(best.id, best.score, best.values)
 
 
 def best_trial(spec: Spec, trials: Sequence[Trial]) -> Trial | None:

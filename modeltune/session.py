@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from modeltune.collection import SpecItem
     from modeltune.config import Config
     from modeltune.events import Event
     from modeltune.runs import Json
+    from modeltune.specs import Spec
 
 # Imported in every pytest run: everything of modeltune itself is imported by the hooks that
 # meet a spec.
 
 
 class Session:
-    """The plugin's hooks and what they share; does nothing until a spec is collected.
-
-    Raises:
-        pytest.UsageError: ``[tool.modeltune]`` holds an unknown key or a wrong value.
-    """
+    """The plugin's hooks and what they share; does nothing until a spec is collected."""
 
     def __init__(self, config: pytest.Config):
         self._config = config
-        self._settings = _settings(config)
+        self._homes: dict[Spec, str] = {}
         self._runs: list[Json] = []
+        self._report_error: str | None = None
         self._is_xdist_worker = hasattr(config, "workerinput")
 
     # collection
@@ -40,27 +40,33 @@ class Session:
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Import spec files with heavy modules bound lazily, and let errors speak for themselves."""
-        if not isinstance(collector, pytest.Module) or not self._is_spec_file(collector.path):
-            return (yield)
-        from modeltune.lazy_imports import lazily
+        is_spec_file = isinstance(collector, pytest.Module) and self._is_spec_file(collector.path)
+        if is_spec_file:
+            from modeltune.lazy_imports import lazily
 
-        with lazily():
+            with lazily():
+                report = yield
+        else:
             report = yield
-        if report.failed:
+        if report.failed and (is_spec_file or "modeltune.specs" in sys.modules):
             from modeltune.collection import collect_error
 
-            report.longrepr = collect_error(report) or report.longrepr
+            report.longrepr = collect_error(collector, report) or report.longrepr
         return report
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> list[Any] | None:
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> list[SpecItem] | None:
         """Make items of specs; anything else is left to pytest."""
         specs = sys.modules.get("modeltune.specs")
         if specs is None or not isinstance(obj, specs.Spec):
             return None
         from modeltune.collection import spec_items
 
-        return [*spec_items(collector, name, obj, self._options(), self._listen)]
+        if not self._is_home(collector.module.__name__, obj):
+            return []
+        return list(spec_items(collector, name, obj, self._options, self._listen))
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name declarations by their kind: ``mlp[hyperband]``."""
@@ -74,32 +80,43 @@ class Session:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
+        self,
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the run travel with its report from a worker of pytest-xdist to the controller."""
         report = yield
-        if self._is_xdist_worker and call.when == "call":
-            from modeltune.collection import SpecItem
-            from modeltune.runs import to_json
+        if self._is_xdist_worker and self._runs:
+            import json
 
-            if isinstance(item, SpecItem) and item.run is not None:
-                report.modeltune = to_json(item.run)  # type: ignore[attr-defined]
+            # As text: execnet carries no subclasses of float and str, such as numpy's.
+            report.modeltune = json.dumps(self._runs.pop())  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the runs of xdist's workers."""
-        if (run := getattr(report, "modeltune", None)) is not None:
-            self._runs.append(run)
+        if (text := getattr(report, "modeltune", None)) is not None:
+            import json
+
+            self._runs.append(json.loads(text))
 
     def _listen(self, event: Event) -> None:
         from modeltune.events import RunRecorded
         from modeltune.reports.progress import lines
         from modeltune.runs import to_json
 
-        if isinstance(event, RunRecorded) and not self._is_xdist_worker:
+        if isinstance(event, RunRecorded):
             self._runs.append(to_json(event.run))
         for line in lines(event):
             self._say(line)
+
+    def _say(self, line: str) -> None:
+        """Print a line while an item runs, also without a terminal; nothing under -q."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or self._is_xdist_worker or self._config.get_verbosity() < 0:
+            return
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(line, flush=True)
 
     # reporting
 
@@ -111,89 +128,74 @@ class Session:
         from modeltune.reports.json_report import write
 
         try:
-            write(self._report_folder / "report.json", self._runs)
+            write(self._report_file, self._runs)
         except OSError as error:
             self._report_error = str(error)
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    _report_error: str | None = None
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print one table over all specs, best first."""
+        """Print one table over all specs, best first; under -q only that there is no report."""
         if self._report_error:
             terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
         if not self._runs or self._is_xdist_worker or self._config.get_verbosity() < 0:
             return
-        from modeltune.reports.tables import summary_table, undecided
+        from modeltune.reports.tables import summary_table
         from modeltune.runs import from_json
 
         terminalreporter.write_sep("=", "modeltune")
-        runs = [from_json(run) for run in self._runs]
-        for line in [*summary_table(runs).splitlines(), "", *undecided(runs).splitlines()]:
+        for line in summary_table([from_json(run) for run in self._runs]).splitlines():
             terminalreporter.write_line(line)
-        terminalreporter.write_line(f"report: {_relative(self._report_folder / 'report.json')}")
+        if not self._report_error:
+            terminalreporter.write_line(f"report: {_relative(self._report_file)}")
 
     # settings
 
-    def _options(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``harness.run`` that options and settings decide."""
+    def _is_spec_file(self, path: Path) -> bool:
+        return any(path.match(pattern) for pattern in self._config.getini("modeltune_files"))
+
+    def _is_home(self, module: str, spec: Spec) -> bool:
+        """Tell whether a spec is collected in this module: its spec file, else where first met.
+
+        Else: it was made by a function, or in a module that is no spec file.
+        """
+        bound_there = vars(sys.modules[spec.module]).values() if spec.module in sys.modules else ()
+        if self._is_spec_file(Path(spec.file)) and any(value is spec for value in bound_there):
+            return module == spec.module
+        return self._homes.setdefault(spec, module) == module
+
+    @cached_property
+    def _options(self) -> Mapping[str, Any]:
+        """The keyword arguments of ``harness.run`` that options and settings decide."""
         from modeltune.config import default_store
 
-        option = self._config.getoption
-        settings = self._settings
+        option, settings = self._config.getoption, self._settings
+        strict, keep = option("modeltune_strict"), option("modeltune_keep_trials")
         return {
             "store": option("modeltune_store") or default_store(self._config.rootpath),
-            "strict": bool(_first(option("modeltune_strict"), settings and settings.strict)),
-            "keep_trials": bool(
-                _first(option("modeltune_keep_trials"), settings and settings.keep_trials)
-            ),
+            "strict": bool(settings.strict if strict is None else strict),
+            "keep_trials": bool(settings.keep_trials if keep is None else keep),
         }
 
+    @cached_property
+    def _settings(self) -> Config:
+        """What ``[tool.modeltune]`` says; read when the first spec is met, where it may fail."""
+        from modeltune.config import load
+
+        return load(self._root)
+
+    @cached_property
+    def _root(self) -> Path:
+        from modeltune.config import project_root
+
+        return project_root(self._config.rootpath)
+
     @property
-    def _report_folder(self) -> Path:
+    def _report_file(self) -> Path:
         given = self._config.getoption("modeltune_report")
         if given is not None:
-            return Path(self._config.invocation_params.dir, given)
-        configured = self._settings.report if self._settings else None
-        return Path(self._config.rootpath, configured or ".modeltune/report")
-
-    def _is_spec_file(self, path: Path) -> bool:
-        patterns = self._config.getini("modeltune_files")
-        return any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-
-    def _say(self, line: str) -> None:
-        """Print a line while an item runs, also without a terminal; nothing under -q."""
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        if reporter is None or self._is_xdist_worker or self._config.get_verbosity() < 0:
-            return
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        if capture is None:
-            reporter.ensure_newline()
-            reporter.write_line(line)
-        else:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(line)
-
-
-def _settings(config: pytest.Config) -> Config | None:
-    path = config.rootpath / "pyproject.toml"
-    try:
-        if "modeltune" not in path.read_text(encoding="utf-8"):
-            return None
-    except (OSError, UnicodeDecodeError):
-        return None
-    from modeltune.config import load
-    from modeltune.errors import SpecError
-
-    try:
-        return load(config.rootpath)
-    except SpecError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
+            return Path(self._config.invocation_params.dir, given, "report.json")
+        return Path(self._root, self._settings.report or ".modeltune/report", "report.json")
 
 
 def _relative(path: Path) -> str:

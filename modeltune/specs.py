@@ -15,7 +15,7 @@ from modeltune.datasets import Data
 from modeltune.declarations import Problem, as_typed, is_integer, typed
 from modeltune.errors import SpecError
 from modeltune.gates import Gate, Measure
-from modeltune.searches import Search
+from modeltune.searches import Hyperband, Search
 from modeltune.validations import Holdout, KFold, Validation
 
 DECLARED = "__modeltune_declared__"
@@ -56,19 +56,25 @@ class Fit:
             if not is_integer(value) or value < 1:
                 yield name, f"{value!r}: write 1 or more"
         if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
-            yield "class_weight", f"{self.class_weight!r}: write a dict of class index to weight"
+            yield (
+                "class_weight",
+                f"{typed(self.class_weight)}: write a dict of class index to weight",
+            )
         if not isinstance(self.callbacks, Sequence) or isinstance(self.callbacks, str):
-            yield "callbacks", f"{self.callbacks!r}: write a list of factories"
+            yield "callbacks", f"{typed(self.callbacks)}: write a list of factories"
         else:
             for index, factory in enumerate(self.callbacks):
                 if not callable(factory):
                     yield (
                         f"callbacks[{index}]",
-                        f"{factory!r} would be shared by all trials; write a factory: "
+                        f"{typed(factory)} would be shared by all trials; write a factory: "
                         f"lambda: {type(factory).__name__}(...)",
                     )
         if self.dtype_policy is not None and not isinstance(self.dtype_policy, str):
-            yield "dtype_policy", f'{self.dtype_policy!r}: write a name such as "mixed_float16"'
+            yield (
+                "dtype_policy",
+                f'{typed(self.dtype_policy)}: write a name such as "mixed_float16"',
+            )
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -110,6 +116,9 @@ class Protocol:
             else:
                 for field, text in value.problems():
                     yield f"{name}.{field}", text
+        if not isinstance(self.gates, tuple):
+            yield "gates", f"{typed(self.gates)}: write a list of gates"
+            return
         for index, gate in enumerate(self.gates):
             if isinstance(gate, Measure):
                 yield f"gates[{index}]", f"{gate!r} has no bound; write {gate!r} >= ..."
@@ -147,7 +156,7 @@ class Spec:
             "__name__": name,
             "__doc__": inspect.getdoc(model),
             "__module__": module,
-            "pytestmark": list(getattr(model, "pytestmark", [])),
+            "pytestmark": _marks(model),
         }
         vars(self).update(fields)
 
@@ -180,6 +189,12 @@ class Spec:
         return self.protocol.gates
 
     @property
+    def refit_epochs(self) -> int:
+        """The epochs of each refit: the validation's, else those of the search's longest trial."""
+        longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
+        return self.validation.epochs or longest
+
+    @property
     def id(self) -> str:
         """The spec's address: file name and name."""
         return f"{Path(self.file).name}::{self.name}"
@@ -187,10 +202,12 @@ class Spec:
     def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
         """Return this spec with other fields; raises SpecError when one is broken."""
         if "gates" in fields:
-            fields["gates"] = tuple(fields["gates"])
+            fields["gates"] = _as_tuple(fields["gates"])
         protocol = dataclasses.replace(self.protocol, **fields)
         _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
-        return Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
+        spec = Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
+        spec.pytestmark = list(self.pytestmark)
+        return spec
 
     def __call__(self, hp: Any) -> Any:
         """Build the model for a ``keras_tuner.HyperParameters``."""
@@ -211,7 +228,7 @@ class Spec:
 
 def data_arguments(data: object) -> list[str]:
     """Return the names of the fixtures a data function asks for."""
-    if not inspect.isroutine(data):
+    if not callable(data):
         return []
     return [
         name
@@ -253,10 +270,7 @@ def spec(
         close = difflib.get_close_matches(name, FIELDS, 1)
         hint = f'; did you mean "{close[0]}"' if close else ""
         problems.append((name, f"unknown field{hint}; a spec has {', '.join(FIELDS)}"))
-    if isinstance(gates, Gate | Measure) or not isinstance(gates, Sequence):
-        problems.append(("gates", f"{typed(gates)}: write a list of gates"))
-        gates = ()
-    protocol = Protocol(data, search, fit, validation, tuple(gates))
+    protocol = Protocol(data, search, fit, validation, _as_tuple(gates))
     missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
     problems += [(name, "missing; every spec needs it") for name in missing]
     problems += [(field, text) for field, text in protocol.problems() if field not in missing]
@@ -265,52 +279,73 @@ def spec(
     return protocol
 
 
+def _as_tuple(gates: Any) -> Any:
+    """Return a list of gates as a tuple; anything else as it is, for ``problems`` to name."""
+    return tuple(gates) if isinstance(gates, list | tuple) else gates
+
+
 def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> Spec:
     caller = sys._getframe(2)
+    file, line = caller.f_code.co_filename, caller.f_lineno
     name = getattr(model, "__name__", None) or getattr(model, "name", None) or type(model).__name__
-    if isinstance(model, type):
-        line = caller.f_lineno
-        model_problem = None if hasattr(model, "build") else "a class without build(self, hp)"
-        built: Any = model
-    elif hasattr(model, "build"):
-        line, model_problem, built = caller.f_lineno, None, model
-    elif inspect.isfunction(model):
-        line, model_problem, built = model.__code__.co_firstlineno, _signature_problem(model), model
-    else:
-        line, model_problem, built = caller.f_lineno, f"{typed(model)}", model
-    file = caller.f_code.co_filename
-    if model_problem:
-        _refuse(
-            [
-                (
-                    "model",
-                    f"{model_problem}: decorate a function of one argument, build(hp), or a HyperModel",
-                )
-            ],
-            file,
-            line,
-            str(name),
+    is_definition = inspect.isfunction(model) or isinstance(model, type)
+    problem = _model_problem(model)
+    if problem is None and isinstance(model, type):
+        try:
+            model = model()
+        except Exception as error:
+            refused = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
+            raise SpecError(_listed([("model", refused)], file, line, str(name))) from error
+        problem = _model_problem(model)
+    if problem is not None:
+        _refuse([("model", problem)], file, line, str(name))
+    if is_definition:
+        module_globals.setdefault(DECLARED, []).append((name, line))
+    return Spec(protocol, model, str(name), str(module_globals.get("__name__")), file, line)
+
+
+def _marks(model: Any) -> list[Any]:
+    marks = getattr(model, "pytestmark", [])
+    return list(marks) if isinstance(marks, list | tuple) else [marks]
+
+
+def _model_problem(model: Any) -> str | None:
+    """Return why a model cannot be built from hyperparameters, or None."""
+    if hasattr(model, "build") and hasattr(model, "compile"):
+        return (
+            f"{typed(model)} is a Keras model; decorate a function build(hp) that returns "
+            "it compiled, or a HyperModel"
         )
     if isinstance(model, type):
-        built = model()
-        if hasattr(model, "pytestmark"):
-            built.pytestmark = model.pytestmark
-    if inspect.isfunction(model) or isinstance(model, type):
-        module_globals.setdefault(DECLARED, []).append((name, line))
-    return Spec(protocol, built, str(name), str(module_globals.get("__name__")), file, line)
+        return None if hasattr(model, "build") else f"{typed(model)} has no build(self, hp)"
+    if hasattr(model, "build"):
+        # keras-tuner wraps the build of an instance and hides its signature.
+        declared = inspect.getattr_static(type(model), "build", None)
+        build = model.build if declared is None else declared.__get__(model)
+        return _signature_problem(build)
+    if inspect.isfunction(model):
+        return _signature_problem(model)
+    return f"{typed(model)}: decorate a function build(hp) or a HyperModel"
 
 
 def _signature_problem(build: Callable[..., Any]) -> str | None:
+    signature = inspect.signature(build)
     try:
-        inspect.signature(build).bind(object())
+        signature.bind(object())
     except TypeError:
-        return f"{build.__name__}{inspect.signature(build)}"
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        signature = signature.replace(parameters=bare, return_annotation=signature.empty)
+        return f"{typed(build)}{signature} must take one argument: build(hp)"
     return None
 
 
 def _refuse(problems: Sequence[Problem], file: str, line: int, what: str) -> None:
     """Raise one SpecError that lists every problem, or return when there is none."""
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        listed = "".join(f"\n  {field}: {text}" for field, text in problems)
-        raise SpecError(f"{file}:{line}: {what} has {count}:{listed}")
+        raise SpecError(_listed(problems, file, line, what))
+
+
+def _listed(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    listed = "".join(f"\n  {field}: {text}" for field, text in problems)
+    return f"{file}:{line}: {what} has {count}:{listed}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import random
 import re
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from modeltune import epochs as epoch_graph
 from modeltune.errors import SpecError
@@ -68,17 +71,18 @@ def train_trial(spec: Spec, train: Part, validation: Part, task: TrialTask) -> T
     """Train one candidate; whatever it raises becomes its failure."""
     started = time.monotonic()
     hp = ReadHyperParameters.of(task.hyperparameters)
-    objective = spec.search.objective.metric
     try:
         with candidate(spec, hp, task.seed) as model:
             if task.continue_from is not None:
+                if not model.built:
+                    model.predict_on_batch(next(train.batches(1))[0])
                 load_state(model, task.continue_from)
             curve, trained_by = fit(
                 spec, hp, model, train, validation, task.epochs, task.initial_epoch, task.seed
             )
-            if task.keep_state is not None:
+            failure = not_finite(spec, curve, task.initial_epoch)
+            if task.keep_state is not None and failure is None:
                 save_state(model, task.keep_state)
-            failure = not_finite(curve, ("loss", objective), task.initial_epoch)
     except Exception as error:  # noqa: BLE001  whatever a candidate raises is its own failure
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
@@ -101,7 +105,8 @@ def candidate(spec: Spec, hp: HyperParameters, seed: int) -> Iterator[Model]:
     """Build the model for these values under the spec's dtype policy and a seed; restore both after.
 
     Raises:
-        SpecError: the build function returned something other than a compiled model.
+        SpecError: the build function returned something other than a compiled model, or
+            Keras knows no such dtype policy.
     """
     policy_before = keras.config.dtype_policy()
     random_before, numpy_before = random.getstate(), np.random.get_state()
@@ -109,7 +114,7 @@ def candidate(spec: Spec, hp: HyperParameters, seed: int) -> Iterator[Model]:
     # those before it. Freeing memory is left to Python: collecting per trial is slow.
     keras.utils.clear_session(free_memory=False)
     try:
-        keras.config.set_dtype_policy(spec.fit.dtype_policy or policy_before)
+        _set_dtype_policy(spec, policy_before)
         keras.utils.set_random_seed(seed)
         model = spec(hp)
         _check_model(spec, model)
@@ -131,21 +136,23 @@ def fit(
     seed: int,
 ) -> tuple[dict[str, tuple[float, ...]], str]:
     """Train the model; return its fit history, one value per epoch, and which path trained it."""
-    callbacks = [factory() for factory in spec.fit.callbacks]
-    callbacks.append(StopWhenNotFinite(spec.search.objective.metric))
-    if _overrides_fit(spec.model):
+    callbacks = _callbacks(spec)
+    if overrides_fit(spec.model):
         curve = _fit_of_hypermodel(
             spec, hp, model, train, validation, epochs, initial_epoch, callbacks
         )
         return curve, "HyperModel.fit"
     if train.stream is not None or validation.stream is not None:
-        fitted = model.fit(
-            **_fit_arguments(spec, train, validation),
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        with warnings.catch_warnings():
+            # Said of every finite dataset whose length is unknown, as after filter().
+            warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
+            fitted = model.fit(
+                **_fit_arguments(spec, train, validation),
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                callbacks=callbacks,
+                verbose=0,
+            )
         return _curve(fitted.history), "model.fit: streamed data"
     graph = epoch_graph.fit(
         model,
@@ -165,7 +172,7 @@ def fit(
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
-    """End a fit whose loss or objective is NaN or infinite: it cannot come back."""
+    """End a fit whose loss or objective is NaN or infinite: ``not_finite`` makes it a failure."""
 
     def __init__(self, objective: str):
         super().__init__()
@@ -177,10 +184,10 @@ class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def not_finite(
-    curve: Mapping[str, tuple[float, ...]], watched: tuple[str, ...], initial_epoch: int = 0
+    spec: Spec, curve: Mapping[str, tuple[float, ...]], initial_epoch: int = 0
 ) -> Failure | None:
-    """Return the failure of a curve in which a watched metric is NaN or infinite at any epoch."""
-    for name in watched:
+    """Return the failure of a fit whose loss or objective is NaN or infinite at any epoch."""
+    for name in ("loss", spec.search.objective.metric):
         for epoch, value in enumerate(curve.get(name, ()), start=initial_epoch + 1):
             if not np.isfinite(value):
                 return Failure(f"{name} is {value} at epoch {epoch}")
@@ -214,6 +221,29 @@ def load_state(model: Model, path: Path) -> None:
         variable.assign(value)
 
 
+def save_weights(model: Model, path: Path) -> None:
+    """Write the weights, without the optimizer's, to a ``.weights.h5`` file of Keras."""
+    with _without_optimizer(model):
+        model.save_weights(path)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Read what ``save_weights`` wrote into a model of the same architecture."""
+    with _without_optimizer(model):
+        model.load_weights(path)
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Model) -> Iterator[None]:
+    # Keras would write its variables too, three times the file for Adam, and complain about
+    # them when it reads the file into a model whose optimizer has not taken a step.
+    optimizer, model.optimizer = model.optimizer, None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
+
+
 def _check_model(spec: Spec, model: object) -> None:
     builder = getattr(spec.model, "__name__", type(spec.model).__name__)
     if not isinstance(model, keras.Model):
@@ -229,8 +259,33 @@ def _check_model(spec: Spec, model: object) -> None:
         )
 
 
-def _overrides_fit(model: Any) -> bool:
-    return hasattr(model, "build") and not type(model).fit.__module__.startswith("keras_tuner.")
+def _set_dtype_policy(spec: Spec, current: Any) -> None:
+    try:
+        keras.config.set_dtype_policy(spec.fit.dtype_policy or current)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {spec.name}: fit.dtype_policy: {spec.fit.dtype_policy!r} is "
+            'no dtype policy of Keras; write "float32", "mixed_float16", "mixed_bfloat16", ...'
+        ) from error
+
+
+def _callbacks(spec: Spec) -> list[Any]:
+    callbacks = [factory() for factory in spec.fit.callbacks]
+    for index, callback in enumerate(callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise SpecError(
+                f"fit.callbacks[{index}] made {callback!r}; "
+                "write a factory that returns a keras.callbacks.Callback"
+            )
+    return [*callbacks, StopWhenNotFinite(spec.search.objective.metric)]
+
+
+def overrides_fit(model: Any) -> bool:
+    """Tell whether a spec's model is a HyperModel with a ``fit`` of its own."""
+    fit_of_model = getattr(model, "fit", None)
+    if fit_of_model is None or not hasattr(model, "build"):
+        return False
+    return not fit_of_model.__module__.startswith("keras_tuner.")
 
 
 def _fit_of_hypermodel(
@@ -249,6 +304,11 @@ def _fit_of_hypermodel(
     arguments |= {"epochs": epochs, "callbacks": callbacks, "verbose": 0}
     if initial_epoch:
         arguments["initial_epoch"] = initial_epoch
+    taken = inspect.signature(spec.model.fit).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        # Keras-tuner passes these only when asked to, so an override need not take them.
+        for name in {"batch_size", "shuffle", "verbose"} - taken.keys():
+            arguments.pop(name, None)
     while True:
         try:
             returned = spec.model.fit(hp, model, *first, **arguments)
@@ -261,12 +321,12 @@ def _fit_of_hypermodel(
     if hasattr(returned, "history"):
         return _curve(returned.history)
     if isinstance(returned, Mapping):
-        return _curve({name: [value] for name, value in returned.items()})
-    if isinstance(returned, int | float | np.number):
+        return _curve({n: v if isinstance(v, list | tuple) else [v] for n, v in returned.items()})
+    if isinstance(returned, int | float | np.number) and not isinstance(returned, bool):
         return _curve({spec.search.objective.metric: [returned]})
     what = "None" if returned is None else f"a {type(returned).__name__}"
     raise SpecError(
-        f"{spec.file}:{spec.line}: {type(spec.model).__name__}.fit returned {what}; return "
+        f"{type(spec.model).__name__}.fit returned {what}; return "
         "model.fit(...), a dict of metrics, or the objective as a float"
     )
 
@@ -275,6 +335,9 @@ def _fit_arguments(spec: Spec, train: Part, validation: Part) -> dict[str, Any]:
     arguments: dict[str, Any] = {"validation_data": _evaluation(validation)}
     if train.stream is not None:
         arguments["x"] = train.stream
+        # Keras warns when it is asked to shuffle a tf.data.Dataset, its default.
+        is_dataset = isinstance(train.stream, tf.data.Dataset)
+        arguments["shuffle"] = spec.fit.shuffle and not is_dataset
     else:
         arguments |= {"x": train.x, "y": train.y, "batch_size": spec.fit.batch_size}
         arguments["shuffle"] = spec.fit.shuffle
@@ -294,4 +357,18 @@ def _evaluation(part: Part) -> Any:
 
 
 def _curve(history: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(float(value) for value in values) for name, values in history.items()}
+    return {name: tuple(number(name, v) for v in values) for name, values in history.items()}
+
+
+def number(metric: str, value: Any) -> float:
+    """Return a logged value as a float.
+
+    Raises:
+        SpecError: it is an array, as of ``F1Score(average=None)``.
+    """
+    if np.size(value) != 1:
+        raise SpecError(
+            f'metric "{metric}" is an array of shape {np.shape(value)}, not a number; have it '
+            'averaged (average="macro"), or leave it out: the report holds every class'
+        )
+    return float(np.asarray(value).item())

@@ -20,7 +20,7 @@ from modeltune.oracles import HyperParameters
 from modeltune.runs import Json, Scores
 from modeltune.scoring import evaluate, gain_over_dummy, predict, report
 from modeltune.specs import Spec
-from modeltune.training import Failure, candidate, failure_of, fit, not_finite
+from modeltune.training import Failure, Model, candidate, failure_of, fit, not_finite, save_weights
 from modeltune.validations import KFold, Refit
 
 
@@ -59,7 +59,6 @@ def validate(
     spec: Spec,
     best: HyperParameters,
     executor: Executor[RefitTask, Refitted],
-    epochs: int,
     weights: Path,
     listen: Listener,
 ) -> Validated:
@@ -72,9 +71,9 @@ def validate(
         SearchError: a refit failed; shows its traceback.
     """
     refits = spec.validation.refits()
-    listen(ValidationStarted(spec.validation, epochs))
+    listen(ValidationStarted(spec.validation, spec.refit_epochs))
     for number, refit in enumerate(refits):
-        executor.submit(RefitTask(refit, best, epochs, weights if number == 0 else None))
+        executor.submit(RefitTask(refit, best, spec.refit_epochs, weights if number == 0 else None))
     done: dict[Refit, Refitted] = {}
     metric = spec.search.objective.test_metric
     for number in range(1, len(refits) + 1):
@@ -110,45 +109,51 @@ def validate(
 def refit(spec: Spec, loaded: Loaded, task: RefitTask) -> Refitted:
     """Train the best values on this refit's part of the data and score the result on test."""
     started = time.monotonic()
-    train, watched = _parts(spec, loaded, task.refit)
-    size = spec.fit.batch_size
+    seed = task.refit.seed
     try:
-        with candidate(spec, task.hyperparameters, task.refit.seed) as model:
+        train, watched = _parts(spec, loaded, task.refit)
+        with candidate(spec, task.hyperparameters, seed) as model:
             curve, trained_by = fit(
-                spec, task.hyperparameters, model, train, watched, task.epochs, 0, task.refit.seed
+                spec, task.hyperparameters, model, train, watched, task.epochs, 0, seed
             )
-            failure = not_finite(curve, ("loss",))
-            scores = evaluate(model, loaded.test, size)
-            outputs = predict(model, loaded.test, size)
-            reported, tables = report(outputs)
-            # What Keras was asked to measure keeps its own definition.
-            scores = {**reported, **scores}
-            if isinstance(spec.validation, KFold):
-                fold = {
-                    **report(predict(model, watched, size))[0],
-                    **evaluate(model, watched, size),
-                }
-                scores |= {f"fold_{name}": value for name, value in fold.items()}
-            for gate in spec.gates:
-                name = gate.measure.metric
-                if gate.measure.subject is Subject.GAP and gate.measure.key not in scores:
-                    on_train = {
-                        **report(predict(model, train, size))[0],
-                        **evaluate(model, train, size),
-                    }
-                    scores[gate.measure.key] = on_train[name] - scores[name]
-                elif gate.measure.subject is Subject.GAIN_OVER_DUMMY:
-                    scores[gate.measure.key] = gain_over_dummy(
-                        model, train, loaded.test, outputs, scores[name], name
-                    )
-            scores["parameters"] = float(model.count_params())
-            if task.weights is not None and failure is None:
-                task.weights.parent.mkdir(parents=True, exist_ok=True)
-                model.save_weights(task.weights)
+            failure = not_finite(spec, curve)
+            scores: dict[str, float] = {}
+            tables: dict[str, Json] = {}
+            if failure is None:
+                scores, tables = _score(spec, model, train, watched, loaded.test)
+                if task.weights is not None:
+                    task.weights.parent.mkdir(parents=True, exist_ok=True)
+                    save_weights(model, task.weights)
     except Exception as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
     return Refitted(scores, tables, curve, trained_by, time.monotonic() - started, failure)
+
+
+def _score(
+    spec: Spec, model: Model, train: Part, watched: Part, test: Part
+) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return everything measured on the final weights, by the names gates know, and the tables."""
+    size = spec.fit.batch_size
+    on_test = predict(model, test, size)
+    reported, tables = report(on_test.outputs)
+    # What Keras was asked to measure keeps its own definition.
+    scores = {**reported, **evaluate(model, test, size)}
+    measures = [gate.measure for gate in spec.gates]
+    gaps = {m.metric: m.key for m in measures if m.subject is Subject.GAP}
+    gains = {m.metric: m.key for m in measures if m.subject is Subject.GAIN_OVER_DUMMY}
+    on_train = _measured(model, train, size) if gaps else {}
+    extra = {key: on_train[name] - scores[name] for name, key in gaps.items()}
+    for name, key in gains.items():
+        extra[key] = gain_over_dummy(model, train, on_test, scores[name], name)
+    if isinstance(spec.validation, KFold):
+        extra |= {f"fold_{n}": value for n, value in _measured(model, watched, size).items()}
+    return {**scores, **extra, "parameters": float(model.count_params())}, tables
+
+
+def _measured(model: Model, part: Part, batch_size: int) -> dict[str, float]:
+    reported, _ = report(predict(model, part, batch_size).outputs)
+    return {**reported, **evaluate(model, part, batch_size)}
 
 
 def _parts(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:

@@ -52,9 +52,9 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
          "The keys are workers, store, keep_trials, report, strict"),
         ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict"),
-        ("workers = -1", 'workers: an integer; write "auto" or a number of processes, 0 or more'),
-        ("workers = true", 'workers: a boolean; write "auto" or a number of processes, 0 or more'),
-        ("workers = 1.5", 'workers: a float; write "auto" or a number of processes, 0 or more'),
+        ("workers = 2", 'workers: an integer; write 0 or "auto": this version trains in the pytest process'),
+        ("workers = true", 'workers: a boolean; write 0 or "auto": this version trains in the pytest process'),
+        ("workers = 1.5", 'workers: a float; write 0 or "auto": this version trains in the pytest process'),
         ("strict = 1", "strict: an integer; write true or false"),
         ('keep_trials = "no"', "keep_trials: a string; write true or false"),
         ("report = 2026-11-20", 'report: a date or time; write a folder such as ".modeltune/report"'),

@@ -280,4 +280,6 @@ def test_gates_that_are_green_without_having_passed_are_told() -> None:
     green = replace(DIGITS, status=RunStatus.PASSED, verdicts=(open_gate, passed))
     red = replace(green, status=RunStatus.FAILED)
 
-    assert undecided([green, red]) == f"no_baseline: {green.spec}: g >= mt.baseline: no accepted run"
+    assert (
+        undecided([green, red]) == f"no_baseline: {green.spec}: g >= mt.baseline: no accepted run"
+    )

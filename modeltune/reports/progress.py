@@ -12,6 +12,7 @@ from modeltune.events import (
     TrialFinished,
     ValidationStarted,
 )
+from modeltune.reports.tables import clean, number
 from modeltune.runs import TrialStatus
 from modeltune.searches import Hyperband, Search
 
@@ -26,16 +27,16 @@ def lines(event: Event) -> Iterator[str]:
         yield _trial(event)
     elif isinstance(event, ValidationStarted):
         refits = len(event.validation.refits())
-        yield f"  validating the best values: {refits} {_plural('refit', refits)} of {event.epochs} epochs"
+        yield f"  validating the best values: {refits} {_plural('refit', refits)} of {event.epochs} {_plural('epoch', event.epochs)}"
     elif isinstance(event, RefitFinished):
         fold = "" if event.refit.fold is None else f", fold {event.refit.fold + 1}"
-        score = "" if event.score is None else f": {event.metric} {event.score:.4f} on test"
+        score = "" if event.score is None else f": {event.metric} {number(event.score)} on test"
         yield (
             f"  refit {event.number}/{event.planned} (seed {event.refit.seed}{fold}){score}"
             f", {duration(event.seconds)}"
         )
     elif isinstance(event, Note):
-        yield f"  note: {event.text}"
+        yield f"  note: {clean(event.text)}"
 
 
 def search_plan(search: Search) -> str:
@@ -65,18 +66,20 @@ def duration(seconds: float) -> str:
 
 def _trial(event: TrialFinished) -> str:
     trial = event.trial
-    number = f"{trial.id}/{event.planned}" if event.planned else f"{trial.id}"
+    which = f"{trial.id}/{event.planned}" if event.planned else f"{trial.id}"
     if trial.status is TrialStatus.FAILED:
-        said = f"failed: {trial.reason}"
+        said = f"failed: {clean(trial.reason or 'no reason given')}"
     else:
-        said = f"{trial.score:.4f} in {trial.epochs} {_plural('epoch', trial.epochs)}"
+        said = f"{number(trial.score)} in {trial.epochs} {_plural('epoch', trial.epochs)}"
         if trial.parent is not None:
             said += f" (continues trial {trial.parent})"
-    best = "" if event.best is None else f", best {event.best.score:.4f} (trial {event.best.id})"
+    best = (
+        "" if event.best is None else f", best {number(event.best.score)} (trial {event.best.id})"
+    )
     left = ""
     if event.planned and trial.id < event.planned:
         left = f", {duration(event.seconds / trial.id * (event.planned - trial.id))} left"
-    return f"  trial {number}: {said}{best}{left}"
+    return f"  trial {which}: {said}{best}{left}"
 
 
 def _schedule(search: Hyperband) -> Iterator[str]:

@@ -1,0 +1,169 @@
+"""Record a run: what is known of it so far is kept, whatever ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modeltune.declarations import typed
+from modeltune.errors import HistoryError, ModeltuneError
+from modeltune.events import Event, Listener, Note, RunRecorded
+from modeltune.histories.artifacts import keep
+from modeltune.histories.store import Store
+from modeltune.judging import not_measured
+from modeltune.objectives import Direction
+from modeltune.runs import Durations, Json, Run, RunStatus, Scores, plain
+from modeltune.searching import Found
+from modeltune.specs import Spec
+
+
+@contextlib.contextmanager
+def recording(run_id: str, spec: Spec, history: Store, listen: Listener) -> Iterator[Recording]:
+    """Lend a recording and record it at the end: as it was judged, or as what ended it early.
+
+    Raises:
+        HistoryError: the run could not be recorded. An error or interrupt that ended the
+            run is raised instead, with a note that says so.
+    """
+    record = Recording(run_id, spec, history, listen)
+    try:
+        yield record
+    except BaseException as error:
+        record.fail(error)
+        try:
+            record.record()
+        except HistoryError as unrecorded:
+            # What ended the run, an interrupt above all, is not to be hidden by this.
+            listen(Note(text := f"this run could not be recorded: {unrecorded}"))
+            error.add_note(text)
+        raise
+    record.record()
+
+
+class Recording:
+    """A run as far as it has come."""
+
+    def __init__(self, run_id: str, spec: Spec, history: Store, listen: Listener):
+        self.id = run_id
+        self.found = Found([])
+        self._spec = spec
+        self._history = history
+        self._tell = listen
+        self._run: Run | None = None
+        self._durations: dict[str, float] = {}
+        self._notes: list[str] = []
+        verb = "maximize" if spec.search.objective.direction is Direction.MAX else "minimize"
+        self._fields: dict[str, Any] = {
+            "id": self.id,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spec": spec.id,
+            "file": spec.file,
+            "status": RunStatus.ERROR,
+            "objective": f"{verb} {spec.search.objective.metric}",
+            "search": _declaration(spec.search),
+            "fit": _declaration(spec.fit),
+            "validation": _declaration(spec.validation),
+            "fingerprints": _sources(spec),
+        }
+
+    def set(self, **fields: Any) -> None:
+        """Add what is now known."""
+        self._fields |= fields
+
+    def loaded(self, description: Mapping[str, Json], fingerprints: Mapping[str, str]) -> None:
+        """Add what the data is."""
+        self.set(data=description, fingerprints=self._fields["fingerprints"] | fingerprints)
+
+    def validated(
+        self,
+        scores: Mapping[str, Scores],
+        tables: Mapping[str, Json],
+        refits: Sequence[Mapping[str, Json]],
+    ) -> None:
+        """Add what validation measured."""
+        self.set(scores=scores, task_report=tables)
+        self._fields["validation"]["refits"] = list(refits)
+
+    def keep(self, weights: Path) -> None:
+        """Move the validated model's weights beside the history, before the row that names them."""
+        name = f"artifacts/{self.id}.weights.h5"
+        self.set(artifact=keep(self._history.folder, name, lambda path: shutil.move(weights, path)))
+
+    def listen(self, event: Event) -> None:
+        """Pass an event on; notes stay with the run."""
+        if isinstance(event, Note):
+            self._notes.append(event.text)
+        self._tell(event)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the seconds of a phase, also of one that is cut short."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._durations[name] = time.monotonic() - started
+
+    def fail(self, error: BaseException) -> None:
+        """Record why the run ended early; every gate says that it was not measured."""
+        interrupted = not isinstance(error, Exception)
+        text = (
+            str(error) if isinstance(error, ModeltuneError) else f"{type(error).__name__}: {error}"
+        )
+        reason = "interrupted" if interrupted else text.partition("\n")[0]
+        self.set(
+            status=RunStatus.INTERRUPTED if interrupted else RunStatus.ERROR,
+            error=text.rstrip(": "),
+            verdicts=not_measured(self._spec.gates, reason),
+        )
+
+    def record(self) -> None:
+        """Record the run as known now, with the trials found so far.
+
+        Raises:
+            HistoryError: it is not recorded.
+        """
+        durations = Durations(**self._durations)
+        trials, notes = tuple(self.found.trials), tuple(self._notes)
+        run = Run(**self._fields, trials=trials, durations=durations, notes=notes)
+        self._history.record(run)
+        self._run = run
+        self._tell(RunRecorded(run))
+
+    @property
+    def run(self) -> Run:
+        """The recorded run; there is none before ``record``."""
+        assert self._run is not None
+        return self._run
+
+
+def _declaration(declaration: Any) -> dict[str, Json]:
+    """Return a declaration's arguments as JSON data; what has no JSON form is kept as typed."""
+    arguments: dict[str, Json] = {"kind": type(declaration).__name__}
+    for field in dataclasses.fields(declaration):
+        value = getattr(declaration, field.name)
+        try:
+            arguments[field.name] = plain(value)
+        except TypeError:
+            arguments[field.name] = typed(value)
+    return arguments
+
+
+def _sources(spec: Spec) -> dict[str, str]:
+    """Return a sha256 of the spec as typed and of the source of its model and data functions."""
+    texts = {"spec": repr(spec)}
+    for name, code in (("source", spec.model), ("data_source", spec.data)):
+        defined = code if inspect.isroutine(code) else type(code)
+        try:
+            texts[name] = inspect.getsource(defined)
+        except (OSError, TypeError):
+            texts[name] = repr(defined)
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}

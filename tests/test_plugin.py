@@ -1,0 +1,303 @@
+"""pytest runs specs for real: what the user sees, every option, exit codes, workers, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_specs import load_everything, source
+
+from modeltune.histories.store import open_store
+from modeltune.runs import Run
+
+HEAVY = "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn scipy jinja2 tabulate alembic"
+
+# Whatever the two refits reach, the first gate is out of reach and the second cannot fail.
+RED = source(
+    "validation=mt.Holdout(epochs=1, seeds=2), "
+    "gates=[mt.metric('accuracy') >= 1.999, mt.metric('loss') <= 1e9, mt.metric('f1') >= mt.baseline]",
+    name="deep",
+)
+GREEN = source("gates=[mt.metric('accuracy') >= 0]")
+ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
+SHORT = source(f"{ONE}gates=[mt.metric('accuracy') >= 0]")
+UNDECIDED = source(f"{ONE}gates=[mt.metric('accuracy') >= mt.baseline]")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load_everything()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    pytester.makepyprojecttoml("")
+    return pytester
+
+
+def report(folder: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["runs"]
+    return runs
+
+
+def recorded(project: pytest.Pytester, database: str = ".modeltune/history.db") -> list[Run]:
+    with open_store(f"sqlite:///{project.path / database}") as store:
+        return [store.run(summary.id) for summary in store.runs()]
+
+
+def files(folder: Path) -> set[str]:
+    """Return the names of all files but those pytest's own test plugin writes."""
+    found = (file.relative_to(folder) for file in folder.rglob("*"))
+    theirs = ("__pycache__", "runpytest", "stdout", "stderr")
+    return {str(file) for file in found if not any(name in str(file) for name in theirs)}
+
+
+# what the user sees
+
+
+def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(spec_a=GREEN, spec_b=RED)
+    done = project.runpytest_inprocess("--junitxml=junit.xml")
+    assert done.ret == 1
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.re_match_lines(
+        [
+            r"spec_a.py::dense: RandomSearch, up to 2 trials, max\w* val_accuracy",
+            r"  trial 1/2: [\d.]+ in 1 epoch, best [\d.]+ \(trial 1\), [\d.]+s left",
+            r"  trial 2/2: [\d.]+ in 1 epoch, best [\d.]+ \(trial \d\)$",
+            r"  validating the best values: 1 refit of 1 epoch",
+            r"  refit 1/1 \(seed 0\): accuracy [\d.]+ on test, [\d.]+s",
+            r"spec_b.py::deep: RandomSearch, up to 2 trials, max\w* val_accuracy",
+            r"_+ deep _+",
+            r"gate +measured +bound +outcome +reason",
+            r'mt.metric\("accuracy"\) >= 1.999 +[\d.]+ +1.999 +failed +.*below the bound',
+            r'mt.metric\("loss"\) <= 1e9|mt.metric\("loss"\) <= 1000000000.0 +[\d.]+ .* passed',
+            r'mt.metric\("f1"\) >= mt.baseline +[\d.]+ +- +no_baseline ',
+            r"=+ modeltune =+",
+            r"maximize val_accuracy",
+            r"spec +status +tested accuracy +search's best +trials +seconds",
+            r"spec_[ab].py::\w+ +(passed|failed) ",
+            r"report: .modeltune/report/report.json",
+            r"FAILED spec_b.py::deep - .*",
+        ]
+    )
+    assert "1 refit of" in done.stdout.str()
+    runs = report(project.path / ".modeltune" / "report")
+    assert [(run["spec"], run["status"]) for run in runs] == [
+        ("spec_a.py::dense", "passed"), ("spec_b.py::deep", "failed"),
+    ]  # fmt: skip
+    outcomes = [verdict["outcome"] for verdict in runs[1]["verdicts"]]
+    assert outcomes == ["failed", "passed", "no_baseline"]
+    assert {run.id for run in recorded(project)} == {run["id"] for run in runs}
+    junit = (project.path / "junit.xml").read_text()
+    assert re.search(
+        r'<failure message="[^"]*mt.metric\(&quot;accuracy&quot;\) &gt;= 1.999 ', junit
+    )
+    mean = runs[0]["scores"]["accuracy"]["mean"]
+    assert f'<property name="modeltune.accuracy" value="{mean:.6g}" />' in junit
+    assert not (project.path / ".modeltune" / "scratch").exists() or not list(
+        (project.path / ".modeltune" / "scratch").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["-p no:terminal", "-p no:cacheprovider -s -v --tb=no --pdb", "-q --capture=sys -W error"],
+)
+def test_pytest_s_own_options_do_no_harm(project: pytest.Pytester, arguments: str) -> None:
+    project.makepyfile(spec_a=SHORT)
+    done = project.runpytest_inprocess(*arguments.split())
+    assert done.ret == 0
+    assert [run.status.value for run in recorded(project)] == ["passed"]
+    quiet = arguments.startswith(("-q", "-p no:terminal"))
+    assert ("trial 1/1" in done.stdout.str()) is not quiet
+
+
+# options
+
+
+def test_the_report_goes_where_the_option_says(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=SHORT)
+    assert project.runpytest_inprocess("--modeltune-report=out/deep").ret == 0
+    assert len(report(project.path / "out" / "deep")) == 1
+    assert not (project.path / ".modeltune" / "report").exists()
+
+
+def test_a_report_that_cannot_be_written_is_not_green(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=SHORT, out="")
+    done = project.runpytest_inprocess("-q", "--modeltune-report=out.py")
+    assert done.ret == 1
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["modeltune: no report: *out.py*"])
+
+
+def test_runs_are_recorded_where_the_option_says(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=SHORT)
+    url = f"sqlite:///{project.path / 'mine' / 'runs.db'}"
+    assert project.runpytest_inprocess(f"--modeltune-store={url}").ret == 0
+    assert len(recorded(project, "mine/runs.db")) == 1
+    assert not (project.path / ".modeltune" / "history.db").exists()
+
+
+def test_what_is_undecided_is_green_and_red_under_strict(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=UNDECIDED)
+    assert project.runpytest_inprocess().ret == 0
+    assert project.runpytest_inprocess("--modeltune-strict").ret == 1
+
+
+def test_the_search_s_scratch_is_kept_on_demand(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=SHORT)
+    assert project.runpytest_inprocess("--modeltune-keep-trials").ret == 0
+    (scratch,) = (project.path / ".modeltune" / "scratch").iterdir()
+    assert scratch.name == recorded(project)[0].id
+
+
+def test_settings_are_read_from_pyproject_and_options_come_first(project: pytest.Pytester) -> None:
+    project.makepyprojecttoml(
+        '[tool.modeltune]\nstore = "sqlite:///runs.db"\nreport = "out"\nstrict = true\nkeep_trials = true'
+    )
+    project.makepyfile(spec_a=UNDECIDED)
+    assert project.runpytest_inprocess("--modeltune-report=first").ret == 1
+    assert len(report(project.path / "first")) == len(recorded(project, "runs.db")) == 1
+    assert list((project.path / "scratch").iterdir())
+    assert not (project.path / "out").exists()
+
+
+def test_a_subfolder_shares_the_project_s_history_and_report(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.mkdir("models")
+    (folder / "pytest.ini").write_text("[pytest]")
+    (folder / "spec_a.py").write_text(GREEN)
+    monkeypatch.chdir(folder)
+    assert project.runpytest_inprocess().ret == 0
+    assert len(recorded(project)) == len(report(project.path / ".modeltune" / "report")) == 1
+    assert not (folder / ".modeltune").exists()
+
+
+@pytest.mark.parametrize("option", ["report", "store", "workers"])
+def test_no_option_takes_the_test_path_for_its_value(project: pytest.Pytester, option: str) -> None:
+    assert project.runpytest_inprocess(f"--modeltune-{option}").ret == 4
+
+
+# processes
+
+
+def run_pytest(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "no:hypothesispytest", *arguments)
+
+
+def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=GREEN, spec_b=RED, test_c="def test_c(): ...")
+    done = run_pytest(project, "-n", "2", "--junitxml=junit.xml")
+    assert done.ret == 1
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
+    runs = report(project.path / ".modeltune" / "report")
+    assert {run["spec"]: run["status"] for run in runs} == {
+        "spec_a.py::dense": "passed", "spec_b.py::deep": "failed",
+    }  # fmt: skip
+    assert {run["id"] for run in runs} == {run.id for run in recorded(project)}
+    assert '<property name="modeltune.accuracy"' in (project.path / "junit.xml").read_text()
+
+
+def test_ctrl_c_ends_with_exit_2_a_record_and_no_scratch(project: pytest.Pytester) -> None:
+    long = GREEN.replace("max_trials=2", "max_trials=500").replace(
+        "[0.1, 0.01]", "list(range(1, 999))"
+    )
+    project.makepyfile(spec_a=long)
+    command = [sys.executable, "-u", "-m", "pytest", "-p", "no:hypothesispytest"]
+    with subprocess.Popen(
+        command, cwd=project.path, stdout=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stdout
+        shown = []
+        for line in process.stdout:
+            shown.append(line)
+            if line.startswith("  trial 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        shown += process.stdout.readlines()
+    assert process.returncode == 2, "".join(shown)
+    (run,) = recorded(project)
+    assert run.status.value == "interrupted"
+    assert len(run.trials) >= 2
+    assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
+    assert [r["status"] for r in report(project.path / ".modeltune" / "report")] == ["interrupted"]
+    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in shown)
+    scratch = project.path / ".modeltune" / "scratch"
+    assert not scratch.exists() or not list(scratch.iterdir())
+
+
+# runs without a spec
+
+
+WITNESS = f"""
+import sys
+def pytest_unconfigure():
+    print("loaded", [name for name in "{HEAVY}".split() if name in sys.modules])
+    ours = [name for name in sys.modules if name.partition(".")[0] == "modeltune"]
+    print("ours", sorted(ours))
+"""
+
+
+@pytest.mark.parametrize("tests", [{}, {"test_a": "def test_a(): ...\ndef test_b(): assert 0"}])
+def test_a_run_without_a_spec_is_left_alone(
+    project: pytest.Pytester, tests: dict[str, str]
+) -> None:
+    project.makepyprojecttoml("[tool.modeltune]\nno_such_key = 1\n")
+    for name, text in tests.items():
+        project.makepyfile(**{name: text})
+    project.makeconftest(WITNESS)
+    before = files(project.path)
+    common = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    with_us = run_pytest(project, *common)
+    assert files(project.path) == before
+    without = run_pytest(project, *common, "-p", "no:modeltune")
+    assert with_us.ret == without.ret
+
+    def told(result: pytest.RunResult) -> list[str]:
+        kept = [line for line in result.outlines if not line.startswith(("plugins:", "ours"))]
+        return [re.sub(r"in \d.*s", "", line) for line in kept]
+
+    assert told(with_us) == told(without)
+    assert not with_us.errlines
+    with_us.stdout.fnmatch_lines(
+        ["loaded []", "ours [[]'modeltune', 'modeltune.plugin', 'modeltune.session']"]
+    )
+
+
+def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=GREEN, spec_b=RED)
+    project.makeconftest(WITNESS)
+    before = files(project.path)
+    done = run_pytest(project, "--collect-only", "-q", "-p", "no:cacheprovider")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["spec_a.py::dense", "spec_b.py::deep", "loaded []"])
+    assert files(project.path) == before
+
+
+def test_the_gallery_is_collected_without_loading_anything_heavy(project: pytest.Pytester) -> None:
+    gallery = Path(__file__).parent.parent / "model_specs"
+    project.makepyfile(witness=WITNESS)
+    started = time.perf_counter()
+    done = run_pytest(
+        project, "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
+    )
+    assert time.perf_counter() - started < 5  # Keras alone takes longer; benchmarks/ measures
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(
+        ["*spec_digits.py::mlp", "*spec_wine.py::classifier*hyperband*", "loaded []"]
+    )

@@ -1,0 +1,59 @@
+"""The README's spec runs as it stands there, and prints what the README says it prints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def masked(line: str) -> str:
+    """Replace what differs from machine to machine: measured numbers and seconds."""
+    return re.sub(r"\d+(\.\d+)?s\b|\d\.\d+|trial \d+\)", "#", line).rstrip()
+
+
+def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
+    pytester: pytest.Pytester,
+) -> None:
+    for block in blocks("python"):
+        if path := re.match(r"# (model_specs/\w+\.py)\n", block):
+            file = pytester.path / path[1]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block, encoding="utf-8")
+    (pytester.path / "model_specs/__init__.py").touch()
+    shown = next(block for block in blocks("") if block.startswith("$ pytest model_specs/"))
+
+    result = pytester.runpytest_subprocess("model_specs/")
+
+    assert result.ret == pytest.ExitCode.OK, result.stdout.str()
+    printed = [masked(line) for line in result.outlines]
+    position = 0
+    for line in shown.splitlines()[1:]:
+        if line.strip() in ("", "..."):
+            continue
+        assert masked(line) in printed[position:], f"not printed, or not here: {line}"
+        position = printed.index(masked(line), position) + 1
+
+
+def test_every_option_in_the_readme_exists(pytester: pytest.Pytester) -> None:
+    helped = pytester.runpytest("--help").stdout.str()
+    for option in set(re.findall(r"--modeltune-[a-z-]+", README)):
+        assert option in helped, f"{option} is in the README, not in pytest --help"
+
+
+def test_the_gallery_holds_the_readmes_spec() -> None:
+    gallery = (Path(__file__).parent.parent / "model_specs/spec_digits.py").read_text("utf-8")
+    spec = next(block for block in blocks("python") if "spec_digits.py" in block)
+
+    def code(text: str) -> str:
+        # The formatter wraps the gallery's code and ends lists with a comma.
+        return re.sub(r"\s+|,(?=\s*[\])])|#.*", "", text.partition("on_digits =")[2])
+
+    assert code(spec) in code(gallery)
