@@ -58,7 +58,9 @@ class SpecItem(pytest.Function):
         """Run the spec; raise GatesFailed when it is not green."""
         # Loads keras, so it is imported when the first item runs.
         with _without_stderr():
-            from modeltune import harness
+            from modeltune import environments, harness
+
+            environments.devices()  # TensorFlow's search for a GPU logs as well
 
         with warnings.catch_warnings():
             for message, module in THEIR_WARNINGS:

@@ -22,7 +22,7 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "devices": [f"{device.device_type}: {_device(device)}" for device in _devices()],
+        "devices": [f"{device.device_type}: {_device(device)}" for device in devices()],
         "backend": keras.backend.backend(),
         "dtype_policy": dtype_policy or keras.config.dtype_policy().name,
         "threads": {
@@ -57,9 +57,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _devices() -> list[tf.config.PhysicalDevice]:
-    devices: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
-    return devices or tf.config.list_physical_devices("CPU")
+def devices() -> list[tf.config.PhysicalDevice]:
+    """Return the devices TensorFlow trains on: its GPUs, or the CPU."""
+    gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
+    return gpus or tf.config.list_physical_devices("CPU")
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:

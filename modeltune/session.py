@@ -140,12 +140,14 @@ class Session:
             terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
         if not self._runs or self._is_xdist_worker or self._config.get_verbosity() < 0:
             return
-        from modeltune.reports.tables import summary_table
+        from modeltune.reports.tables import summary_table, undecided
         from modeltune.runs import from_json
 
         terminalreporter.write_sep("=", "modeltune")
-        for line in summary_table([from_json(run) for run in self._runs]).splitlines():
-            terminalreporter.write_line(line)
+        runs = [from_json(run) for run in self._runs]
+        for text in (summary_table(runs), undecided(runs)):
+            for line in text.splitlines():
+                terminalreporter.write_line(line)
         if not self._report_error:
             terminalreporter.write_line(f"report: {_relative(self._report_file)}")
 

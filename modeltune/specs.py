@@ -268,8 +268,8 @@ def spec(
     problems: list[Problem] = []
     for name in unknown:
         close = difflib.get_close_matches(name, FIELDS, 1)
-        hint = f'; did you mean "{close[0]}"' if close else ""
-        problems.append((name, f"unknown field{hint}; a spec has {', '.join(FIELDS)}"))
+        hint = f'; did you mean "{close[0]}"?' if close else "."
+        problems.append((name, f"unknown field{hint} A spec has {', '.join(FIELDS)}"))
     protocol = Protocol(data, search, fit, validation, _as_tuple(gates))
     missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
     problems += [(name, "missing; every spec needs it") for name in missing]

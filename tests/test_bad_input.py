@@ -55,7 +55,7 @@ def refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Refus
             r"search\.max_trials: 0",
         ),
         ("search='random'", r'search: "random": write mt\.RandomSearch'),
-        ("epoch=3", r"epoch: unknown field.* a spec has data, search, fit, validation, gates"),
+        ("epoch=3", r"epoch: unknown field.* A spec has data, search, fit, validation, gates"),
         ("gate=[]", r'gate: unknown field; did you mean "gates"'),
         ("data=None", r"data: None: write a function that returns mt\.Data"),
         ("fit=mt.Fit(epochs=0)", r"fit\.epochs: 0"),

@@ -106,6 +106,13 @@ def test_labels_outside_of_the_head_are_refused_by_part(
     assert f"data: {part} {said}" in refusal(spec_of(build, mt.Data(**parts)), tmp_path)
 
 
+def test_labels_are_reported_together_with_the_names_no_metric_has(tmp_path: Path) -> None:
+    data = mt.Data(train=(X, with_label(Y, 12)))
+    said = refusal(spec_of(softmax, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
+    assert "y holds labels from 0 to 12" in said
+    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in said
+
+
 def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> None:
     def build(hp: Any) -> Any:
         inputs = keras.Input((64,))

@@ -187,7 +187,7 @@ def test_all_that_is_wrong_is_named_at_once_with_file_and_line() -> None:
         message
         == f"""\
 {__file__}:{line + 2}: mt.spec(...) has 11 problems:
-  gate: unknown field; did you mean "gates"; a spec has data, search, fit, validation, gates
+  gate: unknown field; did you mean "gates"? A spec has data, search, fit, validation, gates
   data: 3: write a function that returns mt.Data, or an mt.Data
   search.objective: "acc" has no direction; write mt.maximize("acc") or mt.minimize("acc")
   search.max_epochs: 0: write 1 or more
@@ -219,7 +219,7 @@ def test_an_unknown_field_comes_with_a_suggestion(typed: str, meant: str) -> Non
 
 
 def test_an_unknown_field_like_no_other_comes_with_the_list() -> None:
-    assert "\n  zzz: unknown field; a spec has data, search, " in refused(lambda: protocol(zzz=1))
+    assert "\n  zzz: unknown field. A spec has data, search, " in refused(lambda: protocol(zzz=1))
 
 
 accuracy = mt.metric("accuracy")
