@@ -6,7 +6,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input
 # Written last: an installation that was interrupted has none, and is started afresh.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: check test specs install clean
+.PHONY: check test specs bench install clean
 .DEFAULT_GOAL := check
 
 check: $(INSTALLED)
@@ -20,6 +20,10 @@ test: $(INSTALLED)
 
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/
+
+# Some twenty minutes, three quarters of them spent by stock keras-tuner.
+bench: $(INSTALLED)
+	$(PYTHON) benchmarks/search.py --quick
 
 install: $(INSTALLED)
 

@@ -75,7 +75,7 @@ def fit(
     if validation_data is not None:
         validation = keras.utils.unpack_x_y_sample_weight(validation_data)
 
-    if only_arrays := _why_only_arrays(model, [train, validation]):
+    if only_arrays := why_only_arrays(model, [train, validation]):
         trained_by = f"fit: {only_arrays}" + (", in Keras's own order" if shuffle else "")
         history = model.fit(
             x,
@@ -297,7 +297,7 @@ def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
     return dataset.prefetch(tf.data.AUTOTUNE), follow
 
 
-def _why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
+def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
     """Return why ``model.fit`` must get the very arrays and make its own batches, or None."""
     if keras.backend.backend() != "tensorflow":
         return f"the backend is {keras.backend.backend()}"

@@ -21,7 +21,10 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class TrialFinished:
-    """A trial ended; ``best`` is the best completed trial so far, ``seconds`` since the start."""
+    """A trial ended; ``best`` is the best completed one so far, ``seconds`` what all took so far.
+
+    Of a search that was interrupted, the trials before count with the seconds they took then.
+    """
 
     trial: Trial
     best: Trial | None

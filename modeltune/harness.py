@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -17,16 +16,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from modeltune.config import default_store
 from modeltune.dry_run import dry_run
 from modeltune.environments import environment
+from modeltune.errors import HistoryError
 from modeltune.events import Event, Listener, Note
 from modeltune.executors.inline import Inline
-from modeltune.histories.store import open_store
+from modeltune.histories.store import Store, open_store
 from modeltune.judging import judge, status_of
+from modeltune.ledgers import Ledgers
 from modeltune.loading import load
 from modeltune.oracles import Oracle
 from modeltune.recording import recording
 from modeltune.reports.progress import lines
-from modeltune.runs import Run
+from modeltune.resuming import TRIALS, Resuming, refits_of
+from modeltune.runs import Run, RunStatus
 from modeltune.searching import search
+from modeltune.sources import identity
 from modeltune.specs import Spec
 from modeltune.training import train_trial
 from modeltune.validating import refit, validate
@@ -62,26 +65,36 @@ def run(
     run_id = secrets.token_hex(8)
     with (
         open_store(store or default_store()) as history,
-        _scratch(history.folder / "scratch" / run_id, keep_trials) as scratch,
+        _ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
         recording(run_id, spec, history, listen or _print) as record,
     ):
         record.set(environment=environment(Path(spec.file).parent, spec.fit.dtype_policy))
         with record.phase("data"):
             loaded = load(spec, fixtures)
         record.loaded(loaded.description, loaded.fingerprints)
+        ledger, said = ledgers.begin(
+            spec.id, identity(spec) | loaded.fingerprints, run_id, partial(_is_ended, history)
+        )
+        if said:
+            record.listen(Note(said))
+        features = history.folder / "features"
 
         with record.phase("search"):
-            oracle = Oracle(spec.search, scratch)
+            oracle = Oracle(spec.search, ledger.folder)
             if failure := dry_run(spec, loaded, oracle):
                 record.listen(Note(f"the default candidate does not train: {failure.reason}"))
             # The test part stays here.
-            trials = Inline(partial(train_trial, spec, loaded.train, loaded.validation))
-            best = search(spec, oracle, trials, scratch, record.listen, record.found)
+            parts = loaded.train, loaded.validation
+            training = Inline(partial(train_trial, spec, *parts, features=features))
+            trials = Resuming(training, ledger, TRIALS)
+            best = search(spec, oracle, trials, ledger.folder, record.listen, record.found)
         record.set(best=best)
 
         with record.phase("validation"):
-            refits = Inline(partial(refit, spec, loaded))
-            winner, weights = oracle.space_at(best.values), scratch / "refit.weights.h5"
+            refits = Resuming(
+                Inline(partial(refit, spec, loaded, features=features)), ledger, refits_of(spec)
+            )
+            winner, weights = oracle.space_at(best.values), ledger.folder / "refit.weights.h5"
             validated = validate(spec, winner, refits, weights, record.listen)
         record.validated(validated.scores, validated.tables, validated.refits)
 
@@ -94,13 +107,28 @@ def run(
 
 
 @contextlib.contextmanager
-def _scratch(folder: Path, keep_trials: bool) -> Iterator[Path]:
-    """Lend a folder for what a search writes; it goes once the run is recorded."""
+def _ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
+    """Lend the ledgers; that of a recorded run goes, that of an interrupted one stays to go on."""
+    ledgers, drop = Ledgers(folder), True
     try:
-        yield folder
+        yield ledgers
+    except HistoryError:
+        # Trained, but not recorded: the next attempt only needs to record.
+        drop = False
+        raise
+    except BaseException as error:
+        drop = isinstance(error, Exception)
+        raise
     finally:
-        if not keep_trials:
-            shutil.rmtree(folder, ignore_errors=True)
+        ledgers.close(keep_as, drop)
+
+
+def _is_ended(history: Store, run_id: str) -> bool:
+    """Tell whether a run is in the history, and not as an interrupted one."""
+    try:
+        return history.run(run_id).status is not RunStatus.INTERRUPTED
+    except HistoryError:
+        return False
 
 
 def _print(event: Event) -> None:

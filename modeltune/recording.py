@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import inspect
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from modeltune.judging import not_measured
 from modeltune.objectives import Direction
 from modeltune.runs import Durations, Json, Run, RunStatus, Scores, plain
 from modeltune.searching import Found
+from modeltune.sources import fingerprints
 from modeltune.specs import Spec
 
 
@@ -71,16 +70,16 @@ class Recording:
             "search": _declaration(spec.search),
             "fit": _declaration(spec.fit),
             "validation": _declaration(spec.validation),
-            "fingerprints": _sources(spec),
+            "fingerprints": fingerprints(spec),
         }
 
     def set(self, **fields: Any) -> None:
         """Add what is now known."""
         self._fields |= fields
 
-    def loaded(self, description: Mapping[str, Json], fingerprints: Mapping[str, str]) -> None:
+    def loaded(self, description: Mapping[str, Json], prints: Mapping[str, str]) -> None:
         """Add what the data is."""
-        self.set(data=description, fingerprints=self._fields["fingerprints"] | fingerprints)
+        self.set(data=description, fingerprints=self._fields["fingerprints"] | prints)
 
     def validated(
         self,
@@ -93,9 +92,11 @@ class Recording:
         self._fields["validation"]["refits"] = list(refits)
 
     def keep(self, weights: Path) -> None:
-        """Move the validated model's weights beside the history, before the row that names them."""
+        """Copy the validated model's weights beside the history, before the row that names them."""
         name = f"artifacts/{self.id}.weights.h5"
-        self.set(artifact=keep(self._history.folder, name, lambda path: shutil.move(weights, path)))
+        self.set(
+            artifact=keep(self._history.folder, name, lambda path: shutil.copyfile(weights, path))
+        )
 
     def listen(self, event: Event) -> None:
         """Pass an event on; notes stay with the run."""
@@ -155,15 +156,3 @@ def _declaration(declaration: Any) -> dict[str, Json]:
         except TypeError:
             arguments[field.name] = typed(value)
     return arguments
-
-
-def _sources(spec: Spec) -> dict[str, str]:
-    """Return a sha256 of the spec as typed and of the source of its model and data functions."""
-    texts = {"spec": repr(spec)}
-    for name, code in (("source", spec.model), ("data_source", spec.data)):
-        defined = code if inspect.isroutine(code) else type(code)
-        try:
-            texts[name] = inspect.getsource(defined)
-        except (OSError, TypeError):
-            texts[name] = repr(defined)
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}

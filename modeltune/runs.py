@@ -185,7 +185,7 @@ def from_json(data: Mapping[str, Json]) -> Run:
             **data,
             "status": RunStatus(data["status"]),
             "scores": {
-                name: Scores(tuple(_number(v) for v in scores["values"]))
+                name: Scores(tuple(number(v) for v in scores["values"]))
                 for name, scores in data["scores"].items()
             },
             "verdicts": tuple(
@@ -198,9 +198,9 @@ def from_json(data: Mapping[str, Json]) -> Run:
                 )
                 for verdict in data["verdicts"]
             ),
-            "best": best and Best(best["trial"], _number(best["score"]), _values(best["values"])),
+            "best": best and Best(best["trial"], number(best["score"]), _values(best["values"])),
             "trials": tuple(_trial(trial) for trial in data["trials"]),
-            "durations": Durations(**{k: _number(v) for k, v in data["durations"].items()}),
+            "durations": Durations(**{k: number(v) for k, v in data["durations"].items()}),
             "artifact": artifact and Artifact(**artifact),
             "notes": tuple(data["notes"]),
         }
@@ -231,9 +231,9 @@ def _trial(data: Mapping[str, Json]) -> Trial:
             "status": TrialStatus(data["status"]),
             "values": _values(data["values"]),
             "score": _optional(data["score"]),
-            "seconds": _number(data["seconds"]),
+            "seconds": number(data["seconds"]),
             "curve": {
-                name: tuple(_number(v) for v in values) for name, values in data["curve"].items()
+                name: tuple(number(v) for v in values) for name, values in data["curve"].items()
             },
         }
     )
@@ -255,9 +255,10 @@ def _values(values: Mapping[str, Json]) -> Values:
     }
 
 
-def _number(value: float | str) -> float:
+def number(value: float | str) -> float:
+    """Return the number ``plain`` wrote: "nan", "inf" and "-inf" are numbers again."""
     return float(value) if isinstance(value, str) else value
 
 
 def _optional(value: float | str | None) -> float | None:
-    return None if value is None else _number(value)
+    return None if value is None else number(value)

@@ -83,12 +83,10 @@ def search(
         )
         found.trials.append(trial)
         found.first_failure = found.first_failure or trained.failure
+        best = best_trial(spec, found.trials)
+        trained_for = sum(trial.seconds for trial in found.trials) / executor.slots
+        listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for))
         seconds = time.monotonic() - started
-        listen(
-            TrialFinished(
-                trial, best_trial(spec, found.trials), spec.search.planned_trials, seconds
-            )
-        )
         consecutive_failures = consecutive_failures + 1 if trained.failure else 0
         stop = stop or _reason_to_stop(spec, seconds, consecutive_failures)
     if stop:

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune import epochs as epoch_graph
+from modeltune import frozen
 from modeltune.errors import SpecError
 from modeltune.loading import Part
 from modeltune.oracles import HyperParameters, ReadHyperParameters
@@ -67,8 +68,14 @@ class TrialTask:
     keep_state: Path | None = None
 
 
-def train_trial(spec: Spec, train: Part, validation: Part, task: TrialTask) -> Trained:
-    """Train one candidate; whatever it raises becomes its failure."""
+def train_trial(
+    spec: Spec, train: Part, validation: Part, task: TrialTask, features: Path | None = None
+) -> Trained:
+    """Train one candidate; whatever it raises becomes its failure.
+
+    ``features`` is the folder that keeps the outputs of frozen layers, for any trial and
+    run; without one they are kept in memory.
+    """
     started = time.monotonic()
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
@@ -78,7 +85,15 @@ def train_trial(spec: Spec, train: Part, validation: Part, task: TrialTask) -> T
                     model.predict_on_batch(next(train.batches(1))[0])
                 load_state(model, task.continue_from)
             curve, trained_by = fit(
-                spec, hp, model, train, validation, task.epochs, task.initial_epoch, task.seed
+                spec,
+                hp,
+                model,
+                train,
+                validation,
+                task.epochs,
+                task.initial_epoch,
+                task.seed,
+                features=features,
             )
             failure = not_finite(spec, curve, task.initial_epoch)
             if task.keep_state is not None and failure is None:
@@ -134,8 +149,13 @@ def fit(
     epochs: int,
     initial_epoch: int,
     seed: int,
+    features: Path | None = None,
 ) -> tuple[dict[str, tuple[float, ...]], str]:
-    """Train the model; return its fit history, one value per epoch, and which path trained it."""
+    """Train the model; return its fit history, one value per epoch, and which path trained it.
+
+    Leading layers that are frozen are run once, their outputs kept in ``features``, and
+    only the rest is trained, where that changes no number.
+    """
     callbacks = _callbacks(spec)
     if overrides_fit(spec.model):
         curve = _fit_of_hypermodel(
@@ -154,6 +174,9 @@ def fit(
                 verbose=0,
             )
         return _curve(fitted.history), "model.fit: streamed data"
+    cut = _cut(spec, model, callbacks, train, validation, features)
+    if isinstance(cut, frozen.Cut):
+        model, train, validation = cut.head, cut.train, cut.validation
     graph = epoch_graph.fit(
         model,
         train.x,
@@ -168,7 +191,12 @@ def fit(
         shuffle=spec.fit.shuffle,
         seed=seed,
     )
-    return _curve(graph.curve), graph.trained_by
+    trained_by = graph.trained_by
+    if isinstance(cut, frozen.Cut):
+        trained_by = f"frozen prefix + {trained_by}"
+    elif cut.reason is not None:
+        trained_by += f"; frozen layers not cut off: {cut.reason}"
+    return _curve(graph.curve), trained_by
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
@@ -181,6 +209,37 @@ class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if any(not np.isfinite((logs or {}).get(name, 0.0)) for name in self._watched):
             self.model.stop_training = True
+
+
+BLIND_CALLBACKS = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.TerminateOnNaN,
+    keras.callbacks.LambdaCallback,
+    StopWhenNotFinite,
+)
+"""Callbacks that cannot tell whether their ``model`` is the full model or its head."""
+
+
+def _cut(
+    spec: Spec,
+    model: Model,
+    callbacks: list[Any],
+    train: Part,
+    validation: Part,
+    features: Path | None,
+) -> frozen.Cut | frozen.Whole:
+    """Return the head to train in the model's place, or why the model is trained whole."""
+    if not frozen.freezes(model):
+        return frozen.Whole()
+    for callback in callbacks:
+        if type(callback) not in BLIND_CALLBACKS:
+            return frozen.Whole(f"{type(callback).__name__} could see the model")
+    if why := epoch_graph.why_only_arrays(model, [train.x, validation.x]):
+        return frozen.Whole(why)
+    return frozen.cut(model, train, validation, spec.fit.batch_size, features)
 
 
 def not_finite(

@@ -106,7 +106,7 @@ def validate(
     )
 
 
-def refit(spec: Spec, loaded: Loaded, task: RefitTask) -> Refitted:
+def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = None) -> Refitted:
     """Train the best values on this refit's part of the data and score the result on test."""
     started = time.monotonic()
     seed = task.refit.seed
@@ -114,7 +114,15 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask) -> Refitted:
         train, watched = _parts(spec, loaded, task.refit)
         with candidate(spec, task.hyperparameters, seed) as model:
             curve, trained_by = fit(
-                spec, task.hyperparameters, model, train, watched, task.epochs, 0, seed
+                spec,
+                task.hyperparameters,
+                model,
+                train,
+                watched,
+                task.epochs,
+                0,
+                seed,
+                features=features,
             )
             failure = not_finite(spec, curve)
             scores: dict[str, float] = {}

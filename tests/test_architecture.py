@@ -37,13 +37,17 @@ FLOORS = {
         )
     ),
     "engine": Floor(
-        ("loading oracles epochs", "training", "scoring executors", "dry_run"), above=("values",)
+        ("loading oracles epochs", "frozen", "training", "scoring executors", "dry_run"),
+        above=("values",),
     ),
     "steps": Floor(("searching validating",), above=("engine",)),
     "judgement": Floor(("statistics", "judging"), above=("values",)),
-    "memory": Floor(("environments", "histories"), above=("values",)),
+    "memory": Floor(("environments", "histories", "ledgers"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
-    "harness": Floor(("recording", "harness"), above=("steps", "judgement", "memory", "reports")),
+    "harness": Floor(
+        ("sources", "recording resuming", "harness"),
+        above=("steps", "judgement", "memory", "reports"),
+    ),
     "collection": Floor(("collection",), above=("harness", "reports")),
     "plugin": Floor(("session", "plugin"), above=("collection", "reports")),
     "cli": Floor(("cli", "__main__"), above=("harness", "reports")),
@@ -53,7 +57,7 @@ FLOORS = {
 
 DOORS = {
     "keras_tuner": "oracles",
-    "tensorflow": "epochs training loading environments",
+    "tensorflow": "epochs frozen training loading environments",
     "sqlalchemy": "histories",
     "alembic": "histories",
     "pandas": "histories.frames",

@@ -286,7 +286,8 @@ def test_a_run_that_cannot_be_recorded_is_an_error(
     with pytest.raises(mt.HistoryError, match="disk full"):
         run(fast(gates=PASSING), tmp_path, listen=events.append)
     assert not any(isinstance(event, RunRecorded) for event in events)
-    assert not list((tmp_path / "scratch").iterdir())
+    # What was trained waits for the next attempt.
+    assert list((tmp_path / "scratch").iterdir())
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, ZeroDivisionError])

@@ -213,7 +213,9 @@ def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) ->
     assert '<property name="modeltune.accuracy"' in (project.path / "junit.xml").read_text()
 
 
-def test_ctrl_c_ends_with_exit_2_a_record_and_no_scratch(project: pytest.Pytester) -> None:
+def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
+    project: pytest.Pytester,
+) -> None:
     long = GREEN.replace("max_trials=2", "max_trials=500").replace(
         "[0.1, 0.01]", "list(range(1, 999))"
     )
@@ -237,8 +239,18 @@ def test_ctrl_c_ends_with_exit_2_a_record_and_no_scratch(project: pytest.Pyteste
     assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
     assert [r["status"] for r in report(project.path / ".modeltune" / "report")] == ["interrupted"]
     assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in shown)
-    scratch = project.path / ".modeltune" / "scratch"
-    assert not scratch.exists() or not list(scratch.iterdir())
+
+    # The second run takes over what the first has finished, and needs no third.
+    goes_on = [*command, "-k", "dense", "-x"]
+    with subprocess.Popen(
+        goes_on, cwd=project.path, stdout=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stdout
+        note = next(line for line in process.stdout if "note: " in line)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    finished = len(run.trials)
+    assert note == f"  note: goes on where it was interrupted: finished trials {finished}\n"
 
 
 # runs without a spec

@@ -1,0 +1,192 @@
+"""Keep what has finished on disk the moment it finishes, so that a killed search goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from modeltune.errors import HistoryError
+from modeltune.runs import Json
+
+FILE = "ledger.jsonl"
+
+
+class Ledger:
+    """An append-only file of results by key, in a folder of their own.
+
+    Each line is a checksum and a JSON value, flushed to the disk before ``put`` returns. A
+    line that a kill has cut short ends the file when it is opened again.
+    """
+
+    def __init__(self, folder: Path, file: IO[bytes]):
+        self.folder = folder
+        self._file = file
+        self._known: dict[str, Json] = {}
+        end = 0
+        for line in file:
+            entry = _parsed(line)
+            if entry is None:
+                break
+            self._known[entry["key"]] = entry["value"]
+            end += len(line)
+        file.seek(end)
+        file.truncate()
+
+    def get(self, key: str) -> Json:
+        """Return the value put under this key last, or None."""
+        return self._known.get(key)
+
+    def count(self, prefix: str) -> int:
+        """Return how many keys begin with this."""
+        return sum(key.startswith(prefix) for key in self._known)
+
+    def put(self, key: str, value: Json) -> None:
+        """Add a value; once this returns, a kill or a power loss does not take it away.
+
+        Raises:
+            HistoryError: it could not be written.
+        """
+        text = json.dumps({"key": key, "value": value}, allow_nan=False).encode()
+        try:
+            self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            path = self.folder / FILE
+            raise HistoryError(f"{path}: a finished trial cannot be kept: {error}") from error
+        self._known[key] = value
+
+
+class Ledgers:
+    """The ledgers beside a history, one folder per search; ``begun`` is the one in use."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.begun: Ledger | None = None
+
+    def begin(
+        self,
+        spec: str,
+        identity: Mapping[str, str],
+        run_id: str,
+        is_recorded: Callable[[str], bool],
+    ) -> tuple[Ledger, str | None]:
+        """Open the ledger of this search, or a new one; return it and what the user should know.
+
+        A search is another one when anything in ``identity`` differs. Its ledger is dropped
+        when a run made from it ``is_recorded``: then only its removal was cut short.
+
+        Raises:
+            HistoryError: the folder cannot be written.
+        """
+        folder = (
+            self._folder
+            / sha256(json.dumps([spec, sorted(identity.items())]).encode()).hexdigest()[:16]
+        )
+        try:
+            said = self._drop_others(spec, identity, folder)
+            file = _locked(folder)
+            if file is None:
+                said = "another process is at the same search; this one starts from the beginning"
+                folder = folder.with_name(f"{folder.name}-{run_id}")
+                file = _locked(folder)
+            assert file is not None  # the second folder bears this run's id
+        except OSError as error:
+            raise HistoryError(f"{folder} cannot be written: {error}") from error
+        ledger = Ledger(folder, file)
+        runs = ledger.get("runs") or []
+        if any(map(is_recorded, runs)):
+            file.seek(0)
+            file.truncate()
+            ledger, runs = Ledger(folder, file), []
+        if trials := ledger.count("trial "):
+            refits = ledger.count("refit ")
+            counted = f"finished trials {trials}" + (f", refits {refits}" if refits else "")
+            said = f"goes on where it was interrupted: {counted}"
+        ledger.put("search", {"spec": spec, "identity": dict(identity)})
+        ledger.put("runs", [*runs, run_id])
+        self.begun = ledger
+        return ledger, said
+
+    def close(self, keep_as: str | None = None, drop: bool = True) -> None:
+        """Remove the ledger in use and its folder, keep it under a name, or leave it to go on."""
+        if self.begun is None:
+            return
+        self.begun._file.close()
+        if keep_as is not None and drop:
+            with contextlib.suppress(OSError):
+                self.begun.folder.rename(self._folder / keep_as)
+        elif drop:
+            shutil.rmtree(self.begun.folder, ignore_errors=True)
+        self.begun = None
+
+    def _drop_others(self, spec: str, identity: Mapping[str, str], own: Path) -> str | None:
+        """Remove interrupted searches of this spec that have become others; say what changed."""
+        said = None
+        for path in sorted(self._folder.glob(f"*/{FILE}")):
+            folder = path.parent
+            if folder == own:
+                continue
+            with _reading(path) as ledger:
+                search = ledger and ledger.get("search")
+                if ledger is None or not search or search["spec"] != spec:
+                    continue
+                changed = [
+                    name
+                    for name in sorted(identity.keys() | search["identity"].keys())
+                    if identity.get(name) != search["identity"].get(name)
+                ]
+                if trials := ledger.count("trial "):
+                    said = (
+                        f"starts anew, without the {trials} finished trials of an interrupted "
+                        f"search: {', '.join(changed)} changed"
+                    )
+                shutil.rmtree(folder, ignore_errors=True)
+        return said
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Ledger | None]:
+    """Lend a ledger that nobody else has open, or None."""
+    file = _locked(path.parent)
+    if file is None:
+        yield None
+        return
+    with file:
+        yield Ledger(path.parent, file)
+
+
+def _locked(folder: Path) -> IO[bytes] | None:
+    """Open a folder's ledger for this process alone; None when another process has it.
+
+    The lock goes with the process, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / FILE).open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    file.seek(0)
+    return file
+
+
+def _parsed(line: bytes) -> Json:
+    """Return the entry of a whole line, None of one that was cut short or damaged."""
+    checksum, _, text = line.partition(b" ")
+    if not text.endswith(b"\n"):
+        return None
+    text = text[:-1]
+    try:
+        return json.loads(text) if int(checksum, 16) == zlib.crc32(text) else None
+    except ValueError:
+        return None

@@ -1,0 +1,147 @@
+"""Resume: an executor that hands back what a ledger holds, and trains only what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from modeltune.executors import Executor
+from modeltune.ledgers import Ledger
+from modeltune.oracles import ReadHyperParameters
+from modeltune.runs import Json, number, plain
+from modeltune.specs import Spec
+from modeltune.training import Failure, Trained, TrialTask
+from modeltune.validating import RefitTask, Refitted
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Notation(Generic[Task, Result]):
+    """How a ledger writes a kind of task and its result; read gives None where a file is gone."""
+
+    key: Callable[[Task], str]
+    write: Callable[[Task, Result], Json]
+    read: Callable[[Task, Json], Result | None]
+
+
+class Resuming(Generic[Task, Result]):
+    """An executor that keeps every result before it hands it on, and runs no task twice."""
+
+    def __init__(
+        self, executor: Executor[Task, Result], ledger: Ledger, notation: Notation[Task, Result]
+    ):
+        self._executor = executor
+        self._ledger = ledger
+        self._notation = notation
+        self._finished: deque[tuple[Task, Result]] = deque()
+
+    @property
+    def slots(self) -> int:
+        """As many as the executor has."""
+        return self._executor.slots
+
+    def submit(self, task: Task) -> None:
+        """Start a task, unless its result is known."""
+        value = self._ledger.get(self._notation.key(task))
+        known = None if value is None else self._notation.read(task, value)
+        if known is None:
+            self._executor.submit(task)
+        else:
+            self._finished.append((task, known))
+
+    def wait(self) -> tuple[Task, Result]:
+        """Return the next known or newly finished result."""
+        if self._finished:
+            return self._finished.popleft()
+        task, result = self._executor.wait()
+        self._ledger.put(self._notation.key(task), self._notation.write(task, result))
+        return task, result
+
+
+def _trial_key(task: TrialTask) -> str:
+    values = sorted(task.hyperparameters.values.items())
+    facts = [task.id, values, task.initial_epoch, task.epochs, task.seed]
+    return f"trial {_digest(facts)}"
+
+
+def _write_trained(task: TrialTask, trained: Trained) -> Json:
+    if task.keep_state is not None and task.keep_state.exists():
+        # The line says that the state is there.
+        with task.keep_state.open("rb") as file:
+            os.fsync(file.fileno())
+    return plain(
+        {
+            "curve": trained.curve,
+            "trained_by": trained.trained_by,
+            "seconds": trained.seconds,
+            "hyperparameters": json.dumps(trained.hyperparameters.get_config()),
+            "read": sorted(trained.read),
+            "failure": trained.failure,
+        }
+    )
+
+
+def _read_trained(task: TrialTask, value: Json) -> Trained | None:
+    if task.keep_state is not None and not value["failure"] and not task.keep_state.exists():
+        return None
+    return Trained(
+        curve=_curve(value["curve"]),
+        trained_by=value["trained_by"],
+        seconds=value["seconds"],
+        hyperparameters=ReadHyperParameters.from_config(json.loads(value["hyperparameters"])),
+        read=frozenset(value["read"]),
+        failure=value["failure"] and Failure(**value["failure"]),
+    )
+
+
+TRIALS: Notation[TrialTask, Trained] = Notation(_trial_key, _write_trained, _read_trained)
+"""A trial is the same when its number, values, epochs and seed are."""
+
+
+def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
+    """Return how refits of this spec are written: they also depend on its validation and gates.
+
+    A failed refit is written like any other, but trained again when it is met again.
+    """
+    rules = repr(spec.validation), repr(spec.gates)
+
+    def key(task: RefitTask) -> str:
+        values = sorted(task.hyperparameters.values.items())
+        return f"refit {_digest([rules, task.refit.seed, task.refit.fold, values, task.epochs])}"
+
+    return Notation(key, _write_refitted, _read_refitted)
+
+
+def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
+    if task.weights is not None and task.weights.exists():
+        with task.weights.open("rb") as file:
+            os.fsync(file.fileno())
+    return plain(refitted)
+
+
+def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
+    if value["failure"] or (task.weights is not None and not task.weights.exists()):
+        return None
+    return Refitted(
+        scores={name: number(score) for name, score in value["scores"].items()},
+        tables=value["tables"],
+        curve=_curve(value["curve"]),
+        trained_by=value["trained_by"],
+        seconds=value["seconds"],
+    )
+
+
+def _curve(values: Json) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(map(number, curve)) for name, curve in values.items()}
+
+
+def _digest(facts: object) -> str:
+    text = json.dumps(facts, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

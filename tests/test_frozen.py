@@ -1,0 +1,562 @@
+"""A frozen prefix is run once, and no number of the training tells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from small_models import LABELS, PIXELS, dense, softmax, spec_of, values
+
+import modeltune as mt
+from modeltune import frozen
+from modeltune.loading import Part, load
+from modeltune.specs import Spec
+from modeltune.training import Trained, TrialTask, candidate, fit, train_trial
+from modeltune.validating import RefitTask, refit
+
+IMAGES = np.repeat(np.repeat(PIXELS.reshape(-1, 8, 8, 1), 2, axis=1), 2, axis=2)
+LARGE_IMAGES = np.repeat(np.kron(PIXELS.reshape(-1, 8, 8)[:160], np.ones((4, 4)))[..., None], 3, -1)
+
+
+def images(train: int = 96, validation: int = 48) -> mt.Data:
+    ends = np.cumsum([0, train, validation, 48])
+    parts = [(IMAGES[a:b], LABELS[a:b]) for a, b in pairwise(ends)]
+    return mt.Data(*parts)
+
+
+def conv(filters: int = 4, seed: int = 1, **fields: Any) -> Any:
+    """Return a layer with weights that are the same in every trial, as pre-trained ones are."""
+    start = keras.initializers.GlorotUniform(seed=seed)
+    fields = {"activation": "relu", "kernel_initializer": start, "trainable": False} | fields
+    return layers.Conv2D(filters, 3, **fields)
+
+
+def compiled(model: Any, **fields: Any) -> Any:
+    fields = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy"} | fields
+    model.compile(**{"metrics": ["accuracy"], **fields})
+    return model
+
+
+def sequential(*leading: Any, **fields: Any) -> Any:
+    """Return two frozen convolutions and a trainable end, after these layers."""
+    return compiled(
+        keras.Sequential(
+            [
+                keras.Input((16, 16, 1)),
+                *leading,
+                conv(),
+                layers.BatchNormalization(trainable=False),
+                conv(6, strides=2),
+                layers.GlobalAveragePooling2D(),
+                layers.LayerNormalization(),
+                layers.Dropout(0.3),
+                layers.Dense(10, activation="softmax"),
+            ]
+        ),
+        **fields,
+    )
+
+
+def spec(
+    build: Any = None,
+    data: Any = None,
+    validation: Any = None,
+    **fit: Any,
+) -> Spec:
+    return spec_of(
+        build or (lambda hp: sequential()),
+        data or images(),
+        search=mt.RandomSearch(mt.minimize("val_loss"), max_trials=2),
+        validation=validation or mt.Holdout(seeds=1),
+        fit=mt.Fit(**{"epochs": 2, "batch_size": 32, **fit}),
+    )
+
+
+def trained(
+    declared: Spec, epochs: int = 2, features: Path | None = None, **fields: Any
+) -> Trained:
+    data = load(declared)
+    task = TrialTask(1, values(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})
+    result = train_trial(declared, data.train, data.validation, task, features)
+    assert result.failure is None, result.failure.traceback
+    return result
+
+
+def state(path: Path) -> list[np.ndarray]:
+    with np.load(path) as stored:
+        return [stored[name] for name in stored.files]
+
+
+@pytest.fixture
+def uncut(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Train whole while the returned patch holds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "cut", lambda *_: frozen.Whole())
+        yield patch
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count the times features are made rather than read."""
+    made: list[str] = []
+    original = frozen._why_not_once
+
+    def counted(run: Any, part: Part, batch_size: int) -> str | None:
+        made.append(part.name)
+        return original(run, part, batch_size)
+
+    monkeypatch.setattr(frozen, "_why_not_once", counted)
+    return made
+
+
+# no number changes
+
+
+def inside(hp: Any) -> Any:
+    base = keras.applications.MobileNetV2((32, 32, 3), 0.35, include_top=False, weights=None)
+    base.trainable = False
+    inner = base.get_layer("block_1_expand_relu").output
+    pooled = layers.LayerNormalization()(layers.GlobalAveragePooling2D()(inner))
+    return compiled(keras.Model(base.input, layers.Dense(10, activation="softmax")(pooled)))
+
+
+def nested(hp: Any, *inner: Any) -> Any:
+    """Return a model with a frozen base, called as transfer learning guides do."""
+    base = keras.Sequential([keras.Input((16, 16, 1)), conv(), *inner, conv(8)], name="base")
+    for layer in base.layers:  # and base.trainable stays True, as many write it
+        layer.trainable = False
+    given = keras.Input((16, 16, 1))
+    pooled = layers.GlobalAveragePooling2D()(base(given, training=False))
+    return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(pooled)))
+
+
+def branched(hp: Any) -> Any:
+    """Two inputs, one of them past the frozen layers, and two outputs by name."""
+    picture, plain = keras.Input((16, 16, 1), name="picture"), keras.Input((64,), name="plain")
+    one, two = conv(strides=2)(picture), conv(3, seed=2, strides=2)(picture)
+    merged = layers.Concatenate()([layers.Flatten()(one), layers.Dense(4)(plain)])
+    digit = layers.Dense(10, activation="softmax", name="digit")(merged)
+    parity = layers.Dense(1, activation="sigmoid", name="parity")(layers.Flatten()(two))
+    return compiled(
+        keras.Model({"picture": picture, "plain": plain}, {"digit": digit, "parity": parity}),
+        loss={"digit": "sparse_categorical_crossentropy", "parity": "binary_crossentropy"},
+        metrics={"digit": ["accuracy"]},
+        optimizer=keras.optimizers.Adam(global_clipnorm=0.5),
+    )
+
+
+def branched_data() -> mt.Data:
+    def part(rows: slice) -> Any:
+        x = {"picture": IMAGES[rows], "plain": PIXELS[rows]}
+        return x, {"digit": LABELS[rows], "parity": LABELS[rows] % 2}
+
+    return mt.Data(part(slice(96)), part(slice(96, 144)), part(slice(144, 200)))
+
+
+def large_data() -> mt.Data:
+    x, y = LARGE_IMAGES, LABELS[:160]
+    return mt.Data((x[:80], y[:80]), (x[80:120], y[80:120]), (x[120:], y[120:]))
+
+
+def weighted() -> mt.Data:
+    x, y = IMAGES[:144], LABELS[:144]
+    weights = np.linspace(0, 1, 144)
+    parts = [(x[a:b], y[a:b], weights[a:b]) for a, b in ((0, 80), (80, 144))]
+    return mt.Data(parts[0], parts[1], parts[1])
+
+
+def stopping() -> Any:
+    return keras.callbacks.EarlyStopping(
+        "val_loss", patience=0, baseline=0.0, restore_best_weights=True
+    )
+
+
+def slowing() -> Any:
+    return keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=9)
+
+
+CASES = {
+    "sequential": spec(),
+    "remainder": spec(data=images(90, 41)),
+    "class weights": spec(class_weight={n: n / 5 for n in range(10)}),
+    "sample weights": spec(data=weighted()),
+    "mixed_float16": spec(dtype_policy="mixed_float16"),
+    "stops early": spec(callbacks=[stopping]),
+    "slows down": spec(callbacks=[slowing], shuffle=False),
+    "regularized head, own metrics": spec(
+        lambda hp: compiled(
+            keras.Sequential(
+                [
+                    keras.Input((16, 16, 1)),
+                    conv(kernel_regularizer="l2"),
+                    layers.Flatten(),
+                    layers.Dense(10, "softmax", kernel_regularizer="l2"),
+                ]
+            ),
+            metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2), "accuracy"],
+            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True, use_ema=True),
+        )
+    ),
+    "after a constant layer": spec(lambda hp: sequential(layers.Rescaling(0.5))),
+    "batch normalisation fused with the convolution before it": spec(
+        lambda hp: compiled(
+            keras.Sequential(
+                [
+                    keras.Input((16, 16, 1)),
+                    conv(activation=None),
+                    layers.BatchNormalization(),
+                    layers.ReLU(),
+                    layers.Flatten(),
+                    layers.Dense(10, activation="softmax"),
+                ]
+            )
+        )
+    ),
+    "frozen dense layers, last batch of one": spec(
+        lambda hp: dense(
+            layers.Dense(33, activation="gelu", trainable=False),
+            layers.Dense(17, trainable=False),
+            layers.Dense(10, activation="softmax"),
+        ),
+        mt.Data(
+            (PIXELS[:97], LABELS[:97]), (PIXELS[97:130], LABELS[97:130]), (PIXELS[:9], LABELS[:9])
+        ),
+    ),
+    "nested base": spec(nested),
+    "cut inside MobileNetV2": spec(inside, large_data()),
+    "several inputs and outputs": spec(branched, branched_data()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_curve_and_every_variable_are_those_of_the_uncut_model(
+    case: str, tmp_path: Path, uncut: pytest.MonkeyPatch
+) -> None:
+    whole = trained(CASES[case], keep_state=tmp_path / "whole.npz")
+    uncut.undo()
+    cut = trained(CASES[case], keep_state=tmp_path / "cut.npz", features=tmp_path / "features")
+    assert cut.trained_by == "frozen prefix + graph"
+    assert whole.trained_by == "graph"
+    assert cut.curve == whole.curve
+    pairs = zip(state(tmp_path / "whole.npz"), state(tmp_path / "cut.npz"), strict=True)
+    for one, other in pairs:
+        np.testing.assert_array_equal(one, other)
+
+
+def test_features_in_memory_train_the_same_curve(tmp_path: Path) -> None:
+    assert trained(spec()).curve == trained(spec(), features=tmp_path).curve
+
+
+def test_a_promotion_continues_across_both_paths(tmp_path: Path, uncut: pytest.MonkeyPatch) -> None:
+    at_once, half, whole = (tmp_path / f"{name}.npz" for name in "abc")
+    full = trained(spec(), epochs=4, keep_state=at_once)
+    uncut.undo()
+    trained(spec(), epochs=2, keep_state=half, features=tmp_path)
+    rest = trained(
+        spec(),
+        epochs=4,
+        initial_epoch=2,
+        continue_from=half,
+        keep_state=whole,
+        features=tmp_path,
+    )
+    assert rest.trained_by == "frozen prefix + graph"
+    assert rest.curve == {name: curve[2:] for name, curve in full.curve.items()}
+    for one, other in zip(state(at_once), state(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_full_model_is_handed_back(tmp_path: Path) -> None:
+    declared, data = spec(nested), load(spec())
+    with candidate(declared, values(), 5) as model:
+        curve, path = fit(
+            declared, values(), model, data.train, data.validation, 2, 0, 5, features=tmp_path
+        )
+        assert path == "frozen prefix + graph"
+        measured = model.evaluate(
+            data.validation.x, data.validation.y, batch_size=32, return_dict=True, verbose=0
+        )
+        assert measured == {n: curve[f"val_{n}"][-1] for n in ("accuracy", "loss")}
+        assert model.predict(data.test.x, verbose=0).shape == (48, 10)
+        model.save_weights(tmp_path / "model.weights.h5")
+        assert model.layers[-1].output.shape == (None, 10)  # an error once a layer has two
+        assert keras.Model.from_config(model.get_config()).count_params() == model.count_params()
+        assert int(model.optimizer.iterations) == 6
+
+
+def test_a_refit_uses_the_same_features(tmp_path: Path, calls: list[str]) -> None:
+    declared = spec()
+    trained(declared, features=tmp_path)
+    task = RefitTask(mt.Holdout(seeds=1).refits()[0], values(), 2, None)
+    refitted = refit(declared, load(declared), task, tmp_path)
+    assert (refitted.trained_by, calls) == ("frozen prefix + graph", ["train", "validation"])
+    assert "accuracy" in refitted.scores
+
+
+def test_folds_have_their_own_features(tmp_path: Path, calls: list[str]) -> None:
+    declared = spec(validation=mt.KFold(3))
+    for fold in mt.KFold(3).refits():
+        refitted = refit(declared, load(declared), RefitTask(fold, values(), 1, None), tmp_path)
+        assert refitted.trained_by == "frozen prefix + graph"
+    assert len({*tmp_path.iterdir()}) == len(calls) == 6
+
+
+# where it would change a number
+
+
+class Own(keras.Model):
+    pass
+
+
+@keras.saving.register_keras_serializable()
+class Doubling(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return 2 * inputs
+
+
+class Seeing(keras.callbacks.Callback):
+    pass
+
+
+class Patient(keras.callbacks.EarlyStopping):
+    pass
+
+
+def subclassed(hp: Any) -> Any:
+    model = sequential()
+    return compiled(Own(model.inputs, model.outputs))
+
+
+def replaced(hp: Any) -> Any:
+    model = sequential()
+    model.train_step = model.train_step
+    return model
+
+
+def fully_frozen_output(hp: Any) -> Any:
+    given = keras.Input((16, 16, 1))
+    features = layers.Flatten()(conv(1)(given))
+    ends = [layers.Dense(10, activation="softmax")(features), features]
+    losses = ["sparse_categorical_crossentropy", None]
+    return compiled(keras.Model(given, ends), loss=losses, metrics=None)
+
+
+def shared(hp: Any) -> Any:
+    given, twice = keras.Input((16, 16, 1)), conv(1, padding="same")
+    end = layers.Flatten()(twice(conv(1, padding="same", trainable=True)(twice(given))))
+    return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(end)))
+
+
+def masked(hp: Any) -> Any:
+    embedding = layers.Embedding(17, 4, mask_zero=True, trainable=False)
+    return dense(embedding, layers.LSTM(4), layers.Dense(10, activation="softmax"))
+
+
+def words() -> mt.Data:
+    rows = (PIXELS * 16).astype("int32")
+    return mt.Data((rows[:60], LABELS[:60]), (rows[60:90], LABELS[60:90]), (rows[:9], LABELS[:9]))
+
+
+def by(*leading: Any, **fit: Any) -> Any:
+    """Return a spec whose layers, made when it builds, come before the frozen ones."""
+    return spec(lambda hp: sequential(*(make() for make in leading)), **fit)
+
+
+WHOLE = {
+    "trainable layer": (by(lambda: layers.Conv2D(1, 3, name="own")), "own is trainable"),
+    "unfrozen batch normalisation": (
+        by(lambda: layers.BatchNormalization(name="bn")),
+        "bn is trainable",
+    ),
+    "augmentation": (
+        by(lambda: layers.RandomFlip(name="flip")),
+        "flip draws random numbers",
+    ),
+    "dropout": (by(lambda: layers.Dropout(0.1, name="drop")), "drop draws random numbers"),
+    "nested augmentation": (
+        by(lambda: keras.Sequential([layers.GaussianNoise(0.1, name="noise")], name="inner")),
+        "noise in inner draws random numbers",
+    ),
+    "Lambda": (
+        by(lambda: layers.Lambda(lambda x: 2 * x, name="f")),
+        "f (Lambda) is not known to be constant",
+    ),
+    "custom layer": (
+        by(lambda: Doubling(name="twice")),
+        "twice (Doubling) is not known to be constant",
+    ),
+    "function of the user's": (
+        by(lambda: layers.Activation(lambda x: 2 * x, name="act")),
+        "act (Activation) is not known to be constant",
+    ),
+    "layer that adds a loss": (
+        by(lambda: layers.ActivityRegularization(l2=0.1, name="activity")),
+        "activity adds a loss",
+    ),
+    "mask": (spec(masked, words()), "embedding makes a mask"),
+    "subclassed model": (spec(subclassed), "Own is no functional or sequential model"),
+    "own train_step": (spec(replaced), "its train_step was replaced"),
+    "frozen output": (spec(fully_frozen_output), "an output hangs on frozen layers only"),
+    "layer on both sides": (spec(shared), "conv2d is used on both sides of a cut"),
+    "bfloat16": (
+        spec(dtype_policy="mixed_bfloat16"),
+        "features of dtype bfloat16 cannot be handed on",
+    ),
+    "callback of the user's": (spec(callbacks=[Seeing]), "Seeing could see the model"),
+    "subclass of a callback": (spec(callbacks=[Patient]), "Patient could see the model"),
+    "dropout in a base, which Keras applies despite training=False": (
+        spec(lambda hp: nested(hp, layers.Dropout(0.3, name="drop"))),
+        "drop in base draws random numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_it_is_trained_whole_and_the_record_says_why(case: str, tmp_path: Path) -> None:
+    declared, why = WHOLE[case]
+    result = trained(declared, epochs=1, features=tmp_path / "features")
+    assert result.trained_by.endswith(f"; frozen layers not cut off: {why}")
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_model_without_frozen_layers_has_nothing_to_say() -> None:
+    assert trained(spec_of(softmax), epochs=1).trained_by == "graph"
+
+
+def test_streams_are_trained_whole() -> None:
+    x, y = IMAGES[:64], LABELS[:64]
+    stream = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
+    result = trained(spec(data=mt.Data(stream, stream, stream)), epochs=1)
+    assert result.trained_by == "model.fit: streamed data"
+
+
+def test_features_that_depend_on_the_place_in_a_batch_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = frozen._in_graph
+
+    def by_place(model: Any, x: Any) -> Any:
+        run = original(model, x)
+        return lambda batch: [a + np.arange(len(a)).reshape(-1, 1) for a in run(batch)]
+
+    monkeypatch.setattr(frozen, "_in_graph", by_place)
+    result = trained(spec(), epochs=1, features=tmp_path)
+    assert "depend on a sample's place in its batch" in result.trained_by
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_that_predicts_other_numbers_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = frozen._mapped
+
+    def damaged(path: Path, size: int) -> Any:
+        array = original(path, size)
+        return None if array is None else array + np.float32(1e-3)
+
+    monkeypatch.setattr(frozen, "_mapped", damaged)
+    result = trained(spec(), epochs=1, features=tmp_path)
+    assert result.trained_by.endswith("cut in two it predicts other numbers")
+
+
+def test_large_features_of_small_data_are_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "LARGE", 0)
+    monkeypatch.setattr(frozen, "GROWTH", 0.01)
+    result = trained(spec(), epochs=1, features=tmp_path)
+    assert "its features would take 0.0 GiB, the data 0.0 GiB" in result.trained_by
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_speed(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    result = trained(spec(), epochs=1, features=tmp_path / "taken")
+    assert "its features cannot be written: [Errno" in result.trained_by
+
+
+# what is kept
+
+
+def test_a_second_trial_reads_what_the_first_wrote(tmp_path: Path, calls: list[str]) -> None:
+    trained(spec(), features=tmp_path)
+    kept = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert [path.suffix for path in kept] == [".npy"] * 2
+
+    def renamed(hp: Any) -> Any:  # Keras numbers its layers: other names, the same prefix
+        conv()
+        return sequential(optimizer="sgd")
+
+    trained(spec(renamed), features=tmp_path, seed=6)
+    assert calls == ["train", "validation"]
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize("size", [0, 40, 1000])
+def test_a_truncated_file_is_made_again(tmp_path: Path, calls: list[str], size: int) -> None:
+    first = trained(spec(), features=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path, content in before.items():
+        path.write_bytes(content[:size])
+    again = trained(spec(), features=tmp_path)
+    assert again.curve == first.curve
+    assert again.trained_by == "frozen prefix + graph"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(calls) == 4
+
+
+def key(data: mt.Data | None = None, rows: slice = slice(None), **fields: Any) -> str | None:
+    declared = spec(data=data)
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(1)
+    cut = frozen.split(sequential(conv(1, **fields)))
+    assert isinstance(cut, frozen.Split)
+    part = load(declared).train
+    return frozen._key(cut.prefix, part.take(np.arange(part.size)[rows]), 32)
+
+
+def test_the_same_prefix_and_data_have_the_same_key() -> None:
+    assert key() == key() is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 2},
+        {"activation": "tanh"},
+        {"name": "relu", "activation": "tanh"},
+        {"dtype": "float16"},
+        {"rows": slice(1, None)},
+        {"rows": slice(None, None, -1)},
+        {"data": images(100)},
+    ],
+    ids=["weights", "function", "name", "dtype", "rows", "order", "data"],
+)
+def test_other_weights_data_or_rows_have_another_key(other: dict[str, Any]) -> None:
+    assert key(**other) != key()
+
+
+def test_features_unused_for_longest_go_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age, name in enumerate(["new", "middle", "old"]):
+        np.save(tmp_path / f"{name}.npy", np.zeros(100))
+        os.utime(tmp_path / f"{name}.npy", (1000 - age, 1000 - age))
+    monkeypatch.setattr(frozen, "KEPT_BYTES", 2 * (tmp_path / "new.npy").stat().st_size)
+    frozen._prune(tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle"}
+
+
+def test_features_that_are_read_count_as_used(tmp_path: Path) -> None:
+    trained(spec(), features=tmp_path)
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1))
+    trained(spec(), features=tmp_path)
+    assert all(path.stat().st_mtime > 1 for path in tmp_path.iterdir())
