@@ -279,7 +279,9 @@ def modeltune(workload: Workload, given: Given) -> Measured:
     oracle = Oracle(spec.search, scratch)
     if failure := dry_run(spec, loaded, oracle):
         sys.exit(f"the default candidate does not train: {failure.traceback}")
-    trials = Inline(partial(train_trial, spec, loaded.train, loaded.validation))
+    trials = Inline(
+        partial(train_trial, spec, loaded.train, loaded.validation, features=scratch / "features")
+    )
     best = search(spec, oracle, trials, scratch, lambda event: None, found)
     seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in found.trials)

@@ -21,6 +21,9 @@ from modeltune.specs import Spec
 from modeltune.training import Failure, Model, candidate, failure_of, fit
 from modeltune.validations import KFold
 
+SAMPLES = 8
+"""How many samples the rehearsal trains on: names and shapes show on a few, large models are slow."""
+
 
 def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
     """Build every conditional branch once and put one batch through the default candidate.
@@ -97,7 +100,10 @@ def _with_first_labels(batch: Part) -> Part:
 
 
 def _first_batch(part: Part, spec: Spec) -> Part:
-    x, y, sample_weight = next(part.batches(spec.fit.batch_size))
+    x, y, sample_weight = next(part.batches(min(spec.fit.batch_size, SAMPLES)))
+    x, y = (map_arrays(lambda array: array[:SAMPLES], arrays) for arrays in (x, y))
+    if sample_weight is not None:
+        sample_weight = map_arrays(lambda array: array[:SAMPLES], sample_weight)
     size = len(next(array for _, array in leaves(y)))
     return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
 

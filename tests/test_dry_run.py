@@ -132,8 +132,8 @@ def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (mt.Data((X[:, :9], Y)), "x (32, 9), y (32,); it takes (None, 64) and gives (None, 10)"),
-        (mt.Data((X, np.ones((60, 7)))), "x (32, 64), y (32, 7); it takes (None, 64)"),
+        (mt.Data((X[:, :9], Y)), "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)"),
+        (mt.Data((X, np.ones((60, 7)))), "x (8, 64), y (8, 7); it takes (None, 64)"),
     ],
     ids=["features", "targets"],
 )
