@@ -249,8 +249,12 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
         note = next(line for line in process.stdout if "note: " in line)
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-    finished = len(run.trials)
-    assert note == f"  note: goes on where it was interrupted: finished trials {finished}\n"
+    taken_over = re.fullmatch(
+        r"  note: goes on where it was interrupted: finished trials (\d+)\n", note
+    )
+    assert taken_over
+    # A trial may be kept in the instant before the interrupt, and not be in the record yet.
+    assert int(taken_over[1]) in (len(run.trials), len(run.trials) + 1)
 
 
 # runs without a spec
