@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from modeltune.errors import HistoryError
+from modeltune.histories.artifacts import make_folder, sync_folder
 from modeltune.runs import Json
 
 FILE = "ledger.jsonl"
@@ -169,8 +170,9 @@ def _locked(folder: Path) -> IO[bytes] | None:
 
     The lock goes with the process, however it ends.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     file = (folder / FILE).open("a+b")
+    sync_folder(folder)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -8,9 +8,11 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from modeltune.executors import Executor
+from modeltune.histories.artifacts import sync_folder
 from modeltune.ledgers import Ledger
 from modeltune.oracles import ReadHyperParameters
 from modeltune.runs import Json, number, plain
@@ -72,10 +74,7 @@ def _trial_key(task: TrialTask) -> str:
 
 
 def _write_trained(task: TrialTask, trained: Trained) -> Json:
-    if task.keep_state is not None and task.keep_state.exists():
-        # The line says that the state is there.
-        with task.keep_state.open("rb") as file:
-            os.fsync(file.fileno())
+    _sync(task.keep_state)
     return plain(
         {
             "curve": trained.curve,
@@ -120,9 +119,7 @@ def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
 
 
 def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
-    if task.weights is not None and task.weights.exists():
-        with task.weights.open("rb") as file:
-            os.fsync(file.fileno())
+    _sync(task.weights)
     return plain(refitted)
 
 
@@ -136,6 +133,16 @@ def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
         trained_by=value["trained_by"],
         seconds=value["seconds"],
     )
+
+
+def _sync(path: Path | None) -> None:
+    """Make a file durable before the line in the ledger that says it is there."""
+    if path is None or not path.exists():
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+    sync_folder(path.parent.parent)
 
 
 def _curve(values: Json) -> dict[str, tuple[float, ...]]:

@@ -91,6 +91,23 @@ def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
         assert first.trained + second.trained == whole.trained
 
 
+def test_a_state_is_on_disk_before_the_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def told(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", told)
+    searched(SEARCHES["hyperband"], tmp_path, Trainer())
+    first = synced.index("1.npz")
+    assert synced[first + 1] == "states"
+    assert "ledger.jsonl" in synced[first + 2 : first + 4]
+
+
 # the real thing
 
 
