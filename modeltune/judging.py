@@ -93,7 +93,10 @@ def _compared(gate: Gate, value: float, bound: float) -> str:
     if _is_on(value, bound):
         return f"{gate.measure} is on the bound"
     side = "above" if value > bound else "below"
-    return f"{gate.measure} is {abs(value - bound):.4g} {side} the bound"
+    distance = abs(value - bound)
+    # 35590, where .4g says 3.559e+04.
+    said = f"{distance:.0f}" if 1e4 <= distance < 1e15 else f"{distance:.4g}"
+    return f"{gate.measure} is {said} {side} the bound"
 
 
 def _not_finite(scores: Scores) -> str:

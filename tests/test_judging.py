@@ -274,3 +274,10 @@ def test_law_mean_and_deviation_are_those_of_the_statistics_module(values: list[
     except OverflowError:
         expected = INF
     assert scores.std == expected
+
+
+def test_a_large_margin_is_written_out() -> None:
+    (verdict,) = judge(
+        [mt.metric("parameters") <= 50_000], {"parameters": Scores((14_410.0,))}, "s"
+    )
+    assert verdict.reason == "parameters is 35590 below the bound"
