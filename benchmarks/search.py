@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import statistics
@@ -15,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +32,11 @@ VALIDATION = 0.25
 """The share of the scikit-learn digits kept for validation: 1347 images train, 450 validate."""
 
 
+Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
+Data: TypeAlias = tuple[Samples, Samples]
+"""What is trained on, and what is held out for validation."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What the command line says; ``folder`` is shared by all processes and goes at the end.
@@ -40,6 +47,7 @@ class Given:
     folder: Path
     seed: int = 1
     quick: bool = False
+    workers: int = 2
     fashion: Path | None = None
     workout: Path | None = None
 
@@ -49,8 +57,7 @@ class Workload:
     """One search: what both sides build, train on and look for."""
 
     build: Callable[[Any], Any]
-    train: tuple[np.ndarray, np.ndarray]
-    validation: tuple[np.ndarray, np.ndarray]
+    data: Callable[[], Data]
     search: Search
     batch_size: int
     epochs: int = 1
@@ -84,7 +91,7 @@ def digits(given: Given) -> Workload:
         return _classifier(model, hp.Choice("learning_rate", [1e-2, 1e-3, 1e-4]))
 
     search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
-    return Workload(mlp, *_digits(), search, batch_size=32)
+    return Workload(mlp, _digits, search, batch_size=32)
 
 
 def transfer(given: Given) -> Workload:
@@ -110,20 +117,22 @@ def transfer(given: Given) -> Workload:
         outputs = keras.layers.Dense(classes, activation="softmax")(x)
         return _classifier(keras.Model(images, outputs), hp.Choice("learning_rate", [1e-3, 1e-4]))
 
+    def images() -> Data:
+        random = np.random.default_rng(1)
+        y = np.arange(256 + 64) % classes
+        colours = random.uniform(size=(classes, 1, 1, 3))
+        x = (colours[y] + random.normal(0, 0.3, (len(y), *size))).astype("float32")
+        return (x[:256], y[:256]), (x[256:], y[256:])
+
     if not weights.exists():
         keras.utils.set_random_seed(1)
         backbone().save_weights(weights)
-    random = np.random.default_rng(1)
-    y = np.arange(256 + 64) % classes
-    colours = random.uniform(size=(classes, 1, 1, 3))
-    x = (colours[y] + random.normal(0, 0.3, (len(y), *size))).astype("float32")
-    train, validation = (x[:256], y[:256]), (x[256:], y[256:])
     objective = mt.minimize("val_loss")
     if given.quick:
         search: Search = mt.RandomSearch(objective, max_trials=2, seed=given.seed)
-        return Workload(head, train, validation, search, batch_size=64, epochs=2)
+        return Workload(head, images, search, batch_size=64, epochs=2)
     search = mt.Hyperband(objective, max_epochs=10, factor=3, seed=given.seed)
-    return Workload(head, train, validation, search, batch_size=64)
+    return Workload(head, images, search, batch_size=64)
 
 
 def fashion(given: Given) -> Workload:
@@ -142,24 +151,26 @@ def fashion(given: Given) -> Workload:
         )
         return _classifier(model, hp.Choice("learning_rate", [3e-3, 1e-3, 3e-4]))
 
-    random = np.random.default_rng(1)
-    if given.fashion is None:
-        y = np.arange(900) % 10
-        patterns = random.uniform(0, 255, (10, 28, 28))
-        x = (patterns[y] + random.normal(0, 255, (900, 28, 28))).clip(0, 255).astype("uint8")
-    else:
-        with np.load(given.fashion) as images:
-            x, y = images["x"], images["y"]
-    x = x.astype("float32") / 255
-    held_out = np.arange(len(x)) % 5 == 0
+    def images() -> Data:
+        random = np.random.default_rng(1)
+        if given.fashion is None:
+            y = np.arange(900) % 10
+            patterns = random.uniform(0, 255, (10, 28, 28))
+            x = (patterns[y] + random.normal(0, 255, (900, 28, 28))).clip(0, 255).astype("uint8")
+        else:
+            with np.load(given.fashion) as arrays:
+                x, y = arrays["x"], arrays["y"]
+        x = x.astype("float32") / 255
+        held_out = np.arange(len(x)) % 5 == 0
 
-    def repeated(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = random.permutation(np.resize(np.flatnonzero(rows), count))
-        return x[chosen], y[chosen]
+        def repeated(rows: np.ndarray, count: int) -> Samples:
+            chosen = random.permutation(np.resize(np.flatnonzero(rows), count))
+            return x[chosen], y[chosen]
+
+        return repeated(~held_out, 60_000), repeated(held_out, 10_000)
 
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=4, seed=given.seed)
-    train, validation = repeated(~held_out, 60_000), repeated(held_out, 10_000)
-    return Workload(mlp, train, validation, search, batch_size=32, epochs=3)
+    return Workload(mlp, images, search, batch_size=32, epochs=3)
 
 
 def lstm(given: Given) -> Workload:
@@ -179,12 +190,14 @@ def lstm(given: Given) -> Workload:
         model.compile(keras.optimizers.Adam(rate), loss="mse", metrics=["mae"])
         return model
 
-    x, y = _series() if given.workout is None else _sets(given.workout)
-    rows = np.random.default_rng(1).permutation(len(x))[:3200]
-    cut = len(rows) * 4 // 5
+    def sequences() -> Data:
+        x, y = _series() if given.workout is None else _sets(given.workout)
+        rows = np.random.default_rng(1).permutation(len(x))[:3200]
+        cut = len(rows) * 4 // 5
+        return (x[rows[:cut]], y[rows[:cut]]), (x[rows[cut:]], y[rows[cut:]])
+
     search = mt.Hyperband(mt.minimize("val_loss"), max_epochs=10, factor=3, seed=given.seed)
-    train, validation = ((x[part], y[part]) for part in (rows[:cut], rows[cut:]))
-    return Workload(regression, train, validation, search, batch_size=64)
+    return Workload(regression, sequences, search, batch_size=64)
 
 
 def learning_rate(given: Given) -> Workload:
@@ -204,9 +217,12 @@ def learning_rate(given: Given) -> Workload:
         )
         return _classifier(model, hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"))
 
-    train, validation = ((x[..., None], y) for x, y in _digits())
+    def images() -> Data:
+        (x, y), (other_x, other_y) = _digits()
+        return (x[..., None], y), (other_x[..., None], other_y)
+
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=12, seed=given.seed)
-    return Workload(cnn, train, validation, search, batch_size=32, epochs=3)
+    return Workload(cnn, images, search, batch_size=32, epochs=3)
 
 
 WORKLOADS: Mapping[str, tuple[Callable[[Given], Workload], float]] = {
@@ -219,11 +235,13 @@ WORKLOADS: Mapping[str, tuple[Callable[[Given], Workload], float]] = {
 """Every workload and how many times faster than stock it shall be."""
 
 
-def stock(workload: Workload, given: Given) -> Measured:
+def stock(name: str, given: Given) -> Measured:
     """Search with keras-tuner as it comes, without display and TensorBoard."""
     import keras
     import keras_tuner
 
+    workload = WORKLOADS[name][0](given)
+    train, validation = workload.data()
     keras.utils.set_random_seed(given.seed)
     search = workload.search
     direction = "max" if search.objective.direction is Direction.MAX else "min"
@@ -241,8 +259,8 @@ def stock(workload: Workload, given: Given) -> Measured:
         arguments["max_trials"] = search.planned_trials
         tuner = keras_tuner.RandomSearch(workload.build, **arguments)
     tuner.search(
-        *workload.train,
-        validation_data=workload.validation,
+        *train,
+        validation_data=validation,
         batch_size=workload.batch_size,
         epochs=workload.epochs,
         verbose=0,
@@ -257,33 +275,55 @@ def stock(workload: Workload, given: Given) -> Measured:
     return Measured(seconds, best, len(values), epochs, {"model.fit": len(values)})
 
 
-def modeltune(workload: Workload, given: Given) -> Measured:
-    """Search as ``modeltune.harness.run`` does, between its data and its validation phase."""
-    from functools import partial
+SPEC = """\
+from pathlib import PosixPath
 
-    from modeltune.dry_run import dry_run
-    from modeltune.executors.inline import Inline
-    from modeltune.loading import load
-    from modeltune.oracles import Oracle
-    from modeltune.searching import Found, search
-    from modeltune.training import train_trial
+from search import WORKLOADS, Given, protocol
 
-    x, y = workload.validation
-    data = mt.Data(workload.train, workload.validation, test=(x[:32], y[:32]))
+workload = WORKLOADS[{name!r}][0]({given!r})
+measured = protocol(workload)(workload.build)
+"""
+"""A spec that a trial process can import: it knows a spec by its file and name."""
+
+
+def protocol(workload: Workload) -> Any:
+    """Return a workload's declaration, to decorate its build function with."""
+
+    def data() -> mt.Data:
+        train, validation = workload.data()
+        x, y = validation
+        return mt.Data(train, validation, test=(x[:32], y[:32]))
+
     fit = mt.Fit(epochs=workload.epochs, batch_size=workload.batch_size)
-    spec = mt.spec(data=data, search=workload.search, fit=fit)(workload.build)
-    loaded = load(spec)
+    return mt.spec(data=data, search=workload.search, fit=fit)
+
+
+def modeltune(name: str, given: Given) -> Measured:
+    """Search as ``modeltune.harness.run`` does, between its data and its validation phase."""
+    from modeltune.engine import Engine
+    from modeltune.executors.inline import Inline
+    from modeltune.executors.processes import processes
+    from modeltune.searching import Found, search
+
     scratch = Path(tempfile.mkdtemp(dir=given.folder))
-    found = Found([])
-    started = time.perf_counter()
-    oracle = Oracle(spec.search, scratch)
-    if failure := dry_run(spec, loaded, oracle):
-        sys.exit(f"the default candidate does not train: {failure.traceback}")
-    trials = Inline(
-        partial(train_trial, spec, loaded.train, loaded.validation, features=scratch / "features")
-    )
-    best = search(spec, oracle, trials, scratch, lambda event: None, found)
-    seconds = time.perf_counter() - started
+    (scratch / "spec_measured.py").write_text(SPEC.format(name=name, given=given))
+    sys.path.append(str(scratch))
+    spec = importlib.import_module("spec_measured").measured
+    features, found = scratch / "features", Found([])
+    with contextlib.ExitStack() as stack:
+        if given.workers:
+            engine, executor = stack.enter_context(
+                processes(spec, {}, features, given.workers, scratch)
+            )
+        else:
+            engine = Engine(spec, {}, features)
+            executor = Inline(engine.perform)
+        engine.load()
+        started = time.perf_counter()
+        if failure := engine.begin(scratch):
+            sys.exit(f"the default candidate does not train: {failure.traceback}")
+        best = search(spec, engine, executor, scratch, lambda event: None, found)
+        seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in found.trials)
     paths = dict(Counter(trial.trained_by for trial in found.trials))
     return Measured(seconds, best.score, len(found.trials), epochs, paths)
@@ -334,33 +374,40 @@ def main() -> None:
     parser.add_argument("--only", choices=WORKLOADS, help="measure this workload alone")
     parser.add_argument("--repeat", type=int, default=3, help="pairs of runs, each with its seed")
     parser.add_argument("--quick", action="store_true", help="transfer: 2 trials of 2 epochs")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="trial processes of modeltune; 0: none but its own"
+    )
     parser.add_argument("--fashion", type=Path, help="an .npz of x (n, 28, 28) and y (n,)")
     parser.add_argument("--workout", type=Path, help="a .csv of weight-training sets")
     parser.add_argument("--seed", type=int, default=1, help="of the first pair; 1 or more")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.seed < 1 or asked.repeat < 1:
-        parser.error("--seed and --repeat are 1 or more")
+    if asked.seed < 1 or asked.repeat < 1 or asked.workers < 0:
+        parser.error("--seed and --repeat are 1 or more, --workers 0 or more")
+
+    def given(folder: Path, seed: int) -> Given:
+        # A process that trains finds the files, whatever folder it is in.
+        files = (file and file.absolute() for file in (asked.fashion, asked.workout))
+        return Given(folder, seed, asked.quick, asked.workers, *files)
+
     if asked.side:
-        given = Given(asked.folder, asked.seed, asked.quick, asked.fashion, asked.workout)
-        workload = WORKLOADS[asked.only][0](given)
         run = stock if asked.side == "stock" else modeltune
-        print(json.dumps(asdict(run(workload, given))))
+        print(json.dumps(asdict(run(asked.only, given(asked.folder, asked.seed)))))
         return
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("tensorflow", "keras", "keras-tuner")
     )
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{os.cpu_count()} cores, load {load} before; {versions}\n")
+    workers = f"modeltune with {asked.workers} trial processes"
+    print(f"{os.cpu_count()} cores, load {load} before; {versions}; {workers}\n")
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in [asked.only] if asked.only else WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
             found: dict[str, list[Measured]] = {side: [] for side in SIDES}
             for seed in range(asked.seed, asked.seed + asked.repeat):
-                given = Given(Path(folder), seed, asked.quick, asked.fashion, asked.workout)
                 for side in SIDES:
-                    found[side].append(measure(side, name, given))
+                    found[side].append(measure(side, name, given(Path(folder), seed)))
         print(row(name, WORKLOADS[name][1], found), flush=True)
     if asked.quick:
         print(
@@ -376,7 +423,7 @@ def _classifier(model: Any, learning_rate: float) -> Any:
     return model
 
 
-def _digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def _digits() -> Data:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -391,7 +438,7 @@ def _digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarr
     return (x, y), (other_x, other_y)
 
 
-def _series() -> tuple[np.ndarray, np.ndarray]:
+def _series() -> Samples:
     """Return windows of five noisy waves of different periods, and the first wave's next value."""
     random = np.random.default_rng(1)
     times = np.arange(3200 + 7)[:, None]
@@ -400,7 +447,7 @@ def _series() -> tuple[np.ndarray, np.ndarray]:
     return windows.transpose(0, 2, 1).astype("float32"), waves[7:, :1].astype("float32")
 
 
-def _sets(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def _sets(file: Path) -> Samples:
     """Return windows of seven sets of one exercise, and the weight of the set that follows."""
     import pandas as pd
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sysconfig
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 
+from modeltune.deadlines import Deadline
 from modeltune.errors import ModeltuneError
 from modeltune.events import Event, Listener, RunRecorded
 from modeltune.runs import Run
+from modeltune.sources import identity
 from modeltune.specs import DECLARED, FIELDS, Spec, data_arguments
 
 OURS = Path(__file__).parent
@@ -51,16 +51,13 @@ class SpecItem(pytest.Function):
 
     spec: Spec
     options: Mapping[str, Any]
+    deadline: Callable[[], Deadline]
     listen: Listener
     run: Run | None = None
 
     def runtest(self) -> None:
         """Run the spec; raise GatesFailed when it is not green."""
-        # Loads keras, so it is imported when the first item runs.
-        with _without_stderr():
-            from modeltune import environments, harness
-
-            environments.devices()  # TensorFlow's search for a GPU logs as well
+        from modeltune import harness
 
         with warnings.catch_warnings():
             for message, module in THEIR_WARNINGS:
@@ -69,6 +66,7 @@ class SpecItem(pytest.Function):
                 run = harness.run(
                     self.spec,
                     fixtures={name: self.funcargs[name] for name in data_arguments(self.spec.data)},
+                    deadline=self.deadline(),
                     listen=self._listen,
                     **self.options,
                 )
@@ -82,6 +80,8 @@ class SpecItem(pytest.Function):
     def _listen(self, event: Event) -> None:
         if isinstance(event, RunRecorded):
             self.run = event.run
+            if event.run.cached:
+                self.user_properties.append(("modeltune.cached", "true"))
             self.user_properties += [
                 (f"modeltune.{name}", f"{scores.mean:.6g}")
                 for name, scores in event.run.scores.items()
@@ -107,33 +107,19 @@ class SpecItem(pytest.Function):
         return self.spec.file, self.spec.line - 1, self.name
 
 
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Keep what TensorFlow's libraries log while they load out of the item's captured output.
-
-    They do not honour TF_CPP_MIN_LOG_LEVEL before they are initialised.
-    """
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def spec_items(
     collector: pytest.Module | pytest.Class,
     name: str,
     spec: Spec,
     options: Mapping[str, Any],
+    deadline: Callable[[], Deadline],
     listen: Listener,
 ) -> Iterator[SpecItem]:
     """Yield the items of one module attribute, several when it is parametrized.
 
     Args:
         options: keyword arguments of ``harness.run``.
+        deadline: asked when an item begins to run.
         listen: told of every event while an item runs.
 
     Raises:
@@ -173,7 +159,7 @@ def spec_items(
     fields = {argument for mark in marks for argument in _arguments(mark)} & {*FIELDS}
     for made_item in made or ():
         item = _item(collector, made_item, spec, fields)
-        item.options, item.listen = options, listen
+        item.options, item.deadline, item.listen = options, deadline, listen
         yield item
 
 
@@ -327,4 +313,6 @@ def _item(
         originalname=made.originalname,
     )
     item.spec = bound
+    # Kept with the spec: what was imported is what runs, also when its file is edited meanwhile.
+    identity(bound)
     return item

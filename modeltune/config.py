@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeltune.deadlines import seconds_of
 from modeltune.declarations import Problem, is_integer
 from modeltune.errors import SpecError
 
@@ -21,11 +22,14 @@ class Config:
     """The settings of one project; None where pyproject.toml says nothing.
 
     Args:
-        workers: trial processes; 0 and "auto", all there is yet, train in the pytest process.
+        workers: trial processes, "auto" as many as keep the cores busy; 0 trains in the
+            pytest process.
         store: URL of the history.
         keep_trials: whether the search's scratch stays after the run is recorded.
         report: folder of the reports.
         strict: whether no_baseline and inconclusive are red.
+        budget: time for a whole session, such as "30m".
+        reuse: whether unchanged specs are served from the history.
     """
 
     workers: int | str | None = None
@@ -33,6 +37,8 @@ class Config:
     keep_trials: bool | None = None
     report: str | None = None
     strict: bool | None = None
+    budget: str | None = None
+    reuse: bool | None = None
 
 
 def load(root: Path) -> Config:
@@ -123,11 +129,18 @@ def _kind(value: object) -> str:
 
 
 def _is_workers(value: object) -> bool:
-    return value == "auto" or (is_integer(value) and value == 0)
+    return value == "auto" or (is_integer(value) and value >= 0)
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _is_budget(value: object) -> bool:
+    try:
+        return isinstance(value, str) and seconds_of(value) > 0
+    except ValueError:
+        return False
 
 
 def _is_boolean(value: object) -> bool:
@@ -135,9 +148,11 @@ def _is_boolean(value: object) -> bool:
 
 
 _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "workers": (_is_workers, '0 or "auto": this version trains in the pytest process'),
+    "workers": (_is_workers, '"auto", or 0 or more'),
     "store": (_is_text, 'a URL such as "sqlite:///.modeltune/history.db"'),
     "keep_trials": (_is_boolean, "true or false"),
     "report": (_is_text, 'a folder such as ".modeltune/report"'),
     "strict": (_is_boolean, "true or false"),
+    "budget": (_is_budget, 'a time such as "90s", "30m" or "1h30m"'),
+    "reuse": (_is_boolean, "true or false"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,19 @@ from typing import Any
 import keras
 import numpy as np
 
+from modeltune import frozen
 from modeltune.errors import SpecError
 from modeltune.gates import Subject
 from modeltune.loading import Arrays, Loaded, Part, leaves, map_arrays
 from modeltune.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.scoring import Output, Task, evaluate, predict, report_names
 from modeltune.specs import Spec
-from modeltune.training import Failure, Model, candidate, failure_of, fit
+from modeltune.training import Model, candidate, failure_of, fit, overrides_fit
+from modeltune.trials import Failure
 from modeltune.validations import KFold
 
-SAMPLES = 8
-"""How many samples the rehearsal trains on: names and shapes show on a few, large models are slow."""
+SAMPLES, TRAINED = 8, 2
+"""How many samples the rehearsal looks at, and trains on: shapes show on two, large models are slow."""
 
 
 def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
@@ -52,35 +54,25 @@ def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
     return None
 
 
-def missing_objective(spec: Spec, logged: Iterable[str]) -> str | None:
-    """Return what is wrong with the objective's name given the names a fit logged, or None."""
-    objective, names = spec.search.objective, sorted(logged)
-    if objective.metric in names:
-        return None
-    return (
-        f"search.objective: {objective!r} names no logged metric; logged: {', '.join(names)}. "
-        "Compile the model with that metric, or name one of these"
-    )
-
-
 def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model) -> None:
     train, validation = _first_batch(loaded.train, spec), _first_batch(loaded.validation, spec)
-    # One eager step costs a tenth of tracing it, and logs the same names.
-    model.run_eagerly = True
     try:
-        outputs = predict(model, train, train.size).outputs
+        rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, train, validation)
+        # One eager step costs a tenth of tracing it, and logs the same names.
+        rehearsed.run_eagerly = True
+        outputs = predict(rehearsed, batch, batch.size).outputs
         problems = [*_label_problems(loaded, outputs)]
         if problems:
             # The names can be checked all the same, on labels every head knows.
-            one = train = _with_first_labels(train)
-            other = validation = _with_first_labels(validation)
+            one = _few(_with_first_labels(batch))
+            other = held_out = _few(_with_first_labels(held_out))
         else:
             # A fit of the user's own may count on a dataset where the spec has one.
-            one = _as_given(loaded.train, train)
-            other = _as_given(loaded.validation, validation)
-        curve, _ = fit(spec, hp, model, one, other, 1, 0, spec.search.seed)
-        evaluated = evaluate(model, validation, validation.size)
-        if missing := missing_objective(spec, curve):
+            one = _as_given(loaded.train, batch)
+            other = _as_given(loaded.validation, held_out)
+        curve, _ = fit(spec, hp, rehearsed, one, other, 1, 0, spec.search.seed)
+        evaluated = _evaluated(spec, rehearsed, held_out)
+        if missing := spec.search.objective.missing_from(curve):
             problems.append(missing)
         problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
     except SpecError as error:
@@ -95,8 +87,41 @@ def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model)
         )
 
 
+def _behind_frozen_layers(
+    spec: Spec, loaded: Loaded, model: Model, train: Part, validation: Part
+) -> tuple[Model, Part, Part]:
+    """Return the head of a model and its features where nobody could tell, else what was given.
+
+    The frozen layers that lead then run once on each part, and not for every step.
+    """
+    is_seen = bool(spec.fit.callbacks) or overrides_fit(spec.model)
+    if is_seen or loaded.train.stream is not None or loaded.validation.stream is not None:
+        return model, train, validation
+    parts = frozen.split(model)
+    if isinstance(parts, frozen.Whole):
+        return model, train, validation
+
+    def features(part: Part) -> Part:
+        x = parts.prefix(part.x, training=False)
+        return replace(part, x=map_arrays(np.asarray, x))
+
+    return parts.head, features(train), features(_few(validation))
+
+
+def _evaluated(spec: Spec, model: Model, validation: Part) -> list[str]:
+    """Return the names of what the model measures when it is evaluated, after its fit."""
+    keras_evaluated = not overrides_fit(spec.model) and "test_step" not in vars(model)
+    if keras_evaluated and type(model).__module__.startswith("keras."):
+        return list(model.get_metrics_result())
+    return list(evaluate(model, validation, validation.size))
+
+
 def _with_first_labels(batch: Part) -> Part:
     return replace(batch, y=map_arrays(np.zeros_like, batch.y))
+
+
+def _few(batch: Part) -> Part:
+    return batch.take(np.arange(min(TRAINED, batch.size)))
 
 
 def _first_batch(part: Part, spec: Spec) -> Part:
@@ -109,9 +134,9 @@ def _first_batch(part: Part, spec: Spec) -> Part:
 
 
 def _as_given(part: Part, batch: Part) -> Part:
-    """Return a batch as what its part was: arrays, a dataset or a PyDataset."""
+    """Return a batch as what its part was: a few rows of arrays, a dataset or a PyDataset."""
     if part.stream is None:
-        return batch
+        return _few(batch)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
     return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
 

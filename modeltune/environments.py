@@ -33,6 +33,19 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
     }
 
 
+def use_threads(threads: int) -> None:
+    """Let TensorFlow compute with so many threads, unless it has begun with others.
+
+    What it does compute with is in ``environment``: numbers can depend on it.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        # Set for good by whatever TensorFlow was first asked to compute in this process.
+        return
+
+
 def git_revision(folder: Path) -> dict[str, Json]:
     """Return the commit and whether the code differs from it; both None outside of git.
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.utils.python_utils import pythonify_logs
+from tensorflow.python.framework import ops
 
 Model: TypeAlias = Any
 """A compiled ``keras.Model``."""
@@ -118,6 +119,31 @@ def fit(
     return Fitted.of(history, "graph")
 
 
+def rehearse(
+    model: Model,
+    x: Arrays,
+    y: Arrays,
+    sample_weight: Arrays = None,
+    *,
+    batch_size: int,
+    validation_data: Any,
+    class_weight: Mapping[int, float] | None = None,
+) -> list[dict[str, float]]:
+    """Take three steps and evaluate one batch by the graphs ``fit`` takes; return the logs."""
+    rows = _Rows.of((x, y, sample_weight), batch_size, class_weight)
+    held_out = _Rows.of(keras.utils.unpack_x_y_sample_weight(validation_data), batch_size)
+    model.make_train_function()
+    model.make_test_function()
+    logs = []
+    for kind, part, steps in (("train", rows, 3), ("test", held_out, 1)):
+        model.reset_metrics()
+        step = getattr(model, f"{kind}_function")
+        natural = np.arange(part.count)
+        last = _pass(model, step, part, natural, min(steps, part.batches), f"{kind}_step")
+        logs.append(dict(pythonify_logs(last)))
+    return logs
+
+
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Samples resident as tensors, packed and converted by Keras's own array adapter."""
@@ -141,7 +167,10 @@ class _Rows:
 
     @property
     def specs(self) -> Any:
-        return _each(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), self.tensors)
+        """The tensors' types and shapes, for any number of samples."""
+        return _each(
+            lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), self.tensors
+        )
 
 
 def _fit_by_graph(
@@ -171,7 +200,9 @@ def _fit_by_graph(
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
         step = model.train_function
-        logs = dict(_pass(model, step, rows, order(epoch), model.stop_training))
+        # `fit` asks whether to stop after a batch: a model already told to still does one.
+        steps = 1 if model.stop_training else rows.batches
+        logs = dict(_pass(model, step, rows, order(epoch), steps, "train_step"))
         if validation is not None:
             measured = _evaluate(model, validation, hooks)
             logs.update({f"val_{name}": value for name, value in measured.items()})
@@ -192,25 +223,46 @@ def _evaluate(model: Model, rows: _Rows, hooks: Any) -> dict[str, Any]:
     model.reset_metrics()
     natural = np.arange(rows.count)
     step = model.test_function
-    logs = pythonify_logs(_pass(model, step, rows, natural, model.stop_evaluating))
+    steps = 1 if model.stop_evaluating else rows.batches
+    logs = pythonify_logs(_pass(model, step, rows, natural, steps, "test_step"))
     hooks.on_test_end(logs)
     return dict(logs)
 
 
-def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, stopped: bool) -> Any:
-    """Run the step over the rows; return the metrics, or the last step's own logs.
+def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, steps: int, what: str) -> Any:
+    """Take a step over the first rows in order; return the metrics, or the last step's own logs."""
+    kept = _graphs(step)
+    key = repr((rows.batch_size, _static_length(rows.count, rows.batch_size), rows.specs))
+    if key not in kept:
+        _create_variables(model, rows)
+        plain = None if _why_not_plain(model) else getattr(model, what)
+        kept[key] = _EpochGraph.of(step, plain, rows)
+    last = kept[key].run(order, steps, rows.tensors)
+    return model._get_metrics_result_or_logs(last)
 
-    ``fit`` asks whether to stop after a batch, so a model already told to still does one.
-    """
+
+def _graphs(step: Any) -> dict[str, _EpochGraph]:
     # The graphs are kept on Keras's own step function, and so live exactly as long: until
     # the model is compiled anew or dies. A later call for the same shapes traces nothing.
-    graphs = vars(step).setdefault("modeltune_epochs", {})
-    key = repr((rows.batch_size, rows.specs))
-    if key not in graphs:
-        _create_variables(model, rows)
-        graphs[key] = _epoch_graph(step, rows.specs, rows.batch_size)
-    last = graphs[key](order, 1 if stopped else rows.batches, rows.tensors)
-    return model._get_metrics_result_or_logs(last)
+    kept: dict[str, _EpochGraph] = vars(step).setdefault("modeltune_epochs", {})
+    return kept
+
+
+def graphs(model: Model) -> list[Any]:
+    """Return the concrete functions that have trained or evaluated this model."""
+    steps = (model.train_function, model.test_function)
+    kept = [getattr(step, "modeltune_epochs", {}) for step in steps]
+    return [graph.function for graphs in kept for graph in graphs.values()]
+
+
+def _why_not_plain(model: Model) -> str | None:
+    """Return why a model's steps may do more than Keras's own do, or None."""
+    if not type(model).__module__.startswith("keras."):
+        return f"{type(model).__name__} is not of Keras"
+    if model.jit_compile:
+        return "XLA compiles a step on its own"
+    own = ("train_step", "test_step", "compute_metrics", "get_metrics_result", "_make_function")
+    return next((f"its {name} was replaced" for name in own if name in vars(model)), None)
 
 
 def _create_variables(model: Model, rows: _Rows) -> None:
@@ -219,57 +271,92 @@ def _create_variables(model: Model, rows: _Rows) -> None:
     Only for models whose class is Keras's own; another's ``train_step`` need not call the
     model, its loss or its metrics in the way ``_symbolic_build`` (JAX's path) assumes.
     """
-    if model.built and type(model).__module__.startswith("keras."):
-        batch = _each(
-            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype.name), rows.specs
-        )
-        model._symbolic_build(data_batch=batch)
-
-
-def _epoch_graph(step: Any, specs: Any, batch_size: int) -> Callable[[np.ndarray, int, Any], Any]:
-    """Return a function that takes the step over rows in an order, and returns its last logs.
-
-    Its closure holds no data: it outlives the call.
-    """
-    count = next(spec.shape[0] for spec in keras.tree.flatten(specs) if spec is not None)
-    length = _static_length(count, batch_size)
-    batch_specs = _each(lambda spec: tf.TensorSpec([length, *spec.shape[1:]], spec.dtype), specs)
-    # Keras's step function takes an iterator of batches; what it traces here it keeps, with
-    # jit_compile, replica context and autograph as in fit.
-    one_step = tf.function(
-        lambda batch: step(iter([batch])), autograph=False
-    ).get_concrete_function(batch_specs)
-    shapes = [output.shape for output in one_step.outputs]
-    before = [
-        tf.zeros([size or 0 for size in shape] if shape.rank else [], output.dtype)
-        for output, shape in zip(one_step.outputs, shapes, strict=True)
-    ]
-
-    def epoch(order: Any, steps: Any, tensors: Any) -> Any:
-        def take(i: Any, _: Any) -> Any:
-            batch = _batch(tensors, order, i, batch_size, length)
-            return i + 1, _tensors(one_step(batch))
-
-        _, last = tf.while_loop(
-            lambda i, _: i < steps,
-            take,
-            (tf.constant(0, tf.int64), before),
-            shape_invariants=(tf.TensorShape([]), shapes),
-        )
-        return last
-
-    graph = tf.function(epoch, autograph=False).get_concrete_function(
-        tf.TensorSpec([count], tf.int64), tf.TensorSpec([], tf.int64), specs
+    if not (model.built and type(model).__module__.startswith("keras.")):
+        return
+    batch = _each(
+        lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype.name), rows.specs
     )
-    logs = one_step.structured_outputs
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    measured, loss = model._compile_metrics, model._compile_loss
+    one_output = type(model) is keras.Sequential or isinstance(model.output, keras.KerasTensor)
+    if one_output and isinstance(y, keras.KerasTensor):
+        # What Keras does there for one output, without tracing model, metrics and loss first.
+        output = model.outputs[0]
+        if loss is not None and not loss.built:
+            loss.build(y, output)
+        if measured is not None and not measured.built:
+            measured.build(y, output)
+            # Others may create their variables when they see their first labels.
+            measured.built = all(isinstance(m, keras.metrics.Mean) for m in measured.metrics)
+    model._symbolic_build(data_batch=batch)
 
-    def run(order: np.ndarray, steps: int, tensors: Any) -> Any:
-        last = iter(graph(tf.constant(order, tf.int64), tf.constant(steps, tf.int64), tensors))
-        leaves = tf.nest.flatten(logs, expand_composites=True)
+
+@dataclass(frozen=True, eq=False)
+class _EpochGraph:
+    """A step taken over rows in an order, as one function; it holds no data and outlives the call."""
+
+    function: Any
+    logs: Any
+
+    @classmethod
+    def of(cls, step: Any, plain: Any, rows: _Rows) -> _EpochGraph:
+        """Trace an epoch of Keras's step function, or of the model's own plain step, which is faster."""
+        batch_size = rows.batch_size
+        length = _static_length(rows.count, batch_size)
+        batch = _each(lambda spec: tf.TensorSpec([length, *spec.shape[1:]], spec.dtype), rows.specs)
+        # Keras's step function takes an iterator of batches; what it traces here it keeps, with
+        # jit_compile, replica context and autograph as in fit. Either way the step stays a
+        # function of its own, and its logs are used: without one of the two TensorFlow's
+        # optimizer changes last bits, seen with CosineDecay.
+        taken = (lambda batch: step(iter([batch]))) if plain is None else plain
+        one_step = tf.function(
+            tf.autograph.experimental.do_not_convert(taken), autograph=False
+        ).get_concrete_function(batch)
+        _unregister_gradients(one_step)
+        shapes = [output.shape for output in one_step.outputs]
+
+        def epoch(order: Any, steps: Any, tensors: Any) -> Any:
+            def take(i: Any, _: Any) -> Any:
+                batch = _batch(tensors, order, i, batch_size, length)
+                return i + 1, _tensors(one_step(batch))
+
+            before = [
+                tf.zeros([size or 0 for size in shape] if shape.rank else [], output.dtype)
+                for output, shape in zip(one_step.outputs, shapes, strict=True)
+            ]
+            _, last = tf.while_loop(
+                lambda i, _: i < steps,
+                take,
+                (tf.constant(0, tf.int64), before),
+                shape_invariants=(tf.TensorShape([]), shapes),
+            )
+            return last
+
+        function = tf.function(epoch, autograph=False).get_concrete_function(
+            tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), rows.specs
+        )
+        return cls(function, one_step.structured_outputs)
+
+    def run(self, order: np.ndarray, steps: int, tensors: Any) -> Any:
+        """Take the steps; return what the last one logged."""
+        order, steps = tf.constant(order, tf.int64), tf.constant(steps, tf.int64)
+        last = iter(self.function(order, steps, tensors))
+        leaves = tf.nest.flatten(self.logs, expand_composites=True)
         filled = [None if leaf is None else next(last) for leaf in leaves]
-        return tf.nest.pack_sequence_as(logs, filled, expand_composites=True)
+        return tf.nest.pack_sequence_as(self.logs, filled, expand_composites=True)
 
-    return run
+
+def _unregister_gradients(traced: Any) -> None:
+    """Have TensorFlow forget the gradients of custom_gradient in a step, which has taken its own.
+
+    It registers them for the life of the process, and each holds its graph, and that the
+    variables: 50 MB a trial for 4 million parameters trained on a cross-entropy.
+    """
+    for operation in traced.graph.get_operations():
+        if operation.type == "IdentityN":
+            name = operation.get_attr("_gradient_op_type").decode()
+            if name.startswith("CustomGradient-"):
+                ops.gradient_registry._registry.pop(name, None)
 
 
 def _batch(tensors: Any, order: Any, i: Any, batch_size: int, length: int | None) -> Any:

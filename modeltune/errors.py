@@ -13,6 +13,10 @@ class DataError(ModeltuneError):
     """The data a spec returned cannot be used: names the part."""
 
 
+class CodeError(ModeltuneError):
+    """Code of a spec's author raised in another process: its traceback, as text."""
+
+
 class SearchError(ModeltuneError):
     """A search could not produce a single completed trial."""
 

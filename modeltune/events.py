@@ -61,7 +61,7 @@ class Note:
 
 @dataclass(frozen=True)
 class RunRecorded:
-    """The run is in the history; said once, also of a run that failed or was interrupted."""
+    """The run is in the history, anew or from before (``cached``); said once, however it ended."""
 
     run: Run
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import inspect
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,8 +40,17 @@ NOT_CONSTANT = (
 """Layers of Keras that run foreign code, or do more than return a function of their inputs."""
 
 
+REFERENCES = ("keras_history", "input_layers", "output_layers")
+"""The keys under which a configuration names tensors: layer, node and number of the output."""
+
 KEPT_BYTES = 2 * 2**30
 """How much a folder of features may hold; a base with new weights in every trial adds to it."""
+
+_hashes: dict[int, tuple[weakref.ref[Array], str]] = {}
+"""The sha256 of each living array of data by its id."""
+
+_verdicts: dict[tuple[object, ...], bool] = {}
+"""Whether a cut predicted the same numbers, by the files of its features and its head's structure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +77,16 @@ class Whole:
     reason: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A frozen prefix as it is run, in batches of one size; what has no ``key`` is not kept."""
+
+    run: Callable[[Arrays], list[Array]]
+    outputs: int
+    batch_size: int
+    key: str | None
+
+
 def cut(
     model: Model, train: Part, validation: Part, batch_size: int, folder: Path | None
 ) -> Cut | Whole:
@@ -75,16 +97,15 @@ def cut(
     parts = split(model)
     if isinstance(parts, Whole):
         return parts
+    key = None if folder is None else _prefix_key(parts.prefix, batch_size)
+    prefix = Prefix(_in_graph(parts.prefix), len(parts.prefix.outputs), batch_size, key)
     ready: list[Part] = []
     for part in (train, validation):
-        found = features(parts.prefix, part, folder, batch_size)
+        found = features(prefix, part, folder)
         if isinstance(found, Whole):
             return found
         ready.append(found)
-    first = np.arange(min(batch_size, train.size))
-    x, features_of_x = train.take(first).x, ready[0].take(first).x
-    in_one, in_two = _in_graph(model, x)(x), _in_graph(parts.head, features_of_x)(features_of_x)
-    if not _are_equal(in_one, in_two):
+    if not _predicts_the_same(model, parts.head, train, ready[0], batch_size):
         return Whole("cut in two it predicts other numbers")
     return Cut(parts.head, *ready)
 
@@ -130,30 +151,34 @@ def split(model: Model) -> Split | Whole:
     return Split(prefix, head)
 
 
-def features(prefix: Model, part: Part, folder: Path | None, batch_size: int) -> Part | Whole:
+def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | Whole:
     """Return the part with the prefix's outputs as its x, in memory or mapped from ``folder``.
 
     Files are named by a hash of all that goes into them, appear whole or not at all, and
-    are made again when they cannot be read. Concurrent writers write the same bytes.
+    are made again when they cannot be read. Of processes that need the same ones at the
+    same time, one makes them and the others wait for it.
     """
-    key = None if folder is None else _key(prefix, part, batch_size)
-    names = [f"{key}-{number}.npy" for number in range(len(prefix.outputs))]
-    if folder is not None and key is not None:
-        stored = [_mapped(folder / name, part.size) for name in names]
-        if all(array is not None for array in stored):
-            return replace(part, x=_unpacked(stored))
-    run = _in_graph(prefix, part.x)
-    if why := _why_not_once(run, part, batch_size):
-        return Whole(why)
-    batches = (run(part.take(rows).x) for rows in _windows(part.size, batch_size))
-    if folder is None or key is None:
-        return replace(part, x=_unpacked([np.concatenate(c) for c in zip(*batches, strict=True)]))
+    if folder is None or prefix.key is None:
+        batches = _batches(prefix, part)
+        if isinstance(batches, Whole):
+            return batches
+        return replace(part, x=_unpacked(_joined(batches)))
+    key = _key(prefix.key, part)
+    paths = [folder / f"{key}-{number}.npy" for number in range(prefix.outputs)]
+    if stored := _all_mapped(paths, part.size):
+        return replace(part, x=_unpacked(stored))
     try:
-        _write(folder, names, batches, part.size)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / f"{key}.lock"):
+            if stored := _all_mapped(paths, part.size):
+                return replace(part, x=_unpacked(stored))
+            batches = _batches(prefix, part)
+            if isinstance(batches, Whole):
+                return batches
+            _write(paths, batches, part.size)
     except OSError as error:
         return Whole(f"its features cannot be written: {error}")
-    written = [_mapped(folder / name, part.size) for name in names]
-    if any(array is None for array in written):
+    if not (written := _all_mapped(paths, part.size)):
         return Whole(f"its features in {folder} cannot be read back")
     _prune(folder)
     return replace(part, x=_unpacked(written))
@@ -172,6 +197,8 @@ def _graph(model: Model) -> Model | Whole:
         return Whole(f"its {changed[0]} was replaced")
     if model.jit_compile:
         return Whole("it is compiled by XLA")
+    if model.run_eagerly or tf.config.functions_run_eagerly():
+        return Whole("it runs eagerly")
     return functional
 
 
@@ -263,8 +290,8 @@ def _ids(variables: list[Any]) -> list[int]:
 # the features
 
 
-def _in_graph(model: Model, x: Arrays) -> Callable[[Arrays], list[Array]]:
-    """Return the model's inference as one graph for any number of samples like these."""
+def _in_graph(model: Model) -> Callable[[Arrays], list[Array]]:
+    """Return the model's inference as one graph for any number of samples, traced when first run."""
 
     def tensor(array: Array) -> Any:
         # As Keras's array adapter does: https://github.com/keras-team/keras, array_slicing.py
@@ -272,12 +299,16 @@ def _in_graph(model: Model, x: Arrays) -> Callable[[Arrays], list[Array]]:
             array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
         )
 
-    one = map_arrays(lambda array: tensor(array[:1]), x)
-    specs = map_arrays(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), one)
     graph = tf.function(
         lambda batch: keras.tree.flatten(model(batch, training=False)), autograph=False
-    ).get_concrete_function(specs)
-    return lambda batch: [output.numpy() for output in graph(map_arrays(tensor, batch))]
+    )
+
+    def run(batch: Arrays) -> list[Array]:
+        tensors = map_arrays(tensor, batch)
+        specs = map_arrays(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors)
+        return [output.numpy() for output in graph.get_concrete_function(specs)(tensors)]
+
+    return run
 
 
 def _windows(size: int, batch_size: int) -> Iterator[Array]:
@@ -285,25 +316,30 @@ def _windows(size: int, batch_size: int) -> Iterator[Array]:
         yield np.arange(start, min(start + batch_size, size))
 
 
-def _why_not_once(run: Callable[[Arrays], list[Array]], part: Part, batch_size: int) -> str | None:
-    """Return why features of one pass may not stand for those of shuffled batches, or None."""
+def _batches(prefix: Prefix, part: Part) -> Iterator[list[Array]] | Whole:
+    """Return the features in batches, or why those of one pass may not stand for shuffled ones."""
+    run, batch_size = prefix.run, prefix.batch_size
     remainder = part.size % batch_size
     rows = np.arange(min(part.size, batch_size + remainder))
-    straight = _joined(run(part.take(rows[w]).x) for w in _windows(len(rows), batch_size))
+    first, *rest = [run(part.take(rows[w]).x) for w in _windows(len(rows), batch_size)]
+    straight = _joined([first, *rest])
     if any(array.dtype.kind not in "biuf" or len(array) != len(rows) for array in straight):
-        return "its frozen layers do not give one row of numbers per sample"
+        return Whole("its frozen layers do not give one row of numbers per sample")
     size = sum(array.nbytes for array in straight) // len(rows) * part.size
     given = sum(array.nbytes for _, array in leaves(part.x))
     if size > max(GROWTH * given, LARGE):
-        return f"its features would take {size / 2**30:.1f} GiB, the data {given / 2**30:.1f} GiB"
+        return Whole(
+            f"its features would take {size / 2**30:.1f} GiB, the data {given / 2**30:.1f} GiB"
+        )
     back = rows[::-1]
     shuffled = _joined(run(part.take(back[w]).x) for w in _windows(len(rows), batch_size))
     if not _are_equal(straight, [array[::-1] for array in shuffled]):
-        return "the numbers of its frozen layers depend on a sample's place in its batch"
-    return None
+        return Whole("the numbers of its frozen layers depend on a sample's place in its batch")
+    others = list(_windows(part.size, batch_size))[1:]
+    return chain([first], (run(part.take(rows).x) for rows in others))
 
 
-def _joined(batches: Iterator[list[Array]]) -> list[Array]:
+def _joined(batches: Iterable[list[Array]]) -> list[Array]:
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
 
@@ -315,8 +351,112 @@ def _unpacked(items: list[Any]) -> Any:
     return items[0] if len(items) == 1 else items
 
 
-def _key(prefix: Model, part: Part, batch_size: int) -> str | None:
-    """Return the hash of all that decides the features, or None if the prefix has no description."""
+def _predicts_the_same(model: Model, head: Model, part: Part, ready: Part, batch_size: int) -> bool:
+    """Tell whether the head makes of a batch's features what the model makes of its x.
+
+    The answer is kept while the features are in the same files, for heads that differ in
+    sizes only: what TensorFlow rewrites in a graph, and might across a cut, follows from
+    the kinds of its operations.
+    """
+    files, structure = _files(ready.x), _structure(head)
+    known = None if files is None or structure is None else (*files, structure)
+    if known is not None and known in _verdicts:
+        return _verdicts[known]
+    rows = np.arange(min(batch_size, part.size))
+    in_one, in_two = _in_graph(model)(part.take(rows).x), _in_graph(head)(ready.take(rows).x)
+    verdict = _are_equal(in_one, in_two)
+    if known is not None:
+        _verdicts[known] = verdict
+    return verdict
+
+
+def _files(x: Arrays) -> list[tuple[str, int, int]] | None:
+    """Return what tells the files these arrays are mapped from, or None when one is in memory."""
+    files = []
+    for _, array in leaves(x):
+        if not isinstance(array, np.memmap) or array.filename is None:
+            return None
+        try:
+            status = os.stat(array.filename)
+        except OSError:
+            return None
+        files.append((str(array.filename), status.st_dev, status.st_ino))
+    return files
+
+
+def _structure(head: Model) -> str | None:
+    """Return the classes, settings and connections of a graph without its sizes.
+
+    None when it runs code of the user's, which may do other things under the same name.
+    """
+    tensors: dict[int, str] = {}
+
+    def kind(argument: Any) -> Any:
+        if id(argument) in tensors:
+            return tensors[id(argument)]
+        is_plain = argument is None or isinstance(argument, bool | str)
+        return argument if is_plain else type(argument).__qualname__
+
+    names: dict[str, str] = {}
+    described: list[Any] = []
+    for node in _nodes(head):
+        is_layer = isinstance(node.operation, keras.layers.Layer)
+        layers = node.operation._flatten_layers() if is_layer else [node.operation]
+        if not all(_is_of_keras(layer) and not _calls_foreign(layer) for layer in layers):
+            return None
+        try:
+            config = node.operation.get_config()
+        except (TypeError, ValueError, NotImplementedError):
+            return None
+        layer = {"class_name": str(type(node.operation)), "config": config}
+        given = keras.tree.map_structure(kind, (node.arguments.args, node.arguments.kwargs))
+        described.append([_without_sizes(_without_names(layer, names)), given])
+        for tensor in node.outputs:
+            tensors[id(tensor)] = f"tensor {len(tensors)}"
+    ends = [[tensors[id(tensor)] for tensor in end] for end in (head.inputs, head.outputs)]
+    try:
+        return json.dumps([described, ends], sort_keys=True)
+    except (TypeError, ValueError):
+        return None
+
+
+def _without_sizes(config: Any) -> Any:
+    if isinstance(config, list | tuple):
+        return [_without_sizes(item) for item in config]
+    if isinstance(config, Mapping):
+        return {k: v if k in REFERENCES else _without_sizes(v) for k, v in config.items()}
+    # What tells an axis, no stride or a 1 x 1 kernel stays: some are rewritten otherwise.
+    return "size" if isinstance(config, int | float) and config not in (-1, 0, 1) else config
+
+
+def _key(prefix_key: str, part: Part) -> str:
+    """Return the hash of all that decides the features."""
+    digest = hashlib.sha256(prefix_key.encode())
+    # A part's fingerprint outlives take(): its rows are told apart by their own bytes.
+    for name, array in leaves(part.x):
+        digest.update(f";{name}:{array.dtype}:{array.shape}:{_hash(array)}".encode())
+    return digest.hexdigest()
+
+
+def _hash(array: Array) -> str:
+    """Return the sha256 of an array's bytes, computed once: data do not change while a process runs."""
+    number = id(array)
+    known = _hashes.get(number)
+    if known is not None and known[0]() is array:
+        return known[1]
+
+    def forget(dead: weakref.ref[Array]) -> None:
+        # Another array may have got the id, and its own entry, before this one is told of.
+        if number in _hashes and _hashes[number][0] is dead:
+            del _hashes[number]
+
+    found = hashlib.sha256(_bytes(array)).hexdigest()
+    _hashes[number] = weakref.ref(array, forget), found
+    return found
+
+
+def _prefix_key(prefix: Model, batch_size: int) -> str | None:
+    """Return the hash of a prefix and its weights, or None if it has no description."""
     try:
         architecture = json.dumps(_without_names(prefix.get_config(), {}), sort_keys=True)
     except (TypeError, ValueError, NotImplementedError):
@@ -325,12 +465,15 @@ def _key(prefix: Model, part: Part, batch_size: int) -> str | None:
     policy = f"{keras.config.dtype_policy().name}, {keras.config.floatx()}"
     channels = keras.config.image_data_format()
     digest = hashlib.sha256(f"{architecture};{versions};{policy};{channels};{batch_size}".encode())
-    # A part's fingerprint outlives take(): its rows are told apart by their own bytes.
-    named = [*leaves(part.x), *((v.name, np.asarray(v)) for v in prefix.variables)]
-    for name, array in named:
-        digest.update(f";{name}:{array.dtype}:{array.shape}:".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    for variable in prefix.variables:
+        array = np.asarray(variable)
+        digest.update(f";{variable.name}:{array.dtype}:{array.shape}:".encode())
+        digest.update(_bytes(array))
     return digest.hexdigest()
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _without_names(config: Any, seen: dict[str, str]) -> Any:
@@ -342,7 +485,7 @@ def _without_names(config: Any, seen: dict[str, str]) -> Any:
     is_named = not str(config.get("class_name", "")).endswith("DTypePolicy")
     plain: dict[str, Any] = {}
     for key, value in config.items():
-        if key in ("keras_history", "input_layers", "output_layers"):
+        if key in REFERENCES:
             plain[key] = _numbered(value, seen)
         elif key == "config" and isinstance(value, Mapping) and is_named and "name" in value:
             inner = {k: v for k, v in value.items() if k != "name"}
@@ -362,6 +505,40 @@ def _numbered(reference: Any, seen: dict[str, str]) -> Any:
 
 def _number(name: str, seen: dict[str, str]) -> str:
     return seen.setdefault(name, f"#{len(seen)}")
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait for whoever holds the lock of this file, and hold it; it goes with its process.
+
+    A process takes one at a time, so none waits in a circle. Where the file system has no
+    locks, nobody waits, and concurrent writers write the same bytes.
+    """
+    while True:
+        with open(lock, "wb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_still(lock, file.fileno()):
+                continue  # its holder has removed it, and another may lock a new one
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Tell whether an open file is the one that now has its name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _all_mapped(paths: list[Path], size: int) -> list[Array]:
+    """Return the arrays in the files, none if one is missing or damaged."""
+    found = [array for path in paths if (array := _mapped(path, size)) is not None]
+    return found if len(found) == len(paths) else []
 
 
 def _mapped(path: Path, size: int) -> Array | None:
@@ -393,10 +570,12 @@ def _prune(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write(folder: Path, names: list[str], batches: Iterator[list[Array]], size: int) -> None:
-    """Write one array per name, batch by batch, each under its name only when it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drafts = [folder / f"{name}.{uuid.uuid4().hex}.tmp" for name in names]
+def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None:
+    """Write one array per file, batch by batch, each under its name only when it is whole."""
+    for path in paths:
+        for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+    drafts = [path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths]
     files = [open(draft, "wb") for draft in drafts]  # noqa: SIM115  closed below, all or none
     try:
         for number, batch in enumerate(batches):
@@ -411,8 +590,8 @@ def _write(folder: Path, names: list[str], batches: Iterator[list[Array]], size:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-        for draft, name in zip(drafts, names, strict=True):
-            draft.rename(folder / name)
+        for draft, path in zip(drafts, paths, strict=True):
+            draft.rename(path)
     finally:
         for file, draft in zip(files, drafts, strict=True):
             file.close()

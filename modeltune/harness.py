@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-
-# TensorFlow logs its view of the machine to stderr when it is imported, below.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from typing import Any
 
 from modeltune.config import default_store
-from modeltune.dry_run import dry_run
-from modeltune.environments import environment
+from modeltune.deadlines import Deadline
 from modeltune.errors import HistoryError
-from modeltune.events import Event, Listener, Note
-from modeltune.executors.inline import Inline
+from modeltune.events import Event, Listener, Note, RunRecorded
+from modeltune.executors import Executor
 from modeltune.histories.store import Store, open_store
 from modeltune.judging import judge, status_of
 from modeltune.ledgers import Ledgers
-from modeltune.loading import load
-from modeltune.oracles import Oracle
+from modeltune.quiet import quietly
 from modeltune.recording import recording
 from modeltune.reports.progress import lines
 from modeltune.resuming import TRIALS, Resuming, refits_of
+from modeltune.reusing import reused
 from modeltune.runs import Run, RunStatus
 from modeltune.searching import search
 from modeltune.sources import identity
 from modeltune.specs import Spec
-from modeltune.training import train_trial
-from modeltune.validating import refit, validate
+from modeltune.validating import validate
 
 
 def run(
@@ -42,6 +37,9 @@ def run(
     store: str | None = None,
     strict: bool = False,
     keep_trials: bool = False,
+    workers: int | str = 0,
+    deadline: Deadline = Deadline(),
+    reuse: bool = False,
     listen: Listener | None = None,
 ) -> Run:
     """Search, validate and judge a spec as its test item would, and record the run.
@@ -52,6 +50,10 @@ def run(
         store: where to record, as a database URL; default: as ``--modeltune-store``.
         strict: gates that cannot be decided (no baseline, inconclusive) are red too.
         keep_trials: keep the search's scratch folder.
+        workers: how many processes train, "auto" as many as keep the cores busy; 0: this one.
+        deadline: when the search has to make room for the validation.
+        reuse: return the recorded run of an unchanged spec and its data, judged by today's
+            gates and marked ``cached``, instead of another run.
         listen: called with every event; default: print progress lines to stderr.
 
     Returns:
@@ -62,39 +64,44 @@ def run(
             attempt is recorded with status "error" first.
         HistoryError: the run could not be recorded.
     """
-    run_id = secrets.token_hex(8)
+    run_id, listen = secrets.token_hex(8), listen or _print
+    if reuse:
+        found = _recorded(spec, fixtures, store, strict)
+        if isinstance(found, Run):
+            listen(RunRecorded(found))
+            return found
+        listen(Note(f"not served from the history: {found}"))
     with (
         open_store(store or default_store()) as history,
         _ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
-        recording(run_id, spec, history, listen or _print) as record,
+        recording(run_id, spec, history, listen) as record,
+        _engine(spec, fixtures or {}, workers, history.folder) as (engine, executor, said),
     ):
-        record.set(environment=environment(Path(spec.file).parent, spec.fit.dtype_policy))
+        if said:
+            record.listen(Note(said))
+        record.set(environment=engine.environment())
         with record.phase("data"):
-            loaded = load(spec, fixtures)
-        record.loaded(loaded.description, loaded.fingerprints)
+            description, fingerprints = engine.load()
+        record.loaded(description, fingerprints)
         ledger, said = ledgers.begin(
-            spec.id, identity(spec) | loaded.fingerprints, run_id, partial(_is_ended, history)
+            spec.id, identity(spec) | fingerprints, run_id, partial(_is_ended, history)
         )
         if said:
             record.listen(Note(said))
-        features = history.folder / "features"
+        record.drop_lost(ledger.get("runs")[:-1])
 
         with record.phase("search"):
-            oracle = Oracle(spec.search, ledger.folder)
-            if failure := dry_run(spec, loaded, oracle):
+            if failure := engine.begin(ledger.folder):
                 record.listen(Note(f"the default candidate does not train: {failure.reason}"))
-            # The test part stays here.
-            parts = loaded.train, loaded.validation
-            training = Inline(partial(train_trial, spec, *parts, features=features))
-            trials = Resuming(training, ledger, TRIALS)
-            best = search(spec, oracle, trials, ledger.folder, record.listen, record.found)
+            trials = Resuming(executor, ledger, TRIALS)
+            best = search(
+                spec, engine, trials, ledger.folder, record.listen, record.found, deadline
+            )
         record.set(best=best)
 
         with record.phase("validation"):
-            refits = Resuming(
-                Inline(partial(refit, spec, loaded, features=features)), ledger, refits_of(spec)
-            )
-            winner, weights = oracle.space_at(best.values), ledger.folder / "refit.weights.h5"
+            refits = Resuming(executor, ledger, refits_of(spec))
+            winner, weights = engine.space_at(best.values), ledger.folder / "refit.weights.h5"
             validated = validate(spec, winner, refits, weights, record.listen)
         record.validated(validated.scores, validated.tables, validated.refits)
 
@@ -104,6 +111,52 @@ def run(
         record.keep(weights)
         record.set(verdicts=verdicts, status=status_of(verdicts, strict))
     return record.run
+
+
+def _recorded(
+    spec: Spec, fixtures: Mapping[str, object] | None, store: str | None, strict: bool
+) -> Run | str:
+    """Return the recorded run that this one would repeat, or why there is none."""
+    from modeltune.loading import load
+
+    try:
+        prints = load(spec, fixtures).fingerprints
+    except Exception as error:  # noqa: BLE001  the run that follows meets and records it
+        return f"its data do not load: {type(error).__name__}"
+    with open_store(store or default_store()) as history:
+        return reused(spec, history, prints, strict=strict)
+
+
+@contextlib.contextmanager
+def _engine(
+    spec: Spec, fixtures: Mapping[str, object], workers: int | str, folder: Path
+) -> Iterator[tuple[Any, Executor[Any, Any], str | None]]:
+    """Lend the engine and what trains, in other processes or this; say why when it is not as asked."""
+    features, said = folder / "features", None
+    if workers != 0:
+        from modeltune.executors.processes import Unportable, auto, processes
+
+        slots = auto(spec.fit.threads) if workers == "auto" else int(workers)
+        with contextlib.ExitStack() as stack:
+            try:
+                engine, executor = stack.enter_context(
+                    processes(spec, fixtures, features, slots, folder / "scratch")
+                )
+            except Unportable as error:
+                said = f"trained in this process: {error}"
+            else:
+                yield engine, executor, None
+                return
+    from modeltune.executors.inline import Inline
+
+    with quietly():
+        from modeltune.engine import Engine
+
+    if spec.search.trial_minutes or spec.search.trial_gigabytes:
+        limits = "trial_minutes and trial_gigabytes are not enforced in one process"
+        said = f"{said}; {limits}" if said else limits
+    own = Engine(spec, fixtures, features)
+    yield own, Inline(own.perform), said
 
 
 @contextlib.contextmanager

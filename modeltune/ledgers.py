@@ -45,6 +45,10 @@ class Ledger:
         """Return the value put under this key last, or None."""
         return self._known.get(key)
 
+    def position(self, key: str) -> int:
+        """Return how many keys were put before this one; it is known."""
+        return list(self._known).index(key)
+
     def count(self, prefix: str) -> int:
         """Return how many keys begin with this."""
         return sum(key.startswith(prefix) for key in self._known)

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from modeltune.datasets import Data
 from modeltune.errors import DataError, SpecError
@@ -385,6 +384,9 @@ def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part
             f"{where}: {name} is missing and train holds only {train.size} samples, too few to cut "
             "it from; return mt.Data(train, validation, test)"
         )
+    # A second to import, for data that comes without the part only.
+    from sklearn.model_selection import train_test_split
+
     labels, how = class_labels(train.y), "stratified by class"
     if labels is None:
         how = "not stratified: y holds no class labels"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -31,6 +32,16 @@ class Objective:
     def better(self, score: float, than: float) -> bool:
         """Tell whether score strictly beats than; a NaN never does."""
         return score > than if self.direction is Direction.MAX else score < than
+
+    def missing_from(self, logged: Iterable[str]) -> str | None:
+        """Return what is wrong with this name given those a fit has logged, or None."""
+        names = sorted(logged)
+        if self.metric in names:
+            return None
+        return (
+            f"search.objective: {self!r} names no logged metric; logged: {', '.join(names)}. "
+            "Compile the model with that metric, or name one of these"
+        )
 
     @property
     def worst(self) -> float:

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,9 +20,10 @@ from modeltune.errors import SearchError
 from modeltune.objectives import Direction, Objective
 from modeltune.runs import Values
 from modeltune.searches import BayesianOptimization, GridSearch, Hyperband, RandomSearch, Search
+from modeltune.trials import HyperParameters, Proposal, own_values
 
-HyperParameters: TypeAlias = Any
-"""A ``keras_tuner.HyperParameters``: a search space and values of it."""
+Space: TypeAlias = Any
+"""A ``keras_tuner.HyperParameters``."""
 
 SEED_FOR_ZERO = 2**32 - 1
 """keras-tuner takes a seed of 0 for none and draws its own; ours end below this one."""
@@ -45,9 +45,11 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
         self.values: dict[str, Any]
 
     @classmethod
-    def of(cls, hyperparameters: HyperParameters) -> ReadHyperParameters:
-        """Return a copy of the space and values that has read nothing."""
-        traced: ReadHyperParameters = cls.from_config(hyperparameters.get_config())
+    def of(cls, hyperparameters: Space | HyperParameters) -> ReadHyperParameters:
+        """Return a copy of the space and values, or of their configuration, that has read nothing."""
+        is_config = isinstance(hyperparameters, Mapping)
+        config = hyperparameters if is_config else hyperparameters.get_config()
+        traced: ReadHyperParameters = cls.from_config(config)
         return traced
 
     @property
@@ -91,31 +93,6 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
         return copied
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A candidate the oracle asks to be trained; ``parent`` is the trial it continues."""
-
-    trial: Any
-    epochs: int | None = None
-    initial_epoch: int = 0
-    parent: str | None = None
-
-    @property
-    def id(self) -> str:
-        """keras-tuner's id of the trial."""
-        return str(self.trial.trial_id)
-
-    @property
-    def hyperparameters(self) -> HyperParameters:
-        """The space and this candidate's values."""
-        return self.trial.hyperparameters
-
-    @property
-    def values(self) -> Values:
-        """The candidate's values, without keras-tuner's own entries."""
-        return own_values(self.trial.hyperparameters.values)
-
-
 class Oracle:
     """Ask for candidates and tell their scores; one thread owns it.
 
@@ -127,6 +104,7 @@ class Oracle:
     def __init__(self, search: Search, scratch: Path):
         self._search = search
         self._failed: set[str] = set()
+        self._trials: dict[str, Any] = {}
         self._asked = 0
         with _keras_tuner():
             self._oracle = _make(search)
@@ -134,17 +112,15 @@ class Oracle:
             self._oracle.verbose = 0
 
     @property
-    def space(self) -> HyperParameters:
+    def space(self) -> Space:
         """A copy of the space known so far."""
         return self._oracle.get_space()
 
     def space_at(self, values: Values) -> HyperParameters:
         """Return the space known so far with these values."""
-        hp = ReadHyperParameters.of(self.space)
-        hp.values = dict(values)
-        return hp
+        return {**self.space.get_config(), "values": dict(values)}
 
-    def learn(self, hyperparameters: HyperParameters) -> None:
+    def learn(self, hyperparameters: Space) -> None:
         """Add the hyperparameters a build has registered to the space.
 
         Raises:
@@ -171,52 +147,53 @@ class Oracle:
                 return None
             values = trial.hyperparameters.values
             proposal = Proposal(
-                trial,
+                str(trial.trial_id),
+                trial.hyperparameters.get_config(),
                 values.get("tuner/epochs"),
                 values.get("tuner/initial_epoch", 0),
                 values.get("tuner/trial_id"),
             )
+            self._trials[proposal.id] = trial
             self._oracle.under_way[proposal.id] = proposal.values
             if proposal.parent not in self._failed:
                 return proposal
             # A rung with fewer completed than promoted trials: there is nothing to continue.
-            self.tell(proposal, None, trial.hyperparameters, frozenset(), "its parent failed")
+            self.tell(proposal.id, None, proposal.hyperparameters, reason="its parent failed")
 
     def tell(
         self,
-        proposal: Proposal,
+        proposal: str,
         score: float | None,
         hyperparameters: HyperParameters,
-        read: frozenset[str],
+        read: frozenset[str] = frozenset(),
         reason: str | None = None,
-    ) -> None:
-        """End a candidate with its score, or with None and a reason when it failed.
+    ) -> frozenset[str] | None:
+        """End a candidate, by its id, with its score, or with None and a reason when it failed.
+
+        Returns:
+            The ids of the candidates that may still be continued, None when none ever is.
 
         Raises:
             SearchError: when the search allows no new entries and the candidate made one.
         """
-        self.learn(hyperparameters)
+        hp = ReadHyperParameters.of(hyperparameters)
+        self.learn(hp)
         failed = score is None or not math.isfinite(score)
         # What a candidate read that died early, with its process, is not known.
-        self._oracle.remember(
-            proposal.id, hyperparameters.values, None if failed and not read else read
-        )
+        self._oracle.remember(proposal, hp.values, None if failed and not read else read)
         if failed:
-            self._failed.add(proposal.id)
+            self._failed.add(proposal)
             score = self._oracle.score_of_failure
-        trial = proposal.trial
-        trial.hyperparameters = hyperparameters
+        trial = self._trials.pop(proposal)
+        trial.hyperparameters = hp
         trial.message = reason
         trial.status = "FAILED" if score is None else "COMPLETED"
         with _keras_tuner():
             if score is not None:
                 self._oracle.update_trial(trial.trial_id, {self._search.objective.metric: score})
             self._oracle.end_trial(trial)
-
-
-def own_values(values: Values) -> dict[str, bool | int | float | str]:
-    """Return the user's values: keras-tuner keeps its own under ``tuner/``."""
-    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        continuable: frozenset[str] | None = self._oracle.continuable
+        return continuable
 
 
 def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
@@ -267,6 +244,7 @@ class _Remembering:
     """
 
     score_of_failure: float | None = None
+    continuable: frozenset[str] | None = None
     hyperparameters: ReadHyperParameters
 
     def __init__(self, **arguments: Any):
@@ -402,6 +380,20 @@ class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # ty
         # keras-tuner takes the values of a space without entries for none at all.
         return {"tuner/round": 0} if values == {} else values
 
+    @property
+    def continuable(self) -> frozenset[str]:  # type: ignore[override]
+        """The candidates a rung may still promote: of those that wait, no more than it has places."""
+        found: set[str] = set()
+        for bracket in self._brackets:
+            for number, promoted in enumerate(bracket["rounds"][1:], start=1):
+                taken = {info["past_id"] for info in promoted}
+                ended = [self.trials[info["id"]] for info in bracket["rounds"][number - 1]]
+                waiting = [t for t in ended if t.status == "COMPLETED" and t.trial_id not in taken]
+                waiting.sort(key=lambda t: t.score, reverse=self.objective.direction == "max")
+                places = self._get_size(bracket["bracket_num"], number) - len(promoted)
+                found |= {trial.trial_id for trial in waiting[:places]}
+        return frozenset(found)
+
 
 class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
     """keras-tuner's grid and its order, stepping only through what builds read, each candidate once."""
@@ -440,6 +432,10 @@ def _make(search: Search) -> Any:
         "max_minutes",
         "max_retries_per_trial",
         "max_consecutive_failed_trials",
+        "trial_minutes",
+        "trial_gigabytes",
+        "window",
+        "deterministic",
     )
     arguments = {
         field.name: getattr(search, field.name)

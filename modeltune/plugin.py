@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from modeltune.session import Session
@@ -12,8 +14,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modeltune", "model searches as tests")
     group.addoption(
         "--modeltune-workers",
-        choices=("0", "auto"),
-        help="trial processes; this version has none and trains in the pytest process",
+        metavar="auto|N|0",
+        type=_workers,
+        help="trial processes (default: auto, as many as keep the cores busy); 0 trains in the "
+        "pytest process, as --pdb does",
     )
     group.addoption(
         "--modeltune-store",
@@ -37,7 +41,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="keep the search's scratch folder once the run is recorded",
     )
+    group.addoption(
+        "--modeltune-budget",
+        metavar="TIME",
+        type=_budget,
+        help="time for the whole session, such as 30m or 1h30m: searches stop early enough for "
+        "what they have found to be validated and judged",
+    )
+    group.addoption(
+        "--modeltune-reuse",
+        action="store_true",
+        default=None,
+        help="serve unchanged specs from the history, shown as CACHED, judged by today's gates",
+    )
     parser.addini("modeltune_files", "file patterns of specs", type="args", default=["spec_*.py"])
+
+
+def _workers(text: str) -> int | str:
+    if text == "auto" or text.isdecimal():
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f'{text!r}: write "auto", or a number of processes, 0 or more')
+
+
+def _budget(text: str) -> str:
+    from modeltune.deadlines import seconds_of
+
+    try:
+        seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from modeltune.declarations import typed
 from modeltune.errors import HistoryError, ModeltuneError
 from modeltune.events import Event, Listener, Note, RunRecorded
-from modeltune.histories.artifacts import keep
+from modeltune.histories.artifacts import drop, keep
 from modeltune.histories.store import Store
 from modeltune.judging import not_measured
 from modeltune.objectives import Direction
@@ -93,10 +93,17 @@ class Recording:
 
     def keep(self, weights: Path) -> None:
         """Copy the validated model's weights beside the history, before the row that names them."""
-        name = f"artifacts/{self.id}.weights.h5"
+        name = _weights(self.id)
         self.set(
             artifact=keep(self._history.folder, name, lambda path: shutil.copyfile(weights, path))
         )
+
+    def drop_lost(self, runs: Sequence[str]) -> None:
+        """Remove the weights of those earlier runs that were killed between weights and row."""
+        recorded = {run.id for run in self._history.runs(self._spec.id)} if runs else set()
+        for run in runs:
+            if run not in recorded:
+                drop(self._history.folder, _weights(run))
 
     def listen(self, event: Event) -> None:
         """Pass an event on; notes stay with the run."""
@@ -134,6 +141,8 @@ class Recording:
         """
         durations = Durations(**self._durations)
         trials, notes = tuple(self.found.trials), tuple(self._notes)
+        if self.found.cut_short:
+            self._fields["search"]["cut_short"] = self.found.cut_short
         run = Run(**self._fields, trials=trials, durations=durations, notes=notes)
         self._history.record(run)
         self._run = run
@@ -144,6 +153,10 @@ class Recording:
         """The recorded run; there is none before ``record``."""
         assert self._run is not None
         return self._run
+
+
+def _weights(run_id: str) -> str:
+    return f"artifacts/{run_id}.weights.h5"
 
 
 def _declaration(declaration: Any) -> dict[str, Json]:

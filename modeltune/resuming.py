@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,9 @@ from typing import Generic, TypeVar
 from modeltune.executors import Executor
 from modeltune.histories.artifacts import sync_folder
 from modeltune.ledgers import Ledger
-from modeltune.oracles import ReadHyperParameters
 from modeltune.runs import Json, number, plain
 from modeltune.specs import Spec
-from modeltune.training import Failure, Trained, TrialTask
-from modeltune.validating import RefitTask, Refitted
+from modeltune.trials import Failure, RefitTask, Refitted, Trained, TrialTask
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -42,7 +40,7 @@ class Resuming(Generic[Task, Result]):
         self._executor = executor
         self._ledger = ledger
         self._notation = notation
-        self._finished: deque[tuple[Task, Result]] = deque()
+        self._known: list[tuple[int, Task, Result]] = []
 
     @property
     def slots(self) -> int:
@@ -51,24 +49,34 @@ class Resuming(Generic[Task, Result]):
 
     def submit(self, task: Task) -> None:
         """Start a task, unless its result is known."""
-        value = self._ledger.get(self._notation.key(task))
+        key = self._notation.key(task)
+        value = self._ledger.get(key)
         known = None if value is None else self._notation.read(task, value)
         if known is None:
             self._executor.submit(task)
         else:
-            self._finished.append((task, known))
+            bisect.insort(self._known, (self._ledger.position(key), task, known), key=_position)
 
     def wait(self) -> tuple[Task, Result]:
-        """Return the next known or newly finished result."""
-        if self._finished:
-            return self._finished.popleft()
+        """Return what finished next: of known results, in the order they were kept."""
+        if self._known:
+            _, task, known = self._known.pop(0)
+            return task, known
         task, result = self._executor.wait()
         self._ledger.put(self._notation.key(task), self._notation.write(task, result))
         return task, result
 
+    def withdraw(self) -> list[Task]:
+        """Take back the tasks that have not begun; what is known is still handed back."""
+        return self._executor.withdraw()
+
+
+def _position(known: tuple[int, object, object]) -> int:
+    return known[0]
+
 
 def _trial_key(task: TrialTask) -> str:
-    values = sorted(task.hyperparameters.values.items())
+    values = sorted(task.hyperparameters["values"].items())
     facts = [task.id, values, task.initial_epoch, task.epochs, task.seed]
     return f"trial {_digest(facts)}"
 
@@ -80,21 +88,20 @@ def _write_trained(task: TrialTask, trained: Trained) -> Json:
             "curve": trained.curve,
             "trained_by": trained.trained_by,
             "seconds": trained.seconds,
-            "hyperparameters": json.dumps(trained.hyperparameters.get_config()),
+            "hyperparameters": json.dumps(trained.hyperparameters),
             "read": sorted(trained.read),
             "failure": trained.failure,
         }
     )
 
 
-def _read_trained(task: TrialTask, value: Json) -> Trained | None:
-    if task.keep_state is not None and not value["failure"] and not task.keep_state.exists():
-        return None
+def _read_trained(task: TrialTask, value: Json) -> Trained:
+    # Its state may be gone: it has been dropped when no trial could continue from it.
     return Trained(
         curve=_curve(value["curve"]),
         trained_by=value["trained_by"],
         seconds=value["seconds"],
-        hyperparameters=ReadHyperParameters.from_config(json.loads(value["hyperparameters"])),
+        hyperparameters=json.loads(value["hyperparameters"]),
         read=frozenset(value["read"]),
         failure=value["failure"] and Failure(**value["failure"]),
     )
@@ -112,7 +119,7 @@ def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
     rules = repr(spec.validation), repr(spec.gates)
 
     def key(task: RefitTask) -> str:
-        values = sorted(task.hyperparameters.values.items())
+        values = sorted(task.hyperparameters["values"].items())
         return f"refit {_digest([rules, task.refit.seed, task.refit.fold, values, task.epochs])}"
 
     return Notation(key, _write_refitted, _read_refitted)

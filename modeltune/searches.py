@@ -37,6 +37,13 @@ class Search(ABC):
         max_retries_per_trial: train a trial that failed again, under another seed.
         max_consecutive_failed_trials: stop the search after so many failures in a
             row; None goes on (keras-tuner stops after 3 and loses the search).
+        trial_minutes: end a trial or refit that takes longer, with its process.
+        trial_gigabytes: end one whose process holds more; None: 0.9 of what is free.
+        window: how many trials are proposed ahead of the oldest whose score is not known.
+            Proposals depend on it, and not on how many run at once: more trial
+            processes than this stand idle.
+        deterministic: False proposes as soon as any trial ends, with no window: busier
+            processes, but which trials are tried depends on how long each takes.
     """
 
     objective: Objective = dataclasses.field(kw_only=False)
@@ -47,6 +54,10 @@ class Search(ABC):
     allow_new_entries: bool = True
     max_retries_per_trial: int = 0
     max_consecutive_failed_trials: int | None = None
+    trial_minutes: float | None = None
+    trial_gigabytes: float | None = None
+    window: int = 4
+    deterministic: bool = True
 
     label: ClassVar[str]
     """The short name used in test ids: ``mlp[hyperband]``."""
@@ -77,11 +88,15 @@ class Search(ABC):
             yield "objective", f"{self.objective.metric!r} is no metric name; write a string"
         if not is_integer(self.seed) or not 0 <= self.seed < 2**32 - 1:
             yield "seed", f"{self.seed!r}: write an integer from 0 to 2**32 - 2"
-        if self.max_minutes is not None and not is_positive_number(self.max_minutes):
-            yield (
-                "max_minutes",
-                f"{self.max_minutes!r}: write a positive number of minutes, or None",
-            )
+        for name in ("max_minutes", "trial_minutes", "trial_gigabytes"):
+            value = getattr(self, name)
+            if value is not None and not is_positive_number(value):
+                unit = name.partition("_")[2]
+                yield name, f"{value!r}: write a positive number of {unit}, or None"
+        if not is_integer(self.window) or self.window < 1:
+            yield "window", f"{self.window!r}: write 1 or more"
+        if not isinstance(self.deterministic, bool):
+            yield "deterministic", f"{self.deterministic!r}: write True or False"
         if not is_integer(self.max_retries_per_trial) or self.max_retries_per_trial < 0:
             yield "max_retries_per_trial", f"{self.max_retries_per_trial!r}: write 0 or more"
         failures = self.max_consecutive_failed_trials

@@ -2,99 +2,167 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from modeltune.dry_run import missing_objective
+from modeltune.deadlines import Deadline
 from modeltune.errors import SearchError
 from modeltune.events import Listener, Note, SearchStarted, TrialFinished
 from modeltune.executors import Executor
-from modeltune.oracles import Oracle, Proposal, own_values
 from modeltune.runs import Best, Trial, TrialStatus
 from modeltune.searches import Hyperband
 from modeltune.specs import Spec
-from modeltune.training import Failure, Trained, TrialTask
+from modeltune.trials import Failure, HyperParameters, Proposal, Trained, TrialTask, own_values
 
 
 @dataclass
 class Found:
-    """The trials of a search so far, in the order they finished; kept when it is interrupted."""
+    """The finished trials of a search so far, by number; kept when it is interrupted.
+
+    ``cut_short`` says what ended the search before its oracle had nothing left to propose.
+    """
 
     trials: list[Trial]
     first_failure: Failure | None = None
+    cut_short: str | None = None
+
+    def add(self, trial: Trial, failure: Failure | None) -> None:
+        """Add a finished trial; the list is in the order of proposals."""
+        bisect.insort(self.trials, trial, key=lambda other: other.id)
+        if failure and next(t for t in self.trials if t.status is TrialStatus.FAILED) is trial:
+            self.first_failure = failure
+
+
+class Asked(Protocol):
+    """What proposes candidates: an ``Oracle``, or an engine that has one."""
+
+    def ask(self) -> Proposal | None:
+        """Return the next candidate, or None when there is none before another tell, or at all."""
+
+    def tell(
+        self,
+        proposal: str,
+        score: float | None,
+        hyperparameters: HyperParameters,
+        read: frozenset[str],
+        reason: str | None,
+    ) -> frozenset[str] | None:
+        """End a candidate; return those that may still be continued, None when none ever is."""
 
 
 def search(
     spec: Spec,
-    oracle: Oracle,
+    oracle: Asked,
     executor: Executor[TrialTask, Trained],
     scratch: Path,
     listen: Listener,
     found: Found,
+    deadline: Deadline = Deadline(),
 ) -> Best:
     """Run the spec's search to its end, adding each finished trial to ``found``.
 
     The executor holds the train and validation parts; the test part is not within reach.
+    Scores are told in the order of proposals, and proposals run ahead by a fixed number:
+    what is proposed depends on neither the number of slots nor on which trial ends first.
 
     Raises:
         SearchError: no trial completed; shows the first failure's traceback.
     """
     started = time.monotonic()
     listen(SearchStarted(spec.id, spec.search))
+    window = spec.search.window if spec.search.deterministic else executor.slots
     ids = itertools.count(1)
-    under_way: dict[int, _Attempt] = {}
+    untold: dict[int, _Attempt] = {}
+    ended: dict[int, Trained] = {}
     trial_ids: dict[str, int] = {}
+    with_state: set[int] = set()
     seeds = _Seeds(spec.search.seed)
-    consecutive_failures, stop = 0, None
+    consecutive_failures, stop, late, is_waiting = 0, None, None, False
     while True:
-        while not stop and len(under_way) < executor.slots:
+        if late is None and (late := _out_of_time(spec, started, found, executor.slots, deadline)):
+            for task in executor.withdraw():
+                del untold[task.id]
+        if consecutive_failures == spec.search.max_consecutive_failed_trials:
+            stop = stop or f"{consecutive_failures} trials in a row failed"
+        stop = stop or late
+        while not stop and not is_waiting and len(untold) < window:
             proposal = oracle.ask()
             if proposal is None:
+                # Asked again after the next tell only: an answer may draw random numbers.
+                is_waiting = True
                 break
             parent = trial_ids.get(proposal.parent or "")
             attempt = _Attempt(next(ids), proposal, parent, seeds.of(proposal, parent))
             trial_ids[proposal.id] = attempt.id
             seeds.used[attempt.id] = attempt.seed
-            under_way[attempt.id] = attempt
+            untold[attempt.id] = attempt
             executor.submit(_task(spec, attempt, scratch))
-        if not under_way:
+        if told := _next_to_tell(spec, untold, ended):
+            attempt, trained = untold.pop(told), ended.pop(told)
+            trial = next(trial for trial in found.trials if trial.id == told)
+            may_continue = oracle.tell(
+                attempt.proposal.id,
+                trial.score,
+                trained.hyperparameters,
+                trained.read,
+                trial.reason,
+            )
+            if may_continue is not None:
+                # Never that of a trial not proposed yet: it may be known from before an interrupt.
+                with_state.add(told)
+                kept = {trial for name, trial in trial_ids.items() if name in may_continue}
+                spent = with_state - kept - {attempt.parent for attempt in untold.values()}
+                _drop_states(scratch, spent)
+                with_state -= spent
+            consecutive_failures = consecutive_failures + 1 if trained.failure else 0
+            is_waiting = False
+            continue
+        if not untold:
             break
         task, trained = executor.wait()
-        attempt = under_way.pop(task.id)
-        if trained.failure is None and (missing := missing_objective(spec, trained.curve)):
+        attempt = untold[task.id]
+        missing = spec.search.objective.missing_from(trained.curve)
+        if trained.failure is None and missing:
             trained = replace(trained, failure=Failure(missing))
         if trained.failure and attempt.number < spec.search.max_retries_per_trial:
-            seed = seeds.of(attempt.proposal, attempt.parent)
-            again = replace(attempt, number=attempt.number + 1, seed=seed)
+            again = attempt.again()
             listen(Note(f"trial {attempt.id} failed ({trained.failure.reason}); trained again"))
-            under_way[again.id] = again
+            untold[again.id] = again
+            seeds.used[again.id] = again.seed
             executor.submit(_task(spec, again, scratch))
             continue
         trial = _trial(spec, task, attempt.parent, trained)
-        oracle.tell(
-            attempt.proposal, trial.score, trained.hyperparameters, trained.read, trial.reason
-        )
-        found.trials.append(trial)
-        found.first_failure = found.first_failure or trained.failure
+        ended[task.id] = trained
+        found.add(trial, trained.failure)
         best = best_trial(spec, found.trials)
         trained_for = sum(trial.seconds for trial in found.trials) / executor.slots
         listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for))
-        seconds = time.monotonic() - started
-        consecutive_failures = consecutive_failures + 1 if trained.failure else 0
-        stop = stop or _reason_to_stop(spec, seconds, consecutive_failures)
     if stop:
+        found.cut_short = stop
         listen(Note(f"search stopped after {len(found.trials)} trials: {stop}"))
     best = best_trial(spec, found.trials)
     if best is None or best.score is None:
         raise SearchError(_no_completed_trial(spec, found))
     return Best(best.id, best.score, best.values)
+
+
+def _next_to_tell(
+    spec: Spec, untold: Mapping[int, _Attempt], ended: Mapping[int, Trained]
+) -> int | None:
+    """Return the trial to be told: the oldest, once it has ended; any that has, when order is free."""
+    if not spec.search.deterministic:
+        return next(iter(ended), None)
+    oldest = next(iter(untold), None)
+    return oldest if oldest in ended else None
 
 
 def best_trial(spec: Spec, trials: Sequence[Trial]) -> Trial | None:
@@ -116,12 +184,17 @@ class _Attempt:
     seed: int
     number: int = 0
 
+    def again(self) -> _Attempt:
+        """Return the next attempt at the same values: a promotion's seed stays its parent's."""
+        seed = self.seed if self.parent is not None else _hashed(self.seed, self.number)
+        return replace(self, number=self.number + 1, seed=seed)
+
 
 class _Seeds:
     """Seeds from values: a candidate's does not depend on which others were tried before it.
 
-    The same values drawn again, as Hyperband does in a small space, and a retry get
-    the next seed of those values; a promotion keeps its parent's.
+    The same values drawn again, as Hyperband does in a small space, get the next seed of
+    those values; a promotion keeps its parent's.
     """
 
     def __init__(self, spec_seed: int):
@@ -130,13 +203,18 @@ class _Seeds:
         self.used: dict[int, int] = {}
 
     def of(self, proposal: Proposal, parent: int | None) -> int:
-        """Return the seed of the next attempt at this proposal."""
+        """Return the seed of the first attempt at this proposal."""
         if parent is not None:
             return self.used[parent]
         values = json.dumps(sorted(proposal.values.items()))
-        text = json.dumps([self._spec_seed, values, self._draws[values]])
+        seed = _hashed(self._spec_seed, values, self._draws[values])
         self._draws[values] += 1
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+        return seed
+
+
+def _hashed(*facts: int | str) -> int:
+    """Return a seed for Keras, from 0 to 2**31 - 1."""
+    return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:4], "big") >> 1
 
 
 def _task(spec: Spec, attempt: _Attempt, scratch: Path) -> TrialTask:
@@ -156,6 +234,12 @@ def _state(scratch: Path, trial: int) -> Path:
     return scratch / "states" / f"{trial}.npz"
 
 
+def _drop_states(scratch: Path, spent: Set[int]) -> None:
+    """Remove the states no trial will continue from."""
+    for trial in spent:
+        _state(scratch, trial).unlink(missing_ok=True)
+
+
 def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) -> Trial:
     """Turn what was observed into the record: the score is the objective at its best epoch."""
     objective = spec.search.objective
@@ -167,7 +251,7 @@ def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) ->
         ):
             if objective.better(value, score):
                 score, best_epoch = value, epoch
-    values = own_values(trained.hyperparameters.values)
+    values = own_values(trained.hyperparameters["values"])
     return Trial(
         id=task.id,
         status=TrialStatus.FAILED if trained.failure else TrialStatus.COMPLETED,
@@ -185,13 +269,24 @@ def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) ->
     )
 
 
-def _reason_to_stop(spec: Spec, seconds: float, consecutive_failures: int) -> str | None:
+def _out_of_time(
+    spec: Spec, started: float, found: Found, slots: int, deadline: Deadline
+) -> str | None:
+    """Return why no other trial may begin, or None when there is time for one."""
     minutes = spec.search.max_minutes
-    if seconds >= 60 * (minutes or math.inf):
+    if time.monotonic() - started >= 60 * (minutes or math.inf):
         return f"max_minutes={minutes} are over"
-    if consecutive_failures == spec.search.max_consecutive_failed_trials:
-        return f"{consecutive_failures} trials in a row failed"
+    # Something has to be found: a budget too short for one trial is overdrawn for it.
+    best = best_trial(spec, found.trials)
+    if best and deadline.is_near(_seconds_to_finish(spec, best, slots)):
+        return f"the budget of {deadline.budget} leaves time for validation only"
     return None
+
+
+def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
+    """Return how long one more trial like the best, and then its refits, should take."""
+    rounds = math.ceil(len(spec.validation.refits()) / slots)
+    return best.seconds + best.seconds / max(best.epochs, 1) * spec.refit_epochs * rounds
 
 
 def _no_completed_trial(spec: Spec, found: Found) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from functools import cached_property
@@ -15,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from modeltune.collection import SpecItem
     from modeltune.config import Config
+    from modeltune.deadlines import Deadline
     from modeltune.events import Event
     from modeltune.runs import Json
     from modeltune.specs import Spec
@@ -32,6 +34,8 @@ class Session:
         self._runs: list[Json] = []
         self._report_error: str | None = None
         self._is_xdist_worker = hasattr(config, "workerinput")
+        self._started = time.monotonic()
+        self._specs_left = 0
 
     # collection
 
@@ -66,7 +70,22 @@ class Session:
 
         if not self._is_home(collector.module.__name__, obj):
             return []
-        return list(spec_items(collector, name, obj, self._options, self._listen))
+        options = self._options
+        if options["workers"] and not options["reuse"] and not self._config.option.collectonly:
+            # Its import of keras goes on while the rest is collected.
+            from modeltune.executors.processes import warm_up
+
+            warm_up()
+        return list(spec_items(collector, name, obj, self._options, self._deadline, self._listen))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count the specs that share the budget."""
+        if "modeltune.collection" in sys.modules:
+            from modeltune.collection import SpecItem
+
+            specs = sum(isinstance(item, SpecItem) for item in session.items)
+            # Each worker of pytest-xdist has collected all, and runs its share.
+            self._specs_left = -(-specs // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name declarations by their kind: ``mlp[hyperband]``."""
@@ -108,6 +127,18 @@ class Session:
         for line in lines(event):
             self._say(line)
 
+    def _deadline(self) -> Deadline:
+        """Return when the spec that runs next has to be done: what is left is shared evenly."""
+        from modeltune.deadlines import Deadline, seconds_of
+
+        budget = self._config.getoption("modeltune_budget") or self._settings.budget
+        if budget is None:
+            return Deadline()
+        left = seconds_of(budget) - (time.monotonic() - self._started)
+        share = left / max(self._specs_left, 1)
+        self._specs_left -= 1
+        return Deadline.after(share, budget)
+
     def _say(self, line: str) -> None:
         """Print a line while an item runs, also without a terminal; nothing under -q."""
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
@@ -117,6 +148,12 @@ class Session:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(line, flush=True)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Show as CACHED, under -v, what was served from the history."""
+        if report.passed and ("modeltune.cached", "true") in report.user_properties:
+            return ("passed", ".", "CACHED") if report.when == "call" else None
+        return None
 
     # reporting
 
@@ -173,10 +210,16 @@ class Session:
 
         option, settings = self._config.getoption, self._settings
         strict, keep = option("modeltune_strict"), option("modeltune_keep_trials")
+        asked, reuse = option("modeltune_workers"), option("modeltune_reuse")
+        workers = asked if asked is not None else settings.workers
+        if option("usepdb"):
+            workers = 0
         return {
+            "workers": "auto" if workers is None else workers,
             "store": option("modeltune_store") or default_store(self._config.rootpath),
             "strict": bool(settings.strict if strict is None else strict),
             "keep_trials": bool(settings.keep_trials if keep is None else keep),
+            "reuse": bool(settings.reuse if reuse is None else reuse),
         }
 
     @cached_property

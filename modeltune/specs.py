@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import inspect
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ class Fit:
         dtype_policy: Keras dtype policy during build and training (``"mixed_float16"``),
             restored afterwards; None leaves the policy as it is.
         shuffle: reshuffle array train data before each epoch.
+        threads: TensorFlow's threads in each fit. One suits small models, with as many
+            trials at once as there are cores; give a large model more. A last digit can
+            depend on it, so it belongs to the spec and not to the machine.
     """
 
     epochs: int = 10
@@ -46,12 +51,13 @@ class Fit:
     callbacks: Sequence[Callable[[], Any]] = ()
     dtype_policy: str | None = None
     shuffle: bool = True
+    threads: int = 1
 
     label = "fit"
 
     def problems(self) -> Iterator[Problem]:
         """Yield every broken field with its remedy."""
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "threads"):
             value = getattr(self, name)
             if not is_integer(value) or value < 1:
                 yield name, f"{value!r}: write 1 or more"
@@ -157,6 +163,8 @@ class Spec:
             "__doc__": inspect.getdoc(model),
             "__module__": module,
             "pytestmark": _marks(model),
+            "_declared": self,
+            "_changed": {},
         }
         vars(self).update(fields)
 
@@ -167,6 +175,8 @@ class Spec:
     file: str
     line: int
     pytestmark: list[Any]
+    _declared: Spec
+    _changed: Mapping[str, Any]
 
     @property
     def data(self) -> Callable[..., Data] | Data:
@@ -207,7 +217,21 @@ class Spec:
         _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
         spec = Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
         spec.pytestmark = list(self.pytestmark)
+        changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
+        vars(spec).update(_declared=self._declared, _changed=changed)
         return spec
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as an address: the module that declares this spec, and the fields changed since.
+
+        Raises:
+            pickle.PicklingError: no name of its module stands for it.
+        """
+        module = sys.modules.get(self.module)
+        for name, value in vars(module).items() if module else ():
+            if value is self._declared:
+                return _resolved, (self.module, self.file, name, self.name, self._changed)
+        raise pickle.PicklingError(f"{self.id} is no name of module {self.module}")
 
     def __call__(self, hp: Any) -> Any:
         """Build the model for a ``keras_tuner.HyperParameters``."""
@@ -224,6 +248,21 @@ class Spec:
 
     def __repr__(self) -> str:
         return f"{self.protocol!r}({typed(self.model)})"
+
+
+def _resolved(module: str, file: str, attribute: str, name: str, fields: dict[str, Any]) -> Spec:
+    """Return the spec at an address, in a process that may not have imported its file yet."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        # Collected without its root on the path: pytest's import mode "importlib".
+        sys.path.append(str(Path(file).parents[module.count(".")]))
+        found = importlib.import_module(module)
+    imported = getattr(found, "__file__", None)
+    if module != "__main__" and (imported is None or not Path(imported).samefile(file)):
+        raise ImportError(f"module {module} is {imported} here, not {file}")
+    declared: Spec = getattr(found, attribute)
+    return declared.with_fields(name, **fields)
 
 
 def data_arguments(data: object) -> list[str]:

@@ -11,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,52 +20,15 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune import epochs as epoch_graph
-from modeltune import frozen
+from modeltune import frozen, reuse
 from modeltune.errors import SpecError
 from modeltune.loading import Part
-from modeltune.oracles import HyperParameters, ReadHyperParameters
+from modeltune.oracles import ReadHyperParameters
 from modeltune.specs import Spec
+from modeltune.trials import Failure, Trained, TrialTask, own_values
 
 Model: TypeAlias = Any
 """A compiled ``keras.Model``."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a candidate has no score: one line for tables, and the traceback when it raised."""
-
-    reason: str
-    traceback: str | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What one fit left behind: a value per epoch and metric, or the failure that ended it."""
-
-    curve: Mapping[str, tuple[float, ...]]
-    trained_by: str
-    seconds: float
-    hyperparameters: HyperParameters
-    read: frozenset[str]
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class TrialTask:
-    """One candidate to train during the search.
-
-    ``continue_from`` names the state its parent left in ``keep_state``: weights,
-    optimizer variables and random states, so that a promotion goes on as if never
-    interrupted.
-    """
-
-    id: int
-    hyperparameters: HyperParameters
-    epochs: int
-    initial_epoch: int
-    seed: int
-    continue_from: Path | None = None
-    keep_state: Path | None = None
 
 
 def train_trial(
@@ -79,7 +42,7 @@ def train_trial(
     started = time.monotonic()
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
-        with candidate(spec, hp, task.seed) as model:
+        with candidate(spec, hp, task.seed, (train, validation), task, features) as model:
             if task.continue_from is not None:
                 if not model.built:
                     model.predict_on_batch(next(train.batches(1))[0])
@@ -102,7 +65,7 @@ def train_trial(
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
     seconds = time.monotonic() - started
-    return Trained(curve, trained_by, seconds, hp, frozenset(hp.read), failure)
+    return Trained(curve, trained_by, seconds, hp.get_config(), frozenset(hp.read), failure)
 
 
 class _RetracingIsExpected(logging.Filter):
@@ -116,8 +79,19 @@ logging.getLogger("tensorflow").addFilter(_RetracingIsExpected())
 
 
 @contextlib.contextmanager
-def candidate(spec: Spec, hp: HyperParameters, seed: int) -> Iterator[Model]:
+def candidate(
+    spec: Spec,
+    hp: ReadHyperParameters,
+    seed: int,
+    parts: tuple[Part, Part] | None = None,
+    task: TrialTask | None = None,
+    features: Path | None = None,
+) -> Iterator[Model]:
     """Build the model for these values under the spec's dtype policy and a seed; restore both after.
+
+    With the ``parts`` it is to be trained and validated on, an equal model this process has
+    trained before is given the fresh one's values and trains in its place. A ``task`` that
+    continues a state this process has left needs no fresh one: it loads that state.
 
     Raises:
         SpecError: the build function returned something other than a compiled model, or
@@ -125,24 +99,97 @@ def candidate(spec: Spec, hp: HyperParameters, seed: int) -> Iterator[Model]:
     """
     policy_before = keras.config.dtype_policy()
     random_before, numpy_before = random.getstate(), np.random.get_state()
-    # Layer and metric names count up over a session; a candidate's must not depend on
-    # those before it. Freeing memory is left to Python: collecting per trial is slow.
-    keras.utils.clear_session(free_memory=False)
+    data = None if parts is None else _described(spec, parts)
+    entry = None
     try:
+        # Layer and metric names count up over a session; a candidate's must not depend on
+        # those before it.
+        reuse.start_anew(seed)
         _set_dtype_policy(spec, policy_before)
-        keras.utils.set_random_seed(seed)
-        model = spec(hp)
-        _check_model(spec, model)
-        yield model
+        entry = None if task is None or data is None else _continued(hp, task)
+        if entry is None:
+            model = spec(hp)
+            _check_model(spec, model)
+            entry = reuse.Entry(model, None if data is None else reuse.key_of(model, data))
+            if parts is not None:
+                entry = reuse.POOL.take(entry, partial(_rehearse, spec, parts, features))
+        if task is not None and task.keep_state is not None and entry.key is not None:
+            states = random.getstate(), np.random.get_state()
+            values, read = own_values(hp.values), frozenset(hp.read)
+            origin = reuse.Origin(entry.key, values, seed, read, states)
+            reuse.POOL.remember(task.keep_state, origin)
+        with reuse.POOL.lent(entry):
+            yield entry.model
+        trained, entry = entry, None
+        key = None if data is None else reuse.key_of(trained.model, data)
+        reuse.POOL.put(trained, key)
     finally:
+        if entry is not None:
+            reuse.POOL.leave(entry)
         keras.config.set_dtype_policy(policy_before)
         random.setstate(random_before)
         np.random.set_state(numpy_before)
 
 
+def _continued(hp: ReadHyperParameters, task: TrialTask) -> reuse.Entry | None:
+    """Return a kept model for a promotion, everything else being as after its build, or None."""
+    if task.continue_from is None:
+        return None
+    found = reuse.POOL.again(task.continue_from, own_values(hp.values), task.seed, hp.names)
+    if found is None:
+        return None
+    entry, origin = found
+    hp.read |= origin.read
+    random_state, numpy_state = origin.random_states
+    random.setstate(random_state)
+    np.random.set_state(numpy_state)
+    return entry
+
+
+def _described(spec: Spec, parts: tuple[Part, Part]) -> str | None:
+    """Return all of the data that a compiled step depends on, or None where there is none to reuse."""
+    if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
+        return None
+    described = [f"batches of {spec.fit.batch_size}, weighed {spec.fit.class_weight is not None}"]
+    for part in parts:
+        arrays = part.x, part.y, part.sample_weight
+        if part.stream is not None or any(
+            not isinstance(leaf, np.ndarray)
+            for leaf in keras.tree.flatten(arrays)
+            if leaf is not None
+        ):
+            return None
+        shapes = keras.tree.map_structure(
+            lambda leaf: f"{leaf.dtype}{leaf.shape[1:]}", arrays, none_is_leaf=False
+        )
+        described.append(repr(shapes))
+    return "; ".join(described)
+
+
+def _rehearse(
+    spec: Spec, parts: tuple[Part, Part], features: Path | None, entry: reuse.Entry, head: bool
+) -> Any:
+    """Take a few steps as ``fit`` will, and return what they log."""
+    model, (train, validation) = entry.model, parts
+    if head:
+        cut = entry.cut_of(*parts) or _cut(spec, model, [], train, validation, features)
+        if isinstance(cut, frozen.Whole):
+            return cut
+        model, train, validation = cut.head, cut.train, cut.validation
+    return epoch_graph.rehearse(
+        model,
+        train.x,
+        train.y,
+        train.sample_weight,
+        batch_size=spec.fit.batch_size,
+        validation_data=_evaluation(validation),
+        class_weight=spec.fit.class_weight,
+    )
+
+
 def fit(
     spec: Spec,
-    hp: HyperParameters,
+    hp: ReadHyperParameters,
     model: Model,
     train: Part,
     validation: Part,
@@ -174,9 +221,15 @@ def fit(
                 verbose=0,
             )
         return _curve(fitted.history), "model.fit: streamed data"
-    cut = _cut(spec, model, callbacks, train, validation, features)
+    entry = reuse.POOL.entry_of(model)
+    cut: frozen.Cut | frozen.Whole | None = entry.cut_of(train, validation) if entry else None
+    if cut is None:
+        cut = _cut(spec, model, callbacks, train, validation, features)
+        if entry is not None and isinstance(cut, frozen.Cut):
+            entry.keep_cut(cut, train, validation)
     if isinstance(cut, frozen.Cut):
         model, train, validation = cut.head, cut.train, cut.validation
+    compiled = epoch_graph.graphs(model)
     graph = epoch_graph.fit(
         model,
         train.x,
@@ -196,6 +249,10 @@ def fit(
         trained_by = f"frozen prefix + {trained_by}"
     elif cut.reason is not None:
         trained_by += f"; frozen layers not cut off: {cut.reason}"
+    if reuse.POOL.off is not None:
+        trained_by += f"; compiled steps not reused: {reuse.POOL.off}"
+    elif compiled and compiled == epoch_graph.graphs(model):
+        trained_by += ", compiled step reused"
     return _curve(graph.curve), trained_by
 
 
@@ -273,7 +330,8 @@ def save_state(model: Model, path: Path) -> None:
 
 def load_state(model: Model, path: Path) -> None:
     """Restore what ``save_state`` wrote into a model of the same architecture."""
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     with np.load(path) as stored:
         values = [stored[name] for name in stored.files]
     for variable, value in zip([*model.variables, *model.optimizer.variables], values, strict=True):
@@ -349,7 +407,7 @@ def overrides_fit(model: Any) -> bool:
 
 def _fit_of_hypermodel(
     spec: Spec,
-    hp: HyperParameters,
+    hp: ReadHyperParameters,
     model: Model,
     train: Part,
     validation: Part,

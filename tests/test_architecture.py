@@ -30,22 +30,32 @@ class Floor:
 FLOORS = {
     "values": Floor(
         (
-            "errors declarations objectives datasets lazy_imports",
+            "errors declarations objectives datasets lazy_imports deadlines quiet",
             "gates searches validations config",
             "specs runs",
-            "events summaries",
+            "events summaries trials",
         )
     ),
+    "code": Floor(("statements", "sources"), above=("values",)),
     "engine": Floor(
-        ("loading oracles epochs", "frozen", "training", "scoring executors", "dry_run"),
-        above=("values",),
+        (
+            "loading oracles epochs environments",
+            "frozen sharing",
+            "reuse",
+            "training",
+            "scoring",
+            "dry_run refitting",
+            "engine",
+            "executors",
+        ),
+        above=("values", "code"),
     ),
     "steps": Floor(("searching validating",), above=("engine",)),
     "judgement": Floor(("statistics", "judging"), above=("values",)),
-    "memory": Floor(("environments", "histories", "ledgers"), above=("values",)),
+    "memory": Floor(("histories", "ledgers"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
     "harness": Floor(
-        ("sources", "recording resuming", "harness"),
+        ("recording reusing resuming", "harness"),
         above=("steps", "judgement", "memory", "reports"),
     ),
     "collection": Floor(("collection",), above=("harness", "reports")),
@@ -57,12 +67,13 @@ FLOORS = {
 
 DOORS = {
     "keras_tuner": "oracles",
-    "tensorflow": "epochs frozen training loading environments",
+    "tensorflow": "epochs frozen reuse training loading environments",
     "sqlalchemy": "histories",
     "alembic": "histories",
     "pandas": "histories.frames",
     "tabulate": "reports",
     "jinja2": "reports",
+    "psutil": "executors.processes",
     "ray": "executors.ray",
     "pytest": "plugin session collection",
 }
@@ -71,6 +82,11 @@ DOORS = {
 OUTSIDE = {
     "import modeltune": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2 pytest",
     "import modeltune.plugin": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2",
+    # Trials run in other processes: pytest's needs none of these.
+    "import modeltune.session": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2",
+    "import modeltune.collection": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn",
+    "import modeltune.executors.processes": "tensorflow keras keras_tuner numpy pandas sklearn pytest",
+    "import modeltune.harness": "tensorflow keras keras_tuner numpy pandas sklearn jinja2 pytest",
 }
 """What each statement must not load."""
 
@@ -257,7 +273,7 @@ def test_importing_us_loads_nothing_heavy(statement: str) -> None:
         ),
         (
             {"oracles": "import statistics\nfrom modeltune import Spec"},
-            "oracles (line 2) imports modeltune: floor engine is built on values, not on face",
+            "oracles (line 2) imports modeltune: floor engine is built on code, values, not on face",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from tiny_specs import load_everything, source
+from tiny_specs import IN_PROCESS, load_everything, source
 
 Refused = Callable[..., list[str]]
 
@@ -20,7 +20,7 @@ def _loaded() -> None:
 def refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Refused:
     """Run pytest on a spec file; return the error it shows, line by line."""
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
     pytester.makeini("[pytest]\n")
 
     def refused(text: str, *arguments: str, code: int) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_relative_import_without_a_package_says_what_is_missing(refused: Refus
 def test_an_unknown_key_in_pyproject_is_refused(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
     pytester.makepyprojecttoml("[tool.modeltune]\nworker = 2\nstrict = 1\n[tool.pytest]\n")
     pytester.makepyfile(spec_a=source(""))
     done = pytester.runpytest_inprocess(*arguments)

@@ -11,10 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tiny_specs import IN_PROCESS
 
 import modeltune
+from modeltune import deadlines
 from modeltune.collection import OURS, SpecItem, parameter_id
+from modeltune.deadlines import Deadline
 from modeltune.events import Listener, RunRecorded
+from modeltune.executors import processes
 from modeltune.judging import judge, status_of
 from modeltune.runs import Run, Scores
 from modeltune.specs import Spec
@@ -102,8 +106,7 @@ class Project:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    # Every run inside this one would import hypothesis anew: half a second.
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
     pytester.makeini("[pytest]\n")
     return Project(pytester)
 
@@ -517,7 +520,10 @@ def test_a_broken_parametrized_field_is_named(project: Project) -> None:
     )
 
 
-def test_p_no_modeltune_leaves_spec_files_alone(project: Project) -> None:
+def test_p_no_modeltune_leaves_spec_files_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS")
     project.write(spec_a=TWO)
     project.run("-p", "no:modeltune", code=5)
 
@@ -540,12 +546,71 @@ def test_the_summary_has_all_specs_best_first(project: Project, harness: Harness
 def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
     project.write(spec_a="@rules\ndef dense(hp): ...")
     project.run()
-    project.run("--modeltune-strict", "--modeltune-keep-trials", "--modeltune-store=sqlite:///a.db")
+    project.run(
+        "--modeltune-strict", "--modeltune-keep-trials", "--modeltune-store=sqlite:///a.db",
+        "--modeltune-reuse",
+    )  # fmt: skip
     store = f"sqlite:///{project.pytester.path / '.modeltune' / 'history.db'}"
-    assert harness.options == [
-        {"store": store, "strict": False, "keep_trials": False},
-        {"store": "sqlite:///a.db", "strict": True, "keep_trials": True},
+    assert [without_deadline(options) for options in harness.options] == [
+        {"store": store, "strict": False, "keep_trials": False, "workers": 0, "reuse": False},
+        {
+            "store": "sqlite:///a.db",
+            "strict": True,
+            "keep_trials": True,
+            "workers": 0,
+            "reuse": True,
+        },
     ]
+
+
+def without_deadline(options: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if name != "deadline"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "workers"),
+    [
+        ("", [], "auto"),
+        ("", ["--modeltune-workers=3"], 3),
+        ("workers = 2", [], 2),
+        ("workers = 2", ["--modeltune-workers=auto"], "auto"),
+        ("workers = 2", ["--modeltune-workers=0"], 0),
+        ("workers = 2", ["--pdb"], 0),
+    ],
+)
+def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
+    project: Project,
+    harness: Harness,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str,
+    arguments: list[str],
+    workers: int | str,
+) -> None:
+    warmed: list[int] = []
+    monkeypatch.setattr(processes, "warm_up", lambda: warmed.append(len(harness.options)))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    project.pytester.makepyprojecttoml(f"[tool.modeltune]\n{settings}\n[tool.pytest]\n")
+    project.write(spec_a=TWO.replace("@red", "@rules"))
+    project.run("--collect-only", *arguments)
+    assert not warmed
+    project.run(*arguments)
+    assert [options["workers"] for options in harness.options] == [workers] * 2
+    assert {*warmed} == ({0} if workers else set())
+
+
+@pytest.mark.parametrize("arguments", [["--modeltune-budget=1h30m"], []])
+def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
+    project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(deadlines.time, "monotonic", lambda: 1000.0)
+    project.write(spec_a=TWO.replace("@red", "@rules"), spec_b="@rules\ndef wide(hp): ...")
+    project.run("-k", "not deep", *arguments)
+    ends = [options["deadline"] for options in harness.options]
+    if arguments:
+        # Two of three specs run, and neither takes any time here.
+        assert ends == [Deadline(1000 + 5400 / 2, "1h30m"), Deadline(1000 + 5400, "1h30m")]
+    else:
+        assert ends == [Deadline(), Deadline()]
 
 
 def test_an_error_inside_modeltune_shows_one_line_and_how_to_see_more(

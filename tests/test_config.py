@@ -20,7 +20,7 @@ def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_settings_all_are_none(tmp_path: Path) -> None:
-    assert load(tmp_path) == Config(None, None, None, None, None)
+    assert set(vars(load(tmp_path)).values()) == {None}
     for text in ('[project]\ndependencies = ["modeltune"]\n', "tool = 3  # not modeltune's"):
         (tmp_path / "pyproject.toml").write_text(text)
         assert load(tmp_path) == Config()
@@ -28,10 +28,24 @@ def test_without_settings_all_are_none(tmp_path: Path) -> None:
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
-        '[tool.modeltune]\nworkers = 0\nstore = "sqlite:///a.db"\nkeep_trials = true\n'
-        'report = "out"\nstrict = false\n'
+        '[tool.modeltune]\nworkers = 3\nstore = "sqlite:///a.db"\nkeep_trials = true\n'
+        'report = "out"\nstrict = false\nbudget = "1h30m"\nreuse = true\n'
     )
-    assert load(tmp_path) == Config(0, "sqlite:///a.db", True, "out", False)
+    assert load(tmp_path) == Config(
+        workers=3,
+        store="sqlite:///a.db",
+        keep_trials=True,
+        report="out",
+        strict=False,
+        budget="1h30m",
+        reuse=True,
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1, 64])
+def test_any_number_of_processes_may_be_asked_for(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.modeltune]\nworkers = {workers}\n")
+    assert load(tmp_path).workers == workers
 
 
 @pytest.mark.parametrize(
@@ -48,13 +62,18 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     ("line", "said"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
-         "The keys are workers, store, keep_trials, report, strict"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse"),
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
-         "The keys are workers, store, keep_trials, report, strict"),
-        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict"),
-        ("workers = 2", 'workers: an integer; write 0 or "auto": this version trains in the pytest process'),
-        ("workers = true", 'workers: a boolean; write 0 or "auto": this version trains in the pytest process'),
-        ("workers = 1.5", 'workers: a float; write 0 or "auto": this version trains in the pytest process'),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse"),
+        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse"),
+        ("workers = -1", 'workers: an integer; write "auto", or 0 or more'),
+        ("workers = true", 'workers: a boolean; write "auto", or 0 or more'),
+        ("workers = 1.5", 'workers: a float; write "auto", or 0 or more'),
+        ('workers = "2"', 'workers: a string; write "auto", or 0 or more'),
+        ("budget = 30", 'budget: an integer; write a time such as "90s", "30m" or "1h30m"'),
+        ('budget = "soon"', 'budget: a string; write a time such as "90s", "30m" or "1h30m"'),
+        ('budget = "0s"', 'budget: a string; write a time such as "90s", "30m" or "1h30m"'),
+        ("reuse = 1", "reuse: an integer; write true or false"),
         ("strict = 1", "strict: an integer; write true or false"),
         ('keep_trials = "no"', "keep_trials: a string; write true or false"),
         ("report = 2026-11-20", 'report: a date or time; write a folder such as ".modeltune/report"'),

@@ -20,7 +20,7 @@ from modeltune.dry_run import dry_run
 from modeltune.loading import Loaded, Part, load
 from modeltune.oracles import Oracle
 from modeltune.specs import Spec
-from modeltune.training import Failure
+from modeltune.trials import Failure
 
 X, Y = PIXELS[:60], LABELS[:60]
 
@@ -247,3 +247,69 @@ def test_data_of_a_stream_is_rehearsed(tmp_path: Path) -> None:
     data = digits()
     spec = spec_of(data=mt.Data(Pairs(), data.validation, data.test))
     assert rehearsed(spec, tmp_path) is None
+
+
+def on_frozen(hp: Any) -> Any:
+    return dense(
+        layers.Dense(12, activation="relu", trainable=False),
+        layers.Dense(10, activation="softmax"),
+    )
+
+
+def test_a_misfit_before_frozen_layers_is_told_of_the_whole_model(tmp_path: Path) -> None:
+    said = refusal(spec_of(on_frozen, mt.Data((X[:, :9], Y))), tmp_path)
+    assert "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)" in said
+
+
+def test_labels_and_names_behind_frozen_layers_are_checked(tmp_path: Path) -> None:
+    data = mt.Data(train=(X, with_label(Y, 12)))
+    said = refusal(spec_of(on_frozen, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
+    assert "y holds labels from 0 to 12" in said
+    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in said
+    assert "measured: accuracy, f1, loss, parameters, precision, recall" in said
+
+
+def test_layers_that_are_frozen_run_once_on_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+
+    class Counted(layers.Dense):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            rows.append(inputs.shape[0])
+            return super().call(inputs, training)
+
+    Counted.__module__ = layers.Dense.__module__  # or its numbers could change from step to step
+
+    def build(hp: Any) -> Any:
+        return dense(Counted(12, trainable=False), layers.Dense(10, activation="softmax"))
+
+    assert rehearsed(spec_of(build), tmp_path) is None
+    assert [count for count in rows if count is not None] == [8, 2]
+
+
+def test_a_callback_sees_the_whole_model(tmp_path: Path) -> None:
+    seen = []
+
+    class Seeing(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append(len(self.model.layers))
+            logs["val_invented"] = 1.0
+
+    spec = spec_of(on_frozen, fit=mt.Fit(callbacks=[Seeing]), gates=[mt.metric("invented") >= 0])
+    assert 'no metric "invented"' in refusal(spec, tmp_path)
+    assert seen == [2]
+
+
+def test_names_are_those_of_the_model_s_own_evaluation(tmp_path: Path) -> None:
+    class Own(keras.Sequential):
+        def test_step(self, data: Any) -> Any:
+            return {**super().test_step(data), "bonus": tf.constant(1.0)}
+
+    def build(hp: Any) -> Any:
+        model = Own([keras.Input((64,)), layers.Dense(10, activation="softmax")])
+        model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    gates = [mt.metric("bonus") >= 1, mt.metric("accuracy") >= 0]
+    assert rehearsed(spec_of(build, gates=gates), tmp_path) is None

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import keras
 import pytest
+import tensorflow as tf
 
-from modeltune.environments import environment, git_revision
+from modeltune.environments import environment, git_revision, use_threads
 
 
 @pytest.fixture
@@ -34,6 +35,19 @@ def test_an_environment_is_strict_json_and_names_its_versions(tmp_path: Path) ->
 
 def test_without_a_policy_of_its_own_a_run_has_keras_current_one(tmp_path: Path) -> None:
     assert environment(tmp_path, None)["dtype_policy"] == keras.config.dtype_policy().name
+
+
+def test_threads_are_those_tensorflow_computes_with_not_those_asked_for_too_late(
+    tmp_path: Path,
+) -> None:
+    tf.constant(1)  # From now on their number stays.
+    before = environment(tmp_path, None)["threads"]
+    assert before == {
+        "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+    }
+    use_threads(before["intra_op"] + 3)
+    assert environment(tmp_path, None)["threads"] == before
 
 
 def test_outside_of_git_there_is_no_revision(

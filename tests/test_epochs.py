@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras import layers
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
+from tensorflow.python.framework import ops
 
 from modeltune import epochs
 from modeltune.epochs import Fitted
@@ -467,6 +468,18 @@ class TestMemory:
         del model
         gc.collect()
         assert dead() is None
+
+    def test_no_gradient_stays_registered_and_holds_the_variables_of_its_step(self) -> None:
+        def registered() -> int:
+            names = ops.gradient_registry._registry
+            return sum(name.startswith("CustomGradient-") for name in names)
+
+        before = registered()
+        dense()().fit(X[:64], Y[:64], verbose=0)
+        assert registered() > before  # Keras registers one; without it this test shows nothing
+        before = registered()
+        epochs.fit(dense()(), X, Y, batch_size=32, epochs=1, validation_data=(VX, VY), seed=0)
+        assert registered() == before
 
     def test_data_is_freed_while_its_model_lives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = []

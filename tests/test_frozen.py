@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +24,10 @@ from small_models import LABELS, PIXELS, dense, softmax, spec_of, values
 import modeltune as mt
 from modeltune import frozen
 from modeltune.loading import Part, load
+from modeltune.refitting import refit
 from modeltune.specs import Spec
-from modeltune.training import Trained, TrialTask, candidate, fit, train_trial
-from modeltune.validating import RefitTask, refit
+from modeltune.training import candidate, fit, train_trial
+from modeltune.trials import RefitTask, Trained, TrialTask
 
 IMAGES = np.repeat(np.repeat(PIXELS.reshape(-1, 8, 8, 1), 2, axis=1), 2, axis=2)
 LARGE_IMAGES = np.repeat(np.kron(PIXELS.reshape(-1, 8, 8)[:160], np.ones((4, 4)))[..., None], 3, -1)
@@ -84,7 +91,7 @@ def trained(
     declared: Spec, epochs: int = 2, features: Path | None = None, **fields: Any
 ) -> Trained:
     data = load(declared)
-    task = TrialTask(1, values(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})
+    task = TrialTask(1, values().get_config(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})
     result = train_trial(declared, data.train, data.validation, task, features)
     assert result.failure is None, result.failure.traceback
     return result
@@ -107,14 +114,28 @@ def uncut(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count the times features are made rather than read."""
     made: list[str] = []
-    original = frozen._why_not_once
+    original = frozen._batches
 
-    def counted(run: Any, part: Part, batch_size: int) -> str | None:
+    def counted(prefix: frozen.Prefix, part: Part) -> Any:
         made.append(part.name)
-        return original(run, part, batch_size)
+        return original(prefix, part)
 
-    monkeypatch.setattr(frozen, "_why_not_once", counted)
+    monkeypatch.setattr(frozen, "_batches", counted)
     return made
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count the batches that go through a graph: to make features or to check a cut."""
+    seen: list[str] = []
+    original = frozen._in_graph
+
+    def counted(model: Any) -> Any:
+        run = original(model)
+        return lambda batch: [seen.append(model.name), run(batch)][1]
+
+    monkeypatch.setattr(frozen, "_in_graph", counted)
+    return seen
 
 
 # no number changes
@@ -295,7 +316,7 @@ def test_the_full_model_is_handed_back(tmp_path: Path) -> None:
 def test_a_refit_uses_the_same_features(tmp_path: Path, calls: list[str]) -> None:
     declared = spec()
     trained(declared, features=tmp_path)
-    task = RefitTask(mt.Holdout(seeds=1).refits()[0], values(), 2, None)
+    task = RefitTask(mt.Holdout(seeds=1).refits()[0], values().get_config(), 2, None)
     refitted = refit(declared, load(declared), task, tmp_path)
     assert (refitted.trained_by, calls) == ("frozen prefix + graph", ["train", "validation"])
     assert "accuracy" in refitted.scores
@@ -304,7 +325,9 @@ def test_a_refit_uses_the_same_features(tmp_path: Path, calls: list[str]) -> Non
 def test_folds_have_their_own_features(tmp_path: Path, calls: list[str]) -> None:
     declared = spec(validation=mt.KFold(3))
     for fold in mt.KFold(3).refits():
-        refitted = refit(declared, load(declared), RefitTask(fold, values(), 1, None), tmp_path)
+        refitted = refit(
+            declared, load(declared), RefitTask(fold, values().get_config(), 1, None), tmp_path
+        )
         assert refitted.trained_by == "frozen prefix + graph"
     assert len({*tmp_path.iterdir()}) == len(calls) == 6
 
@@ -404,6 +427,7 @@ WHOLE = {
     "mask": (spec(masked, words()), "embedding makes a mask"),
     "subclassed model": (spec(subclassed), "Own is no functional or sequential model"),
     "own train_step": (spec(replaced), "its train_step was replaced"),
+    "run_eagerly": (spec(lambda hp: sequential(run_eagerly=True)), "it runs eagerly"),
     "frozen output": (spec(fully_frozen_output), "an output hangs on frozen layers only"),
     "layer on both sides": (spec(shared), "conv2d is used on both sides of a cut"),
     "bfloat16": (
@@ -443,8 +467,8 @@ def test_features_that_depend_on_the_place_in_a_batch_are_not_used(
 ) -> None:
     original = frozen._in_graph
 
-    def by_place(model: Any, x: Any) -> Any:
-        run = original(model, x)
+    def by_place(model: Any) -> Any:
+        run = original(model)
         return lambda batch: [a + np.arange(len(a)).reshape(-1, 1) for a in run(batch)]
 
     monkeypatch.setattr(frozen, "_in_graph", by_place)
@@ -465,6 +489,98 @@ def test_a_cut_that_predicts_other_numbers_is_not_used(
     monkeypatch.setattr(frozen, "_mapped", damaged)
     result = trained(spec(), epochs=1, features=tmp_path)
     assert result.trained_by.endswith("cut in two it predicts other numbers")
+
+
+def headed(*head: Any) -> Spec:
+    """Return a spec of the same frozen layers with another head, made when it builds."""
+
+    def build(hp: Any) -> Any:
+        given = keras.Input((16, 16, 1))
+        tensor = layers.GlobalAveragePooling2D()(conv(6, strides=2)(conv()(given)))
+        for make in head:
+            tensor = make()(tensor)
+        return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(tensor)))
+
+    return spec(build)
+
+
+def hidden(units: int, activation: str = "relu") -> Any:
+    return lambda: layers.Dense(units, activation=activation)
+
+
+def test_a_cut_is_checked_once_for_heads_that_differ_in_sizes(
+    tmp_path: Path, runs: list[str]
+) -> None:
+    trained(headed(hidden(8)), epochs=1, features=tmp_path)
+    assert runs
+    runs.clear()
+    again = trained(headed(hidden(16)), epochs=1, features=tmp_path)
+    assert (again.trained_by, runs) == ("frozen prefix + graph", [])
+
+
+@pytest.mark.parametrize("other", [[hidden(8, "tanh")], [hidden(8), hidden(8)], []])
+def test_a_cut_is_checked_for_every_kind_of_head(
+    tmp_path: Path, runs: list[str], other: list[Any]
+) -> None:
+    trained(headed(hidden(8)), epochs=1, features=tmp_path)
+    runs.clear()
+    trained(headed(*other), epochs=1, features=tmp_path)
+    assert len(runs) == 2  # the model and its head
+
+
+def test_connections_and_settings_tell_heads_apart_and_sizes_do_not() -> None:
+    def structure(units: int, rate: float, swapped: bool, seed: int = 2) -> Any:
+        given = [keras.Input((units,)), keras.Input((units,))]
+        one, two = reversed(given) if swapped else given
+        dropped = layers.Dropout(rate, seed=seed)(layers.Dense(units, name=f"d{units}")(one))
+        return frozen._structure(keras.Model(given, layers.Add()([dropped, two])))
+
+    assert structure(4, 0.2, False) == structure(8, 0.4, False, 3) is not None
+    assert structure(4, 0.2, False) != structure(4, 0.2, True)
+
+
+@pytest.mark.parametrize("kind", ["layer", "activation", "inner activation"])
+def test_a_head_with_code_of_the_user_s_is_checked_in_every_trial(
+    tmp_path: Path, runs: list[str], kind: str
+) -> None:
+    def activation() -> Any:
+        return layers.Activation(lambda tensor: 2 * tensor)
+
+    makes = {
+        "layer": Doubling,
+        "activation": activation,
+        "inner activation": lambda: keras.Sequential([activation()]),
+    }
+    declared = headed(makes[kind])
+    for _ in range(2):
+        runs.clear()
+        result = trained(declared, epochs=1, features=tmp_path)
+        assert result.trained_by == "frozen prefix + graph"
+    assert len(runs) == 2
+
+
+def damage(folder: Path, *, in_place: bool) -> None:
+    for path in folder.glob("*.npy"):
+        draft = path if in_place else path.with_suffix(".draft")
+        array = np.load(path) + np.float32(1e-3)
+        with open(draft, "r+b" if in_place else "wb") as file:
+            np.save(file, array)
+        draft.rename(path)
+
+
+def test_other_features_are_checked_anew(tmp_path: Path) -> None:
+    assert trained(headed(hidden(8)), features=tmp_path).trained_by == "frozen prefix + graph"
+    damage(tmp_path, in_place=False)
+    result = trained(headed(hidden(8)), epochs=1, features=tmp_path)
+    assert result.trained_by.endswith("cut in two it predicts other numbers")
+
+
+def test_a_wrong_cut_is_refused_whatever_other_heads_were_found_right(tmp_path: Path) -> None:
+    trained(headed(hidden(8)), epochs=1, features=tmp_path)
+    damage(tmp_path, in_place=True)
+    for units in (8, 16):
+        result = trained(headed(hidden(units, "tanh")), epochs=1, features=tmp_path)
+        assert result.trained_by.endswith("cut in two it predicts other numbers")
 
 
 def test_large_features_of_small_data_are_not_made(
@@ -519,7 +635,8 @@ def key(data: mt.Data | None = None, rows: slice = slice(None), **fields: Any) -
     cut = frozen.split(sequential(conv(1, **fields)))
     assert isinstance(cut, frozen.Split)
     part = load(declared).train
-    return frozen._key(cut.prefix, part.take(np.arange(part.size)[rows]), 32)
+    prefix = frozen._prefix_key(cut.prefix, 32)
+    return prefix and frozen._key(prefix, part.take(np.arange(part.size)[rows]))
 
 
 def test_the_same_prefix_and_data_have_the_same_key() -> None:
@@ -541,6 +658,124 @@ def test_the_same_prefix_and_data_have_the_same_key() -> None:
 )
 def test_other_weights_data_or_rows_have_another_key(other: dict[str, Any]) -> None:
     assert key(**other) != key()
+
+
+def test_arrays_are_told_apart_by_their_bytes_though_ids_come_again() -> None:
+    before = len(frozen._hashes)
+    for number in range(50):
+        content = number.to_bytes(4, "little")
+        array = np.frombuffer(content, np.uint8)
+        assert frozen._hash(array) == frozen._hash(array) == hashlib.sha256(content).hexdigest()
+    del array
+    assert len(frozen._hashes) == before
+
+
+def test_data_is_hashed_once_and_weights_in_every_trial(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, hashed = images(), []
+    original = frozen._bytes
+
+    def counted(array: Any) -> Any:
+        hashed.append(array.shape)
+        return original(array)
+
+    monkeypatch.setattr(frozen, "_bytes", counted)
+    for seed in (1, 1, 2):
+        trained(spec(lambda hp, s=seed: sequential(conv(1, seed=s)), data), features=tmp_path)
+    assert [shape for shape in hashed if len(shape) == 4 and shape[1] == 16] == [
+        (96, 16, 16, 1),
+        (48, 16, 16, 1),
+    ]
+    assert calls == ["train", "validation"] * 2
+
+
+HOLDER = """
+import fcntl, os, sys
+file = open(sys.argv[1], "wb")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+os.unlink(sys.argv[1])
+"""
+
+
+@contextlib.contextmanager
+def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock until its input ends or it is killed."""
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("end", ["finished", "killed"])
+def test_who_needs_features_that_another_process_makes_waits_for_them(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    data = images()
+    trained(spec(data=data), features=tmp_path / "made")
+    made = {path.name: path for path in (tmp_path / "made").iterdir()}
+    of_train = next(name for name, path in made.items() if len(np.load(path)) == 96)
+    calls.clear()
+    (tmp_path / "features").mkdir()
+    flock, waited = fcntl.flock, []
+    with holder(tmp_path / "features" / of_train.replace("-0.npy", ".lock")) as process:
+
+        def ends_while_waited_for(file: Any, operation: int) -> None:
+            if not waited:
+                with pytest.raises(BlockingIOError):
+                    flock(file, operation | fcntl.LOCK_NB)
+                waited.append(end)
+                if end == "killed":
+                    (tmp_path / "features" / f"{of_train}.0123.tmp").write_text("what it left")
+                    process.kill()
+                else:
+                    for name, path in made.items():
+                        path.rename(tmp_path / "features" / name)
+                    process.stdin.close()
+            flock(file, operation)
+
+        monkeypatch.setattr(fcntl, "flock", ends_while_waited_for)
+        result = trained(spec(data=data), features=tmp_path / "features")
+    assert (result.trained_by, waited) == ("frozen prefix + graph", [end])
+    assert calls == ([] if end == "finished" else ["train", "validation"])
+    assert {path.name for path in (tmp_path / "features").iterdir()} == made.keys()
+
+
+RACER = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+import test_frozen as tests
+made, original = [], tests.frozen._batches
+tests.frozen._batches = lambda prefix, part: (made.append(part.name), original(prefix, part))[1]
+print("ready", flush=True)
+sys.stdin.readline()
+result = tests.trained(tests.spec(), features=Path(sys.argv[2]))
+print(json.dumps([made, result.trained_by, result.curve]))
+"""
+
+
+def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACER, __file__, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with contextlib.ExitStack() as stack:
+        racers = [stack.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in "ab"]
+        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
+        for racer in racers:
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        said = [json.loads(racer.communicate()[0].splitlines()[-1]) for racer in racers]
+    (made, path, curve), (made_too, path_too, curve_too) = said
+    assert sorted(made + made_too) == ["train", "validation"]
+    assert (path, curve) == (path_too, curve_too)
+    assert path == "frozen prefix + graph"
+    assert {file.suffix for file in tmp_path.iterdir()} == {".npy"}
 
 
 def test_features_unused_for_longest_go_when_there_are_too_many(

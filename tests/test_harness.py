@@ -12,7 +12,8 @@ from keras import layers
 from small_models import LABELS, PIXELS, dense, digits, spec_of
 
 import modeltune as mt
-from modeltune import harness
+from modeltune import engine, harness
+from modeltune.deadlines import Deadline
 from modeltune.events import Event, Note, RunRecorded, SearchStarted, ValidationStarted
 from modeltune.gates import Outcome
 from modeltune.histories.artifacts import verify
@@ -185,6 +186,33 @@ def test_an_open_question_is_red_only_when_strict(tmp_path: Path) -> None:
     assert run(spec, tmp_path, strict=True).status is RunStatus.FAILED
 
 
+def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_why(
+    tmp_path: Path,
+) -> None:
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1, trial_minutes=5)
+    spec = spec_of(data=digits(40, 20, 20), search=search)
+    found = run(spec, tmp_path, workers=2)
+    assert found.passed
+    assert found.notes[0] == (
+        "trained in this process: PicklingError: small_models.py::softmax is no name of module "
+        "small_models; trial_minutes and trial_gigabytes are not enforced in one process"
+    )
+    assert run(spec, tmp_path).notes[0] == (
+        "trial_minutes and trial_gigabytes are not enforced in one process"
+    )
+
+
+def test_a_search_cut_short_by_its_deadline_is_judged_on_what_it_found(tmp_path: Path) -> None:
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3)
+    spec = spec_of(data=digits(40, 20, 20), search=search, gates=PASSING)
+    found = run(spec, tmp_path, deadline=Deadline.after(0, "1s"))
+    said = "the budget of 1s leaves time for validation only"
+    assert found.passed
+    assert len(found.trials) == 1
+    assert f"search stopped after 1 trials: {said}" in found.notes
+    assert found.search["cut_short"] == said
+
+
 def wrong_data() -> Any:
     return None
 
@@ -268,7 +296,7 @@ def unreachable(*given: Any) -> Any:
 def test_a_store_that_does_not_open_stops_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness, "load", unreachable)
+    monkeypatch.setattr(engine, "load", unreachable)
     (tmp_path / "history.db").write_text("a letter, not a database " * 99)
     with pytest.raises(mt.HistoryError):
         run(spec_of(), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import tempfile
 import warnings
@@ -18,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modeltune as mt
-from modeltune.oracles import Oracle, Proposal, ReadHyperParameters, explore
+from modeltune.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.searches import Search
+from modeltune.trials import Proposal
 
 LOSS = mt.minimize("loss")
 
@@ -44,6 +46,7 @@ class Driver:
         if explored:
             learn_space(build, self.oracle)
         self.proposals: list[Proposal] = []
+        self.told: list[tuple[str, int, frozenset[str] | None]] = []
         self.models: list[object] = []
 
     def drive(
@@ -53,7 +56,7 @@ class Driver:
         under_way: list[Proposal] = []
         while True:
             while len(under_way) < self.workers and (proposal := self.oracle.ask()):
-                assert proposal.trial.status == "RUNNING"
+                assert proposal.id not in {other.id for other in self.proposals}
                 under_way.append(proposal)
                 self.proposals.append(proposal)
                 assert len(self.proposals) <= at_most, "the oracle does not end"
@@ -64,7 +67,8 @@ class Driver:
             model = self.build(hp)
             self.models.append(model)
             told = score(model, proposal) if score else float(len(self.models))
-            self.oracle.tell(proposal, told, hp, frozenset(hp.read))
+            may_continue = self.oracle.tell(proposal.id, told, hp.get_config(), frozenset(hp.read))
+            self.told.append((proposal.id, len(self.proposals), may_continue))
 
     @property
     def values(self) -> list[dict[str, Any]]:
@@ -355,7 +359,7 @@ def test_a_candidate_whose_reads_are_lost_counts_as_tried_with_all_its_values() 
     proposed = []
     while proposal := driver.oracle.ask():
         proposed.append(proposal.values)
-        driver.oracle.tell(proposal, None, proposal.hyperparameters, frozenset(), "killed")
+        driver.oracle.tell(proposal.id, None, proposal.hyperparameters, frozenset(), "killed")
         assert len(proposed) <= 100
     assert len(proposed) == 2 * 2 * 2  # that kind "b" reads neither of the others is not known
 
@@ -526,6 +530,35 @@ def test_iterations_repeat_the_schedule() -> None:
     assert len(driver.proposals) == 2 * once.planned_trials
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("objective", [mt.minimize("loss"), mt.maximize("accuracy")])
+def test_what_may_still_be_continued_is_all_that_is_and_no_more_than_rungs_have_places(
+    objective: Any, workers: int
+) -> None:
+    driver = Driver(mt.Hyperband(objective, max_epochs=27), wide, workers=workers)
+    driver.drive(lambda model, proposal: None if model < 0.1 else model)
+    order = {proposal.id: number for number, proposal in enumerate(driver.proposals)}
+    children = {p.parent: order[p.id] for p in driver.proposals if p.parent}
+    ended: list[str] = []
+    most = 0
+    for told, asked, may_continue in driver.told:
+        assert may_continue is not None
+        ended.append(told)
+        needed = {id for id in ended if children.get(id, -1) >= asked}
+        assert needed <= may_continue
+        most = max(most, len(may_continue))
+    # In the widest bracket 27 wait for 9 places; those under way come on top, with their parents.
+    assert most <= 9 + 2 * workers
+    assert driver.told[-1][2] == frozenset()
+
+
+@pytest.mark.parametrize("search", [grid(), mt.RandomSearch(LOSS), mt.BayesianOptimization(LOSS)])
+def test_other_searches_continue_nothing(search: Search) -> None:
+    driver = Driver(search, flat)
+    driver.drive()
+    assert {may_continue for _, _, may_continue in driver.told} == {None}
+
+
 # Learning the space
 
 
@@ -537,7 +570,7 @@ def test_hyperparameters_read_only_in_fit_are_learned() -> None:
     while proposal := oracle.ask():
         hp = ReadHyperParameters.of(proposal.hyperparameters)
         fitted.append((hp.Boolean("build"), hp.Choice("fit", [1, 2])))
-        oracle.tell(proposal, 1.0, hp, frozenset(hp.read))
+        oracle.tell(proposal.id, 1.0, hp.get_config(), frozenset(hp.read))
         assert len(fitted) <= 10
     assert Counter(fitted) == Counter((b, f) for b in (True, False) for f in (1, 2))
     assert [entry.name for entry in oracle.space.space] == ["build", "fit"]
@@ -594,6 +627,16 @@ def test_reads_through_get_and_brackets_and_copies_count() -> None:
     assert not again.read
     assert (again.get("a"), again["b"], again.copy().get("c")) == (1, 1, 1)
     assert again.read == {"a", "b", "c"}
+
+
+def test_a_configuration_reads_like_the_hyperparameters_it_is_of() -> None:
+    hp = ReadHyperParameters()
+    scoped(hp)
+    hp.values["units"] = 2
+    again = ReadHyperParameters.of(json.loads(json.dumps(hp.get_config())))
+    assert scoped(again) == ("a", 2, False)
+    assert again.get_config() == hp.get_config()
+    assert again.read == {"kind", "units", "norm"}
 
 
 def test_names_in_name_scopes_are_read_in_full() -> None:
@@ -690,7 +733,7 @@ def test_nothing_is_proposed_while_a_grid_waits_and_after_it_ended() -> None:
     assert second
     assert oracle.ask() is None
     for proposal in (first, second):
-        oracle.tell(proposal, 1.0, proposal.hyperparameters, frozenset({"x"}))
+        oracle.tell(proposal.id, 1.0, proposal.hyperparameters, frozenset({"x"}))
     assert oracle.ask() is None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_specs import load_everything, source
+from tiny_specs import IN_PROCESS, load_everything, source
 
 from modeltune.histories.store import open_store
 from modeltune.runs import Run
@@ -40,7 +40,7 @@ def _loaded() -> None:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
     pytester.makepyprojecttoml("")
     return pytester
 
@@ -53,6 +53,10 @@ def report(folder: Path) -> list[dict[str, Any]]:
 def recorded(project: pytest.Pytester, database: str = ".modeltune/history.db") -> list[Run]:
     with open_store(f"sqlite:///{project.path / database}") as store:
         return [store.run(summary.id) for summary in store.runs()]
+
+
+def recorded_at_all(project: pytest.Pytester) -> bool:
+    return (project.path / ".modeltune").exists()
 
 
 def files(folder: Path) -> set[str]:
@@ -187,16 +191,52 @@ def test_a_subfolder_shares_the_project_s_history_and_report(
     assert not (folder / ".modeltune").exists()
 
 
-@pytest.mark.parametrize("option", ["report", "store", "workers"])
+@pytest.mark.parametrize("option", ["report", "store", "workers", "budget"])
 def test_no_option_takes_the_test_path_for_its_value(project: pytest.Pytester, option: str) -> None:
     assert project.runpytest_inprocess(f"--modeltune-{option}").ret == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("workers=many", "'many': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=-1", "'-1': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=1.5", "'1.5': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=", "'': write \"auto\", or a number of processes, 0 or more"),
+        ("budget=30", '\'30\': write a time such as "90s", "30m" or "1h30m"'),
+        ("budget=0m", "'0m': write more than no time"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_advice(
+    project: pytest.Pytester, option: str, said: str
+) -> None:
+    project.makepyfile(spec_a=SHORT)
+    done = project.runpytest_inprocess(f"--modeltune-{option}")
+    assert done.ret == 4
+    assert said in done.stderr.str()
+    assert not recorded_at_all(project)
+
+
+def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -> None:
+    budget = "0.001s"
+    project.makepyfile(spec_a=GREEN, spec_b=GREEN)
+    project.makepyprojecttoml(f'[tool.modeltune]\nbudget = "{budget}"\n')
+    for arguments in ((), ("--modeltune-budget=0.002s",)):
+        done = project.runpytest_inprocess(*arguments)
+        assert done.ret == 0
+        said = arguments[0].partition("=")[2] if arguments else budget
+        notes = done.stdout.str().count(
+            f"search stopped after 1 trials: the budget of {said} leaves time for validation only"
+        )
+        assert notes == 2
+    assert [len(run.trials) for run in recorded(project)] == [1] * 4
 
 
 # processes
 
 
 def run_pytest(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "no:hypothesispytest", *arguments)
+    return project.runpytest_subprocess(*arguments)
 
 
 def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) -> None:
@@ -220,7 +260,7 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
         "[0.1, 0.01]", "list(range(1, 999))"
     )
     project.makepyfile(spec_a=long)
-    command = [sys.executable, "-u", "-m", "pytest", "-p", "no:hypothesispytest"]
+    command = [sys.executable, "-u", "-m", "pytest"]
     with subprocess.Popen(
         command, cwd=project.path, stdout=subprocess.PIPE, text=True, env=os.environ
     ) as process:
@@ -271,8 +311,9 @@ def pytest_unconfigure():
 
 @pytest.mark.parametrize("tests", [{}, {"test_a": "def test_a(): ...\ndef test_b(): assert 0"}])
 def test_a_run_without_a_spec_is_left_alone(
-    project: pytest.Pytester, tests: dict[str, str]
+    project: pytest.Pytester, tests: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     project.makepyprojecttoml("[tool.modeltune]\nno_such_key = 1\n")
     for name, text in tests.items():
         project.makepyfile(**{name: text})

@@ -13,7 +13,7 @@ import pytest
 from small_models import digits, spec_of
 
 import modeltune as mt
-from modeltune import harness
+from modeltune import engine, harness
 from modeltune.events import Event, Note
 from modeltune.executors.inline import Inline
 from modeltune.histories.store import open_store
@@ -23,7 +23,7 @@ from modeltune.resuming import TRIALS, Resuming
 from modeltune.runs import Run, Trial
 from modeltune.searches import Search
 from modeltune.searching import Found, search
-from modeltune.training import Failure, Trained, TrialTask
+from modeltune.trials import Failure, Trained, TrialTask
 
 OBJECTIVE = mt.maximize("val_accuracy")
 SEARCHES: dict[str, Search] = {
@@ -59,36 +59,70 @@ class Trainer:
         score = task.seed % 997 / 997 + width + depth + task.epochs
         failure = Failure("bad luck") if task.seed % 11 == 0 else None
         curve = {"val_accuracy": (score,), "loss": (float("nan") if failure else 0.5,)}
-        return Trained(curve, "graph", 1.0, hp, frozenset(hp.read), failure)
+        return Trained(curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure)
 
 
-def searched(declared: Search, folder: Path, trainer: Trainer) -> list[Trial]:
+class Backwards(Inline[TrialTask, Trained]):
+    """Three at once, of which the newest always finishes first."""
+
+    slots = 3
+
+    def wait(self) -> tuple[TrialTask, Trained]:
+        newest = min(self.slots, len(self._tasks)) - 1
+        self._tasks.rotate(-newest)
+        task = self._tasks.popleft()
+        self._tasks.rotate(newest)
+        return task, self._perform(task)
+
+
+EXECUTORS: dict[str, type[Inline[TrialTask, Trained]]] = {
+    "one by one": Inline,
+    "three at once": Backwards,
+}
+
+
+def searched(
+    declared: Search, folder: Path, trainer: Trainer, executor: str = "one by one"
+) -> list[Trial]:
     spec = spec_of(search=declared)
     ledgers = Ledgers(folder)
     ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda run: False)
     oracle, found = Oracle(declared, ledger.folder), Found([])
-    executor = Resuming(Inline(trainer), ledger, TRIALS)
+    resuming = Resuming(EXECUTORS[executor](trainer), ledger, TRIALS)
     try:
-        search(spec, oracle, executor, ledger.folder, lambda event: None, found)
+        search(spec, oracle, resuming, ledger.folder, lambda event: None, found)
     finally:
         ledgers.close(drop=False)
     return found.trials
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
-    tmp_path: Path, kind: str
+    tmp_path: Path, kind: str, executor: str
 ) -> None:
     whole = Trainer()
-    expected = searched(SEARCHES[kind], tmp_path / "whole", whole)
+    expected = searched(SEARCHES[kind], tmp_path / "whole", whole, executor)
     assert len(expected) >= 6
     for cut_at in range(len(whole.trained)):
         folder, first, second = tmp_path / str(cut_at), Trainer(cut_at), Trainer()
         with pytest.raises(Cut):
-            searched(SEARCHES[kind], folder, first)
-        assert repr(searched(SEARCHES[kind], folder, second)) == repr(expected)
+            searched(SEARCHES[kind], folder, first, executor)
+        assert repr(searched(SEARCHES[kind], folder, second, executor)) == repr(expected)
         # Nothing that was finished is trained again.
-        assert first.trained + second.trained == whole.trained
+        assert sorted(first.trained + second.trained) == sorted(whole.trained)
+        if executor == "one by one":
+            assert first.trained + second.trained == whole.trained
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_goes_on_with_another_number_of_slots(tmp_path: Path, kind: str) -> None:
+    whole, first, second = Trainer(), Trainer(4), Trainer()
+    expected = searched(SEARCHES[kind], tmp_path / "whole", whole)
+    with pytest.raises(Cut):
+        searched(SEARCHES[kind], tmp_path, first, "three at once")
+    assert repr(searched(SEARCHES[kind], tmp_path, second)) == repr(expected)
+    assert sorted(first.trained + second.trained) == sorted(whole.trained)
 
 
 def test_a_state_is_on_disk_before_the_line_that_says_so(
@@ -113,7 +147,7 @@ def test_a_state_is_on_disk_before_the_line_that_says_so(
 
 def of(run: Run) -> tuple[Any, ...]:
     """Return what does not depend on how often a run was interrupted."""
-    trials = [{**vars(trial), "seconds": None} for trial in run.trials]
+    trials = [{**vars(trial), "seconds": None, "trained_by": None} for trial in run.trials]
     return repr(trials), run.scores, run.artifact and run.artifact.sha256
 
 
@@ -137,8 +171,8 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
         done.append(task.refit.seed)
         return refit(spec, loaded, task, features)
 
-    refit = harness.refit
-    monkeypatch.setattr(harness, "refit", interrupted)
+    refit = engine.refit
+    monkeypatch.setattr(engine, "refit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ran(spec, tmp_path)
     run, notes = ran(spec, tmp_path)
@@ -159,8 +193,8 @@ def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
         patched.setattr("modeltune.histories.store.Store.record", full)
         with pytest.raises(mt.HistoryError, match="disk full"):
             ran(spec, tmp_path)
-    monkeypatch.setattr(harness, "train_trial", full)
-    monkeypatch.setattr(harness, "refit", full)
+    monkeypatch.setattr(engine, "train_trial", full)
+    monkeypatch.setattr(engine, "refit", full)
     run, notes = ran(spec, tmp_path)
     assert run.passed
     assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 1"
@@ -173,7 +207,7 @@ def test_other_data_start_a_new_search_and_say_so(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(harness, "refit", interrupted)
+        patched.setattr(engine, "refit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ran(spec_of(), tmp_path)
     _, notes = ran(spec_of(data=digits(train=150)), tmp_path)

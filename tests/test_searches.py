@@ -91,6 +91,8 @@ def test_planned_trials(search: Search, planned: int | None) -> None:
         'mt.GridSearch(mt.maximize("val_accuracy"), max_minutes=1.5, max_trials=3)',
         'mt.BayesianOptimization(mt.maximize("a \\"b\\""), alpha=0.1, beta=1.0)',
         'mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=4)',
+        'mt.GridSearch(mt.minimize("val_loss"), trial_minutes=2, trial_gigabytes=0.5, window=8, '
+        "deterministic=False)",
     ],
 )
 def test_a_search_prints_as_typed(typed: str) -> None:
@@ -136,6 +138,15 @@ def test_a_search_with_its_defaults_is_sound(kind: Any) -> None:
         ("max_minutes", math.nan, "positive number of minutes"),
         ("max_minutes", math.inf, "positive number of minutes"),
         ("max_minutes", "5", "positive number of minutes"),
+        ("trial_minutes", 0, "write a positive number of minutes, or None"),
+        ("trial_minutes", True, "write a positive number of minutes, or None"),
+        ("trial_gigabytes", -1, "write a positive number of gigabytes, or None"),
+        ("trial_gigabytes", math.inf, "write a positive number of gigabytes, or None"),
+        ("window", 0, "0: write 1 or more"),
+        ("window", 2.0, "2.0: write 1 or more"),
+        ("window", None, "None: write 1 or more"),
+        ("deterministic", 1, "1: write True or False"),
+        ("deterministic", None, "None: write True or False"),
         ("max_retries_per_trial", -1, "write 0 or more"),
         ("max_retries_per_trial", True, "write 0 or more"),
         ("max_consecutive_failed_trials", 0, "write 1 or more, or None"),

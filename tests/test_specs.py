@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import math
-from collections.abc import Callable
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,6 +240,8 @@ WRONG_FIELDS = [
     ({"fit": mt.Fit(epochs=0)}, "fit.epochs", "write 1 or more"),
     ({"fit": mt.Fit(epochs=True)}, "fit.epochs", "write 1 or more"),
     ({"fit": mt.Fit(batch_size=0)}, "fit.batch_size", "write 1 or more"),
+    ({"fit": mt.Fit(threads=0)}, "fit.threads", "write 1 or more"),
+    ({"fit": mt.Fit(threads=1.0)}, "fit.threads", "write 1 or more"),  # type: ignore[arg-type]
     ({"fit": mt.Fit(class_weight=[1, 2])}, "fit.class_weight", "dict of class index"),  # type: ignore[arg-type]
     ({"fit": mt.Fit(callbacks=dict)}, "fit.callbacks", "dict: write a list of factories"),  # type: ignore[arg-type]
     ({"fit": mt.Fit(callbacks="ab")}, "fit.callbacks", "write a list of factories"),  # type: ignore[arg-type]
@@ -296,6 +303,95 @@ def test_with_fields_gives_another_spec_of_the_same_model() -> None:
     assert other.gates[0] is gate
     assert other.model is spec.model
     assert (spec.name, spec.search, spec.gates) == ("mlp", mt.RandomSearch(BEST), ())
+
+
+# As its address
+
+
+NEAR = """
+import modeltune as mt
+
+def build(hp): ...
+
+near = mt.spec(
+    data=lambda: None,
+    search=mt.RandomSearch(mt.maximize("val_accuracy")),
+    fit=mt.Fit(callbacks=[lambda: None]),
+)(build)
+"""
+
+
+@pytest.fixture
+def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yield the spec of a module, under a name that is not its own."""
+    (tmp_path / "spec_near.py").write_text(NEAR)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("spec_near").near
+    del sys.modules["spec_near"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"search": mt.GridSearch(BEST, max_trials=3)},
+        {"fit": mt.Fit(epochs=7), "validation": mt.KFold(k=3)},
+        {"gates": [mt.metric("accuracy") >= 0.5]},
+    ],
+    ids=["as declared", "search", "fit and validation", "gates"],
+)
+def test_a_spec_travels_as_its_address_with_what_was_changed_since(
+    near: Any, fields: dict[str, Any]
+) -> None:
+    sent = near.with_fields("build[changed]", **fields) if fields else near
+    # Neither the lambdas nor the build function travel: they could not.
+    came = pickle.loads(pickle.dumps(sent))
+    assert (came.id, came.file, came.line) == (sent.id, sent.file, sent.line)
+    assert repr(came) == repr(sent)
+    assert came.model is near.model
+    assert came.data is near.data
+    # Also when it is changed and sent once more.
+    again = pickle.loads(pickle.dumps(came.with_fields(validation=mt.Holdout(seeds=9))))
+    assert repr(again) == repr(sent.with_fields(validation=mt.Holdout(seeds=9)))
+
+
+def test_a_spec_no_name_of_its_module_stands_for_does_not_travel() -> None:
+    spec = protocol()(mlp)
+    for unnamed in (spec, spec.with_fields(fit=mt.Fit(epochs=9))):
+        with pytest.raises(pickle.PicklingError, match=r"^test_specs\.py::mlp is no name of mod"):
+            pickle.dumps(unnamed)
+
+
+FAR = """
+import modeltune as mt
+
+def data(): ...
+
+@mt.spec(data=data, search=mt.RandomSearch(mt.maximize("val_accuracy")))
+def far(hp): ...
+"""
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["its file", "another of that name"])
+def test_a_spec_arrives_where_its_file_has_not_been_imported(tmp_path: Path, other: bool) -> None:
+    file = tmp_path / "here" / "spec_far.py"
+    file.parent.mkdir()
+    file.write_text(FAR)
+    if other:
+        (tmp_path / "spec_far.py").write_text(FAR)
+    send = f"import sys, pickle; sys.path.insert(0, {str(file.parent)!r}); import spec_far; "
+    send += "sys.stdout.buffer.write(pickle.dumps(spec_far.far))"
+    receive = "import sys, pickle; print(pickle.load(sys.stdin.buffer).id)"
+    sent = subprocess.run([sys.executable, "-c", send], capture_output=True, check=True)
+    came = subprocess.run(
+        [sys.executable, "-c", receive], input=sent.stdout, capture_output=True, cwd=tmp_path
+    )
+    if other:
+        assert came.returncode
+        said = f"module spec_far is {tmp_path}/spec_far.py here, not {file}"
+        assert f"ImportError: {said}" in came.stderr.decode()
+    else:
+        assert came.stdout.decode() == "spec_far.py::far\n"
 
 
 # What can be decorated

@@ -19,7 +19,8 @@ import modeltune as mt
 from modeltune.loading import load
 from modeltune.oracles import ReadHyperParameters
 from modeltune.specs import Spec
-from modeltune.training import Trained, TrialTask, candidate, train_trial
+from modeltune.training import candidate, train_trial
+from modeltune.trials import Trained, TrialTask
 
 
 def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> Trained:
@@ -28,7 +29,9 @@ def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> Trained
         spec,
         data.train,
         data.validation,
-        TrialTask(1, hp or values(), epochs, **{"initial_epoch": 0, "seed": 5, **task}),
+        TrialTask(
+            1, (hp or values()).get_config(), epochs, **{"initial_epoch": 0, "seed": 5, **task}
+        ),
     )
 
 
@@ -207,7 +210,8 @@ def test_every_fit_gets_fresh_callbacks() -> None:
     trained(spec)
     trained(spec)
     assert len(made) == 2
-    assert made[0].model is not made[1].model
+    assert made[0] is not made[1]
+    assert None not in (made[0].model, made[1].model)
 
 
 def test_a_factory_of_something_else_is_named() -> None:

@@ -19,12 +19,14 @@ from modeltune.events import Event, RefitFinished, ValidationStarted
 from modeltune.executors.inline import Inline
 from modeltune.loading import Part, load
 from modeltune.oracles import ReadHyperParameters
+from modeltune.refitting import _parts, refit
 from modeltune.scoring import evaluate
 from modeltune.specs import Spec
-from modeltune.training import Failure, candidate, load_weights
-from modeltune.validating import RefitTask, Refitted, Validated, _parts, refit, validate
+from modeltune.training import candidate, load_weights
+from modeltune.trials import Failure, RefitTask, Refitted
+from modeltune.validating import Validated, validate
 
-HP = ReadHyperParameters.of(values(width=8))
+HP = values(width=8).get_config()
 
 
 def validated(
@@ -82,7 +84,7 @@ def test_mean_and_sample_deviation_are_over_refits_never_over_epochs(held_out: A
 def test_weights_are_the_first_refits_and_score_what_was_recorded(held_out: Any) -> None:
     spec, found, weights = held_out
     data = load(spec)
-    with candidate(spec, HP, 99) as model:
+    with candidate(spec, ReadHyperParameters.of(HP), 99) as model:
         load_weights(model, weights)
         again = evaluate(model, data.test, spec.fit.batch_size)
         on_train = evaluate(model, data.train, spec.fit.batch_size)

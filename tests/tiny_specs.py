@@ -8,6 +8,12 @@ from pathlib import Path
 
 import modeltune as mt
 
+IN_PROCESS = "-p no:hypothesispytest --modeltune-workers=0"
+"""What a pytest inside a test is given in PYTEST_ADDOPTS where processes are not the point.
+
+Importing hypothesis, or keras in the server of trial processes, would take its time.
+"""
+
 RULES = """
 import keras
 import numpy as np

@@ -9,7 +9,10 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Executor(Protocol[Task, Result]):
-    """Take tasks, hand back each with its result as it finishes, in any order."""
+    """Take tasks, hand back each with its result as it finishes, in any order.
+
+    A task that takes its process with it comes back too, with a result that says so.
+    """
 
     @property
     def slots(self) -> int:
@@ -20,3 +23,6 @@ class Executor(Protocol[Task, Result]):
 
     def wait(self) -> tuple[Task, Result]:
         """Return the next finished task and its result; raises IndexError when none was submitted."""
+
+    def withdraw(self) -> list[Task]:
+        """Take back the tasks that have not begun: ``wait`` will not return them."""

@@ -27,3 +27,9 @@ class Inline(Generic[Task, Result]):
         """Run the oldest task and return it with its result."""
         task = self._tasks.popleft()
         return task, self._perform(task)
+
+    def withdraw(self) -> list[Task]:
+        """Take back all queued tasks."""
+        withdrawn = list(self._tasks)
+        self._tasks.clear()
+        return withdrawn

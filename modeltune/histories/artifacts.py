@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
         HistoryError: when it cannot be written, or exists: artifacts are never overwritten.
     """
     target = _within(folder, name)
-    partial = target.with_name(f"new-{uuid.uuid4().hex}{''.join(target.suffixes)}")
+    partial = _partial(target)
     try:
         make_folder(target.parent)
         if os.path.lexists(target):
@@ -80,6 +80,14 @@ def verify(folder: Path, artifact: Artifact) -> Path:
     return path
 
 
+def drop(folder: Path, name: str) -> None:
+    """Remove what ``keep`` of this name wrote before its process was killed, if anything can be."""
+    target = _within(folder, name)
+    for path in (target, _partial(target)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder and its parents, durably; a new ``.modeltune`` is hidden from git."""
     try:
@@ -103,6 +111,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f"new-{target.name}")
 
 
 def _within(folder: Path, name: str) -> Path:

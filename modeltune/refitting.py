@@ -1,0 +1,114 @@
+"""Refit the best values under one seed or fold and score the result on test."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import KFold as Folds
+from sklearn.model_selection import StratifiedKFold
+
+from modeltune.gates import Subject
+from modeltune.loading import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
+from modeltune.oracles import ReadHyperParameters
+from modeltune.runs import Json
+from modeltune.scoring import evaluate, gain_over_dummy, predict, report
+from modeltune.specs import Spec
+from modeltune.training import Model, candidate, failure_of, fit, not_finite, save_weights
+from modeltune.trials import RefitTask, Refitted
+from modeltune.validations import KFold, Refit
+
+
+def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = None) -> Refitted:
+    """Train the best values on this refit's part of the data and score the result on test."""
+    started = time.monotonic()
+    seed = task.refit.seed
+    hp = ReadHyperParameters.of(task.hyperparameters)
+    try:
+        train, watched = _parts(spec, loaded, task.refit)
+        with candidate(spec, hp, seed, (train, watched), features=features) as model:
+            curve, trained_by = fit(
+                spec,
+                hp,
+                model,
+                train,
+                watched,
+                task.epochs,
+                0,
+                seed,
+                features=features,
+            )
+            failure = not_finite(spec, curve)
+            scores: dict[str, float] = {}
+            tables: dict[str, Json] = {}
+            if failure is None:
+                scores, tables = _score(spec, model, train, watched, loaded.test)
+                if task.weights is not None:
+                    task.weights.parent.mkdir(parents=True, exist_ok=True)
+                    save_weights(model, task.weights)
+    except Exception as error:  # noqa: BLE001  reported with its traceback by validate
+        seconds = time.monotonic() - started
+        return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
+    return Refitted(scores, tables, curve, trained_by, time.monotonic() - started, failure)
+
+
+def _score(
+    spec: Spec, model: Model, train: Part, watched: Part, test: Part
+) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return everything measured on the final weights, by the names gates know, and the tables."""
+    size = spec.fit.batch_size
+    on_test = predict(model, test, size)
+    reported, tables = report(on_test.outputs)
+    # What Keras was asked to measure keeps its own definition.
+    scores = {**reported, **evaluate(model, test, size)}
+    measures = [gate.measure for gate in spec.gates]
+    gaps = {m.metric: m.key for m in measures if m.subject is Subject.GAP}
+    gains = {m.metric: m.key for m in measures if m.subject is Subject.GAIN_OVER_DUMMY}
+    on_train = _measured(model, train, size) if gaps else {}
+    extra = {key: on_train[name] - scores[name] for name, key in gaps.items()}
+    for name, key in gains.items():
+        extra[key] = gain_over_dummy(model, train, on_test, scores[name], name)
+    if isinstance(spec.validation, KFold):
+        extra |= {f"fold_{n}": value for n, value in _measured(model, watched, size).items()}
+    return {**scores, **extra, "parameters": float(model.count_params())}, tables
+
+
+def _measured(model: Model, part: Part, batch_size: int) -> dict[str, float]:
+    reported, _ = report(predict(model, part, batch_size).outputs)
+    return {**reported, **evaluate(model, part, batch_size)}
+
+
+def _parts(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
+    """Return what this refit trains on and what its callbacks watch."""
+    if refit.fold is None or not isinstance(spec.validation, KFold):
+        return loaded.train, loaded.validation
+    both = _joined(loaded.train, loaded.validation)
+    labels = class_labels(both.y)
+    rows = np.arange(both.size)
+    k = spec.validation.k
+    rare = labels is None or min(np.unique(labels, return_counts=True)[1]) < k
+    folds = (Folds if rare else StratifiedKFold)(k, shuffle=True, random_state=refit.seed)
+    inside, outside = list(folds.split(rows, None if rare else labels))[refit.fold]
+    return both.take(inside), both.take(outside)
+
+
+def _joined(train: Part, validation: Part) -> Part:
+    weights = None
+    if train.sample_weight is not None or validation.sample_weight is not None:
+        weights = concatenate(_weights(train, validation), _weights(validation, train))
+    return replace(
+        train,
+        size=train.size + validation.size,
+        x=concatenate(train.x, validation.x),
+        y=concatenate(train.y, validation.y),
+        sample_weight=weights,
+    )
+
+
+def _weights(part: Part, other: Part) -> Arrays:
+    """Return a part's sample weights; a part without any weighs each sample 1, as Keras does."""
+    if part.sample_weight is not None:
+        return part.sample_weight
+    return map_arrays(lambda w: np.ones((part.size, *w.shape[1:]), w.dtype), other.sample_weight)
