@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -76,7 +76,26 @@ class Measured:
 
 
 def digits(given: Given) -> Workload:
-    """Real 8 x 8 digits, a multilayer perceptron, Hyperband."""
+    """Real 8 x 8 digits, the perceptron the README opens with and its learning rate, Hyperband."""
+    import keras
+
+    def mlp(hp: Any) -> Any:
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(hp.Int("units", 32, 256, step=32), activation="relu"),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        )
+        return _classifier(model, hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"))
+
+    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
+    return Workload(mlp, _digits, search, batch_size=32)
+
+
+def many_shapes(given: Given) -> Workload:
+    """The same digits with 61 widths and three learning rates: hardly two models of one shape."""
     import keras
 
     def mlp(hp: Any) -> Any:
@@ -225,12 +244,35 @@ def learning_rate(given: Given) -> Workload:
     return Workload(cnn, images, search, batch_size=32, epochs=3)
 
 
+def cnn(given: Given) -> Workload:
+    """A small convolutional model in 12 trials of 12 epochs: how two processes share the work."""
+    import keras
+
+    def model(hp: Any) -> Any:
+        made = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Conv2D(32, 3, activation="relu"),
+                keras.layers.Conv2D(32, 3, activation="relu"),
+                keras.layers.Flatten(),
+                keras.layers.Dropout(hp.Choice("dropout", [0.1, 0.3])),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        )
+        return _classifier(made, hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"))
+
+    workload = learning_rate(given)
+    return replace(workload, build=model, epochs=12)
+
+
 WORKLOADS: Mapping[str, tuple[Callable[[Given], Workload], float]] = {
     "digits": (digits, 10),
+    "many-shapes": (many_shapes, 10),
     "transfer": (transfer, 12),
     "fashion": (fashion, 2),
     "lstm": (lstm, 3),
     "learning-rate": (learning_rate, 3),
+    "cnn": (cnn, 3),
 }
 """Every workload and how many times faster than stock it shall be."""
 
@@ -284,6 +326,10 @@ workload = WORKLOADS[{name!r}][0]({given!r})
 measured = protocol(workload)(workload.build)
 """
 """A spec that a trial process can import: it knows a spec by its file and name."""
+
+
+WORKERS = {"learning-rate": 1}
+"""Trial processes of modeltune where they are not two."""
 
 
 def protocol(workload: Workload) -> Any:
@@ -375,7 +421,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="pairs of runs, each with its seed")
     parser.add_argument("--quick", action="store_true", help="transfer: 2 trials of 2 epochs")
     parser.add_argument(
-        "--workers", type=int, default=2, help="trial processes of modeltune; 0: none but its own"
+        "--workers",
+        type=int,
+        help="trial processes of modeltune (default: the workload's); 0: none",
     )
     parser.add_argument("--fashion", type=Path, help="an .npz of x (n, 28, 28) and y (n,)")
     parser.add_argument("--workout", type=Path, help="a .csv of weight-training sets")
@@ -383,31 +431,31 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.seed < 1 or asked.repeat < 1 or asked.workers < 0:
+    if asked.seed < 1 or asked.repeat < 1 or (asked.workers or 0) < 0:
         parser.error("--seed and --repeat are 1 or more, --workers 0 or more")
 
-    def given(folder: Path, seed: int) -> Given:
+    def given(folder: Path, seed: int, name: str) -> Given:
         # A process that trains finds the files, whatever folder it is in.
         files = (file and file.absolute() for file in (asked.fashion, asked.workout))
-        return Given(folder, seed, asked.quick, asked.workers, *files)
+        workers = WORKERS.get(name, 2) if asked.workers is None else asked.workers
+        return Given(folder, seed, asked.quick, workers, *files)
 
     if asked.side:
         run = stock if asked.side == "stock" else modeltune
-        print(json.dumps(asdict(run(asked.only, given(asked.folder, asked.seed)))))
+        print(json.dumps(asdict(run(asked.only, given(asked.folder, asked.seed, asked.only)))))
         return
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("tensorflow", "keras", "keras-tuner")
     )
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    workers = f"modeltune with {asked.workers} trial processes"
-    print(f"{os.cpu_count()} cores, load {load} before; {versions}; {workers}\n")
+    print(f"{os.cpu_count()} cores, load {load} before; {versions}\n")
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in [asked.only] if asked.only else WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
             found: dict[str, list[Measured]] = {side: [] for side in SIDES}
             for seed in range(asked.seed, asked.seed + asked.repeat):
                 for side in SIDES:
-                    found[side].append(measure(side, name, given(Path(folder), seed)))
+                    found[side].append(measure(side, name, given(Path(folder), seed, name)))
         print(row(name, WORKLOADS[name][1], found), flush=True)
     if asked.quick:
         print(

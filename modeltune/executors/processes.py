@@ -28,7 +28,7 @@ from modeltune.errors import CodeError, ModeltuneError, SearchError
 from modeltune.executors import worker
 from modeltune.sources import identity
 from modeltune.specs import Spec
-from modeltune.trials import Failure, Result, Task, TrialTask, failed
+from modeltune.trials import Failure, Result, Task, TrialTask, failed, own_values
 
 LOOK = 0.5
 """Seconds between two looks at the time and memory of busy processes."""
@@ -199,6 +199,7 @@ class _Worker:
         self.unanswered = 1  # it says when it is there
         self._since = 0.0
         self._states: set[Path] = set()
+        self._candidates: set[str] = set()
         self._settled: int | None = None
         for name, *arguments in preparations:
             self.prepare(name, *arguments)
@@ -223,18 +224,21 @@ class _Worker:
         self.task, self._since = task, time.monotonic()
         self.process.memory()
         self.process.send("perform", task)
+        self._candidates.add(_candidate(task))
         if isinstance(task, TrialTask) and task.keep_state is not None:
             self._states.add(task.keep_state)
 
     def preferred(self, queue: deque[Task]) -> Task:
-        """Return a task that continues one of this process's, else a new one, else another's.
+        """Return a task this process has the model for, else a new one, else another's.
 
-        The process that trained a candidate may still have its model.
+        It may still have the model of a candidate it trained, and its compiled steps.
         """
 
         def rank(task: Task) -> int:
             state = task.continue_from if isinstance(task, TrialTask) else None
-            return 1 if state is None else 0 if state in self._states else 2
+            if state in self._states or (state is None and _candidate(task) in self._candidates):
+                return 0
+            return 1 if state is None else 2
 
         return min(queue, key=rank)
 
@@ -469,4 +473,4 @@ def _main_left_alone() -> Iterator[None]:
 
 
 def _candidate(task: Task) -> str:
-    return json.dumps(sorted(task.hyperparameters["values"].items()))
+    return json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -96,6 +97,9 @@ def _settle(birth: Birth) -> None:
     os.environ.update(birth.environ)
     os.chdir(birth.folder)
     sys.path[:] = birth.path
+    # Tracing makes many objects that live: at Python's own rate they are searched for garbage
+    # dozens of times in each trial.
+    gc.set_threshold(50_000, 20, 100)
     warnings.resetwarnings()
     warnings.filters.extend(birth.warnings)  # type: ignore[attr-defined]
 

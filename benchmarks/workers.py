@@ -1,0 +1,37 @@
+"""How much faster two trial processes search than one: python benchmarks/workers.py"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from search import Given, measure
+
+
+def main() -> None:
+    """Measure the same search with one and with two processes in turn, and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="cnn", help="a workload of search.py")
+    parser.add_argument("--repeat", type=int, default=3, help="pairs of runs, each with its seed")
+    asked = parser.parse_args()
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    ratios, scores = [], set()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(1, asked.repeat + 1):
+            for workers in (1, 2):
+                given = Given(Path(folder), seed, workers=workers)
+                found = measure("modeltune", asked.only, given)
+                seconds[workers].append(found.seconds)
+                scores.add((seed, found.score))
+            ratios.append(seconds[1][-1] / seconds[2][-1])
+    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+    print("| workload | 1 process, s | 2 processes, s | ratio | same best scores |")
+    print("|---|---|---|---|---|")
+    same = "yes" if len(scores) == asked.repeat else "NO"
+    print(f"| {asked.only} | {one:.1f} | {two:.1f} | {statistics.median(ratios):.2f} | {same} |")
+
+
+if __name__ == "__main__":
+    main()
