@@ -21,6 +21,7 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
+        "cpu": _cpu(),
         "cpus": os.cpu_count(),
         "devices": [f"{device.device_type}: {_device(device)}" for device in devices()],
         "backend": keras.backend.backend(),
@@ -29,6 +30,8 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
             "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
         },
+        # Its kernels sum in another order than TensorFlow's own.
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
         **git_revision(folder),
     }
 
@@ -76,9 +79,19 @@ def devices() -> list[tf.config.PhysicalDevice]:
     return gpus or tf.config.list_physical_devices("CPU")
 
 
+def _cpu() -> str:
+    """Return the processor's model: its instruction set decides between kernels."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor() or platform.machine()
+
+
 def _device(device: tf.config.PhysicalDevice) -> str:
     details = tf.config.experimental.get_device_details(device)
-    return str(details.get("device_name") or platform.processor() or platform.machine())
+    return str(details.get("device_name") or _cpu())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

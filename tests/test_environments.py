@@ -76,3 +76,14 @@ def test_changed_files_and_untracked_code_are_dirty_other_untracked_files_are_no
     (repository / "spec.py").unlink()
     subprocess.run(["git", "-C", str(repository), "add", "notes.txt"], check=True)
     assert git_revision(repository)["git_dirty"] is True
+
+
+def test_the_processor_and_its_kernels_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = environment(tmp_path, None)
+    assert found["cpu"]
+    assert found["cpu"] in found["devices"][0] or found["devices"][0].startswith("GPU")
+    assert found["onednn"] is True
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert environment(tmp_path, None)["onednn"] is False
