@@ -21,9 +21,12 @@ test: $(INSTALLED)
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/
 
-# Some twenty minutes, three quarters of them spent by stock keras-tuner.
+# Some twenty-five minutes, most of them spent by stock keras-tuner.
 bench: $(INSTALLED)
 	$(PYTHON) benchmarks/search.py --quick
+	$(PYTHON) benchmarks/workers.py
+	$(PYTHON) benchmarks/epochs.py
+	$(PYTHON) benchmarks/memory.py --workers 2
 
 install: $(INSTALLED)
 

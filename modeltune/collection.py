@@ -17,7 +17,6 @@ from modeltune.deadlines import Deadline
 from modeltune.errors import ModeltuneError
 from modeltune.events import Event, Listener, RunRecorded
 from modeltune.runs import Run
-from modeltune.sources import identity
 from modeltune.specs import DECLARED, FIELDS, Spec, data_arguments
 
 OURS = Path(__file__).parent
@@ -313,6 +312,4 @@ def _item(
         originalname=made.originalname,
     )
     item.spec = bound
-    # Kept with the spec: what was imported is what runs, also when its file is edited meanwhile.
-    identity(bound)
     return item

@@ -79,13 +79,19 @@ class Session:
         return list(spec_items(collector, name, obj, self._options, self._deadline, self._listen))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the specs that share the budget."""
-        if "modeltune.collection" in sys.modules:
-            from modeltune.collection import SpecItem
+        """Count the specs that share the budget, and fix what each of them is."""
+        if "modeltune.collection" not in sys.modules or self._config.option.collectonly:
+            return
+        from modeltune.collection import SpecItem
+        from modeltune.sources import identity
 
-            specs = sum(isinstance(item, SpecItem) for item in session.items)
-            # Each worker of pytest-xdist has collected all, and runs its share.
-            self._specs_left = -(-specs // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+        specs = [item.spec for item in session.items if isinstance(item, SpecItem)]
+        # Each worker of pytest-xdist has collected all, and runs its share.
+        shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        self._specs_left = -(-len(specs) // shares)
+        for spec in specs:
+            # Kept with it: what was imported is what runs, also when its file is edited meanwhile.
+            identity(spec)
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name declarations by their kind: ``mlp[hyperband]``."""
