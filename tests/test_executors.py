@@ -280,6 +280,7 @@ def is_alive(process: int) -> bool:
 
 def test_auto_fills_the_cores_with_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     assert [auto(threads) for threads in (1, 2, 3, 8, 99)] == [8, 4, 2, 1, 1]
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
     assert [auto(threads) for threads in (1, 2)] == [2, 1]

@@ -235,6 +235,11 @@ def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -
 # processes
 
 
+def hears_ctrl_c() -> None:
+    """Undo in a child that a shell's background job, as CI may be, ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run_pytest(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return project.runpytest_subprocess(*arguments)
 
@@ -257,12 +262,12 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
     project: pytest.Pytester,
 ) -> None:
     long = GREEN.replace("max_trials=2", "max_trials=500").replace(
-        "[0.1, 0.01]", "list(range(1, 999))"
+        "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
     )
     project.makepyfile(spec_a=long)
     command = [sys.executable, "-u", "-m", "pytest"]
     with subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.PIPE, text=True, env=os.environ
+        command, cwd=project.path, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
     ) as process:
         assert process.stdout
         shown = []
@@ -283,7 +288,7 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
     # The second run takes over what the first has finished, and needs no third.
     goes_on = [*command, "-k", "dense", "-x"]
     with subprocess.Popen(
-        goes_on, cwd=project.path, stdout=subprocess.PIPE, text=True, env=os.environ
+        goes_on, cwd=project.path, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
     ) as process:
         assert process.stdout
         note = next(line for line in process.stdout if "note: " in line)

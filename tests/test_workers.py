@@ -142,7 +142,13 @@ def stopped(
     """Run pytest until a trial has ended and stop it; return its descendants of that moment."""
     command = [sys.executable, "-u", "-m", "pytest", "-p", "no:hypothesispytest"]
     with subprocess.Popen(
-        command, cwd=pytester.path, stdout=subprocess.PIPE, text=True, env=environ
+        command,
+        cwd=pytester.path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+        # A shell's background job, as CI may be, ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout
         shown = []
