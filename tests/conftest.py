@@ -16,3 +16,9 @@ def compiled_models_of_one_test() -> Iterator[None]:
     yield
     if (reuse := sys.modules.get("modeltune.reuse")) is not None:
         reuse.POOL.clear()
+
+
+@pytest.fixture(autouse=True)
+def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what runs inside a test not share cores and budgets with those who run the tests."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
