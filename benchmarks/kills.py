@@ -71,7 +71,7 @@ def main() -> int:
             seconds, runs, run = kill(spec, workers, kills, expected, dice, own)
         except AssertionError:
             traceback.print_exc()
-            print(f"{line}  see {own:<14} {kills:6}               NO", flush=True)
+            print(f"{line}  see {own!s:<17} {kills:6}               NO", flush=True)
             failed = True
         else:
             uninterrupted[spec.name] = run

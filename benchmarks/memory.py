@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 0])
     asked = parser.parse_args()
-    marks = [round(asked.trials * share) for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
+    marks = [max(1, round(asked.trials * share)) for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
     print(f"| search | processes | {' | '.join(f'MiB at {mark}' for mark in marks)} |")
     print(f"|---|---|{'---|' * len(marks)}")
     grown = []

@@ -77,40 +77,20 @@ class Measured:
 
 def digits(given: Given) -> Workload:
     """Real 8 x 8 digits, the perceptron the README opens with and its learning rate, Hyperband."""
-    import keras
-
-    def mlp(hp: Any) -> Any:
-        model = keras.Sequential(
-            [
-                keras.Input((8, 8)),
-                keras.layers.Flatten(),
-                keras.layers.Dense(hp.Int("units", 32, 256, step=32), activation="relu"),
-                keras.layers.Dense(10, activation="softmax"),
-            ]
-        )
-        return _classifier(model, hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"))
-
-    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
-    return Workload(mlp, _digits, search, batch_size=32)
+    return _perceptron(
+        given,
+        units=lambda hp: hp.Int("units", 32, 256, step=32),
+        rate=lambda hp: hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"),
+    )
 
 
 def many_shapes(given: Given) -> Workload:
     """The same digits with 61 widths and three learning rates: hardly two models of one shape."""
-    import keras
-
-    def mlp(hp: Any) -> Any:
-        model = keras.Sequential(
-            [
-                keras.Input((8, 8)),
-                keras.layers.Flatten(),
-                keras.layers.Dense(hp.Int("units", 32, 512, step=8), activation="relu"),
-                keras.layers.Dense(10, activation="softmax"),
-            ]
-        )
-        return _classifier(model, hp.Choice("learning_rate", [1e-2, 1e-3, 1e-4]))
-
-    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
-    return Workload(mlp, _digits, search, batch_size=32)
+    return _perceptron(
+        given,
+        units=lambda hp: hp.Int("units", 32, 512, step=8),
+        rate=lambda hp: hp.Choice("learning_rate", [1e-2, 1e-3, 1e-4]),
+    )
 
 
 def transfer(given: Given) -> Workload:
@@ -461,6 +441,26 @@ def main() -> None:
         print(
             "\n--quick: transfer is a random search of 2 trials of 2 epochs, not Hyperband(10, 3)."
         )
+
+
+def _perceptron(
+    given: Given, units: Callable[[Any], int], rate: Callable[[Any], float]
+) -> Workload:
+    import keras
+
+    def mlp(hp: Any) -> Any:
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(units(hp), activation="relu"),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        )
+        return _classifier(model, rate(hp))
+
+    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
+    return Workload(mlp, _digits, search, batch_size=32)
 
 
 def _classifier(model: Any, learning_rate: float) -> Any:

@@ -7,13 +7,13 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from search import Given, measure
+from search import WORKLOADS, Given, measure
 
 
 def main() -> None:
     """Measure the same search with one and with two processes in turn, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="cnn", help="a workload of search.py")
+    parser.add_argument("--only", choices=WORKLOADS, default="cnn", help="which workload")
     parser.add_argument("--repeat", type=int, default=3, help="pairs of runs, each with its seed")
     asked = parser.parse_args()
     seconds: dict[int, list[float]] = {1: [], 2: []}

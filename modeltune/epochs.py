@@ -235,7 +235,7 @@ def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, steps: int, w
     key = repr((rows.batch_size, _static_length(rows.count, rows.batch_size), rows.specs))
     if key not in kept:
         _create_variables(model, rows)
-        plain = None if _why_not_plain(model) else getattr(model, what)
+        plain = getattr(model, what) if _is_plain(model) else None
         kept[key] = _EpochGraph.of(step, plain, rows)
     last = kept[key].run(order, steps, rows.tensors)
     return model._get_metrics_result_or_logs(last)
@@ -255,14 +255,11 @@ def graphs(model: Model) -> list[Any]:
     return [graph.function for graphs in kept for graph in graphs.values()]
 
 
-def _why_not_plain(model: Model) -> str | None:
-    """Return why a model's steps may do more than Keras's own do, or None."""
-    if not type(model).__module__.startswith("keras."):
-        return f"{type(model).__name__} is not of Keras"
-    if model.jit_compile:
-        return "XLA compiles a step on its own"
+def _is_plain(model: Model) -> bool:
+    """Tell whether a model's steps do what Keras's own do and no more; XLA compiles each by itself."""
     own = ("train_step", "test_step", "compute_metrics", "get_metrics_result", "_make_function")
-    return next((f"its {name} was replaced" for name in own if name in vars(model)), None)
+    is_keras_s = type(model).__module__.startswith("keras.")
+    return is_keras_s and not model.jit_compile and not any(name in vars(model) for name in own)
 
 
 def _create_variables(model: Model, rows: _Rows) -> None:
@@ -353,7 +350,8 @@ def _unregister_gradients(traced: Any) -> None:
     variables: 50 MB a trial for 4 million parameters trained on a cross-entropy.
     """
     for operation in traced.graph.get_operations():
-        if operation.type == "IdentityN":
+        # An IdentityN of others, such as tf.identity_n, has no gradient of its own.
+        if operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr:
             name = operation.get_attr("_gradient_op_type").decode()
             if name.startswith("CustomGradient-"):
                 ops.gradient_registry._registry.pop(name, None)

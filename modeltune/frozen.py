@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -44,7 +44,7 @@ REFERENCES = ("keras_history", "input_layers", "output_layers")
 """The keys under which a configuration names tensors: layer, node and number of the output."""
 
 KEPT_BYTES = 2 * 2**30
-"""How much a folder of features may hold; a base with new weights in every trial adds to it."""
+"""How much a folder of features may hold beside those of one trial; new weights of a base add to it."""
 
 _hashes: dict[int, tuple[weakref.ref[Array], str]] = {}
 """The sha256 of each living array of data by its id."""
@@ -107,6 +107,8 @@ def cut(
         ready.append(found)
     if not _predicts_the_same(model, parts.head, train, ready[0], batch_size):
         return Whole("cut in two it predicts other numbers")
+    if folder is not None:
+        _prune(folder, {file[1:] for part in ready for file in _files(part.x) or ()})
     return Cut(parts.head, *ready)
 
 
@@ -180,7 +182,6 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | Whole:
         return Whole(f"its features cannot be written: {error}")
     if not (written := _all_mapped(paths, part.size)):
         return Whole(f"its features in {folder} cannot be read back")
-    _prune(folder)
     return replace(part, x=_unpacked(written))
 
 
@@ -554,20 +555,22 @@ def _mapped(path: Path, size: int) -> Array | None:
     return array
 
 
-def _prune(folder: Path) -> None:
+def _prune(folder: Path, needed: Collection[tuple[int, int]] = ()) -> None:
     """Remove the features unused for longest, until at most KEPT_BYTES are kept.
 
-    Whoever has one of them mapped keeps it until it is done with it.
+    Those needed, by device and inode, stay whatever they take: the next trial needs them
+    too. Whoever has another one mapped keeps it until it is done with it.
     """
-    files = []
+    found = []
     for path in folder.glob("*.npy"):
-        with contextlib.suppress(FileNotFoundError):
-            files.append((path.stat().st_mtime, path.stat().st_size, path))
+        with contextlib.suppress(OSError):
+            found.append((path.stat(), path))
     kept = 0
-    for _, size, path in sorted(files, reverse=True):
-        kept += size
-        if kept > KEPT_BYTES:
-            path.unlink(missing_ok=True)
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime, reverse=True):
+        kept += status.st_size
+        if kept > KEPT_BYTES and (status.st_dev, status.st_ino) not in needed:
+            with contextlib.suppress(OSError):  # gone already, or another user's
+                path.unlink()
 
 
 def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None:

@@ -59,16 +59,10 @@ VOLATILE = {
 }
 """Attributes of layers and optimizers that change without changing what a step computes."""
 
-HIDDEN: tuple[str, ...] = (
-    "call",
-    "train_step",
-    "test_step",
-    "predict_step",
-    "fit",
-    "evaluate",
-    "predict",
+HIDDEN = (
+    *("call", "train_step", "test_step", "predict_step", "fit", "evaluate", "predict"),
+    *("compute_loss", "compute_metrics", "get_metrics_result", "_make_function"),
 )
-HIDDEN += ("compute_loss", "compute_metrics", "get_metrics_result", "_make_function")
 """Methods of a model that a step runs; replaced on an instance they are in no configuration."""
 
 

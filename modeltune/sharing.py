@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +49,10 @@ def _mapped(path: Path) -> Array:
     return array
 
 
-def _each_part(loaded: Loaded, function: object) -> Loaded:
+def _each_part(loaded: Loaded, function: Callable[[Any], Any]) -> Loaded:
     def each(part: Part) -> Part:
         arrays: dict[str, Arrays] = {
-            name: map_arrays(function, getattr(part, name))  # type: ignore[arg-type]
-            for name in ("x", "y", "sample_weight")
+            name: map_arrays(function, getattr(part, name)) for name in ("x", "y", "sample_weight")
         }
         return replace(part, **arrays)
 

@@ -61,7 +61,8 @@ class Reached:
         if path in self._entered:
             return
         self._entered.add(path)
-        package = path.parent / "__init__.py"
+        folder = path.parent.parent if path.name == "__init__.py" else path.parent
+        package = folder / "__init__.py"
         if package.is_file():
             self.enter(package)
         source = parsed(path)
@@ -199,10 +200,10 @@ class Reached:
         names = [f"{origin}.{alias.name}".strip(".") for alias in statement.names]
         for name in (origin, *names) if origin else names:
             file = _file_of(path, name, level)
-            if isinstance(file, str):
-                break
-            if file:
+            if isinstance(file, Path):
                 self.enter(file)
+            elif file and origin:
+                break  # what is imported from an installed package is installed
 
     def _file(self, path: Path, name: str, level: int) -> Path | None:
         """Return the user's own file of a module; note the package of an installed one."""

@@ -16,8 +16,6 @@ from small_models import dense, digits
 
 import modeltune as mt
 
-BEHAVIOUR = "behaviour"
-
 
 def data() -> mt.Data:
     return digits()
@@ -81,7 +79,7 @@ def with_other_data(hp: Any) -> Any:
 )
 def moody(hp: Any) -> Any:
     """Do what the value says to the process the model is built in."""
-    behaviour = hp.Choice(BEHAVIOUR, ["well", "raises", "exits", "dies", "hangs", "grows"])
+    behaviour = hp.Choice("behaviour", ["well", "raises", "exits", "dies", "hangs", "grows"])
     if behaviour == "raises":
         raise ValueError("as announced")
     if behaviour == "exits":

@@ -18,7 +18,7 @@ import modeltune as mt
 from modeltune.engine import Engine
 from modeltune.errors import CodeError
 from modeltune.executors.inline import Inline
-from modeltune.executors.processes import Unportable, auto, processes
+from modeltune.executors.processes import Processes, Unportable, auto, processes
 from modeltune.specs import Spec
 from modeltune.trials import RefitTask, Refitted, Trained, TrialTask
 
@@ -265,6 +265,20 @@ def test_no_process_outlives_its_executor(tmp_path: Path) -> None:
         assert len(begun) >= 3  # and the server, if there was none
     leaders = {process for process in begun if is_alive(process) and os.getsid(process) == process}
     assert not leaders
+
+
+def test_processes_that_cannot_all_be_started_are_ended() -> None:
+    class Begun:
+        ended = False
+
+        def kill(self) -> None:
+            self.ended = True
+
+    first = Begun()
+    waiting: Iterator[Any] = iter([first])
+    with pytest.raises(StopIteration):
+        Processes(lambda: next(waiting), 2, None, 0)
+    assert first.ended
 
 
 def descendants() -> set[int]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupted import stopped
 from tiny_specs import IN_PROCESS, load_everything, source
 
 from modeltune.histories.store import open_store
@@ -234,18 +232,9 @@ def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -
 # processes
 
 
-def hears_ctrl_c() -> None:
-    """Undo in a child that a shell's background job, as CI may be, ignores SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run_pytest(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess(*arguments)
-
-
 def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) -> None:
     project.makepyfile(spec_a=GREEN, spec_b=RED, test_c="def test_c(): ...")
-    done = run_pytest(project, "-n", "2", "--junitxml=junit.xml")
+    done = project.runpytest_subprocess("-n", "2", "--junitxml=junit.xml")
     assert done.ret == 1
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
@@ -264,35 +253,18 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
         "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
     )
     project.makepyfile(spec_a=long)
-    command = [sys.executable, "-u", "-m", "pytest"]
-    with subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
-    ) as process:
-        assert process.stdout
-        shown = []
-        for line in process.stdout:
-            shown.append(line)
-            if line.startswith("  trial 2/"):
-                process.send_signal(signal.SIGINT)
-                break
-        shown += process.stdout.readlines()
-    assert process.returncode == 2, "".join(shown)
+    first = stopped(project.path, at="  trial 2/")
+    assert first.status == 2, first.shown
     (run,) = recorded(project)
     assert run.status.value == "interrupted"
     assert len(run.trials) >= 2
     assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
     assert [r["status"] for r in report(project.path / ".modeltune" / "report")] == ["interrupted"]
-    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in shown)
+    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.shown)
 
     # The second run takes over what the first has finished, and needs no third.
-    goes_on = [*command, "-k", "dense", "-x"]
-    with subprocess.Popen(
-        goes_on, cwd=project.path, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
-    ) as process:
-        assert process.stdout
-        note = next(line for line in process.stdout if "note: " in line)
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
+    second = stopped(project.path, "-k", "dense", "-x", at="  note: ")
+    note = next(line for line in second.shown if "note: " in line)
     taken_over = re.fullmatch(
         r"  note: goes on where it was interrupted: finished trials (\d+)\n", note
     )
@@ -324,9 +296,9 @@ def test_a_run_without_a_spec_is_left_alone(
     project.makeconftest(WITNESS)
     before = files(project.path)
     common = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-    with_us = run_pytest(project, *common)
+    with_us = project.runpytest_subprocess(*common)
     assert files(project.path) == before
-    without = run_pytest(project, *common, "-p", "no:modeltune")
+    without = project.runpytest_subprocess(*common, "-p", "no:modeltune")
     assert with_us.ret == without.ret
 
     def told(result: pytest.RunResult) -> list[str]:
@@ -344,7 +316,7 @@ def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: pytest
     project.makepyfile(spec_a=GREEN, spec_b=RED)
     project.makeconftest(WITNESS)
     before = files(project.path)
-    done = run_pytest(project, "--collect-only", "-q", "-p", "no:cacheprovider")
+    done = project.runpytest_subprocess("--collect-only", "-q", "-p", "no:cacheprovider")
     assert done.ret == 0
     done.stdout.fnmatch_lines(["spec_a.py::dense", "spec_b.py::deep", "loaded []"])
     assert files(project.path) == before
@@ -354,8 +326,8 @@ def test_the_gallery_is_collected_without_loading_anything_heavy(project: pytest
     gallery = Path(__file__).parent.parent / "model_specs"
     project.makepyfile(witness=WITNESS)
     started = time.perf_counter()
-    done = run_pytest(
-        project, "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
+    done = project.runpytest_subprocess(
+        "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
     )
     assert time.perf_counter() - started < 5  # Keras alone takes longer; benchmarks/ measures
     assert done.ret == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,7 @@ from keras import layers
 from small_models import LABELS, PIXELS, dense, digits, softmax, spec_of, values
 
 import modeltune as mt
+from modeltune import epochs as epoch_graph
 from modeltune import reuse
 from modeltune.loading import load
 from modeltune.refitting import refit
@@ -224,6 +226,7 @@ def normalised(hp: Any) -> Any:
 FOREIGN: dict[str, Build] = {
     "layer": net(lambda: Doubled(8)),
     "lambda": net(lambda: layers.Lambda(lambda x: x * 2)),
+    "operation of TensorFlow": net(lambda: layers.Lambda(lambda x: tf.identity_n([x])[0])),
     "activation": net(lambda: layers.Dense(8, activation=lambda x: x * 2)),
     "activation of TensorFlow": net(lambda: layers.Dense(8, activation=tf.nn.relu)),
     "regularizer": net(lambda: layers.Dense(8, kernel_regularizer=squared_norm)),
@@ -337,9 +340,7 @@ def test_a_step_that_reads_what_the_model_does_not_hold_is_not_kept(pool: Compil
 
 
 def fit(model: Any) -> None:
-    from modeltune import epochs
-
-    epochs.fit(model, PIXELS[:96], LABELS[:96], batch_size=32, epochs=1, seed=0)
+    epoch_graph.fit(model, PIXELS[:96], LABELS[:96], batch_size=32, epochs=1, seed=0)
 
 
 # the proof
@@ -398,13 +399,7 @@ def test_a_promotion_goes_on_without_a_build_and_equal_to_the_bit(
 
 
 def asked(result: Trained) -> Any:
-    return keras_tuner_of(result.hyperparameters)
-
-
-def keras_tuner_of(config: Any) -> Any:
-    import keras_tuner
-
-    return keras_tuner.HyperParameters.from_config(config)
+    return keras_tuner.HyperParameters.from_config(result.hyperparameters)
 
 
 def test_a_promotion_with_other_values_is_built(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import tiny_specs
+from interrupted import Stopped, stopped
 
 from modeltune.histories.store import open_store
 from modeltune.runs import to_json
@@ -80,10 +81,10 @@ def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
     pytester.makepyfile(spec_a=LONG)
     pytester.makeconftest(WITHOUT_TENSORFLOW)
     # The other trial processes are busy when one has told of its first.
-    status, shown, family = stopped(pytester, environ, signal.SIGINT)
-    assert status == 2, shown
-    assert "INTERNALERROR" not in shown
-    assert_gone(family)
+    done = interrupted(pytester, environ, signal.SIGINT)
+    assert done.status == 2, done.shown
+    assert not any("INTERNALERROR" in line for line in done.shown)
+    assert_gone(done.family)
     (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
     assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
 
@@ -93,9 +94,9 @@ def test_a_killed_pytest_leaves_no_process(
     pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
 ) -> None:
     pytester.makepyfile(spec_a=LONG)
-    status, shown, family = stopped(pytester, environ, sent)
-    assert status == -sent, shown
-    assert_gone(family)
+    done = interrupted(pytester, environ, sent)
+    assert done.status == -sent, done.shown
+    assert_gone(done.family)
 
 
 def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
@@ -136,31 +137,16 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
         assert len(history.runs()) == 2
 
 
-def stopped(
+def interrupted(
     pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
-) -> tuple[int, str, list[psutil.Process]]:
-    """Run pytest until a trial has ended and stop it; return its descendants of that moment."""
-    command = [sys.executable, "-u", "-m", "pytest", "-p", "no:hypothesispytest"]
-    with subprocess.Popen(
-        command,
-        cwd=pytester.path,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environ,
-        # A shell's background job, as CI may be, ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        assert process.stdout
-        shown = []
-        for line in process.stdout:
-            shown.append(line)
-            if line.startswith("  trial 1/"):
-                family = psutil.Process(process.pid).children(recursive=True)
-                process.send_signal(sent)
-                break
-        shown += process.stdout.readlines()
-    assert len(family) >= 3, "".join(shown)  # the server, the oracle's process, a trial's
-    return process.returncode, "".join(shown), family
+) -> Stopped:
+    """Run pytest until a trial has ended, and stop it."""
+    done = stopped(
+        pytester.path, "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
+    )
+    # The server, the oracle's process, a trial's.
+    assert len(done.family) >= 3, done.shown
+    return done
 
 
 def assert_gone(family: list[psutil.Process]) -> None:

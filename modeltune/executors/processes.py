@@ -271,8 +271,12 @@ class Processes:
         self._finished: deque[tuple[Task, Result]] = deque()
         self._kills: Counter[str] = Counter()
         self._workers: list[_Worker] = []
-        for _ in range(slots):
-            self._workers.append(_Worker(start(), []))
+        try:
+            for _ in range(slots):
+                self._workers.append(_Worker(start(), []))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def slots(self) -> int:
@@ -381,7 +385,8 @@ class Processes:
 
     def _replace(self, each: _Worker) -> None:
         each.process.kill()
-        fresh = _Worker(self._start(), self._preparations, each.deaths)
+        deaths = each.deaths if each.unanswered else 0  # in a row, before one could train
+        fresh = _Worker(self._start(), self._preparations, deaths)
         self._workers[self._workers.index(each)] = fresh
 
 
