@@ -9,9 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modeltune.behaviours import (
+        directional,
+        invariant,
+        metamorphic,
+        minimum_functionality,
+    )
+    from modeltune.checks import Checks
     from modeltune.datasets import Data
     from modeltune.errors import DataError, HistoryError, ModeltuneError, SearchError, SpecError
-    from modeltune.gates import baseline, gain_over_dummy, gap, median, metric, previous
+    from modeltune.gates import baseline, gain_over_dummy, gap, median, metric, previous, seeds
     from modeltune.harness import run
     from modeltune.histories.frames import history
     from modeltune.objectives import maximize, minimize
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BayesianOptimization",
+    "Checks",
     "Data",
     "DataError",
     "Fit",
@@ -37,23 +45,30 @@ __all__ = [
     "Spec",
     "SpecError",
     "baseline",
+    "directional",
     "gain_over_dummy",
     "gap",
     "history",
+    "invariant",
     "maximize",
     "median",
+    "metamorphic",
     "metric",
     "minimize",
+    "minimum_functionality",
     "previous",
     "run",
+    "seeds",
     "spec",
 ]
 
 # The plugin is imported in every pytest run, so each name is loaded on first use (PEP 562).
 _MODULES = {
+    "behaviours": ("directional", "invariant", "metamorphic", "minimum_functionality"),
+    "checks": ("Checks",),
     "datasets": ("Data",),
     "errors": ("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
-    "gates": ("baseline", "gain_over_dummy", "gap", "median", "metric", "previous"),
+    "gates": ("baseline", "gain_over_dummy", "gap", "median", "metric", "previous", "seeds"),
     "harness": ("run",),
     "histories.frames": ("history",),
     "objectives": ("maximize", "minimize"),

@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modeltune import config
 from modeltune.errors import HistoryError, ModeltuneError
+
+if TYPE_CHECKING:
+    from modeltune.runs import Run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 1 with one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        text: str = arguments.command(arguments)
+        text: str | int = arguments.command(arguments)
     except ModeltuneError as error:
         print(f"modeltune: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    if isinstance(text, int):
+        return text
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -55,6 +63,64 @@ def _show(arguments: argparse.Namespace) -> str:
         return show(store.run(arguments.run))
 
 
+def _accept(arguments: argparse.Namespace) -> str:
+    from modeltune.histories import baselines
+    from modeltune.histories.store import open_store
+    from modeltune.remembering import samples_of
+
+    with open_store(arguments.store or config.default_store(), create=False) as store:
+        run = store.run(arguments.run)
+        samples = samples_of(run, store)
+    file = _spec_file(run, arguments.specs)
+    path = baselines.path_of(file, run.spec)
+    before = path if path.exists() else None
+    return "\n".join(baselines.accept(run, samples, file, why=arguments.reason, before=before))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from modeltune.histories.store import open_store
+
+    url = arguments.store or config.default_store()
+    with open_store(url, create=False) as store:
+        run = store.run(arguments.run)
+    file = _spec_file(run, arguments.specs)
+    node = f"{file}::{run.spec.partition('::')[2]}"
+    options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
+    # A spec and its fixtures are only to be had from pytest. The URL may carry a password.
+    environ = {**os.environ, config.STORE_VARIABLE: url}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", node, *options], check=False, env=environ
+    ).returncode
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from modeltune.selftest import PLANTS, selftest, table
+
+    print("planting defects into a spec; each has to turn pytest red", flush=True)
+    keep = Path(arguments.keep) if arguments.keep else None
+    try:
+        report = selftest(PLANTS, keep=keep, say=lambda line: print(f"  {line}", flush=True))
+    except KeyboardInterrupt:
+        print("modeltune: selftest interrupted, nothing is shown by it", file=sys.stderr)
+        return 130
+    print(f"\n{table(report)}\n\n{report}")
+    if keep:
+        print(f"the projects, with what pytest printed in output.txt: {keep}")
+    elif report.missed:
+        print("to look at the projects: modeltune selftest --keep DIR")
+    return 1 if report.missed else 0
+
+
+def _spec_file(run: Run, folder: str | None) -> Path:
+    """Return the file a run's spec is in: where it was recorded, or of its name in a folder."""
+    file = Path(run.file) if folder is None else Path(folder, Path(run.file).name)
+    if not file.is_file():
+        raise HistoryError(
+            f"{file}, the file of {run.spec}, is not there; name the folder it is in: --specs DIR"
+        )
+    return file
+
+
 def _no_history() -> str:
     return "No history yet. Write a spec, model_specs/spec_*.py, and run: pytest model_specs/"
 
@@ -82,6 +148,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("run", metavar="RUN", help="id, start of an id, or -1 for the newest")
     shown.set_defaults(command=_show)
+    specs = argparse.ArgumentParser(add_help=False)
+    specs.add_argument(
+        "--specs", metavar="DIR", help="where the spec file is (default: where the run found it)"
+    )
+    accepted = commands.add_parser(
+        "accept",
+        parents=[store, specs],
+        allow_abbrev=False,
+        help="make a run that passed the baseline of its spec",
+    )
+    accepted.add_argument("run", metavar="RUN", help="id, start of an id, or -1 for the newest")
+    accepted.add_argument("--reason", metavar="TEXT", required=True, help="why, kept in the file")
+    accepted.set_defaults(command=_accept)
+    checked = commands.add_parser(
+        "check",
+        parents=[store, specs],
+        allow_abbrev=False,
+        help="judge a run by today's gates, without training",
+    )
+    checked.add_argument("run", metavar="RUN", help="id, start of an id, or -1 for the newest")
+    checked.set_defaults(command=_check)
+    tested = commands.add_parser(
+        "selftest",
+        allow_abbrev=False,
+        help="plant defects into a copy of a spec and show that each turns pytest red",
+    )
+    tested.add_argument("--keep", metavar="DIR", help="keep the planted projects in a new folder")
+    tested.set_defaults(command=_selftest)
     return parser
 
 

@@ -13,10 +13,12 @@ import keras
 import numpy as np
 
 from modeltune import frozen
+from modeltune.behaviours import Behaviour
 from modeltune.errors import SpecError
 from modeltune.gates import Subject
 from modeltune.loading import Arrays, Loaded, Part, leaves, map_arrays
 from modeltune.oracles import Oracle, ReadHyperParameters, explore
+from modeltune.probing import probe
 from modeltune.scoring import Output, Task, evaluate, predict, report_names
 from modeltune.specs import Spec
 from modeltune.training import Model, candidate, failure_of, fit, overrides_fit
@@ -75,6 +77,8 @@ def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model)
         if missing := spec.search.objective.missing_from(curve):
             problems.append(missing)
         problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
+        if loaded.train.stream is None:
+            problems += _behaviour_problems(spec, model, _few(train))
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
@@ -185,16 +189,28 @@ def _label_problems(loaded: Loaded, outputs: list[Output]) -> Iterator[str]:
 
 
 def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
-    names = {*measured, "parameters"}
+    names = {*measured, "parameters", "artifact_bytes", "latency_ratio"}
     if isinstance(spec.validation, KFold):
         names |= {f"fold_{name}" for name in measured}
     for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            continue
         available = names if gate.measure.subject is Subject.METRIC else set(measured)
         if gate.measure.metric not in available:
             yield (
                 f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
                 f"measured: {', '.join(sorted(available))}"
             )
+
+
+def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
+    """Try every behaviour once, on samples of train and a model that has learnt nothing."""
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            # A single example, whatever share of them may violate it.
+            once = replace(gate, max_violation=None, examples=1)
+            if error := probe(once, model, few, few, spec.search.seed).error:
+                yield f"gates[{index}]: {gate!r}: {error}"
 
 
 def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:

@@ -10,16 +10,22 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from modeltune import sharing
+from modeltune.data_checks import check_data
 from modeltune.dry_run import dry_run
 from modeltune.environments import devices, environment, use_threads
 from modeltune.errors import DataError
+from modeltune.examining import examine
+from modeltune.gates import Gate, On, Verdict
 from modeltune.loading import Loaded, load
 from modeltune.oracles import Oracle
 from modeltune.refitting import refit
 from modeltune.runs import Json, Values
+from modeltune.scoring import check_slices
 from modeltune.specs import Spec
 from modeltune.training import train_trial
 from modeltune.trials import (
+    Examined,
+    ExamineTask,
     Failure,
     HyperParameters,
     Proposal,
@@ -81,6 +87,17 @@ class Engine:
                 "seed what is random in the data function, or run with --modeltune-workers=0"
             )
 
+    def check(self) -> tuple[Verdict, ...]:
+        """Check the data, before anything is trained on them.
+
+        Raises:
+            SpecError: a slice that a gate names cannot be made of the test part.
+        """
+        gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
+        slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
+        check_slices(slices, self._data.test)
+        return check_data(self._data, self._spec.checks)
+
     def begin(self, scratch: Path) -> Failure | None:
         """Make the oracle and rehearse the spec; return what its default candidate raised."""
         self._oracle = Oracle(self._spec.search, scratch)
@@ -112,6 +129,10 @@ class Engine:
         # The test part stays here.
         parts = self._data.train, self._data.validation
         return train_trial(self._spec, *parts, task, features=self._features)
+
+    def examine(self, task: ExamineTask) -> Examined:
+        """Find out about the tuned model what gates ask for besides its scores."""
+        return examine(self._spec, self._data, task)
 
     @property
     def _data(self) -> Loaded:

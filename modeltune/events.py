@@ -66,7 +66,20 @@ class RunRecorded:
     run: Run
 
 
+@dataclass(frozen=True)
+class BaselineAccepted:
+    """A recorded run became the baseline of its spec, or was asked to and may not; in lines."""
+
+    lines: tuple[str, ...]
+
+
 Event: TypeAlias = (
-    SearchStarted | TrialFinished | ValidationStarted | RefitFinished | Note | RunRecorded
+    SearchStarted
+    | TrialFinished
+    | ValidationStarted
+    | RefitFinished
+    | Note
+    | RunRecorded
+    | BaselineAccepted
 )
 Listener: TypeAlias = Callable[[Event], None]

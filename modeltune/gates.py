@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NoReturn
 
 from modeltune.declarations import Problem, is_finite_number, is_integer, typed
 
@@ -49,13 +50,101 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """One gate's outcome with the numbers behind it; measured and bound are None when unknown."""
+    """One gate's outcome with the numbers behind it; measured and bound are None when unknown.
+
+    ``details`` are what else a report can show, as JSON data: which test was made on how many
+    samples or seeds, slices one by one, a counter-example.
+    """
 
     gate: str
     outcome: Outcome
     measured: float | None
     bound: float | None
     reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A gate known to fail: green until the day ``until`` is over, and red once it passes."""
+
+    until: str
+    reason: str
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the waiver."""
+        if _day(self.until) is None:
+            yield f'until is {typed(self.until)}; write a day such as "2027-01-31"'
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            yield f"reason is {typed(self.reason)}; write why this gate may fail until then"
+
+    def is_over(self, today: date) -> bool:
+        """Tell whether the last day of the waiver has passed."""
+        last = _day(self.until)
+        return last is None or today > last
+
+    def __repr__(self) -> str:
+        return f".waive(until={typed(self.until)}, reason={typed(self.reason)})"
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Judge each class for itself; of one with fewer than ``min_n`` test samples nothing is said."""
+
+    min_n: int = 30
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the slices."""
+        if not is_integer(self.min_n) or self.min_n < 1:
+            yield f"min_n is {typed(self.min_n)}; write the fewest samples a class may have"
+
+    def __repr__(self) -> str:
+        return f".per_class(min_n={self.min_n!r})"
+
+
+@dataclass(frozen=True)
+class On:
+    """Judge a part of the test samples: those for which ``select`` says True."""
+
+    name: str
+    select: Callable[..., Any]
+    min_n: int = 30
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the slice."""
+        if not isinstance(self.name, str) or not self.name:
+            yield f"the slice is named {typed(self.name)}; write a name"
+        if not callable(self.select):
+            yield (
+                f"select is {typed(self.select)}; write a function of x and y of the test part "
+                "that returns True or False for each sample"
+            )
+        if not is_integer(self.min_n) or self.min_n < 1:
+            yield f"min_n is {typed(self.min_n)}; write the fewest samples the slice may have"
+
+    def __repr__(self) -> str:
+        few = "" if self.min_n == 30 else f", min_n={self.min_n!r}"
+        return f".on({typed(self.name)}, {typed(self.select)}{few})"
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """How far a validation may go when a gate stays inconclusive: up to ``max`` seeds."""
+
+    max: int
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        if not is_integer(self.max) or self.max < 2:
+            yield "max", f"{typed(self.max)}: write 2 or more"
+
+    def __repr__(self) -> str:
+        return f"mt.seeds(max={self.max!r})"
+
+
+def seeds(*, max: int) -> Seeds:
+    """Return the most seeds a spec may spend on a gate that is inconclusive with fewer."""
+    return Seeds(max)
 
 
 @dataclass(frozen=True)
@@ -91,6 +180,19 @@ class Reference:
 
     def __radd__(self, operand: float) -> Reference:
         return self._then("+", operand, left=True)
+
+    def applied(self, value: float) -> float:
+        """Return the bound for a recorded value.
+
+        ``*`` scales the distance from the value by its size, ``value + (factor - 1) * |value|``:
+        ``* 0.98`` is 2 % below, and ``* 1.02`` 2 % above, whatever the value's sign.
+        """
+        for symbol, operand in self.operations:
+            if symbol == "*":
+                value += (operand - 1) * abs(value)
+            else:
+                value += operand if symbol == "+" else -operand
+        return value
 
     def __repr__(self) -> str:
         return self.text or f"mt.{self.source}"
@@ -130,6 +232,29 @@ class Measure:
     metric: str
     statistic: Statistic = Statistic.MEAN
     severity: Severity | str = Severity.FAIL
+    slices: PerClass | On | None = None
+    waiver: Waiver | None = None
+
+    def per_class(self, min_n: int = 30) -> Measure:
+        """Judge each class for itself, worst first.
+
+        Precision, recall and F1 of a class are its row of the report; any other metric is its
+        mean over the class's test samples. A class without any fails, one with fewer than
+        ``min_n`` is inconclusive.
+        """
+        return dataclasses.replace(self, slices=PerClass(min_n))
+
+    def on(self, name: str, select: Callable[..., Any], min_n: int = 30) -> Measure:
+        """Judge a part of the test samples.
+
+        ``select(x, y)`` gets the whole test part and returns one True or False per sample. An
+        empty slice fails, one with fewer than ``min_n`` samples is inconclusive.
+        """
+        return dataclasses.replace(self, slices=On(name, select, min_n))
+
+    def waive(self, *, until: str, reason: str) -> Measure:
+        """As ``Gate.waive``, for whoever writes it before the bound."""
+        return dataclasses.replace(self, waiver=Waiver(until, reason))
 
     @property
     def mean(self) -> Measure:
@@ -176,7 +301,8 @@ class Measure:
     __hash__ = object.__hash__
 
     def __str__(self) -> str:
-        return self.key + ("" if self.statistic is Statistic.MEAN else f".{self.statistic.value}")
+        statistic = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
+        return f"{self.key}{self.slices or ''}{statistic}"
 
     def __repr__(self) -> str:
         severity = (
@@ -185,7 +311,8 @@ class Measure:
             else f", severity={_value(self.severity)}"
         )
         suffix = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
-        return f"mt.{self.subject.value}({typed(self.metric)}{severity}){suffix}"
+        refined = f"{self.slices or ''}{suffix}{self.waiver or ''}"
+        return f"mt.{self.subject.value}({typed(self.metric)}{severity}){refined}"
 
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -203,6 +330,29 @@ class Gate:
     measure: Measure
     comparison: str
     bound: object
+    waived: Waiver | None = None
+
+    def waive(self, *, until: str, reason: str) -> Gate:
+        """Expect this gate to fail until the end of a day, with the reason every report shows.
+
+        Once it is over, and as soon as the gate passes, the run is red: a waiver that has
+        outlived its reason would hide the next regression.
+
+        Args:
+            until: the last day, as ``"2027-01-31"``.
+            reason: why it may fail until then.
+        """
+        return dataclasses.replace(self, waived=Waiver(until, reason))
+
+    @property
+    def waiver(self) -> Waiver | None:
+        """What allows this gate to fail, if anything does."""
+        return self.waived or self.measure.waiver
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """The user's functions that decide what is measured."""
+        return (self.measure.slices.select,) if isinstance(self.measure.slices, On) else ()
 
     @property
     def wants_more(self) -> bool:
@@ -227,6 +377,13 @@ class Gate:
                 "",
                 f'{self!r}: severity is {typed(self.measure.severity)}; write "fail" or "warn"',
             )
+        for part in (self.measure.slices, self.waiver):
+            for text in part.problems() if part else ():
+                yield "", f"{self!r}: {text}"
+        if self.measure.slices and self.measure.subject is not Subject.METRIC:
+            yield "", f"{self!r}: only mt.metric(...) is measured on slices"
+        if self.measure.slices and self.measure.statistic is Statistic.STD:
+            yield "", f"{self!r}: .std of a slice is not judged; write .mean or .worst"
 
     @property
     def severity(self) -> Severity:
@@ -243,7 +400,8 @@ class Gate:
         return f"{self.measure} {self.comparison} {self.bound!r}"
 
     def __repr__(self) -> str:
-        return f"{self.measure!r} {self.comparison} {typed(self.bound)}"
+        text = f"{self.measure!r} {self.comparison} {typed(self.bound)}"
+        return f"({text}){self.waived!r}" if self.waived else text
 
 
 def metric(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
@@ -269,6 +427,13 @@ def gain_over_dummy(name: str, *, severity: Severity | str = Severity.FAIL) -> M
     shares or target mean of train as constant prediction), 1 is perfect.
     """
     return Measure(Subject.GAIN_OVER_DUMMY, name, severity=severity)
+
+
+def _day(text: object) -> date | None:
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _severity(value: Severity | str) -> Severity | None:

@@ -10,16 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modeltune.concluding import check_search, conclude, refuse
 from modeltune.config import default_store
 from modeltune.deadlines import Deadline
 from modeltune.errors import HistoryError
-from modeltune.events import Event, Listener, Note, RunRecorded
+from modeltune.events import BaselineAccepted, Event, Listener, Note, RunRecorded
 from modeltune.executors import Executor
+from modeltune.histories import baselines
+from modeltune.histories.baselines import Accept
 from modeltune.histories.store import Store, open_store
-from modeltune.judging import judge, status_of
+from modeltune.judging import Strictness
 from modeltune.ledgers import Ledgers
 from modeltune.quiet import quietly
 from modeltune.recording import recording
+from modeltune.remembering import samples_of
 from modeltune.reports.progress import lines
 from modeltune.resuming import TRIALS, Resuming, refits_of
 from modeltune.reusing import reused
@@ -40,6 +44,8 @@ def run(
     workers: int | str = 0,
     deadline: Deadline = Deadline(),
     reuse: bool = False,
+    rejudge: bool | str = False,
+    accept: Accept | None = None,
     listen: Listener | None = None,
 ) -> Run:
     """Search, validate and judge a spec as its test item would, and record the run.
@@ -54,6 +60,8 @@ def run(
         deadline: when the search has to make room for the validation.
         reuse: return the recorded run of an unchanged spec and its data, judged by today's
             gates and marked ``cached``, instead of another run.
+        rejudge: the same, but never train: True for the latest run, or a run's id.
+        accept: make the run the baseline of its spec when it may be.
         listen: called with every event; default: print progress lines to stderr.
 
     Returns:
@@ -65,11 +73,16 @@ def run(
         HistoryError: the run could not be recorded.
     """
     run_id, listen = secrets.token_hex(8), listen or _print
-    if reuse:
-        found = _recorded(spec, fixtures, store, strict)
+    # What becomes the baseline now is not red for having had none.
+    strictness = Strictness(strict, is_first_allowed=accept is not None)
+    if reuse or rejudge:
+        found = _recorded(spec, fixtures, store, strictness, rejudge)
         if isinstance(found, Run):
             listen(RunRecorded(found))
+            _accepted(found, spec, store, accept, listen)
             return found
+        if rejudge:
+            raise HistoryError(f"{spec.id}: no recorded run is judged anew: {found}")
         listen(Note(f"not served from the history: {found}"))
     with (
         open_store(store or default_store()) as history,
@@ -82,7 +95,9 @@ def run(
         record.set(environment=engine.environment())
         with record.phase("data"):
             description, fingerprints = engine.load()
-        record.loaded(description, fingerprints)
+            record.loaded(description, fingerprints)
+            record.checked(checks := engine.check())
+        refuse(spec.id, checks)
         ledger, said = ledgers.begin(
             spec.id, identity(spec) | fingerprints, run_id, partial(_is_ended, history)
         )
@@ -102,19 +117,46 @@ def run(
         with record.phase("validation"):
             refits = Resuming(executor, ledger, refits_of(spec))
             winner, weights = engine.space_at(best.values), ledger.folder / "refit.weights.h5"
-            validated = validate(spec, winner, refits, weights, record.listen)
+            validated_by = partial(validate, spec, winner, refits, weights, record.listen)
+            end = conclude(
+                spec,
+                validated_by,
+                history,
+                fingerprints,
+                engine,
+                winner,
+                weights,
+                run_id,
+                record.listen,
+            )
+        validated = end.validated
         record.validated(validated.scores, validated.tables, validated.refits)
-
-        verdicts = judge(spec.gates, validated.scores, spec.id)
+        record.checked(validated.checks)
+        record.checked(
+            check_search(
+                spec,
+                best,
+                winner,
+                record.found.trials,
+                validated,
+                description["samples"]["validation"],
+            )
+        )
         if not spec.gates:
             record.listen(Note("no gates declared: nothing was demanded of this model"))
-        record.keep(weights)
-        record.set(verdicts=verdicts, status=status_of(verdicts, strict))
+        record.keep(weights, validated.samples)
+        record.set(baseline=end.baseline, advice=end.advice)
+        record.judged(end.verdicts, strictness)
+    _accepted(record.run, spec, store, accept, listen)
     return record.run
 
 
 def _recorded(
-    spec: Spec, fixtures: Mapping[str, object] | None, store: str | None, strict: bool
+    spec: Spec,
+    fixtures: Mapping[str, object] | None,
+    store: str | None,
+    strictness: Strictness,
+    rejudge: bool | str,
 ) -> Run | str:
     """Return the recorded run that this one would repeat, or why there is none."""
     from modeltune.loading import load
@@ -124,7 +166,24 @@ def _recorded(
     except Exception as error:  # noqa: BLE001  the run that follows meets and records it
         return f"its data do not load: {type(error).__name__}"
     with open_store(store or default_store()) as history:
-        return reused(spec, history, prints, strict=strict)
+        return reused(spec, history, prints, strictness, rejudge)
+
+
+def _accepted(
+    run: Run, spec: Spec, store: str | None, accept: Accept | None, listen: Listener
+) -> None:
+    """Make the run the baseline of its spec, as far as that was asked for and it may be."""
+    present = baselines.find(spec)
+    if accept is None or (accept.only_new and present is not None):
+        return
+    try:
+        with open_store(store or default_store()) as history:
+            lines = baselines.accept(
+                run, samples_of(run, history), spec.file, why=accept.why, before=present
+            )
+    except HistoryError as error:
+        lines = [f"not accepted: {error}"]
+    listen(BaselineAccepted(tuple(lines)))
 
 
 @contextlib.contextmanager

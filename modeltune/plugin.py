@@ -54,6 +54,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="serve unchanged specs from the history, shown as CACHED, judged by today's gates",
     )
+    group.addoption(
+        "--modeltune-rejudge",
+        action="store_true",
+        default=None,
+        help="judge recorded runs by today's gates: nothing is trained, and specs that changed "
+        "since are refused",
+    )
+    group.addoption(
+        "--modeltune-run",
+        metavar="RUN",
+        help="with --modeltune-rejudge: the id of the run to judge (default: the latest)",
+    )
+    group.addoption(
+        "--modeltune-accept",
+        action="store_true",
+        default=None,
+        help="runs that pass become the baselines of their specs",
+    )
+    group.addoption(
+        "--modeltune-accept-new",
+        action="store_true",
+        default=None,
+        help="the same, only where nothing is accepted yet",
+    )
+    group.addoption(
+        "--modeltune-reason",
+        metavar="TEXT",
+        help="why, to be kept with what is accepted",
+    )
     parser.addini("modeltune_files", "file patterns of specs", type="args", default=["spec_*.py"])
 
 
@@ -73,8 +102,20 @@ def _budget(text: str) -> str:
     return text
 
 
+def _is_given(config: pytest.Config, option: str) -> bool:
+    name = option.removeprefix("--").replace("-", "_")
+    return bool(config.getoption(name, None))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let pytest collect spec files too, and start the session."""
+    for option, other in (
+        ("--modeltune-run", "--modeltune-rejudge"),
+        ("--modeltune-reason", "--modeltune-accept"),
+    ):
+        others = [name for name in (other, f"{other}-new") if _is_given(config, name)]
+        if _is_given(config, option) and not others:
+            raise pytest.UsageError(f"{option} says something only beside {other}")
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)
     config.pluginmanager.register(Session(config), "modeltune-session")

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modeltune.declarations import typed
 from modeltune.errors import HistoryError, ModeltuneError
 from modeltune.events import Event, Listener, Note, RunRecorded
+from modeltune.gates import Verdict
 from modeltune.histories.artifacts import drop, keep
 from modeltune.histories.store import Store
-from modeltune.judging import not_measured
+from modeltune.judging import Strictness, not_measured, status_of
 from modeltune.objectives import Direction
 from modeltune.runs import Durations, Json, Run, RunStatus, Scores, plain
 from modeltune.searching import Found
 from modeltune.sources import fingerprints
 from modeltune.specs import Spec
+from modeltune.trials import ARCHITECTURE
+
+if TYPE_CHECKING:
+    from modeltune.samples import Samples
 
 
 @contextlib.contextmanager
@@ -91,19 +97,44 @@ class Recording:
         self.set(scores=scores, task_report=tables)
         self._fields["validation"]["refits"] = list(refits)
 
-    def keep(self, weights: Path) -> None:
-        """Copy the validated model's weights beside the history, before the row that names them."""
-        name = _weights(self.id)
-        self.set(
-            artifact=keep(self._history.folder, name, lambda path: shutil.copyfile(weights, path))
+    def checked(self, checks: Sequence[Verdict]) -> None:
+        """Add what checks of the data and of the model found."""
+        self.set(checks=(*self._fields.get("checks", ()), *checks))
+
+    def judged(self, verdicts: Sequence[Verdict], strictness: Strictness) -> None:
+        """Add what gates came to, and whether the run is green."""
+        status = status_of(verdicts, strictness, self._fields.get("checks", ()))
+        self.set(verdicts=tuple(verdicts), status=status)
+
+    def keep(self, weights: Path, samples: Samples | None) -> None:
+        """Copy the validated model beside the history, before the row that names its files."""
+        architecture = weights.with_name(ARCHITECTURE)
+        folder, weights_name, architecture_name, samples_name = (
+            self._history.folder,
+            *_artifacts(self.id),
         )
+        kept = keep(folder, weights_name, lambda path: shutil.copyfile(weights, path))
+        files = {}
+        if architecture.exists():
+            files["architecture"] = keep(
+                folder, architecture_name, lambda path: shutil.copyfile(architecture, path)
+            )
+        if samples is not None:
+            from modeltune.samples import packed
+
+            text = json.dumps(packed(samples), allow_nan=False)
+            files["samples"] = keep(
+                folder, samples_name, lambda path: path.write_text(text, encoding="utf-8")
+            )
+        self.set(artifact=kept, files=files)
 
     def drop_lost(self, runs: Sequence[str]) -> None:
         """Remove the weights of those earlier runs that were killed between weights and row."""
         recorded = {run.id for run in self._history.runs(self._spec.id)} if runs else set()
         for run in runs:
             if run not in recorded:
-                drop(self._history.folder, _weights(run))
+                for name in _artifacts(run):
+                    drop(self._history.folder, name)
 
     def listen(self, event: Event) -> None:
         """Pass an event on; notes stay with the run."""
@@ -155,8 +186,11 @@ class Recording:
         return self._run
 
 
-def _weights(run_id: str) -> str:
-    return f"artifacts/{run_id}.weights.h5"
+def _artifacts(run_id: str) -> tuple[str, str, str]:
+    """Return the names of a run's weights, architecture and samples."""
+    suffixes = ("weights.h5", "architecture.json", "samples.json")
+    weights, architecture, samples = (f"artifacts/{run_id}.{suffix}" for suffix in suffixes)
+    return weights, architecture, samples
 
 
 def _declaration(declaration: Any) -> dict[str, Json]:

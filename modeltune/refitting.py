@@ -10,14 +10,24 @@ import numpy as np
 from sklearn.model_selection import KFold as Folds
 from sklearn.model_selection import StratifiedKFold
 
-from modeltune.gates import Subject
+from modeltune.gates import Gate, On, Subject, Verdict
 from modeltune.loading import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
+from modeltune.model_checks import check_model
 from modeltune.oracles import ReadHyperParameters
 from modeltune.runs import Json
-from modeltune.scoring import evaluate, gain_over_dummy, predict, report
+from modeltune.samples import packed
+from modeltune.scoring import evaluate, gain_over_dummy, predict, report, samples_of, targets
 from modeltune.specs import Spec
-from modeltune.training import Model, candidate, failure_of, fit, not_finite, save_weights
-from modeltune.trials import RefitTask, Refitted
+from modeltune.training import (
+    Model,
+    candidate,
+    failure_of,
+    fit,
+    load_weights,
+    not_finite,
+    save_weights,
+)
+from modeltune.trials import ARCHITECTURE, RefitTask, Refitted
 from modeltune.validations import KFold, Refit
 
 
@@ -43,27 +53,57 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
             failure = not_finite(spec, curve)
             scores: dict[str, float] = {}
             tables: dict[str, Json] = {}
+            samples: Json = None
+            checks: tuple[Verdict, ...] = ()
             if failure is None:
-                scores, tables = _score(spec, model, train, watched, loaded.test)
+                scores, tables, samples = _score(spec, model, train, watched, loaded.test)
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
+                    _write_architecture(model, task.weights.with_name(ARCHITECTURE))
+                    restored = restore(spec, hp, task.weights)
+                    size = spec.fit.batch_size
+                    checks = check_model(model, restored, loaded.test, size, scores)
     except Exception as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
-    return Refitted(scores, tables, curve, trained_by, time.monotonic() - started, failure)
+    seconds = time.monotonic() - started
+    return Refitted(scores, tables, curve, trained_by, seconds, failure, samples, checks)
+
+
+def restore(spec: Spec, hp: ReadHyperParameters, weights: Path) -> Model:
+    """Return the model of these values, built anew, with the weights in a file."""
+    model = spec(hp)
+    load_weights(model, weights)
+    return model
+
+
+def _write_architecture(model: Model, path: Path) -> None:
+    """Write how the model is built, unless Keras cannot say: of a class of the user's it cannot."""
+    try:
+        text = model.to_json()
+    except Exception:  # noqa: BLE001  get_config is the user's code
+        path.unlink(missing_ok=True)
+        return
+    path.write_text(text, encoding="utf-8")
 
 
 def _score(
     spec: Spec, model: Model, train: Part, watched: Part, test: Part
-) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return everything measured on the final weights, by the names gates know, and the tables."""
+) -> tuple[dict[str, float], dict[str, Json], Json]:
+    """Return everything measured on the final weights by the names gates know, tables and samples."""
     size = spec.fit.batch_size
-    on_test = predict(model, test, size)
+    gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
+    measures = [gate.measure for gate in gates]
+    slices = [m.slices for m in measures if isinstance(m.slices, On)]
+    on_test = predict(model, test, size, slices)
     reported, tables = report(on_test.outputs)
     # What Keras was asked to measure keeps its own definition.
     scores = {**reported, **evaluate(model, test, size)}
-    measures = [gate.measure for gate in spec.gates]
+    samples = samples_of(model, on_test, scores, targets(train))
+    if test.stream is not None and samples is not None and not samples.truth:
+        # In which order a stream came can only be told by its targets.
+        samples = None
     gaps = {m.metric: m.key for m in measures if m.subject is Subject.GAP}
     gains = {m.metric: m.key for m in measures if m.subject is Subject.GAIN_OVER_DUMMY}
     on_train = _measured(model, train, size) if gaps else {}
@@ -72,7 +112,8 @@ def _score(
         extra[key] = gain_over_dummy(model, train, on_test, scores[name], name)
     if isinstance(spec.validation, KFold):
         extra |= {f"fold_{n}": value for n, value in _measured(model, watched, size).items()}
-    return {**scores, **extra, "parameters": float(model.count_params())}, tables
+    scores |= {**extra, "parameters": float(model.count_params())}
+    return scores, tables, None if samples is None else packed(samples)
 
 
 def _measured(model: Model, part: Part, batch_size: int) -> dict[str, float]:

@@ -14,9 +14,10 @@ from typing import Generic, TypeVar
 from modeltune.executors import Executor
 from modeltune.histories.artifacts import sync_folder
 from modeltune.ledgers import Ledger
-from modeltune.runs import Json, number, plain
+from modeltune.runs import Json, number, plain, verdict
+from modeltune.sources import gates_identity
 from modeltune.specs import Spec
-from modeltune.trials import Failure, RefitTask, Refitted, Trained, TrialTask
+from modeltune.trials import ARCHITECTURE, Failure, RefitTask, Refitted, Trained, TrialTask
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -116,7 +117,7 @@ def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
 
     A failed refit is written like any other, but trained again when it is met again.
     """
-    rules = repr(spec.validation), repr(spec.gates)
+    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec)
 
     def key(task: RefitTask) -> str:
         values = sorted(task.hyperparameters["values"].items())
@@ -127,6 +128,7 @@ def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
 
 def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
     _sync(task.weights)
+    _sync(task.weights and task.weights.with_name(ARCHITECTURE))
     return plain(refitted)
 
 
@@ -139,6 +141,8 @@ def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
         curve=_curve(value["curve"]),
         trained_by=value["trained_by"],
         seconds=value["seconds"],
+        samples=value["samples"],
+        checks=tuple(map(verdict, value["checks"])),
     )
 
 

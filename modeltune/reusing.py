@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modeltune.gates import Gate, Subject
-from modeltune.judging import judge, status_of
+from modeltune.advising import advise
+from modeltune.behaviours import Behaviour
+from modeltune.concluding import LATENCY, looks_of, measured_of
+from modeltune.errors import HistoryError
+from modeltune.gates import Gate, On, Subject
+from modeltune.histories import baselines
+from modeltune.judging import Strictness, judge, status_of
+from modeltune.references import References
+from modeltune.remembering import recent, references, samples_of, with_rescored
 from modeltune.runs import Run, RunStatus
-from modeltune.sources import UNCOMPARABLE, changed, recorded_identity, run_identity
+from modeltune.sources import (
+    GATES,
+    UNCOMPARABLE,
+    changed,
+    gates_identity,
+    recorded_identity,
+    run_identity,
+)
 from modeltune.specs import Spec
+from modeltune.trials import Rescored
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from modeltune.histories.store import Store
     from modeltune.summaries import Summary
 
@@ -23,7 +37,11 @@ RECENT = 100
 
 
 def reused(
-    spec: Spec, history: Store, prints: Mapping[str, str], *, strict: bool = False
+    spec: Spec,
+    history: Store,
+    prints: Mapping[str, str],
+    strictness: Strictness = Strictness(),
+    rejudge: bool | str = False,
 ) -> Run | str:
     """Return the latest run that today's spec would repeat, judged anew, or why there is none.
 
@@ -38,7 +56,8 @@ def reused(
         spec: the spec as it is today.
         history: the store it is recorded in.
         prints: the fingerprints of its data as it is today, ``Loaded.fingerprints``.
-        strict: as in ``harness.run``.
+        strictness: which outcomes are red.
+        rejudge: judge a run whatever ended its search; of an id, that run only.
 
     Raises:
         HistoryError: the history cannot be read.
@@ -50,20 +69,22 @@ def reused(
     same: list[str] = []
     others: list[str] = []
     for summary in history.runs(spec.id, limit=RECENT):
+        if isinstance(rejudge, str) and summary.id != rejudge:
+            continue
         if summary.cached or summary.status not in (RunStatus.PASSED, RunStatus.FAILED):
             continue
         if difference := _difference(today, summary):
             others.append(difference)
             continue
         run = history.run(summary.id)
-        missing = [gate for gate in spec.gates if _is_to_be_measured(gate, run)]
-        if run.search.get("cut_short"):
+        missing = [gate for gate in spec.gates if _is_to_be_measured(gate, run, spec)]
+        if run.search.get("cut_short") and not rejudge:
             same.append(f"the search of run {run.id} was cut short")
         elif missing:
             listed = ", ".join(map(repr, missing))
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
-            return _judged(run, spec, history.folder, strict)
+            return _judged(run, spec, history, prints, strictness)
     return next(iter(same + others), "no finished run of it is recorded")
 
 
@@ -79,22 +100,69 @@ def _difference(today: Mapping[str, str], summary: Summary) -> str:
     return f"{', '.join(names)} changed since run {summary.id}" if names else ""
 
 
-def _is_to_be_measured(gate: Gate, run: Run) -> bool:
+def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
     """Tell a gate on what is only measured when a gate asks for it, of a metric that there is."""
+    if isinstance(gate, Behaviour):
+        demands = {verdict.details.get("demand") for verdict in run.verdicts}
+        return gate.demand not in demands or _gates_differ(run, spec)
     measure = gate.measure
+    if measure.key == LATENCY:
+        # A ratio holds for the model it was measured beside.
+        accepted = baselines.read_or_none(baselines.find(spec))
+        return (accepted and accepted.run) != (run.baseline if LATENCY in run.scores else None)
+    if isinstance(measure.slices, On):
+        return "samples" not in run.files or _gates_differ(run, spec)
     is_on_demand = measure.subject is not Subject.METRIC and measure.metric in run.scores
     return is_on_demand and measure.key not in run.scores
 
 
-def _judged(run: Run, spec: Spec, folder: Path, strict: bool) -> Run:
-    verdicts = judge(spec.gates, run.scores, spec.id)
-    kept, notes = run.artifact, run.notes
+def _gates_differ(run: Run, spec: Spec) -> bool:
+    """Tell whether what the functions in gates do has changed since."""
+    today = {f"{GATES}{name}": part for name, part in gates_identity(spec).items()}
+    return any(run.fingerprints.get(name) != part for name, part in today.items())
+
+
+def _judged(
+    run: Run, spec: Spec, history: Store, prints: Mapping[str, str], strictness: Strictness
+) -> Run:
+    kept, notes, samples = run.artifact, run.notes, None
+    try:
+        samples = samples_of(run, history)
+    except HistoryError as error:
+        notes = (*notes, f"its samples are not at hand: {error}")
+    past = references(spec, history, prints, run.id)
+    past = with_rescored(past, _not_rescored(past))
+    measured = measured_of(run, spec, samples)
+    verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
     if kept is not None:
-        path = folder / kept.path
+        path = history.folder / kept.path
         # Its sha256 is checked when it is loaded: reading a large model takes its time.
         if not path.is_file() or path.stat().st_size != kept.bytes:
             how = "are gone or changed; run the spec without reuse to make them anew"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
-    return replace(
-        run, verdicts=verdicts, status=status_of(verdicts, strict), notes=notes, cached=True
+    status = status_of(verdicts, strictness, run.checks)
+    accepted = past["baseline"]
+    baseline = None if isinstance(accepted, str) else accepted[0].run or None
+    advice = advise(
+        spec.gates,
+        verdicts,
+        recent(spec, history),
+        None if isinstance(accepted, str) else accepted[0],
+        datetime.now(UTC).date(),
     )
+    return replace(
+        run,
+        verdicts=verdicts,
+        status=status,
+        notes=notes,
+        cached=True,
+        baseline=baseline,
+        advice=advice,
+    )
+
+
+def _not_rescored(past: References) -> dict[str, Rescored]:
+    """Return for each model that would have to be scored on today's data that it was not."""
+    why = Rescored(problem="that takes a run without reuse")
+    listed = [p for pasts in past.values() if not isinstance(pasts, str) for p in pasts]
+    return {each.run: why for each in listed if each.rescored}

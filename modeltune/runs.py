@@ -119,7 +119,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Run:
-    """One spec searched, validated and judged; everything the history keeps of it."""
+    """One spec searched, validated and judged; everything the history keeps of it.
+
+    ``checks`` are the verdicts on its data and on the tuned model that no gate asks for;
+    ``artifact`` are the tuned model's weights, ``files`` what else is kept: its
+    "architecture", and the "samples" that regression gates compare. ``baseline`` is the id
+    of the accepted run it was compared with.
+    """
 
     id: str
     created: str
@@ -140,6 +146,9 @@ class Run:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, Json] = field(default_factory=dict)
     artifact: Artifact | None = None
+    files: Mapping[str, Artifact] = field(default_factory=dict)
+    checks: tuple[Verdict, ...] = ()
+    advice: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
     cached: bool = False
@@ -188,20 +197,14 @@ def from_json(data: Mapping[str, Json]) -> Run:
                 name: Scores(tuple(number(v) for v in scores["values"]))
                 for name, scores in data["scores"].items()
             },
-            "verdicts": tuple(
-                Verdict(
-                    verdict["gate"],
-                    Outcome(verdict["outcome"]),
-                    _optional(verdict["measured"]),
-                    _optional(verdict["bound"]),
-                    verdict["reason"],
-                )
-                for verdict in data["verdicts"]
-            ),
+            "verdicts": tuple(verdict(each) for each in data["verdicts"]),
             "best": best and Best(best["trial"], number(best["score"]), _values(best["values"])),
             "trials": tuple(_trial(trial) for trial in data["trials"]),
             "durations": Durations(**{k: number(v) for k, v in data["durations"].items()}),
             "artifact": artifact and Artifact(**artifact),
+            "files": {name: Artifact(**file) for name, file in data["files"].items()},
+            "checks": tuple(verdict(each) for each in data["checks"]),
+            "advice": tuple(data["advice"]),
             "notes": tuple(data["notes"]),
         }
     )
@@ -222,6 +225,18 @@ def plain(value: Any) -> Json:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     raise TypeError(f"{value!r} of type {type(value).__name__} has no place in a run record")
+
+
+def verdict(data: Mapping[str, Json]) -> Verdict:
+    """Return the verdict that ``plain`` wrote."""
+    return Verdict(
+        data["gate"],
+        Outcome(data["outcome"]),
+        _optional(data["measured"]),
+        _optional(data["bound"]),
+        data["reason"],
+        data.get("details", {}),
+    )
 
 
 def _trial(data: Mapping[str, Json]) -> Trial:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from sklearn import metrics
 
+from modeltune.errors import SpecError
+from modeltune.gates import On
 from modeltune.loading import Array, Arrays, Part, leaves, map_arrays
 from modeltune.runs import Json
+from modeltune.samples import CLASS_METRICS, NUMBER_METRICS, Samples
 from modeltune.training import Model, number
 
 CERTAIN = 30.0
@@ -29,10 +34,6 @@ class Task(enum.Enum):
     MULTILABEL = "multilabel"
     REGRESSION = "regression"
     OTHER = "other"
-
-
-CLASSIFICATION_METRICS = ("precision", "recall", "f1")
-REGRESSION_METRICS = ("mae", "mse", "rmse", "r2", "explained_variance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,11 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Every output of a model on a part, and the sample weights of the same rows."""
+    """Every output of a model on a part, and the sample weights and slices of the same rows."""
 
     outputs: list[Output]
     sample_weight: Arrays
+    slices: Mapping[str, Array] = field(default_factory=dict)
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
@@ -79,16 +81,183 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     return {name: number(name, value) for name, value in logs.items()}
 
 
-def predict(model: Model, part: Part, batch_size: int) -> Predictions:
-    """Return targets, predictions and weights, aligned: every batch is read exactly once."""
+def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
+    """Return targets, predictions, weights and slices, aligned: every batch is read exactly once."""
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
     weights: list[Arrays] = []
+    chosen: list[dict[str, Array]] = []
     for x, y, sample_weight in part.batches(batch_size):
         targets.append(y)
         predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
         weights.append(sample_weight)
-    return Predictions(_outputs(model, _joined(targets), _joined(predictions)), _joined(weights))
+        if part.stream is not None:
+            chosen.append(_chosen(slices, x, y))
+    if part.stream is None:
+        chosen.append(_chosen(slices, part.x, part.y))
+    return Predictions(
+        _outputs(model, _joined(targets), _joined(predictions)), _joined(weights), _joined(chosen)
+    )
+
+
+def check_slices(slices: Sequence[On], part: Part) -> None:
+    """Try every slice once.
+
+    Raises:
+        SpecError: its function raised, or returned other than one True or False per sample.
+    """
+    if not slices:
+        return
+    if part.stream is None:
+        _chosen(slices, part.x, part.y)
+        return
+    for x, y, _ in part.batches(1):
+        _chosen(slices, x, y)
+        break
+
+
+def _chosen(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
+    """Return by name which of these samples each slice has."""
+    size = next(len(array) for _, array in leaves(x))
+    found = {}
+    for each in slices:
+        where = f'slice "{each.name}": {getattr(each.select, "__name__", each.select)}'
+        arguments = (x, y) if _takes_two(each.select) else (x,)
+        try:
+            mask = np.asarray(each.select(*arguments))
+        except Exception as error:
+            raise SpecError(f"{where} raised {type(error).__name__}: {error}") from error
+        if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
+            raise SpecError(
+                f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
+                "return one True or False per sample"
+            )
+        found[each.name] = mask.reshape(-1)
+    return found
+
+
+def _takes_two(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True
+
+
+def samples_of(
+    model: Model, test: Predictions, scores: Mapping[str, float], train_labels: Mapping[str, Array]
+) -> Samples | None:
+    """Return what this one refit did on each test sample, None where its outputs have no rows.
+
+    A metric's values are only kept when their mean is the score that Keras reports.
+
+    Args:
+        model: what is compiled into it says how metrics and loss are computed.
+        test: what it predicted.
+        scores: what ``evaluate`` returned.
+        train_labels: the targets of the train part by path.
+    """
+    sizes = {len(output.y) for output in test.outputs}
+    if len(sizes) != 1:
+        return None
+    (size,) = sizes
+    truth: dict[str, Array] = {}
+    predicted: dict[str, Array] = {}
+    classes: dict[str, list[int]] = {}
+    values: dict[str, Array] = {}
+    definitions: dict[str, str] = {}
+    for output in test.outputs:
+        if not np.isfinite(output.predicted).all():
+            continue
+        if output.task in (Task.MULTICLASS, Task.BINARY):
+            true, found, _ = _classes(output)
+            if len(true) == size:
+                truth[output.prefix], predicted[output.prefix] = true, found[None]
+                train = replace(output, y=train_labels[output.path])
+                labels = np.union1d(true, _true_classes(train))
+                classes[output.prefix] = [int(label) for label in labels]
+        elif output.task is Task.REGRESSION:
+            shape = (size, -1)
+            truth[output.prefix] = output.y.reshape(shape).astype(np.float32)
+            predicted[output.prefix] = output.predicted.reshape(shape).astype(np.float32)[None]
+    for name, definition, each in _sample_values(model, test):
+        definitions[name] = definition
+        if each is None or name not in scores or len(each) != size:
+            continue
+        mean = float(np.mean(each, dtype=np.float64))
+        if math.isclose(mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
+            is_right_or_wrong = bool(np.isin(each, (0, 1)).all())
+            values[name] = each.astype(bool if is_right_or_wrong else np.float32)[None]
+    return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions)
+
+
+def _sample_values(model: Model, test: Predictions) -> Iterator[tuple[str, str, Array | None]]:
+    """Yield of every compiled metric and the loss: name, definition, and a value per sample or None.
+
+    How Keras averages is its own affair, so whoever uses the values compares their mean.
+    """
+    for output in test.outputs:
+        for metric in _compiled_metrics(model):
+            # The function behind a metric that is a mean; Keras has no public name for it.
+            function = getattr(metric, "_fn", None)
+            found = None
+            if isinstance(metric, keras.metrics.MeanMetricWrapper) and function is not None:
+                found = _per_sample(partial(function, **metric._fn_kwargs), output)
+            for name in {metric.name, f"{output.prefix}{metric.name}"}:
+                yield name, _definition(metric), found
+    if len(test.outputs) == 1 and model.loss is not None:
+        (output,) = test.outputs
+        loss = model.loss
+        if isinstance(loss, str):
+            loss = keras.losses.get(loss)
+        if isinstance(loss, Mapping | list | tuple):
+            return
+        found = _per_sample(getattr(loss, "call", loss), output)
+        if found is not None:
+            weight = test.sample_weight
+            if isinstance(weight, np.ndarray) and weight.size == len(found):
+                found = found * weight.reshape(-1)
+            found = found + sum(float(penalty) for penalty in model.losses)
+        yield "loss", _definition(loss), found
+
+
+def _per_sample(function: Callable[..., Any], output: Output) -> Array | None:
+    try:
+        found = np.asarray(
+            function(
+                keras.ops.convert_to_tensor(output.y),
+                keras.ops.convert_to_tensor(output.predicted),
+            )
+        )
+    except Exception:  # noqa: BLE001  a metric of another output, or one that needs its own state
+        return None
+    if found.ndim == 0 or len(found) != len(output.y):
+        return None
+    means: Array = found.reshape(len(found), -1).mean(axis=1, dtype=np.float64)
+    return means
+
+
+def _compiled_metrics(model: Model) -> list[Any]:
+    found: list[Any] = []
+    for metric in model.metrics:
+        # Keras keeps the compiled ones in a container that is a metric itself.
+        found += getattr(metric, "metrics", None) or [metric]
+    return [metric for metric in found if metric.name != "loss"]
+
+
+def _definition(metric: Any) -> str:
+    kind = metric if inspect.isfunction(metric) else type(metric)
+    config = metric.get_config() if hasattr(metric, "get_config") else {}
+    facts = {name: config[name] for name in sorted(config) if name not in ("name", "dtype")}
+    return f"{kind.__module__}.{kind.__qualname__} {json.dumps(facts, default=str)}"
+
+
+def _true_classes(output: Output) -> Array:
+    """Return the classes among an output's targets, as many targets as there may be."""
+    if output.task is Task.BINARY:
+        return np.unique(output.y.reshape(-1).astype(int))
+    one_hot = output.y.ndim == output.predicted.ndim and output.y.shape[-1] > 1
+    return np.unique(output.y.argmax(-1) if one_hot else output.y.astype(int))
 
 
 def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
@@ -132,7 +301,7 @@ def gain_over_dummy(
     whichever scores better; perfect predictions are the targets themselves. Both are
     scored by the model's own loss and metrics on the test part.
     """
-    y_train = dict(leaves(_joined([y for _, y, _ in train.batches(8192)])))
+    y_train = targets(train)
     perfect = _score_of(model, test, [_perfect(o) for o in test.outputs], metric)
     constants = [_constants(o, y_train[o.path]) for o in test.outputs]
     dummies = []
@@ -144,10 +313,15 @@ def gain_over_dummy(
     return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
 
 
+def targets(part: Part) -> dict[str, Array]:
+    """Return every target of a part by its path in ``y``."""
+    return dict(leaves(_joined([y for _, y, _ in part.batches(8192)])))
+
+
 def _report_names(task: Task) -> tuple[str, ...]:
     if task is Task.OTHER:
         return ()
-    return REGRESSION_METRICS if task is Task.REGRESSION else CLASSIFICATION_METRICS
+    return NUMBER_METRICS if task is Task.REGRESSION else CLASS_METRICS
 
 
 def _outputs(model: Model, y: Arrays, predicted: Arrays) -> list[Output]:
@@ -249,16 +423,16 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     present = support > 0
     averages = {
         name: float(np.mean(values[present])) if present.any() else math.nan
-        for name, values in zip(CLASSIFICATION_METRICS, (precision, recall, f1), strict=True)
+        for name, values in zip(CLASS_METRICS, (precision, recall, f1), strict=True)
     }
     return averages, {"per_class": rows, "confusion": confusion}
 
 
 def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
-    true = output.y.reshape(len(output.y), -1).astype(np.float64)
-    predicted = output.predicted.reshape(true.shape).astype(np.float64)
-    mse = float(metrics.mean_squared_error(true, predicted))
+    true = output.y.reshape(len(output.y), -1)
+    true, predicted = true.astype(np.float64), output.predicted.reshape(true.shape)
     few = len(true) < 2
+    mse = float(metrics.mean_squared_error(true, predicted))
     found = {
         "mae": float(metrics.mean_absolute_error(true, predicted)),
         "mse": mse,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeltune.config import Config
     from modeltune.deadlines import Deadline
     from modeltune.events import Event
+    from modeltune.histories.baselines import Accept
     from modeltune.runs import Json
     from modeltune.specs import Spec
 
@@ -32,6 +33,9 @@ class Session:
         self._config = config
         self._homes: dict[Spec, str] = {}
         self._runs: list[Json] = []
+        self._accepted: list[str] = []
+        self._collected: dict[Path, list[Spec]] = {}
+        self._unused: list[str] = []
         self._report_error: str | None = None
         self._is_xdist_worker = hasattr(config, "workerinput")
         self._started = time.monotonic()
@@ -52,6 +56,11 @@ class Session:
                 report = yield
         else:
             report = yield
+        if is_spec_file and report.passed and "modeltune.collection" in sys.modules:
+            from modeltune.collection import SpecItem
+
+            items = [item for item in report.result if isinstance(item, SpecItem)]
+            self._collected[collector.path] = [item.spec for item in items]
         if report.failed and (is_spec_file or "modeltune.specs" in sys.modules):
             from modeltune.collection import collect_error
 
@@ -71,7 +80,8 @@ class Session:
         if not self._is_home(collector.module.__name__, obj):
             return []
         options = self._options
-        if options["workers"] and not options["reuse"] and not self._config.option.collectonly:
+        is_served = options["reuse"] or options["rejudge"]
+        if options["workers"] and not is_served and not self._config.option.collectonly:
             # Its import of keras goes on while the rest is collected.
             from modeltune.executors.processes import warm_up
 
@@ -92,6 +102,18 @@ class Session:
         for spec in specs:
             # Kept with it: what was imported is what runs, also when its file is edited meanwhile.
             identity(spec)
+        self._find_unused()
+
+    def _find_unused(self) -> None:
+        """Find the baselines that no spec of their folder has any more."""
+        from modeltune.histories.baselines import FOLDER, unused
+
+        for folder in {path.parent for path in self._collected}:
+            if not (folder / FOLDER).is_dir():
+                continue
+            files = [path for path in self._collected if path.parent == folder]
+            specs = [spec for file in files for spec in self._collected[file]]
+            self._unused += [_relative(path) for path in unused(folder, specs, files)]
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name declarations by their kind: ``mlp[hyperband]``."""
@@ -113,23 +135,33 @@ class Session:
             import json
 
             # As text: execnet carries no subclasses of float and str, such as numpy's.
-            report.modeltune = json.dumps(self._runs.pop())  # type: ignore[attr-defined]
+            facts = {"run": self._runs.pop(), "accepted": self._accepted, "unused": self._unused}
+            report.modeltune = json.dumps(facts)  # type: ignore[attr-defined]
+            self._accepted = []
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the runs of xdist's workers."""
-        if (text := getattr(report, "modeltune", None)) is not None:
+        text = getattr(report, "modeltune", None)
+        # A worker logs its own reports too.
+        if text is not None and not self._is_xdist_worker:
             import json
 
-            self._runs.append(json.loads(text))
+            facts = json.loads(text)
+            self._runs.append(facts["run"])
+            self._accepted += facts["accepted"]
+            self._unused = facts["unused"]
 
     def _listen(self, event: Event) -> None:
-        from modeltune.events import RunRecorded
+        from modeltune.events import BaselineAccepted, RunRecorded
         from modeltune.reports.progress import lines
         from modeltune.runs import to_json
 
         if isinstance(event, RunRecorded):
             self._runs.append(to_json(event.run))
+        if isinstance(event, BaselineAccepted):
+            self._accepted += event.lines
+            return
         for line in lines(event):
             self._say(line)
 
@@ -183,12 +215,18 @@ class Session:
             terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
         if not self._runs or self._is_xdist_worker or self._config.get_verbosity() < 0:
             return
-        from modeltune.reports.tables import summary_table, undecided
+        from modeltune.reports.tables import clean, summary_table, undecided
         from modeltune.runs import from_json
 
         terminalreporter.write_sep("=", "modeltune")
         runs = [from_json(run) for run in self._runs]
-        for text in (summary_table(runs), undecided(runs)):
+        texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
+        texts += [
+            f"unused baseline: {clean(path)}: no spec has it; remove it, or name the "
+            "spec it was of in aliases=[...] of its successor"
+            for path in self._unused
+        ]
+        for text in texts:
             for line in text.splitlines():
                 terminalreporter.write_line(line)
         if not self._report_error:
@@ -226,7 +264,20 @@ class Session:
             "strict": bool(settings.strict if strict is None else strict),
             "keep_trials": bool(settings.keep_trials if keep is None else keep),
             "reuse": bool(settings.reuse if reuse is None else reuse),
+            "rejudge": bool(option("modeltune_rejudge")) and (option("modeltune_run") or True),
+            "accept": self._accept,
         }
+
+    @property
+    def _accept(self) -> Accept | None:
+        from modeltune.histories.baselines import Accept
+
+        option = self._config.getoption
+        if not option("modeltune_accept") and not option("modeltune_accept_new"):
+            return None
+        named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
+        why = option("modeltune_reason") or f"passed under {named}"
+        return Accept(why, only_new=not option("modeltune_accept"))
 
     @cached_property
     def _settings(self) -> Config:
@@ -247,6 +298,12 @@ class Session:
         if given is not None:
             return Path(self._config.invocation_params.dir, given, "report.json")
         return Path(self._root, self._settings.report or ".modeltune/report", "report.json")
+
+
+def _indented(line: str) -> str:
+    from modeltune.reports.tables import clean
+
+    return "  " * line.startswith(" ") + clean(line)
 
 
 def _relative(path: Path) -> str:

@@ -34,6 +34,9 @@ from modeltune.statements import (
 PREFIX = "identity/"
 """What the keys of a run's fingerprints begin with that hold the parts of its identity."""
 
+GATES = "gates/"
+"""What the keys begin with that hold what the functions in its gates do."""
+
 VERSIONS = ("keras", "tensorflow", "keras-tuner", "numpy", "modeltune")
 
 HELD = "what is held by "
@@ -57,6 +60,7 @@ def fingerprints(spec: Spec) -> dict[str, str]:
     return {
         **{name: _digest(text) for name, text in texts.items()},
         **{f"{PREFIX}{name}": part for name, part in run_identity(spec).items()},
+        **{f"{GATES}{name}": part for name, part in gates_identity(spec).items()},
     }
 
 
@@ -108,6 +112,19 @@ def identity(spec: Spec) -> dict[str, str]:
 
 
 _found: WeakKeyDictionary[Spec, dict[str, str]] = WeakKeyDictionary()
+
+
+def gates_identity(spec: Spec) -> dict[str, str]:
+    """Return what the functions in a spec's gates are made of, in parts as ``identity`` does.
+
+    Nothing when its gates have none: slices and behaviours have.
+    """
+    functions = [function for gate in spec.gates for function in gate.functions]
+    if not functions:
+        return {}
+    reached = Reached()
+    parts = _content("the gates", functions, reached)
+    return parts | {f"code of the gates ({p.name})": d for p, d in reached.digests().items()}
 
 
 def _identity(spec: Spec) -> dict[str, str]:

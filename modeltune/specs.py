@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modeltune.behaviours import Behaviour
+from modeltune.checks import Checks, checks_of
 from modeltune.datasets import Data
 from modeltune.declarations import Problem, as_typed, is_integer, typed
 from modeltune.errors import SpecError
-from modeltune.gates import Gate, Measure
+from modeltune.gates import Gate, Measure, Seeds
 from modeltune.searches import Hyperband, Search
 from modeltune.validations import Holdout, KFold, Validation
 
 DECLARED = "__modeltune_declared__"
 """The module global that lists (name, line) of every decorated model, shadowed ones included."""
 
-FIELDS = ("data", "search", "fit", "validation", "gates")
+FIELDS = ("data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases")
 """What a spec declares, and what parametrize can vary."""
+
+DEFAULT_CHECKS = Checks()
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +98,10 @@ class Protocol:
     search: Search
     fit: Fit
     validation: Validation
-    gates: tuple[Gate, ...]
+    gates: tuple[Gate | Behaviour, ...]
+    checks: Checks = DEFAULT_CHECKS
+    escalate: Seeds | None = None
+    aliases: tuple[str, ...] = ()
 
     def __call__(self, model: Any) -> Spec:
         frame = sys._getframe(1)
@@ -122,25 +129,44 @@ class Protocol:
             else:
                 for field, text in value.problems():
                     yield f"{name}.{field}", text
+        if not isinstance(self.checks, Checks):
+            yield "checks", f'{typed(self.checks)}: write "fail", "warn" or mt.Checks(...)'
+        else:
+            for field, text in self.checks.problems():
+                yield f"checks.{field}", text
+        if isinstance(self.escalate, Seeds):
+            for field, text in self.escalate.problems():
+                yield f"escalate.{field}", text
+        elif self.escalate is not None:
+            yield "escalate", f"{typed(self.escalate)}: write mt.seeds(max=10)"
+        if not isinstance(self.aliases, tuple) or not all(
+            isinstance(name, str) and name for name in self.aliases
+        ):
+            yield (
+                "aliases",
+                f'{typed(self.aliases)}: write a list of earlier names, ["spec_old.py::mlp"]',
+            )
         if not isinstance(self.gates, tuple):
             yield "gates", f"{typed(self.gates)}: write a list of gates"
             return
         for index, gate in enumerate(self.gates):
             if isinstance(gate, Measure):
                 yield f"gates[{index}]", f"{gate!r} has no bound; write {gate!r} >= ..."
-            elif not isinstance(gate, Gate):
+            elif not isinstance(gate, Gate | Behaviour):
                 yield f"gates[{index}]", f"{typed(gate)} is no gate; write mt.metric(name) >= bound"
             else:
                 for _, text in gate.problems():
                     yield f"gates[{index}]", text
 
     def __repr__(self) -> str:
-        fields = ", ".join(
-            f"{field.name}={typed(list(value) if field.name == 'gates' else value)}"
-            for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != () or field.name != "gates"
-        )
-        return f"mt.spec({fields})"
+        shown = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != () and (field.name in ("fit", "validation") or value != field.default):
+                shown.append(
+                    f"{field.name}={typed(list(value) if type(value) is tuple else value)}"
+                )
+        return f"mt.spec({', '.join(shown)})"
 
 
 class Spec:
@@ -195,8 +221,20 @@ class Spec:
         return self.protocol.validation
 
     @property
-    def gates(self) -> tuple[Gate, ...]:
+    def gates(self) -> tuple[Gate | Behaviour, ...]:
         return self.protocol.gates
+
+    @property
+    def checks(self) -> Checks:
+        return self.protocol.checks
+
+    @property
+    def escalate(self) -> Seeds | None:
+        return self.protocol.escalate
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return self.protocol.aliases
 
     @property
     def refit_epochs(self) -> int:
@@ -211,8 +249,11 @@ class Spec:
 
     def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
         """Return this spec with other fields; raises SpecError when one is broken."""
-        if "gates" in fields:
-            fields["gates"] = _as_tuple(fields["gates"])
+        for field in ("gates", "aliases"):
+            if field in fields:
+                fields[field] = _as_tuple(fields[field])
+        if "checks" in fields:
+            fields["checks"] = checks_of(fields["checks"])
         protocol = dataclasses.replace(self.protocol, **fields)
         _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
         spec = Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
@@ -286,7 +327,10 @@ def spec(
     search: Search = _REQUIRED,
     fit: Fit = Fit(),
     validation: Validation = Holdout(),
-    gates: Sequence[Gate] = (),
+    gates: Sequence[Gate | Behaviour] = (),
+    checks: Checks | str = "warn",
+    escalate: Seeds | None = None,
+    aliases: Sequence[str] = (),
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol models are searched, validated and judged under.
@@ -300,6 +344,11 @@ def spec(
         fit: how each candidate is trained.
         validation: how the winner is refitted and scored on the test part.
         gates: what its scores must satisfy.
+        checks: how severe the checks of the data are: "warn" (default), "fail", or of each its
+            own with ``mt.Checks(overlap="fail")``.
+        escalate: ``mt.seeds(max=10)``: while a gate is inconclusive, validate under more seeds.
+        aliases: earlier names of this spec, under which its baseline may lie:
+            ``["perceptron"]``, or with the file it was in, ``["spec_old.py::perceptron"]``.
 
     Raises:
         SpecError: naming every broken field, the file and the line.
@@ -309,7 +358,16 @@ def spec(
         close = difflib.get_close_matches(name, FIELDS, 1)
         hint = f'; did you mean "{close[0]}"?' if close else "."
         problems.append((name, f"unknown field{hint} A spec has {', '.join(FIELDS)}"))
-    protocol = Protocol(data, search, fit, validation, _as_tuple(gates))
+    protocol = Protocol(
+        data,
+        search,
+        fit,
+        validation,
+        _as_tuple(gates),
+        checks_of(checks),  # type: ignore[arg-type]  # problems names anything else
+        escalate,
+        _as_tuple(aliases),
+    )
     missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
     problems += [(name, "missing; every spec needs it") for name in missing]
     problems += [(field, text) for field, text in protocol.problems() if field not in missing]
@@ -318,9 +376,9 @@ def spec(
     return protocol
 
 
-def _as_tuple(gates: Any) -> Any:
-    """Return a list of gates as a tuple; anything else as it is, for ``problems`` to name."""
-    return tuple(gates) if isinstance(gates, list | tuple) else gates
+def _as_tuple(listed: Any) -> Any:
+    """Return a list as a tuple; anything else as it is, for ``problems`` to name."""
+    return tuple(listed) if isinstance(listed, list | tuple) else listed
 
 
 def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> Spec:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from modeltune.behaviours import Probed
+from modeltune.gates import Verdict
 from modeltune.runs import Json, Values
 from modeltune.validations import Refit
+
+ARCHITECTURE = "refit.architecture.json"
+"""The file beside a refit's weights that says how the model is built."""
 
 HyperParameters: TypeAlias = Json
 """A search space and values of it: the configuration of a ``keras_tuner.HyperParameters``."""
@@ -80,7 +85,11 @@ class RefitTask:
 
 @dataclass(frozen=True)
 class Refitted:
-    """The scores of one refit by name, its report tables and fit history, or its failure."""
+    """The scores of one refit by name, its report tables and fit history, or its failure.
+
+    ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
+    whose weights are kept.
+    """
 
     scores: Mapping[str, float]
     tables: Mapping[str, Json]
@@ -88,6 +97,52 @@ class Refitted:
     trained_by: str
     seconds: float
     failure: Failure | None = None
+    samples: Json = None
+    checks: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """A model of an earlier run, by its files: how it is built, and its weights."""
+
+    architecture: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class ExamineTask:
+    """What is to be found out about the tuned model besides its scores.
+
+    Args:
+        hyperparameters, weights: the tuned model.
+        known: by a behaviour's key the counter-examples of earlier runs, tried first.
+        rescore: by name the models to be scored on today's test part.
+        faster_than: the model whose latency it is held against, None when no gate asks.
+    """
+
+    hyperparameters: HyperParameters
+    weights: Path
+    known: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    rescore: Mapping[str, KeptModel] = field(default_factory=dict)
+    faster_than: KeptModel | None = None
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A kept model on today's test part, or why it could not be scored."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    samples: Json = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none."""
+
+    probed: Mapping[str, Probed] = field(default_factory=dict)
+    rescored: Mapping[str, Rescored] = field(default_factory=dict)
+    latency_ratio: tuple[float, float, float] | str | None = None
 
 
 Task: TypeAlias = TrialTask | RefitTask

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modeltune.errors import SearchError
 from modeltune.events import Listener, RefitFinished, ValidationStarted
 from modeltune.executors import Executor
+from modeltune.gates import Verdict
 from modeltune.runs import Json, Scores
 from modeltune.specs import Spec
 from modeltune.trials import HyperParameters, RefitTask, Refitted
-from modeltune.validations import Refit
+from modeltune.validations import Refit, Validation
+
+if TYPE_CHECKING:
+    from modeltune.samples import Samples
 
 
 @dataclass(frozen=True)
 class Validated:
-    """One value per refit for every metric, the report tables, and each refit's fit history."""
+    """One value per refit for every metric, the report tables, and each refit's fit history.
+
+    ``samples`` are what happened on each test sample, None when the refits did not see the
+    same; ``checks`` were made of the model that is kept.
+    """
 
     scores: Mapping[str, Scores]
     tables: Mapping[str, Json]
     refits: tuple[Mapping[str, Json], ...]
+    samples: Samples | None = None
+    checks: tuple[Verdict, ...] = ()
 
 
 def validate(
@@ -30,8 +41,12 @@ def validate(
     executor: Executor[RefitTask, Refitted],
     weights: Path,
     listen: Listener,
+    validation: Validation,
+    told: Collection[Refit] = (),
 ) -> Validated:
     """Refit and score the winner; the first refit's weights are written to ``weights``.
+
+    ``validation`` is the spec's, or has more seeds; of the refits in ``told`` the listener knows.
 
     Which refit is kept does not depend on its score: the best of several seeds
     would promise more than the next one keeps.
@@ -39,8 +54,9 @@ def validate(
     Raises:
         SearchError: a refit failed; shows its traceback.
     """
-    refits = spec.validation.refits()
-    listen(ValidationStarted(spec.validation, spec.refit_epochs))
+    refits = validation.refits()
+    if not told:
+        listen(ValidationStarted(validation, spec.refit_epochs))
     for number, refit in enumerate(refits):
         executor.submit(RefitTask(refit, best, spec.refit_epochs, weights if number == 0 else None))
     done: dict[Refit, Refitted] = {}
@@ -54,7 +70,8 @@ def validate(
             )
         done[task.refit] = refitted
         score = refitted.scores.get(metric)
-        listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
+        if task.refit not in told:
+            listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
     ordered = [done[refit] for refit in refits]
     return Validated(
         scores={
@@ -72,7 +89,17 @@ def validate(
             }
             for refit, refitted in zip(refits, ordered, strict=True)
         ),
+        samples=_samples([refitted.samples for refitted in ordered]),
+        checks=ordered[0].checks,
     )
+
+
+def _samples(packed: Sequence[Json]) -> Samples | None:
+    if not all(packed):
+        return None
+    from modeltune.samples import joined, unpacked
+
+    return joined([unpacked(each) for each in packed])
 
 
 def _named(refit: Refit) -> str:

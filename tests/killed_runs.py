@@ -77,12 +77,13 @@ SPECS: tuple[Spec, ...] = (random, grid, bayesian, hyperband)
 
 def outcome(run: Run) -> dict[str, object]:
     """Return what depends on neither time, nor processes, nor how often the run was interrupted."""
-    parts: dict[str, object] = {"best": run.best, "scores": run.scores}
+    parts: dict[str, object] = {"best": run.best, "scores": run.scores, "checks": run.checks}
     for trial in run.trials:
         # Whether a compiled step was at hand depends on what its process had trained before.
         how = trial.trained_by.partition(", compiled step reused")[0]
         parts[f"trial {trial.id}"] = {**vars(trial), "seconds": None, "trained_by": how}
     parts["weights"] = run.artifact and run.artifact.sha256
+    parts |= {name: file.sha256 for name, file in run.files.items()}
     # As text, in which NaN equals itself.
     return {name: repr(part) for name, part in parts.items()}
 
@@ -111,8 +112,9 @@ def finished(folder: Path) -> list[Run]:
     for run in runs:
         assert run.passed, f"{run.status}: {run.error}"
         assert run.artifact is not None
-        content = (folder / run.artifact.path).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == run.artifact.sha256
+        for kept in (run.artifact, *run.files.values()):
+            content = (folder / kept.path).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == kept.sha256
     assert not list((folder / "scratch").iterdir())
     return runs
 

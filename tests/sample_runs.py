@@ -36,6 +36,23 @@ DIGITS = Run(
         ),
         Verdict('mt.metric("parameters") <= 50000', Outcome.PASSED, 48122.0, 50000.0, "below"),
         Verdict('mt.metric("auc") >= 0.5', Outcome.ERROR, None, 0.5, 'no metric "auc"'),
+        Verdict(
+            'mt.metric("recall").per_class() >= 0.9',
+            Outcome.INCONCLUSIVE,
+            0.875,
+            0.9,
+            "class 7 has 8 of the 30 samples it takes to judge it",
+            {
+                "slice": "class 7",
+                "n": 8,
+                "slices": [
+                    {"slice": "class 7", "n": 8, "outcome": "inconclusive", "measured": 0.875,
+                     "bound": 0.9, "reason": "class 7 has 8 of the 30 samples"},
+                    {"slice": "class 0", "n": 36, "outcome": "passed", "measured": 1.0,
+                     "bound": 0.9, "reason": "class 0 (n=36): above"},
+                ],
+            },
+        ),
     ),
     best=Best(1, 0.9611, {"units": 64, "rate": 0.001, "norm": True}),
     trials=(
@@ -53,6 +70,13 @@ DIGITS = Run(
     fingerprints={"spec": "ab12"},
     environment={"git_revision": "0123456789abcdef", "git_dirty": True, "cpus": 2},
     artifact=Artifact("artifacts/20261120.weights.h5", "e3b0" * 16, 123, 0),
+    files={"samples": Artifact("artifacts/20261120.samples.json", "c442" * 16, 45, 0)},
+    checks=(
+        Verdict("checks.overlap", Outcome.WARNED, 2.0, 0.0, "2 rows of test are in train",
+                {"rows": [3, 5]}),
+        Verdict("search.bounds", Outcome.PASSED, 0.0, 0.0, "the winner is inside all ranges"),
+    ),
+    advice=("validate with 5 seeds",),
     notes=("test was cut from train", "second\nline"),
     baseline="20261119-090000-00000000",
 )  # fmt: skip
@@ -95,7 +119,9 @@ _verdicts = st.builds(
     measured=st.none() | _floats,
     bound=st.none() | _floats,
     reason=_texts,
+    details=_documents,
 )
+_files = st.builds(Artifact, path=_texts, sha256=_texts, bytes=_counts, refit=st.integers(0, 9))
 runs = st.builds(
     Run,
     id=_texts,
@@ -118,14 +144,10 @@ runs = st.builds(
     task_report=_documents,
     fingerprints=st.dictionaries(_texts, _texts, max_size=2),
     environment=_documents,
-    artifact=st.none()
-    | st.builds(
-        Artifact,
-        path=_texts,
-        sha256=_texts,
-        bytes=_counts,
-        refit=st.integers(0, 9),
-    ),
+    artifact=st.none() | _files,
+    files=st.dictionaries(_texts, _files, max_size=2),
+    checks=st.lists(_verdicts, max_size=2).map(tuple),
+    advice=st.lists(_texts, max_size=2).map(tuple),
     notes=st.lists(_texts, max_size=3).map(tuple),
     error=st.none() | _texts,
     cached=st.booleans(),

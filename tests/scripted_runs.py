@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import modeltune as mt
 from modeltune import harness
 from modeltune.executors.inline import Inline
-from modeltune.trials import Proposal, RefitTask, Refitted, Trained, TrialTask
+from modeltune.gates import Verdict
+from modeltune.samples import Samples, packed
+from modeltune.trials import ARCHITECTURE, Proposal, RefitTask, Refitted, Trained, TrialTask
 
 
 @mt.spec(
@@ -42,7 +45,10 @@ class Script:
         return {}
 
     def load(self) -> tuple[dict[str, Any], dict[str, str]]:
-        return {}, {"data/train": "0123"}
+        return {"samples": {"validation": 40}}, {"data/train": "0123"}
+
+    def check(self) -> tuple[Verdict, ...]:
+        return ()
 
     def begin(self, scratch: Path) -> None:
         return None
@@ -74,7 +80,9 @@ class Script:
         if isinstance(task, RefitTask):
             if task.weights is not None:
                 task.weights.write_bytes(b"weights" * 1000)
-            return Refitted({"accuracy": 0.75}, {}, {"loss": (0.5,)}, name, 1.0)
+                task.weights.with_name(ARCHITECTURE).write_text('{"layers": []}')
+            samples = packed(Samples(4, 1, values={"accuracy": RIGHT}))
+            return Refitted({"accuracy": 0.75}, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
         if task.continue_from is not None:
             assert task.continue_from.read_bytes() == b"state" * 1000
         assert task.keep_state is not None
@@ -83,6 +91,9 @@ class Script:
         score = task.seed % 997 / 997 + task.epochs
         curve = {"val_accuracy": (score,) * (task.epochs - task.initial_epoch)}
         return Trained(curve, name, 1.0, task.hyperparameters, frozenset({"name"}))
+
+
+RIGHT = np.array([[True, True, False, True]])
 
 
 def _space(name: str) -> Any:

@@ -32,35 +32,42 @@ FLOORS = {
         (
             "errors declarations objectives datasets lazy_imports deadlines quiet",
             "gates searches validations config",
+            "behaviours checks",
             "specs runs",
-            "events summaries trials",
+            "events summaries trials samples",
+            "references",
         )
     ),
     "code": Floor(("statements", "sources"), above=("values",)),
     "engine": Floor(
         (
             "loading oracles epochs environments",
-            "frozen sharing",
+            "frozen sharing data_checks",
             "reuse",
             "training",
             "scoring",
+            "model_checks probing",
             "dry_run refitting",
+            "examining",
             "engine",
             "executors",
         ),
         above=("values", "code"),
     ),
     "steps": Floor(("searching validating",), above=("engine",)),
-    "judgement": Floor(("statistics", "judging"), above=("values",)),
+    "judgement": Floor(
+        ("statistics search_checks advising", "comparing behaving", "judging"),
+        above=("values",),
+    ),
     "memory": Floor(("histories", "ledgers"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
     "harness": Floor(
-        ("recording reusing resuming", "harness"),
+        ("remembering", "concluding", "recording reusing resuming", "harness"),
         above=("steps", "judgement", "memory", "reports"),
     ),
     "collection": Floor(("collection",), above=("harness", "reports")),
     "plugin": Floor(("session", "plugin"), above=("collection", "reports")),
-    "cli": Floor(("cli", "__main__"), above=("harness", "reports")),
+    "cli": Floor(("selftest", "cli", "__main__"), above=("harness", "reports")),
     # What a spec author types; its run and history load their modules on first use.
     "face": Floor(("__init__",), above=("harness",)),
 }
@@ -86,7 +93,9 @@ OUTSIDE = {
     "import modeltune.session": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2",
     "import modeltune.collection": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn",
     "import modeltune.executors.processes": "tensorflow keras keras_tuner numpy pandas sklearn pytest",
-    "import modeltune.harness": "tensorflow keras keras_tuner numpy pandas sklearn jinja2 pytest",
+    "import modeltune.harness": "tensorflow keras keras_tuner numpy scipy pandas sklearn jinja2 pytest",
+    "import modeltune.judging": "tensorflow keras keras_tuner numpy scipy pandas sqlalchemy sklearn",
+    "import modeltune.samples": "tensorflow keras keras_tuner scipy pandas sqlalchemy sklearn",
 }
 """What each statement must not load."""
 

@@ -19,6 +19,7 @@ from modeltune.collection import OURS, SpecItem, parameter_id
 from modeltune.deadlines import Deadline
 from modeltune.events import Listener, RunRecorded
 from modeltune.executors import processes
+from modeltune.histories.baselines import Accept
 from modeltune.judging import judge, status_of
 from modeltune.runs import Run, Scores
 from modeltune.specs import Spec
@@ -548,18 +549,32 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
     project.run()
     project.run(
         "--modeltune-strict", "--modeltune-keep-trials", "--modeltune-store=sqlite:///a.db",
-        "--modeltune-reuse",
+        "--modeltune-reuse", "--modeltune-rejudge", "--modeltune-run=0a1b", "--modeltune-accept",
+        "--modeltune-reason=first",
     )  # fmt: skip
+    project.run("--modeltune-rejudge", "--modeltune-accept-new", "--modeltune-run=")
     store = f"sqlite:///{project.pytester.path / '.modeltune' / 'history.db'}"
+    default = {
+        "store": store,
+        "strict": False,
+        "keep_trials": False,
+        "workers": 0,
+        "reuse": False,
+        "rejudge": False,
+        "accept": None,
+    }
     assert [without_deadline(options) for options in harness.options] == [
-        {"store": store, "strict": False, "keep_trials": False, "workers": 0, "reuse": False},
+        default,
         {
             "store": "sqlite:///a.db",
             "strict": True,
             "keep_trials": True,
             "workers": 0,
             "reuse": True,
+            "rejudge": "0a1b",
+            "accept": Accept("first"),
         },
+        default | {"rejudge": True, "accept": Accept("passed under --modeltune-accept-new", True)},
     ]
 
 
@@ -596,6 +611,9 @@ def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
     project.run(*arguments)
     assert [options["workers"] for options in harness.options] == [workers] * 2
     assert {*warmed} == ({0} if workers else set())
+    warmed.clear()
+    project.run("--modeltune-rejudge", *arguments)
+    assert not warmed
 
 
 @pytest.mark.parametrize("arguments", [["--modeltune-budget=1h30m"], []])

@@ -52,8 +52,15 @@ def sigmoid(hp: Any) -> Any:
     return dense(layers.Dense(1, activation="sigmoid"), loss="binary_crossentropy")
 
 
+RESOURCES = [
+    mt.metric("parameters") >= 1,
+    mt.metric("artifact_bytes") <= 1,
+    mt.metric("latency_ratio") <= 2,
+]
+
+
 def test_a_sound_spec_is_not_refused_and_test_not_read(tmp_path: Path) -> None:
-    spec = spec_of(gates=[mt.metric("f1") >= 0, mt.gap("loss") <= 9, mt.metric("parameters") >= 1])
+    spec = spec_of(gates=[mt.metric("f1") >= 0, mt.gap("loss") <= 9, *RESOURCES])
     data = load(spec)
     poisoned = replace(data, test=Poison("test", data.test.size, "", data.test.labels))
     assert rehearsed(spec, tmp_path, poisoned) is None
@@ -68,7 +75,7 @@ def test_objective_and_gates_are_refused_together_with_what_is_logged(tmp_path: 
         '  search.objective: mt.maximize("val_auc") names no logged metric; logged: accuracy, loss, '
         "val_accuracy, val_loss. Compile the model with that metric, or name one of these",
         '  gates[0]: mt.metric("auc") >= 0.5: no metric "auc" in small_models.py::softmax; '
-        "measured: accuracy, f1, loss, parameters, precision, recall",
+        "measured: accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall",
         '  gates[2]: mt.gap("parameters") <= 1: no metric "parameters" in '
         "small_models.py::softmax; measured: accuracy, f1, loss, precision, recall",
     ]
@@ -266,7 +273,8 @@ def test_labels_and_names_behind_frozen_layers_are_checked(tmp_path: Path) -> No
     said = refusal(spec_of(on_frozen, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
     assert "y holds labels from 0 to 12" in said
     assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in said
-    assert "measured: accuracy, f1, loss, parameters, precision, recall" in said
+    names = "accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall"
+    assert f"measured: {names}" in said
 
 
 def test_layers_that_are_frozen_run_once_on_each_part(

@@ -259,7 +259,7 @@ def test_what_writes_takes_its_turn_before_it_reads(
             "INSERT INTO trials",
             "INSERT INTO trials",
             *["INSERT INTO scores"] * 7,
-            *["INSERT INTO verdicts"] * 3,
+            *["INSERT INTO verdicts"] * 4,
             "INSERT INTO artifacts",
             "COMMIT",
         ]
@@ -348,7 +348,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "of a newer modeltune": (
         _newer,
-        "PATH was written by a newer modeltune (schema 9999; this one knows up to 0001); "
+        "PATH was written by a newer modeltune (schema 9999; this one knows up to 0002); "
         "upgrade modeltune, or name another --modeltune-store",
     ),
 }
@@ -531,7 +531,7 @@ def test_a_run_whose_writer_is_killed_is_there_whole_or_not_at_all(
             "runs": runs,
             "trials": 2 * runs,
             "scores": 7 * runs,
-            "verdicts": 3 * runs,
+            "verdicts": 4 * runs,
             "artifacts": runs,
         }
         assert runs - before in (0, 1)
@@ -557,11 +557,11 @@ def test_a_killed_first_open_leaves_no_half_made_history(tmp_path: Path) -> None
         attempts += 1
 
 
-SECOND = """
+NEXT = """
 from alembic import op
 import sqlalchemy as sa
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 def upgrade():
     op.add_column("runs", sa.Column("colour", sa.Text()))
     op.execute("UPDATE runs SET colour = 'red'")
@@ -574,13 +574,13 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be a modeltune with one more migration."""
     migrations = tmp_path / "100%_migrations"
     shutil.copytree(stores.MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_colour.py").write_text(SECOND)
+    (migrations / "versions" / "0003_colour.py").write_text(NEXT)
     monkeypatch.setattr(stores, "MIGRATIONS", migrations)
-    monkeypatch.setattr(stores, "HEAD", "0002")
+    monkeypatch.setattr(stores, "HEAD", "0003")
 
 
 def schema(path: Path) -> tuple[str, bool, bool]:
-    """Return the version, and whether each half of the second migration is there."""
+    """Return the version, and whether each half of the next migration is there."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (version,) = connection.execute("SELECT version_num FROM modeltune_schema").fetchone()
         columns = {row[1] for row in connection.execute("PRAGMA table_info(runs)")}
@@ -594,7 +594,30 @@ def test_an_older_history_is_upgraded_with_its_runs(tmp_path: Path, recorded: by
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}", create=False) as store:
         assert len(store.runs()) == 5
-    assert schema(path) == ("0002", True, True)
+    assert schema(path) == ("0003", True, True)
+
+
+FIRST = Path(__file__).parent / "data" / "history-0001.db"
+"""Two runs, DIGITS and one that ended in an error, recorded by the modeltune of schema 0001."""
+
+DIGITS_0001 = replace(DIGITS, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())
+"""The sample run with what a run could have then."""
+
+
+def test_a_history_of_the_first_schema_is_upgraded_and_reads_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    shutil.copyfile(FIRST, path)
+    assert schema(path)[0] == "0001"
+    with open_store(f"sqlite:///{path}", create=False) as store:
+        assert [(run.id, run.status.value) for run in store.runs()] == [
+            ("20261120-220000-11111111", "error"),
+            (DIGITS.id, "failed"),
+        ]
+        # By repr: a curve has a NaN, equal to nothing.
+        assert repr(store.run(DIGITS.id)) == repr(DIGITS_0001)
+        store.record(some_run("today"))
+        assert repr(store.run("today")) == repr(some_run("today"))
+    assert schema(path)[0] == HEAD
 
 
 @pytest.mark.usefixtures("next_release")
@@ -609,9 +632,9 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(tmp_path: Path, recor
     path.write_bytes(recorded)
     for acknowledged in every_kill(upgrade, "pwrite64", "fdatasync", "unlink"):
         seen.add(found := schema(path))
-        assert found == ("0002", True, True) or not acknowledged
+        assert found == ("0003", True, True) or not acknowledged
         path.write_bytes(recorded)
-    assert seen == {("0001", False, False), ("0002", True, True)}
+    assert seen == {("0002", False, False), ("0003", True, True)}
 
 
 WRITER = """

@@ -17,7 +17,7 @@ from modeltune.runs import Scores, from_json, to_json
 
 RUN_KEYS = {
     "id", "spec", "status", "cached", "scores", "verdicts", "best", "trials", "search", "durations",
-    "data", "environment", "baseline",
+    "data", "environment", "baseline", "files", "checks", "advice",
 }  # fmt: skip
 
 
@@ -43,7 +43,12 @@ def test_the_report_holds_every_run_whole(tmp_path: Path) -> None:
     assert from_json(run).trials[0] == DIGITS.trials[0]
     assert run.keys() >= RUN_KEYS
     assert run["scores"]["accuracy"].keys() == {"mean", "std", "values"}
-    assert run["verdicts"][0].keys() == {"gate", "outcome", "measured", "bound", "reason"}
+    assert run["verdicts"][0].keys() == {
+        "gate", "outcome", "measured", "bound", "reason", "details",
+    }  # fmt: skip
+    assert run["checks"][0].keys() == run["verdicts"][0].keys()
+    assert run["files"]["samples"].keys() == {"path", "sha256", "bytes", "refit"}
+    assert run["advice"] == [*DIGITS.advice]
     assert run["best"].keys() == {"trial", "score", "values"}
     assert run["trials"][0].keys() >= {"id", "status", "score", "values", "epochs", "seconds"}
     assert run["durations"].keys() == {"data", "search", "validation"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import modeltune as mt
 from modeltune.gates import Gate, Outcome, Reference, Verdict
-from modeltune.judging import judge, not_measured, status_of
+from modeltune.judging import Strictness, judge, not_measured, status_of
 from modeltune.runs import RunStatus, Scores
 
 NAN, INF = math.nan, math.inf
@@ -149,7 +149,9 @@ def test_a_reference_without_an_accepted_run_is_open(bound: Reference) -> None:
     assert judged.outcome is Outcome.NO_BASELINE
     assert (judged.measured, judged.bound) == (0.7, None)
     assert status_of([judged]) is RunStatus.PASSED
-    assert status_of([judged], strict=True) is RunStatus.FAILED
+    assert status_of([judged], Strictness(is_strict=True)) is RunStatus.FAILED
+    allowed = Strictness(is_strict=True, is_first_allowed=True)
+    assert status_of([judged], allowed) is RunStatus.PASSED
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
@@ -176,12 +178,15 @@ def test_a_run_that_ended_early_has_an_error_for_every_gate() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("strict", [False, True])
-def test_one_red_verdict_makes_the_run_red(outcome: Outcome, strict: bool) -> None:
+@pytest.mark.parametrize("first", [False, True])
+def test_one_red_verdict_makes_the_run_red(outcome: Outcome, strict: bool, first: bool) -> None:
     good = Verdict("g", Outcome.PASSED, 1.0, 1.0, "")
     other = Verdict("h", outcome, 1.0, 1.0, "")
-    red = outcome.is_red(strict)
+    # Whoever accepts a first baseline is not to be stopped by having none, and by that only.
+    red = outcome.is_red(strict) and not (first and outcome is Outcome.NO_BASELINE)
     for verdicts in ([good, other], [other, good]):
-        assert status_of(verdicts, strict) is (RunStatus.FAILED if red else RunStatus.PASSED)
+        status = status_of(verdicts, Strictness(strict, is_first_allowed=first))
+        assert status is (RunStatus.FAILED if red else RunStatus.PASSED)
 
 
 # Laws
@@ -261,7 +266,7 @@ def test_law_a_green_run_has_measured_every_gate(
     declared: list[Gate], scores: dict[str, Scores], strict: bool
 ) -> None:
     verdicts = judge(declared, scores, "s")
-    if status_of(verdicts, strict) is RunStatus.PASSED:
+    if status_of(verdicts, Strictness(strict)) is RunStatus.PASSED:
         assert all(v.measured is not None and math.isfinite(v.measured) for v in verdicts)
 
 

@@ -149,6 +149,7 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
     run(tmp_path / "whole", tmp_path / "log")
     assert set((tmp_path / "log").read_text().splitlines()) == ALL
     (expected,) = finished(tmp_path / "whole")
+    assert expected.files.keys() == {"architecture", "samples"}
     killable = calls(tmp_path / "traced", tmp_path / "log-traced")
     assert len(killable) > 80
     for number, (call, nth, line) in enumerate(killable):
@@ -177,6 +178,7 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
             left = files - {
                 "history.db",
                 *(found.artifact.path for found in runs if found.artifact),
+                *(file.path for found in runs for file in found.files.values()),
             }
             assert all(map(LEFT.fullmatch, left)), left
         except AssertionError as error:

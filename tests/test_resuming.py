@@ -178,6 +178,11 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
     run, notes = ran(spec, tmp_path)
     assert done == [0, 1, -1, 2]
     assert of(run) == of(expected)
+    assert run.checks == expected.checks
+    assert [file.sha256 for file in run.files.values()] == [
+        file.sha256 for file in expected.files.values()
+    ]
+    assert {*run.files} == {"architecture", "samples"}
     assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 2"
     assert not list((tmp_path / "scratch").iterdir())
 

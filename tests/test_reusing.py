@@ -16,6 +16,7 @@ import modeltune as mt
 from modeltune import reusing
 from modeltune.gates import Measure, Outcome
 from modeltune.histories.store import Store, open_store
+from modeltune.judging import Strictness
 from modeltune.reusing import reused
 from modeltune.runs import Artifact, Run, RunStatus, Scores
 from modeltune.sources import fingerprints
@@ -50,7 +51,9 @@ def recorded(store: Store, name: str, spec: Spec | None = None, **fields: object
         "spec": spec.id,
         "fingerprints": fingerprints(spec) | PRINTS,
         "artifact": None,
+        "files": {},
         "notes": (),
+        "baseline": None,
     }
     run = replace(DIGITS, id=name, trials=(), **(standard | fields))  # type: ignore[arg-type]
     store.record(run)
@@ -58,7 +61,7 @@ def recorded(store: Store, name: str, spec: Spec | None = None, **fields: object
 
 
 def served(store: Store, spec: Spec | None = None, strict: bool = False) -> Run:
-    run = reused(spec or mlp(), store, PRINTS, strict=strict)
+    run = reused(spec or mlp(), store, PRINTS, Strictness(strict))
     assert isinstance(run, Run), run
     return run
 
@@ -66,8 +69,25 @@ def served(store: Store, spec: Spec | None = None, strict: bool = False) -> Run:
 def test_an_unchanged_spec_is_served_as_recorded_and_cached(store: Store) -> None:
     run = recorded(store, "one")
     again = served(store)
-    assert again == replace(run, cached=True, verdicts=again.verdicts)
+    # What to look at is told of today's gates.
+    assert again == replace(run, cached=True, verdicts=again.verdicts, advice=())
     assert [verdict.outcome for verdict in again.verdicts] == [Outcome.FAILED]
+
+
+def test_a_served_run_was_not_compared_with_a_baseline_that_is_gone(store: Store) -> None:
+    recorded(store, "one", baseline="20261119-090000-00000000")
+    assert served(store).baseline is None
+
+
+def test_a_check_that_failed_stays_red_whatever_the_gates_say_today(store: Store) -> None:
+    recorded(store, "one", checks=(replace(DIGITS.checks[0], outcome=Outcome.FAILED),))
+    assert not served(store, mlp(gates=[])).passed
+
+
+def test_samples_that_are_gone_are_noted(store: Store) -> None:
+    recorded(store, "one", files=DIGITS.files)
+    (note,) = served(store).notes
+    assert note.startswith(f"its samples are not at hand: {store.folder / 'artifacts'}")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,14 @@ def test_the_keys_of_a_run_are_those_of_the_report() -> None:
     named = "id spec status cached scores verdicts best trials search durations data environment"
     assert {*named.split(), "baseline"} <= set(data)
     assert set(data["scores"]["accuracy"]) == {"mean", "std", "values"}
-    assert list(data["verdicts"][0]) == ["gate", "outcome", "measured", "bound", "reason"]
+    assert list(data["verdicts"][0]) == [
+        "gate",
+        "outcome",
+        "measured",
+        "bound",
+        "reason",
+        "details",
+    ]
     assert data["status"] == "failed"
     assert data["trials"][1]["curve"] == {"val_accuracy": [0.9, "nan", 0.9611]}
 

@@ -29,7 +29,7 @@ from modeltune.reports.tables import (
     trial_table,
     undecided,
 )
-from modeltune.runs import Run, RunStatus, Scores
+from modeltune.runs import Run, RunStatus, Scores, from_json, to_json
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -48,11 +48,12 @@ def test_the_gate_table_shows_why() -> None:
     assert (
         gate_table(DIGITS)
         == """\
-gate                              measured    bound    outcome    reason
---------------------------------  ----------  -------  ---------  ---------------------
-mt.metric("accuracy") >= 0.95     0.94999     0.95     failed     1e-05 below the bound
-mt.metric("parameters") <= 50000  48122       50000    passed     below
-mt.metric("auc") >= 0.5           -           0.5      error      no metric "auc\""""
+gate                                    measured    bound    outcome       reason
+--------------------------------------  ----------  -------  ------------  ----------------------------------------------------
+mt.metric("accuracy") >= 0.95           0.94999     0.95     failed        1e-05 below the bound
+mt.metric("parameters") <= 50000        48122       50000    passed        below
+mt.metric("auc") >= 0.5                 -           0.5      error         no metric "auc"
+mt.metric("recall").per_class() >= 0.9  0.875       0.9      inconclusive  class 7 has 8 of the 30 samples it takes to judge it"""
     )
 
 
@@ -117,7 +118,11 @@ def test_a_run_of_an_unreadable_objective_keeps_its_place() -> None:
 
 def test_show_tells_everything() -> None:
     assert (
-        show(replace(DIGITS, verdicts=(), trials=(), error="bad \x1b[31mday\nat work"))
+        show(
+            replace(
+                DIGITS, verdicts=DIGITS.verdicts[3:], trials=(), error="bad \x1b[31mday\nat work"
+            )
+        )
         == """\
 run        20261120-211000-0a1b2c3d
 spec       spec_digits.py::mlp
@@ -133,10 +138,33 @@ baseline   20261119-090000-00000000
 artifact   artifacts/20261120.weights.h5 (refit 0, 123 bytes, sha256 """
         + "e3b0" * 16
         + """)
+samples    artifacts/20261120.samples.json (45 bytes, sha256 """
+        + "c442" * 16
+        + """)
 
 notes
 test was cut from train
 second line
+
+gates
+gate                                    measured    bound    outcome       reason
+--------------------------------------  ----------  -------  ------------  ----------------------------------------------------
+mt.metric("recall").per_class() >= 0.9  0.875       0.9      inconclusive  class 7 has 8 of the 30 samples it takes to judge it
+
+slices
+gate                                    slice    samples    measured    bound    outcome
+--------------------------------------  -------  ---------  ----------  -------  ------------
+mt.metric("recall").per_class() >= 0.9  class 7  8          0.875       0.9      inconclusive
+mt.metric("recall").per_class() >= 0.9  class 0  36         1           0.9      passed
+
+checks
+check           measured    bound    outcome    reason
+--------------  ----------  -------  ---------  -------------------------------
+checks.overlap  2           0        warned     2 rows of test are in train
+search.bounds   0           0        passed     the winner is inside all ranges
+
+advice
+validate with 5 seeds
 
 scores on test
 metric      mean    std     values
@@ -187,6 +215,10 @@ second
 gate                           measured    bound    outcome    reason
 -----------------------------  ----------  -------  ---------  ---------------------
 mt.metric("accuracy") >= 0.95  0.94999     0.95     failed     1e-05 below the bound
+
+check           measured    bound    outcome    reason
+--------------  ----------  -------  ---------  ---------------------------
+checks.overlap  2           0        warned     2 rows of test are in train
 
 everything about this run: modeltune show 20261120-211000-0a1b2c3d"""
     )
@@ -280,6 +312,31 @@ def test_gates_that_are_green_without_having_passed_are_told() -> None:
     green = replace(DIGITS, status=RunStatus.PASSED, verdicts=(open_gate, passed))
     red = replace(green, status=RunStatus.FAILED)
 
+    # A red run's gates and checks are in its failure; its advice is for any run.
     assert (
-        undecided([green, red]) == f"no_baseline: {green.spec}: g >= mt.baseline: no accepted run"
+        undecided([green, red])
+        == """\
+no_baseline: spec_digits.py::mlp: g >= mt.baseline: no accepted run
+warned: spec_digits.py::mlp: checks.overlap: 2 rows of test are in train
+advice: spec_digits.py::mlp: validate with 5 seeds
+advice: spec_digits.py::mlp: validate with 5 seeds"""
     )
+
+
+def test_a_check_that_fails_a_run_is_in_its_first_line() -> None:
+    passed = (Verdict("h >= 0.1", Outcome.PASSED, 0.5, 0.1, "h is 0.4 above the bound"),)
+    failed = replace(DIGITS.checks[0], outcome=Outcome.FAILED)
+    run = replace(DIGITS, verdicts=passed, checks=(failed, *DIGITS.checks[1:]))
+    assert failure(run).splitlines()[0] == (
+        "spec_digits.py::mlp: not passed by the checks: checks.overlap"
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_slice_that_is_not_finite_is_shown_also_of_a_recorded_run(value: float) -> None:
+    part = {"slice": "class 1", "n": 3, "outcome": "failed", "measured": value, "bound": 0.5}
+    verdict = Verdict("g", Outcome.FAILED, value, 0.5, "not finite", {"slices": [part]})
+    run = replace(DIGITS, verdicts=(verdict,))
+    row = f"g       class 1  3          {value}         0.5      failed"
+    assert row in show(run)
+    assert row in show(from_json(to_json(run)))

@@ -38,7 +38,8 @@ def validated(
     data = load(spec)
     executor = Inline(perform or (lambda task: refit(spec, data, task)))
     told = [] if events is None else events
-    return validate(spec, HP, executor, folder / "refit.weights.h5", told.append)
+    weights = folder / "refit.weights.h5"
+    return validate(spec, HP, executor, weights, told.append, spec.validation)
 
 
 GATES = [
@@ -263,7 +264,8 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
         return Refitted({"accuracy": task.refit.seed / 10}, {}, {}, "graph", 1.5)
 
     spec, events = spec_of(validation=mt.Holdout(epochs=7, seeds=3)), list[Event]()
-    found = validate(spec, HP, Backwards(perform), tmp_path / "w.weights.h5", events.append)
+    weights = tmp_path / "w.weights.h5"
+    found = validate(spec, HP, Backwards(perform), weights, events.append, spec.validation)
     assert found.scores["accuracy"].values == (0.0, 0.1, 0.2)
     assert events[0] == ValidationStarted(spec.validation, 7)
     told = [(e.refit.seed, e.number, e.score) for e in events if isinstance(e, RefitFinished)]

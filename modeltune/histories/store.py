@@ -37,6 +37,7 @@ from modeltune.runs import (
     Trial,
     TrialStatus,
     plain,
+    verdict,
 )
 from modeltune.summaries import Summary
 
@@ -44,7 +45,7 @@ APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0001"
+HEAD = "0002"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
 
 VERSION_TABLE = "modeltune_schema"
@@ -126,6 +127,9 @@ runs = sa.Table(
     # The metrics' names in their order, which rows of ``scores`` alone would lose.
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("baseline", Words),
+    sa.Column("files", sa.JSON, nullable=False),
+    sa.Column("checks", sa.JSON, nullable=False),
+    sa.Column("advice", sa.JSON, nullable=False),
     sa.Index("runs_by_spec", "spec", "seq"),
     sqlite_autoincrement=True,
 )
@@ -166,6 +170,7 @@ verdicts = sa.Table(
     sa.Column("measured", Number),
     sa.Column("bound", Number),
     sa.Column("reason", Words, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
 )
 artifacts = sa.Table(
     "artifacts",
@@ -248,6 +253,21 @@ class Store:
         """Return the specs that have runs, sorted."""
         with self._reading() as connection:
             return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
+
+    def counterexamples(self, spec: str) -> Iterator[tuple[str, Json]]:
+        """Yield what was found against behaviours of a spec, by the behaviour's key, newest first."""
+        found = (
+            sa.select(verdicts.c.details)
+            .join(runs, runs.c.id == verdicts.c.run)
+            .where(runs.c.spec == spec, verdicts.c.outcome != Outcome.PASSED.value)
+            .order_by(runs.c.seq.desc(), verdicts.c.position)
+            .limit(_RECENT)
+        )
+        with self._reading() as connection:
+            rows = connection.scalars(found).all()
+        for details in rows:
+            if details.get("counterexample") is not None:
+                yield details["key"], details["counterexample"]
 
     def close(self) -> None:
         """Let go of the database; nothing is pending, for recording commits."""
@@ -397,6 +417,7 @@ _ADVICE = {
 """What to do, by a word of what SQLite or PostgreSQL says."""
 
 _LISTED = 5
+_RECENT = 1000
 
 
 def _place(url: str) -> Place:
@@ -607,6 +628,7 @@ def _run_row(run: Run) -> dict[str, object]:
         "schema": SCHEMA,
         **{name: plain(getattr(run, name)) for name in _DOCUMENTS},
         "notes": list(run.notes),
+        **{name: plain(getattr(run, name)) for name in ("files", "checks", "advice")},
         "metrics": list(run.scores),
         "baseline": run.baseline,
     }
@@ -668,6 +690,7 @@ def _parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
                     "measured": verdict.measured,
                     "bound": verdict.bound,
                     "reason": verdict.reason,
+                    "details": plain(verdict.details),
                 }
                 for position, verdict in enumerate(run.verdicts)
             ],
@@ -700,7 +723,7 @@ def _read(connection: sa.Connection, run_id: str) -> Run:
         objective=row.objective,
         scores=_scores(row, values),
         verdicts=tuple(
-            Verdict(v.gate, Outcome(v.outcome), v.measured, v.bound, v.reason)
+            Verdict(v.gate, Outcome(v.outcome), v.measured, v.bound, v.reason, v.details)
             for v in rows(verdicts, "position")
         ),
         best=(
@@ -714,6 +737,9 @@ def _read(connection: sa.Connection, run_id: str) -> Run:
         artifact=(
             Artifact(kept[0].path, kept[0].sha256, kept[0].bytes, kept[0].refit) if kept else None
         ),
+        files={name: Artifact(**file) for name, file in row.files.items()},
+        checks=tuple(map(verdict, row.checks)),
+        advice=tuple(row.advice),
         notes=tuple(row.notes),
         error=row.error,
         cached=row.cached,

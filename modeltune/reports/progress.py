@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modeltune.events import (
+    BaselineAccepted,
     Event,
     Note,
     RefitFinished,
@@ -35,6 +36,8 @@ def lines(event: Event) -> Iterator[str]:
             f"  refit {event.number}/{event.planned} (seed {event.refit.seed}{fold}){score}"
             f", {duration(event.seconds)}"
         )
+    elif isinstance(event, BaselineAccepted):
+        yield from (f"  {clean(line)}" for line in event.lines)
     elif isinstance(event, Note):
         yield f"  note: {clean(event.text)}"
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
-from modeltune.gates import Outcome
+from modeltune.gates import Outcome, Verdict
 from modeltune.objectives import Objective, maximize, minimize
+from modeltune.reports.counterexamples import counterexamples
 from modeltune.runs import Json, Run, RunStatus, Scores, Trial, Values
 from modeltune.summaries import Summary
 
@@ -21,11 +22,7 @@ MISSING = "-"
 
 def gate_table(run: Run) -> str:
     """Return one row per gate in the order of the spec; empty when it has none."""
-    rows = []
-    for verdict in run.verdicts:
-        measured, bound = distinct(verdict.measured, verdict.bound)
-        rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.reason])
-    return _table(["gate", "measured", "bound", "outcome", "reason"], rows)
+    return _verdict_table("gate", run.verdicts)
 
 
 def trial_table(run: Run) -> str:
@@ -88,31 +85,57 @@ def failure(run: Run) -> str:
     """Return what a red run is shown by: its error, its gates, and where the rest is."""
     error = "\n".join(clean(line) for line in (run.error or "").splitlines())
     rest = f"everything about this run: modeltune show {clean(run.id)}"
-    return "\n\n".join(text for text in (_headline(run), error, gate_table(run), rest) if text)
+    noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
+    shown = "\n\n".join(_pictures(run))
+    texts = (_headline(run), error, gate_table(run), shown, noticed, rest)
+    return "\n\n".join(text for text in texts if text)
 
 
 def undecided(runs: Sequence[Run]) -> str:
-    """Return a line per gate of a green run that did not simply pass; empty when all did."""
-    return "\n".join(
-        f"{verdict.outcome.value}: {clean(run.spec)}: {clean(verdict.gate)}: {clean(verdict.reason)}"
-        for run in runs
-        if run.passed
-        for verdict in run.verdicts
-        if verdict.outcome is not Outcome.PASSED
-    )
+    """Return a line per gate and check of a green run that did not simply pass, and advice.
+
+    What several of a run's gates share is said once.
+    """
+    lines = []
+    for run in runs:
+        gates: dict[tuple[str, str], list[str]] = {}
+        for verdict in (*run.verdicts, *run.checks) if run.passed else ():
+            if verdict.outcome is not Outcome.PASSED:
+                said = (verdict.outcome.value, verdict.reason)
+                gates.setdefault(said, []).append(verdict.gate)
+        lines += [
+            f"{outcome}: {clean(run.spec)}: {clean(', '.join(named))}: {clean(reason)}"
+            for (outcome, reason), named in gates.items()
+        ]
+        lines += [f"advice: {clean(run.spec)}: {clean(text)}" for text in run.advice]
+    return "\n".join(lines)
+
+
+def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
+    rows = []
+    for verdict in verdicts:
+        measured, bound = distinct(verdict.measured, verdict.bound)
+        rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.reason])
+    return _table([name, "measured", "bound", "outcome", "reason"], rows)
 
 
 def _headline(run: Run) -> str:
     """Return one line that says what is wrong: it is all a short summary shows."""
+    is_strict = not any(verdict.outcome.is_red() for verdict in (*run.verdicts, *run.checks))
     red = [
         f"{_short(verdict.gate)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
         for verdict in run.verdicts
-        if verdict.outcome is not Outcome.PASSED and verdict.outcome is not Outcome.WARNED
+        if verdict.outcome.is_red(is_strict)
     ]
-    if run.status is not RunStatus.FAILED or not red:
+    checks = [check.gate for check in run.checks if check.outcome.is_red()]
+    if run.status is not RunStatus.FAILED or not (red or checks):
         return f"{clean(run.spec)} is {run.status.value}"
-    count = f"{len(red)} of {len(run.verdicts)} gates not passed"
-    return f"{clean(run.spec)}: {count}: {clean(', '.join(red))}"
+    said = []
+    if red:
+        said.append(f"{len(red)} of {len(run.verdicts)} gates not passed: {', '.join(red)}")
+    if checks:
+        said.append(f"not passed by the checks: {', '.join(checks)}")
+    return f"{clean(run.spec)}: {clean('; '.join(said))}"
 
 
 def _short(gate: str) -> str:
@@ -162,10 +185,13 @@ def clean(text: str) -> str:
     Control and format characters go (colours, bells, right-to-left overrides), line
     breaks and tabs become spaces, and lone surrogates, which cannot be printed, ``?``.
     """
-    spaced = " ".join(text.split())
+    return _printable(" ".join(text.split()))
+
+
+def _printable(line: str) -> str:
     return "".join(
         "?" if unicodedata.category(character) == "Cs" else character
-        for character in spaced
+        for character in line
         if unicodedata.category(character) not in ("Cc", "Cf")
     )
 
@@ -190,10 +216,18 @@ def _sections(run: Run) -> Iterator[str]:
         "baseline": run.baseline,
         "artifact": kept
         and f"{kept.path} (refit {kept.refit}, {kept.bytes} bytes, sha256 {kept.sha256})",
+        **{
+            name: f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
+            for name, file in run.files.items()
+        },
     }
     yield _facts((name, value) for name, value in facts.items() if value)
     yield _titled("notes", "\n".join(clean(note) for note in run.notes))
     yield _titled("gates", gate_table(run))
+    yield _titled("counter-examples", "\n\n".join(_pictures(run)))
+    yield _titled("slices", _slice_table(run))
+    yield _titled("checks", _verdict_table("check", run.checks))
+    yield _titled("advice", "\n".join(clean(line) for line in run.advice))
     yield _titled("scores on test", _score_table(run))
     yield _titled("trials", trial_table(run))
     for title, document in {
@@ -206,6 +240,24 @@ def _sections(run: Run) -> Iterator[str]:
         "environment": run.environment,
     }.items():
         yield _titled(title, _facts(_flat(document)))
+
+
+def _pictures(run: Run) -> Iterator[str]:
+    for text in counterexamples(run):
+        # Spaces are pixels here.
+        yield "\n".join(_printable(line).rstrip() for line in text.splitlines())
+
+
+def _slice_table(run: Run) -> str:
+    rows = []
+    for verdict in run.verdicts:
+        for part in verdict.details.get("slices", ()):
+            # Of a recorded run, NaN is the text "nan".
+            sides = (None if part[n] is None else float(part[n]) for n in ("measured", "bound"))
+            measured, bound = distinct(*sides)
+            size = str(part["n"])
+            rows.append([verdict.gate, part["slice"], size, measured, bound, part["outcome"]])
+    return _table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows)
 
 
 def _score_table(run: Run) -> str:

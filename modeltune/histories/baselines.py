@@ -1,0 +1,374 @@
+"""Baselines: accepted runs as small text files beside the specs, to be committed and reviewed."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from modeltune.errors import HistoryError
+from modeltune.references import RefitId
+from modeltune.runs import Artifact, Json, Run, RunStatus, Scores, number, plain
+from modeltune.validations import KFold, Validation
+
+if TYPE_CHECKING:
+    from modeltune.samples import Samples
+    from modeltune.specs import Spec
+
+FORMAT = 1
+FOLDER = "baselines"
+LARGEST = 1 << 20
+"""Bytes; a file that would be larger is written without what happened on each sample."""
+
+TOLERANCE = 1e-4
+"""How far a score may be from what the packed samples give: float32 sums in another order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """An accepted run, complete enough to judge another by it on any machine.
+
+    Args:
+        run: the id of the accepted run; ``replaced`` that of the one accepted before, if any.
+        spec: its address when it was accepted: ``spec_digits.py::mlp``.
+        created: when it ran; ``accepted`` when, ``by`` whom and ``why`` it was accepted.
+        objective, values: what its search was for, and the best values.
+        scores: every metric's values over refits; ``refits`` their seeds and folds.
+        fingerprints: of the data and of the spec.
+        versions: what its numbers depend on besides, the git commit among it.
+        weights, architecture: files in the store's folder, by digest.
+        samples: what happened on each test sample.
+    """
+
+    run: str
+    spec: str
+    created: str
+    accepted: str
+    by: str
+    why: str
+    objective: str
+    values: Mapping[str, Json]
+    scores: Mapping[str, Scores]
+    refits: tuple[RefitId, ...]
+    validation: str
+    fingerprints: Mapping[str, str]
+    versions: Mapping[str, Json]
+    weights: Artifact | None = None
+    architecture: Artifact | None = None
+    replaced: str | None = None
+    samples: Samples | None = None
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Which runs of a session become baselines, if they passed, and why."""
+
+    why: str
+    only_new: bool = False
+
+
+def path_of(file: str | Path, spec_id: str) -> Path:
+    """Return where the baseline of a spec lies: ``baselines/spec_digits.py.mlp.json`` beside it.
+
+    What no file name may hold is percent-encoded; of a long name the rest is a digest.
+    """
+    name = ".".join(quote(part, safe=" []()=,+") for part in spec_id.split("::", 1))
+    if len(name) > 180:
+        name = f"{name[:140]}~{hashlib.sha256(spec_id.encode()).hexdigest()[:16]}"
+    return Path(file).absolute().parent / FOLDER / f"{name}.json"
+
+
+def paths_of(spec: Spec) -> list[Path]:
+    """Return where a spec's baseline may lie: under its own name, then under its aliases."""
+    file = Path(spec.file).name
+    names = [spec.id]
+    names += [alias if "::" in alias else f"{file}::{alias}" for alias in spec.aliases]
+    return [path_of(spec.file, name) for name in names]
+
+
+def find(spec: Spec) -> Path | None:
+    """Return the path of a spec's baseline, None when nothing is accepted yet."""
+    return next((path for path in paths_of(spec) if os.path.lexists(path)), None)
+
+
+def read(path: Path) -> Baseline:
+    """Return the baseline in a file.
+
+    Raises:
+        HistoryError: it is not as modeltune wrote it; the message says what to do.
+    """
+    advice = "restore it from version control, or accept a run again"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HistoryError(f"{path} cannot be read ({_first_line(error)}); {advice}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+        raise HistoryError(f"{path} is no baseline; {advice}")
+    if data["format"] > FORMAT:
+        raise HistoryError(
+            f"{path} was written by a newer modeltune (format {data['format']}, this one knows "
+            f"{FORMAT}); upgrade modeltune"
+        )
+    digest = data.pop("sha256", None)
+    if digest != _digest(data):
+        raise HistoryError(f"{path} was edited: its digest does not fit its content; {advice}")
+    try:
+        baseline = _from_json(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HistoryError(f"{path} is no baseline ({_first_line(error)}); {advice}") from error
+    if (name := _contradiction(baseline)) is not None:
+        raise HistoryError(
+            f"{path} contradicts itself: {name} is not what its samples give; {advice}"
+        )
+    return baseline
+
+
+def accept(
+    run: Run,
+    samples: Samples | None,
+    file: str | Path,
+    *,
+    why: str,
+    before: Path | None = None,
+) -> list[str]:
+    """Make a run the baseline of its spec and return what that changed, as lines of text.
+
+    Args:
+        run: the run; it has to be finished, and nothing in it red but what strictness adds.
+        samples: what it did on each test sample.
+        file: the spec file; the baseline goes to the folder beside it.
+        why: the reason, kept in the file.
+        before: where the present baseline lies, if there is one; one of another name goes.
+
+    Raises:
+        HistoryError: the run may not be accepted, or the file cannot be written.
+    """
+    if reason := refusal(run):
+        raise HistoryError(f"run {run.id} of {run.spec} cannot be accepted: {reason}")
+    old = read_or_none(before)
+    baseline = Baseline(
+        run=run.id,
+        spec=run.spec,
+        created=run.created,
+        accepted=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=_who(Path(file).absolute().parent),
+        why=why,
+        objective=run.objective,
+        values=dict(run.best.values) if run.best else {},
+        scores=run.scores,
+        refits=refits_of(run),
+        validation=kind_of(run),
+        fingerprints={
+            name: value
+            for name, value in sorted(run.fingerprints.items())
+            if name.startswith("data/") or name in ("spec", "source", "data_source")
+        },
+        versions=dict(run.environment),
+        weights=run.artifact,
+        architecture=run.files.get("architecture"),
+        replaced=old.run if old else None,
+        samples=samples,
+    )
+    target = path_of(file, run.spec)
+    text, is_complete = _text(baseline)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.new")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+        if before is not None and before != target:
+            before.unlink(missing_ok=True)
+    except OSError as error:
+        raise HistoryError(f"{target} cannot be written: {error}") from error
+    lines = [f"accepted {run.spec}: run {run.id}" + (f", was {old.run}" if old else "")]
+    lines += _changes(old, baseline)
+    lines.append(f"  written: {target}")
+    if not is_complete:
+        lines.append(
+            "  without its samples, which are too many for a text file: paired by seeds only"
+        )
+    return lines
+
+
+def refusal(run: Run) -> str | None:
+    """Return why a run may not become a baseline, or None."""
+    if run.status not in (RunStatus.PASSED, RunStatus.FAILED):
+        return f"it is {run.status.value}"
+    red = [verdict for verdict in (*run.verdicts, *run.checks) if verdict.outcome.is_red()]
+    if red:
+        listed = ", ".join(f"{verdict.gate} {verdict.outcome.value}" for verdict in red)
+        return (
+            f"only runs that passed can be; {listed}. Mend the model, or change or waive the gate"
+        )
+    if not run.scores:
+        return "nothing was measured"
+    return None
+
+
+def read_or_none(path: Path | None) -> Baseline | None:
+    """Return the baseline in a file, None when there is none or it cannot be read."""
+    if path is None:
+        return None
+    try:
+        return read(path)
+    except HistoryError:
+        return None
+
+
+def refits_of(run: Run) -> tuple[RefitId, ...]:
+    """Return seed and fold of each refit of a run."""
+    return tuple((refit["seed"], refit["fold"]) for refit in run.validation.get("refits", ()))
+
+
+def kind_of(run: Run) -> str:
+    """Return how a run was validated, as far as its scores only compare with the same."""
+    kind = str(run.validation.get("kind", ""))
+    return f"{kind}(k={run.validation['k']})" if "k" in run.validation else kind
+
+
+def kind_of_validation(validation: Validation) -> str:
+    """Return the same of a declaration."""
+    kind = type(validation).__name__
+    return f"{kind}(k={validation.k})" if isinstance(validation, KFold) else kind
+
+
+def unused(folder: Path, specs: Sequence[Spec], files: Sequence[Path]) -> Iterator[Path]:
+    """Yield the baselines in a folder of specs that no spec finds.
+
+    Args:
+        folder: the folder the spec files are in.
+        specs: all specs of these files.
+        files: the spec files whose specs are all known.
+    """
+    used = {path for spec in specs for path in paths_of(spec)}
+    known = {file.name for file in files}
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        baseline = read_or_none(path)
+        if path in used or baseline is None:
+            continue
+        file = baseline.spec.partition("::")[0]
+        if file in known or not (folder / file).is_file():
+            yield path
+
+
+def _changes(old: Baseline | None, new: Baseline) -> Iterator[str]:
+    for metric, scores in new.scores.items():
+        before = old.scores.get(metric) if old else None
+        if old is None:
+            yield f"  {metric}: {_shown(scores)}"
+        elif before is None or before.values != scores.values:
+            yield f"  {metric}: {_shown(before) if before else '-'} -> {_shown(scores)}"
+    for name in sorted(set(new.values) | set(old.values if old else ())):
+        was, now = (old.values.get(name) if old else None), new.values.get(name)
+        if old is not None and was != now:
+            yield f"  {name}: {was!r} -> {now!r}"
+    if old is not None:
+        for name in sorted(new.fingerprints.keys() | old.fingerprints.keys()):
+            if new.fingerprints.get(name) != old.fingerprints.get(name):
+                yield f"  {name} changed"
+
+
+def _shown(scores: Scores) -> str:
+    mean = f"{scores.mean:.6g}"
+    return mean if scores.std is None else f"{mean} ± {scores.std:.2g}"
+
+
+def _text(baseline: Baseline) -> tuple[str, bool]:
+    """Return a file's text, and whether it holds the samples."""
+    text = _written(baseline)
+    if len(text) <= LARGEST or baseline.samples is None:
+        return text, True
+    return _written(replace(baseline, samples=None)), False
+
+
+def _written(baseline: Baseline) -> str:
+    from modeltune.samples import packed
+
+    scores = {
+        name: plain({"mean": s.mean, "std": s.std, "values": s.values})
+        for name, s in baseline.scores.items()
+    }
+    data: dict[str, Json] = {
+        **{name: plain(value) for name, value in vars(baseline).items() if name != "samples"},
+        "format": FORMAT,
+        "scores": scores,
+        "samples": None if baseline.samples is None else packed(baseline.samples),
+    }
+    data["sha256"] = _digest(data)
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _from_json(data: Mapping[str, Any]) -> Baseline:
+    from modeltune.samples import unpacked
+
+    fields = {name: value for name, value in data.items() if name != "format"}
+    return Baseline(
+        **{
+            **fields,
+            "scores": {
+                name: Scores(tuple(number(value) for value in scores["values"]))
+                for name, scores in data["scores"].items()
+            },
+            "refits": tuple((seed, fold) for seed, fold in data["refits"]),
+            "weights": data["weights"] and Artifact(**data["weights"]),
+            "architecture": data["architecture"] and Artifact(**data["architecture"]),
+            "samples": data["samples"] and unpacked(data["samples"]),
+        }
+    )
+
+
+def _contradiction(baseline: Baseline) -> str | None:
+    """Return a metric whose scores are not those of the samples, None when all agree."""
+    samples = baseline.samples
+    if samples is None:
+        return None
+    reported = (name for name in baseline.scores if samples.reported(name) is not None)
+    for metric in sorted({*samples.values, *reported}):
+        recorded = baseline.scores[metric].values if metric in baseline.scores else ()
+        found = [samples.score(metric, refit) for refit in range(samples.refits)]
+        if len(recorded) != len(found) or any(
+            not math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            and not (math.isnan(one) and math.isnan(other))
+            for one, other in zip(recorded, found, strict=True)
+            if other is not None
+        ):
+            return metric
+    return None
+
+
+def _digest(data: Mapping[str, Json]) -> str:
+    text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _who(folder: Path) -> str:
+    """Return whom git takes for the author here, else the user's login name."""
+    found = []
+    for name in ("user.name", "user.email"):
+        try:
+            done = subprocess.run(
+                ["git", "config", name], cwd=folder, capture_output=True, text=True, check=False
+            )
+        except OSError:
+            break
+        found.append(done.stdout.strip())
+    name, email = [*found, "", ""][:2]
+    if name or email:
+        return f"{name} <{email}>" if email else name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

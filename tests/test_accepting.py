@@ -1,0 +1,342 @@
+"""From the first run to a regression: accept, compare, rescore, rejudge, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_specs import IN_PROCESS, load_everything, source
+
+from modeltune.histories.store import open_store
+from modeltune.runs import Run
+
+ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
+THREE = f"{ONE}validation=mt.Holdout(epochs=40, seeds=3), "
+AGAINST = "gates=[mt.metric('accuracy') >= mt.baseline - 0.05]"
+BASELINES = Path("baselines")
+MODELTUNE = str(Path(sys.executable).with_name("modeltune"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load_everything()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
+    pytester.makepyprojecttoml("")
+    return pytester
+
+
+def runs(project: pytest.Pytester) -> list[Run]:
+    """Return the recorded runs, the newest first."""
+    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
+        return [store.run(summary.id) for summary in store.runs()]
+
+
+def verdict(project: pytest.Pytester, number: int = 0) -> dict[str, Any]:
+    """Return a verdict of the one run of the last session, from its report."""
+    path = project.path / ".modeltune/report/report.json"
+    (run,) = json.loads(path.read_text())["runs"]
+    found: dict[str, Any] = run["verdicts"][number]
+    return found
+
+
+def accepted(project: pytest.Pytester, text: str, **options: str) -> Path:
+    """Run a spec, accept it and return its baseline."""
+    project.makepyfile(spec_a=text)
+    result = project.runpytest("--modeltune-accept-new", "--modeltune-reason=first")
+    assert result.ret == 0, result.stdout.str()
+    (path,) = (project.path / BASELINES).iterdir()
+    return path
+
+
+def test_a_first_run_says_how_to_accept_it_and_the_command_does(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(spec_a=source(THREE + AGAINST))
+    project.runpytest().assert_outcomes(passed=1)
+    assert verdict(project)["outcome"] == "no_baseline"
+    assert not (project.path / BASELINES).exists()
+    command = verdict(project)["reason"].partition("to accept this run: ")[2]
+    assert command == f'modeltune accept {runs(project)[0].id} --reason "..."'
+
+    done = subprocess.run(
+        [MODELTUNE, *command.split()[1:-1], "first"],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.startswith(f"accepted spec_a.py::dense: run {runs(project)[0].id}\n")
+    project.runpytest().assert_outcomes(passed=1)
+    assert verdict(project)["outcome"] == "passed"
+    assert runs(project)[0].baseline == runs(project)[1].id
+
+
+def test_accept_new_leaves_what_is_accepted_and_accept_replaces_it(
+    project: pytest.Pytester,
+) -> None:
+    path = accepted(project, source(ONE))
+    first = path.read_text()
+
+    project.runpytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    assert path.read_text() == first
+    result = project.runpytest("--modeltune-accept", "--modeltune-reason=again")
+
+    data = json.loads(path.read_text())
+    assert data["why"] == "again"
+    assert data["run"] == runs(project)[0].id
+    assert data["replaced"] == json.loads(first)["run"]
+    result.stdout.fnmatch_lines([f"accepted spec_a.py::dense: run {data['run']}, was *"])
+
+
+def test_a_red_run_is_not_accepted_and_says_why(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
+    result = project.runpytest("--modeltune-accept")
+
+    assert result.ret == 1
+    assert not (project.path / BASELINES).exists()
+    result.stdout.fnmatch_lines(["not accepted: * only runs that passed can be; *"])
+
+
+def test_only_what_ran_is_accepted(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=source(ONE) + f"\n@spec({ONE})\ndef other(hp): return compiled(hp)\n")
+    project.runpytest("-k", "other", "--modeltune-accept").assert_outcomes(passed=1, deselected=1)
+
+    assert [path.name for path in (project.path / BASELINES).iterdir()] == ["spec_a.py.other.json"]
+
+
+def test_a_first_baseline_can_be_accepted_under_strict(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=source(THREE + AGAINST))
+    assert project.runpytest("--modeltune-strict").ret == 1
+    assert project.runpytest("--modeltune-strict", "--modeltune-accept-new").ret == 0
+    assert project.runpytest("--modeltune-strict").ret == 0
+
+
+def test_a_worse_recipe_is_red_and_the_reason_names_the_question(
+    project: pytest.Pytester,
+) -> None:
+    sound = source(THREE + AGAINST).replace("[0.1, 0.01]", "[0.1]")
+    accepted(project, sound)
+    blind = sound.replace("keras.Input((2,)), ", "keras.Input((2,)), keras.layers.Rescaling(0.0), ")
+    project.makepyfile(spec_a=blind)
+
+    result = project.runpytest()
+
+    assert result.ret == 1
+    found = verdict(project)
+    assert found["outcome"] == "failed"
+    assert found["details"]["question"] == "recipe"
+    assert "is this recipe worse: paired t over seeds on 3 seeds" in found["reason"]
+
+
+def test_one_refit_each_is_paired_on_samples(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE + AGAINST))
+    project.runpytest().assert_outcomes(passed=1)
+
+    assert verdict(project)["details"]["question"] == "artifact"
+    assert verdict(project)["details"]["test"] == "exact McNemar"
+
+
+OTHER_DATA = ("np.random.default_rng(0)", "np.random.default_rng(1)")
+
+
+def test_on_other_test_data_the_accepted_model_is_scored_anew(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE + AGAINST))
+    project.makepyfile(spec_a=source(ONE + AGAINST).replace(*OTHER_DATA))
+
+    project.runpytest().assert_outcomes(passed=1)
+
+    assert verdict(project)["outcome"] in ("passed", "inconclusive")
+    assert verdict(project)["details"]["rescored"] is True
+    assert "its model on today's test data" in verdict(project)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"), "was changed since"),
+    ],
+    ids=["gone", "swapped"],
+)
+def test_on_other_test_data_without_the_accepted_weights_nothing_is_compared(
+    project: pytest.Pytester, spoil: Any, words: str
+) -> None:
+    accepted(project, source(ONE + AGAINST))
+    (weights,) = (project.path / ".modeltune/artifacts").glob("*.weights.h5")
+    spoil(weights)
+    project.makepyfile(spec_a=source(ONE + AGAINST).replace(*OTHER_DATA))
+
+    assert project.runpytest().ret == 1
+
+    assert verdict(project)["outcome"] == "invalid"
+    assert words in verdict(project)["reason"]
+
+
+def test_another_split_is_not_compared(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE + AGAINST))
+    folds = source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST)
+    project.makepyfile(spec_a=folds)
+
+    assert project.runpytest().ret == 1
+    assert verdict(project)["outcome"] == "invalid"
+    assert "validated by Holdout, this one by KFold(k=3)" in verdict(project)["reason"]
+
+
+def test_another_definition_of_a_metric_is_not_compared(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]"))
+    other = source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]").replace(
+        'loss="sparse_categorical_crossentropy"',
+        "loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=7)",
+    )
+    project.makepyfile(spec_a=other)
+
+    assert project.runpytest().ret == 1
+    assert verdict(project)["outcome"] == "invalid"
+    assert "computed in another way" in verdict(project)["reason"]
+
+
+def test_an_edited_baseline_is_invalid(project: pytest.Pytester) -> None:
+    path = accepted(project, source(ONE + AGAINST))
+    path.write_text(path.read_text().replace('"why": "first"', '"why": "better"'))
+
+    assert project.runpytest().ret == 1
+    assert verdict(project)["outcome"] == "invalid"
+    assert f"{path} was edited" in verdict(project)["reason"]
+
+
+def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(
+    project: pytest.Pytester,
+) -> None:
+    accepted(project, source(ONE + AGAINST))
+    project.makepyfile(spec_a=source(ONE + AGAINST, name="renamed"))
+    result = project.runpytest()
+    assert verdict(project)["outcome"] == "no_baseline"
+    result.stdout.fnmatch_lines(
+        ["unused baseline: baselines/spec_a.py.dense.json: no spec has it*"]
+    )
+
+    project.makepyfile(spec_a=source(ONE + AGAINST + ", aliases=['dense']", name="renamed"))
+    result = project.runpytest()
+
+    assert verdict(project)["outcome"] == "passed"
+    result.stdout.no_fnmatch_line("unused baseline*")
+
+
+def test_a_baseline_is_not_called_unused_when_only_part_was_collected(
+    project: pytest.Pytester,
+) -> None:
+    two = source(ONE) + f"\n@spec({ONE})\ndef other(hp): return compiled(hp)\n"
+    project.makepyfile(spec_a=two)
+    project.runpytest("--modeltune-accept").assert_outcomes(passed=2)
+
+    result = project.runpytest("spec_a.py::other")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("unused baseline*")
+
+
+def test_previous_and_median_look_back_without_accepting(project: pytest.Pytester) -> None:
+    gates = "gates=[mt.metric('accuracy') >= mt.previous, mt.metric('accuracy') >= mt.median(3)]"
+    project.makepyfile(spec_a=source(ONE + gates))
+    project.runpytest()
+    assert verdict(project, 0)["outcome"] == verdict(project, 1)["outcome"] == "no_baseline"
+
+    project.runpytest().assert_outcomes(passed=1)
+
+    assert verdict(project, 0)["outcome"] == verdict(project, 1)["outcome"] == "passed"
+
+
+def test_more_seeds_are_bought_only_while_a_gate_is_inconclusive(
+    project: pytest.Pytester,
+) -> None:
+    noisy = f"{ONE}validation=mt.Holdout(epochs=1, seeds=3), escalate=mt.seeds(max=5), "
+    surely, never = (f"gates=[mt.metric('loss') <= mt.baseline{by}]" for by in (" + 9", " - 0.01"))
+    accepted(project, source(noisy + surely))
+    project.runpytest().stdout.no_fnmatch_line("*validating under*")
+    assert len(runs(project)[0].scores["loss"].values) == 3
+    otherwise_begun = "Dense(units, kernel_initializer='he_normal', "
+    project.makepyfile(spec_a=source(noisy + never).replace("Dense(units, ", otherwise_begun))
+
+    result = project.runpytest()
+
+    result.stdout.fnmatch_lines(["*inconclusive: validating under 5 seeds instead of 3"])
+    assert verdict(project)["outcome"] == "inconclusive"
+    assert "Welch's t over seeds on 5 seeds" in verdict(project)["reason"]
+    assert verdict(project)["details"]["alpha"] == 0.025  # split over two looks
+    assert len(runs(project)[0].scores["loss"].values) == 5
+
+
+def test_rejudging_trains_nothing_and_refuses_what_has_changed(project: pytest.Pytester) -> None:
+    text = source(ONE + "gates=[mt.metric('accuracy') >= 0]")
+    project.makepyfile(spec_a=text)
+    assert project.runpytest("--modeltune-rejudge").ret == 1
+    project.runpytest().assert_outcomes(passed=1)
+
+    project.makepyfile(spec_a=text.replace("accuracy') >= 0", "accuracy') >= 1.5"))
+    result = project.runpytest("--modeltune-rejudge")
+    assert result.ret == 1
+    assert verdict(project)["outcome"] == "failed"
+    assert len(runs(project)) == 1
+
+    project.makepyfile(spec_a=text.replace('activation="softmax"', 'activation="sigmoid"'))
+    result = project.runpytest("--modeltune-rejudge")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no recorded run is judged anew: * changed since run *"])
+    assert len(runs(project)) == 1
+
+
+def test_check_judges_a_run_of_the_history(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 0]"))
+    project.runpytest().assert_outcomes(passed=1)
+    check = [MODELTUNE, "check", "-1"]
+
+    green = subprocess.run(check, cwd=project.path, capture_output=True, text=True, check=False)
+    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
+    red = subprocess.run(check, cwd=project.path, capture_output=True, text=True, check=False)
+
+    assert green.returncode == 0, green.stdout
+    assert "(cached)" in green.stdout
+    assert red.returncode == 1
+    assert len(runs(project)) == 1
+
+
+def test_a_leak_is_red_before_anything_is_trained_when_checks_fail(
+    project: pytest.Pytester,
+) -> None:
+    leaked = source(ONE + "checks='fail', gates=[mt.metric('accuracy') >= 0]").replace(
+        'return mt.Data(train=(x.astype("float32")[part], y[part]))',
+        "x = x.astype('float32'); return mt.Data((x, y), test=(x[:20], y[:20]))",
+    )
+    project.makepyfile(spec_a=leaked)
+
+    result = project.runpytest()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*nothing was trained, the data do not pass: checks.overlap: *"])
+    (run,) = runs(project)
+    assert run.trials == ()
+    assert [verdict.outcome.value for verdict in run.verdicts] == ["error"]
+    assert "failed" in [check.outcome.value for check in run.checks]
+
+
+def test_under_xdist_baselines_are_accepted_and_told_once(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{IN_PROCESS} -p xdist -n 1")
+    project.makepyfile(spec_a=source(ONE))
+
+    result = project.runpytest_subprocess("--modeltune-accept-new")
+
+    assert result.ret == 0, result.stdout.str()
+    assert result.stdout.str().count("accepted spec_a.py::dense") == 1
+    assert (project.path / BASELINES / "spec_a.py.dense.json").exists()
