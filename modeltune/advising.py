@@ -80,11 +80,11 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
 
 
 def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield the regression gates that could not see a drop of twice their margin."""
+    """Yield the regression gates that did not fail, and could not see a drop of twice their margin."""
     for verdict in verdicts:
         details = verdict.details
         margin, detectable = details.get("margin"), details.get("detectable")
-        if margin is None or margin <= 0 or verdict.outcome is Outcome.INVALID:
+        if margin is None or margin <= 0 or verdict.outcome in (Outcome.FAILED, Outcome.WARNED):
             continue
         if details.get("delta") == 0 and not detectable:
             continue
@@ -94,7 +94,8 @@ def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 if detectable is None
                 else f"only drops of {detectable:.2g} or more"
             )
-            more = "seeds" if details.get("unit") == "seeds" else "test samples"
+            unit = str(details.get("unit"))
+            more = "test samples" if unit == "samples" else unit
             yield (
                 f"{verdict.gate} detects {seen} with the {details.get('n')} {more} there are, and "
                 f"allows {margin:.2g}: give it more {more}, or a margin it can see"

@@ -63,9 +63,10 @@ class Behaviour:
         return repr(replace(self, waiver=None))
 
     @property
-    def functions(self) -> tuple[Callable[..., Any], ...]:
-        """The user's functions that decide what is measured."""
-        return (self.subject,) if callable(self.subject) else ()
+    def asked(self) -> tuple[object, ...]:
+        """What of the user's decides what is measured: functions, and cases."""
+        is_named = isinstance(self.subject, str) or is_integer(self.subject)
+        return () if is_named else (self.subject,)
 
     @property
     def severity(self) -> Severity:

@@ -58,7 +58,7 @@ class Evidence:
             return False
         if isinstance(self.rows, str):
             return self.rows in self.samples.slices
-        return True
+        return self.rows is None or bool(self.samples.truth)
 
     def mask(self, metric: str) -> Array:
         """Return which samples are in the slice or class, bool of shape (n,)."""
@@ -78,11 +78,15 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A candidate's and a reference's value, and how sure their difference is; None: a point each."""
+    """A candidate's and a reference's value, and how sure their difference is; None: a point each.
+
+    ``is_kept_model`` tells that of several refits only those were compared whose weights are kept.
+    """
 
     candidate: float
     reference: float
     comparison: Comparison | None
+    is_kept_model: bool = False
 
 
 def compare(
@@ -99,12 +103,12 @@ def compare(
     fewest = min(len(mine), len(theirs))
     is_paired = candidate.refits == reference.refits and len(mine) == len(theirs)
     if fewest < ENOUGH_SEEDS and _are_same_samples(candidate, reference):
-        if len(mine) != len(theirs):
-            # The models whose weights are kept.
+        if is_kept_model := len(mine) != len(theirs):
             mine, theirs = mine[:1], theirs[:1]
         by_samples = _by_samples(metric, sign, candidate, reference, len(mine))
         if by_samples is not None:
-            return Compared(float(np.mean(mine)), float(np.mean(theirs)), by_samples)
+            means = float(np.mean(mine)), float(np.mean(theirs))
+            return Compared(*means, by_samples, is_kept_model)
         mine, theirs = candidate.values(metric), reference.values(metric)
     means = float(np.mean(mine)), float(np.mean(theirs))
     if fewest < 2:

@@ -32,14 +32,21 @@ PROBED = ("examples", "violations", "is_exhaustive", "tolerance", "counterexampl
 """What of a probe stands in the details of its verdict, from which it is judged again."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What gates come to, the id of the accepted run they were held against, and advice on them."""
+
+    verdicts: tuple[Verdict, ...]
+    baseline: str | None
+    advice: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Conclusion:
     """What a run comes to; ``validated`` has more refits than asked for after an escalation."""
 
     validated: Validated
-    verdicts: tuple[Verdict, ...]
-    baseline: str | None
-    advice: tuple[str, ...]
+    judged: Judged
 
 
 def conclude(
@@ -74,33 +81,27 @@ def conclude(
     past = with_rescored(past, examined.rescored)
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
-    verdicts: tuple[Verdict, ...] = ()
+    judged = Judged((), None, ())
     for look, seeds in enumerate(looks):
         if look:
-            listen(
-                Note(f"inconclusive: validating under {seeds} seeds instead of {looks[look - 1]}")
-            )
+            gates = ", ".join(v.gate for v in judged.verdicts if _seeds_may_settle(v))
+            listen(Note(f"{gates}: inconclusive, validating under {seeds} seeds"))
             told = replace(spec.validation, seeds=looks[look - 1]).refits()
             validated = validated_by(replace(spec.validation, seeds=seeds), told)
         measured = _measured(spec, validated, examined, unmeasured, weights)
-        verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks))
-        if not any(_seeds_may_settle(verdict) for verdict in verdicts):
+        judged = judged_against(past, spec, measured, history)
+        if not any(_seeds_may_settle(verdict) for verdict in judged.verdicts):
             break
-    accepted = past["baseline"]
-    run = None if isinstance(accepted, str) else accepted[0].run or None
-    advice = advise(
-        spec.gates,
-        verdicts,
-        recent(spec, history),
-        None if isinstance(accepted, str) else accepted[0],
-        datetime.now(UTC).date(),
-    )
-    return Conclusion(
-        replace(validated, scores=_measured(spec, validated, examined, {}, weights).scores),
-        verdicts,
-        run,
-        advice,
-    )
+    return Conclusion(replace(validated, scores=measured.scores), judged)
+
+
+def judged_against(past: References, spec: Spec, measured: Measured, history: Store) -> Judged:
+    """Return what today's gates say of what was measured, beside the runs they name."""
+    verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
+    accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
+    today = datetime.now(UTC).date()
+    advice = advise(spec.gates, verdicts, recent(spec, history), accepted, today)
+    return Judged(verdicts, (accepted and accepted.run) or None, advice)
 
 
 def _task(

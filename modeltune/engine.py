@@ -13,7 +13,7 @@ from modeltune import sharing
 from modeltune.data_checks import check_data
 from modeltune.dry_run import dry_run
 from modeltune.environments import devices, environment, use_threads
-from modeltune.errors import DataError
+from modeltune.errors import DataError, SpecError
 from modeltune.examining import examine
 from modeltune.gates import Gate, On, Verdict
 from modeltune.loading import Loaded, load
@@ -95,7 +95,11 @@ class Engine:
         """
         gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
         slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
-        check_slices(slices, self._data.test)
+        try:
+            check_slices(slices, self._data.test)
+        except SpecError as error:
+            spec = self._spec
+            raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
         return check_data(self._data, self._spec.checks)
 
     def begin(self, scratch: Path) -> Failure | None:

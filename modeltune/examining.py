@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -13,11 +14,12 @@ from modeltune.gates import Gate, On
 from modeltune.loading import Arrays, Loaded, Part, map_arrays
 from modeltune.oracles import ReadHyperParameters
 from modeltune.probing import probe
-from modeltune.refitting import restore
+from modeltune.refitting import restore, with_weights
+from modeltune.runs import Json
 from modeltune.samples import packed
 from modeltune.scoring import evaluate, predict, report, samples_of, targets
 from modeltune.specs import Spec
-from modeltune.training import Model, candidate, load_weights
+from modeltune.training import Model, candidate
 from modeltune.trials import Examined, ExamineTask, KeptModel, Rescored
 
 PAIRS = 60
@@ -34,7 +36,7 @@ def examine(spec: Spec, loaded: Loaded, task: ExamineTask) -> Examined:
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
     with candidate(spec, hp, seed) as built:
-        model = restore(spec, hp, task.weights)
+        model = restore(spec, hp, task.weights, loaded.test)
         probed: dict[str, Probed] = {}
         for gate in spec.gates:
             if isinstance(gate, Behaviour):
@@ -49,21 +51,36 @@ def examine(spec: Spec, loaded: Loaded, task: ExamineTask) -> Examined:
     return Examined(probed, rescored, ratio)
 
 
-def _kept(kept: KeptModel) -> Model:
+def _kept(kept: KeptModel, part: Part) -> Model:
     """Return a model of an earlier run as it was, whatever its build function has become.
 
     Keras refuses what is not data in it, such as lambdas, which would be run.
+
+    Raises:
+        ValueError: it has layers or functions of the user's, which may not be what they were.
     """
     config = kept.architecture.read_text(encoding="utf-8")
-    model = keras.models.model_from_json(config)
-    load_weights(model, kept.weights)
-    return model
+    if foreign := sorted(set(_foreign(json.loads(config)))):
+        raise ValueError(
+            f"{', '.join(foreign)} of it may not be what it was, for it is no code of Keras's"
+        )
+    return with_weights(keras.models.model_from_json(config), kept.weights, part)
+
+
+def _foreign(config: Json) -> Iterator[str]:
+    """Yield what a model's configuration has made by other code than Keras's."""
+    is_made = isinstance(config, dict) and "module" in config
+    if is_made and str(config["module"]).partition(".")[0] != "keras":
+        yield str(config["config" if config["class_name"] == "function" else "class_name"])
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, dict | list):
+            yield from _foreign(value)
 
 
 def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: Loaded) -> Rescored:
     """Score a kept model on today's test part by what today's model is compiled with."""
     try:
-        model = _kept(kept)
+        model = _kept(kept, loaded.test)
         compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
@@ -90,7 +107,7 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
     from scipy import stats
 
     try:
-        other = _kept(kept)
+        other = _kept(kept, test)
         x = next(iter(test.batches(LATENCY_BATCH)))[0]
         pair = [_timed(model, x), _timed(other, x)]
     except Exception as error:  # noqa: BLE001

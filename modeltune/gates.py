@@ -350,9 +350,10 @@ class Gate:
         return self.waived or self.measure.waiver
 
     @property
-    def functions(self) -> tuple[Callable[..., Any], ...]:
-        """The user's functions that decide what is measured."""
-        return (self.measure.slices.select,) if isinstance(self.measure.slices, On) else ()
+    def asked(self) -> tuple[object, ...]:
+        """What of the user's decides what is measured: a slice, under its name."""
+        slices = self.measure.slices
+        return (slices.name, slices.select) if isinstance(slices, On) else ()
 
     @property
     def wants_more(self) -> bool:
@@ -380,6 +381,8 @@ class Gate:
         for part in (self.measure.slices, self.waiver):
             for text in part.problems() if part else ():
                 yield "", f"{self!r}: {text}"
+        if self.measure.key == "latency_ratio" and isinstance(self.bound, Reference):
+            yield "", f"{self!r}: it is a ratio to the accepted model already; write a number"
         if self.measure.slices and self.measure.subject is not Subject.METRIC:
             yield "", f"{self!r}: only mt.metric(...) is measured on slices"
         if self.measure.slices and self.measure.statistic is Statistic.STD:

@@ -73,8 +73,9 @@ def run(
         HistoryError: the run could not be recorded.
     """
     run_id, listen = secrets.token_hex(8), listen or _print
-    # What becomes the baseline now is not red for having had none.
-    strictness = Strictness(strict, is_first_allowed=accept is not None)
+    replaces = accept is not None and not accept.only_new
+    is_kept = replaces or (accept is not None and baselines.find(spec) is None)
+    strictness = Strictness(strict, is_kept, is_other_allowed=replaces)
     if reuse or rejudge:
         found = _recorded(spec, fixtures, store, strictness, rejudge)
         if isinstance(found, Run):
@@ -145,8 +146,7 @@ def run(
         if not spec.gates:
             record.listen(Note("no gates declared: nothing was demanded of this model"))
         record.keep(weights, validated.samples)
-        record.set(baseline=end.baseline, advice=end.advice)
-        record.judged(end.verdicts, strictness)
+        record.judged(end.judged, strictness)
     _accepted(record.run, spec, store, accept, listen)
     return record.run
 
@@ -176,13 +176,13 @@ def _accepted(
     present = baselines.find(spec)
     if accept is None or (accept.only_new and present is not None):
         return
-    try:
+    if reason := baselines.refusal(run):
+        lines = [f"not accepted: run {run.id} of {run.spec}: {reason}"]
+    else:
         with open_store(store or default_store()) as history:
             lines = baselines.accept(
                 run, samples_of(run, history), spec.file, why=accept.why, before=present
             )
-    except HistoryError as error:
-        lines = [f"not accepted: {error}"]
     listen(BaselineAccepted(tuple(lines)))
 
 

@@ -116,15 +116,27 @@ def not_measured(gates: Sequence[Gate | Behaviour], reason: str) -> tuple[Verdic
 
 @dataclass(frozen=True)
 class Strictness:
-    """Whether open questions are red; a first baseline may be allowed all the same."""
+    """Whether open questions are red.
+
+    Of a run that becomes the baseline now it is not red that there was none
+    (``is_first_allowed``), or none it could be compared with (``is_other_allowed``).
+    """
 
     is_strict: bool = False
     is_first_allowed: bool = False
+    is_other_allowed: bool = False
 
     def is_red(self, verdict: Verdict) -> bool:
         """Tell whether a verdict fails the run."""
+        if self.is_other_allowed and is_incomparable(verdict):
+            return False
         is_first = verdict.outcome is Outcome.NO_BASELINE and self.is_first_allowed
         return verdict.outcome.is_red(self.is_strict and not is_first)
+
+
+def is_incomparable(verdict: Verdict) -> bool:
+    """Tell whether a gate is invalid for the baseline's sake, which a new baseline would end."""
+    return verdict.outcome is Outcome.INVALID and verdict.details.get("source") == "baseline"
 
 
 def status_of(
@@ -149,6 +161,8 @@ class _Open:
     reference: float
     past: Past
     comparison: Comparison
+    is_kept_model: bool = False
+    is_over_folds: bool = False
 
     @property
     def margin(self) -> float:
@@ -185,7 +199,8 @@ def _part(gate: Gate, measured: Measured, spec: str, references: References) -> 
     key, bound = gate.measure.key, _number(gate)
     unmeasured = (measured.unmeasured or {}).get(key)
     if unmeasured is not None:
-        return Verdict(repr(gate), unmeasured[0], None, bound, unmeasured[1])
+        outcome, reason = unmeasured
+        return Verdict(repr(gate), outcome, None, bound, reason, {"source": "baseline"})
     scores = measured.scores.get(key)
     if scores is None or not scores.values:
         return _missing(gate, measured, spec)
@@ -311,7 +326,9 @@ def _against(
     from modeltune.comparing import Evidence, compare, is_other_slice
 
     source, key = gate.bound.source, gate.measure.key
-    details: dict[str, Json] = {"slice": name, "n": size} if name else {}
+    details: dict[str, Json] = {"source": source}
+    if name:
+        details |= {"slice": name, "n": size}
     where = f"{name}: " if name else ""
 
     def closed(outcome: Outcome, bound: float | None, reason: str) -> Verdict:
@@ -326,6 +343,10 @@ def _against(
     known = [(past, there) for past, there in evidences if there.values(key)]
     if not known:
         labels = " and ".join(past.label for past in pasts[:2])
+        if any(past.rescored for past in pasts):
+            return closed(
+                Outcome.INVALID, None, f"{labels} does not tell {key}; accept a run on today's data"
+            )
         return closed(
             Outcome.NO_BASELINE, None, f"{labels} did not measure {key}; accept a newer run"
         )
@@ -365,7 +386,18 @@ def _against(
     else:
         # The median of an even number of runs lies between two; the drop is against one of them.
         base = bases[nearest] or 0.0
-    return _Open(gate, name, size, value, bound, base, past, compared.comparison)
+    return _Open(
+        gate,
+        name,
+        size,
+        value,
+        bound,
+        base,
+        past,
+        compared.comparison,
+        is_kept_model=compared.is_kept_model,
+        is_over_folds=measured.folds is not None,
+    )
 
 
 def _redefined(key: str, measured: Measured, past: Past) -> str | None:
@@ -373,8 +405,9 @@ def _redefined(key: str, measured: Measured, past: Past) -> str | None:
     if measured.samples is None or past.samples is None:
         return None
     now, then = measured.samples.definitions.get(key), past.samples.definitions.get(key)
-    if now is None or then is None or now == then:
+    if now == then:
         return None
+    now, then = (each or "not compiled, but as the report has it" for each in (now, then))
     return f"{key} is computed in another way than by {past.label}: {now}, then {then}"
 
 
@@ -388,7 +421,7 @@ def _adjusted(parts: Sequence[_Open]) -> Sequence[float]:
 
 def _decided(part: _Open, p: float, alpha: float) -> Verdict:
     """Return the verdict a comparison comes to, with everything a reader needs to redo it."""
-    from modeltune.statistics import decide, p_violated
+    from modeltune.statistics import Question, decide, p_violated
 
     comparison, gate = part.comparison, part.gate
     outcome = decide(comparison, part.margin + _step(part.measured, part.bound), p, alpha)
@@ -398,10 +431,18 @@ def _decided(part: _Open, p: float, alpha: float) -> Verdict:
         outcome = Outcome.INCONCLUSIVE
     low, high = comparison.interval(alpha)
     settle, detectable = comparison.settle(part.margin, alpha), comparison.detectable(alpha)
-    unit = "seeds" if comparison.question.value == "recipe" else "samples"
+    unit, test = "samples", comparison.test
+    if comparison.question is Question.RECIPE:
+        unit = "folds" if part.is_over_folds else "seeds"
+        test = test.replace("seeds", unit)
+    count = f"{comparison.n} {unit}"
+    if comparison.question is Question.RECIPE and comparison.n != len(part.past.refits):
+        count += f" against {len(part.past.refits)}"
+    if part.is_kept_model:
+        count += ", of the models that are kept"
     details: dict[str, Json] = {
         "question": comparison.question.value,
-        "test": comparison.test,
+        "test": test,
         "n": comparison.n,
         "unit": unit,
         "reference": part.past.run,
@@ -423,7 +464,7 @@ def _decided(part: _Open, p: float, alpha: float) -> Verdict:
         f"{f'{part.slice} (n={part.n}): ' if part.slice else ''}"
         f"{_change(part)} {part.past.label} ({part.reference:.6g}), "
         f"{_allowed(part.margin)}; is this {comparison.question.value} worse: "
-        f"{comparison.test} on {comparison.n} {unit}, p = {p:.2g}"
+        f"{test} on {count}, p = {p:.2g}"
     )
     if outcome is Outcome.INCONCLUSIVE:
         reason += f": cannot tell; {_would_settle(part, settle, detectable, unit)}"

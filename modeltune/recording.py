@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeltune.concluding import Judged
 from modeltune.declarations import typed
 from modeltune.errors import HistoryError, ModeltuneError
 from modeltune.events import Event, Listener, Note, RunRecorded
@@ -101,10 +102,10 @@ class Recording:
         """Add what checks of the data and of the model found."""
         self.set(checks=(*self._fields.get("checks", ()), *checks))
 
-    def judged(self, verdicts: Sequence[Verdict], strictness: Strictness) -> None:
+    def judged(self, judged: Judged, strictness: Strictness) -> None:
         """Add what gates came to, and whether the run is green."""
-        status = status_of(verdicts, strictness, self._fields.get("checks", ()))
-        self.set(verdicts=tuple(verdicts), status=status)
+        status = status_of(judged.verdicts, strictness, self._fields.get("checks", ()))
+        self.set(**vars(judged), status=status)
 
     def keep(self, weights: Path, samples: Samples | None) -> None:
         """Copy the validated model beside the history, before the row that names its files."""
@@ -158,6 +159,8 @@ class Recording:
             str(error) if isinstance(error, ModeltuneError) else f"{type(error).__name__}: {error}"
         )
         reason = "interrupted" if interrupted else text.partition("\n")[0]
+        if interrupted:
+            self.listen(Note("interrupted: the same command goes on after what has finished"))
         self.set(
             status=RunStatus.INTERRUPTED if interrupted else RunStatus.ERROR,
             error=text.rstrip(": "),

@@ -61,7 +61,7 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
-                    restored = restore(spec, hp, task.weights)
+                    restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
     except Exception as error:  # noqa: BLE001  reported with its traceback by validate
@@ -71,9 +71,19 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
     return Refitted(scores, tables, curve, trained_by, seconds, failure, samples, checks)
 
 
-def restore(spec: Spec, hp: ReadHyperParameters, weights: Path) -> Model:
+def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
     """Return the model of these values, built anew, with the weights in a file."""
-    model = spec(hp)
+    return with_weights(spec(hp), weights, part)
+
+
+def with_weights(model: Model, weights: Path, part: Part) -> Model:
+    """Return the model with the weights in a file; one without inputs meets samples first.
+
+    A subclassed or sequential model has no variables to be loaded before it is called.
+    """
+    if not getattr(model, "inputs", None):
+        x, _, _ = next(part.batches(1))
+        model(x, training=False)
     load_weights(model, weights)
     return model
 

@@ -79,7 +79,11 @@ def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> R
             return replace(past, problem=problem)
         return replace(
             past,
-            scores={name: Scores((value,)) for name, value in found.scores.items()},
+            scores={
+                # The files are what they were; all else is told of today's data, or not at all.
+                **{name: past.scores[name] for name in ("artifact_bytes",) if name in past.scores},
+                **{name: Scores((value,)) for name, value in found.scores.items()},
+            },
             samples=None if found.samples is None else unpacked(found.samples),
             refits=past.refits[:1],
         )
@@ -134,7 +138,8 @@ def _accepted(spec: Spec) -> Past | None:
         accepted = baselines.read(path)
     except HistoryError as error:
         return Past("", "the accepted run", problem=str(error))
-    unchecked = "" if accepted.samples else ", whose file has no samples to check its scores by"
+    is_whole = accepted.samples and (accepted.samples.values or accepted.samples.truth)
+    unchecked = "" if is_whole else ", whose file has no samples to check its scores by"
     return Past(
         run=accepted.run,
         label=f"the accepted run {accepted.run[:8]}{unchecked}",
@@ -159,7 +164,9 @@ def _recorded(
     ids = [run.id for run in earlier]
     if run_id in ids:
         earlier = earlier[ids.index(run_id) + 1 :]
-    finished = [run for run in earlier if _counts(run)][:count]
+    finished = [run for run in earlier if _counts(run)]
+    # A model that was red is no measure for the next, as long as there is one that was green.
+    finished = ([run for run in finished if run.status is RunStatus.PASSED] or finished)[:count]
     if not finished:
         return "no earlier run of this spec is recorded"
     same = [run for run in finished if run.fingerprints.get(TEST) == prints.get(TEST)]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modeltune.advising import advise
 from modeltune.behaviours import Behaviour
-from modeltune.concluding import LATENCY, looks_of, measured_of
+from modeltune.concluding import LATENCY, judged_against, measured_of
 from modeltune.errors import HistoryError
 from modeltune.gates import Gate, On, Subject
 from modeltune.histories import baselines
-from modeltune.judging import Strictness, judge, status_of
+from modeltune.judging import Strictness, status_of
 from modeltune.references import References
-from modeltune.remembering import recent, references, samples_of, with_rescored
+from modeltune.remembering import references, samples_of, with_rescored
 from modeltune.runs import Run, RunStatus
 from modeltune.sources import (
     GATES,
@@ -108,8 +106,11 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
     measure = gate.measure
     if measure.key == LATENCY:
         # A ratio holds for the model it was measured beside.
-        accepted = baselines.read_or_none(baselines.find(spec))
-        return (accepted and accepted.run) != (run.baseline if LATENCY in run.scores else None)
+        path = baselines.find(spec)
+        if LATENCY not in run.scores:
+            return path is not None
+        accepted = baselines.read_or_none(path)
+        return accepted is None or accepted.run != run.baseline
     if isinstance(measure.slices, On):
         return "samples" not in run.files or _gates_differ(run, spec)
     is_on_demand = measure.subject is not Subject.METRIC and measure.metric in run.scores
@@ -132,33 +133,15 @@ def _judged(
         notes = (*notes, f"its samples are not at hand: {error}")
     past = references(spec, history, prints, run.id)
     past = with_rescored(past, _not_rescored(past))
-    measured = measured_of(run, spec, samples)
-    verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
+    judged = judged_against(past, spec, measured_of(run, spec, samples), history)
     if kept is not None:
         path = history.folder / kept.path
         # Its sha256 is checked when it is loaded: reading a large model takes its time.
         if not path.is_file() or path.stat().st_size != kept.bytes:
             how = "are gone or changed; run the spec without reuse to make them anew"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
-    status = status_of(verdicts, strictness, run.checks)
-    accepted = past["baseline"]
-    baseline = None if isinstance(accepted, str) else accepted[0].run or None
-    advice = advise(
-        spec.gates,
-        verdicts,
-        recent(spec, history),
-        None if isinstance(accepted, str) else accepted[0],
-        datetime.now(UTC).date(),
-    )
-    return replace(
-        run,
-        verdicts=verdicts,
-        status=status,
-        notes=notes,
-        cached=True,
-        baseline=baseline,
-        advice=advice,
-    )
+    status = status_of(judged.verdicts, strictness, run.checks)
+    return replace(run, **vars(judged), status=status, notes=notes, cached=True)
 
 
 def _not_rescored(past: References) -> dict[str, Rescored]:

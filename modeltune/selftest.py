@@ -545,7 +545,7 @@ def _pytest(project: str, arguments: Sequence[str]) -> None:
     os.dup2(printed, 2)
     os.chdir(project)
     for name in list(os.environ):
-        if name.startswith(("PYTEST_", "MODELTUNE_")):
+        if name.startswith(("PYTEST_", "MODELTUNE_", "GITHUB_")):
             del os.environ[name]
     sys.argv = ["pytest", *arguments]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)

@@ -37,6 +37,7 @@ class Session:
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
         self._report_error: str | None = None
+        self._summary_error: str | None = None
         self._is_xdist_worker = hasattr(config, "workerinput")
         self._started = time.monotonic()
         self._specs_left = 0
@@ -131,6 +132,11 @@ class Session:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the run travel with its report from a worker of pytest-xdist to the controller."""
         report = yield
+        if _is_github() and "modeltune.collection" in sys.modules:
+            from modeltune.reports.annotations import inert
+
+            if isinstance(report.longrepr, str):
+                report.longrepr = inert(report.longrepr)
         if self._is_xdist_worker and self._runs:
             import json
 
@@ -185,7 +191,7 @@ class Session:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
-            reporter.write_line(line, flush=True)
+            reporter.write_line(_shown(line), flush=True)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show as CACHED, under -v, what was served from the history."""
@@ -197,29 +203,50 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write report.json; a report that cannot be written is never a green session."""
+        """Write the reports; one that cannot be written is never a green session."""
         if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.reports.json_report import write
+        from modeltune.reports.json_report import write, write_whole
+        from modeltune.reports.markdown import markdown
+        from modeltune.runs import from_json
 
+        page = markdown([from_json(run) for run in self._runs])
         try:
             write(self._report_file, self._runs)
+            write_whole(self._report_file.with_suffix(".md"), page)
         except OSError as error:
             self._report_error = str(error)
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            try:
+                _append(Path(summary), page)
+            except OSError as error:
+                self._summary_error = str(error)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print one table over all specs, best first; under -q only that there is no report."""
+        """Print one table over all specs, best first; under -q only what went wrong."""
         if self._report_error:
             terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
-        if not self._runs or self._is_xdist_worker or self._config.get_verbosity() < 0:
+        if self._summary_error:
+            said = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
+            terminalreporter.write_line(said, yellow=True)
+        if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.reports.tables import clean, summary_table, undecided
         from modeltune.runs import from_json
 
-        terminalreporter.write_sep("=", "modeltune")
         runs = [from_json(run) for run in self._runs]
+        if _is_github():
+            from modeltune.reports.annotations import annotate, root_of
+
+            root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
+            for command in annotate(runs, root):
+                terminalreporter.write_line(command)
+        if self._config.get_verbosity() < 0:
+            return
+        from modeltune.reports.tables import clean, summary_table, undecided
+
+        terminalreporter.write_sep("=", "modeltune")
         texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
         texts += [
             f"unused baseline: {clean(path)}: no spec has it; remove it, or name the "
@@ -228,9 +255,10 @@ class Session:
         ]
         for text in texts:
             for line in text.splitlines():
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(_shown(line))
         if not self._report_error:
-            terminalreporter.write_line(f"report: {_relative(self._report_file)}")
+            file = self._report_file
+            terminalreporter.write_line(f"report: {_relative(file)} and {file.stem}.md")
 
     # settings
 
@@ -304,6 +332,32 @@ def _indented(line: str) -> str:
     from modeltune.reports.tables import clean
 
     return "  " * line.startswith(" ") + clean(line)
+
+
+def _is_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _shown(line: str) -> str:
+    """Return a line as it is printed: in GitHub Actions nothing of it is obeyed."""
+    if not _is_github():
+        return line
+    from modeltune.reports.annotations import inert
+
+    return inert(line)
+
+
+def _append(summary: Path, page: str) -> None:
+    """Add a page to the summary of a step of GitHub Actions.
+
+    Raises:
+        OSError: it cannot be written, or GitHub would show none of it.
+    """
+    size = summary.stat().st_size if summary.exists() else 0
+    if size + len(page.encode()) > 1024 * 1024:
+        raise OSError(f"{summary} has {size} bytes, and GitHub shows nothing of more than 1 MiB")
+    with summary.open("a", encoding="utf-8") as file:
+        file.write(f"\n{page}")
 
 
 def _relative(path: Path) -> str:

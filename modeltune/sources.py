@@ -65,8 +65,8 @@ def fingerprints(spec: Spec) -> dict[str, str]:
 
 
 def run_identity(spec: Spec) -> dict[str, str]:
-    """Return what the scores of a run depend on besides its data; its gates are not in it."""
-    return identity(spec) | {"validation": typed(spec.validation)}
+    """Return what scores and checks of a run depend on besides its data; its gates are not in it."""
+    return identity(spec) | {"validation": typed(spec.validation), "checks": typed(spec.checks)}
 
 
 def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:
@@ -115,15 +115,15 @@ _found: WeakKeyDictionary[Spec, dict[str, str]] = WeakKeyDictionary()
 
 
 def gates_identity(spec: Spec) -> dict[str, str]:
-    """Return what the functions in a spec's gates are made of, in parts as ``identity`` does.
+    """Return what slices and behaviours in a spec's gates are made of, as ``identity`` does.
 
-    Nothing when its gates have none: slices and behaviours have.
+    Nothing when its gates have none.
     """
-    functions = [function for gate in spec.gates for function in gate.functions]
-    if not functions:
+    asked = [part for gate in spec.gates for part in gate.asked]
+    if not asked:
         return {}
     reached = Reached()
-    parts = _content("the gates", functions, reached)
+    parts = _content("the gates", asked, reached)
     return parts | {f"code of the gates ({p.name})": d for p, d in reached.digests().items()}
 
 

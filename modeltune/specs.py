@@ -18,7 +18,7 @@ from modeltune.checks import Checks, checks_of
 from modeltune.datasets import Data
 from modeltune.declarations import Problem, as_typed, is_integer, typed
 from modeltune.errors import SpecError
-from modeltune.gates import Gate, Measure, Seeds
+from modeltune.gates import Gate, Measure, On, Seeds
 from modeltune.searches import Hyperband, Search
 from modeltune.validations import Holdout, KFold, Validation
 
@@ -137,6 +137,12 @@ class Protocol:
         if isinstance(self.escalate, Seeds):
             for field, text in self.escalate.problems():
                 yield f"escalate.{field}", text
+            seeds = getattr(self.validation, "seeds", 0)
+            if is_integer(self.escalate.max) and 2 <= self.escalate.max <= seeds:
+                yield (
+                    "escalate.max",
+                    f"{self.escalate.max}: the validation has {seeds} seeds already; write more",
+                )
         elif self.escalate is not None:
             yield "escalate", f"{typed(self.escalate)}: write mt.seeds(max=10)"
         if not isinstance(self.aliases, tuple) or not all(
@@ -157,6 +163,30 @@ class Protocol:
             else:
                 for _, text in gate.problems():
                     yield f"gates[{index}]", text
+        yield from self._ambiguous()
+
+    def _ambiguous(self) -> Iterator[Problem]:
+        """Yield gates that another one would be taken for: what is measured is kept by name."""
+        demands: dict[str, int] = {}
+        slices: dict[str, tuple[int, Callable[..., Any]]] = {}
+        for index, gate in enumerate(self.gates):
+            if isinstance(gate, Behaviour):
+                first = demands.setdefault(gate.demand, index)
+                if first != index:
+                    yield (
+                        f"gates[{index}]",
+                        f"{gate!r} reads like gates[{first}] and would be taken for it; use named "
+                        "functions, or functools.partial of one, and one list for all cases",
+                    )
+            elif isinstance(gate, Gate) and isinstance(gate.measure.slices, On):
+                name, select = gate.measure.slices.name, gate.measure.slices.select
+                first, same = slices.setdefault(name, (index, select))
+                if same is not select:
+                    yield (
+                        f"gates[{index}]",
+                        f"{gate!r}: gates[{first}] has another slice {typed(name)}; name one of "
+                        "them otherwise, or give both the same function",
+                    )
 
     def __repr__(self) -> str:
         shown = []

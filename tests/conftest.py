@@ -20,5 +20,7 @@ def compiled_models_of_one_test() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have what runs inside a test not share cores and budgets with those who run the tests."""
+    """Have what runs inside a test neither share cores with those who run the tests, nor tell their CI."""
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,55 @@ def test_on_other_test_data_without_the_accepted_weights_nothing_is_compared(
     assert words in verdict(project)["reason"]
 
 
+def test_what_cannot_be_compared_may_be_replaced_by_who_says_so(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE + AGAINST))
+    project.makepyfile(spec_a=source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST))
+    assert project.runpytest("--modeltune-accept-new").ret == 1
+
+    result = project.runpytest("--modeltune-accept", "--modeltune-reason=folds now")
+
+    assert result.ret == 0, result.stdout.str()
+    assert verdict(project)["outcome"] == "invalid"
+    assert project.runpytest().ret == 0
+    assert verdict(project)["outcome"] == "passed"
+    assert "paired t over folds on 3 folds" in verdict(project)["reason"]
+
+
+def test_a_red_run_does_not_become_what_the_next_is_held_to(project: pytest.Pytester) -> None:
+    gates = "gates=[mt.metric('parameters') <= mt.previous]"
+    small = source(ONE + gates)
+    large = small.replace("layers.Dense(units", "layers.Dense(9), keras.layers.Dense(units")
+    project.makepyfile(spec_a=small)
+    project.runpytest().assert_outcomes(passed=1)
+    project.makepyfile(spec_a=large)
+    assert project.runpytest().ret == 1
+
+    assert project.runpytest().ret == 1
+
+
+def test_a_copied_project_accepts_beside_its_own_specs(
+    project: pytest.Pytester, tmp_path: Path
+) -> None:
+    project.makepyfile(spec_a=source(ONE))
+    project.runpytest().assert_outcomes(passed=1)
+    copied = tmp_path / "copied"
+    shutil.copytree(project.path, copied)
+
+    accept = [MODELTUNE, "accept", "-1", "--reason", "mine"]
+    subprocess.run(accept, cwd=copied, check=True, capture_output=True)
+
+    assert (copied / BASELINES / "spec_a.py.dense.json").exists()
+    assert not (project.path / BASELINES).exists()
+
+
+def test_a_model_without_an_input_layer_is_validated(project: pytest.Pytester) -> None:
+    unbuilt = source(ONE + AGAINST).replace("keras.Input((2,)), ", "")
+    accepted(project, unbuilt)
+    project.makepyfile(spec_a=unbuilt.replace(*OTHER_DATA))
+    project.runpytest().assert_outcomes(passed=1)
+    assert verdict(project)["details"]["rescored"] is True
+
+
 def test_another_split_is_not_compared(project: pytest.Pytester) -> None:
     accepted(project, source(ONE + AGAINST))
     folds = source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST)
@@ -269,9 +319,9 @@ def test_more_seeds_are_bought_only_while_a_gate_is_inconclusive(
 
     result = project.runpytest()
 
-    result.stdout.fnmatch_lines(["*inconclusive: validating under 5 seeds instead of 3"])
+    result.stdout.fnmatch_lines(["*note: mt.metric* inconclusive, validating under 5 seeds"])
     assert verdict(project)["outcome"] == "inconclusive"
-    assert "Welch's t over seeds on 5 seeds" in verdict(project)["reason"]
+    assert "Welch's t over seeds on 5 seeds against 3" in verdict(project)["reason"]
     assert verdict(project)["details"]["alpha"] == 0.025  # split over two looks
     assert len(runs(project)[0].scores["loss"].values) == 5
 
@@ -327,6 +377,124 @@ def test_a_leak_is_red_before_anything_is_trained_when_checks_fail(
     assert run.trials == ()
     assert [verdict.outcome.value for verdict in run.verdicts] == ["error"]
     assert "failed" in [check.outcome.value for check in run.checks]
+
+
+def test_what_is_not_measured_of_other_data_is_not_compared(project: pytest.Pytester) -> None:
+    gates = "gates=[mt.gap('accuracy') <= mt.baseline, mt.metric('artifact_bytes') <= mt.baseline]"
+    accepted(project, source(ONE + gates))
+    larger = source(ONE + gates).replace(*OTHER_DATA)
+    larger = larger.replace(
+        "keras.layers.Dense(units,", "keras.layers.Dense(99), keras.layers.Dense(units,"
+    )
+    project.makepyfile(spec_a=larger)
+
+    assert project.runpytest().ret == 1
+
+    assert verdict(project, 0)["outcome"] == "invalid"
+    assert "does not tell gap(accuracy)" in verdict(project, 0)["reason"]
+    assert verdict(project, 1)["outcome"] == "failed"
+
+
+SCALE = """
+@keras.saving.register_keras_serializable()
+class Scale(keras.layers.Layer):
+    def call(self, x): return x * 1.0
+
+def compiled("""
+
+
+def test_on_other_data_an_accepted_model_with_the_user_s_own_layers_is_not_trusted(
+    project: pytest.Pytester,
+) -> None:
+    """The kept model would be built by today's layer, and a fault in it be no drop."""
+    text = source(ONE + AGAINST).replace("def compiled(", SCALE)
+    text = text.replace("keras.Input((2,)), ", "keras.Input((2,)), Scale(), ")
+    accepted(project, text)
+    project.makepyfile(spec_a=text.replace(*OTHER_DATA).replace("x * 1.0", "x * 0.0"))
+
+    assert project.runpytest().ret == 1
+
+    assert verdict(project)["outcome"] == "invalid"
+    assert "Scale of it may not be what it was" in verdict(project)["reason"]
+
+
+def test_a_metric_of_the_report_is_not_one_compiled_under_its_name(
+    project: pytest.Pytester,
+) -> None:
+    text = source(ONE + "gates=[mt.metric('f1') >= mt.baseline - 1]")
+    accepted(project, text)
+    compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='f1')"
+    project.makepyfile(
+        spec_a=text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
+    )
+
+    assert project.runpytest().ret == 1
+    assert verdict(project)["outcome"] == "invalid"
+    assert "then not compiled, but as the report has it" in verdict(project)["reason"]
+
+
+def test_what_cannot_be_accepted_is_not_green(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=source(ONE + AGAINST))
+    (project.path / BASELINES).write_text("a file where the folder should be")
+
+    result = project.runpytest("--modeltune-strict", "--modeltune-accept-new")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*cannot be written*"])
+
+
+def test_accept_new_allows_nothing_where_something_is_accepted(project: pytest.Pytester) -> None:
+    accepted(project, source(ONE))
+    text = source(ONE + "gates=[mt.metric('top') >= mt.baseline]")
+    compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='top')"
+    project.makepyfile(
+        spec_a=text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
+    )
+
+    assert project.runpytest("--modeltune-strict", "--modeltune-accept-new").ret == 1
+    assert verdict(project)["outcome"] == "no_baseline"
+
+
+@pytest.mark.parametrize(
+    ("gates", "change"),
+    [
+        (
+            "gates=[mt.minimum_functionality([(np.array([9, 9], 'f4'), 1)])]",
+            ("), 1)])", "), 0)])"),
+        ),
+        (
+            "gates=[mt.metric('accuracy').on('all', lambda x, y: y >= 0, min_n=1) >= 0]",
+            ("'all'", "'night'"),
+        ),
+        ("checks='warn'", ("'warn'", "'fail'")),
+    ],
+    ids=["cases", "slice", "checks"],
+)
+def test_what_was_not_measured_as_it_is_asked_today_is_not_rejudged(
+    project: pytest.Pytester, gates: str, change: tuple[str, str]
+) -> None:
+    text = source(THREE + gates)
+    project.makepyfile(spec_a=text)
+    project.runpytest()
+    assert text != text.replace(*change)
+    project.makepyfile(spec_a=text.replace(*change))
+
+    result = project.runpytest("--modeltune-rejudge")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no recorded run is judged anew*"])
+
+
+def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('latency_ratio') <= 100]"))
+    project.runpytest().assert_outcomes(passed=1)
+    (project.path / BASELINES).mkdir()
+    (project.path / BASELINES / "spec_a.py.dense.json").write_text("{")
+
+    assert project.runpytest("--modeltune-reuse").ret == 1
+    assert verdict(project)["outcome"] == "invalid"
 
 
 def test_under_xdist_baselines_are_accepted_and_told_once(

@@ -48,7 +48,7 @@ FLOORS = {
             "scoring",
             "model_checks probing",
             "dry_run refitting",
-            "examining",
+            "examining rebuilding",
             "engine",
             "executors",
         ),
@@ -62,11 +62,16 @@ FLOORS = {
     "memory": Floor(("histories", "ledgers"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
     "harness": Floor(
-        ("remembering", "concluding", "recording reusing resuming", "harness"),
+        (
+            "remembering",
+            "concluding contrasting",
+            "recording reusing resuming replaying",
+            "harness",
+        ),
         above=("steps", "judgement", "memory", "reports"),
     ),
     "collection": Floor(("collection",), above=("harness", "reports")),
-    "plugin": Floor(("session", "plugin"), above=("collection", "reports")),
+    "plugin": Floor(("session replay_plugin", "plugin"), above=("collection", "reports")),
     "cli": Floor(("selftest", "cli", "__main__"), above=("harness", "reports")),
     # What a spec author types; its run and history load their modules on first use.
     "face": Floor(("__init__",), above=("harness",)),
@@ -82,7 +87,7 @@ DOORS = {
     "jinja2": "reports",
     "psutil": "executors.processes",
     "ray": "executors.ray",
-    "pytest": "plugin session collection",
+    "pytest": "plugin session collection replay_plugin",
 }
 """The only modules (or packages) that import a heavy library, inside functions included."""
 

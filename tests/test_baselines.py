@@ -162,7 +162,7 @@ def test_garbled_samples_are_refused(tmp_path: Path) -> None:
             {"verdicts": (Verdict("m >= 2", Outcome.FAILED, 1.0, 2.0, ""),)},
             "only runs that passed can be; m >= 2 failed",
         ),
-        ({"verdicts": (Verdict("m >= 2", Outcome.INVALID, 1.0, 2.0, ""),)}, "m >= 2 invalid"),
+        ({"verdicts": (Verdict("m >= 2", Outcome.ERROR, None, 2.0, ""),)}, "m >= 2 error"),
         (
             {"checks": (Verdict("integrity.evaluate", Outcome.FAILED, 1.0, 2.0, ""),)},
             "integrity.evaluate failed",
@@ -189,6 +189,15 @@ def test_a_run_that_only_strictness_made_red_may_become_the_baseline() -> None:
     assert refusal(run) is None
 
 
+def test_a_run_that_could_not_be_compared_may_replace_what_it_could_not_be_compared_with() -> None:
+    for source in ("baseline", "previous"):
+        verdict = Verdict(
+            f"m >= mt.{source}", Outcome.INVALID, 1.0, None, "other data", {"source": source}
+        )
+        found = refusal(replace(GREEN, status=RunStatus.FAILED, verdicts=(verdict,)))
+        assert (found is None) == (source == "baseline")
+
+
 def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> None:
     accepted(tmp_path)
     better = replace(
@@ -202,8 +211,8 @@ def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> N
     lines = accept(better, None, file, why="wider", before=path_of(file, GREEN.spec))
 
     assert lines[0] == f"accepted spec_digits.py::mlp: run ffff, was {GREEN.id}"
-    assert "  accuracy: 0.625 ± 0.18 -> 0.75 ± 0" in lines
-    assert "  f1: - -> 0.5 ± 0" in lines
+    assert "  accuracy: 0.625 ± 0.18 -> 0.75" in lines
+    assert "  f1: - -> 0.5" in lines
     assert "  spec changed" in lines
     assert read(path_of(file, GREEN.spec)).replaced == GREEN.id
 
@@ -212,14 +221,17 @@ def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said
     tmp_path: Path,
 ) -> None:
     noise = np.random.default_rng(0).random((2, 200_000)).astype(np.float32)
-    many = Samples(size=200_000, refits=2, values={"loss": noise})
+    many = Samples(size=200_000, refits=2, values={"loss": noise}, definitions={"loss": "mse"})
     run = replace(GREEN, scores={"loss": Scores(tuple(noise.mean(axis=1).tolist()))})
     file = tmp_path / "spec_digits.py"
 
     lines = accept(run, many, file, why="large")
 
     assert "without its samples" in lines[-1]
-    assert read(path_of(file, run.spec)).samples is None
+    kept = read(path_of(file, run.spec)).samples
+    assert kept is not None
+    assert not kept.values
+    assert kept.definitions == {"loss": "mse"}  # another definition is still noticed
     assert path_of(file, run.spec).stat().st_size < baselines.LARGEST
 
 
@@ -245,15 +257,29 @@ def test_a_renamed_spec_finds_its_baseline_by_its_aliases(tmp_path: Path) -> Non
     assert old in paths(aliases=["spec_digits.py::mlp"])
 
 
-def test_accepting_under_a_new_name_moves_the_file(tmp_path: Path) -> None:
+def test_accepting_under_a_new_name_leaves_the_file_which_is_then_unused(tmp_path: Path) -> None:
+    """A spec that is still there may have it too."""
     old = accepted(tmp_path)
+    file = tmp_path / "spec_digits.py"
     renamed = replace(GREEN, spec="spec_digits.py::perceptron")
+    spec, other = mlp("perceptron", aliases=["mlp"]), mlp()
+    for each in (spec, other):
+        vars(each)["file"] = str(file)
+    assert list(unused(tmp_path, [spec], [file])) == []
 
-    accept(renamed, None, tmp_path / "spec_digits.py", why="renamed", before=old)
+    accept(renamed, None, file, why="renamed", before=old)
 
-    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [
-        "spec_digits.py.perceptron.json"
-    ]
+    assert baselines.find(spec) == tmp_path / FOLDER / "spec_digits.py.perceptron.json"
+    assert list(unused(tmp_path, [spec], [file])) == [old]
+    assert list(unused(tmp_path, [spec, other], [file])) == []
+
+
+def test_a_baseline_under_the_name_of_another_spec_is_refused(tmp_path: Path) -> None:
+    path = accepted(tmp_path)
+    swapped = path.rename(path.with_name("spec_digits.py.cnn.json"))
+
+    with pytest.raises(HistoryError, match=r"is the baseline of .*mlp, under another"):
+        read(swapped)
 
 
 def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> None:

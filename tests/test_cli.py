@@ -13,9 +13,11 @@ import pytest
 from sample_runs import DIGITS
 
 from modeltune.cli import main
+from modeltune.gates import Outcome
+from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
 from modeltune.reports.tables import show
-from modeltune.runs import RunStatus
+from modeltune.runs import RunStatus, Scores
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -82,6 +84,70 @@ def test_history_is_narrowed(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == listed
 
 
+TRENDS = """\
+run                       created           spec                 status                tested                    search's best    seconds    commit
+------------------------  ----------------  -------------------  --------------------  ------------------------  ---------------  ---------  -----------
+e                         2026-11-20 21:10  spec_digits.py::mlp  error                 accuracy -                0.9611           16.1       0123456789+
+c                         2026-11-20 21:10  spec_digits.py::mlp  passed                accuracy 0.97             0.9611           16.1       0123456789+
+b                         2026-11-20 21:10  spec_digits.py::mlp  passed, accepted      accuracy 0.96             0.9611           16.1       0123456789+
+20261120-211000-0a1b2c3d  2026-11-20 21:10  spec_digits.py::mlp  failed, was accepted  accuracy 0.9496 ± 0.0014  0.9611           16.1       0123456789+
+
+trend     last 4    first    last    lowest    highest
+--------  --------  -------  ------  --------  ---------
+accuracy  ▁▅█?      0.9496   0.97    0.9496    0.97
+"""
+
+
+def test_the_history_of_a_spec_draws_its_gated_metrics_and_marks_what_was_accepted(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model_specs").mkdir()
+    file = tmp_path / DIGITS.file
+    file.write_text("")
+    fields = {"status": RunStatus.PASSED, "baseline": DIGITS.id}
+    gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
+    for name, accuracy in (("b", 0.96), ("c", 0.97)):
+        scores = {"accuracy": Scores((accuracy,))}
+        run = replace(DIGITS, id=name, scores=scores, verdicts=gates, checks=(), **fields)
+        store.record(run)
+        if name == "b":
+            accept(run, None, file, why="better")
+    store.record(replace(DIGITS, id="e", scores={}, status=RunStatus.ERROR))
+
+    assert main(["history", "spec_digits.py::mlp"]) == 0
+
+    assert capsys.readouterr() == (TRENDS, "")
+
+
+def test_an_ascii_terminal_gets_ascii(store: Store) -> None:
+    store.record(replace(DIGITS, id="b", scores={"accuracy": Scores((0.97, 0.99))}))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from modeltune.cli import main; main()",
+            "history",
+            "spec_digits.py::mlp",
+        ],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    text = done.stdout.decode("ascii")
+    assert "accuracy 0.98 +- 0.014" in text
+    assert "accuracy  _#        0.9496" in text
+
+
+@pytest.mark.usefixtures("store")
+def test_compare_takes_indices_and_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "-2", "20261120-211500"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith(f"A   {DIGITS.id}  spec_digits.py::mlp")
+    assert lines[3].startswith("B   20261120-211500-ffffffff  spec_digits.py::cnn")
+    assert "metrics on test: same" in lines
+    assert "git: not known of B; of uncommitted code: A" in lines
+
+
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("reference", ["-2", "20261120-2110", DIGITS.id])
 def test_show_tells_everything_about_one_run(
@@ -115,6 +181,15 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
          "counted from -1, the newest"),
         (["show", "x", "--store", "sqlite:///no.db"],
          "TMP/no.db: there is no history yet; the first run of a spec makes it"),
+        (["compare", "-1", "x"], 'no run "x": TMP/.modeltune/history.db holds 2 runs, the newest '
+         "20261120-211500-ffffffff of spec_digits.py::cnn; `modeltune history` lists them"),
+        (["replay", "-3"], "no run -3: TMP/.modeltune/history.db holds 2 runs, "
+         "counted from -1, the newest"),
+        (["replay", "-1"], "TMP/.modeltune/artifacts/20261120.weights.h5 is missing; the run that "
+         "recorded it cannot be replayed, run its spec again"),
+        (["export", "-1", "model.h5"],
+         "model.h5: Keras writes a model to a file that ends in .keras"),
+        (["export", "-1", "no/model.keras"], "no/model.keras: there is no folder TMP/no"),
         (["history", "--store", "sqlite:///pyproject.toml"],
          "TMP/pyproject.toml is empty (0 bytes), which no history ever is; "
          "restore a copy, or move the file away to begin a new history"),

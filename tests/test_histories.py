@@ -776,7 +776,7 @@ def test_the_frame_has_one_row_per_run_oldest_first(store: Store, path: Path) ->
             error="no data",
         )
     )
-    frame = modeltune.history(store=f"sqlite:///{path}")
+    frame = modeltune.history(store=f"sqlite:///{path}").frame()
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {
         "seq": "int64",
         "id": "string",
@@ -821,8 +821,8 @@ def test_the_frame_has_one_row_per_run_oldest_first(store: Store, path: Path) ->
 def test_the_frame_of_one_spec_and_of_none_has_the_same_columns(store: Store, path: Path) -> None:
     store.record(DIGITS)
     url = f"sqlite:///{path}"
-    assert modeltune.history(url, spec="spec_digits.py::mlp")["id"].tolist() == [DIGITS.id]
-    empty = modeltune.history(url, spec="spec_digits.py::rnn")
+    assert modeltune.history(url).frame("spec_digits.py::mlp")["id"].tolist() == [DIGITS.id]
+    empty = modeltune.history(url).frame("spec_digits.py::rnn")
     assert (len(empty), str(empty["created"].dtype)) == (0, "datetime64[us, UTC]")
 
 
@@ -835,7 +835,7 @@ def test_the_frame_finds_the_default_history(
         store.record(DIGITS)
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert len(modeltune.history()) == 1
+    assert len(modeltune.history().frame()) == 1
 
 
 def test_a_run_has_a_row_in_the_frame_for_every_summary_field() -> None:

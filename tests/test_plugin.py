@@ -38,6 +38,8 @@ def _loaded() -> None:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
     monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makepyprojecttoml("")
     return pytester
 
@@ -90,7 +92,7 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
             r"maximize val_accuracy",
             r"spec +status +tested accuracy +search's best +trials +seconds",
             r"spec_[ab].py::\w+ +(passed|failed) ",
-            r"report: .modeltune/report/report.json",
+            r"report: .modeltune/report/report.json and report.md$",
             r"FAILED spec_b.py::deep - .*",
         ]
     )
@@ -102,6 +104,8 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
     outcomes = [verdict["outcome"] for verdict in runs[1]["verdicts"]]
     assert outcomes == ["failed", "passed", "no_baseline"]
     assert {run.id for run in recorded(project)} == {run["id"] for run in runs}
+    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert page.startswith("## modeltune: 1 failed, 1 passed\n")
     junit = (project.path / "junit.xml").read_text()
     assert re.search(
         r'<failure message="[^"]*mt.metric\(&quot;accuracy&quot;\) &gt;= 1.999 ', junit
@@ -227,6 +231,91 @@ def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -
         )
         assert notes == 2
     assert [len(run.trials) for run in recorded(project)] == [1] * 4
+
+
+# GitHub Actions
+
+
+@pytest.mark.parametrize("arguments", ["", "-q", "-n2"])
+def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    folder = project.mkdir("models")
+    (folder / "spec_b.py").write_text(RED)
+    summary = project.path / "summary.md"
+    summary.write_text("before")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    run = project.runpytest_subprocess if arguments == "-n2" else project.runpytest_inprocess
+    done = run(*arguments.split())
+    assert done.ret == 1
+    line = 1 + next(i for i, text in enumerate(RED.splitlines()) if "1.999" in text)
+    commands = [line for line in done.outlines if line.startswith("::")]
+    assert len(commands) == 2
+    place = rf"file=models/spec_b.py,line={line},title=spec_b.py%3A%3Adeep%3A"
+    assert re.match(
+        rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]
+    )
+    assert re.match(
+        rf'::warning {place} no_baseline::mt.metric\("f1"\) >= mt.baseline: ', commands[1]
+    )
+    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert summary.read_text() == f"before\n{page}"
+    assert "**failed**" in page
+
+
+def test_elsewhere_nothing_is_annotated(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=UNDECIDED)
+    assert "::warning" not in project.runpytest_inprocess().stdout.str()
+
+
+@pytest.mark.parametrize("kind", ["folder", "full"])
+def test_a_summary_that_cannot_be_added_to_is_a_warning(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    project.makepyfile(spec_a=SHORT)
+    summary = project.path / "summary.md"
+    if kind == "folder":
+        summary.mkdir()
+    else:
+        summary.write_bytes(b"x" * 1024 * 1024)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    done = project.runpytest_inprocess("-q")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["modeltune: nothing added to GITHUB_STEP_SUMMARY: *summary.md*"])
+    assert summary.is_dir() or summary.stat().st_size == 1024 * 1024
+    assert (project.path / ".modeltune" / "report" / "report.md").exists()
+
+
+def test_what_a_model_raises_is_not_obeyed(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.makepyfile(
+        spec_a=source(ONE, r'raise ValueError("a\n::error::b\n  ::set-env name=a::b\n##[error]c")')
+    )
+    done = project.runpytest_inprocess("-rA", "--tb=short")
+    assert done.ret == 1
+    # It is said, in lines of their own.
+    assert any("[error]c" in line for line in done.outlines)
+    assert not any("##[" in line and "::" not in line[:2] for line in done.outlines)
+    assert any("::error::b" in line for line in done.outlines)
+    commands = [line for line in done.outlines if line.strip().startswith("::")]
+    assert [line.partition(",")[0] for line in commands] == ["::error file=spec_a.py"]
+
+
+def test_what_a_spec_is_called_is_not_obeyed(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = '@pytest.mark.parametrize("fit", [pytest.param(mt.Fit(epochs=1), id="##[error]x")])'
+    project.makepyfile(spec_a=SHORT.replace("\n@spec(", f"\n{mark}\n@spec("))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    done = project.runpytest_inprocess()
+    assert done.ret == 0
+    said = [line for line in done.outlines if "[error]x" in line]
+    assert len(said) == 2  # as it began, and in the table at the end
+    assert not any("##[" in line for line in said)
 
 
 # processes

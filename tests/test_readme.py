@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import modeltune as mt
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -60,3 +63,19 @@ def test_the_gallery_holds_the_readmes_spec() -> None:
         return re.sub(r"\s+|,(?=\s*[\])])|#.*", "", text.partition("on_digits =")[2])
 
     assert code(spec) in code(gallery)
+
+
+def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
+    listed = [block for block in blocks("python") if "gates = [" in block]
+    for block in listed:
+        names: dict[str, Any] = {
+            "mt": mt,
+            "brighten": lambda x, severity: x + severity,
+            "shift": lambda x, severity: x,
+            "relation": lambda predict, x: True,
+            "blank": 0.0,
+        }
+        exec(block, names)
+        search = mt.RandomSearch(mt.maximize("val_accuracy"))
+        mt.spec(data=lambda: mt.Data(()), search=search, gates=names["gates"])
+    assert len(listed) >= 3

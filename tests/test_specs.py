@@ -510,3 +510,32 @@ def test_a_holdout_refits_under_each_seed() -> None:
 def test_folds_are_refitted_under_each_seed() -> None:
     refits = [(r.seed, r.fold) for r in mt.KFold(k=2, seeds=2).refits()]
     assert refits == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def same(x: object, severity: float) -> object:
+    return x
+
+
+@pytest.mark.parametrize(
+    "gates",
+    [
+        [mt.invariant(lambda x, s: x), mt.invariant(lambda x, s: s)],
+        [mt.minimum_functionality([(1, 0)]), mt.minimum_functionality([(2, 0)])],
+        [
+            mt.metric("a").on("s", lambda x: x > 0) >= 0,
+            mt.metric("a").on("s", lambda x: x < 0) >= 0,
+        ],
+    ],
+    ids=["lambdas", "cases", "slices"],
+)
+def test_gates_that_would_be_taken_for_each_other_are_refused(gates: list[Any]) -> None:
+    search = mt.RandomSearch(mt.maximize("val_accuracy"))
+    with pytest.raises(mt.SpecError, match=r"gates\[1\]: .*gates\[0\]"):
+        mt.spec(data=lambda: None, search=search, gates=gates)  # type: ignore[arg-type,return-value]
+
+
+def test_gates_told_apart_by_what_is_typed_are_not() -> None:
+    slices = mt.metric("a").on("s", same) >= 0, mt.metric("b").on("s", same) >= 0
+    behaviours = mt.invariant(same), mt.invariant(same, severity=(0, 2))
+    search = mt.RandomSearch(mt.maximize("val_accuracy"))
+    mt.spec(data=lambda: None, search=search, gates=[*slices, *behaviours])  # type: ignore[arg-type,return-value]

@@ -16,20 +16,25 @@ from sample_runs import DIGITS, runs
 
 from modeltune.gates import Outcome, Verdict
 from modeltune.reports.tables import (
+    TREND,
     clean,
     distinct,
     failure,
     gate_table,
+    gated_metrics,
     history_table,
     mean_std,
     number,
     parse_objective,
     show,
+    sparkline,
     summary_table,
+    trends,
     trial_table,
     undecided,
 )
-from modeltune.runs import Run, RunStatus, Scores, from_json, to_json
+from modeltune.runs import Durations, Run, RunStatus, Scores, from_json, to_json
+from modeltune.summaries import Summary
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -114,6 +119,42 @@ def test_an_objective_is_read_as_it_is_recorded() -> None:
 def test_a_run_of_an_unreadable_objective_keeps_its_place() -> None:
     listed = summary_table([scored("b", 1.0, objective="x"), scored("a", 2.0, objective="x")])
     assert [line.split()[0] for line in listed.splitlines()[3:]] == ["b", "a"]
+
+
+def test_a_sparkline_has_a_bar_per_value_and_no_gap() -> None:
+    assert sparkline([1.0, 2.0, 3.0, math.nan, 4.5], "_-=#") == "_-=?#"
+    assert sparkline([-1e308, 1e308], "_-=#") == "_#"
+    assert sparkline([2.0, 2.0], "_-=#") == "=="
+    assert sparkline([math.inf], "_-=#") == "?"
+    assert sparkline([], "_-=#") == ""
+
+
+def test_a_trend_shows_the_last_runs_from_the_oldest() -> None:
+    newest_first = [summary(value) for value in (3.0, 2.0, *[1.0] * TREND)]
+    assert (
+        trends(newest_first, ["accuracy", "auc"], "_-=#")
+        == f"""\
+trend     last 40                                   first    last    lowest    highest
+--------  ----------------------------------------  -------  ------  --------  ---------
+accuracy  {"_" * 38}=#  1        3       1         3"""
+    )
+
+
+def summary(accuracy: float) -> Summary:
+    return Summary(
+        1, "a", "", "s", "f", RunStatus.PASSED, "maximize val_accuracy", None, Durations(), None,
+        None, None, False, {}, {"accuracy": Scores((accuracy,))},
+    )  # fmt: skip
+
+
+def test_a_run_s_gated_metrics_are_named_as_its_scores_are() -> None:
+    gap = Verdict('mt.gap("accuracy", severity="warn") <= 0.1', Outcome.PASSED, 0.0, 0.1, "")
+    run = replace(
+        DIGITS,
+        scores={**DIGITS.scores, "gap(accuracy)": Scores((0.0,))},
+        verdicts=(*DIGITS.verdicts, gap),
+    )
+    assert gated_metrics(run) == ["accuracy", "parameters", "gap(accuracy)"]
 
 
 def test_show_tells_everything() -> None:

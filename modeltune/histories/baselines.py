@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from modeltune.errors import HistoryError
+from modeltune.gates import Outcome
 from modeltune.references import RefitId
 from modeltune.runs import Artifact, Json, Run, RunStatus, Scores, number, plain
 from modeltune.validations import KFold, Validation
@@ -125,6 +126,10 @@ def read(path: Path) -> Baseline:
         baseline = _from_json(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HistoryError(f"{path} is no baseline ({_first_line(error)}); {advice}") from error
+    if path_of(path, baseline.spec).name != path.name:
+        raise HistoryError(
+            f"{path} is the baseline of {baseline.spec}, under another name; {advice}"
+        )
     if (name := _contradiction(baseline)) is not None:
         raise HistoryError(
             f"{path} contradicts itself: {name} is not what its samples give; {advice}"
@@ -147,7 +152,8 @@ def accept(
         samples: what it did on each test sample.
         file: the spec file; the baseline goes to the folder beside it.
         why: the reason, kept in the file.
-        before: where the present baseline lies, if there is one; one of another name goes.
+        before: where the present baseline lies, if there is one; one of another name stays, for
+            another spec may have it still.
 
     Raises:
         HistoryError: the run may not be accepted, or the file cannot be written.
@@ -185,8 +191,6 @@ def accept(
         partial = target.with_name(f".{target.name}.new")
         partial.write_text(text, encoding="utf-8")
         partial.replace(target)
-        if before is not None and before != target:
-            before.unlink(missing_ok=True)
     except OSError as error:
         raise HistoryError(f"{target} cannot be written: {error}") from error
     lines = [f"accepted {run.spec}: run {run.id}" + (f", was {old.run}" if old else "")]
@@ -203,7 +207,13 @@ def refusal(run: Run) -> str | None:
     """Return why a run may not become a baseline, or None."""
     if run.status not in (RunStatus.PASSED, RunStatus.FAILED):
         return f"it is {run.status.value}"
-    red = [verdict for verdict in (*run.verdicts, *run.checks) if verdict.outcome.is_red()]
+    red = [
+        verdict
+        for verdict in (*run.verdicts, *run.checks)
+        # What could not be compared with the present baseline is no reason to keep that one.
+        if verdict.outcome.is_red()
+        and not (verdict.outcome is Outcome.INVALID and verdict.details.get("source") == "baseline")
+    ]
     if red:
         listed = ", ".join(f"{verdict.gate} {verdict.outcome.value}" for verdict in red)
         return (
@@ -249,7 +259,7 @@ def unused(folder: Path, specs: Sequence[Spec], files: Sequence[Path]) -> Iterat
         specs: all specs of these files.
         files: the spec files whose specs are all known.
     """
-    used = {path for spec in specs for path in paths_of(spec)}
+    used = set(map(find, specs))
     known = {file.name for file in files}
     for path in sorted((folder / FOLDER).glob("*.json")):
         baseline = read_or_none(path)
@@ -279,7 +289,7 @@ def _changes(old: Baseline | None, new: Baseline) -> Iterator[str]:
 
 def _shown(scores: Scores) -> str:
     mean = f"{scores.mean:.6g}"
-    return mean if scores.std is None else f"{mean} ± {scores.std:.2g}"
+    return f"{mean} ± {scores.std:.2g}" if scores.std else mean
 
 
 def _text(baseline: Baseline) -> tuple[str, bool]:
@@ -287,7 +297,8 @@ def _text(baseline: Baseline) -> tuple[str, bool]:
     text = _written(baseline)
     if len(text) <= LARGEST or baseline.samples is None:
         return text, True
-    return _written(replace(baseline, samples=None)), False
+    bare = replace(baseline.samples, truth={}, predicted={}, values={}, slices={}, classes={})
+    return _written(replace(baseline, samples=bare)), False
 
 
 def _written(baseline: Baseline) -> str:

@@ -1,11 +1,15 @@
-"""The history as a pandas frame, one row per run; sole importer of pandas."""
+"""The history as pandas frames: runs, trials and learning curves; sole importer of pandas."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from modeltune import config
-from modeltune.histories.store import open_store
+from modeltune.histories.store import Store, open_store
+from modeltune.runs import Run, Trial
 from modeltune.summaries import Summary
 
 COLUMNS = {
@@ -28,35 +32,122 @@ COLUMNS = {
 """The columns every history has, with their dtypes."""
 
 
-def history(store: str | None = None, spec: str | None = None) -> pd.DataFrame:
-    """Return every recorded run, or those of one spec, oldest first.
+TRIAL_COLUMNS = {
+    "run": "string",
+    "trial": "int64",
+    "status": "string",
+    "score": "float64",
+    "epochs": "int64",
+    "initial_epoch": "int64",
+    "parent": "Int64",
+    "best_epoch": "Int64",
+    "seconds": "float64",
+    "seed": "int64",
+    "reason": "string",
+    "trained_by": "string",
+}
+"""The columns every frame of trials has, with their dtypes."""
 
-    The columns are those of ``COLUMNS``: ``seq`` (order of recording), ``id``,
-    ``created`` (UTC), ``spec``, ``file``, ``status`` (passed, failed, error,
-    interrupted), ``objective``, ``best_score`` (the objective of the search's best
-    trial), seconds per phase, ``git_revision``, ``git_dirty``, ``cached``, ``error``;
-    then for each metric of any run its mean over refits, ``accuracy``, and sample
-    standard deviation, ``accuracy_std``, as float64. What a run does not have is
-    missing (NaN of a float, NA otherwise), so is the deviation of a single refit. A metric
-    named like one of the columns before it gets ``score_`` in front.
+CURVE_COLUMNS = {
+    "run": "string",
+    "trial": "int64",
+    "epoch": "int64",
+    "metric": "string",
+    "value": "float64",
+}
+"""The columns of a frame of learning curves, with their dtypes."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Recorded runs as pandas frames, read anew at each call.
+
+    What a run is called by is its id, a unique start of it, or an index: "-1" (or -1) is the
+    newest. All methods raise HistoryError when there is no history, no such run, or it cannot
+    be read.
 
     Args:
-        store: URL of the history; by default ``MODELTUNE_STORE``, the ``store`` of
-            ``[tool.modeltune]``, or ``.modeltune/history.db`` beside pyproject.toml.
-        spec: an address such as ``spec_digits.py::mlp``; None for all.
-
-    Raises:
-        HistoryError: when there is no history, or it cannot be read.
+        store: URL of the history, None for the default.
     """
-    with open_store(store or config.default_store(), create=False) as opened:
-        summaries = opened.runs(spec)[::-1]
-    rows = [_row(summary) for summary in summaries]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(
-        {name: dtype for name, dtype in COLUMNS.items() if name != "created"}
+
+    store: str | None = None
+
+    def frame(self, spec: str | None = None) -> pd.DataFrame:
+        """Return every recorded run, or those of one spec, oldest first.
+
+        The columns are those of ``COLUMNS``: ``seq`` (order of recording), ``id``,
+        ``created`` (UTC), ``spec``, ``file``, ``status`` (passed, failed, error,
+        interrupted), ``objective``, ``best_score`` (the objective of the search's best
+        trial), seconds per phase, ``git_revision``, ``git_dirty``, ``cached``, ``error``;
+        then for each metric of any run its mean over refits, ``accuracy``, and sample
+        standard deviation, ``accuracy_std``, as float64. What a run does not have is
+        missing (NaN of a float, NA otherwise), so is the deviation of a single refit. A metric
+        named like one of the columns before it gets ``score_`` in front.
+
+        Args:
+            spec: an address such as ``spec_digits.py::mlp``; None for all.
+        """
+        with self._open() as opened:
+            summaries = opened.runs(spec)[::-1]
+        frame = _typed([_row(summary) for summary in summaries], COLUMNS)
+        return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
+
+    def trials(self, run: str | int) -> pd.DataFrame:
+        """Return a row per trial of a run, in the order of its search.
+
+        The columns are those of ``TRIAL_COLUMNS``: ``run`` (its id), ``trial``, ``status``
+        (completed, failed), ``score`` (the objective at ``best_epoch``), ``epochs`` trained
+        after ``initial_epoch`` inherited from ``parent``, ``seconds``, ``seed``, ``reason`` of a
+        failure, ``trained_by``; then one per hyperparameter, of the dtype pandas infers from
+        its values, NaN or None where a trial does not have it. One
+        named like a column before it gets ``value_`` in front.
+        """
+        recorded = self._run(run)
+        frame = _typed([_trial_row(recorded, trial) for trial in recorded.trials], TRIAL_COLUMNS)
+        return pd.concat([frame, _values(recorded.trials, frame.index)], axis="columns")
+
+    def curves(self, run: str | int) -> pd.DataFrame:
+        """Return the learning curves of a run's trials in long form: a row per number.
+
+        The columns are those of ``CURVE_COLUMNS``: ``run`` (its id), ``trial``, ``epoch`` (from
+        1, counting on from what a trial inherited), ``metric`` (as Keras logs it) and ``value``.
+        """
+        recorded = self._run(run)
+        rows = [
+            [recorded.id, trial.id, epoch, metric, value]
+            for trial in recorded.trials
+            for metric, values in trial.curve.items()
+            for epoch, value in enumerate(values, start=trial.initial_epoch + 1)
+        ]
+        return _typed(rows, CURVE_COLUMNS)
+
+    def _run(self, reference: str | int) -> Run:
+        with self._open() as opened:
+            return opened.run(str(reference))
+
+    def _open(self) -> Store:
+        return open_store(self.store or config.default_store(), create=False)
+
+
+def history(store: str | None = None) -> History:
+    """Return the history, to be asked for ``frame()``, ``trials(run)`` and ``curves(run)``.
+
+    Args:
+        store: its URL; by default ``MODELTUNE_STORE``, the ``store`` of
+            ``[tool.modeltune]``, or ``.modeltune/history.db`` beside pyproject.toml.
+    """
+    return History(store)
+
+
+def _typed(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return rows as a frame of these columns and dtypes, also when there are none."""
+    frame = pd.DataFrame(rows, columns=list(columns), dtype="object").astype(
+        {name: dtype for name, dtype in columns.items() if not dtype.startswith("datetime")}
     )
-    created = pd.to_datetime(frame["created"], utc=True, format="ISO8601", errors="coerce")
-    frame["created"] = created.dt.as_unit("us")
-    return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
+    if "created" in columns:
+        created = pd.to_datetime(frame["created"], utc=True, format="ISO8601", errors="coerce")
+        frame["created"] = created.dt.as_unit("us")
+    return frame
 
 
 def _row(summary: Summary) -> list[object]:
@@ -77,6 +168,33 @@ def _row(summary: Summary) -> list[object]:
         summary.cached,
         summary.error,
     ]
+
+
+def _trial_row(run: Run, trial: Trial) -> list[object]:
+    return [
+        run.id,
+        trial.id,
+        trial.status.value,
+        trial.score,
+        trial.epochs,
+        trial.initial_epoch,
+        trial.parent,
+        trial.best_epoch,
+        trial.seconds,
+        trial.seed,
+        trial.reason,
+        trial.trained_by,
+    ]
+
+
+def _values(trials: Sequence[Trial], index: pd.Index[int]) -> pd.DataFrame:
+    columns: dict[str, list[object]] = {}
+    for name in dict.fromkeys(name for trial in trials for name in trial.values):
+        column = name
+        while column in {*TRIAL_COLUMNS, *columns}:
+            column = f"value_{column}"
+        columns[column] = [trial.values.get(name) for trial in trials]
+    return pd.DataFrame(columns, index=index)
 
 
 def _scores(summaries: list[Summary], index: pd.Index[int]) -> pd.DataFrame:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from modeltune.runs import SCHEMA, Json
 
+SCHEMA_FILE = Path(__file__).with_name("report_schema.json")
+"""The JSON Schema of report.json (draft 2020-12), which says what each key means."""
+
 
 def write(path: Path, runs: Sequence[Json]) -> None:
     """Write the report of these runs (as ``runs.to_json`` gives them), replacing the last one whole."""
@@ -17,10 +20,15 @@ def write(path: Path, runs: Sequence[Json]) -> None:
     text = json.dumps(
         {"schema": SCHEMA, "created": created, "runs": list(runs)}, indent=1, allow_nan=False
     )
+    write_whole(path, text + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a report of any kind, replacing the last one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -39,7 +40,7 @@ def trial_table(run: Run) -> str:
         ]
         for trial in run.trials
     ]
-    return _table(["trial", "status", "score", "epochs", "seconds", "values", "reason"], rows)
+    return table(["trial", "status", "score", "epochs", "seconds", "values", "reason"], rows)
 
 
 def summary_table(runs: Sequence[Run]) -> str:
@@ -55,8 +56,11 @@ def summary_table(runs: Sequence[Run]) -> str:
     )
 
 
-def history_table(summaries: Sequence[Summary]) -> str:
-    """Return one row per run in the order given; empty of none."""
+def history_table(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}) -> str:
+    """Return one row per run in the order given; empty of none.
+
+    ``accepted`` says by run id what a run is besides its status: "accepted", "was accepted".
+    """
     rows = []
     for summary in summaries:
         tested = _tested(summary.objective)
@@ -65,7 +69,9 @@ def history_table(summaries: Sequence[Summary]) -> str:
                 summary.id,
                 summary.created[:16].replace("T", " "),
                 summary.spec,
-                summary.status.value + (" (cached)" if summary.cached else ""),
+                summary.status.value
+                + (" (cached)" if summary.cached else "")
+                + (f", {accepted[summary.id]}" if summary.id in accepted else ""),
                 f"{tested} {mean_std(summary.scores.get(tested))}",
                 number(summary.best_score),
                 seconds(_total(summary)),
@@ -73,7 +79,54 @@ def history_table(summaries: Sequence[Summary]) -> str:
             ]
         )
     headers = ["run", "created", "spec", "status", "tested", "search's best", "seconds", "commit"]
-    return _table(headers, rows)
+    return table(headers, rows)
+
+
+def trends(summaries: Sequence[Summary], metrics: Sequence[str], bars: str = "▁▂▃▄▅▆▇█") -> str:
+    """Return a line per metric over the runs given newest first: the oldest on the left.
+
+    Only the last ``TREND`` runs are drawn. A run that did not measure the metric, or not as a
+    number, is a ``?``; ``bars`` are the levels from the lowest value drawn to the highest.
+    """
+    drawn = summaries[:TREND][::-1]
+    rows = []
+    for metric in metrics:
+        means = [each.scores[metric].mean if metric in each.scores else math.nan for each in drawn]
+        known = [mean for mean in means if math.isfinite(mean)]
+        if known:
+            numbers = (known[0], known[-1], min(known), max(known))
+            rows.append([metric, sparkline(means, bars), *map(number, numbers)])
+    return table(["trend", f"last {len(drawn)}", "first", "last", "lowest", "highest"], rows)
+
+
+TREND = 40
+"""How many runs a trend shows: it stands in one line of a terminal."""
+
+
+def sparkline(values: Sequence[float], bars: str) -> str:
+    """Return a character per value, from ``bars`` by its height, ``?`` of one that is not finite."""
+    known = [value for value in values if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+
+    def bar(value: float) -> str:
+        if not math.isfinite(value):
+            return "?"
+        # Halves, for the distance between two floats may be too large for a third.
+        height = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
+        return bars[min(int(height * len(bars)), len(bars) - 1)]
+
+    return "".join(map(bar, values))
+
+
+def gated_metrics(run: Run) -> list[str]:
+    """Return what a run was tested by and the gates held, by the names scores have."""
+    found = [_tested(run.objective)]
+    for verdict in run.verdicts:
+        named = re.match(r'mt\.(\w+)\("((?:[^"\\]|\\.)*)"', verdict.gate)
+        if named:
+            subject, metric = named.groups()
+            found.append(metric if subject == "metric" else f"{subject}({metric})")
+    return [metric for metric in dict.fromkeys(found) if metric in run.scores]
 
 
 def show(run: Run) -> str:
@@ -86,7 +139,8 @@ def failure(run: Run) -> str:
     error = "\n".join(clean(line) for line in (run.error or "").splitlines())
     rest = f"everything about this run: modeltune show {clean(run.id)}"
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
-    shown = "\n\n".join(_pictures(run))
+    red = [verdict for verdict in run.verdicts if verdict.outcome is not Outcome.PASSED]
+    shown = "\n\n".join(_pictures(dataclasses.replace(run, verdicts=tuple(red))))
     texts = (_headline(run), error, gate_table(run), shown, noticed, rest)
     return "\n\n".join(text for text in texts if text)
 
@@ -99,7 +153,9 @@ def undecided(runs: Sequence[Run]) -> str:
     lines = []
     for run in runs:
         gates: dict[tuple[str, str], list[str]] = {}
-        for verdict in (*run.verdicts, *run.checks) if run.passed else ():
+        # What a check could not look at is in the run's record.
+        checks = [c for c in run.checks if c.outcome is not Outcome.INCONCLUSIVE]
+        for verdict in (*run.verdicts, *checks) if run.passed else ():
             if verdict.outcome is not Outcome.PASSED:
                 said = (verdict.outcome.value, verdict.reason)
                 gates.setdefault(said, []).append(verdict.gate)
@@ -116,7 +172,7 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         measured, bound = distinct(verdict.measured, verdict.bound)
         rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.reason])
-    return _table([name, "measured", "bound", "outcome", "reason"], rows)
+    return table([name, "measured", "bound", "outcome", "reason"], rows)
 
 
 def _headline(run: Run) -> str:
@@ -257,7 +313,7 @@ def _slice_table(run: Run) -> str:
             measured, bound = distinct(*sides)
             size = str(part["n"])
             rows.append([verdict.gate, part["slice"], size, measured, bound, part["outcome"]])
-    return _table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows)
+    return table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows)
 
 
 def _score_table(run: Run) -> str:
@@ -270,7 +326,7 @@ def _score_table(run: Run) -> str:
         ]
         for metric, scores in run.scores.items()
     ]
-    return _table(["metric", "mean", "std", "values"], rows)
+    return table(["metric", "mean", "std", "values"], rows)
 
 
 def _ranking(objective: str, runs: Sequence[Run]) -> str:
@@ -286,9 +342,7 @@ def _ranking(objective: str, runs: Sequence[Run]) -> str:
         ]
         for run in _ranked(objective, runs)
     ]
-    return _table(
-        ["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"], rows
-    )
+    return table(["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"], rows)
 
 
 def _ranked(text: str, runs: Sequence[Run]) -> Sequence[Run]:
@@ -359,14 +413,15 @@ def _titled(title: str, text: str) -> str:
     return f"{title}\n{text}" if text else ""
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows under their headers, each cell on one line; empty of none."""
     if not rows:
         return ""
-    table = tabulate.tabulate(
+    text = tabulate.tabulate(
         [[clean(cell) for cell in row] for row in rows],
         headers=[clean(header) for header in headers],
         tablefmt="simple",
         # Without it a text like "1e3" is shown as the number 1000.
         disable_numparse=True,
     )
-    return "\n".join(line.rstrip() for line in table.splitlines())
+    return "\n".join(line.rstrip() for line in text.splitlines())

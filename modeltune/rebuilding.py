@@ -1,0 +1,123 @@
+"""Rebuild the model of a recorded run, from its spec or its architecture, and score it on test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+# TensorFlow logs its view of the machine to stderr when it is imported, below.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+
+from modeltune.environments import devices, use_threads
+from modeltune.errors import SpecError
+from modeltune.loading import Loaded, Part
+from modeltune.oracles import ReadHyperParameters
+from modeltune.runs import Values
+from modeltune.scoring import evaluate, gain_over_dummy, predict, report
+from modeltune.specs import Spec
+from modeltune.training import Model, candidate, load_weights
+from modeltune.validations import Holdout
+
+
+@contextlib.contextmanager
+def rebuilt(
+    spec: Spec, values: Values, seed: int, weights: Path, test: Part | None = None
+) -> Iterator[Model]:
+    """Lend the model the spec builds of these values today, with the weights in a file.
+
+    Args:
+        seed: the refit's, for what a model draws when it is built and does not train.
+        test: called on once when the build function leaves the model's shapes open.
+
+    Raises:
+        SpecError: the spec's build function raised, or the weights do not fit what it built.
+    """
+    use_threads(spec.fit.threads)
+    devices()  # its search for a GPU logs
+    hp = ReadHyperParameters()
+    hp.values = dict(values)
+    with contextlib.ExitStack() as stack:
+        try:
+            model = stack.enter_context(candidate(spec, hp, seed))
+            if not model.built and test is not None:
+                model.predict_on_batch(next(test.batches(1))[0])
+            load_weights(model, weights)
+        except Exception as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise SpecError(
+                f"{spec.id}: the model of the run cannot be rebuilt by the spec: {said}"
+            ) from error
+        yield model
+
+
+def scores_on_test(
+    spec: Spec, model: Model, loaded: Loaded, recorded: Sequence[str]
+) -> dict[str, float]:
+    """Return what the model scores by the names a run records, as far as one evaluation tells.
+
+    Of ``recorded`` those are left out that take a clock, another model or a fold's own part.
+    """
+    size = spec.fit.batch_size
+    on_test = predict(model, loaded.test, size)
+    scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
+    scores["parameters"] = float(model.count_params())
+    found = {metric: scores[metric] for metric in recorded if metric in scores}
+    if not isinstance(spec.validation, Holdout):
+        return found
+    on_train: dict[str, float] = {}
+    for key in recorded:
+        subject, _, metric = key.removesuffix(")").partition("(")
+        if metric not in scores:
+            continue
+        if subject == "gap":
+            on_train = on_train or {
+                **report(predict(model, loaded.train, size).outputs)[0],
+                **evaluate(model, loaded.train, size),
+            }
+            found[key] = on_train[metric] - scores[metric]
+        elif subject == "gain_over_dummy":
+            found[key] = gain_over_dummy(model, loaded.train, on_test, scores[metric], metric)
+    return found
+
+
+def of_architecture(architecture: Path, weights: Path) -> Model | str:
+    """Return the compiled model as it was kept, whatever its spec has become, or why there is none.
+
+    Keras refuses what is not data in it, such as lambdas, which would be run.
+    """
+    try:
+        model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
+        load_weights(model, weights)
+    except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if not model.compiled:
+        return "what it was compiled with was not kept"
+    return model
+
+
+def write(model: Model, target: Path) -> None:
+    """Write a model to a ``.keras`` file whole or not at all; one that is there stays.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        model.save(partial)
+        try:
+            # Unlike a rename, a link fails when there is a file.
+            os.link(partial, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # A file system without hard links.
+            if os.path.lexists(target):
+                raise FileExistsError(str(target)) from None
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,331 @@
+"""Verdicts as annotations of GitHub Actions, each at its gate's own line; prints nothing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeltune.gates import Outcome, Verdict
+from modeltune.reports.tables import clean, distinct
+from modeltune.runs import Run, RunStatus
+
+MOST = 10
+"""GitHub shows so many errors and so many warnings of a step."""
+
+LONGEST = 500
+"""Characters of a message."""
+
+_MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.GtE: ast.LtE,
+    ast.LtE: ast.GtE,
+    ast.Gt: ast.Lt,
+    ast.Lt: ast.Gt,
+}
+
+
+def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
+    """Yield the workflow commands that annotate a change: ten errors and ten warnings at most.
+
+    Args:
+        runs: of one session.
+        root: of the repository; files inside it are named as GitHub knows them.
+    """
+    said: dict[str, list[str]] = {"error": [], "warning": []}
+    for run in runs:
+        for level, line, title, message in _findings(run):
+            place = {"file": _relative(run.file, root), "line": str(line), "title": title}
+            said[level].append(command(level, _clipped(message), place))
+    for commands in said.values():
+        yield from commands[:MOST]
+    more = [
+        f"{len(commands) - MOST} more {level}{'s' if len(commands) > MOST + 1 else ''}"
+        for level, commands in said.items()
+        if len(commands) > MOST
+    ]
+    if more:
+        text = f"{' and '.join(more)}, of which GitHub shows {MOST} each, in the report"
+        yield command("notice", text, {"title": "modeltune"})
+
+
+def command(name: str, message: str, properties: Mapping[str, str]) -> str:
+    """Return a workflow command, line breaks and what would end its texts escaped."""
+    named = ",".join(
+        f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
+        for key, value in properties.items()
+    )
+    return f"::{name} {named}::{_escaped(message)}"
+
+
+def inert(text: str) -> str:
+    """Return text no line of which a runner of GitHub Actions takes for a command.
+
+    A runner obeys ``::name`` at the beginning of a line, ``##[name]`` anywhere. What is put in
+    to prevent that is not seen.
+    """
+    return re.sub(r"(?m)^(\s*)::|##\[", _broken, text)
+
+
+def is_red(run: Run, verdict: Verdict) -> bool:
+    """Tell whether a gate or check makes its run red, also by what it leaves open (under strict)."""
+    if run.passed or verdict.outcome.is_red():
+        # Of a run that becomes the baseline, what could not be compared is green.
+        return not run.passed
+    if verdict in run.checks or run.status is not RunStatus.FAILED:
+        return False
+    by_itself = any(each.outcome.is_red() for each in (*run.verdicts, *run.checks))
+    return not by_itself and verdict.outcome.is_red(strict=True)
+
+
+def root_of(folder: Path, workspace: str | None) -> Path:
+    """Return the root of the repository: the workspace, else where git's folder is, else this."""
+    if workspace and Path(workspace).is_dir():
+        return Path(workspace)
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+
+
+def gate_lines(run: Run) -> tuple[int, tuple[int, ...]]:
+    """Return the line of a run's spec in its file, and that of each of its gates.
+
+    The file is parsed, never imported. A gate is found by its text, else by its place in the
+    spec's list; where neither tells, its line is the spec's, and 1 of a file that cannot be read.
+    """
+    return _lines(run.file, run.spec, tuple(verdict.gate for verdict in run.verdicts))
+
+
+def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
+    """Yield (level, line, title, message) of what is to be looked at, errors first."""
+    spec_line, lines = gate_lines(run)
+    spec = clean(run.spec)[:LONGEST]
+    if run.error is not None:
+        # Its gates were not measured, and each says so with the same reason.
+        yield "error", spec_line, f"{spec}: {run.status.value}", run.error
+        gates: list[tuple[Verdict, int]] = []
+    else:
+        gates = list(zip(run.verdicts, lines, strict=True))
+    # What a check could not look at is in the report.
+    checks = [check for check in run.checks if check.outcome is not Outcome.INCONCLUSIVE]
+    if run.error is not None:
+        checks = [check for check in checks if not check.outcome.is_red()]
+    told = [*gates, *((check, spec_line) for check in checks)]
+    for verdict, line in sorted(told, key=lambda each: not is_red(run, each[0])):
+        if is_red(run, verdict):
+            level = "error"
+        elif verdict.outcome not in (Outcome.PASSED, Outcome.WAIVED):
+            level = "warning"
+        else:
+            continue
+        measured, _ = distinct(verdict.measured, verdict.bound)
+        message = f"{clean(verdict.gate)}: measured {measured}: {clean(verdict.reason)}"
+        yield level, line, f"{spec}: {verdict.outcome.value}", message
+
+
+def _escaped(text: str) -> str:
+    lines = (" ".join(map(clean, line.split(" "))) for line in text.splitlines())
+    return "\n".join(lines).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _broken(found: re.Match[str]) -> str:
+    text = found.group()
+    return f"{text[:-1]}\u200b{text[-1]}" if text == "##[" else f"{found[1]}\u200b::"
+
+
+def _relative(file: str, root: Path) -> str:
+    try:
+        for path, folder in ((Path(file), root), (Path(file).resolve(), root.resolve())):
+            if path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    return file
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """Where a spec file declares a spec: its own line, the elements of its list of gates."""
+
+    line: int
+    gates: tuple[ast.expr, ...] | None
+
+
+def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
+    module = _parsed(file)
+    if module is None:
+        return 1, (1,) * len(gates)
+    _, _, name = spec.rpartition("::")
+    attribute = name.partition("[")[0]
+    declared = _declaration(module, attribute)
+    ours = _names_of_ours(module)
+    own = list(declared.gates or ())
+    # In the order of the spec, so that of two gates of one text each has its own line.
+    spare = [(_normal(gate, ours), gate.lineno) for gate in own]
+    texts = [_normal(_expression(gate), {"mt": ""}) for gate in gates]
+    is_same_list = name == attribute and len(own) == len(gates)
+    elsewhere = _everywhere(module, ours) if texts else {}
+    lines = []
+    for place, text in enumerate(texts):
+        found = next((each for each in spare if text is not None and each[0] == text), None)
+        if found is not None:
+            spare.remove(found)
+            lines.append(found[1])
+        elif is_same_list:
+            lines.append(own[place].lineno)
+        else:
+            lines.append(elsewhere.get(text or "", declared.line))
+    return declared.line, tuple(lines)
+
+
+def _parsed(file: str) -> ast.Module | None:
+    try:
+        return ast.parse(Path(file).read_bytes())
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _expression(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _declaration(module: ast.Module, name: str) -> _Declared:
+    """Find a decorated function or class, or ``name = protocol(model)``."""
+    assigned: dict[str, ast.expr] = {}
+    found = _Declared(1, None)
+    for statement in module.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
+            # A mark may stand above or below the spec.
+            lists = [_gates(decorator, assigned) for decorator in statement.decorator_list]
+            first = min([statement.lineno, *(d.lineno for d in statement.decorator_list)])
+            gates = next((each for each in lists if each is not None), None)
+            found = _Declared(first, gates)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    assigned[target.id] = statement.value
+                    if target.id == name:
+                        found = _Declared(statement.lineno, _gates(statement.value, assigned))
+    return found
+
+
+def _gates(
+    declaration: ast.expr, assigned: Mapping[str, ast.expr], depth: int = 0
+) -> tuple[ast.expr, ...] | None:
+    """Return the elements of ``gates=[...]`` behind an expression, also behind names."""
+    if depth > 10:  # a name may be assigned to itself
+        return None
+    if isinstance(declaration, ast.Name):
+        value = assigned.get(declaration.id)
+        return None if value is None else _gates(value, assigned, depth + 1)
+    if not isinstance(declaration, ast.Call):
+        return None
+    for keyword in declaration.keywords:
+        if keyword.arg == "gates":
+            listed = keyword.value
+            if isinstance(listed, ast.Name):
+                listed = assigned.get(listed.id, listed)
+            return tuple(listed.elts) if isinstance(listed, ast.List | ast.Tuple) else None
+    return _gates(declaration.func, assigned, depth + 1)
+
+
+def _names_of_ours(module: ast.Module) -> dict[str, str]:
+    """Return what names stand for modeltune ("") or something of it: {"mt": "", "m": "metric"}."""
+    names = {}
+    for statement in ast.walk(module):
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                if alias.name == "modeltune":
+                    names[alias.asname or alias.name] = ""
+        elif isinstance(statement, ast.ImportFrom) and statement.module == "modeltune":
+            for alias in statement.names:
+                names[alias.asname or alias.name] = alias.name
+    return names
+
+
+def _everywhere(module: ast.Module, ours: Mapping[str, str]) -> dict[str, int]:
+    """Return the first line of every expression of a file that may be a gate, by its text."""
+    found: dict[str, int] = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Compare | ast.Call):
+            text = _normal(node, ours)
+            if text is not None:
+                found[text] = min(found.get(text, node.lineno), node.lineno)
+    return found
+
+
+def _normal(gate: ast.expr | None, ours: Mapping[str, str]) -> str | None:
+    """Return a gate's text however it was written: its spaces, quotes, imports, and sides."""
+    if gate is None:
+        return None
+    try:
+        parsed = _Normal(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)
+        return ast.unparse(ast.fix_missing_locations(parsed))
+    except (ValueError, SyntaxError, RecursionError):
+        return None
+
+
+class _Normal(ast.NodeTransformer):
+    """Bring an expression into the form that ``repr`` of a gate has."""
+
+    def __init__(self, ours: Mapping[str, str]):
+        self._ours = ours
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        name = self._ours.get(node.id)
+        return _of_ours(name) if name else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and self._ours.get(node.value.id) == "":
+            return _of_ours(node.attr)
+        self.generic_visit(node)
+        # The mean is what is meant without saying so.
+        return node.value if node.attr == "mean" else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        for keyword in node.keywords:
+            if keyword.arg == "name" and not node.args:
+                node.args = [keyword.value]
+        # A default is left out of what is printed.
+        node.keywords = [
+            keyword
+            for keyword in node.keywords
+            if ast.unparse(keyword) != "severity='fail'" and keyword.arg != "name"
+        ]
+        node.keywords.sort(key=lambda keyword: keyword.arg or "")
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "per_class":
+            sizes = [*node.args, *(keyword.value for keyword in node.keywords)]
+            node.args, node.keywords = (sizes or [ast.Constant(30)])[:1], []
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.args = ast.arguments([], [], None, [], [], None, [])
+        node.body = ast.Constant(...)
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        mirrored = _MIRRORED.get(type(node.ops[0]))
+        if len(node.ops) == 1 and mirrored and not _is_measure(node.left):
+            left, right = node.left, node.comparators[0]
+            return ast.Compare(right, [mirrored()], [left])
+        return node
+
+
+def _is_measure(node: ast.expr) -> bool:
+    return any(
+        isinstance(each, ast.Attribute) and each.attr in ("metric", "gap", "gain_over_dummy")
+        for each in ast.walk(node)
+    )
+
+
+def _of_ours(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name("modeltune", ast.Load()), name, ast.Load())

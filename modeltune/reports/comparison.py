@@ -1,0 +1,216 @@
+"""Two runs side by side: what differs between them, as text; prints nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modeltune.reports.tables import MISSING, clean, mean_std, number, table
+from modeltune.runs import Json, Run, Scores
+
+DIGITS = 12
+"""How much of a digest is shown: enough to tell two apart and to find them again."""
+
+LISTED = 8
+"""How many names that are the same are told."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is known of a metric's difference.
+
+    ``p`` is two-sided, of "there is no difference"; None where nothing can be tested. ``by``
+    says which question it answers and by which test, or why there is none.
+    """
+
+    p: float | None
+    by: str
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What it takes more than the two records to tell.
+
+    Args:
+        metrics: by name, of those both runs measured and that differ.
+        code: the names of the parts of code that differ, None when a run does not say.
+        notes: what could not be looked at, and why.
+    """
+
+    metrics: Mapping[str, Difference] = field(default_factory=dict)
+    code: tuple[str, ...] | None = ()
+    notes: tuple[str, ...] = ()
+
+
+def comparison(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
+    """Return what differs between two runs, section by section; of the rest that it is the same."""
+    sections = [section for section in _sections(a, b, contrast) if section]
+    text = sections[0]
+    for before, section in itertools.pairwise(sections):
+        # Lines that stand alone stand together.
+        text += ("\n\n" if "\n" in before + section else "\n") + section
+    return text
+
+
+def _sections(a: Run, b: Run, contrast: Contrast) -> Iterator[str]:
+    yield table(
+        ["", "run", "spec", "created", "status", "objective"],
+        [
+            [
+                name,
+                run.id,
+                run.spec,
+                run.created[:16].replace("T", " "),
+                run.status.value,
+                run.objective,
+            ]
+            for name, run in (("A", a), ("B", b))
+        ],
+    )
+    yield "\n".join(clean(note) for note in contrast.notes)
+    yield _metrics(a, b, contrast.metrics)
+    # As typed, with all digits: values are copied from here into code.
+    values = [
+        {n: v if isinstance(v, str) else repr(v) for n, v in run.best.values.items()}
+        if run.best
+        else {}
+        for run in (a, b)
+    ]
+    yield _differing("best values", *values)
+    yield _differing("gates", _outcomes(a), _outcomes(b))
+    for title, one, other in (
+        ("search", a.search, b.search),
+        ("fit", a.fit, b.fit),
+        ("validation", _validation(a), _validation(b)),
+        ("data", _data(a), _data(b)),
+    ):
+        yield _differing(title, one, other)
+    if contrast.code is None:
+        yield "code: not known, for a run does not say what it was made of"
+    else:
+        changed = "\n".join(f"  {clean(name)}" for name in contrast.code)
+        yield f"code that differs\n{changed}" if changed else "code: same"
+    versions = [run.environment.get("versions", {}) for run in (a, b)]
+    yield _differing("versions", *versions)
+    yield _differing("environment", _environment(a), _environment(b))
+    yield _git(a, b)
+
+
+def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> str:
+    rows: list[list[str]] = []
+    same: list[str] = []
+    for metric in dict.fromkeys([*a.scores, *b.scores]):
+        one, other = a.scores.get(metric), b.scores.get(metric)
+        if _is_same(one, other):
+            same.append(metric)
+            continue
+        found = differences.get(metric, Difference(None, ""))
+        by = found.by
+        if one is None or other is None:
+            by = f"only {'B' if one is None else 'A'} measured it"
+        rows.append([metric, mean_std(one), mean_std(other), _delta(one, other), _p(found.p), by])
+    if not rows:
+        return "metrics on test: same" if same else "metrics on test: neither run measured any"
+    shown = table(["metric", "A", "B", "B - A", "p", "question and test"], rows)
+    about = ""
+    if any(found.p is not None for found in differences.values()):
+        about = '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
+    return f"metrics on test, mean ± std over refits\n{shown}{_same(same)}{about}"
+
+
+def _is_same(one: Scores | None, other: Scores | None) -> bool:
+    if one is None or other is None or len(one.values) != len(other.values):
+        return False
+    pairs = zip(one.values, other.values, strict=True)
+    return all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
+
+
+def _delta(one: Scores | None, other: Scores | None) -> str:
+    if one is None or other is None or not (one.is_finite and other.is_finite):
+        return MISSING
+    delta = other.mean - one.mean
+    return f"{'+' if delta > 0 else ''}{number(delta, 3)}"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _outcomes(run: Run) -> dict[str, str]:
+    return {verdict.gate: verdict.outcome.value for verdict in run.verdicts}
+
+
+def _validation(run: Run) -> dict[str, Json]:
+    """Return how a run was validated: of its refits only which there were."""
+    refits = [
+        f"{refit.get('seed')}" + ("" if refit.get("fold") is None else f"/{refit['fold']}")
+        for refit in run.validation.get("refits", ())
+    ]
+    declared = {name: value for name, value in run.validation.items() if name != "refits"}
+    return declared | ({"refits (seed/fold)": " ".join(refits)} if refits else {})
+
+
+def _data(run: Run) -> dict[str, Json]:
+    prints = {
+        f"{name.removeprefix('data/')} part": digest[:DIGITS]
+        for name, digest in run.fingerprints.items()
+        if name.startswith("data/")
+    }
+    return {**run.data, **prints}
+
+
+def _environment(run: Run) -> dict[str, Json]:
+    elsewhere = ("versions", "git_revision", "git_dirty")
+    return {name: value for name, value in run.environment.items() if name not in elsewhere}
+
+
+def _git(a: Run, b: Run) -> str:
+    one, other = (run.environment.get("git_revision") for run in (a, b))
+    dirty = [name for name, run in (("A", a), ("B", b)) if run.environment.get("git_dirty") is True]
+    said = f"; of uncommitted code: {' and '.join(dirty)}" if dirty else ""
+    if one is None or other is None:
+        unknown = " and ".join(name for name, r in (("A", one), ("B", other)) if r is None)
+        return f"git: not known of {unknown}{said}"
+    if one == other:
+        return f"git: same commit {clean(one[:DIGITS])}{said}"
+    return f"git: {clean(one[:DIGITS])}..{clean(other[:DIGITS])}{said}"
+
+
+def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+    """Return a table of the entries that differ, or that all are the same."""
+    mine, theirs = dict(_flat(one)), dict(_flat(other))
+    names = list(dict.fromkeys([*mine, *theirs]))
+    same = [name for name in names if mine.get(name) == theirs.get(name)]
+    rows = [
+        [name, *_pair(mine.get(name), theirs.get(name))] for name in names if name not in {*same}
+    ]
+    if not rows:
+        return f"{title}: same" if same else f"{title}: none"
+    return f"{title}\n{table(['', 'A', 'B'], rows)}{_same(same)}"
+
+
+def _pair(one: str | None, other: str | None) -> Sequence[str]:
+    return [MISSING if text is None else text for text in (one, other)]
+
+
+def _same(names: Sequence[str]) -> str:
+    if len(names) > LISTED:
+        return f"\nsame: {len(names)} others"
+    return f"\nsame: {clean(', '.join(names))}" if names else ""
+
+
+def _flat(document: Mapping[str, Json], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            # Values may be floats that are not finite, which JSON proper has not.
+            yield (
+                f"{prefix}{name}",
+                value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+            )

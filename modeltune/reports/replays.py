@@ -1,0 +1,84 @@
+"""A recorded run beside what its own weights score today, as text; prints nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modeltune.reports.tables import MISSING, clean, distinct, number, table
+from modeltune.runs import Run
+
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+"""How far a number may be from the recorded one: float32 sums in another order."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a run's own weights score today.
+
+    Args:
+        again: by metric.
+        code: the names of the parts of code that are not those the run was made of.
+        notes: what else differs, such as versions.
+    """
+
+    again: Mapping[str, float]
+    code: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def disagreeing(run: Run, replayed: Replayed) -> list[str]:
+    """Return the metrics whose recorded numbers do not come back."""
+    recorded = recorded_scores(run)
+    return [
+        metric
+        for metric, value in replayed.again.items()
+        if metric not in recorded or not _agrees(recorded[metric], value)
+    ]
+
+
+def replay(run: Run, replayed: Replayed) -> str:
+    """Return recorded and replayed numbers side by side, and whether they agree."""
+    recorded = recorded_scores(run)
+    rows, left = [], []
+    wrong = disagreeing(run, replayed)
+    for metric in dict.fromkeys([*recorded, *replayed.again]):
+        if metric not in replayed.again:
+            left.append(metric)
+            continue
+        was, again = recorded.get(metric), replayed.again[metric]
+        shown = distinct(was, again) if metric in wrong else (number(was, 6), number(again, 6))
+        gap = MISSING if was is None or math.isnan(again - was) else f"{again - was:.2g}"
+        rows.append([metric, *shown, gap, "differs" if metric in wrong else "same"])
+    texts = [
+        f"run {clean(run.id)} of {clean(run.spec)}, its own weights on today's test part",
+        table(["metric", "recorded", "again", "difference", ""], rows),
+    ]
+    if left:
+        texts.append(f"not evaluated again: {clean(', '.join(left))}")
+    texts += [clean(note) for note in replayed.notes]
+    if replayed.code:
+        texts.append(f"code changed since: {clean(', '.join(replayed.code))}")
+    if wrong:
+        texts.append(f"{len(wrong)} of {len(rows)} numbers do not come back")
+    else:
+        texts.append(f"all {len(rows)} numbers come back")
+    return "\n".join(texts)
+
+
+def recorded_scores(run: Run) -> dict[str, float]:
+    """Return what the refit scored whose weights were kept."""
+    refit = run.artifact.refit if run.artifact else 0
+    return {
+        # What is measured once, such as bytes, is so of the kept one.
+        metric: scores.values[refit if refit < len(scores.values) else 0]
+        for metric, scores in run.scores.items()
+        if scores.values
+    }
+
+
+def _agrees(recorded: float, again: float) -> bool:
+    if math.isnan(recorded) or math.isnan(again):
+        return math.isnan(recorded) and math.isnan(again)
+    return math.isclose(recorded, again, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
