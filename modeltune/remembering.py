@@ -69,9 +69,10 @@ def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> R
     def scored(past: Past) -> Past:
         from modeltune.samples import unpacked
 
-        found = rescored.get(past.run)
-        if found is None or not past.rescored or past.problem:
+        if not past.rescored or past.problem:
             return past
+        # One without an answer must not be compared by what it measured on other data.
+        found = rescored.get(past.run, Rescored(problem="it was not scored"))
         if found.problem:
             problem = (
                 f"{past.problem_on_other_data}; its model does not run on them: {found.problem}"
