@@ -105,7 +105,7 @@ class Recording:
     def judged(self, judged: Judged, strictness: Strictness) -> None:
         """Add what gates came to, and whether the run is green."""
         status = status_of(judged.verdicts, strictness, self._fields.get("checks", ()))
-        self.set(**vars(judged), status=status)
+        self.set(**vars(judged), status=status, strict=strictness.is_strict)
 
     def keep(self, weights: Path, samples: Samples | None) -> None:
         """Copy the validated model beside the history, before the row that names its files."""

@@ -141,7 +141,14 @@ def _judged(
             how = "are gone or changed; run the spec without reuse to make them anew"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
     status = status_of(judged.verdicts, strictness, run.checks)
-    return replace(run, **vars(judged), status=status, notes=notes, cached=True)
+    return replace(
+        run,
+        **vars(judged),
+        status=status,
+        strict=strictness.is_strict,
+        notes=notes,
+        cached=True,
+    )
 
 
 def _not_rescored(past: References) -> dict[str, Rescored]:

@@ -123,8 +123,9 @@ class Run:
 
     ``checks`` are the verdicts on its data and on the tuned model that no gate asks for;
     ``artifact`` are the tuned model's weights, ``files`` what else is kept: its
-    "architecture", and the "samples" that regression gates compare. ``baseline`` is the id
-    of the accepted run it was compared with.
+    "architecture", the "samples" that regression gates compare, and "examples" to look at.
+    ``baseline`` is the id of the accepted run it was compared with. ``model`` says how the
+    tuned model is built; ``strict`` whether open questions of gates were red.
     """
 
     id: str
@@ -153,6 +154,8 @@ class Run:
     error: str | None = None
     cached: bool = False
     baseline: str | None = None
+    model: Mapping[str, Json] = field(default_factory=dict)
+    strict: bool = False
 
     @property
     def passed(self) -> bool:
@@ -202,9 +205,10 @@ def from_json(data: Mapping[str, Json]) -> Run:
             "trials": tuple(_trial(trial) for trial in data["trials"]),
             "durations": Durations(**{k: number(v) for k, v in data["durations"].items()}),
             "artifact": artifact and Artifact(**artifact),
-            "files": {name: Artifact(**file) for name, file in data["files"].items()},
-            "checks": tuple(verdict(each) for each in data["checks"]),
-            "advice": tuple(data["advice"]),
+            # Of a report written before these were kept there are none.
+            "files": {name: Artifact(**file) for name, file in data.get("files", {}).items()},
+            "checks": tuple(verdict(each) for each in data.get("checks", ())),
+            "advice": tuple(data.get("advice", ())),
             "notes": tuple(data["notes"]),
         }
     )

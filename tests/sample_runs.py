@@ -78,6 +78,13 @@ DIGITS = Run(
     ),
     advice=("validate with 5 seeds",),
     notes=("test was cut from train", "second\nline"),
+    model={
+        "parameters": 48122,
+        "layers": [
+            {"name": "dense", "kind": "Dense", "shape": [None, 64], "parameters": 4160,
+             "trainable": True},
+        ],
+    },
     baseline="20261119-090000-00000000",
 )  # fmt: skip
 
@@ -152,4 +159,6 @@ runs = st.builds(
     error=st.none() | _texts,
     cached=st.booleans(),
     baseline=st.none() | _texts,
+    model=_documents,
+    strict=st.booleans(),
 )

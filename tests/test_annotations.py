@@ -192,18 +192,19 @@ def test_what_ended_a_run_is_said_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "others", "red"),
+    ("status", "strict", "red"),
     [
-        (RunStatus.PASSED, (), False),
-        (RunStatus.FAILED, (), True),  # under strict
-        (RunStatus.FAILED, (Verdict("g", Outcome.FAILED, 0, 1, ""),), False),
+        (RunStatus.PASSED, False, False),
+        (RunStatus.PASSED, True, False),  # of a run that became the baseline
+        (RunStatus.FAILED, True, True),
+        (RunStatus.FAILED, False, False),
     ],
 )
-def test_an_open_question_is_red_where_nothing_else_is(
-    status: RunStatus, others: tuple[Verdict, ...], red: bool
-) -> None:
+def test_an_open_question_is_red_under_strict(status: RunStatus, strict: bool, red: bool) -> None:
     verdict = Verdict("h", Outcome.NO_BASELINE, 0.5, None, "none")
-    assert is_red(replace(DIGITS, status=status, verdicts=(verdict, *others)), verdict) is red
+    run = replace(DIGITS, status=status, strict=strict, verdicts=(verdict,))
+    assert is_red(run, verdict) is red
+    assert not is_red(replace(run, verdicts=(), checks=(verdict,)), verdict)
 
 
 def test_what_could_not_be_compared_with_the_last_baseline_is_green_in_the_next() -> None:

@@ -348,7 +348,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "of a newer modeltune": (
         _newer,
-        "PATH was written by a newer modeltune (schema 9999; this one knows up to 0002); "
+        "PATH was written by a newer modeltune (schema 9999; this one knows up to 0003); "
         "upgrade modeltune, or name another --modeltune-store",
     ),
 }
@@ -560,8 +560,8 @@ def test_a_killed_first_open_leaves_no_half_made_history(tmp_path: Path) -> None
 NEXT = """
 from alembic import op
 import sqlalchemy as sa
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 def upgrade():
     op.add_column("runs", sa.Column("colour", sa.Text()))
     op.execute("UPDATE runs SET colour = 'red'")
@@ -574,9 +574,9 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be a modeltune with one more migration."""
     migrations = tmp_path / "100%_migrations"
     shutil.copytree(stores.MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_colour.py").write_text(NEXT)
+    (migrations / "versions" / "0004_colour.py").write_text(NEXT)
     monkeypatch.setattr(stores, "MIGRATIONS", migrations)
-    monkeypatch.setattr(stores, "HEAD", "0003")
+    monkeypatch.setattr(stores, "HEAD", "0004")
 
 
 def schema(path: Path) -> tuple[str, bool, bool]:
@@ -594,27 +594,28 @@ def test_an_older_history_is_upgraded_with_its_runs(tmp_path: Path, recorded: by
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}", create=False) as store:
         assert len(store.runs()) == 5
-    assert schema(path) == ("0003", True, True)
+    assert schema(path) == ("0004", True, True)
 
 
-FIRST = Path(__file__).parent / "data" / "history-0001.db"
-"""Two runs, DIGITS and one that ended in an error, recorded by the modeltune of schema 0001."""
-
-DIGITS_0001 = replace(DIGITS, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())
+DIGITS_0002 = replace(DIGITS, model={})
+DIGITS_0001 = replace(DIGITS_0002, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())
 """The sample run with what a run could have then."""
 
 
-def test_a_history_of_the_first_schema_is_upgraded_and_reads_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "digits"), [("0001", DIGITS_0001), ("0002", DIGITS_0002)], ids=["0001", "0002"]
+)
+def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
+    version: str, digits: Run, tmp_path: Path
+) -> None:
+    # Two runs, DIGITS and one that ended in an error, recorded by the modeltune of that schema.
     path = tmp_path / "history.db"
-    shutil.copyfile(FIRST, path)
-    assert schema(path)[0] == "0001"
+    shutil.copyfile(Path(__file__).parent / "data" / f"history-{version}.db", path)
+    assert schema(path)[0] == version
     with open_store(f"sqlite:///{path}", create=False) as store:
-        assert [(run.id, run.status.value) for run in store.runs()] == [
-            ("20261120-220000-11111111", "error"),
-            (DIGITS.id, "failed"),
-        ]
+        assert [run.status.value for run in store.runs()] == ["error", "failed"]
         # By repr: a curve has a NaN, equal to nothing.
-        assert repr(store.run(DIGITS.id)) == repr(DIGITS_0001)
+        assert repr(store.run(DIGITS.id)) == repr(digits)
         store.record(some_run("today"))
         assert repr(store.run("today")) == repr(some_run("today"))
     assert schema(path)[0] == HEAD
@@ -632,9 +633,9 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(tmp_path: Path, recor
     path.write_bytes(recorded)
     for acknowledged in every_kill(upgrade, "pwrite64", "fdatasync", "unlink"):
         seen.add(found := schema(path))
-        assert found == ("0003", True, True) or not acknowledged
+        assert found == ("0004", True, True) or not acknowledged
         path.write_bytes(recorded)
-    assert seen == {("0002", False, False), ("0003", True, True)}
+    assert seen == {("0003", False, False), ("0004", True, True)}
 
 
 WRITER = """

@@ -125,7 +125,9 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
     for name, described in classes.items():
         fields = {field.name for field in dataclasses.fields(described)}
         assert SCHEMA["$defs"][name]["properties"].keys() == fields
-        assert {*SCHEMA["$defs"][name]["required"]} == fields
+        # What came later is missing in earlier reports, which stay valid.
+        later = {"run": "files checks advice model strict", "verdict": "details"}.get(name, "")
+        assert {*SCHEMA["$defs"][name]["required"]} == fields - {*later.split()}
     for name, members in (("run", RunStatus), ("verdict", Outcome), ("trial", TrialStatus)):
         key = "outcome" if name == "verdict" else "status"
         values = SCHEMA["$defs"][name]["properties"][key]["enum"]

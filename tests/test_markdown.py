@@ -206,7 +206,7 @@ def test_a_red_check_is_among_the_gates() -> None:
 
 def test_what_strict_makes_red_is_marked() -> None:
     open_gate = Verdict("g", Outcome.NO_BASELINE, 0.5, None, "no accepted run")
-    run = replace(DIGITS, verdicts=(open_gate,))
+    run = replace(DIGITS, verdicts=(open_gate,), strict=True)
     assert "**no_baseline**" in markdown([run])
     assert "| no_baseline |" in markdown([replace(run, status=RunStatus.PASSED)])
 

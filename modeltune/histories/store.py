@@ -45,7 +45,7 @@ APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0002"
+HEAD = "0003"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
 
 VERSION_TABLE = "modeltune_schema"
@@ -130,6 +130,8 @@ runs = sa.Table(
     sa.Column("files", sa.JSON, nullable=False),
     sa.Column("checks", sa.JSON, nullable=False),
     sa.Column("advice", sa.JSON, nullable=False),
+    sa.Column("model", sa.JSON, nullable=False),
+    sa.Column("strict", sa.Boolean, nullable=False),
     sa.Index("runs_by_spec", "spec", "seq"),
     sqlite_autoincrement=True,
 )
@@ -628,9 +630,10 @@ def _run_row(run: Run) -> dict[str, object]:
         "schema": SCHEMA,
         **{name: plain(getattr(run, name)) for name in _DOCUMENTS},
         "notes": list(run.notes),
-        **{name: plain(getattr(run, name)) for name in ("files", "checks", "advice")},
+        **{name: plain(getattr(run, name)) for name in ("files", "checks", "advice", "model")},
         "metrics": list(run.scores),
         "baseline": run.baseline,
+        "strict": run.strict,
     }
 
 
@@ -744,6 +747,8 @@ def _read(connection: sa.Connection, run_id: str) -> Run:
         error=row.error,
         cached=row.cached,
         baseline=row.baseline,
+        model=row.model,
+        strict=row.strict,
     )
 
 

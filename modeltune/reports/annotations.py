@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modeltune.gates import Outcome, Verdict
 from modeltune.reports.tables import clean, distinct
-from modeltune.runs import Run, RunStatus
+from modeltune.runs import Run
 
 MOST = 10
 """GitHub shows so many errors and so many warnings of a step."""
@@ -69,14 +69,9 @@ def inert(text: str) -> str:
 
 
 def is_red(run: Run, verdict: Verdict) -> bool:
-    """Tell whether a gate or check makes its run red, also by what it leaves open (under strict)."""
-    if run.passed or verdict.outcome.is_red():
-        # Of a run that becomes the baseline, what could not be compared is green.
-        return not run.passed
-    if verdict in run.checks or run.status is not RunStatus.FAILED:
-        return False
-    by_itself = any(each.outcome.is_red() for each in (*run.verdicts, *run.checks))
-    return not by_itself and verdict.outcome.is_red(strict=True)
+    """Tell whether a gate or check makes its run red; what a check leaves open never does."""
+    # Of a run that becomes the baseline, what could not be compared is green.
+    return not run.passed and verdict.outcome.is_red(run.strict and verdict not in run.checks)
 
 
 def root_of(folder: Path, workspace: str | None) -> Path:

@@ -177,11 +177,10 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
 
 def _headline(run: Run) -> str:
     """Return one line that says what is wrong: it is all a short summary shows."""
-    is_strict = not any(verdict.outcome.is_red() for verdict in (*run.verdicts, *run.checks))
     red = [
         f"{_short(verdict.gate)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
         for verdict in run.verdicts
-        if verdict.outcome.is_red(is_strict)
+        if verdict.outcome.is_red(run.strict)
     ]
     checks = [check.gate for check in run.checks if check.outcome.is_red()]
     if run.status is not RunStatus.FAILED or not (red or checks):
