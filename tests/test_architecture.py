@@ -46,7 +46,10 @@ FLOORS = {
             "reuse",
             "training",
             "scoring",
-            "model_checks probing",
+            "model_checks transforming",
+            "predicting",
+            "drawing",
+            "probing",
             "dry_run refitting",
             "examining rebuilding",
             "engine",
@@ -61,6 +64,7 @@ FLOORS = {
     ),
     "memory": Floor(("histories", "ledgers"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
+    "trackers": Floor(("trackers",), above=("values", "memory", "reports")),
     "harness": Floor(
         (
             "remembering",
@@ -68,10 +72,12 @@ FLOORS = {
             "recording reusing resuming replaying",
             "harness",
         ),
-        above=("steps", "judgement", "memory", "reports"),
+        above=("steps", "judgement", "memory", "reports", "trackers"),
     ),
     "collection": Floor(("collection",), above=("harness", "reports")),
-    "plugin": Floor(("session replay_plugin", "plugin"), above=("collection", "reports")),
+    "plugin": Floor(
+        ("hooks", "session replay_plugin", "plugin"), above=("collection", "reports", "trackers")
+    ),
     "cli": Floor(("selftest", "cli", "__main__"), above=("harness", "reports")),
     # What a spec author types; its run and history load their modules on first use.
     "face": Floor(("__init__",), above=("harness",)),
@@ -85,6 +91,9 @@ DOORS = {
     "pandas": "histories.frames",
     "tabulate": "reports",
     "jinja2": "reports",
+    "tensorboard": "trackers.tensorboard",
+    "mlflow": "trackers.mlflow",
+    "matplotlib": "reports.pictures",
     "psutil": "executors.processes",
     "ray": "executors.ray",
     "pytest": "plugin session collection replay_plugin",
