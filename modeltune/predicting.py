@@ -111,8 +111,8 @@ def moved(output: Output, before: Array, after: Array, tolerance: Array | None) 
         return bool((one != other).any()), text
     distance, slack = np.abs(one - other), slack_of(tolerance, one, other)
     at = int(np.argmax(distance - slack))
-    moved = f"moved by {distance.flat[at]:.4g}, allowed are {slack.flat[at]:.4g}"
-    return bool((distance > slack).any()), f"{text}, {moved}"
+    how = f"moved by {distance.flat[at]:.4g}, allowed are {slack.flat[at]:.4g}"
+    return bool((distance > slack).any()), f"{text}, {how}"
 
 
 def slack_of(tolerance: Array | None, one: Array, other: Array) -> Array:

@@ -258,12 +258,12 @@ def _change(
                 output_of(output, predictor.model, raw) for raw in (raw_before, raw_after)
             )
             if score is None:
-                is_violation, moved = moved(output, one, other, tolerance)
+                is_violation, how = moved(output, one, other, tolerance)
             else:
-                is_violation, moved = fell(behaviour, output, score, one, other, tolerance)
+                is_violation, how = fell(behaviour, output, score, one, other, tolerance)
             if is_violation:
                 severity = "" if point.severity is None else f" {in_digits(point.severity)}"
-                text = f"test[{point.row}] {said}{severity}: {moved}"
+                text = f"test[{point.row}] {said}{severity}: {how}"
                 said_before, said_after = (_prediction(output, p, score) for p in (one, other))
                 findings.append(Finding(point, True, said_before, said_after, text))
             else:
