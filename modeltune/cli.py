@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,16 @@ from modeltune import config
 from modeltune.errors import HistoryError, ModeltuneError
 
 if TYPE_CHECKING:
+    from modeltune.histories.store import Store
     from modeltune.runs import Run
     from modeltune.summaries import Summary
+
+
+LISTED = 50
+"""How many runs ``modeltune history`` lists, unless told otherwise."""
+
+TRENDS = 10
+"""Of how many specs it draws trends."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,22 +49,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> str:
-    from modeltune.histories.store import exists, open_store
-    from modeltune.reports.tables import gated_metrics, history_table, trends
-    from modeltune.runs import RunStatus
+    from modeltune.histories.pending import waiting_for
 
     url = arguments.store or config.default_store()
+    listed, waiting = _listed(arguments, url), waiting_for(url)
+    if not waiting:
+        return listed
+    count = "1 run waits" if len(waiting) == 1 else f"{len(waiting)} runs wait"
+    return f"{listed}\n\n{count} in {waiting[0].parent} to be recorded: modeltune flush"
+
+
+def _listed(arguments: argparse.Namespace, url: str) -> str:
+    from modeltune.histories.store import exists, open_store
+    from modeltune.reports.tables import gated_metrics, history_table, trends
+
     if not exists(url):
         return _no_history()
+    limit = LISTED if arguments.limit is None else arguments.limit
     with open_store(url, create=False) as store:
-        runs = store.runs(arguments.spec, arguments.limit)
+        runs = store.runs(arguments.spec, limit or None)
         known = store.specs() if not runs else []
-        judged = [run for run in runs if run.status in (RunStatus.PASSED, RunStatus.FAILED)]
-        latest = store.run(judged[0].id) if arguments.spec and judged else None
+        count = store.count(arguments.spec) if len(runs) == limit else len(runs)
+        judged = _judged(runs) if arguments.spec else None
+        latest = store.run(judged) if judged else None
+        drawn = "" if arguments.spec else _trends(store, runs)
+    if latest and len(runs) > 1:
+        drawn = trends(runs, gated_metrics(latest), _bars())
     if runs:
         listed = history_table(runs, _marks(runs, latest))
-        drawn = trends(runs, gated_metrics(latest), _bars()) if latest and len(runs) > 1 else ""
-        return "\n\n".join(filter(None, (listed, drawn)))
+        more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
+        return "\n\n".join(filter(None, (listed, more, drawn)))
     if not known:
         return _no_history()
     close = difflib.get_close_matches(arguments.spec, known, 1)
@@ -64,17 +86,35 @@ def _history(arguments: argparse.Namespace) -> str:
     raise HistoryError(f'no run of "{arguments.spec}"; {hint}Recorded are {", ".join(known)}')
 
 
+def _trends(store: Store, runs: Sequence[Summary]) -> str:
+    """Return a line per gated metric of each of the specs listed first."""
+    from modeltune.reports.tables import TREND, spec_trends
+
+    specs = list(dict.fromkeys(run.spec for run in runs))[:TRENDS]
+    past = store.latest(specs, TREND // 2)
+    gates = store.gates(filter(None, map(_judged, past.values())))
+    return spec_trends(past, gates, _bars())
+
+
+def _judged(runs: Sequence[Summary]) -> str | None:
+    """Return the id of the newest run that came to its gates."""
+    from modeltune.runs import RunStatus
+
+    judged = (RunStatus.PASSED, RunStatus.FAILED)
+    return next((run.id for run in runs if run.status in judged), None)
+
+
 def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
     """Return by id which runs are accepted, by the baseline files beside their specs, or were."""
     from modeltune.histories import baselines
 
-    now, before = set(), {latest.baseline} if latest else set()
-    for run in {(run.file, run.spec): run for run in runs}.values():
-        # A spec that is gone has no baseline any more.
-        with contextlib.suppress(HistoryError):
-            found = baselines.read(baselines.path_of(_spec_file(run, None), run.spec))
-            now.add(found.run)
-            before.add(found.replaced)
+    now: set[str] = set()
+    before = {latest.baseline} if latest else set()
+    # All that lie there: a run may be accepted for a spec that has another name or file by now.
+    for folder in {_place_of(run).parent for run in {run.file: run for run in runs}.values()}:
+        accepted, replaced = baselines.named_in(folder)
+        now |= accepted
+        before |= replaced
     return {
         run.id: "accepted" if run.id in now else "was accepted"
         for run in runs
@@ -144,6 +184,30 @@ def _compare(arguments: argparse.Namespace) -> str:
     with open_store(arguments.store or config.default_store(), create=False) as store:
         a, b = store.run(arguments.a), store.run(arguments.b)
         return comparison(a, b, contrast(a, b, store))
+
+
+def _report(arguments: argparse.Namespace) -> str:
+    from modeltune.histories.store import open_store
+    from modeltune.reporting import newest_of_each, write_pictures, write_reports
+
+    url = arguments.store or config.default_store()
+    with open_store(url, create=False) as store:
+        ids = dict.fromkeys(arguments.runs or newest_of_each(store))
+        found = [store.run(reference) for reference in ids]
+    if not found:
+        return _no_history()
+    root = config.project_root(Path.cwd())
+    folder = Path(root, config.load(root).report or config.DEFAULT_REPORT)
+    if arguments.output:
+        folder = Path(arguments.output)
+    runs = list({run.id: run for run in found}.values())
+    try:
+        files = write_reports(folder, runs, url)
+        if arguments.pictures:
+            files += write_pictures(folder, runs, url, arguments.pictures)
+    except OSError as error:
+        raise HistoryError(f"the report cannot be written: {error}") from error
+    return "\n".join(f"written: {os.path.relpath(file)}" for file in files)
 
 
 def _export(arguments: argparse.Namespace) -> str:
@@ -219,6 +283,75 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
     return facts
 
 
+def _flush(arguments: argparse.Namespace) -> int:
+    from modeltune.histories.pending import flush
+    from modeltune.reports.tables import clean
+
+    url = arguments.store or config.default_store()
+    sent = []
+    for is_sent, line in flush(url, is_named=arguments.store is not None):
+        print(_encodable(clean(line)), file=sys.stdout if is_sent else sys.stderr, flush=True)
+        sent.append(is_sent)
+    if not sent:
+        print("no run waits to be recorded")
+    return 0 if all(sent) else 1
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from modeltune.histories.merging import merge
+    from modeltune.histories.store import open_store
+
+    source = _url(arguments.source)
+    with open_store(source, create=False) as other, open_store(_url(arguments.into)) as into:
+        merged = merge(into, other, without_files=arguments.without_files)
+        had = f", {len(merged.present)} were there already" if merged.present else ""
+        runs = "1 run" if len(merged.copied) == 1 else f"{len(merged.copied)} runs"
+        said = f"copied {runs} from {other} into {into}{had}"
+    print(_encodable(said))
+    for line in merged.lost:
+        print(_encodable(f"without a file: {line}"), file=sys.stderr)
+    for line in merged.refused:
+        print(_encodable(f"not copied: {line}"), file=sys.stderr)
+    if merged.refused:
+        print("what is gone for good is left out by --without-files", file=sys.stderr)
+    return 1 if merged.refused else 0
+
+
+def _url(text: str) -> str:
+    """Return the URL of a history that is named by its URL or, of SQLite, by its path."""
+    return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from modeltune.reports.tables import clean
+    from modeltune.soundness import Mark, examine
+
+    wrong = 0
+    for finding in examine(
+        arguments.store or config.default_store(), arguments.also, now=time.time()
+    ):
+        wrong += finding.mark is Mark.WRONG
+        print(_encodable(f"{finding.mark.value:<5}  {clean(finding.text)}"), flush=True)
+    if wrong:
+        print("1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong")
+    return 1 if wrong else 0
+
+
+def _gc(arguments: argparse.Namespace) -> str:
+    from modeltune.leftovers import leftovers, remove
+    from modeltune.reports.tables import clean
+
+    now = time.time()
+    found = leftovers(arguments.store or config.default_store(), arguments.also, now=now)
+    if not arguments.dry_run:
+        found = [each for each in found if remove(each, now=now)]
+    size = sum(each.bytes for each in found)
+    done = "would be removed" if arguments.dry_run else "removed"
+    counted = "1 file or folder" if len(found) == 1 else f"{len(found)} files or folders"
+    lines = [clean(f"{each.path} ({each.bytes} bytes): {each.why}") for each in found]
+    return "\n".join([*lines, f"{done}: {counted}, {size / 1e6:.1f} MB"])
+
+
 def _selftest(arguments: argparse.Namespace) -> int:
     from modeltune.selftest import PLANTS, selftest, table
 
@@ -238,20 +371,23 @@ def _selftest(arguments: argparse.Namespace) -> int:
 
 
 def _spec_file(run: Run | Summary, folder: str | None) -> Path:
-    """Return the file a run's spec is in: of its name in a folder, else in this project.
-
-    A run says where its file was; a copy of that project has one of its own.
-    """
-    file = Path(run.file) if folder is None else Path(folder, Path(run.file).name)
-    root = config.project_root(Path.cwd())
-    if folder is None and root not in file.parents:
-        tails = (root.joinpath(*file.parts[start:]) for start in range(1, len(file.parts)))
-        file = next((path for path in tails if path.is_file()), file)
+    """Return the file a run's spec is in: of its name in a folder, else in this project."""
+    file = _place_of(run) if folder is None else Path(folder, Path(run.file).name)
     if not file.is_file():
         raise HistoryError(
             f"{file}, the file of {run.spec}, is not there; name the folder it is in: --specs DIR"
         )
     return file
+
+
+def _place_of(run: Run | Summary) -> Path:
+    """Return where a run's spec file is: a run says where it was, a copied project has its own."""
+    file = Path(run.file)
+    root = config.project_root(Path.cwd())
+    if root in file.parents:
+        return file
+    tails = (root.joinpath(*file.parts[start:]) for start in range(1, len(file.parts)))
+    return next((path for path in tails if path.is_file()), file)
 
 
 def _no_history() -> str:
@@ -274,7 +410,9 @@ def _parser() -> argparse.ArgumentParser:
         "history", parents=[store], allow_abbrev=False, help="list runs, newest first"
     )
     history.add_argument("spec", nargs="?", metavar="SPEC", help="only of spec_digits.py::mlp")
-    history.add_argument("--limit", type=_count, metavar="N", help="only the last N")
+    history.add_argument(
+        "--limit", type=_count, metavar="N", help=f"the last N (default: {LISTED}; 0: all)"
+    )
     history.set_defaults(command=_history)
     shown = commands.add_parser(
         "show", parents=[store], allow_abbrev=False, help="show everything about a run"
@@ -311,6 +449,24 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("a", metavar="A", help="id, start of an id, or -2 for the last but one")
     compared.add_argument("b", metavar="B", help="the other, -1 for the newest")
     compared.set_defaults(command=_compare)
+    reported = commands.add_parser(
+        "report",
+        parents=[store],
+        allow_abbrev=False,
+        help="write report.html, report.md and report.json of runs (default: the newest of each spec)",
+    )
+    reported.add_argument(
+        "runs", nargs="*", metavar="RUN", help="id, start of an id, or -1 for the newest"
+    )
+    reported.add_argument(
+        "--output", metavar="DIR", help="where to (default: where pytest writes its reports)"
+    )
+    reported.add_argument(
+        "--pictures",
+        choices=("svg", "png"),
+        help="the charts as files too; drawn by matplotlib: pip install 'modeltune[pictures]'",
+    )
+    reported.set_defaults(command=_report)
     exported = commands.add_parser(
         "export",
         parents=[store, specs],
@@ -328,6 +484,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     replayed.add_argument("run", metavar="RUN", help="id, start of an id, or -1 for the newest")
     replayed.set_defaults(command=_replay)
+    flushed = commands.add_parser(
+        "flush",
+        parents=[store],
+        allow_abbrev=False,
+        help="record the runs that wait in .modeltune/pending, each once",
+    )
+    flushed.set_defaults(command=_flush)
+    merged = commands.add_parser(
+        "merge",
+        allow_abbrev=False,
+        help="copy the runs of one history into another, with their files",
+        description="Copy every run of FROM that INTO does not have, in the order of their "
+        "creation, with its files; FROM stays as it is. Once more changes nothing.",
+    )
+    place = "URL of a history, or path of its history.db"
+    merged.add_argument("into", metavar="INTO", help=f"the one that grows: {place}")
+    merged.add_argument("source", metavar="FROM", help="the one that is read")
+    merged.add_argument(
+        "--without-files",
+        action="store_true",
+        help="copy also runs whose files are gone or changed, without those",
+    )
+    merged.set_defaults(command=_merge)
+    beside = argparse.ArgumentParser(add_help=False)
+    beside.add_argument(
+        "--also",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="a history on a server that has files in the same folder",
+    )
+    examined = commands.add_parser(
+        "doctor",
+        parents=[store, beside],
+        allow_abbrev=False,
+        help="check the history and every file its runs name, by digest; changes nothing",
+    )
+    examined.set_defaults(command=_doctor)
+    collected = commands.add_parser(
+        "gc",
+        parents=[store, beside],
+        allow_abbrev=False,
+        help="remove what killed processes left beside the history, nothing a run names",
+    )
+    collected.add_argument("--dry-run", action="store_true", help="only tell what it would remove")
+    collected.set_defaults(command=_gc)
     tested = commands.add_parser(
         "selftest",
         allow_abbrev=False,
@@ -339,6 +541,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: write 1 or more")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: write 0 or more")
     return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import traceback
 import warnings
@@ -39,6 +40,32 @@ class GatesFailed(AssertionError):
     def __init__(self, run: Run):
         super().__init__(f"{run.spec} is {run.status.value}")
         self.run = run
+
+
+NOT_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML can hold, and control characters that some readers of XML refuse."""
+
+
+def properties(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what is told of a run to who reads ``--junitxml``: names and values, as text.
+
+    What XML cannot hold is escaped as Python does: pytest does that in values, not in names, and
+    no lone surrogate travels between processes of pytest-xdist.
+    """
+    told = [("run", run.id), ("status", run.status.value)]
+    told += [("cached", "true")] if run.cached else []
+    told += [] if run.baseline is None else [("baseline", run.baseline)]
+    told += [(name, f"{scores.mean:.6g}") for name, scores in run.scores.items()]
+    told += [
+        (f"gate[{verdict.gate}]", f"{verdict.outcome.value}: {verdict.reason}")
+        for verdict in run.verdicts
+    ]
+    for name, value in told:
+        yield _as_xml(f"modeltune.{name}"), _as_xml(value)
+
+
+def _as_xml(text: str) -> str:
+    return NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class SpecItem(pytest.Function):
@@ -79,12 +106,7 @@ class SpecItem(pytest.Function):
     def _listen(self, event: Event) -> None:
         if isinstance(event, RunRecorded):
             self.run = event.run
-            if event.run.cached:
-                self.user_properties.append(("modeltune.cached", "true"))
-            self.user_properties += [
-                (f"modeltune.{name}", f"{scores.mean:.6g}")
-                for name, scores in event.run.scores.items()
-            ]
+            self.user_properties += properties(event.run)
         self.listen(event)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from modeltune.advising import advise
 from modeltune.behaviours import Behaviour, Probed
-from modeltune.errors import DataError
+from modeltune.errors import DataError, HistoryError
 from modeltune.events import Listener, Note
 from modeltune.gates import Gate, Outcome, Verdict
 from modeltune.histories import baselines
@@ -100,7 +100,12 @@ def judged_against(past: References, spec: Spec, measured: Measured, history: St
     verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
     accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
     today = datetime.now(UTC).date()
-    advice = advise(spec.gates, verdicts, recent(spec, history), accepted, today)
+    try:
+        past_runs = recent(spec, history)
+    except HistoryError:
+        # Advice is no reason to lose a verdict that needs no history.
+        past_runs = []
+    advice = advise(spec.gates, verdicts, past_runs, accepted, today)
     return Judged(verdicts, (accepted and accepted.run) or None, advice)
 
 

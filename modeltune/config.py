@@ -15,6 +15,7 @@ from modeltune.errors import SpecError
 
 DEFAULT_STORE = "sqlite:///.modeltune/history.db"
 STORE_VARIABLE = "MODELTUNE_STORE"
+DEFAULT_REPORT = ".modeltune/report"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Config:
         strict: whether no_baseline and inconclusive are red.
         budget: time for a whole session, such as "30m".
         reuse: whether unchanged specs are served from the history.
+        mlflow: the MLflow tracking server that is told of every recorded run.
     """
 
     workers: int | str | None = None
@@ -39,6 +41,7 @@ class Config:
     strict: bool | None = None
     budget: str | None = None
     reuse: bool | None = None
+    mlflow: str | None = None
 
 
 def load(root: Path) -> Config:
@@ -155,4 +158,5 @@ _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "strict": (_is_boolean, "true or false"),
     "budget": (_is_budget, 'a time such as "90s", "30m" or "1h30m"'),
     "reuse": (_is_boolean, "true or false"),
+    "mlflow": (_is_text, 'a tracking server such as "http://127.0.0.1:5000"'),
 }

@@ -20,16 +20,34 @@ class SearchStarted:
 
 
 @dataclass(frozen=True)
+class Underway:
+    """A trial, by its id, or a refit is being trained, for so many ``seconds``.
+
+    ``epoch`` of ``epochs`` are done, the last with ``value`` of the objective's metric, None
+    when that is not logged as a number; ``epoch`` is None when the task has just begun. It is
+    told a few times a second, not at every epoch, and again from the start after a failure.
+    """
+
+    task: int | Refit
+    epoch: int | None
+    epochs: int
+    value: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TrialFinished:
     """A trial ended; ``best`` is the best completed one so far, ``seconds`` what all took so far.
 
     Of a search that was interrupted, the trials before count with the seconds they took then.
+    ``left`` is how many seconds the rest should take, None where nobody knows.
     """
 
     trial: Trial
     best: Trial | None
     planned: int | None
     seconds: float
+    left: float | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class BaselineAccepted:
 
 Event: TypeAlias = (
     SearchStarted
+    | Underway
     | TrialFinished
     | ValidationStarted
     | RefitFinished

@@ -31,6 +31,7 @@ from modeltune.runs import Run, RunStatus
 from modeltune.searching import search
 from modeltune.sources import identity
 from modeltune.specs import Spec
+from modeltune.trackers import tensorboard
 from modeltune.validating import validate
 
 
@@ -70,7 +71,8 @@ def run(
     Raises:
         SpecError, DataError, SearchError: what keeps the spec from being judged; the
             attempt is recorded with status "error" first.
-        HistoryError: the run could not be recorded.
+        HistoryError: the run could not be recorded. A finished one waits in
+            ``.modeltune/pending`` until ``modeltune flush`` records it.
     """
     run_id, listen = secrets.token_hex(8), listen or _print
     replaces = accept is not None and not accept.only_new
@@ -89,7 +91,7 @@ def run(
         open_store(store or default_store()) as history,
         _ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
         recording(run_id, spec, history, listen) as record,
-        _engine(spec, fixtures or {}, workers, history.folder) as (engine, executor, said),
+        _engine(spec, fixtures or {}, workers, history.folder, listen) as (engine, executor, said),
     ):
         if said:
             record.listen(Note(said))
@@ -99,6 +101,10 @@ def run(
             record.loaded(description, fingerprints)
             record.checked(checks := engine.check())
         refuse(spec.id, checks)
+        shown = tensorboard.run_folder(history.folder, spec.id, run_id)
+        told: Listener = record.listen
+        if spec.fit.tensorboard:
+            told = tensorboard.following(record.listen, shown)
         ledger, said = ledgers.begin(
             spec.id, identity(spec) | fingerprints, run_id, partial(_is_ended, history)
         )
@@ -110,9 +116,7 @@ def run(
             if failure := engine.begin(ledger.folder):
                 record.listen(Note(f"the default candidate does not train: {failure.reason}"))
             trials = Resuming(executor, ledger, TRIALS)
-            best = search(
-                spec, engine, trials, ledger.folder, record.listen, record.found, deadline
-            )
+            best = search(spec, engine, trials, ledger.folder, told, record.found, deadline)
         record.set(best=best)
 
         with record.phase("validation"):
@@ -131,7 +135,9 @@ def run(
                 record.listen,
             )
         validated = end.validated
-        record.validated(validated.scores, validated.tables, validated.refits)
+        record.validated(validated.scores, validated.tables, validated.refits, validated.model)
+        if spec.fit.tensorboard:
+            tensorboard.write_refits(shown, validated.refits, record.listen)
         record.checked(validated.checks)
         record.checked(
             check_search(
@@ -188,7 +194,11 @@ def _accepted(
 
 @contextlib.contextmanager
 def _engine(
-    spec: Spec, fixtures: Mapping[str, object], workers: int | str, folder: Path
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    workers: int | str,
+    folder: Path,
+    listen: Listener,
 ) -> Iterator[tuple[Any, Executor[Any, Any], str | None]]:
     """Lend the engine and what trains, in other processes or this; say why when it is not as asked."""
     features, said = folder / "features", None
@@ -199,7 +209,7 @@ def _engine(
         with contextlib.ExitStack() as stack:
             try:
                 engine, executor = stack.enter_context(
-                    processes(spec, fixtures, features, slots, folder / "scratch")
+                    processes(spec, fixtures, features, slots, folder / "scratch", listen)
                 )
             except Unportable as error:
                 said = f"trained in this process: {error}"
@@ -215,7 +225,7 @@ def _engine(
         limits = "trial_minutes and trial_gigabytes are not enforced in one process"
         said = f"{said}; {limits}" if said else limits
     own = Engine(spec, fixtures, features)
-    yield own, Inline(own.perform), said
+    yield own, Inline(own.perform, listen), said
 
 
 @contextlib.contextmanager

@@ -7,8 +7,10 @@ import fcntl
 import json
 import os
 import shutil
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -105,7 +107,10 @@ class Ledgers:
                 file = _locked(folder)
             assert file is not None  # the second folder bears this run's id
         except OSError as error:
-            raise HistoryError(f"{folder} cannot be written: {error}") from error
+            raise HistoryError(
+                f"{folder} cannot be written ({error}); "
+                "make the folder writable, or name another --modeltune-store"
+            ) from error
         ledger = Ledger(folder, file)
         runs = ledger.get("runs") or []
         if any(map(is_recorded, runs)):
@@ -158,6 +163,42 @@ class Ledgers:
         return said
 
 
+def runs_of(folder: Path) -> tuple[list[str], bool]:
+    """Return the ids of the runs a ledger has served, and whether one is at it now.
+
+    The ledger is left as it is, whoever has it open.
+    """
+    with (folder / FILE).open("rb") as file:
+        is_free = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            # At once, for a run that begins now would take this one for another.
+            fcntl.flock(file, fcntl.LOCK_UN)
+        except BlockingIOError:
+            is_free = False
+        runs: list[str] = []
+        for entry in iter(partial(_next, file), None):
+            if entry["key"] == "runs":
+                runs = entry["value"]
+    return runs, not is_free
+
+
+def remove(folder: Path) -> bool:
+    """Remove a ledger and its folder, unless a run is at it; tell whether it is gone."""
+    with _reading(folder / FILE) as ledger:
+        if ledger is None:
+            return False
+        # Under a name of its own first: a ledger is there whole or not at all.
+        doomed = folder.with_name(f"tmp{uuid.uuid4().hex}")
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    return True
+
+
+def _next(file: IO[bytes]) -> Json:
+    return _parsed(file.readline())
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[Ledger | None]:
     """Lend a ledger that nobody else has open, or None."""
@@ -174,16 +215,21 @@ def _locked(folder: Path) -> IO[bytes] | None:
 
     The lock goes with the process, however it ends.
     """
-    make_folder(folder)
-    file = (folder / FILE).open("a+b")
-    sync_folder(folder)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        make_folder(folder)
+        file = (folder / FILE).open("a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        # Whoever had it may have removed it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat((folder / FILE).stat(), os.fstat(file.fileno())):
+                sync_folder(folder)
+                file.seek(0)
+                return file
         file.close()
-        return None
-    file.seek(0)
-    return file
 
 
 def _parsed(line: bytes) -> Json:

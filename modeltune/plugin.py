@@ -6,7 +6,10 @@ import argparse
 
 import pytest
 
+from modeltune import hooks
+from modeltune.mlflow_plugin import MlflowPlugin
 from modeltune.session import Session
+from modeltune.watching import Watching
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,12 +25,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--modeltune-store",
         metavar="URL",
-        help="where runs are recorded (default: sqlite:///.modeltune/history.db)",
+        help="where runs are recorded (default: sqlite:///.modeltune/history.db); for a team "
+        "postgresql://user@host/database",
     )
     group.addoption(
         "--modeltune-report",
         metavar="DIR",
         help="where reports are written (default: .modeltune/report)",
+    )
+    group.addoption(
+        "--modeltune-mlflow",
+        metavar="URI",
+        help="MLflow tracking server that is told of every recorded run (default: none)",
     )
     group.addoption(
         "--modeltune-strict",
@@ -86,6 +95,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("modeltune_files", "file patterns of specs", type="args", default=["spec_*.py"])
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare what other plugins may be told of."""
+    pluginmanager.add_hookspecs(hooks)
+
+
 def _workers(text: str) -> int | str:
     if text == "auto" or text.isdecimal():
         return text if text == "auto" else int(text)
@@ -118,4 +132,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{option} says something only beside {other}")
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)
-    config.pluginmanager.register(Session(config), "modeltune-session")
+    watching = Watching(config)
+    config.pluginmanager.register(watching, "modeltune-watching")
+    session = Session(config, watching)
+    config.pluginmanager.register(session, "modeltune-session")
+    config.pluginmanager.register(MlflowPlugin(session.mlflow, session.page), "modeltune-mlflow")

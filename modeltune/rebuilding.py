@@ -1,11 +1,11 @@
-"""Rebuild the model of a recorded run, from its spec or its architecture, and score it on test."""
+"""Rebuild the model of a recorded run, from its spec or its architecture, and score it again."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
@@ -15,13 +15,15 @@ import keras
 
 from modeltune.environments import devices, use_threads
 from modeltune.errors import SpecError
+from modeltune.gates import Measure, Subject
 from modeltune.loading import Loaded, Part
 from modeltune.oracles import ReadHyperParameters
+from modeltune.refitting import derived, measured, parts_of
 from modeltune.runs import Values
-from modeltune.scoring import evaluate, gain_over_dummy, predict, report
+from modeltune.scoring import predict
 from modeltune.specs import Spec
 from modeltune.training import Model, candidate, load_weights
-from modeltune.validations import Holdout
+from modeltune.validations import Refit
 
 
 @contextlib.contextmanager
@@ -55,34 +57,30 @@ def rebuilt(
         yield model
 
 
-def scores_on_test(
-    spec: Spec, model: Model, loaded: Loaded, recorded: Sequence[str]
+def scores_again(
+    spec: Spec, model: Model, loaded: Loaded, refit: Refit, recorded: Collection[str]
 ) -> dict[str, float]:
-    """Return what the model scores by the names a run records, as far as one evaluation tells.
+    """Return what the model scores today by the names that were recorded, as far as it measures them.
 
-    Of ``recorded`` those are left out that take a clock, another model or a fold's own part.
+    Args:
+        spec: under the validation of the run, which says what the refit was given.
+        model: the run's, as ``rebuilt`` lends it.
+        loaded: the run's data.
+        refit: whose weights they are: of a fold, the parts are those of this fold.
+        recorded: names of scores, those of gaps and gains among them.
     """
     size = spec.fit.batch_size
     on_test = predict(model, loaded.test, size)
-    scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
-    scores["parameters"] = float(model.count_params())
-    found = {metric: scores[metric] for metric in recorded if metric in scores}
-    if not isinstance(spec.validation, Holdout):
-        return found
-    on_train: dict[str, float] = {}
-    for key in recorded:
-        subject, _, metric = key.removesuffix(")").partition("(")
-        if metric not in scores:
-            continue
-        if subject == "gap":
-            on_train = on_train or {
-                **report(predict(model, loaded.train, size).outputs)[0],
-                **evaluate(model, loaded.train, size),
-            }
-            found[key] = on_train[metric] - scores[metric]
-        elif subject == "gain_over_dummy":
-            found[key] = gain_over_dummy(model, loaded.train, on_test, scores[metric], metric)
-    return found
+    scores, _ = measured(model, loaded.test, on_test, size)
+    asked = [
+        Measure(subject, metric)
+        for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)
+        for metric in scores
+        if Measure(subject, metric).key in recorded
+    ]
+    train, watched = parts_of(spec, loaded, refit)
+    scores |= derived(spec, model, train, watched, on_test, scores, asked)
+    return {metric: scores[metric] for metric in recorded if metric in scores}
 
 
 def of_architecture(architecture: Path, weights: Path) -> Model | str:

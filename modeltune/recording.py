@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from modeltune.declarations import typed
 from modeltune.errors import HistoryError, ModeltuneError
 from modeltune.events import Event, Listener, Note, RunRecorded
 from modeltune.gates import Verdict
+from modeltune.histories import pending
 from modeltune.histories.artifacts import drop, keep
 from modeltune.histories.store import Store
 from modeltune.judging import Strictness, not_measured, status_of
@@ -25,7 +27,7 @@ from modeltune.runs import Durations, Json, Run, RunStatus, Scores, plain
 from modeltune.searching import Found
 from modeltune.sources import fingerprints
 from modeltune.specs import Spec
-from modeltune.trials import ARCHITECTURE
+from modeltune.trials import ARCHITECTURE, EXAMPLES
 
 if TYPE_CHECKING:
     from modeltune.samples import Samples
@@ -49,7 +51,8 @@ def recording(run_id: str, spec: Spec, history: Store, listen: Listener) -> Iter
         except HistoryError as unrecorded:
             # What ended the run, an interrupt above all, is not to be hidden by this.
             listen(Note(text := f"this run could not be recorded: {unrecorded}"))
-            error.add_note(text)
+            for note in (text, *unrecorded.__notes__):
+                error.add_note(note)
         raise
     record.record()
 
@@ -93,9 +96,10 @@ class Recording:
         scores: Mapping[str, Scores],
         tables: Mapping[str, Json],
         refits: Sequence[Mapping[str, Json]],
+        model: Mapping[str, Json],
     ) -> None:
-        """Add what validation measured."""
-        self.set(scores=scores, task_report=tables)
+        """Add what validation measured, and how the tuned model is built."""
+        self.set(scores=scores, task_report=tables, model=model)
         self._fields["validation"]["refits"] = list(refits)
 
     def checked(self, checks: Sequence[Verdict]) -> None:
@@ -109,17 +113,18 @@ class Recording:
 
     def keep(self, weights: Path, samples: Samples | None) -> None:
         """Copy the validated model beside the history, before the row that names its files."""
-        architecture = weights.with_name(ARCHITECTURE)
-        folder, weights_name, architecture_name, samples_name = (
-            self._history.folder,
-            *_artifacts(self.id),
-        )
+        folder = self._history.folder
+        weights_name, architecture_name, samples_name, examples_name = _artifacts(self.id)
         kept = keep(folder, weights_name, lambda path: shutil.copyfile(weights, path))
         files = {}
-        if architecture.exists():
-            files["architecture"] = keep(
-                folder, architecture_name, lambda path: shutil.copyfile(architecture, path)
-            )
+        beside = {"architecture": (ARCHITECTURE, architecture_name)}
+        if self._spec.examples:
+            # Those of an interrupted run may be there although none are wanted any more.
+            beside["examples"] = EXAMPLES, examples_name
+        for kind, (file, name) in beside.items():
+            source = weights.with_name(file)
+            if source.exists():
+                files[kind] = keep(folder, name, partial(shutil.copyfile, source))
         if samples is not None:
             from modeltune.samples import packed
 
@@ -131,9 +136,12 @@ class Recording:
 
     def drop_lost(self, runs: Sequence[str]) -> None:
         """Remove the weights of those earlier runs that were killed between weights and row."""
-        recorded = {run.id for run in self._history.runs(self._spec.id)} if runs else set()
+        if not runs:
+            return
+        kept = {run.id for run in self._history.runs(self._spec.id)}
+        kept |= {path.stem for path in pending.waiting(self._history.folder)}
         for run in runs:
-            if run not in recorded:
+            if run not in kept:
                 for name in _artifacts(run):
                     drop(self._history.folder, name)
 
@@ -155,14 +163,16 @@ class Recording:
     def fail(self, error: BaseException) -> None:
         """Record why the run ended early; every gate says that it was not measured."""
         interrupted = not isinstance(error, Exception)
+        # What was trained is not lost with the history: its ledger stays, as after an interrupt.
+        goes_on = interrupted or isinstance(error, HistoryError)
         text = (
             str(error) if isinstance(error, ModeltuneError) else f"{type(error).__name__}: {error}"
         )
         reason = "interrupted" if interrupted else text.partition("\n")[0]
-        if interrupted:
+        if goes_on:
             self.listen(Note("interrupted: the same command goes on after what has finished"))
         self.set(
-            status=RunStatus.INTERRUPTED if interrupted else RunStatus.ERROR,
+            status=RunStatus.INTERRUPTED if goes_on else RunStatus.ERROR,
             error=text.rstrip(": "),
             verdicts=not_measured(self._spec.gates, reason),
         )
@@ -171,16 +181,30 @@ class Recording:
         """Record the run as known now, with the trials found so far.
 
         Raises:
-            HistoryError: it is not recorded.
+            HistoryError: it is not recorded; a note says where it waits to be.
         """
         durations = Durations(**self._durations)
         trials, notes = tuple(self.found.trials), tuple(self._notes)
         if self.found.cut_short:
             self._fields["search"]["cut_short"] = self.found.cut_short
         run = Run(**self._fields, trials=trials, durations=durations, notes=notes)
-        self._history.record(run)
+        try:
+            self._history.record(run)
+        except HistoryError as error:
+            error.add_note(text := self._spooled(run))
+            self._tell(Note(text))
+            raise
         self._run = run
         self._tell(RunRecorded(run))
+
+    def _spooled(self, run: Run) -> str:
+        """Keep a run that cannot be recorded, and say in a line where it waits and for what."""
+        named = f"run {run.id} of {run.spec} ({run.status.value}) is not recorded"
+        try:
+            path = pending.spool(self._history, run)
+        except HistoryError as error:
+            return f"{named}, nor could it be kept to be recorded later: {error}"
+        return f"{named}, but waits in {path}; to record it: {pending.command(self._history)}"
 
     @property
     def run(self) -> Run:
@@ -189,11 +213,11 @@ class Recording:
         return self._run
 
 
-def _artifacts(run_id: str) -> tuple[str, str, str]:
-    """Return the names of a run's weights, architecture and samples."""
-    suffixes = ("weights.h5", "architecture.json", "samples.json")
-    weights, architecture, samples = (f"artifacts/{run_id}.{suffix}" for suffix in suffixes)
-    return weights, architecture, samples
+def _artifacts(run_id: str) -> tuple[str, str, str, str]:
+    """Return the names of a run's weights, architecture, samples and examples."""
+    suffixes = ("weights.h5", "architecture.json", "samples.json", "examples.json")
+    weights, architecture, samples, examples = (f"artifacts/{run_id}.{each}" for each in suffixes)
+    return weights, architecture, samples, examples
 
 
 def _declaration(declaration: Any) -> dict[str, Json]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +12,23 @@ import numpy as np
 from sklearn.model_selection import KFold as Folds
 from sklearn.model_selection import StratifiedKFold
 
-from modeltune.gates import Gate, On, Subject, Verdict
+from modeltune.examples import examples
+from modeltune.gates import Gate, Measure, On, Subject, Verdict
+from modeltune.layers import described
 from modeltune.loading import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
 from modeltune.model_checks import check_model
 from modeltune.oracles import ReadHyperParameters
 from modeltune.runs import Json
 from modeltune.samples import packed
-from modeltune.scoring import evaluate, gain_over_dummy, predict, report, samples_of, targets
+from modeltune.scoring import (
+    Predictions,
+    evaluate,
+    gain_over_dummy,
+    predict,
+    report,
+    samples_of,
+    targets,
+)
 from modeltune.specs import Spec
 from modeltune.training import (
     Model,
@@ -27,7 +39,7 @@ from modeltune.training import (
     not_finite,
     save_weights,
 )
-from modeltune.trials import ARCHITECTURE, RefitTask, Refitted
+from modeltune.trials import ARCHITECTURE, EXAMPLES, RefitTask, Refitted
 from modeltune.validations import KFold, Refit
 
 
@@ -37,7 +49,7 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
     seed = task.refit.seed
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
-        train, watched = _parts(spec, loaded, task.refit)
+        train, watched = parts_of(spec, loaded, task.refit)
         with candidate(spec, hp, seed, (train, watched), features=features) as model:
             curve, trained_by = fit(
                 spec,
@@ -55,12 +67,15 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
             tables: dict[str, Json] = {}
             samples: Json = None
             checks: tuple[Verdict, ...] = ()
+            built: dict[str, Json] = {}
             if failure is None:
-                scores, tables, samples = _score(spec, model, train, watched, loaded.test)
+                on_test, scores, tables, samples = _score(spec, model, train, watched, loaded.test)
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
+                    _write_examples(spec, loaded.test, on_test, task.weights.with_name(EXAMPLES))
+                    built = described(model)
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
@@ -68,7 +83,7 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
         seconds = time.monotonic() - started
         return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
-    return Refitted(scores, tables, curve, trained_by, seconds, failure, samples, checks)
+    return Refitted(scores, tables, curve, trained_by, seconds, failure, samples, checks, built)
 
 
 def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
@@ -98,40 +113,77 @@ def _write_architecture(model: Model, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> None:
+    """Write test samples to look at, unless there are none or the spec wants none."""
+    found: Json = None
+    if spec.examples:
+        try:
+            found = examples(test, on_test)
+        except Exception:  # noqa: BLE001  a stream that is read again is the user's code
+            found = None
+    if found is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+
+
 def _score(
     spec: Spec, model: Model, train: Part, watched: Part, test: Part
-) -> tuple[dict[str, float], dict[str, Json], Json]:
-    """Return everything measured on the final weights by the names gates know, tables and samples."""
-    size = spec.fit.batch_size
-    gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
-    measures = [gate.measure for gate in gates]
+) -> tuple[Predictions, dict[str, float], dict[str, Json], Json]:
+    """Return predictions on test, all scores of the final weights by name, tables and samples."""
+    measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
-    on_test = predict(model, test, size, slices)
-    reported, tables = report(on_test.outputs)
-    # What Keras was asked to measure keeps its own definition.
-    scores = {**reported, **evaluate(model, test, size)}
+    on_test = predict(model, test, spec.fit.batch_size, slices)
+    scores, tables = measured(model, test, on_test, spec.fit.batch_size)
     samples = samples_of(model, on_test, scores, targets(train))
     if test.stream is not None and samples is not None and not samples.truth:
         # In which order a stream came can only be told by its targets.
         samples = None
-    gaps = {m.metric: m.key for m in measures if m.subject is Subject.GAP}
-    gains = {m.metric: m.key for m in measures if m.subject is Subject.GAIN_OVER_DUMMY}
-    on_train = _measured(model, train, size) if gaps else {}
-    extra = {key: on_train[name] - scores[name] for name, key in gaps.items()}
-    for name, key in gains.items():
-        extra[key] = gain_over_dummy(model, train, on_test, scores[name], name)
+    scores |= derived(spec, model, train, watched, on_test, scores, measures)
+    return on_test, scores, tables, None if samples is None else packed(samples)
+
+
+def measured(
+    model: Model, part: Part, predictions: Predictions, batch_size: int
+) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return what the final weights score on a part, and the tables of its report."""
+    reported, tables = report(predictions.outputs)
+    # What Keras was asked to measure keeps its own definition.
+    return {**reported, **evaluate(model, part, batch_size)}, tables
+
+
+def derived(
+    spec: Spec,
+    model: Model,
+    train: Part,
+    watched: Part,
+    on_test: Predictions,
+    scores: Mapping[str, float],
+    measures: Iterable[Measure],
+) -> dict[str, float]:
+    """Return what takes more than the test part: gaps and gains asked for, scores on a fold, size.
+
+    ``train`` and ``watched`` are what this refit was given, ``scores`` those on test.
+    """
+    size = spec.fit.batch_size
+    found: dict[str, float] = {}
+    on_train: dict[str, float] = {}
+    for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
+        if subject is Subject.GAP:
+            on_train = on_train or _scores(model, train, size)
+            found[key] = on_train[name] - scores[name]
+        elif subject is Subject.GAIN_OVER_DUMMY:
+            found[key] = gain_over_dummy(model, train, on_test, scores[name], name)
     if isinstance(spec.validation, KFold):
-        extra |= {f"fold_{n}": value for n, value in _measured(model, watched, size).items()}
-    scores |= {**extra, "parameters": float(model.count_params())}
-    return scores, tables, None if samples is None else packed(samples)
+        found |= {f"fold_{name}": value for name, value in _scores(model, watched, size).items()}
+    return {**found, "parameters": float(model.count_params())}
 
 
-def _measured(model: Model, part: Part, batch_size: int) -> dict[str, float]:
-    reported, _ = report(predict(model, part, batch_size).outputs)
-    return {**reported, **evaluate(model, part, batch_size)}
+def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
+    return measured(model, part, predict(model, part, batch_size), batch_size)[0]
 
 
-def _parts(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
+def parts_of(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
     """Return what this refit trains on and what its callbacks watch."""
     if refit.fold is None or not isinstance(spec.validation, KFold):
         return loaded.train, loaded.validation

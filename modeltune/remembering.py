@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 TEST, TRAIN = "data/test", "data/train"
 
 RECENT = 100
-"""How many runs are looked through for those that count: cached and broken ones do not."""
+"""How many runs of a spec are looked at, newest first: a history may hold a hundred thousand.
+
+Not each of them counts: cached and broken ones do not."""
 
 
 def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: str) -> References:
@@ -39,7 +42,11 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     """
     kind = baselines.kind_of_validation(spec.validation)
     found: dict[str, Sequence[Past] | str] = {}
-    for source in _sources(spec):
+    sources = _sources(spec)
+    # Several bounds look for theirs among the same runs.
+    limit = RECENT + max(map(_count, sources))
+    earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
+    for source in sources:
         if source == "baseline":
             past = _accepted(spec)
             if past is None:
@@ -48,8 +55,15 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
                 continue
             found[source] = [_comparable(past, spec, history, prints, kind)]
         else:
-            found[source] = _recorded(source, spec, history, prints, kind, run_id)
+            found[source] = _recorded(source, spec, history, prints, kind, earlier())
     return found
+
+
+def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Summary]:
+    """Return the last runs of a spec recorded before this one, newest first."""
+    listed = history.runs(spec.id, limit)
+    ids = [run.id for run in listed]
+    return listed[ids.index(run_id) + 1 :] if run_id in ids else listed
 
 
 def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
@@ -156,15 +170,15 @@ def _accepted(spec: Spec) -> Past | None:
 
 
 def _recorded(
-    source: str, spec: Spec, history: Store, prints: Mapping[str, str], kind: str, run_id: str
+    source: str,
+    spec: Spec,
+    history: Store,
+    prints: Mapping[str, str],
+    kind: str,
+    earlier: Sequence[Summary],
 ) -> Sequence[Past] | str:
     """Return the previous run, or the last n: those on today's test data where there are any."""
-    is_median = source.startswith("median(")
-    count = int(source.removeprefix("median(").removesuffix(")")) if is_median else 1
-    earlier = history.runs(spec.id, RECENT + count)
-    ids = [run.id for run in earlier]
-    if run_id in ids:
-        earlier = earlier[ids.index(run_id) + 1 :]
+    is_median, count = source.startswith("median("), _count(source)
     finished = [run for run in earlier if _counts(run)]
     # A model that was red is no measure for the next, as long as there is one that was green.
     finished = ([run for run in finished if run.status is RunStatus.PASSED] or finished)[:count]
@@ -174,8 +188,7 @@ def _recorded(
     chosen = (same or finished[:1]) if is_median else finished
     label = f", of the last {len(chosen)} nearest to their median" if len(chosen) > 1 else ""
     pasts = []
-    for summary in chosen:
-        run = history.run(summary.id)
+    for run in history.whole(summary.id for summary in chosen):
         name = f"run {run.id[:8]}{label}" if is_median else f"the previous run {run.id[:8]}"
         problem, samples = None, None
         try:
@@ -196,6 +209,12 @@ def _recorded(
         )
         pasts.append(_comparable(past, spec, history, prints, kind))
     return pasts
+
+
+def _count(source: str) -> int:
+    """Return how many runs a source means: ``median(10)`` ten."""
+    is_median = source.startswith("median(")
+    return int(source.removeprefix("median(").removesuffix(")")) if is_median else 1
 
 
 def recent(spec: Spec, history: Store) -> list[Summary]:

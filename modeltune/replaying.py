@@ -16,6 +16,7 @@ from modeltune.reports.replays import Replayed, recorded_scores
 from modeltune.runs import Json, Run, plain
 from modeltune.sources import changed, run_identity
 from modeltune.specs import Spec
+from modeltune.validations import Holdout, KFold, Refit, Validation
 
 SUFFIX = ".keras"
 
@@ -95,7 +96,8 @@ def replay(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store)
             from modeltune import rebuilding
 
             recorded = recorded_scores(run)
-            again = rebuilding.scores_on_test(spec, model, loaded, list(recorded))
+            as_then = spec.with_fields(validation=_validation(run))
+            again = rebuilding.scores_again(as_then, model, loaded, _refit(run, spec), recorded)
             if "artifact_bytes" in recorded:
                 again["artifact_bytes"] = float(kept_weights(run, history).stat().st_size)
     except ModeltuneError as error:
@@ -115,18 +117,29 @@ def _rebuilt(
     """Lend the model of a run, rebuilt by its spec, and the data; Keras sees only what is verified."""
     weights = kept_weights(run, history)
     assert run.best is not None  # a run without has no weights
-    assert run.artifact is not None
     with quietly():
         from modeltune import rebuilding
         from modeltune.loading import load
     loaded = load(spec, fixtures)
     if is_of_same_data:
         _refuse_other_data(run, loaded.fingerprints)
-    refits = run.validation.get("refits", ())
-    kept = run.artifact.refit
-    seed = refits[kept]["seed"] if kept < len(refits) else spec.search.seed
+    seed = _refit(run, spec).seed
     with rebuilding.rebuilt(spec, run.best.values, seed, weights, loaded.test) as model:
         yield model, loaded
+
+
+def _refit(run: Run, spec: Spec) -> Refit:
+    """Return the refit whose weights were kept."""
+    refits = run.validation.get("refits", ())
+    kept = run.artifact.refit if run.artifact else 0
+    if kept >= len(refits):
+        return Refit(spec.search.seed)
+    return Refit(refits[kept]["seed"], refits[kept]["fold"])
+
+
+def _validation(run: Run) -> Validation:
+    """Return how the run was validated, as far as it says what a refit is given."""
+    return KFold(run.validation["k"]) if run.validation.get("kind") == "KFold" else Holdout()
 
 
 def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:

@@ -17,7 +17,15 @@ from modeltune.ledgers import Ledger
 from modeltune.runs import Json, number, plain, verdict
 from modeltune.sources import gates_identity
 from modeltune.specs import Spec
-from modeltune.trials import ARCHITECTURE, Failure, RefitTask, Refitted, Trained, TrialTask
+from modeltune.trials import (
+    ARCHITECTURE,
+    EXAMPLES,
+    Failure,
+    RefitTask,
+    Refitted,
+    Trained,
+    TrialTask,
+)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -128,7 +136,8 @@ def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
 
 def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
     _sync(task.weights)
-    _sync(task.weights and task.weights.with_name(ARCHITECTURE))
+    for name in (ARCHITECTURE, EXAMPLES):
+        _sync(task.weights and task.weights.with_name(name))
     return plain(refitted)
 
 
@@ -143,6 +152,7 @@ def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
         seconds=value["seconds"],
         samples=value["samples"],
         checks=tuple(map(verdict, value["checks"])),
+        model=value["model"],
     )
 
 

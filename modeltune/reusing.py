@@ -13,7 +13,7 @@ from modeltune.gates import Gate, On, Subject
 from modeltune.histories import baselines
 from modeltune.judging import Strictness, status_of
 from modeltune.references import References
-from modeltune.remembering import references, samples_of, with_rescored
+from modeltune.remembering import RECENT, references, samples_of, with_rescored
 from modeltune.runs import Run, RunStatus
 from modeltune.sources import (
     GATES,
@@ -29,9 +29,6 @@ from modeltune.trials import Rescored
 if TYPE_CHECKING:
     from modeltune.histories.store import Store
     from modeltune.summaries import Summary
-
-RECENT = 100
-"""How many runs of a spec are looked at, newest first: a history may hold a hundred thousand."""
 
 
 def reused(
@@ -141,9 +138,11 @@ def _judged(
             how = "are gone or changed; run the spec without reuse to make them anew"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
     status = status_of(judged.verdicts, strictness, run.checks)
+    files = {name: file for name, file in run.files.items() if name != "examples" or spec.examples}
     return replace(
         run,
         **vars(judged),
+        files=files,
         status=status,
         strict=strictness.is_strict,
         notes=notes,

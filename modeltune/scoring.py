@@ -170,7 +170,7 @@ def samples_of(
         if not np.isfinite(output.predicted).all():
             continue
         if output.task in (Task.MULTICLASS, Task.BINARY):
-            true, found, _ = _classes(output)
+            true, found, _ = classes_of(output)
             if len(true) == size:
                 truth[output.prefix], predicted[output.prefix] = true, found[None]
                 train = replace(output, y=train_labels[output.path])
@@ -389,7 +389,7 @@ def _is_one_hot(y: Array) -> bool:
     return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=-1) == 1).all())
 
 
-def _classes(output: Output) -> tuple[Array, Array, list[int]]:
+def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
     """Return true and predicted class per sample and all classes the output can name."""
     if output.task is Task.BINARY:
         threshold = 0.0 if output.from_logits else 0.5
@@ -410,7 +410,7 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         predicted = (output.predicted.reshape(-1, width) > threshold).astype(int)
         confusion = None
     else:
-        true, predicted, classes = _classes(output)
+        true, predicted, classes = classes_of(output)
         confusion = metrics.confusion_matrix(true, predicted, labels=classes).tolist()
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         true, predicted, labels=classes, zero_division=0.0

@@ -145,7 +145,8 @@ def search(
         found.add(trial, trained.failure)
         best = best_trial(spec, found.trials)
         trained_for = sum(trial.seconds for trial in found.trials) / executor.slots
-        listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for))
+        left = _seconds_left(spec, found.trials, trained_for)
+        listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for, left))
     if stop:
         found.cut_short = stop
         listen(Note(f"search stopped after {len(found.trials)} trials: {stop}"))
@@ -287,6 +288,15 @@ def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
     """Return how long one more trial like the best, and then its refits, should take."""
     rounds = math.ceil(len(spec.validation.refits()) / slots)
     return best.seconds + best.seconds / max(best.epochs, 1) * spec.refit_epochs * rounds
+
+
+def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float | None:
+    """Return how long the trials to come should take, by those so far; None: nobody knows."""
+    done, planned = len(trials), spec.search.planned_trials
+    if isinstance(spec.search, Hyperband) and done < (planned or 0):
+        # Its trials are of unequal length.
+        done, planned = sum(trial.epochs for trial in trials), spec.search.planned_epochs
+    return seconds / done * max(planned - done, 0) if done and planned else None
 
 
 def _no_completed_trial(spec: Spec, found: Found) -> str:

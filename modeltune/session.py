@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from modeltune.watching import Watching, is_github, shown
 
 if TYPE_CHECKING:
     from modeltune.collection import SpecItem
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from modeltune.deadlines import Deadline
     from modeltune.events import Event
     from modeltune.histories.baselines import Accept
-    from modeltune.runs import Json
+    from modeltune.runs import Json, Run
     from modeltune.specs import Spec
 
 # Imported in every pytest run: everything of modeltune itself is imported by the hooks that
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 class Session:
     """The plugin's hooks and what they share; does nothing until a spec is collected."""
 
-    def __init__(self, config: pytest.Config):
+    def __init__(self, config: pytest.Config, watching: Watching):
         self._config = config
+        self._watching = watching
         self._homes: dict[Spec, str] = {}
         self._runs: list[Json] = []
         self._accepted: list[str] = []
@@ -38,6 +40,7 @@ class Session:
         self._unused: list[str] = []
         self._report_error: str | None = None
         self._summary_error: str | None = None
+        self._untold: dict[str, list[str]] = {}
         self._is_xdist_worker = hasattr(config, "workerinput")
         self._started = time.monotonic()
         self._specs_left = 0
@@ -132,7 +135,7 @@ class Session:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the run travel with its report from a worker of pytest-xdist to the controller."""
         report = yield
-        if _is_github() and "modeltune.collection" in sys.modules:
+        if is_github() and "modeltune.collection" in sys.modules:
             from modeltune.reports.annotations import inert
 
             if isinstance(report.longrepr, str):
@@ -153,23 +156,54 @@ class Session:
         if text is not None and not self._is_xdist_worker:
             import json
 
+            from modeltune.runs import from_json
+
             facts = json.loads(text)
             self._runs.append(facts["run"])
+            self._tell_plugins(from_json(facts["run"]))
             self._accepted += facts["accepted"]
             self._unused = facts["unused"]
 
     def _listen(self, event: Event) -> None:
         from modeltune.events import BaselineAccepted, RunRecorded
-        from modeltune.reports.progress import lines
         from modeltune.runs import to_json
 
         if isinstance(event, RunRecorded):
             self._runs.append(to_json(event.run))
+            if not self._is_xdist_worker:
+                self._tell_plugins(event.run)
         if isinstance(event, BaselineAccepted):
             self._accepted += event.lines
             return
-        for line in lines(event):
-            self._say(line)
+        self._watching.tell(event)
+
+    def _tell_plugins(self, run: Run) -> None:
+        """Tell each plugin of a run that was recorded; what one raises is kept to be shown.
+
+        One by one: what the first raises is nothing to the next.
+        """
+        plugins = self._config.pluginmanager
+        impls = plugins.hook.pytest_modeltune_run_recorded.get_hookimpls()
+        told = dict.fromkeys(impl.plugin for impl in reversed(impls))
+        if run.cached or not told:
+            return
+        from modeltune.errors import HistoryError
+        from modeltune.histories.store import open_store
+
+        try:
+            with open_store(self._options["store"], create=False) as store:
+                folder = store.folder
+        except HistoryError as error:
+            self._untold.setdefault(f"no plugin: {error}", []).append(run.id)
+            return
+        for plugin in told:
+            others = [other for other in told if other is not plugin]
+            hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
+            try:
+                hook(run=run, folder=folder, config=self._config)
+            except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+                said = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
+                self._untold.setdefault(said, []).append(run.id)
 
     def _deadline(self) -> Deadline:
         """Return when the spec that runs next has to be done: what is left is shared evenly."""
@@ -182,16 +216,6 @@ class Session:
         share = left / max(self._specs_left, 1)
         self._specs_left -= 1
         return Deadline.after(share, budget)
-
-    def _say(self, line: str) -> None:
-        """Print a line while an item runs, also without a terminal; nothing under -q."""
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        if reporter is None or self._is_xdist_worker or self._config.get_verbosity() < 0:
-            return
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            reporter.write_line(_shown(line), flush=True)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show as CACHED, under -v, what was served from the history."""
@@ -206,21 +230,20 @@ class Session:
         """Write the reports; one that cannot be written is never a green session."""
         if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.reports.json_report import write, write_whole
+        from modeltune.reporting import write_reports
         from modeltune.reports.markdown import markdown
         from modeltune.runs import from_json
 
-        page = markdown([from_json(run) for run in self._runs])
+        runs = [from_json(run) for run in self._runs]
         try:
-            write(self._report_file, self._runs)
-            write_whole(self._report_file.with_suffix(".md"), page)
+            write_reports(self._report_file.parent, runs, self._options["store"])
         except OSError as error:
             self._report_error = str(error)
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
-                _append(Path(summary), page)
+                _append(Path(summary), markdown(runs))
             except OSError as error:
                 self._summary_error = str(error)
 
@@ -233,10 +256,14 @@ class Session:
             terminalreporter.write_line(said, yellow=True)
         if not self._runs or self._is_xdist_worker:
             return
+        from modeltune.reports.tables import clean, summary_table, undecided
         from modeltune.runs import from_json
 
+        for said, told_of in self._untold.items():
+            line = f"modeltune: recorded, but not told of {', '.join(told_of)}: {clean(said)}"
+            terminalreporter.write_line(shown(line), yellow=True)
         runs = [from_json(run) for run in self._runs]
-        if _is_github():
+        if is_github():
             from modeltune.reports.annotations import annotate, root_of
 
             root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
@@ -244,8 +271,6 @@ class Session:
                 terminalreporter.write_line(command)
         if self._config.get_verbosity() < 0:
             return
-        from modeltune.reports.tables import clean, summary_table, undecided
-
         terminalreporter.write_sep("=", "modeltune")
         texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
         texts += [
@@ -255,10 +280,11 @@ class Session:
         ]
         for text in texts:
             for line in text.splitlines():
-                terminalreporter.write_line(_shown(line))
+                terminalreporter.write_line(shown(line))
         if not self._report_error:
             file = self._report_file
-            terminalreporter.write_line(f"report: {_relative(file)} and {file.stem}.md")
+            html = _relative(file.with_suffix(".html"))
+            terminalreporter.write_line(f"report: {html}, {file.stem}.md and {file.name}")
 
     # settings
 
@@ -320,31 +346,32 @@ class Session:
 
         return project_root(self._config.rootpath)
 
+    def page(self, run: Run) -> str:
+        """Return report.html of one run that is recorded."""
+        from modeltune.reporting import gather
+        from modeltune.reports.html_report import html
+
+        return html(gather([run], self._options["store"]))
+
+    def mlflow(self) -> str | None:
+        """Return the tracking server that is told of every run; None or "" for none."""
+        given = self._config.getoption("modeltune_mlflow")
+        return self._settings.mlflow if given is None else given
+
     @property
     def _report_file(self) -> Path:
         given = self._config.getoption("modeltune_report")
         if given is not None:
             return Path(self._config.invocation_params.dir, given, "report.json")
-        return Path(self._root, self._settings.report or ".modeltune/report", "report.json")
+        from modeltune.config import DEFAULT_REPORT
+
+        return Path(self._root, self._settings.report or DEFAULT_REPORT, "report.json")
 
 
 def _indented(line: str) -> str:
     from modeltune.reports.tables import clean
 
     return "  " * line.startswith(" ") + clean(line)
-
-
-def _is_github() -> bool:
-    return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
-def _shown(line: str) -> str:
-    """Return a line as it is printed: in GitHub Actions nothing of it is obeyed."""
-    if not _is_github():
-        return line
-    from modeltune.reports.annotations import inert
-
-    return inert(line)
 
 
 def _append(summary: Path, page: str) -> None:

@@ -12,6 +12,7 @@ import pickle
 import secrets
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -132,7 +133,8 @@ def _identity(spec: Spec) -> dict[str, str]:
     home = Path(spec.file)
     parts = {
         "search": typed(spec.search),
-        "fit": typed(spec.fit),
+        # Where curves are shown decides nothing.
+        "fit": typed(replace(spec.fit, tensorboard=False)),
         **_content("the build function", spec.model, reached, model=spec.model),
         **_data(spec, home, reached),
         **_content("the callbacks", list(spec.fit.callbacks), reached),
@@ -263,7 +265,8 @@ class _Values(pickle.Pickler):
         if kind is Spec:
             return ("spec", value.protocol, value.model)
         if kind is Protocol:
-            return ("protocol", value.data, value.search, value.fit)
+            fit = replace(value.fit, tensorboard=False)
+            return ("protocol", value.data, value.search, fit)
         if isinstance(value, _CACHED):
             return ("cached", value.__wrapped__)
         if not (issubclass(kind, type) or hasattr(value, "__dict__")):

@@ -25,7 +25,9 @@ from modeltune.validations import Holdout, KFold, Validation
 DECLARED = "__modeltune_declared__"
 """The module global that lists (name, line) of every decorated model, shadowed ones included."""
 
-FIELDS = ("data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases")
+FIELDS = (
+    "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
+)  # fmt: skip
 """What a spec declares, and what parametrize can vary."""
 
 DEFAULT_CHECKS = Checks()
@@ -47,6 +49,9 @@ class Fit:
         threads: TensorFlow's threads in each fit. One suits small models, with as many
             trials at once as there are cores; give a large model more. A last digit can
             depend on it, so it belongs to the spec and not to the machine.
+        tensorboard: write learning curves and hyperparameters of trials and refits where
+            ``tensorboard --logdir .modeltune/tensorboard`` shows them. Written from what is
+            recorded: it changes no number, no speed, and not which runs can be reused.
     """
 
     epochs: int = 10
@@ -56,6 +61,7 @@ class Fit:
     dtype_policy: str | None = None
     shuffle: bool = True
     threads: int = 1
+    tensorboard: bool = False
 
     label = "fit"
 
@@ -85,6 +91,8 @@ class Fit:
                 "dtype_policy",
                 f'{typed(self.dtype_policy)}: write a name such as "mixed_float16"',
             )
+        if not isinstance(self.tensorboard, bool):
+            yield "tensorboard", f"{typed(self.tensorboard)}: write True or False"
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -102,6 +110,7 @@ class Protocol:
     checks: Checks = DEFAULT_CHECKS
     escalate: Seeds | None = None
     aliases: tuple[str, ...] = ()
+    examples: bool = True
 
     def __call__(self, model: Any) -> Spec:
         frame = sys._getframe(1)
@@ -152,6 +161,8 @@ class Protocol:
                 "aliases",
                 f'{typed(self.aliases)}: write a list of earlier names, ["spec_old.py::mlp"]',
             )
+        if not isinstance(self.examples, bool):
+            yield "examples", f"{typed(self.examples)}: write True or False"
         if not isinstance(self.gates, tuple):
             yield "gates", f"{typed(self.gates)}: write a list of gates"
             return
@@ -267,6 +278,10 @@ class Spec:
         return self.protocol.aliases
 
     @property
+    def examples(self) -> bool:
+        return self.protocol.examples
+
+    @property
     def refit_epochs(self) -> int:
         """The epochs of each refit: the validation's, else those of the search's longest trial."""
         longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
@@ -361,6 +376,7 @@ def spec(
     checks: Checks | str = "warn",
     escalate: Seeds | None = None,
     aliases: Sequence[str] = (),
+    examples: bool = True,
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol models are searched, validated and judged under.
@@ -379,6 +395,8 @@ def spec(
         escalate: ``mt.seeds(max=10)``: while a gate is inconclusive, validate under more seeds.
         aliases: earlier names of this spec, under which its baseline may lie:
             ``["perceptron"]``, or with the file it was in, ``["spec_old.py::perceptron"]``.
+        examples: keep a few test samples with each run, the most wrong first, for its report;
+            False keeps none.
 
     Raises:
         SpecError: naming every broken field, the file and the line.
@@ -397,6 +415,7 @@ def spec(
         checks_of(checks),  # type: ignore[arg-type]  # problems names anything else
         escalate,
         _as_tuple(aliases),
+        examples,
     )
     missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
     problems += [(name, "missing; every spec needs it") for name in missing]

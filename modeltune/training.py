@@ -22,6 +22,7 @@ import tensorflow as tf
 from modeltune import epochs as epoch_graph
 from modeltune import frozen, reuse
 from modeltune.errors import SpecError
+from modeltune.following import Follower, follower
 from modeltune.loading import Part
 from modeltune.oracles import ReadHyperParameters
 from modeltune.specs import Spec
@@ -268,6 +269,19 @@ class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
+class TellEpochs(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tell a follower which epochs are done."""
+
+    def __init__(self, told: Follower, objective: str):
+        super().__init__()
+        self._told = told
+        self._objective = objective
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        value = (logs or {}).get(self._objective)
+        self._told(epoch + 1, value if isinstance(value, float) else None)
+
+
 BLIND_CALLBACKS = (
     keras.callbacks.EarlyStopping,
     keras.callbacks.ReduceLROnPlateau,
@@ -276,6 +290,7 @@ BLIND_CALLBACKS = (
     keras.callbacks.TerminateOnNaN,
     keras.callbacks.LambdaCallback,
     StopWhenNotFinite,
+    TellEpochs,
 )
 """Callbacks that cannot tell whether their ``model`` is the full model or its head."""
 
@@ -394,7 +409,13 @@ def _callbacks(spec: Spec) -> list[Any]:
                 f"fit.callbacks[{index}] made {callback!r}; "
                 "write a factory that returns a keras.callbacks.Callback"
             )
-    return [*callbacks, StopWhenNotFinite(spec.search.objective.metric)]
+    metric = spec.search.objective.metric
+    told = follower()
+    return [
+        *callbacks,
+        StopWhenNotFinite(metric),
+        *([] if told is None else [TellEpochs(told, metric)]),
+    ]
 
 
 def overrides_fit(model: Any) -> bool:

@@ -15,6 +15,9 @@ from modeltune.validations import Refit
 ARCHITECTURE = "refit.architecture.json"
 """The file beside a refit's weights that says how the model is built."""
 
+EXAMPLES = "refit.examples.json"
+"""The file beside a refit's weights with test samples to look at."""
+
 HyperParameters: TypeAlias = Json
 """A search space and values of it: the configuration of a ``keras_tuner.HyperParameters``."""
 
@@ -88,7 +91,7 @@ class Refitted:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
     ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
-    whose weights are kept.
+    whose weights are kept, of which ``model`` says how it is built.
     """
 
     scores: Mapping[str, float]
@@ -99,6 +102,7 @@ class Refitted:
     failure: Failure | None = None
     samples: Json = None
     checks: tuple[Verdict, ...] = ()
+    model: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class Validated:
     """One value per refit for every metric, the report tables, and each refit's fit history.
 
     ``samples`` are what happened on each test sample, None when the refits did not see the
-    same; ``checks`` were made of the model that is kept.
+    same; ``checks`` were made of the model that is kept, ``model`` says how it is built.
     """
 
     scores: Mapping[str, Scores]
@@ -33,6 +33,7 @@ class Validated:
     refits: tuple[Mapping[str, Json], ...]
     samples: Samples | None = None
     checks: tuple[Verdict, ...] = ()
+    model: Mapping[str, Json] = field(default_factory=dict)
 
 
 def validate(
@@ -91,6 +92,7 @@ def validate(
         ),
         samples=_samples([refitted.samples for refitted in ordered]),
         checks=ordered[0].checks,
+        model=ordered[0].model,
     )
 
 

@@ -2,9 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from postgres import Server
 
 hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=100)
 hypothesis.settings.load_profile("laws")
@@ -21,6 +25,27 @@ def compiled_models_of_one_test() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what runs inside a test neither share cores with those who run the tests, nor tell their CI."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    for name in ("PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Return a project without specs; a pytest inside this one trains in its own process."""
+    from tiny_specs import IN_PROCESS
+
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
+    pytester.makepyprojecttoml("")
+    return pytester
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Server]":
+    """Yield a PostgreSQL server; a test that stops it starts it again."""
+    from postgres import serving
+
+    with serving() as server:
+        yield server

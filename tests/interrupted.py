@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import psutil
 
 
@@ -32,22 +32,13 @@ def stopped(
 
     One that ends before it shows that line gets no signal.
     """
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "pytest", *arguments],
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A shell's background job, as CI may be, ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        assert process.stdout
-        shown, family = [], []
-        for line in process.stdout:
-            shown.append(line)
-            if line.startswith(at):
-                family = psutil.Process(process.pid).children(recursive=True)
-                process.send_signal(sent)
-                break
-        shown += process.stdout.readlines()
-    return Stopped(process.returncode, shown, family)
+    process = forked.Forked(forked.pytest, *arguments, folder=folder, environ=environ)
+    shown, family = [], []
+    for line in process.output:
+        shown.append(line)
+        if line.startswith(at):
+            family = psutil.Process(process.pid).children(recursive=True)
+            os.kill(process.pid, sent)
+            break
+    status, rest = process.end()
+    return Stopped(status, [*shown, *rest.splitlines(keepends=True)], family)

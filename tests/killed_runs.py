@@ -16,6 +16,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
+from forked import fork_a_server
 from small_models import digits, softmax
 
 import modeltune as mt
@@ -185,22 +186,9 @@ def _run(output: worker.Descriptor, spec: Spec, workers: int, store: str) -> Non
     for number in (1, 2):
         os.dup2(output.number, number)
     os.close(output.number)
-    util.spawnv_passfds = _forked  # type: ignore[assignment]
+    util.spawnv_passfds = fork_a_server
     os.write(1, b".")
     harness.run(spec, store=store, workers=workers, listen=lambda event: None)
-
-
-def _forked(path: bytes, arguments: list[str], descriptors: list[int]) -> int:
-    """Fork what was to be a new Python: the server for trials, without another eight-second import."""
-    if pid := os.fork():
-        return pid
-    try:
-        kept = [0, 1, 2, *sorted(descriptors)]
-        for last, following in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-            os.closerange(last + 1, following)
-        exec(arguments[-1], {})
-    finally:
-        os._exit(0)
 
 
 def url(folder: Path) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from tiny_specs import IN_PROCESS, load_everything, source
 
@@ -19,7 +18,6 @@ ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
 THREE = f"{ONE}validation=mt.Holdout(epochs=40, seeds=3), "
 AGAINST = "gates=[mt.metric('accuracy') >= mt.baseline - 0.05]"
 BASELINES = Path("baselines")
-MODELTUNE = str(Path(sys.executable).with_name("modeltune"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,12 +25,9 @@ def _loaded() -> None:
     load_everything()
 
 
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    pytester.makepyprojecttoml("")
-    return pytester
+def modeltune(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run the command in a folder; return its exit code and all it printed."""
+    return forked.Forked(forked.modeltune, *arguments, folder=folder).end()
 
 
 def runs(project: pytest.Pytester) -> list[Run]:
@@ -68,15 +63,10 @@ def test_a_first_run_says_how_to_accept_it_and_the_command_does(
     command = verdict(project)["reason"].partition("to accept this run: ")[2]
     assert command == f'modeltune accept {runs(project)[0].id} --reason "..."'
 
-    done = subprocess.run(
-        [MODELTUNE, *command.split()[1:-1], "first"],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    status, said = modeltune(project.path, *command.split()[1:-1], "first")
 
-    assert done.stdout.startswith(f"accepted spec_a.py::dense: run {runs(project)[0].id}\n")
+    assert status == 0
+    assert said.startswith(f"accepted spec_a.py::dense: run {runs(project)[0].id}\n")
     project.runpytest().assert_outcomes(passed=1)
     assert verdict(project)["outcome"] == "passed"
     assert runs(project)[0].baseline == runs(project)[1].id
@@ -217,9 +207,9 @@ def test_a_copied_project_accepts_beside_its_own_specs(
     copied = tmp_path / "copied"
     shutil.copytree(project.path, copied)
 
-    accept = [MODELTUNE, "accept", "-1", "--reason", "mine"]
-    subprocess.run(accept, cwd=copied, check=True, capture_output=True)
+    status, said = modeltune(copied, "accept", "-1", "--reason", "mine")
 
+    assert status == 0, said
     assert (copied / BASELINES / "spec_a.py.dense.json").exists()
     assert not (project.path / BASELINES).exists()
 
@@ -348,15 +338,14 @@ def test_rejudging_trains_nothing_and_refuses_what_has_changed(project: pytest.P
 def test_check_judges_a_run_of_the_history(project: pytest.Pytester) -> None:
     project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 0]"))
     project.runpytest().assert_outcomes(passed=1)
-    check = [MODELTUNE, "check", "-1"]
 
-    green = subprocess.run(check, cwd=project.path, capture_output=True, text=True, check=False)
+    status, said = modeltune(project.path, "check", "-1")
     project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
-    red = subprocess.run(check, cwd=project.path, capture_output=True, text=True, check=False)
+    red, _ = modeltune(project.path, "check", "-1")
 
-    assert green.returncode == 0, green.stdout
-    assert "(cached)" in green.stdout
-    assert red.returncode == 1
+    assert status == 0, said
+    assert "(cached)" in said
+    assert red == 1
     assert len(runs(project)) == 1
 
 

@@ -30,7 +30,7 @@ class Floor:
 FLOORS = {
     "values": Floor(
         (
-            "errors declarations objectives datasets lazy_imports deadlines quiet",
+            "errors declarations objectives datasets lazy_imports deadlines quiet following",
             "gates searches validations config",
             "behaviours checks",
             "specs runs",
@@ -46,7 +46,7 @@ FLOORS = {
             "reuse",
             "training",
             "scoring",
-            "model_checks transforming",
+            "model_checks transforming layers examples",
             "predicting",
             "drawing",
             "probing",
@@ -62,21 +62,22 @@ FLOORS = {
         ("statistics search_checks advising", "comparing behaving", "judging"),
         above=("values",),
     ),
-    "memory": Floor(("histories", "ledgers"), above=("values",)),
+    "memory": Floor(("histories", "ledgers", "leftovers", "soundness"), above=("values",)),
     "reports": Floor(("reports",), above=("values",)),
     "trackers": Floor(("trackers",), above=("values", "memory", "reports")),
     "harness": Floor(
         (
             "remembering",
             "concluding contrasting",
-            "recording reusing resuming replaying",
+            "recording reusing resuming replaying reporting",
             "harness",
         ),
         above=("steps", "judgement", "memory", "reports", "trackers"),
     ),
     "collection": Floor(("collection",), above=("harness", "reports")),
     "plugin": Floor(
-        ("hooks", "session replay_plugin", "plugin"), above=("collection", "reports", "trackers")
+        ("hooks live", "watching", "session replay_plugin mlflow_plugin", "plugin"),
+        above=("collection", "reports", "trackers"),
     ),
     "cli": Floor(("selftest", "cli", "__main__"), above=("harness", "reports")),
     # What a spec author types; its run and history load their modules on first use.
@@ -85,22 +86,25 @@ FLOORS = {
 
 DOORS = {
     "keras_tuner": "oracles",
-    "tensorflow": "epochs frozen reuse training loading environments",
+    "tensorflow": "epochs frozen reuse training loading environments examples",
     "sqlalchemy": "histories",
     "alembic": "histories",
     "pandas": "histories.frames",
     "tabulate": "reports",
     "jinja2": "reports",
-    "tensorboard": "trackers.tensorboard",
+    "tensorboard": "trackers.event_files",
     "mlflow": "trackers.mlflow",
     "matplotlib": "reports.pictures",
     "psutil": "executors.processes",
     "ray": "executors.ray",
-    "pytest": "plugin session collection replay_plugin",
+    "pytest": "plugin session watching live collection replay_plugin histories.contract hooks",
 }
 """The only modules (or packages) that import a heavy library, inside functions included."""
 
 OUTSIDE = {
+    "import modeltune.trackers.tensorboard": "tensorflow tensorboard numpy pytest",
+    "import modeltune.trackers.mlflow": "mlflow numpy pandas pytest",
+    "import modeltune.reports.pictures": "matplotlib numpy pytest",
     "import modeltune": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2 pytest",
     "import modeltune.plugin": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2",
     # Trials run in other processes: pytest's needs none of these.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sample_runs import DIGITS
 
+from modeltune import cli
 from modeltune.cli import main
 from modeltune.gates import Outcome
 from modeltune.histories.baselines import accept
@@ -81,7 +82,64 @@ def test_history_is_narrowed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], listed: list[str]
 ) -> None:
     assert main(["history", *arguments]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == listed
+    table, _, _ = capsys.readouterr().out.partition("\n\n")
+    assert [line.split()[0] for line in table.splitlines()[2:]] == listed
+
+
+def test_a_long_history_lists_its_last_runs_and_says_how_many_there_are(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "LISTED", 2)
+    store.record(replace(DIGITS, id="newest"))
+    said = "the last 2 of 3 runs; --limit 0 lists all"
+
+    def printed(*arguments: str) -> list[str]:
+        assert main(["history", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    assert [line.split()[0] for line in printed()[2:4]] == ["newest", "20261120-211500-ffffffff"]
+    assert said in printed()
+    assert len(printed("--limit", "0")[2:5]) == 3
+    assert said not in printed("--limit", "0")
+    assert "the last 1 of 2 runs; --limit 0 lists all" in printed(DIGITS.spec, "--limit", "1")
+    # As many as there are: nothing is left out.
+    assert not any("lists all" in line for line in printed(DIGITS.spec))
+
+
+SPEC_TRENDS = """\
+spec                 trend       newest last    first    last    lowest    highest
+-------------------  ----------  -------------  -------  ------  --------  ---------
+spec_digits.py::mlp  accuracy    ▁█?            0.9496   0.97    0.9496    0.97
+spec_digits.py::mlp  parameters  ▅??            48122    48122   48122     48122
+"""
+
+
+def test_the_history_of_all_draws_what_each_spec_is_held_to(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gates = DIGITS.verdicts[:2]
+    better = {"accuracy": Scores((0.97,)), "parameters": Scores((float("nan"),))}
+    store.record(replace(DIGITS, id="b", scores=better, verdicts=gates))
+    # What ended in an error was not held to anything.
+    store.record(replace(DIGITS, id="c", scores={}, verdicts=(), status=RunStatus.ERROR))
+    assert main(["history"]) == 0
+    # Of the other spec there is a single run.
+    assert capsys.readouterr().out.endswith(f"\n\n{SPEC_TRENDS}")
+
+
+def test_a_run_accepted_under_an_earlier_name_or_file_is_marked(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model_specs").mkdir()
+    gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
+    run = replace(DIGITS, id="b", status=RunStatus.PASSED, verdicts=gates, checks=())
+    run = replace(run, spec="spec_old.py::perceptron", file="model_specs/spec_old.py")
+    store.record(run)
+    # The file is gone since: its spec is in another, with an alias.
+    accept(run, None, tmp_path / run.file, why="good")
+    assert main(["history"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("b "))
+    assert "passed, accepted" in line
 
 
 TRENDS = """\
@@ -211,12 +269,12 @@ def test_broken_settings_are_one_line_too(
     assert main(["history"]) == 1
     assert capsys.readouterr().err == (
         f"modeltune: {tmp_path}/pyproject.toml: [tool.modeltune] has 1 problem: stor: unknown key; "
-        'did you mean "store"? The keys are workers, store, keep_trials, report, strict, budget, reuse\n'
+        'did you mean "store"? The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow\n'
     )
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["tell"], ["show"], ["history", "--limit", "0"], ["history", "--lim", "1"]]
+    "arguments", [[], ["tell"], ["show"], ["history", "--limit", "-1"], ["history", "--lim", "1"]]
 )
 def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

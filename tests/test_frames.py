@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sample_runs import DIGITS
 
 import modeltune as mt
-from modeltune.histories.frames import CURVE_COLUMNS, TRIAL_COLUMNS
+from modeltune.histories.frames import CURVE_COLUMNS, TRIAL_COLUMNS, _mean_std
 from modeltune.histories.store import open_store
-from modeltune.runs import Run
+from modeltune.runs import Run, Scores
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -61,6 +63,19 @@ def test_a_value_named_like_a_column_keeps_apart(url: str) -> None:
     assert frame["epochs"].tolist() == [0]
     assert frame["value_epochs"].tolist() == [5]
     assert frame["value_value_epochs"].tolist() == [6]
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=5).map(tuple))
+@example((math.nan, 1.0))
+@example((math.inf, 1.0))
+@example((1e300, 1e308))
+@example((0.1, 0.1, 0.1))
+def test_a_frames_means_and_deviations_are_those_of_the_run(values: tuple[float, ...]) -> None:
+    run = Scores(values)
+    largest = max(map(abs, values))
+    rounding = 1e-15 * largest if math.isfinite(largest) else 0.0
+    for found, exact in zip(_mean_std(run), (run.mean, run.std), strict=True):
+        assert found == pytest.approx(exact, rel=1e-12, abs=rounding, nan_ok=True)
 
 
 def test_curves_are_long_and_count_epochs_on(url: str) -> None:

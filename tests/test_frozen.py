@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -749,35 +750,30 @@ def test_who_needs_features_that_another_process_makes_waits_for_them(
     assert {path.name for path in (tmp_path / "features").iterdir()} == made.keys()
 
 
-RACER = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[1]).parent))
-import test_frozen as tests
-made, original = [], tests.frozen._batches
-tests.frozen._batches = lambda prefix, part: (made.append(part.name), original(prefix, part))[1]
-print("ready", flush=True)
-sys.stdin.readline()
-result = tests.trained(tests.spec(), features=Path(sys.argv[2]))
-print(json.dumps([made, result.trained_by, result.curve]))
-"""
+def race(start: Path, features: Path) -> None:
+    """Train once told to, and print which features were made here and what came of it."""
+    made, original = [], frozen._batches
+    frozen._batches = lambda prefix, part: (made.append(part.name), original(prefix, part))[1]
+    sys.stdout.write("ready\n")
+    start.read_text()
+    result = trained(spec(), features=features)
+    sys.stdout.write(json.dumps([made, result.trained_by, result.curve]))
 
 
 def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", RACER, __file__, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with contextlib.ExitStack() as stack:
-        racers = [stack.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in "ab"]
-        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
-        for racer in racers:
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        said = [json.loads(racer.communicate()[0].splitlines()[-1]) for racer in racers]
+    features, starts = tmp_path / "features", [tmp_path / "start-a", tmp_path / "start-b"]
+    for start in starts:
+        os.mkfifo(start)
+    racers = [forked.Forked(race, start, features, folder=tmp_path) for start in starts]
+    assert [racer.output.readline() for racer in racers] == ["ready\n"] * 2
+    for start in starts:
+        start.open("w").close()
+    said = [json.loads(racer.end()[1].splitlines()[-1]) for racer in racers]
     (made, path, curve), (made_too, path_too, curve_too) = said
     assert sorted(made + made_too) == ["train", "validation"]
     assert (path, curve) == (path_too, curve_too)
     assert path == "frozen prefix + graph"
-    assert {file.suffix for file in tmp_path.iterdir()} == {".npy"}
+    assert {file.suffix for file in features.iterdir()} == {".npy"}
 
 
 def test_features_unused_for_longest_go_when_there_are_too_many(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from interrupted import stopped
-from tiny_specs import IN_PROCESS, load_everything, source
+from tiny_specs import load_everything, source
 
 from modeltune.histories.store import open_store
 from modeltune.runs import Run
@@ -32,16 +32,6 @@ UNDECIDED = source(f"{ONE}gates=[mt.metric('accuracy') >= mt.baseline]")
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     load_everything()
-
-
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
-        monkeypatch.delenv(name, raising=False)
-    pytester.makepyprojecttoml("")
-    return pytester
 
 
 def report(folder: Path) -> list[dict[str, Any]]:
@@ -92,7 +82,7 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
             r"maximize val_accuracy",
             r"spec +status +tested accuracy +search's best +trials +seconds",
             r"spec_[ab].py::\w+ +(passed|failed) ",
-            r"report: .modeltune/report/report.json and report.md$",
+            r"report: .modeltune/report/report.html, report.md and report.json$",
             r"FAILED spec_b.py::deep - .*",
         ]
     )
@@ -236,30 +226,41 @@ def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -
 # GitHub Actions
 
 
-@pytest.mark.parametrize("arguments", ["", "-q", "-n2"])
-def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
-) -> None:
-    folder = project.mkdir("models")
-    (folder / "spec_b.py").write_text(RED)
+def in_github(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have pytest run as in GitHub Actions; return the file that holds the summary."""
     summary = project.path / "summary.md"
     summary.write_text("before")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_WORKSPACE", str(project.path))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    run = project.runpytest_subprocess if arguments == "-n2" else project.runpytest_inprocess
-    done = run(*arguments.split())
-    assert done.ret == 1
-    line = 1 + next(i for i, text in enumerate(RED.splitlines()) if "1.999" in text)
+    return summary
+
+
+def assert_annotated(project: pytest.Pytester, done: pytest.RunResult, file: str) -> None:
+    """Check that there is one error and one warning, at the gates' own line in this file."""
+    lines = (project.path / file).read_text().splitlines()
+    line = 1 + next(i for i, text in enumerate(lines) if "1.999" in text)
     commands = [line for line in done.outlines if line.startswith("::")]
     assert len(commands) == 2
-    place = rf"file=models/spec_b.py,line={line},title=spec_b.py%3A%3Adeep%3A"
+    place = rf"file={file},line={line},title=spec_b.py%3A%3Adeep%3A"
     assert re.match(
         rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]
     )
     assert re.match(
         rf'::warning {place} no_baseline::mt.metric\("f1"\) >= mt.baseline: ', commands[1]
     )
+
+
+@pytest.mark.parametrize("arguments", ["", "-q"])
+def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    folder = project.mkdir("models")
+    (folder / "spec_b.py").write_text(RED)
+    summary = in_github(project, monkeypatch)
+    done = project.runpytest_inprocess(*arguments.split())
+    assert done.ret == 1
+    assert_annotated(project, done, "models/spec_b.py")
     page = (project.path / ".modeltune" / "report" / "report.md").read_text()
     assert summary.read_text() == f"before\n{page}"
     assert "**failed**" in page
@@ -321,7 +322,10 @@ def test_what_a_spec_is_called_is_not_obeyed(
 # processes
 
 
-def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) -> None:
+def test_workers_of_xdist_run_specs_into_one_report(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = in_github(project, monkeypatch)
     project.makepyfile(spec_a=GREEN, spec_b=RED, test_c="def test_c(): ...")
     done = project.runpytest_subprocess("-n", "2", "--junitxml=junit.xml")
     assert done.ret == 1
@@ -332,7 +336,12 @@ def test_workers_of_xdist_run_specs_into_one_report(project: pytest.Pytester) ->
         "spec_a.py::dense": "passed", "spec_b.py::deep": "failed",
     }  # fmt: skip
     assert {run["id"] for run in runs} == {run.id for run in recorded(project)}
-    assert '<property name="modeltune.accuracy"' in (project.path / "junit.xml").read_text()
+    junit = (project.path / "junit.xml").read_text()
+    for run in runs:
+        assert f'<property name="modeltune.run" value="{run["id"]}" />' in junit
+    assert_annotated(project, done, "spec_b.py")
+    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert summary.read_text() == f"before\n{page}"
 
 
 def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
@@ -397,7 +406,11 @@ def test_a_run_without_a_spec_is_left_alone(
     assert told(with_us) == told(without)
     assert not with_us.errlines
     with_us.stdout.fnmatch_lines(
-        ["loaded []", "ours [[]'modeltune', 'modeltune.plugin', 'modeltune.session']"]
+        [
+            "loaded []",
+            "ours [[]'modeltune', 'modeltune.hooks', 'modeltune.mlflow_plugin', 'modeltune.plugin', "
+            "'modeltune.session', 'modeltune.watching']",
+        ]
     )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from small_models import digits, spec_of
 
@@ -182,7 +181,8 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
     assert [file.sha256 for file in run.files.values()] == [
         file.sha256 for file in expected.files.values()
     ]
-    assert {*run.files} == {"architecture", "samples"}
+    assert {*run.files} == {"architecture", "examples", "samples"}
+    assert run.model == expected.model != {}
     assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 2"
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -221,8 +221,6 @@ def test_other_data_start_a_new_search_and_say_so(
 
 
 SCRIPT = """
-import sys
-sys.path[:0] = [{tests!r}]
 from small_models import spec_of
 import modeltune as mt
 
@@ -243,15 +241,17 @@ def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Pa
         tmp_path / "whole",
     )
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), folder=tmp_path))
-    command = [sys.executable, "-W", "ignore", str(script)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        for line in process.stderr:
-            if line.startswith("  trial 7/"):
-                os.kill(process.pid, signal.SIGKILL)
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "note: goes on where it was interrupted: " in again.stderr
+    script.write_text(SCRIPT.format(folder=tmp_path))
+    process = forked.Forked(forked.script, str(script), folder=tmp_path)
+    for line in process.output:
+        if line.startswith("  trial 7/"):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    status, _ = process.end()
+    assert status == -signal.SIGKILL
+    status, shown = forked.Forked(forked.script, str(script), folder=tmp_path).end()
+    assert status == 0, shown
+    assert "note: goes on where it was interrupted: " in shown
     with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:
         assert len(history.runs()) == 1
         run = history.run("-1")

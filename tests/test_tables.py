@@ -214,6 +214,12 @@ loss        0.2     0.01    0.21, 0.19, 0.2
 accuracy    0.9496  0.0014  0.9512, 0.9488, 0.9489
 parameters  48122   -       48122
 
+model
+parameters  48122
+layer    kind    output    parameters    trainable
+-------  ------  --------  ------------  -----------
+dense    Dense   ? x 64    4160          yes
+
 task report
 f1.macro  0.95
 

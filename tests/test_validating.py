@@ -19,7 +19,7 @@ from modeltune.events import Event, RefitFinished, ValidationStarted
 from modeltune.executors.inline import Inline
 from modeltune.loading import Part, load
 from modeltune.oracles import ReadHyperParameters
-from modeltune.refitting import _parts, refit
+from modeltune.refitting import parts_of, refit
 from modeltune.scoring import evaluate
 from modeltune.specs import Spec
 from modeltune.training import candidate, load_weights
@@ -141,7 +141,7 @@ def test_every_row_of_train_and_validation_is_left_out_once(kind: str) -> None:
     spec = spec_of(data=data, validation=mt.KFold(k=5, seeds=2))
     loaded, left_out = load(spec), []
     for one in spec.validation.refits():
-        inside, outside = _parts(spec, loaded, one)
+        inside, outside = parts_of(spec, loaded, one)
         assert set(inside.x[:, 0]) == set(range(50)) - set(outside.x[:, 0])
         if kind == "classes":
             assert outside.y.mean() == 0.5

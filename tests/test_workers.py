@@ -10,24 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import psutil
 import pytest
 import tiny_specs
 from interrupted import Stopped, stopped
 
+from modeltune import harness
 from modeltune.histories.store import open_store
 from modeltune.runs import to_json
-
-SAME = """
-import sys
-import modeltune as mt
-from process_specs import searched
-
-for workers in (0, 1, 2):
-    mt.run(
-        searched, workers=workers, store=f"sqlite:///{workers}.db", listen=lambda event: None
-    )
-"""
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -45,6 +36,16 @@ LONG = tiny_specs.source("search=mt.RandomSearch(mt.maximize('val_accuracy'), ma
 def environ() -> dict[str, str]:
     """Let other processes import what tests import."""
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTEST_ADDOPTS": ""}
+
+
+def run_alike() -> None:
+    """Run a spec in two processes, in one, and in this."""
+    from process_specs import searched
+
+    # The server is forked from this process, before TensorFlow has run here.
+    for workers in (2, 1, 0):
+        store = f"sqlite:///{workers}.db"
+        harness.run(searched, workers=workers, store=store, listen=lambda event: None)
 
 
 def numbers(store: Path) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def numbers(store: Path) -> dict[str, Any]:
 def test_the_same_numbers_come_from_any_number_of_processes(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    subprocess.run([sys.executable, "-c", SAME], cwd=tmp_path, env=environ, check=True)
+    ended = forked.Forked(run_alike, folder=tmp_path, environ=environ).end()
+    assert ended == (0, "")
     none, one, two = (numbers(tmp_path / f"{workers}.db") for workers in (0, 1, 2))
     assert none["threads"] == {"intra_op": 1, "inter_op": 1}
     assert len(none["trials"]) > 10
@@ -79,7 +81,6 @@ def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
     pytester: pytest.Pytester, environ: dict[str, str]
 ) -> None:
     pytester.makepyfile(spec_a=LONG)
-    pytester.makeconftest(WITHOUT_TENSORFLOW)
     # The other trial processes are busy when one has told of its first.
     done = interrupted(pytester, environ, signal.SIGINT)
     assert done.status == 2, done.shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def load_everything() -> None:
     """
     names: dict[str, mt.Spec] = {"__name__": "tiny_specs"}  # type: ignore[dict-item]
     exec(compile(source(), __file__, "exec"), names)
+    # The end of a session compares with earlier runs, if there are any: by SciPy.
+    importlib.import_module("modeltune.statistics")
     with tempfile.TemporaryDirectory() as folder:
         mt.run(
             names["dense"],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from modeltune.events import Event, Underway
+from modeltune.trials import RefitTask, TrialTask
+
 Task = TypeVar("Task")
 Result = TypeVar("Result", covariant=True)
 
@@ -26,3 +29,18 @@ class Executor(Protocol[Task, Result]):
 
     def withdraw(self) -> list[Task]:
         """Take back the tasks that have not begun: ``wait`` will not return them."""
+
+
+def unheard(event: Event) -> None:
+    """Be told, and tell nobody."""
+
+
+def underway(
+    task: TrialTask | RefitTask,
+    seconds: float,
+    epoch: int | None = None,
+    value: float | None = None,
+) -> Underway:
+    """Return the event that a task has begun, or done another epoch."""
+    which = task.id if isinstance(task, TrialTask) else task.refit
+    return Underway(which, epoch, task.epochs, value, seconds)

@@ -25,7 +25,8 @@ from typing import Any
 import psutil
 
 from modeltune.errors import CodeError, ModeltuneError, SearchError
-from modeltune.executors import worker
+from modeltune.events import Listener
+from modeltune.executors import underway, unheard, worker
 from modeltune.sources import identity
 from modeltune.specs import Spec
 from modeltune.trials import Failure, Result, Task, TrialTask, failed, own_values
@@ -195,9 +196,10 @@ class _Worker:
     def __init__(self, process: Process, preparations: list[tuple[Any, ...]], deaths: int = 0):
         self.process = process
         self.task: Task | None = None
+        self.is_announced = False
         self.deaths = deaths
         self.unanswered = 1  # it says when it is there
-        self._since = 0.0
+        self._since = self._looked = 0.0
         self._states: set[Path] = set()
         self._candidates: set[str] = set()
         self._settled: int | None = None
@@ -221,12 +223,21 @@ class _Worker:
 
     def perform(self, task: Task) -> None:
         """Begin a task."""
-        self.task, self._since = task, time.monotonic()
+        self.task, self.is_announced = task, False
+        self._since = self._looked = time.monotonic()
         self.process.memory()
         self.process.send("perform", task)
         self._candidates.add(_candidate(task))
         if isinstance(task, TrialTask) and task.keep_state is not None:
             self._states.add(task.keep_state)
+
+    def is_due(self) -> bool:
+        """Tell whether to look at its time and memory now: one that tells much is not asked more."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return False
+        self._looked = now
+        return True
 
     def preferred(self, queue: deque[Task]) -> Task:
         """Return a task this process has the model for, else a new one, else another's.
@@ -257,15 +268,22 @@ class Processes:
         slots: how many to run at once.
         minutes: a task that takes longer is ended with its process; None: it may take for ever.
         memory: bytes; a process that holds more is ended with its task.
+        listen: told how far each task is.
     """
 
     def __init__(
-        self, start: Callable[[], Process], slots: int, minutes: float | None, memory: float
+        self,
+        start: Callable[[], Process],
+        slots: int,
+        minutes: float | None,
+        memory: float,
+        listen: Listener = unheard,
     ):
         self._start = start
         self._slots = slots
         self._seconds = math.inf if minutes is None else 60 * minutes
         self._memory = memory
+        self._listen = listen
         self._preparations: list[tuple[Any, ...]] = []
         self._queue: deque[Task] = deque()
         self._finished: deque[tuple[Task, Result]] = deque()
@@ -301,11 +319,12 @@ class Processes:
             busy = [each for each in self._workers if each.task is not None]
             if not busy:
                 raise IndexError("no task was submitted")
+            self._announce(busy)
             ready = wait([c for b in busy for c in (b.process.pipe, b.process.sentinel)], LOOK)
             for each in busy:
                 if each.process.pipe in ready or each.process.sentinel in ready:
                     self._receive(each)
-                else:
+                if each.task is not None and each in self._workers and each.is_due():
                     self._check(each)
         return self._finished.popleft()
 
@@ -331,8 +350,15 @@ class Processes:
                     reason = "these values have killed two processes: not tried again"
                     self._finished.append((task, failed(task, Failure(reason), 0.0)))
 
+    def _announce(self, busy: list[_Worker]) -> None:
+        """Tell of the tasks that have begun; one whose process is still prepared has not."""
+        for each in busy:
+            if not each.is_announced and not each.unanswered and each.task is not None:
+                each.is_announced = True
+                self._listen(underway(each.task, each.seconds))
+
     def _receive(self, each: _Worker) -> None:
-        """Take what a process has to say: a task's result, that it is prepared, or that it is dead."""
+        """Take what a process has to say: an epoch, a result, that it is prepared, or dead."""
         task = each.task
         assert task is not None
         try:
@@ -348,6 +374,9 @@ class Processes:
             result = failed(task, Failure(said.partition("\n")[0], said), each.seconds)
         if each.unanswered:
             each.answered()
+            return
+        if isinstance(result, worker.Reached):
+            self._listen(underway(task, each.seconds, result.epoch, result.value))
             return
         self._finished.append((task, result))
         each.task = None
@@ -392,12 +421,18 @@ class Processes:
 
 @contextlib.contextmanager
 def processes(
-    spec: Spec, fixtures: Mapping[str, object], features: Path, slots: int, scratch: Path
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    features: Path,
+    slots: int,
+    scratch: Path,
+    listen: Listener = unheard,
 ) -> Iterator[tuple[Remote, Processes]]:
     """Lend an engine in a process of its own, and an executor over ``slots`` others.
 
     Args:
         scratch: where the data lie while the processes need them.
+        listen: told how far each task is.
 
     Raises:
         Unportable: the spec or a fixture cannot be had in another process.
@@ -412,7 +447,7 @@ def processes(
         first = Process(birth, in_main)
         stack.callback(first.kill)
         others = Processes(
-            lambda: Process(birth, in_main), slots, spec.search.trial_minutes, memory
+            lambda: Process(birth, in_main), slots, spec.search.trial_minutes, memory, listen
         )
         stack.callback(others.close)
         engine = Remote(first, others, data)

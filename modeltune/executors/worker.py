@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.errors import CodeError, ModeltuneError
+from modeltune.following import followed_by
 
 PR_SET_PDEATHSIG = 1
 
@@ -59,10 +61,22 @@ class Raised:
     error: ModeltuneError
 
 
+@dataclass(frozen=True)
+class Reached:
+    """How far the fit is, said while a task is performed: its answer comes later."""
+
+    epoch: int
+    value: float | None
+
+
 def main(connection: Connection, birth: Birth) -> None:
     """Answer calls of an engine's methods until the pipe is closed."""
     _settle(birth)
     engine: Any = None
+
+    def tell(epoch: int, value: float | None) -> None:
+        connection.send(Reached(epoch, value))
+
     try:
         engine = _engine(birth)
         connection.send(None)
@@ -75,7 +89,10 @@ def main(connection: Connection, birth: Birth) -> None:
         except EOFError:
             return
         try:
-            answer = getattr(engine, name)(*arguments)
+            # Of what is trained during another call nobody asks how far it is.
+            following = name == "perform"
+            with followed_by(tell) if following else contextlib.nullcontext():
+                answer = getattr(engine, name)(*arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001  raised again where it was called
             answer = Raised(_portable(error))
         sys.stdout.flush()

@@ -13,6 +13,10 @@ from pathlib import Path
 from modeltune.errors import HistoryError
 from modeltune.runs import Artifact
 
+ARTIFACTS = "artifacts"
+HISTORIES = "histories.txt"
+"""Lists, beside the artifacts, the histories on servers that name some: no file here tells of them."""
+
 # Names are made of run ids and refit numbers, never of a spec's or a metric's name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
@@ -86,6 +90,26 @@ def drop(folder: Path, name: str) -> None:
     for path in (target, _partial(target)):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def leave_word(folder: Path, address: str) -> None:
+    """Note beside the artifacts that a history elsewhere, at this address, names some of them."""
+    beside = folder / ARTIFACTS
+    if not beside.is_dir() or address in words_in(folder):
+        return
+    with (beside / HISTORIES).open("a", encoding="utf-8") as file:
+        file.write(f"{address}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(beside)
+
+
+def words_in(folder: Path) -> list[str]:
+    """Return the addresses that were left beside the artifacts."""
+    try:
+        return (folder / ARTIFACTS / HISTORIES).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def make_folder(folder: Path) -> None:

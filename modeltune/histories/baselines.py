@@ -82,9 +82,11 @@ def path_of(file: str | Path, spec_id: str) -> Path:
 
     What no file name may hold is percent-encoded; of a long name the rest is a digest.
     """
-    name = ".".join(quote(part, safe=" []()=,+") for part in spec_id.split("::", 1))
+    # A file name that is no UTF-8 has lone surrogates in Python.
+    raw = spec_id.encode("utf-8", "surrogatepass")
+    name = ".".join(quote(part, safe=" []()=,+") for part in raw.split(b"::", 1))
     if len(name) > 180:
-        name = f"{name[:140]}~{hashlib.sha256(spec_id.encode()).hexdigest()[:16]}"
+        name = f"{name[:140]}~{hashlib.sha256(raw).hexdigest()[:16]}"
     return Path(file).absolute().parent / FOLDER / f"{name}.json"
 
 
@@ -189,7 +191,8 @@ def accept(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.new")
-        partial.write_text(text, encoding="utf-8")
+        # JSON's own escape of a lone surrogate is Python's.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(target)
     except OSError as error:
         raise HistoryError(f"{target} cannot be written: {error}") from error
@@ -232,6 +235,22 @@ def read_or_none(path: Path | None) -> Baseline | None:
         return read(path)
     except HistoryError:
         return None
+
+
+def named_in(folder: Path) -> tuple[set[str], set[str]]:
+    """Return the ids of runs that the baselines in a folder of specs name: accepted, and before.
+
+    Whether a file was edited is for those to see who judge by it.
+    """
+    now, before = set(), set()
+    for path in (folder / FOLDER).glob("*.json"):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            now.add(str(found["run"]))
+            before.add(str(found["replaced"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return now, before
 
 
 def refits_of(run: Run) -> tuple[RefitId, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -9,22 +10,28 @@ import os
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
 from modeltune.config import project_root
 from modeltune.errors import HistoryError
 from modeltune.gates import Outcome, Verdict
-from modeltune.histories.artifacts import make_folder, sync_folder
+from modeltune.histories.artifacts import leave_word, make_folder, sync_folder
 from modeltune.runs import (
     SCHEMA,
     Artifact,
@@ -201,9 +208,13 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """The folder beside which files are kept: SQLite's own, else the project's .modeltune."""
-        path = self._place.path
-        return path.parent if path else project_root(Path.cwd()) / ".modeltune"
+        """The folder in which files are kept: SQLite's own, else the project's .modeltune."""
+        return self._place.folder
+
+    @property
+    def address(self) -> str:
+        """The URL without its secrets."""
+        return self._place.address
 
     def record(self, run: Run) -> None:
         """Record the run in one transaction; once this returns it survives a power loss.
@@ -213,17 +224,32 @@ class Store:
         Raises:
             HistoryError: when it cannot be recorded, or another run has its id.
         """
-        try:
-            with self._place.speaking(), _writing(self._engine) as connection:
-                if connection.execute(_insert_once(self._place, _run_row(run))).first() is None:
-                    if _all_rows(_read(connection, run.id)) != _all_rows(run):
-                        raise HistoryError(f"{self}: another run is already recorded as {run.id}")
-                    return
-                for table, rows in _parts(run):
-                    if rows:
-                        connection.execute(table.insert(), rows)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise HistoryError(f"{self}: run {run.id} has no place in a record: {error}") from error
+        with self._place.speaking():
+            if not self._place.path and (run.artifact or run.files):
+                leave_word(self.folder, self.address)
+            try:
+                self._insert(run)
+            except (TypeError, ValueError, OverflowError, DataError) as error:
+                found = getattr(error, "orig", error)
+                raise HistoryError(
+                    f"{self}: run {run.id} has no place in a record: {found}"
+                ) from error
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # A server that was restarted, or a lost packet, in which the COMMIT may have been
+                # or not: the same run once more is right either way.
+                self._insert(run)
+
+    def _insert(self, run: Run) -> None:
+        with _writing(self._engine) as connection:
+            if connection.execute(_insert_once(self._place, _run_row(run))).first() is None:
+                if _all_rows(_read(connection, run.id)) != _all_rows(run):
+                    raise HistoryError(f"{self}: another run is already recorded as {run.id}")
+                return
+            for table, rows in _parts(run):
+                if rows:
+                    connection.execute(table.insert(), rows)
 
     def run(self, reference: str) -> Run:
         """Return the run with this id, unique start of an id, or index: -1 is the newest.
@@ -234,22 +260,78 @@ class Store:
         with self._reading() as connection:
             return _read(connection, self._id(connection, reference))
 
+    def whole(self, ids: Iterable[str]) -> list[Run]:
+        """Return the runs with these ids, read at once; all are recorded."""
+        with self._reading() as connection:
+            return [_read(connection, id_) for id_ in ids]
+
     def runs(self, spec: str | None = None, limit: int | None = None) -> list[Summary]:
         """Return the runs newest first, without their trials: of one spec, the last so many."""
         chosen = sa.select(*_AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
         if spec is not None:
             chosen = chosen.where(runs.c.spec == spec)
-        ids = chosen.with_only_columns(runs.c.id).subquery()
         with self._reading() as connection:
-            rows = connection.execute(chosen).all()
-            values: dict[tuple[str, str], list[float]] = {}
-            for run, metric, value in connection.execute(
-                sa.select(scores.c.run, scores.c.metric, scores.c.value)
-                .join(ids, scores.c.run == ids.c.id)
-                .order_by(scores.c.run, scores.c.metric, scores.c.refit)
-            ):
-                values.setdefault((run, metric), []).append(value)
-            return [_summary(row, values) for row in rows]
+            return _summaries(connection, chosen)
+
+    def latest(self, specs: Iterable[str], limit: int) -> dict[str, list[Summary]]:
+        """Return the last so many runs of each spec, newest first, without their trials."""
+        newest = sa.select(*_AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
+        with self._reading() as connection:
+            # One query for all of them would read every run there is of each.
+            return {
+                spec: _summaries(connection, newest.where(runs.c.spec == spec)) for spec in specs
+            }
+
+    def gates(self, ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the gates of these runs as typed, by run id, in the order of their specs."""
+        found: dict[str, list[str]] = {run: [] for run in ids}
+        with self._reading() as connection:
+            for some in _batches(list(found)):
+                gates = sa.select(verdicts.c.run, verdicts.c.gate).where(verdicts.c.run.in_(some))
+                ordered = gates.order_by(verdicts.c.run, verdicts.c.position)
+                for run, gate in connection.execute(ordered):
+                    found[run].append(gate)
+        return found
+
+    def known(self, ids: Iterable[str]) -> dict[str, RunStatus]:
+        """Return those of the ids that are recorded, each with how its run ended."""
+        found = {}
+        with self._reading() as connection:
+            for some in _batches(list(ids)):
+                ended = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
+                found.update({id_: RunStatus(status) for id_, status in connection.execute(ended)})
+        return found
+
+    def ids(self) -> list[str]:
+        """Return the ids of all runs in the order in which they were created."""
+        with self._reading() as connection:
+            ordered = sa.select(runs.c.id).order_by(runs.c.created, runs.c.seq)
+            return list(connection.scalars(ordered))
+
+    def files(self) -> list[tuple[str, str, Artifact]]:
+        """Return every file that a run names, as (run id, what it is, file); of any schema."""
+        with self._reading() as connection:
+            kept = sa.select(*artifacts.c["run", "path", "sha256", "bytes", "refit"])
+            found = [(run, "weights", Artifact(*file)) for run, *file in connection.execute(kept)]
+            # Before schema 0002 there were no others.
+            if any(each["name"] == "files" for each in sa.inspect(connection).get_columns("runs")):
+                for run, files in connection.execute(sa.select(runs.c.id, runs.c.files)):
+                    found += [(run, name, Artifact(**file)) for name, file in files.items()]
+            return found
+
+    def problems(self) -> Iterator[str]:
+        """Yield what SQLite itself finds wrong with the file; a server looks after its own."""
+        if self._place.path:
+            with self._reading() as connection:
+                said = connection.exec_driver_sql(f"PRAGMA integrity_check({_LISTED})").scalars()
+                yield from (text for text in said.all() if text != "ok")
+                for table, row, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+                    yield f"row {row} of {table} belongs to no run"
+
+    def count(self, spec: str | None = None) -> int:
+        """Return how many runs are recorded, of all specs or of one."""
+        with self._reading() as connection:
+            return _count(connection, spec)
 
     def specs(self) -> list[str]:
         """Return the specs that have runs, sorted."""
@@ -257,13 +339,22 @@ class Store:
             return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
 
     def counterexamples(self, spec: str) -> Iterator[tuple[str, Json]]:
-        """Yield what was found against behaviours of a spec, by the behaviour's key, newest first."""
+        """Yield what was found against behaviours of a spec, by the behaviour's key, newest first.
+
+        Only its last thousand runs are looked through.
+        """
+        latest = (
+            sa.select(runs.c.id, runs.c.seq)
+            .where(runs.c.spec == spec)
+            .order_by(runs.c.seq.desc())
+            .limit(_RECENT)
+            .subquery()
+        )
         found = (
             sa.select(verdicts.c.details)
-            .join(runs, runs.c.id == verdicts.c.run)
-            .where(runs.c.spec == spec, verdicts.c.outcome != Outcome.PASSED.value)
-            .order_by(runs.c.seq.desc(), verdicts.c.position)
-            .limit(_RECENT)
+            .join(latest, latest.c.id == verdicts.c.run)
+            .where(verdicts.c.outcome != Outcome.PASSED.value)
+            .order_by(latest.c.seq.desc(), verdicts.c.position)
         )
         with self._reading() as connection:
             rows = connection.scalars(found).all()
@@ -304,23 +395,21 @@ class Store:
                 ) from error
 
     def _id(self, connection: sa.Connection, reference: str) -> str:
-        newest = sa.select(runs.c.id, runs.c.spec, runs.c.created).order_by(runs.c.seq.desc())
-        count = connection.scalar(sa.select(sa.func.count()).select_from(runs)) or 0
-        holds = f"{self} holds {_counted(count)}"
-        if re.fullmatch(r"-[0-9]{1,9}", reference):
+        newest = sa.select(runs.c.id, runs.c.spec).order_by(runs.c.seq.desc())
+        found = connection.execute(newest.where(runs.c.id == reference)).all()
+        if not found and re.fullmatch(r"-[0-9]{1,9}", reference):
             back = int(reference[1:])
             row = connection.execute(newest.offset(back - 1).limit(1)).first() if back else None
             if row is None:
+                holds = f"{self} holds {_counted(_count(connection))}"
                 raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
             return str(row.id)
-        found = connection.execute(newest.where(runs.c.id == reference)).all()
         if not found and reference:
-            start = sa.func.substr(runs.c.id, 1, len(reference))
-            found = connection.execute(
-                newest.where(start == sa.literal(reference, Words)).limit(_LISTED + 1)
-            ).all()
+            begins = newest.where(*self._begins(reference)).limit(_LISTED + 1)
+            found = connection.execute(begins).all()
         if not found:
             shown = connection.execute(newest.limit(1)).first()
+            holds = f"{self} holds {_counted(_count(connection))}"
             latest = f", the newest {shown.id} of {shown.spec}" if shown else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
@@ -330,6 +419,14 @@ class Store:
             more = ", ..." if len(found) > _LISTED else ""
             raise HistoryError(f'"{reference}" begins more than one run: {listed}{more}; type more')
         return str(found[0].id)
+
+    def _begins(self, reference: str) -> Iterator[sa.ColumnElement[bool]]:
+        # By its characters: LIKE has characters of its own, and ignores case in SQLite.
+        start = sa.func.substr(runs.c.id, 1, len(reference))
+        yield start == sa.literal(reference, Words)
+        if self._place.path:
+            # Which an index answers, where text is ordered by its bytes.
+            yield runs.c.id.between(reference, f"{reference}\U0010ffff")
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
@@ -342,20 +439,69 @@ def open_store(url: str, *, create: bool = True) -> Store:
         HistoryError: when there is none, or what is there is damaged, is not a history,
             or was written by a newer modeltune; it is left as it was.
     """
-    place = _place(url)
+    place = place_of(url)
     with place.speaking():
         engine = _engine(place)
         if place.path:
             if create and not os.path.lexists(place.path):
                 _make(place.path)
             _refuse_foreign(place, place.path)
+        if create:
+            # Beside a server's history too: what is kept of a run besides its row is kept here.
+            make_folder(place.folder)
         _upgrade(place, engine, create)
     return Store(place, engine)
 
 
+def open_as_it_is(url: str) -> tuple[Store, str]:
+    """Open the history for reading alone, and return it with its schema; it is left as it is.
+
+    Of a store of an older schema ask no more than ``known``, ``count``, ``files`` and ``problems``.
+
+    Raises:
+        HistoryError: there is none, or it cannot be read.
+    """
+    place = place_of(url)
+    with place.speaking():
+        opened = place
+        if place.path:
+            _refuse_foreign(place, place.path)
+            query = {"mode": "ro", "uri": "true"}
+            opened = replace(place, url=place.url.set(database=place.path.as_uri(), query=query))
+        engine = _engine(opened)
+        revision = _revision(place, engine)
+    if revision is None:
+        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
+    # They are numbers of four digits.
+    if revision > HEAD:
+        raise HistoryError(
+            f"{place} was written by a newer modeltune (schema {revision}; this one knows "
+            f"up to {HEAD}); upgrade modeltune"
+        )
+    return Store(place, engine), revision
+
+
+def histories_in(folder: Path) -> list[str]:
+    """Return the URLs of the histories that are files of this folder."""
+    found = []
+    for path in sorted(folder.glob("*")):
+        with contextlib.suppress(OSError):
+            if path.is_file() and not _UNFINISHED.fullmatch(path.name):
+                with path.open("rb") as file:
+                    header = file.read(100)
+                if int.from_bytes(header[68:72], "big") == APPLICATION_ID:
+                    found.append(f"sqlite:///{path.absolute()}")
+    return found
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    """Return the histories that were being made in this folder, and may still be."""
+    return [path for path in sorted(folder.glob("*.new*")) if _UNFINISHED.fullmatch(path.name)]
+
+
 def exists(url: str) -> bool:
     """Tell whether there is a history at the URL, readable or not."""
-    place = _place(url)
+    place = place_of(url)
     if place.path:
         return os.path.lexists(place.path)
     with place.speaking():
@@ -364,14 +510,20 @@ def exists(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a history is; as text it shows no secret."""
+    """Where a history is: a file of SQLite, or none; as text it shows no secret."""
 
     url: sa.URL
     path: Path | None
+    folder: Path
 
     def __str__(self) -> str:
+        return str(self.path) if self.path else self.address
+
+    @property
+    def address(self) -> str:
+        """The URL without its secrets."""
         if self.path:
-            return str(self.path)
+            return f"sqlite:///{self.path}"
         hidden = {key: "***" for key in self.url.query if "pass" in key}
         shown = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
         return shown.replace("=%2A%2A%2A", "=***")
@@ -401,28 +553,48 @@ class Place:
 _DAMAGED = "restore a copy, or move the file away to begin a new history"
 _WRITABLE = "make the file and its folder readable and writable, or name another --modeltune-store"
 _UNREACHABLE = "check the URL and that the server is up"
+_HELD = "another process has held it for 30 seconds; wait for it, or end it"
+_SPACE = "free some space, then run again"
 _UNCHANGED = "the history is as it was before"
 _ADVICE = {
     "malformed": _DAMAGED,
     "not a database": _DAMAGED,
     "no such": _DAMAGED,
     "decode": _DAMAGED,
-    "locked": "another process has held it for 30 seconds; wait for it, or end it",
+    "locked": _HELD,
+    "lock timeout": _HELD,
     "readonly": _WRITABLE,
     "unable to open": _WRITABLE,
     "permission denied": "ask for the right to create and write tables",
-    "is full": "free some space, then run again",
+    "is full": _SPACE,
+    "No space": _SPACE,
     "disk I/O": "check the disk's space and health, then run again",
     "already exists": "the database has tables of another program; use a database of its own",
+    "read-only": "name a server that may be written to, not a standby",
+    "authentication": "check the user and the password in the URL",
+    "password": "check the user and the password in the URL",
+    "role": "check the user in the URL",
+    "does not exist": "create the database first, or check its name in the URL",
+    "too many": "wait for others to finish, or allow the server more connections",
+    "connection slots": "wait for others to finish, or allow the server more connections",
+    "resolve": _UNREACHABLE,
     "connect": _UNREACHABLE,
+    "server": _UNREACHABLE,
 }
 """What to do, by a word of what SQLite or PostgreSQL says."""
 
 _LISTED = 5
 _RECENT = 1000
+_AT_ONCE = 500
+_UNFINISHED = re.compile(r".+\.[0-9a-f]{32}\.new(-journal)?")
 
 
-def _place(url: str) -> Place:
+def place_of(url: str) -> Place:
+    """Return where the URL says a history is, or is to be.
+
+    Raises:
+        HistoryError: it is no URL of a history.
+    """
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
@@ -435,7 +607,7 @@ def _place(url: str) -> Place:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "postgresql+psycopg":
-        return Place(parsed, None)
+        return Place(parsed, None, project_root(Path.cwd()) / ".modeltune")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise HistoryError(
             f"a history is kept in sqlite or postgresql, not in {parsed.drivername}; "
@@ -449,7 +621,7 @@ def _place(url: str) -> Place:
         )
     # Absolute, for it is opened again later, when the working directory may be another.
     absolute = Path(path).absolute()
-    return Place(parsed.set(database=str(absolute)), absolute)
+    return Place(parsed.set(database=str(absolute)), absolute, absolute.parent)
 
 
 def _engine(place: Place) -> sa.Engine:
@@ -459,7 +631,9 @@ def _engine(place: Place) -> sa.Engine:
             # A connection per transaction: none is left open over hours of training.
             poolclass=NullPool,
             json_serializer=functools.partial(json.dumps, allow_nan=False, separators=(",", ":")),
-            connect_args={} if place.path else {"connect_timeout": 10},
+            connect_args={}
+            if place.path
+            else {name: value for name, value in _PATIENCE.items() if name not in place.url.query},
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise HistoryError(
@@ -468,7 +642,13 @@ def _engine(place: Place) -> sa.Engine:
     if place.path:
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
+    else:
+        sa.event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+_PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "client_encoding": "utf8"}
+"""What libpq is told unless the URL says otherwise: seconds, and milliseconds without an answer."""
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -493,6 +673,15 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def _begin_postgresql(connection: sa.Connection) -> None:
+    # As with SQLite: who writes waits for others so long and no longer, and who reads sees
+    # the same runs in all queries of a transaction, which is not PostgreSQL's default.
+    if connection.get_execution_options().get("immediate"):
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 @contextmanager
 def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     with engine.execution_options(immediate=True).begin() as connection:
@@ -503,7 +692,7 @@ def _make(path: Path) -> None:
     """Make an empty history at the path, complete from its first moment, unless one is there."""
     make_folder(path.parent)
     new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    engine = _engine(Place(sa.URL.create("sqlite", database=str(new)), new))
+    engine = _engine(Place(sa.URL.create("sqlite", database=str(new)), new, new.parent))
     try:
         with _writing(engine) as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -588,6 +777,12 @@ def _migrate(connection: sa.Connection) -> None:
     from alembic.config import Config
 
     if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+        if encoding != "UTF8":
+            raise HistoryError(
+                f"the database's encoding is {encoding}, which cannot hold every name; "
+                "make one with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
         # What BEGIN IMMEDIATE is to SQLite: one process migrates, the others wait.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
     config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
@@ -769,6 +964,33 @@ def _trial(row: sa.Row[Any]) -> Trial:
         curve={name: tuple(map(float, values)) for name, values in row.curve.items()},
         trained_by=row.trained_by,
     )
+
+
+def _summaries(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Summary]:
+    """Return the runs of a query, with their scores."""
+    rows = connection.execute(chosen).all()
+    values: dict[tuple[str, str], list[float]] = {}
+    for some in _batches([row.id for row in rows]):
+        for run, metric, value in connection.execute(
+            sa.select(scores.c.run, scores.c.metric, scores.c.value)
+            .where(scores.c.run.in_(some))
+            .order_by(scores.c.run, scores.c.metric, scores.c.refit)
+        ):
+            values.setdefault((run, metric), []).append(value)
+    return [_summary(row, values) for row in rows]
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the ids in such numbers that a database looks up each, not through all there are."""
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
+
+
+def _count(connection: sa.Connection, spec: str | None = None) -> int:
+    counted = sa.select(sa.func.count()).select_from(runs)
+    if spec is not None:
+        counted = counted.where(runs.c.spec == spec)
+    return connection.scalar(counted) or 0
 
 
 def _summary(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> Summary:

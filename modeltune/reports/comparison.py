@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from modeltune.reports.tables import MISSING, clean, mean_std, number, table
+from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
 from modeltune.runs import Json, Run, Scores
 
 DIGITS = 12
@@ -45,9 +44,22 @@ class Contrast:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of a comparison: a table of what differs, or a list when it has no headers.
+
+    ``said`` stands below the rows, or, where nothing differs, in their place.
+    """
+
+    title: str
+    headers: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    said: str = ""
+
+
 def comparison(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
     """Return what differs between two runs, section by section; of the rest that it is the same."""
-    sections = [section for section in _sections(a, b, contrast) if section]
+    sections = [_text(section) for section in differences(a, b, contrast)]
     text = sections[0]
     for before, section in itertools.pairwise(sections):
         # Lines that stand alone stand together.
@@ -55,8 +67,19 @@ def comparison(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
     return text
 
 
-def _sections(a: Run, b: Run, contrast: Contrast) -> Iterator[str]:
-    yield table(
+def _text(section: Section) -> str:
+    if not section.rows:
+        return f"{section.title}: {section.said}" if section.title else section.said
+    rows = table(section.headers, section.rows)
+    if not section.headers:
+        rows = "\n".join(f"  {clean(cell)}" for (cell,) in section.rows)
+    return "\n".join(filter(None, (section.title, rows, section.said)))
+
+
+def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Section]:
+    """Yield what differs between two runs: first which they are, then one section per aspect."""
+    yield Section(
+        "",
         ["", "run", "spec", "created", "status", "objective"],
         [
             [
@@ -70,7 +93,8 @@ def _sections(a: Run, b: Run, contrast: Contrast) -> Iterator[str]:
             for name, run in (("A", a), ("B", b))
         ],
     )
-    yield "\n".join(clean(note) for note in contrast.notes)
+    if contrast.notes:
+        yield Section("", said="\n".join(clean(note) for note in contrast.notes))
     yield _metrics(a, b, contrast.metrics)
     # As typed, with all digits: values are copied from here into code.
     values = [
@@ -89,17 +113,18 @@ def _sections(a: Run, b: Run, contrast: Contrast) -> Iterator[str]:
     ):
         yield _differing(title, one, other)
     if contrast.code is None:
-        yield "code: not known, for a run does not say what it was made of"
+        yield Section("code", said="not known, for a run does not say what it was made of")
+    elif contrast.code:
+        yield Section("code that differs", rows=[[name] for name in contrast.code])
     else:
-        changed = "\n".join(f"  {clean(name)}" for name in contrast.code)
-        yield f"code that differs\n{changed}" if changed else "code: same"
+        yield Section("code", said="same")
     versions = [run.environment.get("versions", {}) for run in (a, b)]
     yield _differing("versions", *versions)
     yield _differing("environment", _environment(a), _environment(b))
-    yield _git(a, b)
+    yield Section("git", said=_git(a, b))
 
 
-def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> str:
+def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
     rows: list[list[str]] = []
     same: list[str] = []
     for metric in dict.fromkeys([*a.scores, *b.scores]):
@@ -113,12 +138,12 @@ def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> str:
             by = f"only {'B' if one is None else 'A'} measured it"
         rows.append([metric, mean_std(one), mean_std(other), _delta(one, other), _p(found.p), by])
     if not rows:
-        return "metrics on test: same" if same else "metrics on test: neither run measured any"
-    shown = table(["metric", "A", "B", "B - A", "p", "question and test"], rows)
-    about = ""
+        return Section("metrics on test", said="same" if same else "neither run measured any")
+    about = _same(same)
     if any(found.p is not None for found in differences.values()):
-        about = '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
-    return f"metrics on test, mean ± std over refits\n{shown}{_same(same)}{about}"
+        about += '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
+    headers = ["metric", "A", "B", "B - A", "p", "question and test"]
+    return Section("metrics on test, mean ± std over refits", headers, rows, about.strip("\n"))
 
 
 def _is_same(one: Scores | None, other: Scores | None) -> bool:
@@ -175,23 +200,23 @@ def _git(a: Run, b: Run) -> str:
     said = f"; of uncommitted code: {' and '.join(dirty)}" if dirty else ""
     if one is None or other is None:
         unknown = " and ".join(name for name, r in (("A", one), ("B", other)) if r is None)
-        return f"git: not known of {unknown}{said}"
+        return f"not known of {unknown}{said}"
     if one == other:
-        return f"git: same commit {clean(one[:DIGITS])}{said}"
-    return f"git: {clean(one[:DIGITS])}..{clean(other[:DIGITS])}{said}"
+        return f"same commit {clean(one[:DIGITS])}{said}"
+    return f"{clean(one[:DIGITS])}..{clean(other[:DIGITS])}{said}"
 
 
-def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> str:
-    """Return a table of the entries that differ, or that all are the same."""
-    mine, theirs = dict(_flat(one)), dict(_flat(other))
+def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> Section:
+    """Return the entries that differ, or that all are the same."""
+    mine, theirs = dict(flat(one)), dict(flat(other))
     names = list(dict.fromkeys([*mine, *theirs]))
     same = [name for name in names if mine.get(name) == theirs.get(name)]
     rows = [
         [name, *_pair(mine.get(name), theirs.get(name))] for name in names if name not in {*same}
     ]
     if not rows:
-        return f"{title}: same" if same else f"{title}: none"
-    return f"{title}\n{table(['', 'A', 'B'], rows)}{_same(same)}"
+        return Section(title, said="same" if same else "none")
+    return Section(title, ["", "A", "B"], rows, _same(same))
 
 
 def _pair(one: str | None, other: str | None) -> Sequence[str]:
@@ -200,17 +225,5 @@ def _pair(one: str | None, other: str | None) -> Sequence[str]:
 
 def _same(names: Sequence[str]) -> str:
     if len(names) > LISTED:
-        return f"\nsame: {len(names)} others"
-    return f"\nsame: {clean(', '.join(names))}" if names else ""
-
-
-def _flat(document: Mapping[str, Json], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for name, value in document.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            # Values may be floats that are not finite, which JSON proper has not.
-            yield (
-                f"{prefix}{name}",
-                value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
-            )
+        return f"same: {len(names)} others"
+    return f"same: {clean(', '.join(names))}" if names else ""

@@ -45,7 +45,7 @@ def _change(value: Json) -> str:
 
 
 def _images(before: Json, after: Json | None) -> str:
-    images = [_grey(image) for image in (before, after) if image is not None]
+    images = [grey(image) for image in (before, after) if image is not None]
     levels = [level for image in images for row in image for level in row]
     low, high = min(levels), max(levels)
     if low == high:
@@ -55,7 +55,7 @@ def _images(before: Json, after: Json | None) -> str:
     return "\n".join("  " + "   ".join(line) for line in lines)
 
 
-def _grey(image: Sequence[Any]) -> list[list[float]]:
+def grey(image: Sequence[Any]) -> list[list[float]]:
     """Return rows of brightness: of colours their mean, of a large image every so many pixels."""
     step = -(-max(len(image), len(image[0])) // WIDEST)
     return [[_mean(pixel) for pixel in row[::step]] for row in image[::step]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from modeltune.events import (
     BaselineAccepted,
@@ -11,17 +14,19 @@ from modeltune.events import (
     RefitFinished,
     SearchStarted,
     TrialFinished,
+    Underway,
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
-from modeltune.runs import TrialStatus
+from modeltune.runs import Trial, TrialStatus
 from modeltune.searches import Hyperband, Search
+from modeltune.validations import Refit
 
 
 def lines(event: Event) -> Iterator[str]:
     """Yield the lines that tell one event."""
     if isinstance(event, SearchStarted):
-        yield f"{event.spec}: {search_plan(event.search)}"
+        yield f"{clean(event.spec)}: {search_plan(event.search)}"
         if isinstance(event.search, Hyperband):
             yield from _schedule(event.search)
     elif isinstance(event, TrialFinished):
@@ -31,7 +36,9 @@ def lines(event: Event) -> Iterator[str]:
         yield f"  validating the best values: {refits} {_plural('refit', refits)} of {event.epochs} {_plural('epoch', event.epochs)}"
     elif isinstance(event, RefitFinished):
         fold = "" if event.refit.fold is None else f", fold {event.refit.fold + 1}"
-        score = "" if event.score is None else f": {event.metric} {number(event.score)} on test"
+        score = (
+            "" if event.score is None else f": {clean(event.metric)} {number(event.score)} on test"
+        )
         yield (
             f"  refit {event.number}/{event.planned} (seed {event.refit.seed}{fold}){score}"
             f", {duration(event.seconds)}"
@@ -42,10 +49,159 @@ def lines(event: Event) -> Iterator[str]:
         yield f"  note: {clean(event.text)}"
 
 
+class Stage(Enum):
+    """What a spec that runs is at."""
+
+    PREPARING = "preparing"
+    """Its data are loaded and checked, and its default candidate is rehearsed."""
+    SEARCHING = "searching"
+    VALIDATING = "validating"
+    JUDGING = "judging"
+
+
+@dataclass(frozen=True)
+class Following:
+    """What is known of a spec that runs, by its events so far; times are seconds of one clock.
+
+    Args:
+        began, changed: when the run and its stage began.
+        running: the trials and refits under way, each with when it began.
+        done, planned: trials, or refits; ``planned`` is None where nobody knows.
+        ends: when the search should be over.
+    """
+
+    spec: str
+    began: float
+    changed: float
+    stage: Stage = Stage.PREPARING
+    metric: str = ""
+    running: Mapping[int | Refit, tuple[Underway, float]] = field(default_factory=dict)
+    done: int = 0
+    planned: int | None = None
+    best: Trial | None = None
+    ends: float | None = None
+
+
+def follow(known: Following, event: Event, now: float) -> Following:
+    """Return what is known after an event."""
+    if isinstance(event, SearchStarted):
+        search = event.search
+        return replace(
+            known,
+            stage=Stage.SEARCHING,
+            changed=now,
+            metric=search.objective.metric,
+            planned=search.planned_trials,
+        )
+    if isinstance(event, Underway):
+        running = {**known.running, event.task: (event, now - event.seconds)}
+        return replace(known, running=running)
+    if isinstance(event, TrialFinished):
+        return replace(
+            known,
+            running=_without(known, event.trial.id),
+            done=known.done + 1,
+            best=event.best,
+            ends=None if event.left is None else now + event.left,
+        )
+    if isinstance(event, ValidationStarted):
+        planned = len(event.validation.refits())
+        stage = Stage.VALIDATING
+        return replace(known, stage=stage, changed=now, running={}, done=0, planned=planned)
+    if isinstance(event, RefitFinished):
+        running = _without(known, event.refit)
+        is_last = event.number == event.planned
+        return replace(
+            known,
+            stage=Stage.JUDGING if is_last else Stage.VALIDATING,
+            changed=now if is_last else known.changed,
+            running=running,
+            done=event.number,
+            planned=event.planned,
+        )
+    return known
+
+
+def _without(known: Following, task: int | Refit) -> dict[int | Refit, tuple[Underway, float]]:
+    return {other: each for other, each in known.running.items() if other != task}
+
+
+def live(known: Following, now: float) -> Iterator[str]:
+    """Yield a line for the run of a spec, and one for each trial or refit under way."""
+    facts = [_stage(known, now)]
+    if known.best is not None and known.stage is Stage.SEARCHING:
+        facts.append(f"best {number(known.best.score)} (trial {known.best.id})")
+    if known.running:
+        facts.append(f"{len(known.running)} running")
+    if known.stage is Stage.SEARCHING and known.ends is not None and known.ends > now:
+        facts.append(f"{duration(known.ends - now)} left")
+    yield f"{clean(known.spec)}: {', '.join(facts)}"
+    for event, began in _running(known):
+        reached = "starting" if event.epoch is None else f"epoch {event.epoch}/{event.epochs}"
+        value = "" if event.value is None else f", {clean(known.metric)} {number(event.value)}"
+        yield f"  {_named(event)}: {reached}{value}, {duration(now - began)}"
+
+
+def heartbeat(known: Following, now: float) -> str:
+    """Return one line that says what a run is at, for a log where nothing else was said."""
+    facts = [_stage(known, now)]
+    if known.best is not None:
+        facts.append(f"best {number(known.best.score)} (trial {known.best.id})")
+    for event, began in _running(known):
+        reached = "starting" if event.epoch is None else f"at epoch {event.epoch}/{event.epochs}"
+        facts.append(f"{_named(event)} {reached} for {duration(now - began)}")
+    return f"{clean(known.spec)}: running for {duration(now - known.began)}: {', '.join(facts)}"
+
+
+def _stage(known: Following, now: float) -> str:
+    if known.stage is Stage.SEARCHING:
+        return f"{known.done}/{known.planned} trials" if known.planned else f"{known.done} trials"
+    if known.stage is Stage.VALIDATING:
+        return f"{known.done}/{known.planned} {_plural('refit', known.planned or 0)}"
+    return f"{known.stage.value}, {duration(now - known.changed)}"
+
+
+def _running(known: Following) -> list[tuple[Underway, float]]:
+    """Return trials by their number, refits by seed and fold."""
+
+    def place(task: int | Refit) -> tuple[int, int]:
+        return (task, 0) if isinstance(task, int) else (task.seed, task.fold or 0)
+
+    return [known.running[task] for task in sorted(known.running, key=place)]
+
+
+def _named(event: Underway) -> str:
+    if isinstance(event.task, int):
+        return f"trial {event.task}"
+    fold = "" if event.task.fold is None else f", fold {event.task.fold + 1}"
+    return f"refit (seed {event.task.seed}{fold})"
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes, as Unicode has it."""
+    return sum(map(_columns, text))
+
+
+def cut(text: str, columns: int) -> str:
+    """Return the text, or its beginning and ``…``, in no more than so many columns."""
+    if width(text) <= columns:
+        return text
+    taken, end = 1, 0
+    while (taken := taken + _columns(text[end])) <= columns:
+        end += 1
+    return f"{text[:end]}…" if columns > 0 else ""
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
 def search_plan(search: Search) -> str:
     """Return one line: which search, how many trials, for what objective."""
     name = type(search).__name__
-    objective = f"{search.objective.direction.value} {search.objective.metric}"
+    objective = f"{search.objective.direction.value} {clean(search.objective.metric)}"
     if isinstance(search, Hyperband):
         return (
             f"{name}, {search.planned_trials} trials, {search.planned_epochs} epochs, {objective}"
@@ -79,9 +235,7 @@ def _trial(event: TrialFinished) -> str:
     best = (
         "" if event.best is None else f", best {number(event.best.score)} (trial {event.best.id})"
     )
-    left = ""
-    if event.planned and trial.id < event.planned:
-        left = f", {duration(event.seconds / trial.id * (event.planned - trial.id))} left"
+    left = f", {duration(event.left)} left" if event.left else ""
     return f"  trial {which}: {said}{best}{left}"
 
 
@@ -92,7 +246,8 @@ def _schedule(search: Hyperband) -> Iterator[str]:
             if rung.round
             else f"to epoch {rung.epochs}"
         )
-        yield f"  bracket {rung.bracket}, round {rung.round}: {rung.trials} trials {how}"
+        trials = f"{rung.trials} {_plural('trial', rung.trials)}"
+        yield f"  bracket {rung.bracket}, round {rung.round}: {trials} {how}"
 
 
 def _plural(word: str, count: int) -> str:

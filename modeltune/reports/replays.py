@@ -13,6 +13,12 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far a number may be from the recorded one: float32 sums in another order."""
 
 
+UNREPEATABLE = {"latency_ratio": "timed beside the model that was accepted then"}
+"""What a model alone does not tell, and why."""
+
+UNMEASURED = "which the model does not measure as its spec builds it today"
+
+
 @dataclass(frozen=True)
 class Replayed:
     """What a run's own weights score today.
@@ -41,11 +47,12 @@ def disagreeing(run: Run, replayed: Replayed) -> list[str]:
 def replay(run: Run, replayed: Replayed) -> str:
     """Return recorded and replayed numbers side by side, and whether they agree."""
     recorded = recorded_scores(run)
-    rows, left = [], []
+    rows: list[list[str]] = []
+    left: dict[str, list[str]] = {}
     wrong = disagreeing(run, replayed)
     for metric in dict.fromkeys([*recorded, *replayed.again]):
         if metric not in replayed.again:
-            left.append(metric)
+            left.setdefault(UNREPEATABLE.get(metric, UNMEASURED), []).append(metric)
             continue
         was, again = recorded.get(metric), replayed.again[metric]
         shown = distinct(was, again) if metric in wrong else (number(was, 6), number(again, 6))
@@ -55,8 +62,8 @@ def replay(run: Run, replayed: Replayed) -> str:
         f"run {clean(run.id)} of {clean(run.spec)}, its own weights on today's test part",
         table(["metric", "recorded", "again", "difference", ""], rows),
     ]
-    if left:
-        texts.append(f"not evaluated again: {clean(', '.join(left))}")
+    for why, metrics in left.items():
+        texts.append(f"not evaluated again: {clean(', '.join(metrics))}, {why}")
     texts += [clean(note) for note in replayed.notes]
     if replayed.code:
         texts.append(f"code changed since: {clean(', '.join(replayed.code))}")

@@ -89,14 +89,42 @@ def trends(summaries: Sequence[Summary], metrics: Sequence[str], bars: str = "�
     number, is a ``?``; ``bars`` are the levels from the lowest value drawn to the highest.
     """
     drawn = summaries[:TREND][::-1]
+    headers = ["trend", f"last {len(drawn)}", *_TREND_NUMBERS]
+    return table(headers, list(_trend_rows(drawn, metrics, bars)))
+
+
+def spec_trends(
+    latest: Mapping[str, Sequence[Summary]],
+    gates: Mapping[str, Sequence[str]],
+    bars: str = "▁▂▃▄▅▆▇█",
+) -> str:
+    """Return the same over the runs of several specs, each by what its last judged run was held to.
+
+    Args:
+        latest: by spec its runs, newest first; of a single run nothing is drawn.
+        gates: by run id its gates as typed, of the runs that were judged.
+    """
     rows = []
+    for spec, summaries in latest.items():
+        judged = next((each for each in summaries if each.id in gates), None)
+        if judged is not None and len(summaries) > 1:
+            named = [_tested(judged.objective), *map(gated_metric, gates[judged.id])]
+            metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
+            drawn = summaries[:TREND][::-1]
+            rows += [[spec, *row] for row in _trend_rows(drawn, metrics, bars)]
+    return table(["spec", "trend", "newest last", *_TREND_NUMBERS], rows)
+
+
+_TREND_NUMBERS = ["first", "last", "lowest", "highest"]
+
+
+def _trend_rows(drawn: Sequence[Summary], metrics: Iterable[str], bars: str) -> Iterator[list[str]]:
     for metric in metrics:
         means = [each.scores[metric].mean if metric in each.scores else math.nan for each in drawn]
         known = [mean for mean in means if math.isfinite(mean)]
         if known:
             numbers = (known[0], known[-1], min(known), max(known))
-            rows.append([metric, sparkline(means, bars), *map(number, numbers)])
-    return table(["trend", f"last {len(drawn)}", "first", "last", "lowest", "highest"], rows)
+            yield [metric, sparkline(means, bars), *map(number, numbers)]
 
 
 TREND = 40
@@ -121,12 +149,17 @@ def sparkline(values: Sequence[float], bars: str) -> str:
 def gated_metrics(run: Run) -> list[str]:
     """Return what a run was tested by and the gates held, by the names scores have."""
     found = [_tested(run.objective)]
-    for verdict in run.verdicts:
-        named = re.match(r'mt\.(\w+)\("((?:[^"\\]|\\.)*)"', verdict.gate)
-        if named:
-            subject, metric = named.groups()
-            found.append(metric if subject == "metric" else f"{subject}({metric})")
+    found += [metric for verdict in run.verdicts if (metric := gated_metric(verdict.gate))]
     return [metric for metric in dict.fromkeys(found) if metric in run.scores]
+
+
+def gated_metric(gate: str) -> str | None:
+    """Return what a gate holds, by the name scores have, None where it names no metric."""
+    named = re.match(r'mt\.(\w+)\("((?:[^"\\]|\\.)*)"', gate)
+    if named is None:
+        return None
+    subject, metric = named.groups()
+    return metric if subject == "metric" else f"{subject}({metric})"
 
 
 def show(run: Run) -> str:
@@ -285,6 +318,7 @@ def _sections(run: Run) -> Iterator[str]:
     yield _titled("advice", "\n".join(clean(line) for line in run.advice))
     yield _titled("scores on test", _score_table(run))
     yield _titled("trials", trial_table(run))
+    yield _titled("model", _model(run))
     for title, document in {
         "task report": run.task_report,
         "search": run.search,
@@ -294,7 +328,7 @@ def _sections(run: Run) -> Iterator[str]:
         "fingerprints": run.fingerprints,
         "environment": run.environment,
     }.items():
-        yield _titled(title, _facts(_flat(document)))
+        yield _titled(title, _facts(flat(document)))
 
 
 def _pictures(run: Run) -> Iterator[str]:
@@ -326,6 +360,33 @@ def _score_table(run: Run) -> str:
         for metric, scores in run.scores.items()
     ]
     return table(["metric", "mean", "std", "values"], rows)
+
+
+def _model(run: Run) -> str:
+    """Return how the tuned model is built, its first layers one by one."""
+    layers = run.model.get("layers") or ()
+    rows = [
+        [
+            "· " * layer.get("depth", 0) + layer["name"],
+            layer["kind"],
+            MISSING if layer["shape"] is None else _shape(layer["shape"]),
+            str(layer["parameters"]),
+            "yes" if layer["trainable"] else "no",
+        ]
+        for layer in layers[:LAYERS]
+    ]
+    facts = _facts(flat({name: fact for name, fact in run.model.items() if name != "layers"}))
+    shown = table(["layer", "kind", "output", "parameters", "trainable"], rows)
+    cut = f"the first {LAYERS} layers" if len(layers) > LAYERS else ""
+    return "\n".join(text for text in (facts, cut, shown) if text)
+
+
+LAYERS = 30
+"""How many layers of a model are shown in a terminal."""
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return " x ".join("?" if length is None else str(length) for length in shape)
 
 
 def _ranking(objective: str, runs: Sequence[Run]) -> str:
@@ -393,10 +454,11 @@ def _value(value: bool | int | float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _flat(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the entries of a document, those of documents inside by ``outer.inner``, as text."""
     for name, value in document.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield f"{prefix}{name}", text

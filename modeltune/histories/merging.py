@@ -1,0 +1,108 @@
+"""Copy the runs of one history into another, with the files that belong to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from modeltune.errors import HistoryError
+from modeltune.histories.artifacts import drop, keep, verify
+from modeltune.histories.store import Store
+from modeltune.runs import Artifact, Run, to_json
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of merging two histories.
+
+    Args:
+        copied: the ids of the runs that are new in the one; ``present`` those it had.
+        refused: a line for each run that was left out, and why.
+        lost: a line for each file that was left out although its run was copied.
+    """
+
+    copied: Sequence[str]
+    present: Sequence[str]
+    refused: Sequence[str]
+    lost: Sequence[str]
+
+
+def merge(into: Store, other: Store, *, without_files: bool = False) -> Merged:
+    """Copy what ``into`` does not have of ``other``, run by run in the order of their creation.
+
+    A run's files come before its row, so that one that was interrupted is finished by another:
+    merging twice is merging once. They are streamed, and checked by their digests. A run that
+    both hold with another content, or whose files are gone or changed, is left out whole.
+
+    Args:
+        into: the history that grows. Its newest run is then the last of those copied:
+            the order of a history is that of recording.
+        other: the history that is read.
+        without_files: copy also runs whose files are gone or changed, without those.
+
+    Raises:
+        HistoryError: a history cannot be read or written; the runs before are copied.
+    """
+    merged = Merged(copied := [], present := [], refused := [], lost := [])
+    ids = other.ids()
+    known = into.known(ids)
+    for id_ in ids:
+        run = other.run(id_)
+        if id_ in known and to_json(into.run(id_)) != to_json(run):
+            refused.append(f"run {id_} of {run.spec} is another one in {into} than in {other}")
+            continue
+        needed, problems = _needed(run, other.folder, into.folder)
+        if not problems or without_files:
+            problems += _bring(needed, into.folder)
+        if problems and not without_files:
+            refused.append(f"run {id_} of {run.spec}: {'; '.join(problems)}")
+            continue
+        lost += problems
+        if id_ in known:
+            present.append(id_)
+        else:
+            into.record(run)
+            copied.append(id_)
+    return merged
+
+
+def _needed(run: Run, source: Path, target: Path) -> tuple[dict[Path, Artifact], list[str]]:
+    """Return the run's files that are to be copied, by where they are, and why others cannot be."""
+    needed, problems = {}, []
+    for artifact in filter(None, (run.artifact, *run.files.values())):
+        try:
+            # There already after an earlier merge, or where both histories lie in one folder.
+            if _is_there(target, artifact):
+                present = verify(target, artifact)
+                with contextlib.suppress(PermissionError):
+                    # A ``modeltune gc`` beside this leaves alone what is fresh.
+                    os.utime(present)
+            else:
+                needed[verify(source, artifact)] = artifact
+        except (HistoryError, FileNotFoundError) as error:
+            problems.append(str(error))
+    return needed, problems
+
+
+def _is_there(folder: Path, artifact: Artifact) -> bool:
+    try:
+        return (folder / artifact.path).exists()
+    except (OSError, ValueError):
+        # No name of a file; ``verify`` says so.
+        return False
+
+
+def _bring(needed: dict[Path, Artifact], folder: Path) -> list[str]:
+    """Copy the files into the folder, all or none; return what kept them from it."""
+    for path, artifact in needed.items():
+        kept = keep(folder, artifact.path, partial(shutil.copyfile, path), artifact.refit)
+        if kept != artifact:
+            for brought in needed.values():
+                drop(folder, brought.path)
+            return [f"{path} changed while it was copied"]
+    return []

@@ -1,0 +1,150 @@
+"""Finished runs that could not be recorded: kept whole on disk, and sent once, by ``flush``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeltune import config
+from modeltune.errors import HistoryError, ModeltuneError
+from modeltune.histories.artifacts import keep, sync_folder
+from modeltune.histories.store import Store, open_store, place_of
+from modeltune.runs import Json, Run, from_json, to_json
+
+FOLDER = "pending"
+"""Beside the artifacts, in a store's folder."""
+
+FORMAT = 1
+"""The number in each file; it changes when a key changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A run that waits, and the store it was meant for: its address without secrets."""
+
+    path: Path
+    store: str
+    run: Run
+
+
+def spool(store: Store, run: Run) -> Path:
+    """Keep a run that cannot be recorded; once this returns, it survives a power loss.
+
+    Raises:
+        HistoryError: it cannot be kept here either.
+    """
+    try:
+        recorded = _text(to_json(run))
+        content = json.dumps(
+            {
+                "pending": FORMAT,
+                "store": store.address,
+                "sha256": _digest(recorded),
+                "run": json.loads(recorded),
+            },
+            allow_nan=False,
+        )
+        name = f"{FOLDER}/{run.id}.json"
+        keep(store.folder, name, lambda path: path.write_text(content, encoding="utf-8"))
+    except (TypeError, ValueError) as error:
+        raise HistoryError(f"run {run.id} has no place in a record: {error}") from error
+    return store.folder / name
+
+
+def waiting(folder: Path) -> list[Path]:
+    """Return the files of the runs that wait beside a history, sorted by name; it may have none."""
+    # One whose writing was cut short has another name, see ``artifacts.keep``.
+    found = (folder / FOLDER).glob("*.json")
+    return sorted(path for path in found if not path.name.startswith("new-"))
+
+
+def waiting_for(url: str) -> list[Path]:
+    """Return the files of the runs that wait in the folder of the history at this URL."""
+    return waiting(place_of(url).folder)
+
+
+def read(path: Path) -> Pending:
+    """Return what ``spool`` kept, equal in every field.
+
+    Raises:
+        HistoryError: it is damaged, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["pending"] > FORMAT:
+            raise ValueError(f"format {content['pending']}, of a newer modeltune: upgrade it")
+        if _digest(_text(content["run"])) != content["sha256"]:
+            raise ValueError("it was changed since it was written")
+        run = from_json(content["run"])
+        if path.stem != run.id:
+            raise ValueError(f"it holds run {run.id}")
+        return Pending(path, str(content["store"]), run)
+    except OSError as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
+        raise HistoryError(
+            f"{path} is no run that waits ({why}); it stays as it is: restore it, or remove it"
+        ) from error
+
+
+def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
+    """Record the runs that wait beside the history at the URL; yield of each if it was, and a line.
+
+    A file goes once its run is recorded. Recording a run again does nothing, so that one whose
+    sending was cut short is sent once all the same.
+
+    Args:
+        url: where to record.
+        is_named: whether the user has named this store; else a run that was meant for another
+            one stays.
+
+    Raises:
+        HistoryError: the store cannot be opened; nothing is sent.
+    """
+    place = place_of(url)
+    paths = waiting(place.folder)
+    if not paths:
+        return
+    with open_store(url) as store:
+        for path in paths:
+            try:
+                run = _sent(path, store, is_named)
+            except HistoryError as error:
+                yield False, str(error)
+            else:
+                yield True, f"recorded: run {run.id} of {run.spec} ({run.status.value}) in {store}"
+
+
+def command(store: Store) -> str:
+    """Return what the user types to send what waits for a store; it shows no password."""
+    try:
+        is_default = place_of(config.default_store()).address == store.address
+    except ModeltuneError:
+        is_default = False
+    return "modeltune flush" if is_default else f"modeltune flush --store '{store.address}'"
+
+
+def _sent(path: Path, store: Store, is_named: bool) -> Run:
+    found = read(path)
+    if not is_named and found.store != store.address:
+        raise HistoryError(
+            f"{path}: its run was meant for {found.store}; name the store that is to have it: "
+            f"modeltune flush --store '{found.store}'"
+        )
+    store.record(found.run)
+    # Another flush may have been at the same run.
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return found.run
+
+
+def _text(run: Json) -> str:
+    return json.dumps(run, allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,141 @@
+"""Gather what reports show of recorded runs, and write them: report.json, report.md, report.html."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from modeltune.contrasting import contrast
+from modeltune.errors import HistoryError
+from modeltune.histories.artifacts import verify
+from modeltune.histories.store import Store, open_store
+from modeltune.remembering import samples_of
+from modeltune.reports.comparison import Contrast
+from modeltune.reports.reported import Reported
+from modeltune.runs import Json, Run, RunStatus, to_json
+from modeltune.summaries import Summary
+
+T = TypeVar("T")
+
+TREND = 40
+"""How many runs of a spec are looked back at."""
+
+
+def write_reports(folder: Path, runs: Sequence[Run], url: str) -> list[Path]:
+    """Write every kind of report of these runs into a folder, each file whole; return the files.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    from modeltune.reports.html_report import html
+    from modeltune.reports.json_report import write, write_whole
+    from modeltune.reports.markdown import markdown
+
+    files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
+    write(files[0], [to_json(run) for run in runs])
+    write_whole(files[1], markdown(runs))
+    write_whole(files[2], html(gather(runs, url)))
+    return files
+
+
+def write_pictures(folder: Path, runs: Sequence[Run], url: str, kind: str) -> list[Path]:
+    """Write the pictures of these runs, "svg" or "png", into a folder; return the files.
+
+    Of several runs of one spec, each after the first has its id in its files' names.
+
+    Raises:
+        ModeltuneError: matplotlib is not installed.
+        OSError: one cannot be written.
+    """
+    from modeltune.reports.filenames import file_name
+    from modeltune.reports.pictures import pictures
+
+    files: list[Path] = []
+    for reported in gather(runs, url):
+        for name, content in pictures(reported, kind).items():
+            file = folder / name
+            if file in files:
+                file = folder / f"{file_name(reported.run.id)}-{name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            files.append(file)
+    return files
+
+
+def newest_of_each(history: Store) -> list[str]:
+    """Return the id of the last run of every spec, by the specs' names."""
+    return [history.runs(spec, 1)[0].id for spec in history.specs()]
+
+
+def gather(runs: Sequence[Run], url: str) -> list[Reported]:
+    """Return these runs with what the history and its files tell of them.
+
+    What cannot be read is missing, and said to be: a report of what is known is better than none.
+    """
+    try:
+        with open_store(url, create=False) as history:
+            return [_reported(run, history) for run in runs]
+    except HistoryError as error:
+        return [Reported(run, missing=(f"the history: {error}",)) for run in runs]
+
+
+def _reported(run: Run, history: Store) -> Reported:
+    missing: list[str] = []
+
+    def read(what: str, reader: Callable[[], T], otherwise: T) -> T:
+        try:
+            return reader()
+        except HistoryError as error:
+            missing.append(f"{what}: {error}")
+            return otherwise
+
+    nothing: tuple[Summary, ...] = ()
+    past = read("earlier runs", lambda: _past(run, history), nothing)
+    reference = read("the run to compare with", lambda: _reference(run, past, history), None)
+    found = Contrast()
+    if reference is not None:
+        found = read("what changed", lambda: contrast(reference, run, history), found)
+    return Reported(
+        run,
+        past,
+        read("predictions on test", lambda: samples_of(run, history), None),
+        read("examples", lambda: _examples(run, history), {}),
+        reference,
+        found,
+        tuple(missing),
+    )
+
+
+def _past(run: Run, history: Store) -> tuple[Summary, ...]:
+    runs = history.runs(run.spec, TREND)
+    ids = [each.id for each in runs]
+    return tuple(runs[ids.index(run.id) :] if run.id in ids else runs)
+
+
+def _reference(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
+    """Return the baseline's record if it is recorded here, else the last run that was judged."""
+    if run.baseline and run.baseline != run.id:
+        with contextlib.suppress(HistoryError):
+            return history.run(run.baseline)
+    for each in past:
+        is_judged = each.status in (RunStatus.PASSED, RunStatus.FAILED) and not each.cached
+        if is_judged and each.id != run.id:
+            return history.run(each.id)
+    return None
+
+
+def _examples(run: Run, history: Store) -> Mapping[str, Json]:
+    kept = run.files.get("examples")
+    if kept is None:
+        return {}
+    path = verify(history.folder, kept)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
+        raise HistoryError(f"{path} holds no examples")
+    return found

@@ -1,0 +1,23 @@
+"""Names of files and folders for what users may call as they like."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+LONGEST = 120
+
+
+def file_name(text: str) -> str:
+    """Return a name of one file or folder for a text, another one for any other text.
+
+    What no file name may hold is percent-encoded, ``spec_digits.py::mlp`` is
+    ``spec_digits.py.mlp``; of a long name the rest is a digest.
+    """
+    raw = text.replace("::", ".", 1).encode("utf-8", "surrogatepass")
+    # A dot in front would hide the file, or lead out of its folder.
+    name = quote(raw, safe="[]()=,+").replace(".", "%2E", raw.startswith(b"."))
+    if not name or len(name) > LONGEST:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name = f"{name[:LONGEST]}~{digest}"
+    return name

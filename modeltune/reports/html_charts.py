@@ -1,0 +1,277 @@
+"""The numbers report.html draws: thinned and rounded, as JSON data; prints nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from modeltune.gates import Outcome
+from modeltune.objectives import Direction
+from modeltune.reports.reported import Reported
+from modeltune.reports.tables import clean, gated_metric, gated_metrics, number, parse_objective
+from modeltune.runs import Json, Run, Trial
+from modeltune.summaries import Summary
+
+DIGITS = 5
+"""Significant digits of a number that is drawn."""
+
+ROOM = 24_000
+"""How many numbers of learning curves a page may hold for one run: some 170 KB."""
+
+ROOM_OF_ALL = 150_000
+"""How many it may hold for all runs together."""
+
+POINTS = 1_000
+"""Samples drawn of a regression."""
+
+MOST_VALUES = 12
+"""Hyperparameters with a chart of their own."""
+
+MOST_METRICS = 6
+"""Metrics whose trend is drawn."""
+
+MOST_COLUMNS = 4
+"""Target columns of a regression that are drawn."""
+
+
+def charts(reported: Reported, runs: int) -> dict[str, Json]:
+    """Return what the charts of a run draw, of a page of so many runs.
+
+    The keys: ``search`` (trials in order, best so far, values), ``curves`` (of trials and
+    refits: the epochs drawn, and by metric a value for each), ``numbers`` (true and predicted),
+    ``trends`` (by metric, the oldest first), and ``left_out``, in words.
+    """
+    run = reported.run
+    left_out: list[str] = []
+    found = {
+        "search": _search(run),
+        "curves": _curves(run, min(ROOM, ROOM_OF_ALL // max(runs, 1)), left_out),
+        "numbers": list(_numbers(reported, left_out)),
+        "trends": list(_trends(reported)),
+    }
+    if len(_names(run)) > MOST_VALUES:
+        left_out.append(f"{MOST_VALUES} of {len(_names(run))} hyperparameters have a chart")
+    return {**found, "left_out": left_out}
+
+
+def best_so_far(run: Run) -> list[float | None]:
+    """Return the best finite score up to each trial, all None of an unknown objective."""
+    objective = parse_objective(run.objective)
+    best: float | None = None
+    found = []
+    for trial in run.trials:
+        if objective and trial.score is not None and math.isfinite(trial.score):
+            better = max if objective.direction is Direction.MAX else min
+            best = trial.score if best is None else better(best, trial.score)
+        found.append(best)
+    return found
+
+
+def _search(run: Run) -> Json:
+    objective = parse_objective(run.objective)
+    return {
+        "metric": _label(objective.metric if objective else run.objective),
+        "ids": [trial.id for trial in run.trials],
+        "scores": _short(trial.score for trial in run.trials),
+        "so_far": _short(best_so_far(run)),
+        "seconds": _short(trial.seconds for trial in run.trials),
+        "best": next(
+            (i for i, trial in enumerate(run.trials) if run.best and trial.id == run.best.trial),
+            None,
+        ),
+        "values": [_values(name, run.trials) for name in _names(run)[:MOST_VALUES]],
+    }
+
+
+def _names(run: Run) -> list[str]:
+    return list(dict.fromkeys(name for trial in run.trials for name in trial.values))
+
+
+def _values(name: str, trials: Sequence[Trial]) -> Json:
+    """Return a hyperparameter's value of each trial: a number, or the place among its levels."""
+    values = [trial.values.get(name) for trial in trials]
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        numbers = _short(values)
+        known = [value for value in numbers if value is not None]
+        is_log = bool(known) and min(known) > 0 and max(known) >= 50 * min(known)
+        return {"name": _label(name), "log": is_log, "levels": None, "at": numbers}
+    levels = sorted({str(value) for value in given})
+    places = {level: place for place, level in enumerate(levels)}
+    at = [None if value is None else places[str(value)] for value in values]
+    return {
+        "name": _label(name),
+        "log": False,
+        "levels": [_label(level) for level in levels],
+        "at": at,
+    }
+
+
+def _curves(run: Run, room: int, left_out: list[str]) -> Json:
+    """Return the learning curves of all trials and refits, as many epochs as there is room for.
+
+    Those of the best trial and of the refits are the last to be thinned.
+    """
+    refits = [refit for refit in run.validation.get("refits") or () if isinstance(refit, Mapping)]
+    first = [_curve_of(refit) for refit in refits]
+    best = [t for t in run.trials if run.best and t.id == run.best.trial]
+    others = [t for t in run.trials if t not in best]
+    named = [*first, *(t.curve for t in best)]
+    most = max(8, _epochs_within(named, room // 2))
+    rest = room - sum(min(len(v), most) for curve in named for v in curve.values())
+    fewer = max(8, _epochs_within([t.curve for t in others], rest))
+    if thinned := sum(any(len(v) > fewer for v in t.curve.values()) for t in others):
+        left_out.append(f"the curves of {thinned} trials show up to {fewer} of their epochs")
+    if any(len(v) > most for curve in named for v in curve.values()):
+        left_out.append(f"the curves of the best trial and of the refits show up to {most} epochs")
+    objective = parse_objective(run.objective)
+    metrics = dict.fromkeys(name for c in [*(t.curve for t in run.trials), *first] for name in c)
+    return {
+        "objective": _label(objective.metric if objective else ""),
+        "metrics": [_label(name) for name in metrics],
+        "trials": [
+            {
+                "name": f"trial {t.id}",
+                "best": t in best,
+                **_drawn(t.curve, t.initial_epoch, most if t in best else fewer),
+            }
+            for t in run.trials
+            if t.curve
+        ],
+        "refits": [
+            {"name": _label(_refit(refit)), "best": False, **_drawn(curve, 0, most)}
+            for refit, curve in zip(refits, first, strict=True)
+        ],
+    }
+
+
+def _curve_of(refit: Mapping[str, Json]) -> dict[str, list[Any]]:
+    curve = refit.get("curve")
+    if not isinstance(curve, Mapping):
+        return {}
+    return {name: list(v) for name, v in curve.items() if isinstance(v, list | tuple)}
+
+
+def _refit(refit: Mapping[str, Json]) -> str:
+    fold = refit.get("fold")
+    place = "" if not isinstance(fold, int) else f", fold {fold + 1}"
+    return f"seed {refit.get('seed')}{place}"
+
+
+def _epochs_within(curves: Iterable[Mapping[str, Sequence[Any]]], room: int) -> int:
+    """Return the largest number of epochs per curve at which all have no more numbers than ``room``."""
+    lengths = sorted(len(values) for curve in curves for values in curve.values())
+    for place, length in enumerate(lengths):
+        share = room // (len(lengths) - place)
+        if length > share:
+            return share
+        room -= length
+    return lengths[-1] if lengths else 0
+
+
+def _drawn(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) -> Json:
+    """Return a curve by metric with the epochs that are drawn, the first and the last among them."""
+    epochs = max((len(values) for values in curve.values()), default=0)
+    places = _thinned(epochs, most)
+    return {
+        "epochs": [min(initial_epoch + place + 1, 2**53) for place in places],
+        "values": {
+            _label(name): _short(values[place] if place < len(values) else None for place in places)
+            for name, values in curve.items()
+        },
+    }
+
+
+def _thinned(count: int, most: int) -> list[int]:
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def _numbers(reported: Reported, left_out: list[str]) -> Iterator[Json]:
+    """Yield by target column what was true and what the kept refit predicted."""
+    samples = reported.samples
+    if samples is None:
+        return
+    for prefix, truth in samples.truth.items():
+        if truth.ndim != 2 or prefix not in samples.predicted:
+            continue
+        predicted, columns = samples.predicted[prefix][0], truth.shape[1]
+        places = _thinned(len(truth), POINTS)
+        name = _label(prefix.removesuffix("_"))
+        if len(places) < len(truth):
+            left_out.append(f"{len(places)} of {len(truth)} test samples are drawn")
+        if columns > MOST_COLUMNS:
+            left_out.append(f"{MOST_COLUMNS} of {columns} target columns are drawn")
+        for column in range(min(columns, MOST_COLUMNS)):
+            place = f"column {column}" if columns > 1 else ""
+            yield {
+                "name": " ".join(filter(None, (name, place))),
+                "truth": _short(float(truth[i, column]) for i in places),
+                "predicted": _short(float(predicted[i, column]) for i in places),
+            }
+
+
+def _trends(reported: Reported) -> Iterator[Json]:
+    """Yield of every gated metric its means over past runs, and what the gates hold it against."""
+    run, baseline = reported.run, reported.baseline
+    runs = reported.past[::-1]
+    for metric in gated_metrics(run)[:MOST_METRICS]:
+        accepted = baseline.scores.get(metric) if baseline else None
+        yield {
+            "metric": _label(metric),
+            "runs": [_label(each.id)[:8] for each in runs],
+            "days": [_label(each.created[:16].replace("T", " ")) for each in runs],
+            "means": _short(mean(each, metric) for each in runs),
+            "stds": _short(_std(each, metric) for each in runs),
+            "this": next((i for i, each in enumerate(runs) if each.id == run.id), None),
+            "accepted": next(
+                (i for i, each in enumerate(runs) if baseline and each.id == baseline.id), None
+            ),
+            "baseline": _short([accepted.mean if accepted else None])[0],
+            "bounds": list(_bounds(run, metric)),
+        }
+
+
+def _bounds(run: Run, metric: str) -> Iterator[Json]:
+    """Yield the bounds that gates hold the mean of a metric against."""
+    for verdict in run.verdicts:
+        plain = re.match(r'mt\.\w+\("(?:[^"\\]|\\.)*"(?:, [^)]*)?\) *([<>]=?)', verdict.gate)
+        is_known = verdict.bound is not None and verdict.outcome is not Outcome.ERROR
+        if plain and is_known and gated_metric(verdict.gate) == metric:
+            bound = _short([verdict.bound])[0]
+            yield {"at": bound, "text": f"gate {plain[1]} {number(verdict.bound)}"}
+
+
+def mean(summary: Summary, metric: str) -> float | None:
+    """Return the mean of a metric in a past run, None where it was not measured."""
+    return summary.scores[metric].mean if metric in summary.scores else None
+
+
+def _std(summary: Summary, metric: str) -> float | None:
+    return summary.scores[metric].std if metric in summary.scores else None
+
+
+def _short(values: Iterable[Any]) -> list[float | int | None]:
+    """Return numbers with as many digits as can be seen, None for what is not finite or no number."""
+    return [_rounded(value) for value in values]
+
+
+def _rounded(value: Any) -> float | int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        rounded = float(f"{float(value):.{DIGITS}g}")
+    except OverflowError:
+        return None
+    if not math.isfinite(rounded):
+        return None
+    return int(rounded) if rounded == int(rounded) and abs(rounded) < 1e15 else rounded
+
+
+def _label(text: str) -> str:
+    """Return a name as a chart can show it."""
+    shown = " ".join(clean(text[:2000]).split())
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

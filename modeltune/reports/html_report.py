@@ -1,0 +1,614 @@
+"""report.html: runs as one page that needs no network, scripts only for charts and sorting; prints nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeltune.gates import Outcome, Verdict
+from modeltune.objectives import Direction
+from modeltune.reports.annotations import is_red
+from modeltune.reports.comparison import Section, differences
+from modeltune.reports.counterexamples import counterexamples, grey
+from modeltune.reports.html_charts import best_so_far, charts, mean
+from modeltune.reports.progress import duration
+from modeltune.reports.reported import Reported
+from modeltune.reports.tables import (
+    MISSING,
+    clean,
+    distinct,
+    flat,
+    gated_metrics,
+    mean_std,
+    number,
+    parse_objective,
+)
+from modeltune.runs import Json, Run, Trial
+from modeltune.runs import number as plain_number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+LONGEST = 2_000
+"""Characters of one text on one line; of an error ten times as many."""
+
+MOST_CLASSES = 30
+"""Classes of a confusion matrix that is shown whole; of more, the most frequent confusions."""
+
+MOST_PAIRS = 20
+
+MOST_ROWS = 300
+"""Rows of a table of trials, classes, slices or layers."""
+
+MOST_SAMPLES = 64
+
+MOST_OPEN = 4
+"""Runs that are unfolded when the page opens, red ones first."""
+
+ICONS = {
+    **dict.fromkeys(("passed", "completed", "accepted", "right"), "pass"),
+    **dict.fromkeys(("failed", "invalid", "error", "wrong"), "fail"),
+    **dict.fromkeys(("warned", "waived", "interrupted"), "warn"),
+}
+"""The sign and colour of an outcome or status, beside its word; of others "open"."""
+
+_HERE = Path(__file__).parent
+
+
+def html(reported: Sequence[Reported]) -> str:
+    """Return the page over these runs, red ones first.
+
+    Names and messages are shown literally, whatever they hold. What there is too much of is
+    thinned, and the page says where.
+    """
+    ordered = sorted(reported, key=lambda each: each.run.passed)
+    counts = Counter(each.run.status.value for each in ordered)
+    parts = [_Part(f"run-{i}", each, len(ordered)) for i, each in enumerate(ordered, start=1)]
+    environment = _environment()
+    script, style = _script(), _style()
+    return environment.get_template("report.html").render(
+        said=", ".join(f"{count} {status}" for status, count in counts.items()) or "no runs",
+        is_red=any(not each.run.passed for each in ordered),
+        parts=parts,
+        opened={part.id for part in parts[:MOST_OPEN]},
+        attention=[(part, verdict) for part in parts for verdict in part.red],
+        script=script,
+        style=style,
+        policy="; ".join(
+            (
+                "default-src 'none'",
+                f"script-src '{_digest(script)}'",
+                f"style-src '{_digest(style)}'",
+                "img-src data:",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {
+        "allow_nan": False,
+        "separators": (",", ":"),
+        "sort_keys": False,
+    }
+    environment.filters |= {
+        "text": _text,
+        "lines": _lines,
+        "number": number,
+        "mean_std": mean_std,
+        "duration": lambda value: duration(value) if math.isfinite(value) else number(value),
+        "key": _key,
+        "typed": lambda value: value if isinstance(value, str) else repr(value),
+        "icon": lambda word: ICONS.get(word, "open"),
+    }
+    return environment
+
+
+def _script() -> str:
+    files = ("vendor/uPlot.iife.min.js", "templates/report.js")
+    return "\n".join((_HERE / file).read_text(encoding="utf-8") for file in files)
+
+
+def _style() -> str:
+    files = ("vendor/uPlot.min.css", "templates/report.css")
+    return "\n".join((_HERE / file).read_text(encoding="utf-8") for file in files)
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What the template shows of one run; ``id`` is its anchor, ``of`` how many runs there are."""
+
+    id: str
+    reported: Reported
+    of: int
+
+    @property
+    def run(self) -> Run:
+        return self.reported.run
+
+    @cached_property
+    def charts(self) -> dict[str, Json]:
+        return charts(self.reported, self.of)
+
+    @property
+    def seconds(self) -> float:
+        return self.run.durations.data + self.run.durations.search + self.run.durations.validation
+
+    @property
+    def tested(self) -> str:
+        objective = parse_objective(self.run.objective)
+        return objective.test_metric if objective else self.run.objective
+
+    @property
+    def red(self) -> list[Verdict]:
+        """The gates and checks that make the run red."""
+        return [v for v in (*self.run.verdicts, *self.run.checks) if is_red(self.run, v)]
+
+    @property
+    def verdicts(self) -> list[_Judged]:
+        return [_Judged(self.run, verdict) for verdict in self.run.verdicts]
+
+    @property
+    def checks(self) -> list[_Judged]:
+        """The checks, those that did not pass first."""
+        checks = [_Judged(self.run, check) for check in self.run.checks]
+        return sorted(checks, key=lambda check: check.verdict.outcome is Outcome.PASSED)
+
+    @property
+    def compared(self) -> list[_Judged]:
+        """The gates that were held against another run, with what that came to."""
+        return [judged for judged in self.verdicts if judged.forest]
+
+    @property
+    def spark(self) -> _Spark | None:
+        return self.trend(self.tested)
+
+    @property
+    def trends(self) -> list[_Spark]:
+        return [spark for name in gated_metrics(self.run) if (spark := self.trend(name))]
+
+    def trend(self, metric: str) -> _Spark | None:
+        """Return the means of a metric over past runs, None when there are no two."""
+        means = [mean(each, metric) for each in reversed(self.reported.past)]
+        return _spark(metric, means)
+
+    @property
+    def search_spark(self) -> _Spark | None:
+        return _spark("best score so far", best_so_far(self.run))
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of all hyperparameters, none when there are too many for columns."""
+        names = dict.fromkeys(name for trial in self.run.trials for name in trial.values)
+        return list(names) if len(names) <= 8 else []
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials in order, the best ones of too many."""
+        trials = list(self.run.trials)
+        if len(trials) <= MOST_ROWS:
+            return trials
+        objective = parse_objective(self.run.objective)
+        sign = 1 if objective and objective.direction is Direction.MIN else -1
+
+        def loss(trial: Trial) -> float:
+            known = trial.score is not None and math.isfinite(trial.score)
+            return sign * trial.score if known and trial.score is not None else math.inf
+
+        return sorted(trials, key=loss)[:MOST_ROWS]
+
+    @property
+    def refits(self) -> list[Mapping[str, Json]]:
+        found = self.run.validation.get("refits")
+        refits = found if isinstance(found, list | tuple) else []
+        return [refit for refit in refits if isinstance(refit, Mapping)]
+
+    @property
+    def tasks(self) -> list[_Task]:
+        """What each output's report has: classes, a confusion matrix, or numbers."""
+        found = [
+            _task(name, table)
+            for name, table in self.run.task_report.items()
+            if isinstance(table, Mapping)
+        ]
+        return [task for task in found if task.rows or task.matrix or task.pairs]
+
+    @cached_property
+    def samples(self) -> list[_Sample]:
+        shown = self.reported.examples.get("samples", ())
+        found = [_sample(each) for each in shown[:MOST_SAMPLES] if isinstance(each, Mapping)]
+        return [sample for sample in found if sample.inputs or sample.outputs]
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the numbers that every sample is a row of, none when they are no rows."""
+        rows = [[x["kind"] for x in sample.inputs] == ["row"] for sample in self.samples]
+        if not rows or not all(rows):
+            return []
+        names = [[name for name, _ in sample.inputs[0]["values"]] for sample in self.samples]
+        outputs = [[output["name"] for output in sample.outputs] for sample in self.samples]
+        are_alike = all(each == names[0] for each in names)
+        return names[0] if are_alike and all(each == outputs[0] for each in outputs) else []
+
+    @property
+    def differences(self) -> list[Section]:
+        """What differs from the reference, first the aspects in which anything does."""
+        reference = self.reported.reference
+        if reference is None:
+            return []
+        _, *sections = differences(reference, self.run, self.reported.contrast)
+        return sorted(sections, key=lambda section: not section.rows)
+
+    @property
+    def layers(self) -> list[Mapping[str, Json]]:
+        layers = self.run.model.get("layers")
+        found = layers if isinstance(layers, list | tuple) else []
+        return [layer for layer in found if isinstance(layer, Mapping)][:MOST_ROWS]
+
+    @property
+    def facts(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Everything else that is recorded, by what it is about."""
+        run = self.run
+        validation = {name: value for name, value in run.validation.items() if name != "refits"}
+        files = {"weights": run.artifact, **run.files}
+        kept = {
+            name: f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
+            for name, file in files.items()
+            if file
+        }
+        documents: dict[str, Mapping[str, Json]] = {
+            "environment": run.environment,
+            "data": run.data,
+            "search": run.search,
+            "fit": run.fit,
+            "validation": validation,
+            "fingerprints": run.fingerprints,
+            "files": kept,
+        }
+        found = [(title, list(flat(document))) for title, document in documents.items()]
+        return [(title, entries) for title, entries in found if entries]
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """A gate or check of a run."""
+
+    run: Run
+    verdict: Verdict
+
+    @property
+    def is_red(self) -> bool:
+        return is_red(self.run, self.verdict)
+
+    @property
+    def numbers(self) -> tuple[str, str]:
+        return distinct(self.verdict.measured, self.verdict.bound)
+
+    @property
+    def slices(self) -> list[tuple[str, str, str, str, str]]:
+        """By slice: its name, samples, measured, bound and outcome."""
+        found = self.verdict.details.get("slices")
+        rows = []
+        for part in found if isinstance(found, list | tuple) else ():
+            if isinstance(part, Mapping):
+                sides = distinct(_float(part.get("measured")), _float(part.get("bound")))
+                name, size, outcome = (
+                    str(part.get(key, MISSING)) for key in ("slice", "n", "outcome")
+                )
+                rows.append((name, size, *sides, outcome))
+        return rows[:MOST_ROWS]
+
+    @property
+    def counterexample(self) -> str:
+        if self.verdict.outcome is Outcome.PASSED:
+            return ""
+        return "\n".join(counterexamples(replace(self.run, verdicts=(self.verdict,))))
+
+    @property
+    def pictures(self) -> list[list[list[list[int]]]]:
+        """The images of a counter-example, each before and after: rows of shades up to 255."""
+        found = self.verdict.details.get("counterexample") if self.counterexample else None
+        return [
+            _shades([image for image in (each["before"], each["after"]) if image is not None])
+            for each in (found or {}).get("shown") or ()
+            if each["kind"] == "image"
+        ]
+
+    @cached_property
+    def forest(self) -> _Forest | None:
+        """The change since the run it was held against with its interval, where one was made."""
+        details = self.verdict.details
+        ends = details.get("interval")
+        delta, margin = _float(details.get("delta")), _float(details.get("margin"))
+        if not isinstance(ends, list | tuple) or len(ends) != 2 or delta is None:
+            return None
+        low, high = (_float(end) for end in ends)
+        known = [v for v in (low, high, delta, margin) if v is not None and math.isfinite(v)]
+        if len(known) < 3 or low is None or high is None or not math.isfinite(delta):
+            return None
+        allowed = -(margin or 0.0)
+        return _Forest(
+            str(details.get("reference") or ""),
+            *distinct(_float(details.get("reference_value")), self.verdict.measured),
+            delta,
+            low,
+            high,
+            allowed,
+        )
+
+
+def _shades(images: Sequence[Sequence[Any]]) -> list[list[list[int]]]:
+    """Return images as shades between the lowest and the highest value of all."""
+    levels = [grey(image) for image in images]
+    known = [v for image in levels for row in image for v in row if math.isfinite(v)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+
+    def shade(value: float) -> int:
+        if not math.isfinite(value) or not high / 2 > low / 2:
+            return 0
+        return round(255 * (value / 2 - low / 2) / (high / 2 - low / 2))
+
+    return [[[shade(value) for value in row] for row in image] for image in levels]
+
+
+@dataclass(frozen=True)
+class _Forest:
+    """A change and its interval; more is better, ``allowed`` is how far it may drop."""
+
+    reference: str
+    then: str
+    now: str
+    delta: float
+    low: float
+    high: float
+    allowed: float
+
+    def at(self, value: float) -> float:
+        """Return where a value is drawn, between 0 and 200."""
+        ends = [v for v in (self.low, self.high, self.allowed, self.delta, 0.0) if math.isfinite(v)]
+        low, high = min(ends), max(ends)
+        if not high > low:
+            return 100.0
+        share = (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2)
+        return round(10 + 180 * share, 1)
+
+    @property
+    def words(self) -> str:
+        if self.delta == 0:
+            return "no change"
+        return f"{number(abs(self.delta))} {'better' if self.delta > 0 else 'worse'}"
+
+
+@dataclass(frozen=True)
+class _Spark:
+    """A line of values: its points as SVG has them, one list of a stretch without gaps."""
+
+    name: str
+    stretches: list[str]
+    last: tuple[float, float]
+    words: str
+
+
+def _spark(name: str, values: Sequence[float | None]) -> _Spark | None:
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    if len(known) < 2:
+        return None
+    low, high = min(known), max(known)
+    stretches: list[list[tuple[float, float]]] = [[]]
+    for place, value in enumerate(values):
+        if value is None or not math.isfinite(value):
+            stretches.append([])
+            continue
+        # Halves, for the distance between two floats may be too large for a third.
+        height = (value / 2 - low / 2) / (high / 2 - low / 2) if high / 2 > low / 2 else 0.5
+        x = 3 + 114 * place / (len(values) - 1)
+        stretches[-1].append((round(x, 1), round(25 - 22 * height, 1)))
+    words = (
+        f"{clean(name)} over {len(values)}: from {number(known[0])} to {number(known[-1])}, "
+        f"lowest {number(low)}, highest {number(high)}"
+    )
+    drawn = [stretch for stretch in stretches if stretch]
+    lines = [" ".join(f"{x:g},{y:g}" for x, y in stretch) for stretch in drawn]
+    return _Spark(name, lines, drawn[-1][-1], words)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An output's report; ``pairs`` are the most frequent confusions where ``matrix`` is too large."""
+
+    name: str
+    task: str
+    classes: list[str]
+    rows: list[tuple[str, ...]]
+    numbers: bool
+    of: int
+    matrix: list[list[tuple[str, str]]]
+    pairs: list[tuple[str, str, int]]
+
+
+def _task(name: str, table: Mapping[str, Json]) -> _Task:
+    per_class = table.get("per_class")
+    listed = per_class if isinstance(per_class, list | tuple) else []
+    each = [row for row in listed if isinstance(row, Mapping)]
+    named = [str(row.get("class")) for row in each]
+    names = ("precision", "recall", "f1", "support")
+    by_class: list[tuple[str, ...]] = [
+        (label, *(number(_float(row.get(key))) for key in names))
+        for label, row in zip(named, each, strict=True)
+    ]
+    if len(by_class) > MOST_ROWS:
+        scores = [_float(row.get("f1")) or 0.0 for row in each]
+        worst = sorted(range(len(scores)), key=scores.__getitem__)[:MOST_ROWS]
+        by_class = [by_class[place] for place in worst]
+    numbers = not by_class
+    if numbers:
+        by_class = [
+            (key, number(found), "", "", "")
+            for key, value in table.items()
+            if key != "task" and (found := _float(value)) is not None
+        ]
+    counts = _counts(table.get("confusion"))
+    if len(counts) != len(named):
+        named = [str(place) for place in range(len(counts))]
+    matrix: list[list[tuple[str, str]]] = []
+    pairs: list[tuple[str, str, int]] = []
+    if len(counts) <= MOST_CLASSES:
+        matrix = [
+            [(str(count), _shade(count, sum(row), i == j)) for j, count in enumerate(row)]
+            for i, row in enumerate(counts)
+        ]
+    else:
+        wrong = (
+            (count, i, j)
+            for i, row in enumerate(counts)
+            for j, count in enumerate(row)
+            if i != j and count
+        )
+        most = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:MOST_PAIRS]
+        pairs = [(named[i], named[j], count) for count, i, j in most]
+    task = str(table.get("task", ""))
+    return _Task(name, task, named, by_class, numbers, len(each), matrix, pairs)
+
+
+def _counts(confusion: Json) -> list[list[int]]:
+    """Return a square matrix of counts, empty of anything else."""
+    rows = confusion if isinstance(confusion, list | tuple) else []
+    is_square = all(isinstance(row, list | tuple) and len(row) == len(rows) for row in rows)
+    if not is_square or not all(isinstance(count, int) for row in rows for count in row):
+        return []
+    return [list(row) for row in rows]
+
+
+def _shade(count: int, total: int, is_right: bool) -> str:
+    """Return the class of a cell by its share of the row, in ten steps."""
+    step = max(0, min(9, math.ceil(9 * count / total))) if total > 0 else 0
+    return f"{'r' if is_right else 'w'}{step}" if count else "w0"
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A test sample to look at: its inputs by kind, and what was true and predicted by output."""
+
+    index: str
+    verdict: str
+    inputs: list[Mapping[str, Any]]
+    outputs: list[Mapping[str, str]]
+
+
+def _sample(sample: Mapping[str, Json]) -> _Sample:
+    wrong = sample.get("is_wrong")
+    verdict = {True: "wrong", False: "right"}.get(wrong, "") if isinstance(wrong, bool) else ""
+    return _Sample(
+        str(sample.get("index", MISSING)),
+        verdict,
+        [_input(name, x) for name, x in _entries(sample.get("x"))],
+        [_output(name, output) for name, output in _entries(sample.get("outputs"))],
+    )
+
+
+def _entries(document: Json) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    for name, value in document.items() if isinstance(document, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield name, value
+
+
+def _input(name: str, x: Mapping[str, Json]) -> Mapping[str, Any]:
+    kind = x.get("kind")
+    shown: dict[str, Any] = {"name": name, "kind": kind}
+    if kind == "image":
+        png = x.get("png")
+        # Base64 of a PNG's first bytes and nothing else: it stands in an attribute.
+        is_png = isinstance(png, str) and re.fullmatch(r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}", png)
+        sides = [x.get(side) for side in ("width", "height")]
+        shown |= {"png": png if is_png else None, "size": " by ".join(map(str, sides))}
+    elif kind == "text":
+        shown["text"] = str(x.get("text", ""))
+    elif kind == "row":
+        found, given = x.get("names"), x.get("values")
+        values = given if isinstance(given, list | tuple) else []
+        names = found if isinstance(found, list | tuple) and len(found) == len(values) else None
+        shown["values"] = [
+            (str(label), number(value) if (value := _float(each)) is not None else str(each))
+            for label, each in zip(names or range(len(values)), values, strict=True)
+        ]
+    else:
+        shown["text"] = ", ".join(f"{key} {value}" for key, value in x.items() if key != "kind")
+    return shown
+
+
+def _output(name: str, output: Mapping[str, Json]) -> Mapping[str, str]:
+    confidence, error = _float(output.get("confidence")), _float(output.get("error"))
+    return {
+        "name": "" if name == "output" else name,
+        "truth": _answer(output.get("truth")),
+        "predicted": _answer(output.get("predicted")),
+        "sure": "" if confidence is None else f"{confidence:.0%}",
+        "error": "" if error is None else number(error),
+    }
+
+
+def _answer(value: Json) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_answer, value[:20])) + (", …" if len(value) > 20 else "")
+    known = _float(value)
+    return str(value) if known is None or isinstance(value, str) else number(known)
+
+
+def _float(value: Any) -> float | None:
+    """Return a number of a document, which may hold anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(plain_number(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: object) -> str:
+    """Return text on one line, without what would be obeyed instead of shown."""
+    text = str(value)
+    shown = " ".join(clean(text[: 2 * LONGEST]).split())
+    if len(shown) > LONGEST:
+        shown = f"{shown[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+    return shown or MISSING
+
+
+def _lines(text: str) -> str:
+    """Return text line by line, its spaces kept: they may be pixels."""
+    kept = [" ".join(map(clean, line.split(" "))).rstrip() for line in _clipped(text).splitlines()]
+    return "\n".join(kept)
+
+
+def _clipped(text: str) -> str:
+    most = 10 * LONGEST
+    return text if len(text) <= most else f"{text[:most]}…\n({len(text) - most} more characters)"
+
+
+def _key(value: Any) -> str:
+    """Return what a cell is sorted by: its number with all digits, empty of none."""
+    found = _float(value)
+    return "" if found is None or math.isnan(found) else repr(found)

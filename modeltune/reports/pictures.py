@@ -1,0 +1,308 @@
+"""A run as picture files, SVG or PNG: the charts of report.html; sole importer of matplotlib."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modeltune.errors import ModeltuneError
+from modeltune.reports.filenames import file_name
+from modeltune.reports.html_charts import charts
+from modeltune.reports.reported import Reported
+from modeltune.reports.tables import clean
+from modeltune.runs import Json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KINDS = ("svg", "png")
+
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#B4B4B4", "#333333"
+"""Colours that those who do not see some can tell apart (Okabe and Ito)."""
+
+STYLE: Any = {
+    # A name with dollars in it is a name, no formula.
+    "text.parse_math": False,
+    # Text stays text: small, to be searched for, and in the fonts of whoever looks.
+    "svg.fonttype": "none",
+    # The same run gives the same bytes.
+    "svg.hashsalt": "modeltune",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+MOST_PANELS = 4
+"""Metrics whose curves are drawn."""
+
+MOST_WRITTEN = 20
+"""Classes of a confusion matrix whose cells hold their counts."""
+
+MOST_CLASSES = 200
+"""Classes of a confusion matrix that is drawn."""
+
+
+def pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
+    """Return the pictures of a run by file name: ``spec_digits.py.mlp-search.svg``, ...
+
+    They are ``search`` (score by trial and the best so far), ``curves`` (of trials and of
+    refits), ``confusion`` or ``residuals`` (per output; predicted against real), and ``trend``
+    (past runs with the baseline and gates' bounds): those there is something to show of.
+
+    Args:
+        reported: the run and what lies beside it.
+        kind: "svg" or "png".
+
+    Raises:
+        ModeltuneError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ModeltuneError(
+            f"pictures are drawn by matplotlib ({error}): pip install 'modeltune[pictures]'"
+        ) from error
+    found = {}
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # What the font cannot draw is a box in a PNG; the names are in the other reports.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
+        for what, figure in _figures(reported):
+            content = io.BytesIO()
+            stamp = {"Date": None} if kind == "svg" else {"Software": None}
+            figure.savefig(content, format=kind, dpi=150, metadata=stamp)
+            found[f"{file_name(f'{reported.run.spec}-{what}')}.{kind}"] = content.getvalue()
+    return found
+
+
+def _figures(reported: Reported) -> Iterator[tuple[str, Figure]]:
+    run, data = reported.run, charts(reported, 1)
+    if any(score is not None for score in data["search"]["scores"]):
+        yield "search", _search(run.spec, data["search"])
+    if data["curves"]["metrics"]:
+        yield "curves", _curves(run.spec, data["curves"])
+    for output, table in run.task_report.items():
+        if isinstance(table, Mapping) and (counts := _counts(table.get("confusion"))):
+            classes = [row.get("class") for row in table.get("per_class", ())]
+            shown = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
+            title = f"{run.spec}: {shown.replace('-', ' of ', 1)}"
+            yield shown, _confusion(title, counts, classes)
+    for numbers in data["numbers"]:
+        name = numbers["name"]
+        shown = f"residuals-{name}" if len(data["numbers"]) > 1 else "residuals"
+        title = f"{run.spec}: predicted against real{f', {name}' if name else ''}"
+        yield shown, _residuals(title, numbers)
+    if any(len(trend["runs"]) > 1 for trend in data["trends"]):
+        yield "trend", _trend(run.spec, data["trends"])
+
+
+def _figure(title: str, rows: int, columns: int, width: float, height: float) -> Figure:
+    """Return a figure of so many panels, each of this size in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
+    figure.suptitle(
+        _text(title, round(13 * width * columns)), x=0.01, ha="left", fontsize=11, color=INK
+    )
+    figure.subplots(rows, columns, squeeze=False)
+    return figure
+
+
+def _search(spec: str, search: Json) -> Figure:
+    figure = _figure(f"{spec}: search", 1, 1, 7, 3.6)
+    (axes,) = figure.axes
+    ids, scores = search["ids"], search["scores"]
+    drawn = [(i, score) for i, score in zip(ids, scores, strict=True) if score is not None]
+    numbers, found = zip(*drawn, strict=True)
+    axes.scatter(numbers, found, s=22, color=BLUE, alpha=0.8, label="trial", zorder=3)
+    failed = [i for i, score in zip(ids, scores, strict=True) if score is None]
+    if failed:
+        # At the lower edge, whatever the scores are.
+        axes.scatter(
+            failed,
+            [0.02] * len(failed),
+            transform=axes.get_xaxis_transform(),
+            marker="x",
+            color=ORANGE,
+            label="without a score",
+        )
+    so_far = [(i, best) for i, best in zip(ids, search["so_far"], strict=True) if best is not None]
+    if so_far:
+        axes.step(
+            *zip(*so_far, strict=True), where="post", color=ORANGE, lw=1.5, label="best so far"
+        )
+    if search["best"] is not None and scores[search["best"]] is not None:
+        best = search["best"]
+        axes.scatter(
+            ids[best], scores[best], s=90, facecolors="none", edgecolors=INK, label="best", zorder=4
+        )
+    _label(axes, "trial", search["metric"])
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+    return figure
+
+
+def _curves(spec: str, curves: Json) -> Figure:
+    """Draw a column per metric: trials above, refits below, train dashed beside validation."""
+    named = [metric.removeprefix("val_") for metric in curves["metrics"]]
+    objective = curves["objective"].removeprefix("val_")
+    metrics = sorted(dict.fromkeys(named), key=lambda name: name != objective)[:MOST_PANELS]
+    rows = [name for name in ("trials", "refits") if any(c["values"] for c in curves[name])]
+    figure = _figure(f"{spec}: learning curves", len(rows), len(metrics), 4.2, 3.0)
+    for place, axes in enumerate(figure.axes):
+        row, metric = rows[place // len(metrics)], metrics[place % len(metrics)]
+        for curve in sorted(curves[row], key=lambda each: bool(each["best"])):
+            _draw_curve(axes, curve, metric, is_strong=curve["best"] or row == "refits")
+        axes.set_title("trials of the search" if row == "trials" else row)
+        _label(axes, "epoch", metric)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="best")
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: Json, metric: str, is_strong: bool) -> None:
+    """Draw a metric on validation and on train; of a faint curve the first of these it has."""
+    has_both = f"val_{metric}" in curve["values"] and metric in curve["values"]
+    known = axes.get_legend_handles_labels()[1]
+    for name, colour, line in ((f"val_{metric}", BLUE, "-"), (metric, ORANGE, "--")):
+        values = curve["values"].get(name)
+        if values is None or (has_both and name == metric and not is_strong):
+            continue
+        shown = [float("nan") if value is None else value for value in values]
+        whose = "best trial" if curve["best"] else "refit"
+        part = "" if not has_both else ", train" if name == metric else ", validation"
+        axes.plot(
+            curve["epochs"],
+            shown,
+            line,
+            color=colour if is_strong else GREY,
+            lw=1.6 if is_strong else 0.8,
+            # A line through fewer points would hardly be seen.
+            marker="o" if len(shown) < 3 else None,
+            ms=3,
+            label=whose + part if is_strong and whose + part not in known else None,
+        )
+
+
+def _confusion(title: str, counts: Sequence[Sequence[int]], classes: Sequence[Json]) -> Figure:
+    """Draw each true class's row as shares of its samples, so that rare ones are seen too."""
+    size = len(counts)
+    inches = min(max(3.2, 0.42 * size + 1.2), 9.0)
+    figure = _figure(title, 1, 1, inches, inches)
+    (axes,) = figure.axes
+    shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.grid(visible=False)
+    step = -(-size // 40)
+    places = list(range(0, size, step))
+    names = [_text(str(classes[i] if i < len(classes) else i), 14) for i in places]
+    is_long = max(map(len, names)) > 3
+    axes.set_xticks(places, names, rotation=90 if is_long else 0)
+    axes.set_yticks(places, names)
+    if size <= MOST_WRITTEN:
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                colour = "white" if shares[i][j] > 0.5 else INK if count else GREY
+                axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+    _label(axes, "predicted", "true")
+    return figure
+
+
+def _residuals(title: str, numbers: Json) -> Figure:
+    pairs = [
+        (truth, predicted)
+        for truth, predicted in zip(numbers["truth"], numbers["predicted"], strict=True)
+        if truth is not None and predicted is not None
+    ]
+    figure = _figure(title, 1, 2, 4.0, 3.6)
+    against, residuals = figure.axes
+    if not pairs:
+        return figure
+    truth, predicted = zip(*pairs, strict=True)
+    against.scatter(truth, predicted, s=10, color=BLUE, alpha=0.5, linewidths=0)
+    against.axline((truth[0], truth[0]), slope=1, color=INK, lw=1, ls="--")
+    _label(against, "real", "predicted")
+    residuals.scatter(
+        predicted, [p - t for t, p in pairs], s=10, color=BLUE, alpha=0.5, linewidths=0
+    )
+    residuals.axhline(0, color=INK, lw=1, ls="--")
+    _label(residuals, "predicted", "predicted - real")
+    return figure
+
+
+def _trend(spec: str, trends: Json) -> Figure:
+    figure = _figure(f"{spec}: past runs", len(trends), 1, 7, 2.6)
+    for axes, trend in zip(figure.axes, trends, strict=True):
+        drawn = [
+            (place, mean, std or 0.0)
+            for place, (mean, std) in enumerate(zip(trend["means"], trend["stds"], strict=True))
+            if mean is not None
+        ]
+        if drawn:
+            places, means, stds = zip(*drawn, strict=True)
+            axes.errorbar(
+                places, means, stds, color=BLUE, marker="o", ms=4, lw=1.2, elinewidth=0.8, capsize=2
+            )
+        for marked, colour, label in (
+            ("this", ORANGE, "this run"),
+            ("accepted", GREEN, "accepted"),
+        ):
+            place = trend[marked]
+            if place is not None and trend["means"][place] is not None:
+                axes.scatter(
+                    place, trend["means"][place], s=70, color=colour, zorder=4, label=label
+                )
+        if trend["baseline"] is not None:
+            axes.axhline(trend["baseline"], color=GREEN, lw=1, ls="--", label="baseline")
+        for bound in trend["bounds"]:
+            if bound["at"] is not None:
+                axes.axhline(bound["at"], color=INK, lw=1, ls=":", label=_text(bound["text"], 30))
+        step = -(-len(trend["runs"]) // 10)
+        shown = list(range(0, len(trend["runs"]), step))
+        names = [
+            f"{_text(trend['runs'][i], 10)}\n{_text(trend['days'][i][:10], 10)}" for i in shown
+        ]
+        axes.set_xticks(shown, names, fontsize=7)
+        _label(axes, "", trend["metric"])
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(_text(x, 30))
+    axes.set_ylabel(_text(y, 30))
+    if x in ("trial", "epoch"):
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        low, high = axes.get_xlim()
+        if high - low < 1:
+            # Of a single trial or epoch.
+            axes.set_xlim(low - 0.5, high + 0.5)
+
+
+def _counts(confusion: Json) -> Sequence[Sequence[int]]:
+    """Return the rows of a confusion matrix that can be drawn, none of another."""
+    if not isinstance(confusion, list | tuple) or len(confusion) > MOST_CLASSES:
+        return ()
+    return confusion
+
+
+def _text(text: str, longest: int) -> str:
+    """Return text as XML and a chart take it, cut where it would push the chart aside."""
+    shown = re.sub("[\ufffe\uffff]", "?", clean(text))
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

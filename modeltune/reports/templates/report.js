@@ -1,0 +1,467 @@
+// Sorts tables and draws charts from the data beside each run, when they come into view.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  const make = (name, text, parent) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    if (parent) parent.append(made);
+    return made;
+  };
+
+  // Tables: a button in each header; numbers by all their digits, what has none last.
+
+  const keyOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = cell.dataset.key ?? cell.textContent.trim();
+    const number = text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text);
+    return text === "" || text === "-" ? null : Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    return a.localeCompare(b, undefined, { numeric: true });
+  };
+  const sort = (table, column) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const up = heads[column].getAttribute("aria-sort") !== "ascending";
+    heads.forEach((head, place) =>
+      head.setAttribute("aria-sort", place === column ? (up ? "ascending" : "descending") : "none"));
+    const body = table.tBodies[0];
+    const keyed = [...body.rows].map((row) => [keyOf(row, column), row]);
+    keyed.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : up ? compare(a, b) : compare(b, a));
+    body.append(...keyed.map(([, row]) => row));
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if (head.classList.contains("plain")) return;
+      const button = make("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      head.setAttribute("aria-sort", "none");
+      button.addEventListener("click", () => sort(table, column));
+    });
+  }
+
+  // Within a run: links to its sections.
+
+  for (const run of document.querySelectorAll("details.run")) {
+    const nav = make("nav");
+    nav.setAttribute("aria-label", "Sections of this run");
+    [...run.querySelectorAll(":scope > section")].forEach((section, place) => {
+      section.id = `${run.id}-${place}`;
+      make("a", section.querySelector("h3").textContent, nav).href = `#${section.id}`;
+    });
+    run.querySelector(".about").after(nav);
+  }
+
+  // Counter-examples that are images: before and after.
+
+  for (const figure of document.querySelectorAll("figure[data-pair]")) {
+    JSON.parse(figure.dataset.pair).forEach((rows, place) => {
+      const canvas = make("canvas", "", figure);
+      canvas.width = rows[0].length;
+      canvas.height = rows.length;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", place ? "after" : "before");
+      const shades = rows.flat().flatMap((shade) => [shade, shade, shade, 255]);
+      canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(shades), canvas.width), 0, 0);
+      if (!place) make("span", "\u2192", figure).setAttribute("aria-hidden", "true");
+    });
+    if (figure.childElementCount === 2) figure.lastElementChild.remove();
+  }
+
+  // Links to a folded run unfold it.
+
+  const unfold = () => {
+    const found = /^#run-\d+$/.test(location.hash) && document.querySelector(location.hash);
+    if (found) found.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // Charts.
+
+  const islands = new Map();
+  const dataOf = (figure) => {
+    const id = figure.dataset.of;
+    if (!islands.has(id)) islands.set(id, JSON.parse(document.getElementById(id).textContent));
+    return islands.get(id);
+  };
+  const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+  const shown = (value) =>
+    value === null || value === undefined ? "-" : Number(value.toPrecision(4)).toString();
+  const isTrain = (name) => !name.startsWith("val_");
+  const points = (size, fill) => ({ show: true, size, width: 1, fill, stroke: fill });
+  const dots = (label, name, size = 7) => ({
+    label, stroke: colour(name), width: 0, paths: () => null, points: points(size, colour(name)), mark: "dot", hue: name,
+  });
+  const line = (label, name, more = {}) => ({
+    label, stroke: colour(name), width: 2, points: { show: false }, spanGaps: true, mark: "line", hue: name, ...more,
+  });
+
+  const horizontal = (value, name, dash, text, place = 0) => (u) => {
+    const y = u.valToPos(value, "y", true);
+    const { left, top, width, height } = u.bbox;
+    if (!(y >= top - 1 && y <= top + height + 1)) return;
+    const { ctx } = u;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = colour(name);
+    ctx.lineWidth = devicePixelRatio * 1.5;
+    ctx.setLineDash(dash.map((each) => each * devicePixelRatio));
+    ctx.beginPath();
+    ctx.moveTo(left, y);
+    ctx.lineTo(left + width, y);
+    ctx.stroke();
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    // Texts of several lines stand side by side, the baseline's at the other end.
+    ctx.textAlign = place < 0 ? "right" : "left";
+    ctx.textBaseline = y - top < 18 * devicePixelRatio ? "top" : "bottom";
+    const at = place < 0 ? left + width - 5 * devicePixelRatio : left + (5 + 100 * place) * devicePixelRatio;
+    ctx.fillText(text, at, y + (ctx.textBaseline === "top" ? 4 : -3) * devicePixelRatio);
+    ctx.restore();
+  };
+  const diagonal = (u) => {
+    const low = Math.max(u.scales.x.min, u.scales.y.min);
+    const high = Math.min(u.scales.x.max, u.scales.y.max);
+    if (low >= high) return;
+    const { ctx } = u;
+    ctx.save();
+    ctx.strokeStyle = colour("muted");
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(u.valToPos(low, "x", true), u.valToPos(low, "y", true));
+    ctx.lineTo(u.valToPos(high, "x", true), u.valToPos(high, "y", true));
+    ctx.stroke();
+    ctx.restore();
+  };
+  // A cross at the lower edge for what has no value, such as a failed trial.
+  const crosses = (xs, ys) => (u) => {
+    const { ctx } = u;
+    const size = 3.5 * devicePixelRatio;
+    ctx.save();
+    ctx.strokeStyle = colour("fail");
+    ctx.lineWidth = 2 * devicePixelRatio;
+    xs.forEach((x, i) => {
+      if (ys[i] !== null || x === null) return;
+      const px = u.valToPos(x, "x", true);
+      const py = u.bbox.top + u.bbox.height - 2 * size;
+      ctx.beginPath();
+      ctx.moveTo(px - size, py - size);
+      ctx.lineTo(px + size, py + size);
+      ctx.moveTo(px + size, py - size);
+      ctx.lineTo(px - size, py + size);
+      ctx.stroke();
+    });
+    ctx.restore();
+  };
+  // Values beyond the data still belong into view: bounds, baselines.
+  const including = (values) => (u, low, high) => {
+    const known = [low, high, ...values].filter((value) => Number.isFinite(value));
+    if (!known.length) return [0, 1];
+    const from = Math.min(...known), to = Math.max(...known);
+    const pad = (to - from) * 0.08 || Math.abs(to) * 0.05 || 0.5;
+    return [from - pad, to + pad];
+  };
+  // Room at both ends: uPlot leaves out points of several at the last x.
+  const wider = (u, low, high) => {
+    if (low === null || high === null) return [0, 1];
+    const pad = (high - low) * 0.04 || Math.abs(low) * 0.05 || 0.5;
+    return [low - pad, high + pad];
+  };
+  const widerLog = (u, low, high) => {
+    if (low === null || high === null) return [1, 10];
+    const pad = Math.max((high / low) ** 0.04, 1.1);
+    return [low / pad, high * pad];
+  };
+  const byX = (xs, ...columns) => {
+    const order = xs.map((_, i) => i).filter((i) => xs[i] !== null).sort((i, j) => xs[i] - xs[j]);
+    return [order, order.map((i) => xs[i]), ...columns.map((column) => order.map((i) => column[i]))];
+  };
+
+  const aligned = (curves, metric) => {
+    const kept = curves.filter((curve) => curve.values[metric]);
+    const xs = [...new Set(kept.flatMap((curve) => curve.epochs))].sort((a, b) => a - b);
+    const place = new Map(xs.map((x, i) => [x, i]));
+    const columns = kept.map((curve) => {
+      const column = new Array(xs.length).fill(undefined);
+      curve.epochs.forEach((x, i) => { column[place.get(x)] = curve.values[metric][i]; });
+      return column;
+    });
+    return [xs, columns, kept];
+  };
+  const whole = { incrs: [1, 2, 5].flatMap((n) => [...Array(12).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b) };
+
+  // Each kind returns series, data and axes; `choices` asks for a menu of metrics.
+  const kinds = {
+    search(data) {
+      const { search } = data;
+      const xs = search.ids.map((_, i) => i + 1);
+      const best = search.scores.map((score, i) => (i === search.best ? score : null));
+      return {
+        x: "trial, in order of the search", y: search.metric, ticks: whole,
+        series: [dots("score", "s5", 6), line("best so far", "s1", { paths: uPlot.paths.stepped({ align: 1 }) }), dots("winner", "s2", 11)],
+        data: [xs, search.scores, search.so_far, best],
+        hooks: [crosses(xs, search.scores)], xRange: (u, low, high) => [low - 0.5, high + 0.5],
+        failed: search.scores.includes(null),
+        named: (i) => `trial ${search.ids[i]}`,
+      };
+    },
+    time(data) {
+      const { search } = data;
+      return {
+        x: "trial, in order of the search", y: "seconds", ticks: whole, height: 170, range: (u, low, high) => [0, Math.max(high, 1e-3) * 1.08],
+        series: [{ label: "seconds", stroke: colour("s5"), fill: colour("s5"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 24] }), points: { show: false }, hue: "s5", mark: "dot" }],
+        data: [search.ids.map((_, i) => i + 1), search.seconds],
+        named: (i) => `trial ${search.ids[i]}`, xRange: (u, low, high) => [low - 0.7, high + 0.7], plain: true,
+      };
+    },
+    value(data, at) {
+      const { search } = data;
+      const value = search.values[at];
+      const levels = value.levels;
+      // Dots of one level side by side: by the order of the search.
+      const count = Math.max(search.ids.length, 2);
+      const xs = levels ? value.at.map((x, i) => (x === null ? null : x + (i / (count - 1) - 0.5) * 0.5)) : value.at;
+      const [order, sorted, scores] = byX(xs, search.scores);
+      const best = order.map((i) => (i === search.best ? search.scores[i] : null));
+      return {
+        x: "", y: search.metric, height: 190, plain: true,
+        series: [dots("score", "s5", 6), dots("winner", "s2", 11)],
+        data: [sorted, scores, best],
+        ticks: !levels && !value.log && value.at.every((x) => x === null || Number.isInteger(x)) ? whole : {},
+        ...(value.log && { values: (u, splits) => splits.map((split) => (/^-?1($|e|0*$)|^0\.0*1$/.test(shown(split)) ? shown(split) : "")) }),
+        log: value.log, xRange: value.log ? widerLog : wider,
+        ...(levels && {
+          splits: () => levels.map((_, i) => i), xRange: () => [-0.6, levels.length - 0.4],
+          values: (u, splits) => splits.map((split) => { const text = levels[split] ?? ""; return text.length > 12 ? `${text.slice(0, 11)}…` : text; }),
+        }),
+        named: (i) => `trial ${search.ids[order[i]]}, ${levels ? levels[value.at[order[i]]] : shown(value.at[order[i]])}`,
+      };
+    },
+    best(data, at, metric) {
+      const trial = data.curves.trials.filter((each) => each.best);
+      const [xs, [train], ] = aligned(trial, metric);
+      const [, [validation]] = aligned(trial, `val_${metric}`);
+      const series = [], columns = [];
+      if (train) { series.push(line("train", "s2", { dash: [6, 4] })); columns.push(train); }
+      if (validation) { series.push(line("validation", "s1")); columns.push(validation); }
+      return { x: "epoch", y: metric, ticks: whole, series, data: [xs, ...columns], named: (i) => `epoch ${xs[i]}` };
+    },
+    all(data, at, metric) {
+      const [xs, columns, kept] = aligned(data.curves.trials, metric);
+      // The best one last: over all others.
+      const order = kept.map((_, i) => i).sort((i, j) => kept[i].best - kept[j].best);
+      return {
+        x: "epoch", y: metric, ticks: whole, many: true,
+        series: order.map((i) => kept[i].best
+          ? line(`${kept[i].name} (best)`, "s1", { width: 3 })
+          : line(kept[i].name, "faint", { width: 1, alpha: 0.75, ...(kept[i].epochs.length === 1 && { points: points(4, colour("faint")) }) })),
+        data: [xs, ...order.map((i) => columns[i])],
+        legend: [["line", "s1", "best trial"], ["line", "faint", "other trials"]],
+        named: (i) => `epoch ${xs[i]}`,
+      };
+    },
+    refits(data, at, metric) {
+      const [xs, train, kept] = aligned(data.curves.refits, metric);
+      const [, validation] = aligned(data.curves.refits, `val_${metric}`);
+      const series = [
+        ...kept.map((refit) => line(`train, ${refit.name}`, "s2", { width: 1.25, dash: [6, 4] })),
+        ...validation.map((_, i) => line(`validation, ${data.curves.refits[i].name}`, "s1", { width: 1.25 })),
+      ];
+      return {
+        x: "epoch", y: metric, ticks: whole, series, many: true, data: [xs, ...train, ...validation],
+        legend: [["dashed", "s2", "train"], ["line", "s1", "validation"]], named: (i) => `epoch ${xs[i]}`,
+      };
+    },
+    scatter(data, at) {
+      const { truth, predicted } = data.numbers[at];
+      const [, xs, ys] = byX(truth, predicted);
+      return { x: "true", y: "predicted", series: [dots("sample", "s1", 5)], data: [xs, ys], hooks: [diagonal], plain: true, xRange: wider, named: (i) => `true ${shown(xs[i])}`, range: including(xs) };
+    },
+    residuals(data, at) {
+      const { truth, predicted } = data.numbers[at];
+      const [, xs, ys] = byX(truth, predicted.map((value, i) => (value === null || truth[i] === null ? null : value - truth[i])));
+      return { x: "true", y: "predicted - true", series: [dots("sample", "s1", 5)], data: [xs, ys], hooks: [horizontal(0, "muted", [5, 4], "")], plain: true, xRange: wider, named: (i) => `true ${shown(xs[i])}` };
+    },
+    trend(data, at) {
+      const trend = data.trends[at];
+      const xs = trend.runs.map((_, i) => i);
+      const only = (place) => trend.means.map((value, i) => (i === place ? value : null));
+      const bounds = [...trend.bounds];
+      const lines = bounds.filter(({ at: y }) => y !== null).map(({ at: y, text }, i) => horizontal(y, "fail", [6, 4], text, i));
+      if (trend.baseline !== null) lines.unshift(horizontal(trend.baseline, "s3", [2, 3], "baseline", -1));
+      const series = [{ ...line("mean over refits", "s1"), points: points(6, colour("s1")) }, dots("this run", "s2", 11)];
+      const columns = [trend.means, only(trend.this)];
+      if (trend.accepted !== null) { series.push({ ...dots("baseline", "s3", 11), points: { ...points(11, colour("card")), stroke: colour("s3"), width: 2.5 }, mark: "ring" }); columns.push(only(trend.accepted)); }
+      return {
+        x: "runs, the latest on the right", y: trend.metric, series, data: [xs, ...columns], hooks: lines,
+        range: including([...bounds.map((bound) => bound.at), trend.baseline].filter((value) => value !== null)),
+        xRange: (u, low, high) => [low - 0.4, high + 0.4],
+        splits: (u, axis, low, high) => { const step = Math.ceil(trend.runs.length / Math.max(1, Math.floor(u.width / 110))); return xs.filter((i) => (trend.runs.length - 1 - i) % step === 0); },
+        values: (u, splits) => splits.map((i) => trend.days[i].slice(5, 10)),
+        named: (i) => `${trend.runs[i]}, ${trend.days[i]}${trend.stds[i] === null ? "" : `, std ${shown(trend.stds[i])}`}`,
+      };
+    },
+  };
+
+  const key = (kind, hue) => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 26 11");
+    svg.setAttribute("aria-hidden", "true");
+    const mark = document.createElementNS(svg.namespaceURI, kind === "dot" || kind === "ring" ? "circle" : "path");
+    if (kind === "dot" || kind === "ring") {
+      for (const [name, value] of [["cx", 13], ["cy", 5.5], ["r", 4], ["fill", colour(kind === "dot" ? hue : "card")], ["stroke", colour(hue)], ["stroke-width", 2]]) mark.setAttribute(name, value);
+    } else {
+      for (const [name, value] of [["d", "M1 5.5h24"], ["stroke", colour(hue)], ["stroke-width", 2.5]]) mark.setAttribute(name, value);
+      if (kind === "cross") mark.setAttribute("d", "M9 1.5l8 8M17 1.5l-8 8");
+    if (kind === "dashed") mark.setAttribute("stroke-dasharray", "6 4");
+    }
+    svg.append(mark);
+    return svg;
+  };
+  const legend = (figure, entries) => {
+    figure.querySelector(".legend")?.remove();
+    const list = make("ul");
+    list.className = "legend";
+    figure.querySelector("figcaption").after(list);
+    for (const [kind, hue, text] of entries) {
+      const entry = make("li", "", list);
+      entry.append(key(kind, hue), text);
+    }
+  };
+  const marked = (series) => [series.dash ? "dashed" : series.mark, series.hue, series.label];
+
+  const drawn = new Map();
+  const draw = (figure) => {
+    const data = dataOf(figure);
+    const at = Number(figure.dataset.at ?? 0);
+    const metric = menu(figure, data);
+    const chart = kinds[figure.dataset.chart](data, at, metric);
+    let plot = figure.querySelector(".plot");
+    drawn.get(figure)?.destroy();
+    if (!plot) {
+      plot = make("div");
+      plot.className = "plot";
+      plot.tabIndex = 0;
+      plot.setAttribute("role", "img");
+      figure.querySelector("figcaption").after(plot);
+      plot.addEventListener("keydown", (event) => step(figure, event));
+      const readout = make("p");
+      readout.className = "readout";
+      readout.setAttribute("role", "status");
+      plot.after(readout);
+    }
+    const caption = figure.querySelector("figcaption").firstChild.textContent.trim();
+    plot.setAttribute("aria-label", `${caption}: ${summary(chart)}. Left and right arrow keys read values.`);
+    if (!chart.plain) {
+      const entries = chart.legend ?? chart.series.map(marked);
+      if (chart.failed) entries.push(["cross", "fail", "failed"]);
+      legend(figure, entries);
+    }
+    const axis = (label, more) => ({
+      label: label || undefined, labelSize: label ? 20 : 0, stroke: colour("muted"), font: "11px system-ui, sans-serif",
+      labelFont: "11px system-ui, sans-serif", grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1, size: 5 }, ...more,
+    });
+    const readout = figure.querySelector(".readout");
+    const options = {
+      width: plot.clientWidth || 640, height: chart.height ?? 250, legend: { show: false }, pxAlign: 0,
+      padding: [10, 12, 0, 0],
+      focus: { alpha: chart.many ? 0.35 : 1 },
+      cursor: { focus: { prox: chart.many ? 24 : -1 }, drag: { x: true, y: false }, points: { size: 8 } },
+      scales: { x: { time: false, distr: chart.log ? 3 : 1, range: chart.xRange }, y: { range: chart.range } },
+      axes: [
+        axis(chart.x, { values: chart.values, splits: chart.splits, size: 32, ...chart.ticks }),
+        axis(chart.y.length > 28 ? `${chart.y.slice(0, 27)}…` : chart.y, { size: (u, values) => Math.max(36, 12 + 6.6 * Math.max(0, ...(values ?? []).map((value) => `${value ?? ""}`.length))) }),
+      ],
+      series: [{}, ...chart.series],
+      hooks: {
+        draw: chart.hooks ?? [],
+        setCursor: [(u) => { readout.textContent = said(u, chart); }],
+        setSeries: [(u) => { readout.textContent = said(u, chart); }],
+      },
+    };
+    drawn.set(figure, new uPlot(options, chart.data, plot));
+  };
+  const said = (u, chart) => {
+    const { idx } = u.cursor;
+    if (idx === null || idx === undefined) return "";
+    const values = [];
+    u.series.forEach((series, i) => {
+      if (i === 0 || (chart.many && series._focus === false)) return;
+      const value = u.data[i][idx];
+      if (value !== null && value !== undefined) values.push(`${series.label} ${shown(value)}`);
+    });
+    const listed = values.length > 6 ? `${values.slice(0, 6).join(", ")}, and ${values.length - 6} more` : values.join(", ");
+    return `${chart.named(idx)}: ${listed || "no value"}`;
+  };
+  const summary = (chart) => {
+    const known = chart.data.slice(1).flat().filter((value) => Number.isFinite(value));
+    if (!known.length) return "no values";
+    const low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b));
+    return `${chart.y} between ${shown(low)} and ${shown(high)}, ${chart.data[0].length} places`;
+  };
+  const step = (figure, event) => {
+    const u = drawn.get(figure);
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || !u) return;
+    event.preventDefault();
+    const last = u.data[0].length - 1;
+    const idx = Math.min(last, Math.max(0, (u.cursor.idx ?? (by > 0 ? -1 : last + 1)) + by));
+    const value = u.data.slice(1).map((column) => column[idx]).find((each) => each !== null && each !== undefined);
+    u.setCursor({ left: u.valToPos(u.data[0][idx], "x"), top: value === undefined ? 0 : u.valToPos(value, "y") });
+  };
+  const menu = (figure, data) => {
+    if (!["best", "all", "refits"].includes(figure.dataset.chart)) return null;
+    const { metrics, objective } = data.curves;
+    const isOfAll = figure.dataset.chart === "all";
+    const choices = isOfAll ? metrics : [...new Set(metrics.map((name) => name.replace(/^val_/, "")))].filter((name) => metrics.includes(name));
+    const first = isOfAll ? objective : objective.replace(/^val_/, "");
+    let select = figure.querySelector("select");
+    if (!select && choices.length > 1) {
+      const label = make("label", "metric ", figure.querySelector("figcaption"));
+      select = make("select", "", label);
+      for (const name of choices) make("option", name, select).value = name;
+      select.value = choices.includes(first) ? first : choices[0];
+      select.addEventListener("change", () => draw(figure));
+    }
+    return select ? select.value : choices[0];
+  };
+
+  const figures = [...document.querySelectorAll("figure[data-chart]")];
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting && !drawn.has(target)) draw(target);
+    }
+  }, { rootMargin: "200px" });
+  figures.forEach((figure) => watcher.observe(figure));
+  const redraw = () => drawn.forEach((_, figure) => draw(figure));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let asked = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(() => drawn.forEach((u, figure) => {
+      const width = figure.clientWidth;
+      if (width && Math.abs(width - u.width) > 1) u.setSize({ width, height: u.height });
+    }));
+  });
+
+  // On paper all is unfolded, in light colours, and narrow enough.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((details) => { details.open = true; });
+    root.classList.add("paper");
+    figures.forEach(draw);
+    drawn.forEach((u) => u.setSize({ width: Math.min(u.width, 660), height: u.height }));
+  });
+  addEventListener("afterprint", () => {
+    folded.forEach((details) => { details.open = false; });
+    root.classList.remove("paper");
+    redraw();
+  });
+})();

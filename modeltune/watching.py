@@ -1,0 +1,166 @@
+"""What people see of a spec while it runs: its lines, and how far it is, also through pytest-xdist."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from modeltune.events import Event
+    from modeltune.live import Live
+
+CHANNEL = "modeltune_events"
+"""What a worker of pytest-xdist knows its way to the controller by."""
+
+HERE = ""
+"""Where a spec runs that runs in this process; else the name of a worker."""
+
+
+class Watching:
+    """The hooks that show specs while they run; nothing under -q, or without a terminal reporter."""
+
+    def __init__(self, config: pytest.Config):
+        self._config = config
+        self._is_xdist_worker = hasattr(config, "workerinput")
+        self._spec: str | None = None
+        self._live: Live | None = None
+        self._heard = ExitStack()
+        self._opening = threading.Lock()
+
+    def tell(self, event: Event) -> None:
+        """Show an event of the spec that runs in this process."""
+        if self._is_quiet:
+            return
+        from modeltune.events import RunRecorded
+        from modeltune.reports.progress import lines
+
+        if self._is_xdist_worker:
+            # The run itself travels with its test's report.
+            if not isinstance(event, RunRecorded):
+                self._send(self._spec, event)
+            return
+
+        if self._live is not None:
+            self._live.tell(HERE, event)
+        for line in lines(event):
+            self._say(line)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Show how far a spec is until it has run."""
+        collection = sys.modules.get("modeltune.collection")
+        if collection is None or not isinstance(item, collection.SpecItem) or self._is_quiet:
+            return (yield)
+        if self._is_xdist_worker:
+            self._spec = item.spec.id
+            self._send(self._spec, None)
+            try:
+                return (yield)
+            finally:
+                self._send(None, None)
+        from modeltune.live import watched
+
+        with watched(self._config, shown) as self._live:
+            if self._live is not None:
+                self._live.begin(HERE, item.spec.id)
+            try:
+                return (yield)
+            finally:
+                self._live = None
+
+    def _say(self, line: str) -> None:
+        """Print a line while an item runs, also without a terminal."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None:
+            return
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(shown(line), flush=True)
+
+    @property
+    def _is_quiet(self) -> bool:
+        return self._config.get_verbosity() < 0
+
+    # pytest-xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker a channel of its own, inside xdist's connection to wherever it runs."""
+        if not self._is_quiet:
+            channel = node.gateway.newchannel()
+            channel.setcallback(partial(self._hear, node.gateway.id), endmarker=None)
+            node.workerinput[CHANNEL] = channel
+
+    def _send(self, spec: str | None, event: Event | None) -> None:
+        """Tell the controller that a spec begins, what happens in it, or that nothing runs here."""
+        channel = self._config.workerinput.get(CHANNEL)  # type: ignore[attr-defined]
+        # The controller may be gone: xdist will end this worker, or let it finish.
+        with suppress(OSError):
+            if channel is not None:
+                channel.send(pickle.dumps((spec, event)))
+
+    def _hear(self, worker: str, message: bytes | None) -> None:
+        """Show what a worker has told, None when it is gone; called in a thread of its channel."""
+        spec, event = (None, None) if message is None else pickle.loads(message)
+        if (live := self._live_of_workers(is_wanted=spec is not None)) is None:
+            return
+        if spec is None:
+            live.end(worker)
+        elif event is None:
+            live.begin(worker, spec)
+        else:
+            live.tell(worker, event)
+            live.say(worker, event)
+
+    def _live_of_workers(self, is_wanted: bool) -> Live | None:
+        with self._opening:
+            if self._live is None and is_wanted:
+                from modeltune.live import watched
+
+                self._live = self._heard.enter_context(watched(self._config, shown))
+            return self._live
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Leave nothing on the screen of what workers have told, however the session ends."""
+        try:
+            return (yield)
+        finally:
+            with self._opening:
+                self._heard.close()
+                self._live = None
+
+    # debuggers
+
+    def pytest_enter_pdb(self) -> None:
+        """Leave the terminal to the debugger."""
+        if self._live is not None:
+            self._live.pause()
+
+    def pytest_leave_pdb(self) -> None:
+        """Go on showing."""
+        if self._live is not None:
+            self._live.resume()
+
+
+def is_github() -> bool:
+    """Tell whether this runs in a step of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def shown(line: str) -> str:
+    """Return a line as it is printed: in GitHub Actions nothing of it is obeyed."""
+    if not is_github():
+        return line
+    from modeltune.reports.annotations import inert
+
+    return inert(line)

@@ -1,0 +1,69 @@
+"""A project whose specs run in a moment: pytest, harness and history are real, training is a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import scripted_runs  # noqa: F401
+
+import modeltune.statistics  # noqa: F401
+
+# A pytest inside this one forgets what it has imported; NumPy and SciPy cannot be imported twice.
+
+CONFTEST = f"""
+import contextlib
+import sys
+
+import pytest
+
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+
+def pytest_configure(config):
+    from modeltune import harness
+    from modeltune.executors.inline import Inline
+    from scripted_runs import Script
+
+    log = config.rootpath / "trained.txt"
+    log.touch()
+
+    @contextlib.contextmanager
+    def lent(*_):
+        script = Script(log)
+        yield script, Inline(script.perform), None
+
+    patched = pytest.MonkeyPatch()
+    patched.setattr(harness, "_engine", lent)
+    config.add_cleanup(patched.undo)
+"""
+
+SPECS = """
+import modeltune as mt
+
+on_nothing = mt.spec(
+    data=lambda: None,
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3),
+    fit=mt.Fit(tensorboard={tensorboard}),
+    validation=mt.Holdout(seeds=2),
+    gates=[mt.metric("accuracy") >= 0.5],
+)
+
+@on_nothing
+def mlp(hp):
+    raise NotImplementedError
+
+@on_nothing
+def cnn(hp):
+    raise NotImplementedError
+"""
+
+OPTIONS = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--modeltune-workers=0")
+
+
+def project(pytester: pytest.Pytester, conftest: str = "", tensorboard: bool = False) -> Path:
+    """Write the project, ``conftest`` beside its own; return its folder."""
+    pytester.makepyprojecttoml("[project]\nname = 'scripted'\nversion = '0'\n")
+    pytester.makeconftest(CONFTEST + conftest)
+    specs = pytester.mkdir("model_specs")
+    (specs / "spec_scripted.py").write_text(SPECS.format(tensorboard=tensorboard), encoding="utf-8")
+    return pytester.path
