@@ -249,9 +249,8 @@ def looks_of(spec: Spec) -> list[int]:
 
 
 def _seeds_may_settle(verdict: Verdict) -> bool:
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        return False
     from modeltune.comparing import ENOUGH_SEEDS
 
-    return (
-        verdict.outcome is Outcome.INCONCLUSIVE
-        and verdict.details.get("reference_refits", 0) >= ENOUGH_SEEDS
-    )
+    return bool(verdict.details.get("reference_refits", 0) >= ENOUGH_SEEDS)

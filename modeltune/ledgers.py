@@ -149,6 +149,8 @@ class Ledgers:
                 search = ledger and ledger.get("search")
                 if ledger is None or not search or search["spec"] != spec:
                     continue
+                if folder.name in (ledger.get("runs") or ()):
+                    continue  # kept under its run's name, because the user wanted it
                 changed = [
                     name
                     for name in sorted(identity.keys() | search["identity"].keys())

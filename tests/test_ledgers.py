@@ -150,6 +150,18 @@ def test_closing_removes_keeps_under_a_name_or_leaves(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run-1"]
 
 
+@pytest.mark.parametrize("changed", [{}, {"code": "2"}], ids=["same search", "another search"])
+def test_what_is_kept_under_a_run_s_name_outlives_the_next_search(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    ledger, _ = begun(tmp_path, "run-1")
+    ledger.put("trial 1", {"score": 1})
+    OPEN.pop().close("run-1")
+    _, said = begun(tmp_path, "run-2", **changed)
+    assert said is None
+    assert (tmp_path / "run-1" / FILE).exists()
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "scratch").write_text("a file")
     with pytest.raises(HistoryError, match="scratch"):
