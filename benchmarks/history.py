@@ -25,8 +25,7 @@ import sqlalchemy as sa
 import modeltune as mt
 from modeltune.cli import main as modeltune
 from modeltune.gates import Outcome, Verdict
-from modeltune.histories import baselines
-from modeltune.histories import store as stores
+from modeltune.histories import baselines, schema
 from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
 from modeltune.remembering import TEST, TRAIN, references
@@ -128,11 +127,11 @@ def fill(store: Store, run: Run, count: int) -> None:
     dice = random.Random(2)
     store.record(run)
     with store._engine.execution_options(immediate=True).begin() as connection:
-        row = dict(connection.execute(sa.select(stores.runs)).one()._mapping)
+        row = dict(connection.execute(sa.select(schema.runs)).one()._mapping)
         del row["seq"]
         for start in range(1, count, 1000):
             connection.execute(
-                stores.runs.insert(),
+                schema.runs.insert(),
                 [
                     row
                     | {
@@ -143,12 +142,12 @@ def fill(store: Store, run: Run, count: int) -> None:
                     for number in range(start, min(start + 1000, count))
                 ],
             )
-        for table in (stores.trials, stores.scores, stores.verdicts):
+        for table in (schema.trials, schema.scores, schema.verdicts):
             kept = [column for column in table.c if column.name != "run"]
             copied = (
-                sa.select(stores.runs.c.id, *kept)
-                .select_from(stores.runs.join(table, sa.true()))
-                .where(table.c.run == run.id, stores.runs.c.id != run.id)
+                sa.select(schema.runs.c.id, *kept)
+                .select_from(schema.runs.join(table, sa.true()))
+                .where(table.c.run == run.id, schema.runs.c.id != run.id)
             )
             columns = ["run", *(column.name for column in kept)]
             connection.execute(table.insert().from_select(columns, copied))

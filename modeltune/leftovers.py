@@ -17,11 +17,11 @@ from modeltune.config import default_store, project_root
 from modeltune.errors import HistoryError
 from modeltune.histories import baselines, pending
 from modeltune.histories.artifacts import ARTIFACTS, words_in
+from modeltune.histories.places import place_of
 from modeltune.histories.store import (
     Store,
     histories_in,
     open_as_it_is,
-    place_of,
     unfinished_in,
 )
 from modeltune.runs import RunStatus

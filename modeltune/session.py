@@ -187,15 +187,9 @@ class Session:
         told = dict.fromkeys(impl.plugin for impl in reversed(impls))
         if run.cached or not told:
             return
-        from modeltune.errors import HistoryError
-        from modeltune.histories.store import open_store
+        from modeltune.histories.places import place_of
 
-        try:
-            with open_store(self._options["store"], create=False) as store:
-                folder = store.folder
-        except HistoryError as error:
-            self._untold.setdefault(f"no plugin: {error}", []).append(run.id)
-            return
+        folder = place_of(self._options["store"]).folder
         for plugin in told:
             others = [other for other in told if other is not plugin]
             hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)

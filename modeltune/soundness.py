@@ -11,7 +11,8 @@ from pathlib import Path
 from modeltune.errors import HistoryError
 from modeltune.histories import pending
 from modeltune.histories.artifacts import verify
-from modeltune.histories.store import HEAD, Place, Store, exists, open_as_it_is, place_of
+from modeltune.histories.places import Place, place_of
+from modeltune.histories.store import HEAD, Store, exists, open_as_it_is
 from modeltune.leftovers import leftovers, project_baselines, weights_of
 
 

@@ -27,6 +27,7 @@ import modeltune
 from modeltune.errors import HistoryError
 from modeltune.histories import store as stores
 from modeltune.histories.contract import StorageContract, some_run
+from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
 from modeltune.runs import Run, RunStatus, Scores
 
@@ -262,7 +263,7 @@ def test_a_wrong_url_is_explained_without_its_secret(url: str, said: str) -> Non
 
 
 def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
-    place = stores.place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3&sslmode=require")
+    place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3&sslmode=require")
     assert str(place) == ("postgresql+psycopg://me:***@host/runs?sslmode=require&sslpassword=***")
     with pytest.raises(HistoryError) as refused, place.speaking():
         raise sa.exc.OperationalError("x", None, Exception("no password hunter2, hunter3"))

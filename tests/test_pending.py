@@ -75,7 +75,8 @@ def _store(url: str) -> Store:
 
 
 def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeltune.histories.store import _engine, place_of
+    from modeltune.histories.places import place_of
+    from modeltune.histories.store import _engine
 
     monkeypatch.chdir(tmp_path)
     place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3")

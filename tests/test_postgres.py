@@ -33,6 +33,7 @@ from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.merging import merge
 from modeltune.histories.pending import read, waiting
+from modeltune.histories.schema import runs
 from modeltune.histories.store import HEAD, Store, exists, open_store
 from modeltune.runs import Run
 
@@ -81,7 +82,7 @@ class TestPostgreSQL(StorageContract):
 def test_a_reader_sees_no_run_that_comes_while_it_reads(store: Store, url: str) -> None:
     store.record(some_run("a"))
     with store._reading() as connection:
-        counted = sa.select(sa.func.count()).select_from(stores.runs)
+        counted = sa.select(sa.func.count()).select_from(runs)
         assert connection.scalar(counted) == 1
         with open_store(url) as other:
             other.record(some_run("b"))
@@ -91,7 +92,7 @@ def test_a_reader_sees_no_run_that_comes_while_it_reads(store: Store, url: str) 
 
 def test_who_only_reads_cannot_write(store: Store) -> None:
     with pytest.raises(HistoryError, match="read-only transaction"), store._reading() as connection:
-        connection.execute(sa.delete(stores.runs))
+        connection.execute(sa.delete(runs))
 
 
 def test_a_locked_table_says_so(store: Store, postgres: Server, database: str) -> None:

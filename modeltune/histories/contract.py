@@ -30,7 +30,8 @@ from hypothesis import strategies as st
 from modeltune.errors import HistoryError
 from modeltune.gates import Outcome, Verdict
 from modeltune.histories import store as stores
-from modeltune.histories.store import HEAD, VERSION_TABLE, Store, exists, open_store
+from modeltune.histories.schema import VERSION_TABLE, metadata
+from modeltune.histories.store import HEAD, Store, exists, open_store
 from modeltune.runs import (
     Artifact,
     Best,
@@ -375,7 +376,7 @@ class StorageContract:
         made = sa.MetaData()
         made.reflect(store._engine)
         made.remove(made.tables[VERSION_TABLE])
-        assert columns(made) == columns(stores._schema)
+        assert columns(made) == columns(metadata)
 
     @pytest.mark.parametrize("create", [True, False], ids=["recording", "reading"])
     def test_a_history_of_a_newer_modeltune_is_refused_and_left_alone(

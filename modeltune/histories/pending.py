@@ -11,7 +11,8 @@ from pathlib import Path
 from modeltune import config
 from modeltune.errors import HistoryError, ModeltuneError
 from modeltune.histories.artifacts import keep, sync_folder
-from modeltune.histories.store import Store, open_store, place_of
+from modeltune.histories.places import place_of
+from modeltune.histories.store import Store, open_store
 from modeltune.runs import Json, Run, from_json, to_json
 
 FOLDER = "pending"

@@ -5,46 +5,37 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
 import os
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
-    ArgumentError,
     DataError,
     DBAPIError,
     NoSuchModuleError,
-    SQLAlchemyError,
 )
 from sqlalchemy.pool import NullPool
 
-from modeltune.config import project_root
 from modeltune.errors import HistoryError
-from modeltune.gates import Outcome, Verdict
+from modeltune.gates import Outcome
 from modeltune.histories.artifacts import leave_word, make_folder, sync_folder
+from modeltune.histories.places import DAMAGED, Place, place_of
+from modeltune.histories.rows import AT_A_GLANCE, all_rows, batches, parts, read, run_row, summaries
+from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
 from modeltune.runs import (
-    SCHEMA,
     Artifact,
-    Best,
-    Durations,
     Json,
     Run,
     RunStatus,
-    Scores,
-    Trial,
-    TrialStatus,
-    plain,
-    verdict,
 )
 from modeltune.summaries import Summary
 
@@ -52,151 +43,9 @@ APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
 HEAD = "0003"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
-
-VERSION_TABLE = "modeltune_schema"
-"""Not Alembic's default name: on PostgreSQL the database may hold another program's migrations."""
-
-
-class Words(sa.types.TypeDecorator[str]):
-    """Any Python text; what a database cannot hold (NUL, lone surrogates) is kept as JSON."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        if value is None or _is_storable(value):
-            return value
-        return json.dumps(value)
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return json.loads(value) if value is not None and value.startswith('"') else value
-
-
-class Number(sa.types.UserDefinedType[float]):
-    """Any Python float; NaN, which SQLite turns into NULL, is there the text ``nan``.
-
-    It sorts after every number, as PostgreSQL sorts its own NaN.
-    """
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        return "DOUBLE PRECISION"
-
-    def bind_processor(self, dialect: sa.Dialect) -> Callable[[float | None], float | str | None]:
-        def bound(value: float | None) -> float | str | None:
-            if value is not None and math.isnan(value) and dialect.name == "sqlite":
-                return "nan"
-            return value if value is None else float(value)
-
-        return bound
-
-    def result_processor(
-        self, dialect: sa.Dialect, coltype: object
-    ) -> Callable[[float | str | None], float | None]:
-        return lambda value: None if value is None else float(value)
-
-
-_schema = sa.MetaData()
-_serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-runs = sa.Table(
-    "runs",
-    _schema,
-    sa.Column("seq", _serial, primary_key=True),
-    sa.Column("id", Words, nullable=False, unique=True),
-    sa.Column("created", Words, nullable=False),
-    sa.Column("spec", Words, nullable=False),
-    sa.Column("file", Words, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("objective", Words, nullable=False),
-    sa.Column("best_trial", sa.BigInteger),
-    sa.Column("best_score", Number),
-    sa.Column("best_values", sa.JSON(none_as_null=True)),
-    sa.Column("data_seconds", Number, nullable=False),
-    sa.Column("search_seconds", Number, nullable=False),
-    sa.Column("validation_seconds", Number, nullable=False),
-    sa.Column("git_revision", Words),
-    sa.Column("git_dirty", sa.Boolean),
-    sa.Column("error", Words),
-    sa.Column("cached", sa.Boolean, nullable=False),
-    sa.Column("schema", sa.Integer, nullable=False),
-    sa.Column("search", sa.JSON, nullable=False),
-    sa.Column("fit", sa.JSON, nullable=False),
-    sa.Column("validation", sa.JSON, nullable=False),
-    sa.Column("data", sa.JSON, nullable=False),
-    sa.Column("environment", sa.JSON, nullable=False),
-    sa.Column("fingerprints", sa.JSON, nullable=False),
-    sa.Column("task_report", sa.JSON, nullable=False),
-    sa.Column("notes", sa.JSON, nullable=False),
-    # The metrics' names in their order, which rows of ``scores`` alone would lose.
-    sa.Column("metrics", sa.JSON, nullable=False),
-    sa.Column("baseline", Words),
-    sa.Column("files", sa.JSON, nullable=False),
-    sa.Column("checks", sa.JSON, nullable=False),
-    sa.Column("advice", sa.JSON, nullable=False),
-    sa.Column("model", sa.JSON, nullable=False),
-    sa.Column("strict", sa.Boolean, nullable=False),
-    sa.Index("runs_by_spec", "spec", "seq"),
-    sqlite_autoincrement=True,
-)
-trials = sa.Table(
-    "trials",
-    _schema,
-    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("trial", sa.BigInteger, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("score", Number),
-    sa.Column("values", sa.JSON, nullable=False),
-    sa.Column("reason", Words),
-    sa.Column("epochs", sa.BigInteger, nullable=False),
-    sa.Column("initial_epoch", sa.BigInteger, nullable=False),
-    sa.Column("parent", sa.BigInteger),
-    sa.Column("best_epoch", sa.BigInteger),
-    sa.Column("seconds", Number, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("trained_by", Words, nullable=False),
-    sa.Column("curve", sa.JSON, nullable=False),
-)
-scores = sa.Table(
-    "scores",
-    _schema,
-    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("metric", Words, primary_key=True),
-    sa.Column("refit", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("value", Number, nullable=False),
-)
-verdicts = sa.Table(
-    "verdicts",
-    _schema,
-    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("gate", Words, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("measured", Number),
-    sa.Column("bound", Number),
-    sa.Column("reason", Words, nullable=False),
-    sa.Column("details", sa.JSON, nullable=False),
-)
-artifacts = sa.Table(
-    "artifacts",
-    _schema,
-    sa.Column("run", Words, sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("refit", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("path", Words, nullable=False),
-    sa.Column("sha256", Words, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-)
-
-_AT_A_GLANCE = [
-    column
-    for column in runs.c
-    if column.name in ("metrics", "fingerprints") or not isinstance(column.type, sa.JSON)
-]
-"""What a summary reads of a run: not its documents, which may be long."""
 
 
 class Store:
@@ -243,11 +92,11 @@ class Store:
 
     def _insert(self, run: Run) -> None:
         with _writing(self._engine) as connection:
-            if connection.execute(_insert_once(self._place, _run_row(run))).first() is None:
-                if _all_rows(_read(connection, run.id)) != _all_rows(run):
+            if connection.execute(_insert_once(self._place, run_row(run))).first() is None:
+                if all_rows(read(connection, run.id)) != all_rows(run):
                     raise HistoryError(f"{self}: another run is already recorded as {run.id}")
                 return
-            for table, rows in _parts(run):
+            for table, rows in parts(run):
                 if rows:
                     connection.execute(table.insert(), rows)
 
@@ -258,35 +107,35 @@ class Store:
             HistoryError: when no run, or more than one, is meant.
         """
         with self._reading() as connection:
-            return _read(connection, self._id(connection, reference))
+            return read(connection, self._id(connection, reference))
 
     def whole(self, ids: Iterable[str]) -> list[Run]:
         """Return the runs with these ids, read at once; all are recorded."""
         with self._reading() as connection:
-            return [_read(connection, id_) for id_ in ids]
+            return [read(connection, id_) for id_ in ids]
 
     def runs(self, spec: str | None = None, limit: int | None = None) -> list[Summary]:
         """Return the runs newest first, without their trials: of one spec, the last so many."""
-        chosen = sa.select(*_AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
+        chosen = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
         if spec is not None:
             chosen = chosen.where(runs.c.spec == spec)
         with self._reading() as connection:
-            return _summaries(connection, chosen)
+            return summaries(connection, chosen)
 
     def latest(self, specs: Iterable[str], limit: int) -> dict[str, list[Summary]]:
         """Return the last so many runs of each spec, newest first, without their trials."""
-        newest = sa.select(*_AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
+        newest = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
         with self._reading() as connection:
             # One query for all of them would read every run there is of each.
             return {
-                spec: _summaries(connection, newest.where(runs.c.spec == spec)) for spec in specs
+                spec: summaries(connection, newest.where(runs.c.spec == spec)) for spec in specs
             }
 
     def gates(self, ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the gates of these runs as typed, by run id, in the order of their specs."""
         found: dict[str, list[str]] = {run: [] for run in ids}
         with self._reading() as connection:
-            for some in _batches(list(found)):
+            for some in batches(list(found)):
                 gates = sa.select(verdicts.c.run, verdicts.c.gate).where(verdicts.c.run.in_(some))
                 ordered = gates.order_by(verdicts.c.run, verdicts.c.position)
                 for run, gate in connection.execute(ordered):
@@ -297,7 +146,7 @@ class Store:
         """Return those of the ids that are recorded, each with how its run ended."""
         found = {}
         with self._reading() as connection:
-            for some in _batches(list(ids)):
+            for some in batches(list(ids)):
                 ended = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
                 found.update({id_: RunStatus(status) for id_, status in connection.execute(ended)})
         return found
@@ -391,7 +240,7 @@ class Store:
                 yield connection
             except (ValueError, KeyError, TypeError) as error:
                 raise HistoryError(
-                    f"{self} holds a row that is no record of a run ({error}); {_DAMAGED}"
+                    f"{self} holds a row that is no record of a run ({error}); {DAMAGED}"
                 ) from error
 
     def _id(self, connection: sa.Connection, reference: str) -> str:
@@ -508,120 +357,11 @@ def exists(url: str) -> bool:
         return _revision(place, _engine(place)) is not None
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a history is: a file of SQLite, or none; as text it shows no secret."""
-
-    url: sa.URL
-    path: Path | None
-    folder: Path
-
-    def __str__(self) -> str:
-        return str(self.path) if self.path else self.address
-
-    @property
-    def address(self) -> str:
-        """The URL without its secrets."""
-        if self.path:
-            return f"sqlite:///{self.path}"
-        hidden = {key: "***" for key in self.url.query if "pass" in key}
-        shown = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
-        return shown.replace("=%2A%2A%2A", "=***")
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The passwords in the URL."""
-        query = (value for key, value in self.url.query.items() if "pass" in key)
-        return tuple(str(secret) for secret in (self.url.password, *query) if secret)
-
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
-        """Turn what the database or the file system raises into one line for the user."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            found = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            for secret in self.secrets:
-                found = found.replace(secret, "***")
-            advice = next((text for sign, text in _ADVICE.items() if sign in found), _UNCHANGED)
-            raise HistoryError(f"{self}: {found}; {advice}") from error
-        except OSError as error:
-            found = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-            raise HistoryError(f"{self} cannot be opened ({found}); {_WRITABLE}") from error
-
-
-_DAMAGED = "restore a copy, or move the file away to begin a new history"
-_WRITABLE = "make the file and its folder readable and writable, or name another --modeltune-store"
-_UNREACHABLE = "check the URL and that the server is up"
-_HELD = "another process has held it for 30 seconds; wait for it, or end it"
-_SPACE = "free some space, then run again"
-_UNCHANGED = "the history is as it was before"
-_ADVICE = {
-    "malformed": _DAMAGED,
-    "not a database": _DAMAGED,
-    "no such": _DAMAGED,
-    "decode": _DAMAGED,
-    "locked": _HELD,
-    "lock timeout": _HELD,
-    "readonly": _WRITABLE,
-    "unable to open": _WRITABLE,
-    "permission denied": "ask for the right to create and write tables",
-    "is full": _SPACE,
-    "No space": _SPACE,
-    "disk I/O": "check the disk's space and health, then run again",
-    "already exists": "the database has tables of another program; use a database of its own",
-    "read-only": "name a server that may be written to, not a standby",
-    "authentication": "check the user and the password in the URL",
-    "password": "check the user and the password in the URL",
-    "role": "check the user in the URL",
-    "does not exist": "create the database first, or check its name in the URL",
-    "too many": "wait for others to finish, or allow the server more connections",
-    "connection slots": "wait for others to finish, or allow the server more connections",
-    "resolve": _UNREACHABLE,
-    "connect": _UNREACHABLE,
-    "server": _UNREACHABLE,
-}
-"""What to do, by a word of what SQLite or PostgreSQL says."""
-
 _LISTED = 5
+
 _RECENT = 1000
-_AT_ONCE = 500
+
 _UNFINISHED = re.compile(r".+\.[0-9a-f]{32}\.new(-journal)?")
-
-
-def place_of(url: str) -> Place:
-    """Return where the URL says a history is, or is to be.
-
-    Raises:
-        HistoryError: it is no URL of a history.
-    """
-    try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):
-        # Neither the text nor SQLAlchemy's message is shown: it may carry a password.
-        path = f"; for a file write sqlite:///{url}" if url and ":" not in url else ""
-        raise HistoryError(
-            "the store is no URL like sqlite:///.modeltune/history.db or "
-            f"postgresql://user@host/database{path}"
-        ) from None
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername == "postgresql+psycopg":
-        return Place(parsed, None, project_root(Path.cwd()) / ".modeltune")
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise HistoryError(
-            f"a history is kept in sqlite or postgresql, not in {parsed.drivername}; "
-            "write sqlite:///path.db or postgresql://user@host/database"
-        )
-    path = parsed.database or ""
-    if parsed.query or parsed.host or path in ("", ":memory:") or path.startswith("file:"):
-        raise HistoryError(
-            f"{parsed.render_as_string(hide_password=True)} names no file to keep a history in; "
-            "write sqlite:///relative/path.db or sqlite:////absolute/path.db"
-        )
-    # Absolute, for it is opened again later, when the working directory may be another.
-    absolute = Path(path).absolute()
-    return Place(parsed.set(database=str(absolute)), absolute, absolute.parent)
 
 
 def _engine(place: Place) -> sa.Engine:
@@ -724,7 +464,7 @@ def _refuse_foreign(place: Place, path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(100)
     if not header:
-        raise HistoryError(f"{place} is empty (0 bytes), which no history ever is; {_DAMAGED}")
+        raise HistoryError(f"{place} is empty (0 bytes), which no history ever is; {DAMAGED}")
     if not header.startswith(b"SQLite format 3\0"):
         raise HistoryError(f"{place} is not a SQLite file; name another, or restore a copy")
     application = int.from_bytes(header[68:72], "big")
@@ -762,7 +502,7 @@ def _revision(place: Place, engine: sa.Engine) -> str | None:
                 return str(found[0])
         elif not place.path:
             return None
-    raise HistoryError(f"{place} does not say which schema it has; {_DAMAGED}")
+    raise HistoryError(f"{place} does not say which schema it has; {DAMAGED}")
 
 
 def _known_revisions() -> set[str]:
@@ -803,243 +543,11 @@ def _insert_once(place: Place, row: dict[str, object]) -> sa.Executable:
     return there.values(row).returning(runs.c.seq)
 
 
-def _run_row(run: Run) -> dict[str, object]:
-    revision, dirty = run.environment.get("git_revision"), run.environment.get("git_dirty")
-    return {
-        "id": run.id,
-        "created": run.created,
-        "spec": run.spec,
-        "file": run.file,
-        "status": run.status.value,
-        "objective": run.objective,
-        "best_trial": run.best and run.best.trial,
-        "best_score": run.best and run.best.score,
-        "best_values": run.best and _tagged(run.best.values),
-        "data_seconds": run.durations.data,
-        "search_seconds": run.durations.search,
-        "validation_seconds": run.durations.validation,
-        "git_revision": revision if isinstance(revision, str) else None,
-        "git_dirty": dirty if isinstance(dirty, bool) else None,
-        "error": run.error,
-        "cached": run.cached,
-        "schema": SCHEMA,
-        **{name: plain(getattr(run, name)) for name in _DOCUMENTS},
-        "notes": list(run.notes),
-        **{name: plain(getattr(run, name)) for name in ("files", "checks", "advice", "model")},
-        "metrics": list(run.scores),
-        "baseline": run.baseline,
-        "strict": run.strict,
-    }
-
-
-_DOCUMENTS = (
-    "search",
-    "fit",
-    "validation",
-    "data",
-    "environment",
-    "fingerprints",
-    "task_report",
-)
-
-
-def _parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
-    """Return the rows of every table that hangs on the run."""
-    return [
-        (
-            trials,
-            [
-                {
-                    "run": run.id,
-                    "position": position,
-                    "trial": trial.id,
-                    "status": trial.status.value,
-                    "score": trial.score,
-                    "values": _tagged(trial.values),
-                    "reason": trial.reason,
-                    "epochs": trial.epochs,
-                    "initial_epoch": trial.initial_epoch,
-                    "parent": trial.parent,
-                    "best_epoch": trial.best_epoch,
-                    "seconds": trial.seconds,
-                    "seed": trial.seed,
-                    "trained_by": trial.trained_by,
-                    "curve": plain(trial.curve),
-                }
-                for position, trial in enumerate(run.trials)
-            ],
-        ),
-        (
-            scores,
-            [
-                {"run": run.id, "metric": metric, "refit": refit, "value": value}
-                for metric, measured in run.scores.items()
-                for refit, value in enumerate(measured.values)
-            ],
-        ),
-        (
-            verdicts,
-            [
-                {
-                    "run": run.id,
-                    "position": position,
-                    "gate": verdict.gate,
-                    "outcome": verdict.outcome.value,
-                    "measured": verdict.measured,
-                    "bound": verdict.bound,
-                    "reason": verdict.reason,
-                    "details": plain(verdict.details),
-                }
-                for position, verdict in enumerate(run.verdicts)
-            ],
-        ),
-        (artifacts, [{"run": run.id, **plain(run.artifact)}] if run.artifact else []),
-    ]
-
-
-def _all_rows(run: Run) -> Json:
-    # As plain data, in which NaN equals itself.
-    return plain([_run_row(run), *(rows for _, rows in _parts(run))])
-
-
-def _read(connection: sa.Connection, run_id: str) -> Run:
-    def rows(table: sa.Table, order: str) -> Sequence[sa.Row[Any]]:
-        query = sa.select(table).where(table.c.run == run_id).order_by(table.c[order])
-        return connection.execute(query).all()
-
-    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
-    values: dict[tuple[str, str], list[float]] = {}
-    for score in rows(scores, "refit"):
-        values.setdefault((run_id, score.metric), []).append(score.value)
-    kept = rows(artifacts, "refit")
-    return Run(
-        id=row.id,
-        created=row.created,
-        spec=row.spec,
-        file=row.file,
-        status=RunStatus(row.status),
-        objective=row.objective,
-        scores=_scores(row, values),
-        verdicts=tuple(
-            Verdict(v.gate, Outcome(v.outcome), v.measured, v.bound, v.reason, v.details)
-            for v in rows(verdicts, "position")
-        ),
-        best=(
-            None
-            if row.best_trial is None
-            else Best(row.best_trial, row.best_score, _untagged(row.best_values))
-        ),
-        trials=tuple(_trial(trial) for trial in rows(trials, "position")),
-        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
-        **{name: getattr(row, name) for name in _DOCUMENTS},
-        artifact=(
-            Artifact(kept[0].path, kept[0].sha256, kept[0].bytes, kept[0].refit) if kept else None
-        ),
-        files={name: Artifact(**file) for name, file in row.files.items()},
-        checks=tuple(map(verdict, row.checks)),
-        advice=tuple(row.advice),
-        notes=tuple(row.notes),
-        error=row.error,
-        cached=row.cached,
-        baseline=row.baseline,
-        model=row.model,
-        strict=row.strict,
-    )
-
-
-def _trial(row: sa.Row[Any]) -> Trial:
-    return Trial(
-        id=row.trial,
-        status=TrialStatus(row.status),
-        # By mapping: a row's own ``values`` would shadow a column of that name.
-        values=_untagged(row._mapping["values"]),
-        score=row.score,
-        reason=row.reason,
-        epochs=row.epochs,
-        initial_epoch=row.initial_epoch,
-        parent=row.parent,
-        best_epoch=row.best_epoch,
-        seconds=row.seconds,
-        seed=row.seed,
-        curve={name: tuple(map(float, values)) for name, values in row.curve.items()},
-        trained_by=row.trained_by,
-    )
-
-
-def _summaries(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Summary]:
-    """Return the runs of a query, with their scores."""
-    rows = connection.execute(chosen).all()
-    values: dict[tuple[str, str], list[float]] = {}
-    for some in _batches([row.id for row in rows]):
-        for run, metric, value in connection.execute(
-            sa.select(scores.c.run, scores.c.metric, scores.c.value)
-            .where(scores.c.run.in_(some))
-            .order_by(scores.c.run, scores.c.metric, scores.c.refit)
-        ):
-            values.setdefault((run, metric), []).append(value)
-    return [_summary(row, values) for row in rows]
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the ids in such numbers that a database looks up each, not through all there are."""
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
-
-
 def _count(connection: sa.Connection, spec: str | None = None) -> int:
     counted = sa.select(sa.func.count()).select_from(runs)
     if spec is not None:
         counted = counted.where(runs.c.spec == spec)
     return connection.scalar(counted) or 0
-
-
-def _summary(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> Summary:
-    return Summary(
-        seq=row.seq,
-        id=row.id,
-        created=row.created,
-        spec=row.spec,
-        file=row.file,
-        status=RunStatus(row.status),
-        objective=row.objective,
-        best_score=row.best_score,
-        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
-        git_revision=row.git_revision,
-        git_dirty=row.git_dirty,
-        error=row.error,
-        cached=row.cached,
-        fingerprints=row.fingerprints,
-        scores=_scores(row, values),
-    )
-
-
-def _scores(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> dict[str, Scores]:
-    return {metric: Scores(tuple(values.get((row.id, metric), ()))) for metric in row.metrics}
-
-
-def _tagged(values: Mapping[str, bool | int | float | str]) -> dict[str, object]:
-    """Mark non-finite hyperparameter values, which as plain text would come back as text."""
-
-    def tagged(value: bool | int | float | str) -> object:
-        is_odd = isinstance(value, float) and not math.isfinite(value)
-        return {"float": str(value)} if is_odd else value
-
-    return {name: tagged(value) for name, value in values.items()}
-
-
-def _untagged(values: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    return {
-        name: float(value["float"]) if isinstance(value, dict) else value
-        for name, value in values.items()
-    }
-
-
-def _is_storable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return not text.startswith('"') and "\0" not in text
 
 
 def _counted(runs: int) -> str:
