@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import math
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -436,6 +437,48 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(browser: Browser, page
     )
     assert shades == [[0, 255, 128, 0], [255, 0, 0, 128]]
     quiet(browser, pages / "two.html")
+
+
+def odd_values() -> dict[str, list[bool | int | float | str]]:
+    """Return by a parameter's name what the trials of a search had: whatever an axis may be asked to show."""
+    draw = random.Random(5)
+    spans = {
+        "wide": (-9, 3),
+        "decades": (-3.2, -0.7),
+        "one decade": (-2.95, -2.1),
+        "narrow": (-1.5, -1.4),
+    }
+    values: dict[str, list[bool | int | float | str]] = {
+        f"{name} {n}": [10 ** draw.uniform(*ends) for _ in range(12)]
+        for name, ends in spans.items()
+        for n in range(3)
+    }
+    return values | {
+        "one": [0.003] * 12,
+        "negative": [draw.uniform(-5, 5) for _ in range(12)],
+        "huge": [10.0 ** (12 - 3 * n) for n in range(12)],
+        "whole": [2**n for n in range(12)],
+        "zero": [0.0, *(10.0**-n for n in range(11))],
+        "not finite": [math.inf, math.nan, *(1.0 + n for n in range(10))],
+        "mixed": [True, 1, 0.5, "relu", *("tanh" for _ in range(8))],
+    }
+
+
+def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    values, run, reported = odd_values(), searched(), []
+    for names in (list(values)[:10], list(values)[10:]):
+        trials = [
+            replace(trial, values={name: values[name][n] for name in names})
+            for n, trial in enumerate(run.trials)
+        ]
+        reported.append(Reported(replace(run, trials=tuple(trials))))
+    page = tmp_path / "odd.html"
+    page.write_text(html(reported), encoding="utf-8")
+    browser.open(page)
+    found = [each for each in drawn_everywhere(browser) if each[0] == "value"]
+    assert len(found) == len(values)
+    assert [kind for kind, ink, is_hued in found if ink < 0.01 or not is_hued] == []
+    quiet(browser, page)
 
 
 def test_a_chart_is_drawn_when_it_comes_into_view(browser: Browser, tmp_path: Path) -> None:

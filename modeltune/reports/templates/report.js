@@ -178,6 +178,23 @@
     const pad = Math.max((high / low) ** 0.04, 1.1);
     return [low / pad, high * pad];
   };
+  // uPlot's own splits never end on a range that does not begin at a round number.
+  const logSplits = (u, axis, low, high) => {
+    const splits = [], first = Math.floor(Math.log10(low));
+    const every = Math.ceil((Math.log10(high) - first) / 8);
+    for (let power = first; power <= Math.log10(high); power += every) {
+      for (let digit = 1; digit < (every > 1 ? 2 : 10); digit += 1) {
+        const split = Number(`${digit}e${power}`);
+        if (split >= low && split <= high) splits.push(split);
+      }
+    }
+    return splits.length > 1 ? splits : [low, Math.sqrt(low * high), high];
+  };
+  const logLabels = (splits) => {
+    const few = splits.length < 4, digits = splits.at(-1) / splits[0] < 100 ? "125" : "1";
+    const short = (split) => (split < 1e5 ? shown(split) : split.toExponential(0).replace("+", ""));
+    return splits.map((split) => (few || digits.includes(split.toExponential()[0]) ? short(split) : ""));
+  };
   const byX = (xs, ...columns) => {
     const order = xs.map((_, i) => i).filter((i) => xs[i] !== null).sort((i, j) => xs[i] - xs[j]);
     return [order, order.map((i) => xs[i]), ...columns.map((column) => order.map((i) => column[i]))];
@@ -234,7 +251,7 @@
         series: [dots("score", "s5", 6), dots("winner", "s2", 11)],
         data: [sorted, scores, best],
         ticks: !levels && !value.log && value.at.every((x) => x === null || Number.isInteger(x)) ? whole : {},
-        ...(value.log && { values: (u, splits) => splits.map((split) => (/^-?1($|e|0*$)|^0\.0*1$/.test(shown(split)) ? shown(split) : "")) }),
+        ...(value.log && { splits: logSplits, filter: (u, splits) => splits, values: (u, splits) => logLabels(splits) }),
         log: value.log, xRange: value.log ? widerLog : wider,
         ...(levels && {
           splits: () => levels.map((_, i) => i), xRange: () => [-0.6, levels.length - 0.4],
@@ -375,7 +392,7 @@
       cursor: { focus: { prox: chart.many ? 24 : -1 }, drag: { x: true, y: false }, points: { size: 8 } },
       scales: { x: { time: false, distr: chart.log ? 3 : 1, range: chart.xRange }, y: { range: chart.range } },
       axes: [
-        axis(chart.x, { values: chart.values, splits: chart.splits, size: 32, ...chart.ticks }),
+        axis(chart.x, { values: chart.values, splits: chart.splits, filter: chart.filter, size: 32, ...chart.ticks }),
         axis(chart.y.length > 28 ? `${chart.y.slice(0, 27)}…` : chart.y, { size: (u, values) => Math.max(36, 12 + 6.6 * Math.max(0, ...(values ?? []).map((value) => `${value ?? ""}`.length))) }),
       ],
       series: [{}, ...chart.series],
