@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import pytest
 from keras import layers
+from scripted_sessions import scripting
 from small_models import LABELS, PIXELS, dense, digits, spec_of
 
 import modeltune as mt
@@ -166,6 +167,11 @@ def fast(**fields: Any) -> Spec:
     )
 
 
+def scripted(**fields: Any) -> Spec:
+    """Return a spec for a script to train: for what is not about models."""
+    return spec_of(search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3), **fields)
+
+
 def test_a_failed_gate_is_a_failed_run(tmp_path: Path) -> None:
     found = run(fast(gates=[mt.metric("accuracy") >= 1.5, *PASSING]), tmp_path)
     assert (found.status, found.passed) == (RunStatus.FAILED, False)
@@ -174,16 +180,18 @@ def test_a_failed_gate_is_a_failed_run(tmp_path: Path) -> None:
 
 
 def test_a_run_without_gates_says_that_nothing_was_demanded(tmp_path: Path) -> None:
-    found = run(fast(), tmp_path, keep_trials=True)
+    with scripting(tmp_path / "trained.txt"):
+        found = run(scripted(), tmp_path, keep_trials=True)
     assert found.passed
     assert "no gates declared: nothing was demanded of this model" in found.notes
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == [found.id]
 
 
 def test_an_open_question_is_red_only_when_strict(tmp_path: Path) -> None:
-    spec = fast(gates=[mt.metric("accuracy") >= mt.baseline])
-    assert run(spec, tmp_path).status is RunStatus.PASSED
-    assert run(spec, tmp_path, strict=True).status is RunStatus.FAILED
+    spec = scripted(gates=[mt.metric("accuracy") >= mt.baseline])
+    with scripting(tmp_path / "trained.txt"):
+        assert run(spec, tmp_path).status is RunStatus.PASSED
+        assert run(spec, tmp_path, strict=True).status is RunStatus.FAILED
 
 
 def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_why(
@@ -311,8 +319,12 @@ def test_a_run_that_cannot_be_recorded_is_an_error(
 ) -> None:
     monkeypatch.setattr(Store, "record", full)
     events: list[Event] = []
-    with pytest.raises(mt.HistoryError, match="disk full"):
-        run(fast(gates=PASSING), tmp_path, listen=events.append)
+    spec = scripted(gates=[mt.metric("accuracy") >= 0])
+    with (
+        scripting(tmp_path / "trained.txt"),
+        pytest.raises(mt.HistoryError, match="disk full"),
+    ):
+        run(spec, tmp_path, listen=events.append)
     assert not any(isinstance(event, RunRecorded) for event in events)
     # What was trained waits for the next attempt.
     assert list((tmp_path / "scratch").iterdir())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from interrupted import stopped
+from scripted_projects import CONFTEST
+from scripted_sessions import scripting
 from tiny_specs import load_everything, source
 
 from modeltune.histories.store import open_store
@@ -23,15 +26,30 @@ RED = source(
     "gates=[mt.metric('accuracy') >= 1.999, mt.metric('loss') <= 1e9, mt.metric('f1') >= mt.baseline]",
     name="deep",
 )
+# The same of a script, which measures nothing but accuracy, and calls no build function.
+HYPERBAND = "search=mt.Hyperband(mt.maximize('val_accuracy'), max_epochs=3), "
+SCRIPTED = source(f"{HYPERBAND}gates=[mt.metric('accuracy') >= 0]")
+SCRIPTED_UNDECIDED = source(f"{HYPERBAND}gates=[mt.metric('accuracy') >= mt.baseline]")
+SCRIPTED_RED = source(
+    f"{HYPERBAND}validation=mt.Holdout(seeds=2), "
+    "gates=[mt.metric('accuracy') >= 1.999, mt.metric('accuracy') <= 9, mt.metric('accuracy') >= mt.baseline]",
+    name="deep",
+)
 GREEN = source("gates=[mt.metric('accuracy') >= 0]")
 ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
 SHORT = source(f"{ONE}gates=[mt.metric('accuracy') >= 0]")
-UNDECIDED = source(f"{ONE}gates=[mt.metric('accuracy') >= mt.baseline]")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     load_everything()
+
+
+@pytest.fixture
+def scripted(project: pytest.Pytester, tmp_path: Path) -> Iterator[pytest.Pytester]:
+    """Yield a project whose specs are trained by a script: for what is not about models."""
+    with scripting(tmp_path / "trained.txt"):
+        yield project
 
 
 def report(folder: Path) -> list[dict[str, Any]]:
@@ -123,62 +141,62 @@ def test_pytest_s_own_options_do_no_harm(project: pytest.Pytester, arguments: st
 # options
 
 
-def test_the_report_goes_where_the_option_says(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=SHORT)
-    assert project.runpytest_inprocess("--modeltune-report=out/deep").ret == 0
-    assert len(report(project.path / "out" / "deep")) == 1
-    assert not (project.path / ".modeltune" / "report").exists()
+def test_the_report_goes_where_the_option_says(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    assert scripted.runpytest_inprocess("--modeltune-report=out/deep").ret == 0
+    assert len(report(scripted.path / "out" / "deep")) == 1
+    assert not (scripted.path / ".modeltune" / "report").exists()
 
 
-def test_a_report_that_cannot_be_written_is_not_green(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=SHORT, out="")
-    done = project.runpytest_inprocess("-q", "--modeltune-report=out.py")
+def test_a_report_that_cannot_be_written_is_not_green(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED, out="")
+    done = scripted.runpytest_inprocess("-q", "--modeltune-report=out.py")
     assert done.ret == 1
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["modeltune: no report: *out.py*"])
 
 
-def test_runs_are_recorded_where_the_option_says(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=SHORT)
-    url = f"sqlite:///{project.path / 'mine' / 'runs.db'}"
-    assert project.runpytest_inprocess(f"--modeltune-store={url}").ret == 0
-    assert len(recorded(project, "mine/runs.db")) == 1
-    assert not (project.path / ".modeltune" / "history.db").exists()
+def test_runs_are_recorded_where_the_option_says(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    url = f"sqlite:///{scripted.path / 'mine' / 'runs.db'}"
+    assert scripted.runpytest_inprocess(f"--modeltune-store={url}").ret == 0
+    assert len(recorded(scripted, "mine/runs.db")) == 1
+    assert not (scripted.path / ".modeltune" / "history.db").exists()
 
 
-def test_what_is_undecided_is_green_and_red_under_strict(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=UNDECIDED)
-    assert project.runpytest_inprocess().ret == 0
-    assert project.runpytest_inprocess("--modeltune-strict").ret == 1
+def test_what_is_undecided_is_green_and_red_under_strict(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert scripted.runpytest_inprocess().ret == 0
+    assert scripted.runpytest_inprocess("--modeltune-strict").ret == 1
 
 
-def test_the_search_s_scratch_is_kept_on_demand(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=SHORT)
-    assert project.runpytest_inprocess("--modeltune-keep-trials").ret == 0
-    (scratch,) = (project.path / ".modeltune" / "scratch").iterdir()
-    assert scratch.name == recorded(project)[0].id
+def test_the_search_s_scratch_is_kept_on_demand(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    assert scripted.runpytest_inprocess("--modeltune-keep-trials").ret == 0
+    (scratch,) = (scripted.path / ".modeltune" / "scratch").iterdir()
+    assert scratch.name == recorded(scripted)[0].id
 
 
-def test_settings_are_read_from_pyproject_and_options_come_first(project: pytest.Pytester) -> None:
-    project.makepyprojecttoml(
+def test_settings_are_read_from_pyproject_and_options_come_first(scripted: pytest.Pytester) -> None:
+    scripted.makepyprojecttoml(
         '[tool.modeltune]\nstore = "sqlite:///runs.db"\nreport = "out"\nstrict = true\nkeep_trials = true'
     )
-    project.makepyfile(spec_a=UNDECIDED)
-    assert project.runpytest_inprocess("--modeltune-report=first").ret == 1
-    assert len(report(project.path / "first")) == len(recorded(project, "runs.db")) == 1
-    assert list((project.path / "scratch").iterdir())
-    assert not (project.path / "out").exists()
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert scripted.runpytest_inprocess("--modeltune-report=first").ret == 1
+    assert len(report(scripted.path / "first")) == len(recorded(scripted, "runs.db")) == 1
+    assert list((scripted.path / "scratch").iterdir())
+    assert not (scripted.path / "out").exists()
 
 
 def test_a_subfolder_shares_the_project_s_history_and_report(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = project.mkdir("models")
+    folder = scripted.mkdir("models")
     (folder / "pytest.ini").write_text("[pytest]")
-    (folder / "spec_a.py").write_text(GREEN)
+    (folder / "spec_a.py").write_text(SCRIPTED)
     monkeypatch.chdir(folder)
-    assert project.runpytest_inprocess().ret == 0
-    assert len(recorded(project)) == len(report(project.path / ".modeltune" / "report")) == 1
+    assert scripted.runpytest_inprocess().ret == 0
+    assert len(recorded(scripted)) == len(report(scripted.path / ".modeltune" / "report")) == 1
     assert not (folder / ".modeltune").exists()
 
 
@@ -208,19 +226,19 @@ def test_a_wrong_option_is_refused_with_advice(
     assert not recorded_at_all(project)
 
 
-def test_a_budget_is_shared_and_every_spec_is_judged(project: pytest.Pytester) -> None:
+def test_a_budget_is_shared_and_every_spec_is_judged(scripted: pytest.Pytester) -> None:
     budget = "0.001s"
-    project.makepyfile(spec_a=GREEN, spec_b=GREEN)
-    project.makepyprojecttoml(f'[tool.modeltune]\nbudget = "{budget}"\n')
+    scripted.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED)
+    scripted.makepyprojecttoml(f'[tool.modeltune]\nbudget = "{budget}"\n')
     for arguments in ((), ("--modeltune-budget=0.002s",)):
-        done = project.runpytest_inprocess(*arguments)
+        done = scripted.runpytest_inprocess(*arguments)
         assert done.ret == 0
         said = arguments[0].partition("=")[2] if arguments else budget
         notes = done.stdout.str().count(
             f"search stopped after 1 trials: the budget of {said} leaves time for validation only"
         )
         assert notes == 2
-    assert [len(run.trials) for run in recorded(project)] == [1] * 4
+    assert [len(run.trials) for run in recorded(scripted)] == [1] * 4
 
 
 # GitHub Actions
@@ -247,46 +265,46 @@ def assert_annotated(project: pytest.Pytester, done: pytest.RunResult, file: str
         rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]
     )
     assert re.match(
-        rf'::warning {place} no_baseline::mt.metric\("f1"\) >= mt.baseline: ', commands[1]
+        rf'::warning {place} no_baseline::mt.metric\("accuracy"\) >= mt.baseline: ', commands[1]
     )
 
 
 @pytest.mark.parametrize("arguments", ["", "-q"])
 def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
 ) -> None:
-    folder = project.mkdir("models")
-    (folder / "spec_b.py").write_text(RED)
-    summary = in_github(project, monkeypatch)
-    done = project.runpytest_inprocess(*arguments.split())
+    folder = scripted.mkdir("models")
+    (folder / "spec_b.py").write_text(SCRIPTED_RED)
+    summary = in_github(scripted, monkeypatch)
+    done = scripted.runpytest_inprocess(*arguments.split())
     assert done.ret == 1
-    assert_annotated(project, done, "models/spec_b.py")
-    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert_annotated(scripted, done, "models/spec_b.py")
+    page = (scripted.path / ".modeltune" / "report" / "report.md").read_text()
     assert summary.read_text() == f"before\n{page}"
     assert "**failed**" in page
 
 
-def test_elsewhere_nothing_is_annotated(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=UNDECIDED)
-    assert "::warning" not in project.runpytest_inprocess().stdout.str()
+def test_elsewhere_nothing_is_annotated(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert "::warning" not in scripted.runpytest_inprocess().stdout.str()
 
 
 @pytest.mark.parametrize("kind", ["folder", "full"])
 def test_a_summary_that_cannot_be_added_to_is_a_warning(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    project.makepyfile(spec_a=SHORT)
-    summary = project.path / "summary.md"
+    scripted.makepyfile(spec_a=SCRIPTED)
+    summary = scripted.path / "summary.md"
     if kind == "folder":
         summary.mkdir()
     else:
         summary.write_bytes(b"x" * 1024 * 1024)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    done = project.runpytest_inprocess("-q")
+    done = scripted.runpytest_inprocess("-q")
     assert done.ret == 0
     done.stdout.fnmatch_lines(["modeltune: nothing added to GITHUB_STEP_SUMMARY: *summary.md*"])
     assert summary.is_dir() or summary.stat().st_size == 1024 * 1024
-    assert (project.path / ".modeltune" / "report" / "report.md").exists()
+    assert (scripted.path / ".modeltune" / "report" / "report.md").exists()
 
 
 def test_what_a_model_raises_is_not_obeyed(
@@ -307,12 +325,12 @@ def test_what_a_model_raises_is_not_obeyed(
 
 
 def test_what_a_spec_is_called_is_not_obeyed(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = '@pytest.mark.parametrize("fit", [pytest.param(mt.Fit(epochs=1), id="##[error]x")])'
-    project.makepyfile(spec_a=SHORT.replace("\n@spec(", f"\n{mark}\n@spec("))
+    scripted.makepyfile(spec_a=SCRIPTED.replace("\n@spec(", f"\n{mark}\n@spec("))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    done = project.runpytest_inprocess()
+    done = scripted.runpytest_inprocess()
     assert done.ret == 0
     said = [line for line in done.outlines if "[error]x" in line]
     assert len(said) == 2  # as it began, and in the table at the end
@@ -326,7 +344,8 @@ def test_workers_of_xdist_run_specs_into_one_report(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = in_github(project, monkeypatch)
-    project.makepyfile(spec_a=GREEN, spec_b=RED, test_c="def test_c(): ...")
+    project.makeconftest(CONFTEST)
+    project.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED_RED, test_c="def test_c(): ...")
     done = project.runpytest_subprocess("-n", "2", "--junitxml=junit.xml")
     assert done.ret == 1
     done.assert_outcomes(passed=2, failed=1)

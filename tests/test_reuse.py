@@ -415,7 +415,7 @@ def test_a_promotion_with_other_values_is_built(tmp_path: Path) -> None:
 # seeds and folds
 
 
-@pytest.mark.parametrize("validation", [mt.Holdout(seeds=3), mt.KFold(k=4)])
+@pytest.mark.parametrize("validation", [mt.Holdout(seeds=2), mt.KFold(k=2)])
 def test_refits_share_their_compiled_steps(validation: Any, alone: pytest.MonkeyPatch) -> None:
     spec = spec_of(net(lambda: layers.Dropout(0.2)), digits(160, 60), validation=validation)
     data, config = load(spec), values().get_config()

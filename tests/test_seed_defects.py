@@ -43,6 +43,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scripted_sessions import scripting
 from sklearn import metrics
 from small_models import PIXELS, dense, spec_of
 
@@ -226,13 +227,14 @@ def test_defect_11_a_second_search_trains_and_another_space_reuses_no_trial(kept
 def test_defect_12_two_specs_of_one_builder_are_two_specs(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'history.db'}"
     runs = []
-    for name, epochs in (("short", 1), ("long", 2)):
-        spec = tempting(
-            validation=mt.Holdout(seeds=1),
-            fit=mt.Fit(epochs=epochs),
-            gates=[mt.metric("off") <= mt.previous + 99],
-        ).with_fields(name)
-        runs.append(harness.run(spec, store=store, listen=lambda event: None))
+    with scripting(tmp_path / "trained.txt"):
+        for name, epochs in (("short", 1), ("long", 2)):
+            spec = tempting(
+                search=mt.Hyperband(mt.minimize("val_accuracy"), max_epochs=3),
+                fit=mt.Fit(epochs=epochs),
+                gates=[mt.metric("accuracy") <= mt.previous + 99],
+            ).with_fields(name)
+            runs.append(harness.run(spec, store=store, listen=lambda event: None))
     assert len({run.spec for run in runs}) == 2
     assert [run.verdicts[0].outcome for run in runs] == [Outcome.NO_BASELINE] * 2
 

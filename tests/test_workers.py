@@ -107,7 +107,11 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
         pytester.path.joinpath("spec_a.py").write_text(source)
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:hypothesispytest", *arguments]
         done = subprocess.run(
-            command, cwd=pytester.path, env=environ, capture_output=True, text=True
+            [*command, "-p", "witness"],
+            cwd=pytester.path,
+            env=environ,
+            capture_output=True,
+            text=True,
         )
         return done.returncode, done.stdout
 
@@ -115,7 +119,7 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
         gates = f"gates=[mt.metric('accuracy') >= {bound}]"
         return tiny_specs.source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
 
-    pytester.makeconftest(WITHOUT_TENSORFLOW)
+    pytester.makepyfile(witness=WITHOUT_TENSORFLOW)
     status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
     assert status == 0, shown
     assert "note: not served from the history: no finished run of it is recorded" in shown
@@ -130,8 +134,13 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
     assert run["cached"] is True
     assert run["verdicts"][0]["outcome"] == "failed"
-    # Another model does.
-    status, shown = ran(spec(0.0, rate=0.02), "--modeltune-workers=1", "--modeltune-reuse")
+    # Another model does; that pytest is without TensorFlow while another process trains, the first
+    # has shown.
+    pytester.path.joinpath("spec_a.py").write_text(spec(0.0, rate=0.02))
+    options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
+    status, shown = forked.Forked(
+        forked.pytest, *options, folder=pytester.path, environ=environ
+    ).end()
     assert status == 0, shown
     assert "note: not served from the history: code in spec_a.py changed since run " in shown
     with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db", create=False) as history:
