@@ -21,6 +21,9 @@ from modeltune.runs import Json
 
 FILE = "ledger.jsonl"
 
+GONE = "gone-"
+"""What the folder of a ledger is called while it is removed."""
+
 
 class Ledger:
     """An append-only file of results by key, in a folder of their own.
@@ -130,20 +133,23 @@ class Ledgers:
         """Remove the ledger in use and its folder, keep it under a name, or leave it to go on."""
         if self.begun is None:
             return
-        self.begun._file.close()
-        if keep_as is not None and drop:
-            with contextlib.suppress(OSError):
+        # Nobody else may be at it before it is gone from here.
+        with self.begun._file, contextlib.suppress(OSError):
+            if keep_as is not None and drop:
                 self.begun.folder.rename(self._folder / keep_as)
-        elif drop:
-            shutil.rmtree(self.begun.folder, ignore_errors=True)
+            elif drop:
+                _remove(self.begun.folder)
         self.begun = None
 
     def _drop_others(self, spec: str, identity: Mapping[str, str], own: Path) -> str | None:
         """Remove interrupted searches of this spec that have become others; say what changed."""
         said = None
+        for folder in self._folder.glob(f"{GONE}*"):
+            # Whoever removed it was killed, or is at it still.
+            shutil.rmtree(folder, ignore_errors=True)
         for path in sorted(self._folder.glob(f"*/{FILE}")):
             folder = path.parent
-            if folder == own:
+            if folder == own or folder.name.startswith(GONE):
                 continue
             with _reading(path) as ledger:
                 search = ledger and ledger.get("search")
@@ -161,7 +167,8 @@ class Ledgers:
                         f"starts anew, without the {trials} finished trials of an interrupted "
                         f"search: {', '.join(changed)} changed"
                     )
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    _remove(folder)
         return said
 
 
@@ -190,11 +197,19 @@ def remove(folder: Path) -> bool:
     with _reading(folder / FILE) as ledger:
         if ledger is None:
             return False
-        # Under a name of its own first: a ledger is there whole or not at all.
-        doomed = folder.with_name(f"tmp{uuid.uuid4().hex}")
-        folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _remove(folder)
     return True
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a ledger that this process has locked.
+
+    Under a name of its own first: a ledger is there whole or not at all, and who begins the
+    same search meanwhile has another folder.
+    """
+    doomed = folder.with_name(f"{GONE}{uuid.uuid4().hex}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _next(file: IO[bytes]) -> Json:

@@ -178,7 +178,9 @@ def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[L
     for path in folder.glob("*"):
         if path.is_symlink() or not path.is_dir():
             continue
-        if path.name.startswith(("tmp", "data-")):
+        if path.name.startswith(ledgers.GONE):
+            yield _leftover(path, "a search whose removal was cut short")
+        elif path.name.startswith(("tmp", "data-")):
             lock = path / "lock"
             if (lock.exists() and _is_free(lock)) or (not lock.exists() and _is_old(path, now)):
                 yield _leftover(path, "data of a process that is gone")

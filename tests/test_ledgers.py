@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,27 @@ def test_closing_removes_keeps_under_a_name_or_leaves(tmp_path: Path) -> None:
     begun(tmp_path)
     OPEN.pop().close("run-1")
     assert [path.name for path in tmp_path.iterdir()] == ["run-1"]
+
+
+def test_a_search_that_begins_while_the_last_ledger_goes_keeps_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(tmp_path, "a")
+    first, rmtree = OPEN.pop(), shutil.rmtree
+
+    def meanwhile(folder: Path, **options: Any) -> None:
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        ledger, _ = begun(tmp_path, "b")
+        ledger.put("trial 1", {"score": 1})
+        rmtree(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    first.close()
+    second = OPEN[-1].begun
+    assert second is not None
+    assert b"trial 1" in (second.folder / FILE).read_bytes()
+    OPEN.pop().close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("changed", [{}, {"code": "2"}], ids=["same search", "another search"])
