@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import threading
 from collections.abc import Generator
@@ -102,6 +101,8 @@ class Watching:
 
     def _send(self, spec: str | None, event: Event | None) -> None:
         """Tell the controller that a spec begins, what happens in it, or that nothing runs here."""
+        import pickle
+
         channel = self._config.workerinput.get(CHANNEL)  # type: ignore[attr-defined]
         # The controller may be gone: xdist will end this worker, or let it finish.
         with suppress(OSError):
@@ -110,6 +111,8 @@ class Watching:
 
     def _hear(self, worker: str, message: bytes | None) -> None:
         """Show what a worker has told, None when it is gone; called in a thread of its channel."""
+        import pickle
+
         spec, event = (None, None) if message is None else pickle.loads(message)
         if (live := self._live_of_workers(is_wanted=spec is not None)) is None:
             return
