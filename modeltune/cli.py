@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from modeltune import config
-from modeltune.errors import HistoryError, ModeltuneError
+from modeltune.counting import counted
+from modeltune.errors import HistoryError, ModeltuneError, NoHistoryError
 
 if TYPE_CHECKING:
     from modeltune.histories.store import Store
@@ -34,39 +37,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 1 with one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        text: str | int = arguments.command(arguments)
+        if "store" in arguments:
+            arguments.is_named = bool(arguments.store)
+            arguments.store = arguments.store or config.default_store()
+        said: str | int = arguments.command(arguments)
+        if isinstance(said, int):
+            return said
+        _say(said)
     except ModeltuneError as error:
-        print(f"modeltune: {' '.join(str(error).split())}", file=sys.stderr)
+        from modeltune.reports.tables import clean
+
+        print(f"modeltune: {clean(str(error))}", file=sys.stderr)
         return 1
-    if isinstance(text, int):
-        return text
-    try:
-        print(_encodable(text), flush=True)
     except BrokenPipeError:
-        # As for ``modeltune history | head``; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush(sys.stdout)
     return 0
 
 
-def _history(arguments: argparse.Namespace) -> str:
-    from modeltune.histories.pending import waiting_for
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line at once, as far as the encoding allows."""
+    print(_encodable(text), file=stream, flush=True)
 
-    url = arguments.store or config.default_store()
-    listed, waiting = _listed(arguments, url), waiting_for(url)
+
+def _hush(stream: TextIO) -> None:
+    """Print nothing more where the reader is gone, as of ``| head``: Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _history(arguments: argparse.Namespace) -> str:
+    from modeltune.histories.pending import command, waiting_for
+
+    listed, waiting = _listed(arguments), waiting_for(arguments.store)
     if not waiting:
         return listed
-    count = "1 run waits" if len(waiting) == 1 else f"{len(waiting)} runs wait"
-    return f"{listed}\n\n{count} in {waiting[0].parent} to be recorded: modeltune flush"
+    count = counted(len(waiting), "run waits", "runs wait")
+    said = f"{count} in {waiting[0].parent} to be recorded: {command(arguments.store)}"
+    return f"{listed}\n\n{said}"
 
 
-def _listed(arguments: argparse.Namespace, url: str) -> str:
-    from modeltune.histories.store import exists, open_store
+def _listed(arguments: argparse.Namespace) -> str:
+    from modeltune.histories.store import open_store
     from modeltune.reports.tables import gated_metrics, history_table, trends
 
-    if not exists(url):
-        return _no_history()
     limit = LISTED if arguments.limit is None else arguments.limit
-    with open_store(url, create=False) as store:
+    with contextlib.ExitStack() as stack:
+        try:
+            store = stack.enter_context(open_store(arguments.store, create=False))
+        except NoHistoryError:
+            return _no_history()
+        stack.enter_context(store.reading())
         runs = store.runs(arguments.spec, limit or None)
         known = store.specs() if not runs else []
         count = store.count(arguments.spec) if len(runs) == limit else len(runs)
@@ -142,7 +161,7 @@ def _show(arguments: argparse.Namespace) -> str:
     from modeltune.histories.store import open_store
     from modeltune.reports.tables import show
 
-    with open_store(arguments.store or config.default_store(), create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         return show(store.run(arguments.run))
 
 
@@ -151,7 +170,7 @@ def _accept(arguments: argparse.Namespace) -> str:
     from modeltune.histories.store import open_store
     from modeltune.remembering import samples_of
 
-    with open_store(arguments.store or config.default_store(), create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
         samples = samples_of(run, store)
     file = _spec_file(run, arguments.specs)
@@ -163,14 +182,13 @@ def _accept(arguments: argparse.Namespace) -> str:
 def _check(arguments: argparse.Namespace) -> int:
     from modeltune.histories.store import open_store
 
-    url = arguments.store or config.default_store()
-    with open_store(url, create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
     file = _spec_file(run, arguments.specs)
     node = f"{file}::{run.spec.partition('::')[2]}"
     options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
     # A spec and its fixtures are only to be had from pytest. The URL may carry a password.
-    environ = {**os.environ, config.STORE_VARIABLE: url}
+    environ = {**os.environ, config.STORE_VARIABLE: arguments.store}
     return subprocess.run(
         [sys.executable, "-m", "pytest", node, *options], check=False, env=environ
     ).returncode
@@ -181,17 +199,20 @@ def _compare(arguments: argparse.Namespace) -> str:
     from modeltune.histories.store import open_store
     from modeltune.reports.comparison import comparison
 
-    with open_store(arguments.store or config.default_store(), create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         a, b = store.run(arguments.a), store.run(arguments.b)
         return comparison(a, b, contrast(a, b, store))
 
 
 def _report(arguments: argparse.Namespace) -> str:
     from modeltune.histories.store import open_store
-    from modeltune.reporting import newest_of_each, write_pictures, write_reports
+    from modeltune.reporting import gather, newest_of_each, write_pictures, write_reports
 
-    url = arguments.store or config.default_store()
-    with open_store(url, create=False) as store:
+    if arguments.pictures:
+        from modeltune.reports.pictures import require_matplotlib
+
+        require_matplotlib()
+    with open_store(arguments.store, create=False) as store, store.reading():
         ids = dict.fromkeys(arguments.runs or newest_of_each(store))
         found = [store.run(reference) for reference in ids]
     if not found:
@@ -200,11 +221,11 @@ def _report(arguments: argparse.Namespace) -> str:
     folder = Path(root, config.load(root).report or config.DEFAULT_REPORT)
     if arguments.output:
         folder = Path(arguments.output)
-    runs = list({run.id: run for run in found}.values())
+    reported = gather(list({run.id: run for run in found}.values()), arguments.store)
     try:
-        files = write_reports(folder, runs, url)
+        files = write_reports(folder, reported)
         if arguments.pictures:
-            files += write_pictures(folder, runs, url, arguments.pictures)
+            files += write_pictures(folder, reported, arguments.pictures)
     except OSError as error:
         raise HistoryError(f"the report cannot be written: {error}") from error
     return "\n".join(f"written: {os.path.relpath(file)}" for file in files)
@@ -216,8 +237,7 @@ def _export(arguments: argparse.Namespace) -> str:
 
     target = Path(arguments.file)
     check_target(target)
-    url = arguments.store or config.default_store()
-    with open_store(url, create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
         reason = export_kept(run, store, target)
     built_by = "its kept architecture"
@@ -227,7 +247,7 @@ def _export(arguments: argparse.Namespace) -> str:
         except HistoryError as error:
             raise HistoryError(f"{reason}, so its spec has to build the model: {error}") from error
         options = [f"--modeltune-export={target.absolute()}"]
-        facts = _under_pytest(run, file, url, options)
+        facts = _under_pytest(run, file, arguments.store, options)
         built_by = f"its spec {file}, for {reason}"
         if facts["code"]:
             built_by += f"; code changed since: {', '.join(facts['code'])}"
@@ -242,13 +262,12 @@ def _replay(arguments: argparse.Namespace) -> int:
     from modeltune.replaying import from_json, kept_weights
     from modeltune.reports.replays import disagreeing, replay
 
-    url = arguments.store or config.default_store()
-    with open_store(url, create=False) as store:
+    with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
         kept_weights(run, store)
-    facts = _under_pytest(run, _spec_file(run, arguments.specs), url, [])
+    facts = _under_pytest(run, _spec_file(run, arguments.specs), arguments.store, [])
     replayed = from_json(facts["replayed"])
-    print(_encodable(replay(run, replayed)))
+    _say(replay(run, replayed))
     return 1 if disagreeing(run, replayed) or replayed.code else 0
 
 
@@ -287,33 +306,48 @@ def _flush(arguments: argparse.Namespace) -> int:
     from modeltune.histories.pending import flush
     from modeltune.reports.tables import clean
 
-    url = arguments.store or config.default_store()
     sent = []
-    for is_sent, line in flush(url, is_named=arguments.store is not None):
-        print(_encodable(clean(line)), file=sys.stdout if is_sent else sys.stderr, flush=True)
+    for is_sent, line in flush(arguments.store, is_named=arguments.is_named):
+        stream = sys.stdout if is_sent else sys.stderr
+        try:
+            _say(clean(line), stream)
+        except BrokenPipeError:
+            # The others are sent whoever reads.
+            _hush(stream)
         sent.append(is_sent)
     if not sent:
-        print("no run waits to be recorded")
+        _say("no run waits to be recorded")
     return 0 if all(sent) else 1
 
 
 def _merge(arguments: argparse.Namespace) -> int:
     from modeltune.histories.merging import merge
-    from modeltune.histories.store import open_store
+    from modeltune.histories.store import HEAD, open_as_it_is, open_store
+    from modeltune.reports.tables import clean
 
     source = _url(arguments.source)
-    with open_store(source, create=False) as other, open_store(_url(arguments.into)) as into:
-        merged = merge(into, other, without_files=arguments.without_files)
-        had = f", {len(merged.present)} were there already" if merged.present else ""
-        runs = "1 run" if len(merged.copied) == 1 else f"{len(merged.copied)} runs"
-        said = f"copied {runs} from {other} into {into}{had}"
-    print(_encodable(said))
+    opened, revision = open_as_it_is(source)
+    with opened as other:
+        if revision != HEAD:
+            upgrade = f"modeltune history --store {shlex.quote(other.identity)}"
+            raise HistoryError(
+                f"{other} has the schema of an older modeltune ({revision}, this one reads {HEAD});"
+                f" to upgrade it, after which an older one reads it no more: {upgrade}"
+            )
+        with open_store(_url(arguments.into), keep=True) as into:
+            merged = merge(into, other, without_files=arguments.without_files)
+            present = counted(len(merged.present), "was there already", "were there already")
+            had = f", {present}" if merged.present else ""
+            runs = counted(len(merged.copied), "run")
+            _say(clean(f"copied {runs} from {other} into {into}{had}"))
     for line in merged.lost:
-        print(_encodable(f"without a file: {line}"), file=sys.stderr)
+        _say(clean(f"without a file: {line}"), sys.stderr)
     for line in merged.refused:
-        print(_encodable(f"not copied: {line}"), file=sys.stderr)
+        _say(clean(f"not copied: {line}"), sys.stderr)
     if merged.refused:
-        print("what is gone for good is left out by --without-files", file=sys.stderr)
+        _say("what is gone for good is left out by --without-files", sys.stderr)
+    if merged.stopped:
+        raise merged.stopped
     return 1 if merged.refused else 0
 
 
@@ -327,13 +361,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from modeltune.soundness import Mark, examine
 
     wrong = 0
-    for finding in examine(
-        arguments.store or config.default_store(), arguments.also, now=time.time()
-    ):
+    for finding in examine(arguments.store, arguments.also, now=time.time()):
         wrong += finding.mark is Mark.WRONG
-        print(_encodable(f"{finding.mark.value:<5}  {clean(finding.text)}"), flush=True)
+        _say(f"{finding.mark.value:<5}  {clean(finding.text)}")
     if wrong:
-        print("1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong")
+        _say(counted(wrong, "thing is wrong", "things are wrong"))
     return 1 if wrong else 0
 
 
@@ -342,14 +374,14 @@ def _gc(arguments: argparse.Namespace) -> str:
     from modeltune.reports.tables import clean
 
     now = time.time()
-    found = leftovers(arguments.store or config.default_store(), arguments.also, now=now)
+    found = leftovers(arguments.store, arguments.also, now=now)
     if not arguments.dry_run:
         found = [each for each in found if remove(each, now=now)]
     size = sum(each.bytes for each in found)
     done = "would be removed" if arguments.dry_run else "removed"
-    counted = "1 file or folder" if len(found) == 1 else f"{len(found)} files or folders"
+    files = counted(len(found), "file or folder", "files or folders")
     lines = [clean(f"{each.path} ({each.bytes} bytes): {each.why}") for each in found]
-    return "\n".join([*lines, f"{done}: {counted}, {size / 1e6:.1f} MB"])
+    return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
 
 
 def _selftest(arguments: argparse.Namespace) -> int:
@@ -543,4 +575,5 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: write 0 or more")
-    return int(text)
+    # More than a database can count is all there are.
+    return min(int(text), sys.maxsize)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeltune.counting import counted
 from modeltune.deadlines import seconds_of
 from modeltune.declarations import Problem, is_integer
 from modeltune.errors import SpecError
@@ -63,9 +64,8 @@ def load(root: Path) -> Config:
     table = _table(path, text)
     problems = list(_problems(table))
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         listed = "".join(f"\n  {key}: {problem}" for key, problem in problems)
-        raise SpecError(f"{path}: [tool.modeltune] has {count}:{listed}")
+        raise SpecError(f"{path}: [tool.modeltune] has {counted(len(problems), 'problem')}:{listed}")
     return Config(**table)  # type: ignore[arg-type]  # _problems checked every value
 
 

@@ -23,3 +23,11 @@ class SearchError(ModeltuneError):
 
 class HistoryError(ModeltuneError):
     """A run could not be recorded or read: names the store."""
+
+
+class NoHistoryError(HistoryError):
+    """There is no history where one was to be read."""
+
+
+class UnrecordableError(HistoryError):
+    """A run has something in it that no history can hold, however often it is tried."""

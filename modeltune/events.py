@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from modeltune.runs import Run, Trial
@@ -102,3 +102,20 @@ Event: TypeAlias = (
     | BaselineAccepted
 )
 Listener: TypeAlias = Callable[[Event], None]
+
+
+def plain(event: Event) -> Event:
+    """Return an event without what only the user's code can unpickle, and no line shows.
+
+    Whoever is told of it in another process need not import Keras, and cannot import the spec file.
+    """
+    if isinstance(event, SearchStarted):
+        objective = event.search.objective
+        # It may be the member of an enumeration.
+        objective = replace(objective, metric=str.__str__(objective.metric))
+        search = replace(event.search, objective=objective, hyperparameters=None)
+        return replace(event, search=search)
+    if isinstance(event, TrialFinished):
+        best = None if event.best is None else replace(event.best, values={}, curve={})
+        return replace(event, trial=replace(event.trial, values={}, curve={}), best=best)
+    return event

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import expit, softmax
 
 from modeltune.loading import Array, Arrays, Part, leaves, map_arrays
 from modeltune.runs import Json
-from modeltune.scoring import Output, Predictions, Task, classes_of
+from modeltune.scoring import Output, Predictions, Task, classes_of, probabilities
 
 FORMAT = 1
 """The number in a file of examples; it changes when a key changes its meaning."""
@@ -59,8 +58,9 @@ def examples(part: Part, predictions: Predictions) -> Json:
 
     Returns:
         "of" how many samples they are, how many of these are "wrong" (null without classes), and
-        the "samples" of the "refit" whose weights are kept. None when a prediction is not finite, or when a stream does not yield the
-        targets again in the order in which they were predicted.
+        the "samples" of the "refit" whose weights are kept. None when a prediction is not
+        finite, or when a stream does not yield the targets again in the order in which they
+        were predicted.
     """
     outputs = predictions.outputs
     if not outputs or any(
@@ -120,14 +120,17 @@ def _answers(output: Output) -> _Answers:
 def _decisions(output: Output) -> _Answers:
     """Return what a classifier decided: one class per sample, its labels, or a class per place."""
     size = len(output.y)
-    probabilities = _probabilities(output)
+    shares = probabilities(output, output.predicted)
+    if shares.min(initial=0) < 0 or shares.max(initial=1) > 1 + 1e-6:
+        # Scores of some other kind say nothing of how sure the model was.
+        shares = np.full(shares.shape, np.nan)
     if output.task is Task.MULTICLASS:
         true, found, _ = classes_of(output)
-        sure = probabilities.max(axis=-1)
+        sure = shares.max(axis=-1)
     else:
         true = output.y.astype(bool).astype(int)
-        found = (output.predicted > (0.0 if output.from_logits else 0.5)).astype(int)
-        sure = np.where(found, probabilities, 1 - probabilities)
+        found = (output.predicted > output.threshold).astype(int)
+        sure = np.where(found, shares, 1 - shares)
     true, found, sure = (array.reshape(size, -1) for array in (true, found, sure))
     missed = true != found
     is_labels = output.task is Task.MULTILABEL and output.predicted.ndim == 2
@@ -148,18 +151,6 @@ def _decisions(output: Output) -> _Answers:
     return _Answers(
         lambda row: int(true[row, 0]), lambda row: int(found[row, 0]), wrong, confidence
     )
-
-
-def _probabilities(output: Output) -> Array:
-    """Return predicted probabilities, NaN where predictions are none."""
-    predicted = output.predicted.astype(np.float64)
-    if output.from_logits:
-        found: Array = (
-            softmax(predicted, axis=-1) if output.task is Task.MULTICLASS else expit(predicted)
-        )
-        return found
-    is_probability = predicted.min(initial=0) >= 0 and predicted.max(initial=1) <= 1 + 1e-6
-    return predicted if is_probability else np.full(predicted.shape, np.nan)
 
 
 def _numbers(output: Output) -> _Answers:
@@ -233,7 +224,7 @@ def _shown(array: Array, scale: tuple[float, float] | None) -> Json:
     if array.dtype.kind in "SUO" and array.size == 1:
         return {"kind": "text", "text": _text(array.reshape(-1)[0])}
     if array.ndim < 2 and array.size <= VALUES:
-        return {"kind": "row", "names": None, "values": [_value(v) for v in array.reshape(-1)]}
+        return {"kind": "row", "values": [_value(v) for v in array.reshape(-1)]}
     facts = (array.min(), array.max(), array.mean()) if _is_numeric(array) else (None,) * 3
     return {
         "kind": "array",

@@ -18,7 +18,7 @@ from modeltune.events import BaselineAccepted, Event, Listener, Note, RunRecorde
 from modeltune.executors import Executor
 from modeltune.histories import baselines
 from modeltune.histories.baselines import Accept
-from modeltune.histories.store import Store, open_store
+from modeltune.histories.store import open_store
 from modeltune.judging import Strictness
 from modeltune.ledgers import Ledgers
 from modeltune.quiet import quietly
@@ -27,7 +27,7 @@ from modeltune.remembering import samples_of
 from modeltune.reports.progress import lines
 from modeltune.resuming import TRIALS, Resuming, refits_of
 from modeltune.reusing import reused
-from modeltune.runs import Run, RunStatus
+from modeltune.runs import Run
 from modeltune.searching import search
 from modeltune.sources import identity
 from modeltune.specs import Spec
@@ -105,9 +105,7 @@ def run(
         told: Listener = record.listen
         if spec.fit.tensorboard:
             told = tensorboard.following(record.listen, shown)
-        ledger, said = ledgers.begin(
-            spec.id, identity(spec) | fingerprints, run_id, partial(_is_ended, history)
-        )
+        ledger, said = ledgers.begin(spec.id, identity(spec) | fingerprints, run_id, history.ended)
         if said:
             record.listen(Note(said))
         record.drop_lost(ledger.get("runs")[:-1])
@@ -243,14 +241,6 @@ def _ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
         raise
     finally:
         ledgers.close(keep_as, drop)
-
-
-def _is_ended(history: Store, run_id: str) -> bool:
-    """Tell whether a run is in the history, and not as an interrupted one."""
-    try:
-        return history.run(run_id).status is not RunStatus.INTERRUPTED
-    except HistoryError:
-        return False
 
 
 def _print(event: Event) -> None:

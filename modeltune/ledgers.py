@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -87,15 +87,15 @@ class Ledgers:
         spec: str,
         identity: Mapping[str, str],
         run_id: str,
-        is_recorded: Callable[[str], bool],
+        ended: Callable[[Sequence[str]], Collection[str]],
     ) -> tuple[Ledger, str | None]:
         """Open the ledger of this search, or a new one; return it and what the user should know.
 
         A search is another one when anything in ``identity`` differs. Its ledger is dropped
-        when a run made from it ``is_recorded``: then only its removal was cut short.
+        when of the runs made from it some have ``ended``: then only its removal was cut short.
 
         Raises:
-            HistoryError: the folder cannot be written.
+            HistoryError: the folder cannot be written; also what ``ended`` raises.
         """
         folder = (
             self._folder
@@ -114,9 +114,9 @@ class Ledgers:
                 f"{folder} cannot be written ({error}); "
                 "make the folder writable, or name another --modeltune-store"
             ) from error
-        ledger = Ledger(folder, file)
+        ledger = self.begun = Ledger(folder, file)
         runs = ledger.get("runs") or []
-        if any(map(is_recorded, runs)):
+        if runs and ended(runs):
             file.seek(0)
             file.truncate()
             ledger, runs = Ledger(folder, file), []

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from modeltune import ledgers
 from modeltune.config import default_store, project_root
 from modeltune.errors import HistoryError
 from modeltune.histories import baselines, pending
-from modeltune.histories.artifacts import ARTIFACTS, words_in
+from modeltune.histories.artifacts import ARTIFACTS, run_of, words_in
 from modeltune.histories.places import place_of
 from modeltune.histories.store import (
     Store,
@@ -24,13 +25,9 @@ from modeltune.histories.store import (
     open_as_it_is,
     unfinished_in,
 )
-from modeltune.runs import RunStatus
 
 PATIENCE = 3600.0
 """Seconds since a file was last written before it may be one that nobody waits for."""
-
-_ARTIFACT = re.compile(r"(new-)?(?P<run>[0-9a-f]{16})\.[a-z]+\.(h5|json)")
-"""What ``recording`` calls its files; others beside them are the user's own."""
 
 _LEDGER = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{16})?")
 
@@ -131,12 +128,13 @@ def weights_of(path: Path) -> list[str]:
 
 def _histories(url: str, also: Iterable[str], folder: Path) -> list[str]:
     """Return the URLs of all histories whose files may lie in the folder, each once."""
-    found = {place_of(each).address: each for each in (url, *also, *histories_in(folder))}
+    found = {place_of(each).identity: each for each in (url, *also, *histories_in(folder))}
+    words = {place_of(word).identity for word in words_in(folder)}
     default = place_of(default_store())
-    if default.folder == folder and default.address in words_in(folder):
-        found.setdefault(default.address, default_store())
-    if missing := sorted(set(words_in(folder)) - found.keys()):
-        named = " ".join(f"--also '{address}'" for address in missing)
+    if default.folder == folder and default.identity in words:
+        found.setdefault(default.identity, default_store())
+    if missing := sorted(words - found.keys()):
+        named = " ".join(f"--also {shlex.quote(history)}" for history in missing)
         raise HistoryError(
             f"{folder / ARTIFACTS} has files of {' and '.join(missing)} as well, which has to say "
             f"which it needs; add {named}, or remove histories.txt there if that is gone for good"
@@ -146,10 +144,13 @@ def _histories(url: str, also: Iterable[str], folder: Path) -> list[str]:
 
 def _named(folder: Path, histories: Sequence[Store]) -> Set[str]:
     """Return the files that are named: by runs, runs that wait, and baselines."""
-    named = {file.path for history in histories for _, _, file in history.files()}
+    named = set[str]()
+    # Before the histories: a flush records a run first, and then it waits no more.
     for path in pending.waiting(folder):
-        run = pending.read(path).run
-        named |= {file.path for file in (run.artifact, *run.files.values()) if file}
+        with contextlib.suppress(FileNotFoundError):
+            run = pending.read(path).run
+            named |= {file.path for file in (run.artifact, *run.files.values()) if file}
+    named |= {file.path for history in histories for _, _, file in history.files()}
     for path in project_baselines(folder):
         named.update(weights_of(path))
     return named
@@ -165,13 +166,13 @@ def _artifacts(folder: Path, named: Set[str], now: float) -> Iterator[Leftover]:
         for run in runs
     }
     for path in (folder / ARTIFACTS).glob("*"):
-        ours = _ARTIFACT.fullmatch(path.name)
-        if ours is None or ours["run"] in live or not _is_old(path, now):
+        run = run_of(path)
+        if run is None or run in live or not _is_old(path, now):
             continue
         if path.name.startswith("new-"):
             yield _leftover(path, "cut short")
         elif path.relative_to(folder).as_posix() not in named:
-            yield _leftover(path, f"run {ours['run']} is not recorded")
+            yield _leftover(path, f"run {run} is not recorded")
 
 
 def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[Leftover]:
@@ -186,20 +187,16 @@ def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[L
                 yield _leftover(path, "data of a process that is gone")
         elif (path / ledgers.FILE).exists():
             runs, is_live = _runs_of(path)
-            # Under a run's name it is kept because the user wanted it: --modeltune-keep-trials.
-            if not is_live and path.name not in runs and (run := _ended(runs, histories)):
-                yield _leftover(path, f"the search of run {run}, which is recorded")
+            if is_live or path.name in runs:
+                # Under a run's name it is kept because the user wanted it: --modeltune-keep-trials.
+                continue
+            ended = [run for history in histories for run in history.ended(runs)]
+            if ended:
+                yield _leftover(path, f"the search of run {ended[0]}, which is recorded")
+            elif not runs and _is_old(path, now):
+                yield _leftover(path, "a search that was cut short before it began")
         elif _LEDGER.fullmatch(path.name) and _is_old(path, now):
             yield _leftover(path, "a search without its ledger")
-
-
-def _ended(runs: Sequence[str], histories: Sequence[Store]) -> str | None:
-    """Return a run of these that is recorded, and not as one to go on."""
-    for history in histories:
-        for run, status in history.known(runs).items():
-            if status is not RunStatus.INTERRUPTED:
-                return run
-    return None
 
 
 def _runs_of(folder: Path) -> tuple[Sequence[str], bool]:

@@ -14,9 +14,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from modeltune.reports.progress import Following, cut, follow, heartbeat, lines, live, width
+from modeltune.reports.tables import clean
+
 if TYPE_CHECKING:
     from modeltune.events import Event
-    from modeltune.reports.progress import Following
 
 TICK = 0.1
 """Seconds between two looks at whether there is something else to show."""
@@ -86,8 +88,6 @@ class Terminal:
 
     def show(self, lines: Iterable[str]) -> None:
         """Have these lines, and no others, below what is written; cut to what there is room for."""
-        from modeltune.reports.progress import cut
-
         with self._lock:
             columns, rows = self._screen.size()
             wanted = list(lines)
@@ -102,7 +102,7 @@ class Terminal:
                 self._erase()
                 return
             # In place, without a moment of emptiness.
-            start = _back(len(self._shown)) if self._shown else "\n" * bool(self._line)
+            start = _back(self._rows_of_shown()) if self._shown else "\n" * bool(self._line)
             self._shown, self._drawn_for = drawn, drawn_for
             body = "".join(f"{line}\x1b[K\n" for line in drawn)
             self._screen.write(f"{start}{body}\x1b[J")
@@ -110,16 +110,21 @@ class Terminal:
     def _erase(self) -> None:
         """Take away what is shown; the cursor is behind pytest's last character again."""
         if self._shown:
-            rows = len(self._shown) + self._rows_of_line()
+            rows = self._rows_of_shown() + self._rows_of_line()
             self._shown, self._drawn_for = [], ()
             self._screen.write(f"{_back(rows)}\x1b[J{self._line}")
 
     def _rows_of_line(self) -> int:
         """Return how many rows pytest's last line takes, 0 when there is none."""
-        from modeltune.reports.progress import width
+        return self._rows(self._line)
 
+    def _rows_of_shown(self) -> int:
+        """Return how many rows our lines take: more than were drawn, once the terminal is narrower."""
+        return sum(max(self._rows(line), 1) for line in self._shown)
+
+    def _rows(self, line: str) -> int:
         columns = max(self._screen.size()[0], 1)
-        taken = width(re.sub(r"\x1b\[[\d;]*m", "", self._line))
+        taken = width(re.sub(r"\x1b\[[\d;]*m", "", line))
         return -(-taken // columns)
 
 
@@ -162,28 +167,21 @@ class Live:
 
     def begin(self, source: str, spec: str) -> None:
         """Follow a spec that begins to run somewhere: here, or in a worker of pytest-xdist."""
-        from modeltune.reports.progress import Following
-
         now = self._clock()
         with self._lock:
             self._following[source] = Following(spec, now, now)
 
     def tell(self, source: str, event: Event) -> None:
         """Take note of an event of the spec that runs there."""
-        from modeltune.reports.progress import follow
-
         with self._lock:
             if source in self._following:
                 known = self._following[source]
                 self._following[source] = follow(known, event, self._clock())
 
     def say(self, source: str, event: Event) -> None:
-        """Print an event's lines, each with the spec it is of; under a lock of the terminal's."""
-        from modeltune.reports.progress import lines
-        from modeltune.reports.tables import clean
-
+        """Print an event's lines, each with the spec that runs there."""
         with self._lock:
-            spec = clean(self._following[source].spec) if source in self._following else source
+            spec = clean(self._following[source].spec)
         said = [
             line if line.startswith(spec) else f"{spec}: {line.strip()}" for line in lines(event)
         ]
@@ -197,8 +195,6 @@ class Live:
 
     def tick(self) -> None:
         """Show what there is to show now."""
-        from modeltune.reports.progress import heartbeat, live
-
         with self._ticking:
             if self._is_paused:
                 return
@@ -212,8 +208,8 @@ class Live:
                 self._terminal.say(self._printed(heartbeat(known, now)) for known in following)
 
     def pause(self) -> None:
-        """Leave the terminal to a debugger."""
-        with self._ticking:
+        """Leave the terminal to somebody else, such as a debugger."""
+        with self._ticking, suppress(OSError):  # the terminal is gone
             self._is_paused = True
             self._terminal.show([])
 
@@ -229,10 +225,11 @@ class Live:
         """Tick no longer, and leave nothing on the screen."""
         self._over.set()
         try:
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join()
         finally:
-            with suppress(OSError):
-                self._terminal.show([])
+            # An impatient Ctrl-C ends the wait: then a tick may go on, and is to show nothing.
+            self.pause()
 
     def _tick_on(self) -> None:
         with suppress(OSError):  # the terminal is gone
@@ -263,21 +260,54 @@ def watched(config: pytest.Config, shown: Callable[[str], str]) -> Iterator[Live
         screen = Screen(file.write, lambda: (80, 24), is_live=False)
     else:
         screen = _screen(descriptor, file.encoding or "utf-8", is_live)
-    terminal = Terminal(file, screen, writer._current_line)
+    # Where xdist has written its line anew, pytest knows of all the versions.
+    line = re.split(r"[\r\n]", writer._current_line)[-1]
+    terminal = Terminal(file, screen, line)
     following = Live(terminal, screen.is_live, shown)
-    writer._file = terminal
-    following.start()
     try:
-        yield following
+        writer._file = terminal
+        following.start()
+        with _paused_by(capture, following):
+            yield following
     finally:
-        following.stop()
-        writer._file = file
-        if descriptor is not None:
-            os.close(descriptor)
+        try:
+            following.stop()
+        finally:
+            writer._file = file
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+@contextmanager
+def _paused_by(capture: Any, following: Live) -> Iterator[None]:
+    """Pause while pytest captures nothing: a debugger, or a test, writes past its reporter.
+
+    ``pytest_enter_pdb`` comes when the debugger's header is on the screen, and not at all when
+    one that has continued stops again.
+    """
+    if capture is None:
+        yield
+        return
+    suspend, resume = capture.suspend_global_capture, capture.resume_global_capture
+
+    def suspended(in_: bool = False) -> None:
+        following.pause()
+        suspend(in_)
+
+    def resumed() -> None:
+        resume()
+        following.resume()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(capture, "suspend_global_capture", suspended)
+        patched.setattr(capture, "resume_global_capture", resumed)
+        yield
 
 
 def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
     """Tell whether lines can be drawn anew: on a terminal that we and pytest have to ourselves."""
+    has_faulthandler = config.pluginmanager.hasplugin("faulthandler")
+    timeout = config.getini("faulthandler_timeout") if has_faulthandler else None
     return (
         # Another one, such as that of pytest-sugar, draws lines of its own.
         type(reporter) is pytest.TerminalReporter
@@ -287,6 +317,8 @@ def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
         and not (os.environ.get("CI") or os.environ.get("BUILD_NUMBER"))
         # Otherwise what tests and trial processes print goes in between.
         and config.getoption("capture", None) == "fd"
+        # The tracebacks of what takes long go to a descriptor of its own.
+        and not float(timeout or 0)
     )
 
 

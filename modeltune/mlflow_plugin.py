@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class MlflowPlugin:
         from modeltune.trackers import mlflow
 
         try:
-            mlflow.log(run, folder, uri, {"report.html": self._page(run)})
+            mlflow.log(run, folder, uri, {"report.html": partial(self._page, run)})
         except mlflow.Unreachable as error:
             self._unreachable = error
             raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from modeltune.behaviours import Behaviour
 from modeltune.loading import Array, Arrays, leaves, map_arrays
-from modeltune.scoring import Output, Task
+from modeltune.scoring import Output, Task, probabilities
 from modeltune.training import Model
 from modeltune.transforming import NotProbed, row_of, said_by, stacked
 
@@ -70,33 +70,21 @@ def is_number(output: Output) -> bool:
     return output.task in (Task.REGRESSION, Task.OTHER)
 
 
-def _probabilities(output: Output, predicted: Array) -> Array:
-    numbers = predicted.astype(np.float64)
-    if not output.from_logits or not np.isfinite(numbers).all():
-        return numbers
-    if output.task is Task.MULTICLASS:
-        powers = np.exp(numbers - numbers.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-numbers)))
-
-
 def decided(output: Output, predicted: Array) -> Array:
     """Return the class or classes an output names, as the report counts them, or the numbers."""
     if output.task is Task.MULTICLASS:
         return np.asarray(predicted.argmax(-1))
     if output.task in (Task.BINARY, Task.MULTILABEL):
-        threshold = 0.0 if output.from_logits else 0.5
-        return np.asarray(predicted > threshold).astype(int)
+        return np.asarray(predicted > output.threshold).astype(int)
     return predicted.astype(np.float64)
 
 
 def confidence(output: Output, predicted: Array) -> float | None:
     """Return the probability of what is predicted, of an output that names a single class."""
     if output.task is Task.MULTICLASS and predicted.ndim == 1:
-        return float(_probabilities(output, predicted).max())
+        return float(probabilities(output, predicted).max())
     if output.task is Task.BINARY and predicted.size == 1:
-        positive = float(_probabilities(output, predicted).reshape(-1)[0])
+        positive = float(probabilities(output, predicted).reshape(-1)[0])
         return positive if decided(output, predicted).item() else 1 - positive
     return None
 
@@ -150,7 +138,7 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
     if task is Task.BINARY:
         if of not in (None, 0, 1):
             raise NotProbed(f"of={of}: the model says yes or no; write 0 or 1")
-        return lambda p: abs((of == 0) - float(_probabilities(output, p).reshape(-1)[0]))
+        return lambda p: abs((of == 0) - float(probabilities(output, p).reshape(-1)[0]))
     if of is None and width > 1:
         what = "classes" if task in (Task.MULTICLASS, Task.MULTILABEL) else "columns"
         raise NotProbed(
@@ -158,7 +146,7 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
         )
     if of is not None and of >= width:
         raise NotProbed(f"of={of}: the model predicts 0 to {width - 1}")
-    return lambda p: float(_probabilities(output, p).reshape(-1)[of or 0])
+    return lambda p: float(probabilities(output, p).reshape(-1)[of or 0])
 
 
 def worded(output: Output, predicted: Array) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -96,26 +95,3 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
     if not model.compiled:
         return "what it was compiled with was not kept"
     return model
-
-
-def write(model: Model, target: Path) -> None:
-    """Write a model to a ``.keras`` file whole or not at all; one that is there stays.
-
-    Raises:
-        FileExistsError: there is one.
-    """
-    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
-    try:
-        model.save(partial)
-        try:
-            # Unlike a rename, a link fails when there is a file.
-            os.link(partial, target)
-        except FileExistsError:
-            raise
-        except OSError:
-            # A file system without hard links.
-            if os.path.lexists(target):
-                raise FileExistsError(str(target)) from None
-            partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)

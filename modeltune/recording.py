@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from modeltune.concluding import Judged
 from modeltune.declarations import typed
-from modeltune.errors import HistoryError, ModeltuneError
+from modeltune.errors import HistoryError, ModeltuneError, UnrecordableError
 from modeltune.events import Event, Listener, Note, RunRecorded
 from modeltune.gates import Verdict
 from modeltune.histories import pending
-from modeltune.histories.artifacts import drop, keep
+from modeltune.histories.artifacts import drop, keep, names_of
 from modeltune.histories.store import Store
 from modeltune.judging import Strictness, not_measured, status_of
 from modeltune.objectives import Direction
@@ -114,7 +114,7 @@ class Recording:
     def keep(self, weights: Path, samples: Samples | None) -> None:
         """Copy the validated model beside the history, before the row that names its files."""
         folder = self._history.folder
-        weights_name, architecture_name, samples_name, examples_name = _artifacts(self.id)
+        weights_name, architecture_name, samples_name, examples_name = names_of(self.id)
         kept = keep(folder, weights_name, lambda path: shutil.copyfile(weights, path))
         files = {}
         beside = {"architecture": (ARCHITECTURE, architecture_name)}
@@ -138,11 +138,12 @@ class Recording:
         """Remove the weights of those earlier runs that were killed between weights and row."""
         if not runs:
             return
-        kept = {run.id for run in self._history.runs(self._spec.id)}
-        kept |= {path.stem for path in pending.waiting(self._history.folder)}
+        # Before the history: a flush records a run first, and then it waits no more.
+        kept = {path.stem for path in pending.waiting(self._history.folder)}
+        kept |= self._history.known(runs).keys()
         for run in runs:
             if run not in kept:
-                for name in _artifacts(run):
+                for name in names_of(run):
                     drop(self._history.folder, name)
 
     def listen(self, event: Event) -> None:
@@ -181,7 +182,7 @@ class Recording:
         """Record the run as known now, with the trials found so far.
 
         Raises:
-            HistoryError: it is not recorded; a note says where it waits to be.
+            HistoryError: it is not recorded; a note says where it waits to be, if it can ever be.
         """
         durations = Durations(**self._durations)
         trials, notes = tuple(self.found.trials), tuple(self._notes)
@@ -191,33 +192,32 @@ class Recording:
         try:
             self._history.record(run)
         except HistoryError as error:
-            error.add_note(text := self._spooled(run))
+            error.add_note(text := self._not_recorded(run, error))
             self._tell(Note(text))
             raise
         self._run = run
         self._tell(RunRecorded(run))
 
-    def _spooled(self, run: Run) -> str:
-        """Keep a run that cannot be recorded, and say in a line where it waits and for what."""
+    def _not_recorded(self, run: Run, error: HistoryError) -> str:
+        """Keep a run that may be recorded later, and say in a line where it waits and for what."""
         named = f"run {run.id} of {run.spec} ({run.status.value}) is not recorded"
+        if isinstance(error, UnrecordableError):
+            return (
+                f"{named} and never can be as it is, so that it does not wait either; "
+                "mend what has no place in a record, and run its spec again"
+            )
         try:
             path = pending.spool(self._history, run)
-        except HistoryError as error:
-            return f"{named}, nor could it be kept to be recorded later: {error}"
-        return f"{named}, but waits in {path}; to record it: {pending.command(self._history)}"
+        except HistoryError as unkept:
+            return f"{named}, nor could it be kept to be recorded later: {unkept}"
+        command = pending.command(self._history.identity)
+        return f"{named}, but waits in {path}; to record it: {command}"
 
     @property
     def run(self) -> Run:
         """The recorded run; there is none before ``record``."""
         assert self._run is not None
         return self._run
-
-
-def _artifacts(run_id: str) -> tuple[str, str, str, str]:
-    """Return the names of a run's weights, architecture, samples and examples."""
-    suffixes = ("weights.h5", "architecture.json", "samples.json", "examples.json")
-    weights, architecture, samples, examples = (f"artifacts/{run_id}.{each}" for each in suffixes)
-    return weights, architecture, samples, examples
 
 
 def _declaration(declaration: Any) -> dict[str, Json]:

@@ -68,13 +68,15 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
             samples: Json = None
             checks: tuple[Verdict, ...] = ()
             built: dict[str, Json] = {}
+            note: str | None = None
             if failure is None:
                 on_test, scores, tables, samples = _score(spec, model, train, watched, loaded.test)
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
-                    _write_examples(spec, loaded.test, on_test, task.weights.with_name(EXAMPLES))
+                    shown = task.weights.with_name(EXAMPLES)
+                    note = _write_examples(spec, loaded.test, on_test, shown)
                     built = described(model)
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
@@ -83,7 +85,9 @@ def refit(spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = N
         seconds = time.monotonic() - started
         return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
-    return Refitted(scores, tables, curve, trained_by, seconds, failure, samples, checks, built)
+    return Refitted(
+        scores, tables, curve, trained_by, seconds, failure, samples, checks, built, note
+    )
 
 
 def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
@@ -113,18 +117,21 @@ def _write_architecture(model: Model, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> None:
-    """Write test samples to look at, unless there are none or the spec wants none."""
-    found: Json = None
-    if spec.examples:
-        try:
-            found = examples(test, on_test)
-        except Exception:  # noqa: BLE001  a stream that is read again is the user's code
-            found = None
-    if found is None:
+def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> str | None:
+    """Write test samples to look at, unless there are none or the spec wants none.
+
+    Returns:
+        What failed, None when nothing did: no finished refit is lost over its examples.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        found = examples(test, on_test) if spec.examples else None
+        if found is not None:
+            path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001  reading a stream again is the user's code too
         path.unlink(missing_ok=True)
-    else:
-        path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+        return f"no examples are kept, for choosing them failed: {failure_of(error).reason}"
+    return None
 
 
 def _score(

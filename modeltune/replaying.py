@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from modeltune.contrasting import differing_code
 from modeltune.errors import HistoryError, ModeltuneError
-from modeltune.histories.artifacts import verify
+from modeltune.histories.artifacts import give_name, verify
 from modeltune.histories.store import Store
 from modeltune.quiet import quietly
 from modeltune.reports.replays import Replayed, recorded_scores
@@ -156,17 +157,20 @@ def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
 
 
 def _write(model: Any, target: Path) -> None:
-    from modeltune import rebuilding
-
+    """Write a model to a ``.keras`` file whole or not at all; one that is there stays."""
+    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         with quietly():
-            rebuilding.write(model, target)
+            model.save(partial)
+        give_name(partial, target)
     except FileExistsError as error:
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
     except Exception as error:
         # What get_config of the user's classes raises, and what a full disk does.
         said = " ".join(str(error).split())
         raise HistoryError(f"{target} cannot be written: {type(error).__name__}: {said}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def to_json(replayed: Replayed) -> Json:

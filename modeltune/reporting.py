@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ TREND = 40
 """How many runs of a spec are looked back at."""
 
 
-def write_reports(folder: Path, runs: Sequence[Run], url: str) -> list[Path]:
+def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
     """Write every kind of report of these runs into a folder, each file whole; return the files.
 
     Raises:
@@ -34,14 +33,15 @@ def write_reports(folder: Path, runs: Sequence[Run], url: str) -> list[Path]:
     from modeltune.reports.json_report import write, write_whole
     from modeltune.reports.markdown import markdown
 
+    runs = [each.run for each in reported]
     files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
     write(files[0], [to_json(run) for run in runs])
     write_whole(files[1], markdown(runs))
-    write_whole(files[2], html(gather(runs, url)))
+    write_whole(files[2], html(reported))
     return files
 
 
-def write_pictures(folder: Path, runs: Sequence[Run], url: str, kind: str) -> list[Path]:
+def write_pictures(folder: Path, reported: Sequence[Reported], kind: str) -> list[Path]:
     """Write the pictures of these runs, "svg" or "png", into a folder; return the files.
 
     Of several runs of one spec, each after the first has its id in its files' names.
@@ -54,11 +54,12 @@ def write_pictures(folder: Path, runs: Sequence[Run], url: str, kind: str) -> li
     from modeltune.reports.pictures import pictures
 
     files: list[Path] = []
-    for reported in gather(runs, url):
-        for name, content in pictures(reported, kind).items():
-            file = folder / name
-            if file in files:
-                file = folder / f"{file_name(reported.run.id)}-{name}"
+    seen = set[str]()
+    for each in reported:
+        prefix = f"{file_name(each.run.id)}-" if each.run.spec in seen else ""
+        seen.add(each.run.spec)
+        for name, content in pictures(each, kind).items():
+            file = folder / f"{prefix}{name}"
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             files.append(file)
@@ -67,7 +68,7 @@ def write_pictures(folder: Path, runs: Sequence[Run], url: str, kind: str) -> li
 
 def newest_of_each(history: Store) -> list[str]:
     """Return the id of the last run of every spec, by the specs' names."""
-    return [history.runs(spec, 1)[0].id for spec in history.specs()]
+    return [found[0].id for found in history.latest(history.specs(), 1).values()]
 
 
 def gather(runs: Sequence[Run], url: str) -> list[Reported]:
@@ -94,7 +95,11 @@ def _reported(run: Run, history: Store) -> Reported:
 
     nothing: tuple[Summary, ...] = ()
     past = read("earlier runs", lambda: _past(run, history), nothing)
-    reference = read("the run to compare with", lambda: _reference(run, past, history), None)
+    reference: Run | None = None
+    if (baseline := run.baseline) and baseline != run.id:
+        reference = read("the baseline", lambda: history.run(baseline), None)
+    if reference is None:
+        reference = read("the run before it", lambda: _judged_before(run, past, history), None)
     found = Contrast()
     if reference is not None:
         found = read("what changed", lambda: contrast(reference, run, history), found)
@@ -110,16 +115,11 @@ def _reported(run: Run, history: Store) -> Reported:
 
 
 def _past(run: Run, history: Store) -> tuple[Summary, ...]:
-    runs = history.runs(run.spec, TREND)
-    ids = [each.id for each in runs]
-    return tuple(runs[ids.index(run.id) :] if run.id in ids else runs)
+    # One that could not be recorded comes after all that are.
+    return tuple(history.runs(run.spec, TREND, until=run.id) or history.runs(run.spec, TREND))
 
 
-def _reference(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
-    """Return the baseline's record if it is recorded here, else the last run that was judged."""
-    if run.baseline and run.baseline != run.id:
-        with contextlib.suppress(HistoryError):
-            return history.run(run.baseline)
+def _judged_before(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
     for each in past:
         is_judged = each.status in (RunStatus.PASSED, RunStatus.FAILED) and not each.cached
         if is_judged and each.id != run.id:

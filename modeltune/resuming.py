@@ -153,6 +153,8 @@ def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
         samples=value["samples"],
         checks=tuple(map(verdict, value["checks"])),
         model=value["model"],
+        # A ledger of an earlier modeltune has none.
+        note=value.get("note"),
     )
 
 

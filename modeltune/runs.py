@@ -106,6 +106,11 @@ class Durations:
     search: float = 0.0
     validation: float = 0.0
 
+    @property
+    def total(self) -> float:
+        """The seconds of all phases."""
+        return self.data + self.search + self.validation
+
 
 @dataclass(frozen=True)
 class Artifact:

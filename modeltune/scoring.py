@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import expit, softmax
 from sklearn import metrics
 
 from modeltune.errors import SpecError
@@ -54,6 +55,11 @@ class Output:
     def prefix(self) -> str:
         """What its report metrics start with: nothing for a single output."""
         return f"{self.name}_" if self.name else ""
+
+    @property
+    def threshold(self) -> float:
+        """Above which a prediction of yes or no is a yes."""
+        return 0.0 if self.from_logits else 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,11 +395,20 @@ def _is_one_hot(y: Array) -> bool:
     return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=-1) == 1).all())
 
 
+def probabilities(output: Output, predicted: Array) -> Array:
+    """Return predictions of an output as probabilities; those that are no logits as they are."""
+    numbers = predicted.astype(np.float64)
+    if not output.from_logits or not np.isfinite(numbers).all():
+        return numbers
+    return np.asarray(
+        softmax(numbers, axis=-1) if output.task is Task.MULTICLASS else expit(numbers)
+    )
+
+
 def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
     """Return true and predicted class per sample and all classes the output can name."""
     if output.task is Task.BINARY:
-        threshold = 0.0 if output.from_logits else 0.5
-        predicted = (output.predicted.reshape(-1) > threshold).astype(int)
+        predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
         return output.y.reshape(-1).astype(int), predicted, [0, 1]
     count = output.predicted.shape[-1]
     one_hot = output.y.shape == output.predicted.shape
@@ -403,11 +418,10 @@ def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
 
 def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     if output.task is Task.MULTILABEL:
-        threshold = 0.0 if output.from_logits else 0.5
         width = output.predicted.shape[-1]
         classes = list(range(width))
         true = output.y.reshape(-1, width).astype(int)
-        predicted = (output.predicted.reshape(-1, width) > threshold).astype(int)
+        predicted = (output.predicted.reshape(-1, width) > output.threshold).astype(int)
         confusion = None
     else:
         true, predicted, classes = classes_of(output)

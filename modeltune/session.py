@@ -224,13 +224,13 @@ class Session:
         """Write the reports; one that cannot be written is never a green session."""
         if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.reporting import write_reports
+        from modeltune.reporting import gather, write_reports
         from modeltune.reports.markdown import markdown
         from modeltune.runs import from_json
 
         runs = [from_json(run) for run in self._runs]
         try:
-            write_reports(self._report_file.parent, runs, self._options["store"])
+            write_reports(self._report_file.parent, gather(runs, self._options["store"]))
         except OSError as error:
             self._report_error = str(error)
             if session.exitstatus == pytest.ExitCode.OK:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.errors import HistoryError
+from modeltune.counting import counted
+from modeltune.errors import HistoryError, NoHistoryError
 from modeltune.histories import pending
 from modeltune.histories.artifacts import verify
 from modeltune.histories.places import Place, place_of
-from modeltune.histories.store import HEAD, Store, exists, open_as_it_is
+from modeltune.histories.store import HEAD, Store, open_as_it_is
 from modeltune.leftovers import leftovers, project_baselines, weights_of
 
 
@@ -41,45 +42,40 @@ def examine(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Findi
         now: the time, in seconds as in ``st_mtime``.
     """
     place = place_of(url)
-    if place.path:
-        engine = _sqlite(place, place.path)
-        yield engine
-        if engine.mark is Mark.WRONG:
-            # Reading a write-ahead log would write beside it, to its shared memory.
-            return
+    is_open = yield from _history(place, url)
+    yield from _waiting(place.folder, url)
+    yield from _accepted(place.folder)
+    if is_open:
+        yield _left(url, also, now)
+
+
+def _history(place: Place, url: str) -> Generator[Finding, None, bool]:
+    """Yield what is found of the history itself; return whether it could be opened."""
     try:
-        if not exists(url):
-            yield _no_history(place)
-            return
         opened, revision = open_as_it_is(url)
+    except NoHistoryError as error:
+        yield _no_history(place, error)
+        return False
     except HistoryError as error:
-        yield Finding(Mark.WRONG, f"{error}{_interrupted(place)}")
-        return
+        yield Finding(Mark.WRONG, str(error))
+        return False
     with opened as store:
         try:
+            if place.path:
+                yield _sqlite()
             yield from _rows(store, revision)
             yield from _files(store)
         except HistoryError as error:
-            yield Finding(Mark.WRONG, f"{error}{_interrupted(place)}")
-    yield from _waiting(place.folder)
-    yield from _accepted(place.folder)
-    yield _left(url, also, now)
+            yield Finding(Mark.WRONG, str(error))
+    return True
 
 
-def _sqlite(place: Place, path: Path) -> Finding:
-    # Bytes 18 and 19 of the header: 1 is a rollback journal, 2 a write-ahead log.
-    header = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            header = file.read(20)
-    version = sqlite3.sqlite_version
-    if header[18:20] == b"\2\2":
-        text = f"{place} was switched to a write-ahead log by another program"
-        back = "modeltune history switches it back; run modeltune doctor again after it"
-        return Finding(Mark.WRONG, f"{text}; {back}")
+def _sqlite() -> Finding:
     unsafe = "; keep it so: in this version a write-ahead log can be damaged by two processes"
     is_unsafe = is_wal_unsafe(sqlite3.sqlite_version_info[:3])
-    return Finding(Mark.OK, f"SQLite {version}, rollback journal{unsafe if is_unsafe else ''}")
+    return Finding(
+        Mark.OK, f"SQLite {sqlite3.sqlite_version}, rollback journal{unsafe if is_unsafe else ''}"
+    )
 
 
 def is_wal_unsafe(version: tuple[int, int, int]) -> bool:
@@ -94,9 +90,7 @@ def is_wal_unsafe(version: tuple[int, int, int]) -> bool:
 
 
 def _rows(store: Store, revision: str) -> Iterator[Finding]:
-    count = store.count()
-    runs = "1 run" if count == 1 else f"{count} runs"
-    yield Finding(Mark.OK, f"{store}: {runs}, schema {revision}")
+    yield Finding(Mark.OK, f"{store}: {counted(store.count(), 'run')}, schema {revision}")
     if revision != HEAD:
         advice = f"the next run, and any command that reads it, upgrades it to {HEAD}"
         yield Finding(Mark.NOTE, f"the schema is of an older modeltune; {advice}")
@@ -114,19 +108,22 @@ def _files(store: Store) -> Iterator[Finding]:
         else:
             whole += 1
             size += artifact.bytes
-    files = "1 file of a run, as it was" if whole == 1 else f"{whole} files of runs, as they were"
+    files = counted(whole, "file of a run, as it was", "files of runs, as they were")
     yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
 
 
-def _waiting(folder: Path) -> Iterator[Finding]:
+def _waiting(folder: Path, url: str) -> Iterator[Finding]:
     for path in pending.waiting(folder):
         try:
             found = pending.read(path)
+        except FileNotFoundError:
+            # A flush has sent it.
+            continue
         except HistoryError as error:
             yield Finding(Mark.WRONG, str(error))
             continue
-        text = f"run {found.run.id} of {found.run.spec} waits to be recorded: modeltune flush"
-        yield Finding(Mark.WRONG, text)
+        text = f"run {found.run.id} of {found.run.spec} waits to be recorded"
+        yield Finding(Mark.WRONG, f"{text}: {pending.command(url)}")
         for artifact in filter(None, (found.run.artifact, *found.run.files.values())):
             try:
                 verify(folder, artifact)
@@ -154,23 +151,13 @@ def _left(url: str, also: Iterable[str], now: float) -> Finding:
     if not found:
         return Finding(Mark.OK, "nothing lies beside it that nothing needs")
     size = sum(each.bytes for each in found)
-    counted = "1 file or folder" if len(found) == 1 else f"{len(found)} files or folders"
-    return Finding(Mark.NOTE, f"{counted}, {size} bytes, that nothing needs: modeltune gc")
+    files = counted(len(found), "file or folder", "files or folders")
+    return Finding(Mark.NOTE, f"{files}, {size} bytes, that nothing needs: modeltune gc")
 
 
-def _no_history(place: Place) -> Finding:
+def _no_history(place: Place, error: NoHistoryError) -> Finding:
     if any((place.folder / "artifacts").glob("*.weights.h5")):
         return Finding(
             Mark.WRONG, f"{place} is gone, though files of its runs are there; restore it"
         )
-    return Finding(Mark.NOTE, f"{place}: there is no history yet; the first run of a spec makes it")
-
-
-def _interrupted(place: Place) -> str:
-    journal = place.path and place.path.with_name(f"{place.path.name}-journal")
-    if journal and journal.exists():
-        return (
-            f"; beside it is {journal.name}, of a process that writes or was killed while it did: "
-            "keep both together, and run modeltune history, which takes back what was half written"
-        )
-    return ""
+    return Finding(Mark.NOTE, str(error))

@@ -15,6 +15,7 @@ from typing import Any
 
 from modeltune.behaviours import Behaviour
 from modeltune.checks import Checks, checks_of
+from modeltune.counting import counted
 from modeltune.datasets import Data
 from modeltune.declarations import Problem, as_typed, is_integer, typed
 from modeltune.errors import SpecError
@@ -492,6 +493,5 @@ def _refuse(problems: Sequence[Problem], file: str, line: int, what: str) -> Non
 
 
 def _listed(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     listed = "".join(f"\n  {field}: {text}" for field, text in problems)
-    return f"{file}:{line}: {what} has {count}:{listed}"
+    return f"{file}:{line}: {what} has {counted(len(problems), 'problem')}:{listed}"

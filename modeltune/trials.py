@@ -91,7 +91,8 @@ class Refitted:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
     ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
-    whose weights are kept, of which ``model`` says how it is built.
+    whose weights are kept, of which ``model`` says how it is built, and ``note`` what else the
+    user should know.
     """
 
     scores: Mapping[str, float]
@@ -103,6 +104,7 @@ class Refitted:
     samples: Json = None
     checks: tuple[Verdict, ...] = ()
     model: Mapping[str, Json] = field(default_factory=dict)
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeltune.errors import SearchError
-from modeltune.events import Listener, RefitFinished, ValidationStarted
+from modeltune.events import Listener, Note, RefitFinished, ValidationStarted
 from modeltune.executors import Executor
 from modeltune.gates import Verdict
 from modeltune.runs import Json, Scores
@@ -67,11 +67,13 @@ def validate(
         if refitted.failure is not None:
             detail = f"\n{refitted.failure.traceback}" if refitted.failure.traceback else ""
             raise SearchError(
-                f"{spec.id}: validation failed at {_named(task.refit)}: {refitted.failure.reason}{detail}"
+                f"{spec.id}: validation failed at {task.refit.name}: {refitted.failure.reason}{detail}"
             )
         done[task.refit] = refitted
         score = refitted.scores.get(metric)
         if task.refit not in told:
+            if refitted.note is not None:
+                listen(Note(refitted.note))
             listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
     ordered = [done[refit] for refit in refits]
     return Validated(
@@ -102,7 +104,3 @@ def _samples(packed: Sequence[Json]) -> Samples | None:
     from modeltune.samples import joined, unpacked
 
     return joined([unpacked(each) for each in packed])
-
-
-def _named(refit: Refit) -> str:
-    return f"seed {refit.seed}" + ("" if refit.fold is None else f", fold {refit.fold + 1}")

@@ -16,6 +16,11 @@ class Refit:
     seed: int
     fold: int | None = None
 
+    @property
+    def name(self) -> str:
+        """``seed 0``, or ``seed 0, fold 1``: people count folds from 1."""
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold + 1}")
+
 
 @dataclass(frozen=True, repr=False)
 class Holdout:

@@ -29,10 +29,13 @@ class Watching:
     def __init__(self, config: pytest.Config):
         self._config = config
         self._is_xdist_worker = hasattr(config, "workerinput")
+        # Taken out: others may make JSON of what is in there.
+        self._channel = getattr(config, "workerinput", {}).pop(CHANNEL, None)
         self._spec: str | None = None
         self._live: Live | None = None
-        self._heard = ExitStack()
-        self._opening = threading.Lock()
+        self._of_workers = ExitStack()
+        self._hearing = threading.Lock()
+        self._have_workers_specs = False
 
     def tell(self, event: Event) -> None:
         """Show an event of the spec that runs in this process."""
@@ -91,46 +94,66 @@ class Watching:
 
     # pytest-xdist
 
-    @pytest.hookimpl(optionalhook=True)
+    # Last: until then others find in there what they can make JSON of.
+    @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker a channel of its own, inside xdist's connection to wherever it runs."""
-        if not self._is_quiet:
+        if not self._is_quiet and self._config.pluginmanager.hasplugin("terminalreporter"):
             channel = node.gateway.newchannel()
             channel.setcallback(partial(self._hear, node.gateway.id), endmarker=None)
             node.workerinput[CHANNEL] = channel
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Let the controller know of specs before xdist tells it that all is collected."""
+        collection = sys.modules.get("modeltune.collection")
+        if collection is None or self._is_quiet:
+            return
+        if any(isinstance(item, collection.SpecItem) for item in session.items):
+            self._send(None, None)
+
     def _send(self, spec: str | None, event: Event | None) -> None:
         """Tell the controller that a spec begins, what happens in it, or that nothing runs here."""
+        if self._channel is None:
+            return
         import pickle
 
-        channel = self._config.workerinput.get(CHANNEL)  # type: ignore[attr-defined]
+        from modeltune.events import plain
+
+        message = pickle.dumps((spec, event and plain(event)))
         # The controller may be gone: xdist will end this worker, or let it finish.
         with suppress(OSError):
-            if channel is not None:
-                channel.send(pickle.dumps((spec, event)))
+            self._channel.send(message)
 
     def _hear(self, worker: str, message: bytes | None) -> None:
         """Show what a worker has told, None when it is gone; called in a thread of its channel."""
         import pickle
 
         spec, event = (None, None) if message is None else pickle.loads(message)
-        if (live := self._live_of_workers(is_wanted=spec is not None)) is None:
-            return
-        if spec is None:
-            live.end(worker)
-        elif event is None:
-            live.begin(worker, spec)
-        else:
-            live.tell(worker, event)
-            live.say(worker, event)
+        # Held to the end: meanwhile the terminal cannot be given back.
+        with self._hearing:
+            self._have_workers_specs |= message is not None
+            if self._live is None:
+                return
+            if spec is None:
+                self._live.end(worker)
+            elif event is None:
+                self._live.begin(worker, spec)
+            else:
+                self._live.tell(worker, event)
+                self._live.say(worker, event)
 
-    def _live_of_workers(self, is_wanted: bool) -> Live | None:
-        with self._opening:
-            if self._live is None and is_wanted:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Show from now on what workers tell, if they have specs.
+
+        Here, since the terminal's writer is nothing to touch from a channel's thread.
+        """
+        with self._hearing:
+            if self._have_workers_specs and self._live is None:
                 from modeltune.live import watched
 
-                self._live = self._heard.enter_context(watched(self._config, shown))
-            return self._live
+                self._live = self._of_workers.enter_context(watched(self._config, shown))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -138,9 +161,10 @@ class Watching:
         try:
             return (yield)
         finally:
-            with self._opening:
-                self._heard.close()
+            # Workers may go on telling: nobody listens any more.
+            with self._hearing:
                 self._live = None
+                self._of_workers.close()
 
     # debuggers
 

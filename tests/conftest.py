@@ -1,5 +1,6 @@
 """Hypothesis draws the same examples in every run, so that a red law stays red."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=100)
 hypothesis.settings.load_profile("laws")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what the imports made: Keras collects at every ``clear_session``."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -82,8 +82,8 @@ def serving() -> Iterator[Server]:
         access = folder / "data" / "pg_hba.conf"
         access.write_text(f"local all {STRANGER} scram-sha-256\n{access.read_text()}")
         server.start()
-        server.ask(f"CREATE ROLE {STRANGER} LOGIN PASSWORD '{PASSWORD}'")
         try:
+            server.ask(f"CREATE ROLE {STRANGER} LOGIN PASSWORD '{PASSWORD}'")
             yield server
         finally:
             server.stop()

@@ -227,10 +227,12 @@ def regressor(samples: int = 2_500) -> Reported:
         baseline=None,
     )  # fmt: skip
     rows = [
-        {"index": 4, "is_wrong": None, "x": {"": {"kind": "row", "names": ["age", "bmi"], "values": [0.5, -1.25]}},
+        {"index": 4, "is_wrong": None, "x": {"": {"kind": "row", "values": [0.5, -1.25]}},
          "outputs": {"output": {"task": "regression", "truth": 1.5, "predicted": 0.2, "confidence": None, "error": 1.3}}},
-        {"index": 9, "is_wrong": None, "x": {"": {"kind": "text", "text": "a long text"}, "more": {"kind": "array", "shape": [3, 3, 3], "min": 0}},
+        {"index": 9, "is_wrong": None, "x": {"": {"kind": "text", "text": "a long text"}, "more": {"kind": "array", "shape": [3, 3, 3], "min": 0, "max": None}},
          "outputs": {"output": {"task": "regression", "truth": [1.0, 2.0], "predicted": [1.0, 2.5], "confidence": None, "error": 0.5}}},
+        {"index": 7, "is_wrong": None, "x": {"": {"kind": "text", "text": "of a mask"}},
+         "outputs": {"output": {"task": "regression", "truth": None, "predicted": None, "confidence": None, "error": 0.25}}},
     ]  # fmt: skip
     measured = Samples(samples, 1, truth={"": truth}, predicted={"": predicted[None]})
     return Reported(run, past(run), measured, {"of": samples, "wrong": None, "samples": rows})
@@ -250,7 +252,7 @@ def hostile(text: str) -> Reported:
     inputs = {
         f"{text}1": {"kind": "image", "png": text, "width": text, "height": text},
         f"{text}2": {"kind": "text", "text": text},
-        f"{text}3": {"kind": "row", "names": [text], "values": [text]},
+        f"{text}3": {"kind": "row", "values": [text]},
         f"{text}4": {"kind": text, text: text},
     }
     sample = {"index": text, "is_wrong": True, "x": inputs, "outputs": {text: answer}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import scripted_runs  # noqa: F401
+from scripted_sessions import OPTIONS
 
 import modeltune.statistics  # noqa: F401
 
@@ -15,26 +15,14 @@ CONFTEST = f"""
 import contextlib
 import sys
 
-import pytest
-
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 
 def pytest_configure(config):
-    from modeltune import harness
-    from modeltune.executors.inline import Inline
-    from scripted_runs import Script
+    from scripted_runs import scripting
 
-    log = config.rootpath / "trained.txt"
-    log.touch()
-
-    @contextlib.contextmanager
-    def lent(*_):
-        script = Script(log)
-        yield script, Inline(script.perform), None
-
-    patched = pytest.MonkeyPatch()
-    patched.setattr(harness, "_engine", lent)
-    config.add_cleanup(patched.undo)
+    training = contextlib.ExitStack()
+    training.enter_context(scripting(config.rootpath / "trained.txt"))
+    config.add_cleanup(training.close)
 """
 
 SPECS = """
@@ -57,7 +45,7 @@ def cnn(hp):
     raise NotImplementedError
 """
 
-OPTIONS = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--modeltune-workers=0")
+__all__ = ["CONFTEST", "OPTIONS", "project"]
 
 
 def project(pytester: pytest.Pytester, conftest: str = "", tensorboard: bool = False) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import forked
 import pytest
-from scripted_sessions import scripting
+from scripted_runs import scripting
 from tiny_specs import IN_PROCESS, load_everything, source
 
 from modeltune import reuse

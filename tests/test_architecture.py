@@ -30,7 +30,7 @@ class Floor:
 FLOORS = {
     "values": Floor(
         (
-            "errors declarations objectives datasets lazy_imports deadlines quiet following",
+            "errors counting declarations objectives datasets lazy_imports deadlines quiet following",
             "gates searches validations config",
             "behaviours checks",
             "specs runs",

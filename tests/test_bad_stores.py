@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import scripted_runs
 from sample_runs import DIGITS
-from scripted_sessions import OPTIONS, SPEC, load, scripting
+from scripted_runs import scripting
+from scripted_sessions import OPTIONS, SPEC, load
 from test_histories import DAMAGES, TRACED, digest, in_child
 from test_pending import without_space
 
@@ -29,6 +30,7 @@ COMMANDS = {
     "accept": ["accept", "-1", "--reason", "r"],
     "check": ["check", "-1"],
     "compare": ["compare", "-2", "-1"],
+    "report": ["report"],
     "export": ["export", "-1", "model.keras"],
     "replay": ["replay", "-1"],
     "flush": ["flush"],
@@ -88,6 +90,11 @@ def test_every_command_says_in_one_line_what_is_wrong_and_changes_nothing(
         assert (out, len(err.splitlines())) == ("", 1)
         # What to do comes after it, and is another for who only reads.
         assert err.startswith(f"modeltune: {found}; ")
+    assert main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert f"WRONG  {found}; " in out
+    assert "WRONG  run a of spec_digits.py::mlp waits to be recorded: modeltune flush" in out
+    assert err == ""
     assert contents(history.parent) == before
 
 
@@ -179,15 +186,21 @@ def test_a_history_one_may_only_read_is_shown_and_nothing_is_trained_for_it(
     assert sorted(os.listdir(folder)) == ["history.db", "log"]
 
 
-def test_a_history_one_may_not_even_read_is_said(folder: Path, recorded: bytes) -> None:
+def test_a_history_one_may_not_even_read_is_said(
+    folder: Path, recorded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     history = folder / "history.db"
     history.write_bytes(recorded)
     history.chmod(0)
-    said = as_nobody(folder, lambda: main(["history", "--store", f"sqlite:///{history}"]))
-    assert said == (
+    said_by_all = (
         "modeltune: FOLDER/history.db cannot be opened "
-        f"(Permission denied: FOLDER/history.db); {ADVICE}\n1"
+        f"(Permission denied: FOLDER/history.db); {ADVICE}"
     )
+    said = as_nobody(folder, lambda: main(["history", "--store", f"sqlite:///{history}"]))
+    assert said == f"{said_by_all}\n1"
+    said = as_nobody(folder, lambda: main(["doctor", "--store", f"sqlite:///{history}"]))
+    assert said == f"{said_by_all.replace('modeltune: ', 'WRONG  ')}\n1 thing is wrong\n1"
 
 
 @TRACED

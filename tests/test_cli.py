@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from sample_runs import DIGITS
+from test_histories import in_child
 
 from modeltune import cli
 from modeltune.cli import main
 from modeltune.gates import Outcome
+from modeltune.histories import pending
 from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
 from modeltune.reports.tables import show
@@ -72,6 +74,7 @@ def test_history_lists_runs_newest_first(capsys: pytest.CaptureFixture[str]) -> 
     [
         (["spec_digits.py::mlp"], [DIGITS.id]),
         (["--limit", "1"], ["20261120-211500-ffffffff"]),
+        (["--limit", "9" * 20], ["20261120-211500-ffffffff", DIGITS.id]),
         (
             ["--store", "sqlite:///.modeltune/history.db"],
             ["20261120-211500-ffffffff", DIGITS.id],
@@ -306,3 +309,19 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_runs_are_sent_though_the_reader_goes_away(store: Store) -> None:
+    for name in ("a", "b"):
+        pending.spool(store, replace(DIGITS, id=name))
+
+    def unread(*command: str) -> int:
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as sys.stdout:
+            return main(command)
+
+    assert in_child(lambda: unread("doctor")) == (0, "0")
+    assert in_child(lambda: unread("flush")) == (0, "0")
+    assert {run.id for run in store.runs()} >= {"a", "b"}
+    assert pending.waiting(store.folder) == []

@@ -24,6 +24,7 @@ from modeltune.histories.store import open_store
 from modeltune.loading import Part, load
 from modeltune.recording import Recording
 from modeltune.remembering import samples_of
+from modeltune.resuming import refits_of
 from modeltune.runs import Run
 from modeltune.scoring import Output, Predictions, Task
 from modeltune.trials import EXAMPLES, RefitTask
@@ -241,10 +242,10 @@ def test_a_large_image_is_made_small_by_its_longest_side() -> None:
         (np.array([b"\xff"]), {"kind": "text", "text": "\ufffd"}),
         (np.array(["x" * 401]), {"kind": "text", "text": "x" * CHARACTERS + "…"}),
         (np.array(["x" * 400]), {"kind": "text", "text": "x" * CHARACTERS}),
-        (np.array([[1 / 3, 2.0]]), {"kind": "row", "names": None, "values": [0.333333, 2]}),
-        (np.array([[True, False]]), {"kind": "row", "names": None, "values": [True, False]}),
-        (np.array([["a", "b"]]), {"kind": "row", "names": None, "values": ["a", "b"]}),
-        (np.array([7]), {"kind": "row", "names": None, "values": [7]}),
+        (np.array([[1 / 3, 2.0]]), {"kind": "row", "values": [0.333333, 2]}),
+        (np.array([[True, False]]), {"kind": "row", "values": [True, False]}),
+        (np.array([["a", "b"]]), {"kind": "row", "values": ["a", "b"]}),
+        (np.array([7]), {"kind": "row", "values": [7]}),
         (
             np.arange(65.0)[None],
             {"kind": "array", "shape": [65], "dtype": "float64", "min": 0, "max": 64, "mean": 32},
@@ -400,5 +401,11 @@ def test_a_refit_is_not_lost_over_its_examples(
     task = RefitTask(spec.validation.refits()[0], config, 1, tmp_path / "refit.weights.h5")
     done = refitting.refit(spec, load(spec), task)
     assert done.failure is None
+    assert done.note == (
+        "no examples are kept, for choosing them failed: "
+        "OSError: this stream can be read twice only"
+    )
     assert (tmp_path / "refit.weights.h5").exists()
     assert not (tmp_path / EXAMPLES).exists()
+    notation = refits_of(spec)
+    assert notation.read(task, json.loads(json.dumps(notation.write(task, done)))) == done

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import pytest
 from keras import layers
-from scripted_sessions import scripting
+from scripted_runs import scripting
 from small_models import LABELS, PIXELS, dense, digits, spec_of
 
 import modeltune as mt

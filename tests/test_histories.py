@@ -26,6 +26,7 @@ from sample_runs import DIGITS
 import modeltune
 from modeltune.errors import HistoryError
 from modeltune.histories import store as stores
+from modeltune.histories.artifacts import give_name
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
@@ -139,6 +140,13 @@ def test_a_file_system_without_hard_links_will_do(
     with open_store(f"sqlite:///{path}") as store:
         store.record(DIGITS)
     assert sorted(os.listdir(path.parent)) == [".gitignore", "history.db"]
+    # Two who found no file: the second does not take the first one's name.
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    new, before = path.with_name("new"), digest(path)
+    new.write_text("an empty history")
+    with pytest.raises(FileExistsError):
+        give_name(new, path)
+    assert digest(path) == before
 
 
 # What is there is never made worse.
@@ -263,11 +271,15 @@ def test_a_wrong_url_is_explained_without_its_secret(url: str, said: str) -> Non
 
 
 def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
-    place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3&sslmode=require")
+    url = "postgresql://me:hunter2@host/runs?sslpassword=hunter3&sslmode=require"
+    place = place_of(url)
     assert str(place) == ("postgresql+psycopg://me:***@host/runs?sslmode=require&sslpassword=***")
     with pytest.raises(HistoryError) as refused, place.speaking():
         raise sa.exc.OperationalError("x", None, Exception("no password hunter2, hunter3"))
     assert "hunter" not in str(refused.value)
+    # By whatever password, it is one history, under a URL that asks for none.
+    spelled = [url, str(place), "postgresql+psycopg://me@host/runs?sslmode=require"]
+    assert {place_of(each).identity for each in spelled} == {spelled[-1]}
 
 
 # Processes die, race, and lack rights.

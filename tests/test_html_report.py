@@ -23,7 +23,9 @@ from reported_runs import METRICS, classifier, hostile, past, regressor, searche
 from sample_runs import runs
 from tiny_specs import load_everything
 
-from modeltune import cli, reports
+import modeltune as mt
+from modeltune import cli, reporting, reports
+from modeltune.gates import Gate, Outcome, Verdict
 from modeltune.histories.artifacts import keep
 from modeltune.histories.store import open_store
 from modeltune.reporting import gather, write_reports
@@ -138,7 +140,8 @@ def test_an_error_is_shown_whole_and_at_the_top() -> None:
     )
     page = html([Reported(run)])
     assert '<pre class="error" tabindex="0">ValueError: no\n    data</pre>' in page
-    assert Page(content(page)).text.index("ValueError: no data") < page.index("Search")
+    text = Page(content(page)).text
+    assert text.index("ValueError: no data") < text.index("Search")
 
 
 def test_no_runs_are_a_page_too() -> None:
@@ -174,21 +177,23 @@ def test_samples_come_in_their_order_whatever_they_are() -> None:
         f"{image['src']}".startswith("data:image/png;base64,iVBORw0KGgo") for image in images
     )
     rows = Page(content(html([regressor()]))).text
-    assert "age 0.5 bmi -1.25" in rows
-    assert "a long text" in rows
-    assert "shape [3, 3, 3], min 0" in rows
-    assert "true 1, 2 predicted 1, 2.5 error 0.5" in rows
+    assert "0 0.5 1 -1.25" in rows
+    assert "a long text more shape [3, 3, 3], min 0 true 1, 2 predicted 1, 2.5 error 0.5 #9" in rows
+    # Of many places there is neither a truth nor a prediction to be shown.
+    assert "of a mask error 0.25 #7" in rows
 
 
 def test_samples_that_are_rows_of_numbers_are_a_table() -> None:
     def row(index: int, age: float) -> dict[str, object]:
         output = {"truth": 1.5, "predicted": 0.25, "confidence": None, "error": 1.25}
-        x = {"kind": "row", "names": ["age", "bmi"], "values": [age, 2]}
-        return {"index": index, "is_wrong": None, "x": {"": x}, "outputs": {"output": output}}
+        x = {"kind": "row", "values": [age, 2]}
+        return {"index": index, "is_wrong": None, "x": {"": x}, "outputs": {"price": output}}
 
     samples = {"of": 9, "wrong": None, "samples": [row(4, 0.5), row(2, -7.0)]}
     text = Page(content(html([Reported(searched(2, 1), examples=samples)]))).text
-    assert "sample true predicted error age bmi 4 1.5 0.25 1.25 0.5 2 2 1.5 0.25 1.25 -7 2" in text
+    assert (
+        "sample true price predicted error 0 1 4 1.5 0.25 1.25 0.5 2 2 1.5 0.25 1.25 -7 2" in text
+    )
 
 
 # how large it is
@@ -223,6 +228,61 @@ def test_what_is_too_much_is_thinned_and_said() -> None:
     text = Page(content(page)).text
     assert f"the curves of {len(run.completed_trials) - 1} trials show up to" in text
     assert "the curves of the best trial and of the refits show up to" in text
+
+
+def test_of_thousands_of_trials_some_are_drawn_the_best_among_them() -> None:
+    run = searched(5_000, 8)
+    page = html([Reported(run)])
+    assert len(page.encode()) < 600_000
+    (data,) = islands(page)
+    search, curves = data["search"], data["curves"]
+    assert isinstance(search, dict)
+    assert isinstance(curves, dict)
+    assert run.best is not None
+    assert search["ids"][search["best"]] == run.best.trial
+    assert (search["places"][0], search["places"][-1]) == (1, 5_000)
+    lists = [search[name] for name in ("ids", "scores", "so_far", "seconds")]
+    lists += [each["at"] for each in search["values"]]
+    assert {len(each) for each in lists} == {len(search["places"])} <= {1_000, 1_001}
+    (best,) = [each for each in curves["trials"] if each["best"]]
+    assert best["name"] == f"trial {run.best.trial}"
+    assert len(curves["trials"]) == 301
+    text = Page(content(page)).text
+    assert f"the search shows {len(search['ids'])} of 5000 trials" in text
+    assert f"301 of {len(run.completed_trials)} trials show their curves" in text
+
+
+def test_slices_and_trends_that_are_left_out_are_said_to_be() -> None:
+    names = [f"m{place}" for place in range(7)]
+    slices = [{"slice": f"class {place}", "n": 9, "outcome": "passed"} for place in range(301)]
+    gates = [Verdict(f'mt.metric("{name}") >= 0', Outcome.PASSED, 1, 0, "") for name in names]
+    gates[0] = replace(gates[0], details={"slices": slices})
+    scores = dict.fromkeys(names, Scores((1.0,)))
+    run = replace(searched(2, 1), objective="minimize val_m0", scores=scores, verdicts=(*gates,))
+    text = Page(content(html([Reported(run, past(run, 2))]))).text
+    assert 'Slices of mt.metric("m0") >= 0 : the first 300 of 301' in text
+    assert "class 299" in text
+    assert "class 300" not in text
+    assert "6 of 7 metrics have their trend drawn" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "bounds"),
+    [
+        (mt.metric("accuracy") >= 0.99, ["gate >= 0.99"]),
+        (
+            mt.metric("accuracy").waive(until="2027-01-31", reason='"odd" (all) >= 2') >= 0.99,
+            ["gate >= 0.99"],
+        ),
+        (mt.metric("accuracy").worst >= 0.99, []),
+        (mt.metric("accuracy").per_class(min_n=5) >= 0.99, []),
+    ],
+)
+def test_a_trend_has_the_bounds_of_its_mean_waived_or_not(gate: Gate, bounds: list[str]) -> None:
+    verdict = Verdict(repr(gate), Outcome.WAIVED, 0.9, 0.99, "")
+    run = replace(searched(2, 1), verdicts=(verdict,))
+    (trend,) = charts(Reported(run, past(run, 2)), 1)["trends"]
+    assert [bound["text"] for bound in trend["bounds"]] == bounds
 
 
 def test_of_many_test_samples_a_thousand_are_drawn_and_it_is_said() -> None:
@@ -394,6 +454,21 @@ INK = """
     });
 """
 
+BLUE_COLUMNS = """
+    // Where from left to right a canvas has the colour of its first series.
+    const canvas = document.querySelector(arguments[0]);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+    const blue = getComputedStyle(document.documentElement).getPropertyValue("--s1").trim();
+    const found = new Set();
+    for (let i = 0; i < data.length; i += 4) {
+      const hex = "#" + [0, 1, 2].map((k) => data[i + k].toString(16).padStart(2, "0")).join("");
+      if (data[i + 3] === 255 && hex === blue) found.add((i / 4) % canvas.width);
+    }
+    return [...found].sort((a, b) => a - b);
+"""
+
 DRAW_ALL = "dispatchEvent(new Event('beforeprint'));"
 
 
@@ -481,6 +556,46 @@ def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) ->
     quiet(browser, page)
 
 
+def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> Reported:
+    """Return the run with these curves alone: of its best trial and of its refits."""
+    assert run.best is not None
+    (best,) = [trial for trial in run.trials if trial.id == run.best.trial]
+    refits = [{"seed": seed, "fold": None, "curve": each} for seed, each in enumerate(curves[1:])]
+    trials = (replace(best, curve=curves[0]),)
+    return Reported(replace(run, trials=trials, validation={"refits": refits}))
+
+
+def test_curves_are_drawn_of_whatever_metrics_and_epochs_there_are(
+    browser: Browser, tmp_path: Path
+) -> None:
+    run = searched(3, 1)
+    page = tmp_path / "curves.html"
+    reported = [
+        # A fit of the user's own may return its objective and nothing else.
+        Reported(searched(3, 1, ["val_accuracy"])),
+        trained(run, {"val_accuracy": (0.2, 0.3, math.nan, 0.8, 0.9)}),
+        trained(
+            replace(run, objective="minimize val_loss"),
+            {"val_loss": (0.5,)},
+            {"loss": (0.5,)},
+            {"val_loss": (0.7, 0.6)},
+        ),
+    ]
+    page.write_text(html(reported), encoding="utf-8")
+    browser.open(page)
+    bare = [kind for kind, ink, is_hued in drawn_everywhere(browser) if ink < 0.01 or not is_hued]
+    assert bare == []
+    # What is not finite is a gap in the line: from the second to the fourth of five epochs.
+    columns = browser.run(BLUE_COLUMNS, "#run-2 figure[data-chart=best] canvas")
+    widest = max(right - left for left, right in itertools.pairwise(columns))
+    assert 0.4 < widest / (columns[-1] - columns[0]) < 0.6
+    refits = "#run-3 figure[data-chart=refits]"
+    browser.keys(f"{refits} .plot", "\ue014", "\ue014")
+    said = browser.run(f"return document.querySelector('{refits} .readout').textContent")
+    assert said == "epoch 2: validation, seed 1 0.6"
+    quiet(browser, page)
+
+
 def test_a_chart_is_drawn_when_it_comes_into_view(browser: Browser, tmp_path: Path) -> None:
     many = tmp_path / "many.html"
     one = replace(classifier(searched(20, 30)), examples={})
@@ -495,13 +610,24 @@ def test_a_chart_is_drawn_when_it_comes_into_view(browser: Browser, tmp_path: Pa
     quiet(browser, many)
 
 
-def test_a_link_unfolds_its_run(browser: Browser, tmp_path: Path) -> None:
+def test_a_link_unfolds_its_run_with_charts_as_wide_as_it_is(
+    browser: Browser, tmp_path: Path
+) -> None:
     page = tmp_path / "six.html"
     page.write_text(html([Reported(searched(2, 1))] * 6), encoding="utf-8")
     browser.open(page)
     assert not browser.run("return document.querySelector('#run-6').open")
+    # Of what is folded away not every browser knows the width. What was printed meanwhile has
+    # that of its place once it is seen.
+    browser.run(
+        "document.styleSheets[0].insertRule('details:not([open]) > :not(summary) { display: none }')"
+    )
+    browser.run(f"{DRAW_ALL} dispatchEvent(new Event('afterprint'))")
     browser.click('a[href="#run-6"]')
     browser.wait_for("document.querySelector('#run-6').open")
+    browser.run("document.querySelector('#run-6 figure').scrollIntoView({behavior: 'instant'})")
+    width = "document.querySelector('#run-6 figure {}')?.clientWidth"
+    browser.wait_for(f"{width.format('.uplot')} === {width.format('.plot')}")
 
 
 def test_a_table_is_sorted_by_click_and_by_key(browser: Browser, pages: Path) -> None:
@@ -522,6 +648,10 @@ def test_a_table_is_sorted_by_click_and_by_key(browser: Browser, pages: Path) ->
     browser.keys(head, "\n")
     assert browser.run(scores) == [*sorted(known, key=float, reverse=True), ""]
     assert browser.run(order) == ["none", "descending", "none"]
+    # Yes and no are sorted as words.
+    browser.click("#trials th:nth-child(9) button")
+    norms = "return [...document.querySelectorAll('#trials tbody tr')].map((row) => row.cells[8].textContent)"
+    assert browser.run(norms) == sorted(f"{trial.values['norm']}" for trial in searched().trials)
 
 
 def test_arrow_keys_read_a_chart(browser: Browser, pages: Path) -> None:
@@ -537,6 +667,18 @@ def test_arrow_keys_read_a_chart(browser: Browser, pages: Path) -> None:
     curve = searched().trials[best.trial].curve
     said = f"epoch 2: train {curve['accuracy'][1]:.4g}, validation {curve['val_accuracy'][1]:.4g}"
     assert browser.run(read) == said
+    # Several trials have the same value: each of them is read.
+    units = "figure[data-chart=value][data-at='0']"
+    browser.run(f'document.querySelector("{units}").scrollIntoView({{behavior: "instant"}})')
+    browser.wait_for(f'document.querySelector("{units} canvas")')
+    trials = []
+    for _ in searched().trials:
+        browser.keys(f"{units} .plot", "\ue014")
+        text = browser.run(f'return document.querySelector("{units} .readout").textContent')
+        trials.append(text.partition(":")[0])
+    assert sorted(trials) == sorted(
+        f"trial {trial.id}, {trial.values['units']}" for trial in searched().trials
+    )
 
 
 def test_another_metric_can_be_chosen(browser: Browser, pages: Path) -> None:
@@ -569,6 +711,11 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser: Browser, pa
     over, wide = browser.run(OVERFLOW, PHONE)
     assert over <= 0, wide
     assert wide == []
+    # What can be reached by key can be seen, and cards are still rows of a table.
+    hidden = "return [...document.querySelectorAll('th button')].filter((b) => b.getBoundingClientRect().left < 0).length"
+    assert browser.run(hidden) == 0
+    roles = "return [...document.querySelectorAll('table.cards, table.cards *')].filter((e) => /^T/.test(e.tagName) && !e.role).length"
+    assert browser.run(roles) == 0
 
 
 def test_the_dark_is_dark_and_charts_follow(browser: Browser, pages: Path) -> None:
@@ -672,12 +819,30 @@ def test_what_the_history_knows_is_gathered(tmp_path: Path) -> None:
     assert found.reference.id == accepted.id
 
 
-def test_a_baseline_that_is_not_recorded_here_leaves_the_run_before(tmp_path: Path) -> None:
+def test_an_older_run_has_the_past_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "TREND", 2)
+    run = searched(2, 1)
+    listed = [replace(run, id=id) for id in ("first", "second", "third", "fourth", "fifth")]
+    url = recorded(tmp_path, *listed)
+    waiting = replace(run, id="waits to be recorded")
+    found = gather([listed[1], listed[3], waiting], url)
+    assert [[past.id for past in each.past] for each in found] == [
+        ["second", "first"],
+        ["fourth", "third"],
+        ["fifth", "fourth"],
+    ]
+
+
+def test_a_baseline_that_is_not_recorded_here_is_said_and_leaves_the_run_before(
+    tmp_path: Path,
+) -> None:
     run = searched(2, 1)
     (found,) = gather([run], recorded(tmp_path, replace(run, id="before"), run))
     assert found.reference is not None
     assert found.reference.id == "before"
     assert found.baseline is None
+    (said,) = found.missing
+    assert said.startswith(f'the baseline: no run "{run.baseline}": ')
 
 
 def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Path) -> None:
@@ -692,7 +857,7 @@ def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Pat
     assert "x.samples.json was changed since it was recorded" in said
     assert "x.examples.json holds no examples" in said
     (tmp_path / "history.db").write_bytes(b"no database at all" * 100)
-    files = write_reports(tmp_path / "report", [run], url)
+    files = write_reports(tmp_path / "report", gather([run], url))
     page = Page(content(files[2].read_text(encoding="utf-8"))).text
     assert "Not shown the history: " in page
     assert "history.db" in page

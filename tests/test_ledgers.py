@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from modeltune.ledgers import FILE, Ledger, Ledgers
 IDENTITY = {"search": "random", "code": "1"}
 
 
-def nobody(run_id: str) -> bool:
-    return False
+def nobody(run_ids: Sequence[str]) -> list[str]:
+    return []
 
 
 OPEN: list[Ledgers] = []
@@ -36,11 +36,11 @@ def begun(
     folder: Path,
     run: str = "a",
     spec: str = "spec_a.py::m",
-    is_recorded: Callable[[str], bool] = nobody,
+    ended: Callable[[Sequence[str]], list[str]] = nobody,
     **changed: str,
 ) -> tuple[Ledger, str | None]:
     OPEN.append(Ledgers(folder))
-    return OPEN[-1].begin(spec, IDENTITY | changed, run, is_recorded)
+    return OPEN[-1].begin(spec, IDENTITY | changed, run, ended)
 
 
 def finished(folder: Path, count: int) -> None:
@@ -113,8 +113,21 @@ def test_another_spec_s_search_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_recorded_run_is_not_made_again_from_its_ledger(tmp_path: Path) -> None:
     finished(tmp_path, 3)
-    ledger, said = begun(tmp_path, "b", is_recorded=lambda run: run == "a")
+    ledger, said = begun(tmp_path, "b", ended=lambda runs: [run for run in runs if run == "a"])
     assert (ledger.count("trial "), said) == (0, None)
+
+
+def test_a_history_that_does_not_say_what_ended_loses_no_trial(tmp_path: Path) -> None:
+    def unreadable(runs: Sequence[str]) -> list[str]:
+        raise HistoryError(f"{runs} are not to be read")
+
+    finished(tmp_path, 3)
+    with pytest.raises(HistoryError, match="'a'"):
+        begun(tmp_path, "b", ended=unreadable)
+    OPEN.pop().close(drop=False)
+    ledger, said = begun(tmp_path, "b")
+    assert ledger.count("trial ") == 3
+    assert said == "goes on where it was interrupted: finished trials 3"
 
 
 def hold(folder: Path, held: Any, done: Any) -> None:

@@ -20,9 +20,9 @@ from modeltune.gates import Outcome
 from modeltune.histories import pending
 from modeltune.histories.artifacts import keep, leave_word
 from modeltune.histories.baselines import accept
-from modeltune.histories.store import open_store
+from modeltune.histories.store import Store, open_store
 from modeltune.ledgers import Ledgers
-from modeltune.leftovers import PATIENCE, leftovers, remove
+from modeltune.leftovers import PATIENCE, _histories, leftovers, remove
 from modeltune.runs import Run, RunStatus
 from modeltune.soundness import Mark, examine
 
@@ -122,6 +122,7 @@ def test_files_of_runs_that_were_never_recorded_go_and_those_of_others_stay(
         f"pending/new-{A}.json",
         f"features/x.npy.{A}{B}.tmp",
         f"scratch/{A}/states/1.npz",
+        f"scratch/{A}/ledger.jsonl",
         "scratch/tmpabc/0.npy",
         "scratch/data-tmpabc/0.npy",
     ],
@@ -159,6 +160,25 @@ def test_what_a_waiting_run_names_stays(project: Project) -> None:
     assert project.collected() == set()
 
 
+@pytest.mark.parametrize("moment", ["waiting", "files"])
+def test_what_is_flushed_while_we_look_stays(
+    project: Project, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    with open_store(project.url) as store:
+        pending.spool(store, project.kept(A))
+    place = pending if moment == "waiting" else Store
+    look = getattr(place, moment)
+
+    def overtaken(*arguments: object) -> object:
+        monkeypatch.setattr(place, moment, look)
+        found = look(*arguments)
+        assert [is_sent for is_sent, _ in pending.flush(project.url, is_named=True)] == [True]
+        return found
+
+    monkeypatch.setattr(place, moment, overtaken)
+    assert project.collected() == {f"pending/{A}.json"}
+
+
 def test_what_a_baseline_of_the_project_names_stays(project: Project) -> None:
     gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
     run = project.kept(A, verdicts=gates, checks=(), status=RunStatus.PASSED)
@@ -179,13 +199,19 @@ def test_files_of_a_history_on_a_server_wait_until_it_is_asked(project: Project)
     with pytest.raises(HistoryError) as refused:
         leftovers(project.url, now=time.time() + 2 * PATIENCE)
     assert str(refused.value) == (
-        f"{project.folder}/artifacts has files of postgresql+psycopg://me:***@host/runs as well, "
-        "which has to say which it needs; add --also 'postgresql+psycopg://me:***@host/runs', or "
+        f"{project.folder}/artifacts has files of postgresql+psycopg://me@host/runs as well, "
+        "which has to say which it needs; add --also postgresql+psycopg://me@host/runs, or "
         "remove histories.txt there if that is gone for good"
     )
+    # With a password or without: it is the same history.
+    for named in ("postgresql://me:hunter2@host/runs", "postgresql://me@host/runs?password=x"):
+        assert _histories(project.url, [named], project.folder)[1:] == [named]
 
 
-@pytest.mark.parametrize("name", ["pending/x.json", "specs/baselines/spec_a.py.b.json", "other.db"])
+@pytest.mark.parametrize(
+    "name",
+    ["pending/x.json", "specs/baselines/spec_a.py.b.json", "other.db", "artifacts/histories.txt"],
+)
 def test_nothing_goes_while_what_may_name_a_file_cannot_be_read(
     project: Project, name: str
 ) -> None:
@@ -193,6 +219,8 @@ def test_nothing_goes_while_what_may_name_a_file_cannot_be_read(
     if name == "other.db":
         shutil.copyfile(project.folder / "history.db", project.folder / name)
         os.truncate(project.folder / name, 8192)
+    elif name.endswith(".txt"):
+        project.made(name).write_bytes(b"\xff")
     else:
         project.made(name if name[0] == "p" else f"../{name}", "{")
     with pytest.raises(HistoryError, match=Path(name).name):
@@ -212,7 +240,7 @@ def test_without_a_history_nothing_is_an_orphan(project: Project) -> None:
 def begun(project: Project, run: str, spec: str = "spec_digits.py::mlp") -> Ledgers:
     """Return the ledger of a search that this process is at."""
     ledgers = Ledgers(project.folder / "scratch")
-    ledger, _ = ledgers.begin(spec, {}, run, lambda run: False)
+    ledger, _ = ledgers.begin(spec, {}, run, lambda runs: [])
     ledger.put("trial 0", 1)
     (ledger.folder / "states").mkdir(exist_ok=True)
     (ledger.folder / "states" / "0.npz").write_text("12345")

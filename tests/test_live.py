@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pickle
 import pty
@@ -16,13 +17,16 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pyte
 import pytest
+import xdist.newhooks
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_specs import IN_PROCESS
@@ -32,7 +36,7 @@ from modeltune import following
 from modeltune.events import Event, Note, SearchStarted, TrialFinished, Underway
 from modeltune.executors.inline import Inline
 from modeltune.histories.store import open_store
-from modeltune.live import HEARTBEAT, Live, Screen, Terminal, _is_live
+from modeltune.live import HEARTBEAT, Live, Screen, Terminal, _is_live, watched
 from modeltune.reports.progress import lines
 from modeltune.runs import Trial, TrialStatus
 from modeltune.trials import RefitTask, TrialTask
@@ -141,8 +145,15 @@ def test_another_size_of_the_terminal_is_heeded() -> None:
     terminal.show(["a long line of text"])
     emulator.size = (10, 8)
     emulator.screen.resize(8, 10)
+    emulator.sent = ""
     terminal.show(["a long line of text"])
     assert emulator.text == ["a long l…"]
+    # Those that people use have made two rows of it meanwhile.
+    assert emulator.sent.startswith("\x1b[2A\r")
+    emulator.size = (5, 8)
+    emulator.sent = ""
+    terminal.write("F")
+    assert emulator.sent.startswith("\x1b[2A\r")
 
 
 OPERATIONS = st.lists(
@@ -196,6 +207,13 @@ def test_a_log_gets_whole_lines_and_no_command() -> None:
 
 def live_on(terminal: Terminal, clock: Callable[[], float], is_live: bool = True) -> Live:
     return Live(terminal, is_live, clock=clock)
+
+
+class Plugins(dict[str, Any]):
+    """What is asked of pytest's plugin manager."""
+
+    getplugin = dict.get
+    hasplugin = dict.__contains__
 
 
 class Clock:
@@ -260,6 +278,9 @@ def test_lines_of_all_that_runs_are_shown_until_it_ends() -> None:
     live.resume()
     live.tick()
     assert emulator.text == [*said, "spec_b.py::net: preparing, 1.0s"]
+    live.stop()
+    live.tick()
+    assert emulator.text == said
 
 
 @pytest.mark.parametrize(
@@ -276,6 +297,8 @@ def test_lines_of_all_that_runs_are_shown_until_it_ends() -> None:
         ({"capture": "tee-sys"}, False),
         ({"isatty": False}, False),
         ({"reporter": StringIO()}, False),
+        ({"faulthandler": 0.0}, True),
+        ({"faulthandler": "600"}, False),
     ],
 )
 def test_lines_are_drawn_where_nobody_else_writes(
@@ -289,10 +312,42 @@ def test_lines_are_drawn_where_nobody_else_writes(
             monkeypatch.delenv(name)
         else:
             monkeypatch.setenv(name, surroundings[name])
-    config: Any = SimpleNamespace(getoption=lambda *_: surroundings.get("capture", "fd"))
+    config: Any = SimpleNamespace(
+        pluginmanager=Plugins(surroundings),
+        getini=lambda _: surroundings["faulthandler"],
+        getoption=lambda *_: surroundings.get("capture", "fd"),
+    )
     reporter = surroundings.get("reporter", object.__new__(pytest.TerminalReporter))
     file: Any = SimpleNamespace(isatty=lambda: surroundings.get("isatty", True))
     assert _is_live(config, reporter, file) is is_live
+
+
+def test_an_impatient_ctrl_c_leaves_nothing_of_ours_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def duplicate(file: IO[str]) -> int:
+        opened.append(os.dup(file.fileno()))
+        return opened[-1]
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modeltune.live._duplicate", duplicate)
+    with (tmp_path / "log").open("w") as log:
+        writer = SimpleNamespace(_file=log, _current_line="")
+        plugins = Plugins(terminalreporter=SimpleNamespace(_tw=writer))
+        config: Any = SimpleNamespace(pluginmanager=plugins)
+        watching = watched(config, str)
+        live = watching.__enter__()
+        assert live is not None
+        monkeypatch.setattr(live._thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            watching.__exit__(None, None, None)
+        assert writer._file is log
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
 
 
 # from a process that trains to who looks
@@ -415,11 +470,18 @@ class Config(SimpleNamespace):
 
 
 def test_what_workers_tell_is_said_until_the_session_ends() -> None:
-    log = StringIO()
-    writer = SimpleNamespace(_file=log, _current_line="..")
-    plugins = {"terminalreporter": SimpleNamespace(_tw=writer)}
+    class Log(StringIO):
+        """Where all that a worker told is written while the session cannot end."""
+
+        def write(self, text: str) -> int:
+            assert watching._hearing.locked() or text == "F\n"
+            return super().write(text)
+
+    log = Log()
+    writer = SimpleNamespace(_file=log, _current_line="gw0 [1]\r..")
+    plugins = Plugins(terminalreporter=SimpleNamespace(_tw=writer))
     channel = Channel()
-    config: Any = Config(pluginmanager=SimpleNamespace(getplugin=plugins.get))
+    config: Any = Config(pluginmanager=plugins)
     node: Any = SimpleNamespace(
         gateway=SimpleNamespace(id="gw0", newchannel=lambda: channel), workerinput={}
     )
@@ -429,9 +491,12 @@ def test_what_workers_tell_is_said_until_the_session_ends() -> None:
     session = watching.pytest_runtestloop()
     next(session)
 
-    # Workers without specs leave pytest alone.
+    # Workers without specs leave pytest alone, as does every thread but its own.
+    watching.pytest_xdist_node_collection_finished()
     channel.heard(pickle.dumps((None, None)))
     assert writer._file is log
+    watching.pytest_xdist_node_collection_finished()
+    assert writer._file._line == ".."
     for event in (None, SEARCH, Underway(1, None, 5, None, 0.0), FINISHED):
         channel.heard(pickle.dumps(("spec_a.py::mlp", event)))
     writer._file.write("F\n")
@@ -443,6 +508,10 @@ def test_what_workers_tell_is_said_until_the_session_ends() -> None:
 
     with pytest.raises(StopIteration):
         session.send(True)
+    # Workers do not know that it is over.
+    for event in (None, SEARCH):
+        channel.heard(pickle.dumps(("spec_a.py::mlp", event)))
+    channel.heard(None)
     assert writer._file is log
     assert log.getvalue().splitlines() == [
         "",
@@ -456,15 +525,50 @@ def test_a_worker_goes_on_when_its_controller_is_gone() -> None:
     channel = Channel()
     config: Any = Config(workerinput={CHANNEL: channel})
     worker = Watching(config)
+    # An execnet channel is nothing that other plugins could make JSON of.
+    assert config.workerinput == {}
     worker.tell(SEARCH)
     channel.is_closed = True
     worker.tell(SEARCH)
     assert [pickle.loads(message)[1] for message in channel.sent] == [SEARCH]
 
 
+def test_nothing_of_a_spec_file_s_own_travels_to_the_controller() -> None:
+    class Metric(StrEnum):
+        """What cannot be pickled without this function."""
+
+        ACCURACY = "val_accuracy"
+
+    channel = Channel()
+    config: Any = Config(workerinput={CHANNEL: channel})
+    worker = Watching(config)
+    search = replace(SEARCH.search, objective=mt.maximize(Metric.ACCURACY), hyperparameters=Metric)
+    trial = replace(BEST, values={"metric": Metric.ACCURACY}, curve={Metric.ACCURACY: (0.9,)})
+    worker.tell(replace(SEARCH, search=search))
+    worker.tell(replace(FINISHED, trial=trial, best=trial))
+    assert [pickle.loads(message)[1] for message in channel.sent] == [SEARCH, FINISHED]
+
+
 def test_a_worker_without_a_channel_tells_nobody() -> None:
     config: Any = Config(workerinput={})
     Watching(config).tell(Note("as under another xdist, or an older controller"))
+
+
+def test_other_plugins_make_json_of_what_a_worker_is_given() -> None:
+    class Other:
+        """A plugin that was registered before ours, and would be called after it."""
+
+        def pytest_configure_node(self, node: Any) -> None:
+            json.dumps(node.workerinput)
+
+    config: Any = Config(pluginmanager=Plugins(terminalreporter=SimpleNamespace()))
+    node = SimpleNamespace(gateway=SimpleNamespace(id="gw0", newchannel=Channel), workerinput={})
+    plugins = pytest.PytestPluginManager()
+    plugins.add_hookspecs(xdist.newhooks)
+    plugins.register(Other())
+    plugins.register(Watching(config))
+    plugins.hook.pytest_configure_node(node=node)
+    assert [*node.workerinput] == [CHANNEL]
 
 
 def test_nothing_is_said_under_q() -> None:
@@ -473,8 +577,10 @@ def test_nothing_is_said_under_q() -> None:
     Watching(config).tell(SEARCH)
     assert channel.sent == []
     node: Any = SimpleNamespace(workerinput={})
-    Watching(config).pytest_configure_node(node)
-    assert node.workerinput == {}
+    without_terminal: Any = Config(pluginmanager=Plugins())
+    for controller in (config, without_terminal):
+        Watching(controller).pytest_configure_node(node)
+        assert node.workerinput == {}
     # Without plugins there is nobody to print it.
     Watching(cast(pytest.Config, Config(verbosity=-1))).tell(SEARCH)
 
@@ -501,7 +607,9 @@ class Watched(scripted_runs.Script):
             with open({gate!r}):
                 pass
         if getattr(task, "id", None) == 2 and "BREAK" in os.environ:
+            open(os.environ["BREAK"]).close()
             breakpoint()
+            open(os.environ["BREAK"]).close()
         return super().perform(task)
 
 @contextlib.contextmanager
@@ -639,12 +747,23 @@ EVENTS = [
 def test_a_terminal_shows_the_trial_that_runs_and_a_debugger_has_it_for_itself(
     project: Path,
 ) -> None:
-    with session(project, "test_other.py", "spec_a.py", BREAK="1") as pytest_:
+    second = project / "second-gate"
+    os.mkfifo(second)
+    with session(project, "test_other.py", "spec_a.py", BREAK=str(second)) as pytest_:
         shown = pytest_.until(r"^  trial 1: epoch 1/1, val_accuracy 0.5, \d")
         assert re.search(r"^spec_a.py::mlp: 0/\d+ trials, 1 running$", shown, re.MULTILINE)
         pytest_.open()
-        shown = pytest_.until(r"^\(Pdb\)")
-        assert "running" not in shown
+        pytest_.until("^  trial 2: epoch")
+        second.open("w").close()
+        shown = pytest_.until(r"^\(Pdb\)\Z")
+        assert ">>> PDB set_trace (IO-capturing turned off) >>>" in shown
+        assert not re.search("running|trial 2", shown)
+        pytest_.type("tbreak scripted_runs.Script.perform\n")
+        pytest_.until(r"^\(Pdb\)\Z", "Breakpoint 1")
+        pytest_.type("continue\n")
+        pytest_.until("^  trial 2: epoch")
+        second.open("w").close()
+        assert not re.search("running|trial 2", pytest_.until(r"^\(Pdb\)\Z"))
         pytest_.type("continue\n")
         assert pytest_.end() == 0
     assert "printed by a trial" not in pytest_.screen

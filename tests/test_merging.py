@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from modeltune.errors import HistoryError
 from modeltune.histories import merging
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.merging import merge
-from modeltune.histories.store import Store, open_store
+from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.runs import Run, Scores
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -179,12 +181,35 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
 
     def copy(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes() + b"more")
+        (into.folder / "artifacts/a.samples.json").write_text("of another process")
 
     monkeypatch.setattr(merging.shutil, "copyfile", copy)
     merged = merge(into, other)
     assert (merged.copied, listed(into)) == ([], [])
     assert merged.refused[0].endswith("a.weights.h5 changed while it was copied")
-    assert content(into.folder / "artifacts") == {}
+    assert content(into.folder / "artifacts") == {"a.samples.json": b"of another process"}
+
+
+def test_where_space_ends_no_run_is_copied_by_half_and_the_others_are_told(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into, other = stores
+    recorded(other, "a", created="2026-01-01T00:00:00+00:00")
+    recorded(other, "b")
+
+    def full(folder: Path, name: str, *arguments: object) -> object:
+        if name == "artifacts/b.samples.json":
+            raise HistoryError(f"{name} cannot be written: No space left")
+        return keep(folder, name, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merging, "keep", full)
+    assert main(["merge", f"{into}", f"{other}"]) == 1
+    assert capsys.readouterr() == (
+        f"copied 1 run from {other} into {into}\n",
+        "modeltune: artifacts/b.samples.json cannot be written: No space left\n",
+    )
+    assert listed(into) == ["a"]
+    assert sorted(content(into.folder / "artifacts")) == ["a.samples.json", "a.weights.h5"]
 
 
 def test_a_file_that_is_gone_here_comes_back_from_there(stores: tuple[Store, Store]) -> None:
@@ -281,17 +306,18 @@ def test_the_command_takes_paths_and_says_what_it_did(
     assert main(arguments) == 0
     assert main(arguments) == 0
     damage(other.folder / "artifacts/a.weights.h5")
-    recorded(other, "b")
+    recorded(other, "b", spec=f"\x1b[2J{DIGITS.spec}")
     lose(other.folder / "artifacts/b.weights.h5")
     assert main(arguments) == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == [
         f"copied 1 run from {other} into {into}",
-        f"copied 0 runs from {other} into {into}, 1 were there already",
-        f"copied 0 runs from {other} into {into}, 1 were there already",
+        f"copied 0 runs from {other} into {into}, 1 was there already",
+        f"copied 0 runs from {other} into {into}, 1 was there already",
     ]
     refused, advice = said.err.splitlines()
-    assert refused.startswith(f"not copied: run b of {DIGITS.spec}: {other.folder}/artifacts/b.w")
+    # A terminal would obey what is in the names of another person's specs.
+    assert refused.startswith(f"not copied: run b of [2J{DIGITS.spec}: {other.folder}/artifacts/")
     assert advice == "what is gone for good is left out by --without-files"
     assert main([*arguments, "--without-files"]) == 0
     assert "without a file: " in capsys.readouterr().err
@@ -310,6 +336,25 @@ def test_there_has_to_be_something_to_merge_but_not_something_to_merge_into(
     assert main(["merge", str(new), str(missing)]) == 0
 
 
+def test_what_is_read_stays_as_it_is_also_in_an_older_schema(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, new = tmp_path / "older.db", tmp_path / "new.db"
+    shutil.copyfile(Path(__file__).parent / "data" / "history-0001.db", older)
+    before = content(tmp_path)
+    assert main(["merge", str(new), str(older)]) == 1
+    assert capsys.readouterr().err == (
+        f"modeltune: {older} has the schema of an older modeltune (0001, this one reads {HEAD}); to "
+        f"upgrade it, after which an older one reads it no more: modeltune history --store sqlite:///{older}\n"
+    )
+    with closing(sqlite3.connect(older)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    before = content(tmp_path)
+    assert main(["merge", str(new), str(older)]) == 1
+    assert "was switched to a write-ahead log by another program" in capsys.readouterr().err
+    assert content(tmp_path) == before
+
+
 def test_a_row_that_is_no_record_stops_it_and_is_named(stores: tuple[Store, Store]) -> None:
     into, other = stores
     recorded(other, "a", created="2026-01-01T00:00:00+00:00")
@@ -318,6 +363,6 @@ def test_a_row_that_is_no_record_stops_it_and_is_named(stores: tuple[Store, Stor
         connection.exec_driver_sql(
             "UPDATE runs SET fit = ? WHERE id = 'b'", (json.dumps({"a": 1})[:-1],)
         )
-    with pytest.raises(HistoryError, match="holds a row that is no record of a run"):
-        merge(into, other)
-    assert listed(into) == ["a"]
+    merged = merge(into, other)
+    assert "holds a row that is no record of a run" in str(merged.stopped)
+    assert listed(into) == merged.copied == ["a"]

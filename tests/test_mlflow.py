@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +223,42 @@ def test_a_server_that_says_nothing_is_waited_for_once(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        plugin = MlflowPlugin(lambda: uri, lambda run: "")
+
+        def page(run: Run) -> str:
+            raise AssertionError("a page is made for nobody")
+
+        plugin = MlflowPlugin(lambda: uri, page)
         with pytest.raises(Unreachable, match="timed out") as first:
             plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
     with pytest.raises(Unreachable) as second:
         plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
     assert second.value is first.value
+
+
+def test_a_server_that_refuses_is_asked_again_for_the_next_run(tmp_path: Path) -> None:
+    asked = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(401)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        plugin = MlflowPlugin(lambda: f"http://127.0.0.1:{server.server_port}", lambda run: "")
+        try:
+            for count in (1, 2):
+                with pytest.raises(ModeltuneError, match=r"refuses: .*401") as refused:
+                    plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
+                assert not isinstance(refused.value, Unreachable)
+                assert len(asked) == count
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_without_the_client_its_extra_is_named(

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +15,20 @@ import pytest
 import scripted_runs
 from hypothesis import given, settings
 from sample_runs import DIGITS, runs
-from scripted_runs import ALL
-from scripted_sessions import OPTIONS, SPEC, load, scripting
+from scripted_runs import ALL, scripting
+from scripted_sessions import OPTIONS, SPEC, load
 from test_histories import TRACED, every_kill, in_child
 
 import modeltune as mt
 from modeltune.cli import main
-from modeltune.errors import HistoryError
-from modeltune.histories.artifacts import verify
+from modeltune.errors import HistoryError, UnrecordableError
+from modeltune.events import Event, Listener, Note
+from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import some_run
 from modeltune.histories.pending import flush, read, spool, waiting
 from modeltune.histories.store import Store, open_store
-from modeltune.runs import Run
+from modeltune.recording import Recording
+from modeltune.runs import Best, Run, RunStatus
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,13 +84,71 @@ def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.Monkey
     place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3")
     path = spool(Store(place, _engine(place)), DIGITS)
     assert path == tmp_path / ".modeltune" / "pending" / f"{DIGITS.id}.json"
-    assert "hunter" not in path.read_text()
-    assert read(path).store == "postgresql+psycopg://me:***@host/runs?sslpassword=***"
+    text = path.read_text()
+    assert "hunter" not in text
+    named = "postgresql+psycopg://me@host/runs"
+    assert read(path).store == named
+    # As an earlier modeltune has written it.
+    path.write_text(text.replace(named, "postgresql+psycopg://me:***@host/runs?sslpassword=***"))
+    assert read(path).store == named
 
 
-def test_what_has_no_place_in_a_record_does_not_wait(store: Store, tmp_path: Path) -> None:
+def test_a_run_waits_where_its_files_cannot_be_noted_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modeltune.histories.places import place_of
+    from modeltune.histories.store import _engine
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".modeltune/artifacts").mkdir(parents=True)
+    (tmp_path / ".modeltune/artifacts/histories.txt").write_bytes(b"\xff")
+    place = place_of("postgresql://me@host/runs")
+    with pytest.raises(HistoryError, match=r"histories\.txt, which names histories"):
+        Store(place, _engine(place)).record(DIGITS)
+
+
+def recording(store: Store, run: str, listen: Listener) -> Recording:
+    return Recording(run, scripted_runs.scripted, store, listen)
+
+
+def test_what_can_never_be_recorded_does_not_wait_for_it(
+    store: Store, url: str, tmp_path: Path
+) -> None:
     with pytest.raises(HistoryError, match="has no place in a record"):
         spool(store, some_run("a", search={"x": object()}))
+    said: list[Event] = []
+    record = recording(store, "a", said.append)
+    record.set(best=Best(2**70, 1.0, {}))
+    with pytest.raises(UnrecordableError) as refused:
+        record.record()
+    note = (
+        "run a of scripted_runs.py::scripted (error) is not recorded and never can be as it is, so "
+        "that it does not wait either; mend what has no place in a record, and run its spec again"
+    )
+    assert (refused.value.__notes__, said) == ([note], [Note(note)])
+    assert waiting(tmp_path) == []
+    # What an earlier modeltune has let wait.
+    path = spool(store, some_run("a", best=Best(2**70, 1.0, {})))
+    ((is_sent, line),) = flushed(url)
+    assert not is_sent
+    assert line.endswith(f"; it never will have one: remove {path}")
+
+
+def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
+    store: Store, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Store.known
+    kept = keep(tmp_path, "artifacts/a.weights.h5", lambda path: path.write_text("12345"))
+    spool(store, some_run("a", artifact=kept, files={}))
+
+    def overtaken(self: Store, ids: Sequence[str]) -> dict[str, RunStatus]:
+        found = known(self, ids)
+        flushed(url)
+        return found
+
+    monkeypatch.setattr(Store, "known", overtaken)
+    recording(store, "b", lambda event: None).drop_lost(["a"])
+    verify(tmp_path, kept)
     assert waiting(tmp_path) == []
 
 
@@ -134,15 +194,42 @@ def test_a_killed_flush_is_finished_by_the_next_and_sends_nothing_twice(
 def test_two_flushes_at_once_get_in_nobody_s_way(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, record = spool(store, DIGITS), Store.record
+    for name in ("a", "b"):
+        spool(store, some_run(name))
+    record = Store.record
 
     def overtaken(self: Store, run: Run) -> None:
-        record(self, run)
-        path.unlink()
+        for path in waiting(self.folder):
+            record(self, read(path).run)
+            path.unlink()
 
     monkeypatch.setattr(Store, "record", overtaken)
+    # What the other has sent meanwhile is neither sent nor amiss.
     assert [is_sent for is_sent, _ in flushed(url)] == [True]
-    assert [summary.id for summary in store.runs()] == [DIGITS.id]
+    assert [summary.id for summary in store.runs()] == ["b", "a"]
+
+
+def test_a_file_that_cannot_be_removed_is_said_and_the_others_are_sent(
+    store: Store, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [spool(store, some_run(name)) for name in ("a", "b")]
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as then:
+        then.setattr(Path, "unlink", refuse)
+        assert flushed(url) == [
+            (
+                False,
+                f"{path} cannot be removed ([Errno 13] Permission denied: '{path}'), though its run "
+                f"is recorded in {tmp_path}/history.db; make its folder writable and flush again, "
+                "or remove it",
+            )
+            for path in paths
+        ]
+    assert [summary.id for summary in store.runs()] == ["b", "a"]
+    assert [is_sent for is_sent, _ in flushed(url)] == [True, True]
 
 
 def _changed(path: Path) -> None:
@@ -207,7 +294,7 @@ def test_what_was_meant_for_another_store_is_sent_there_only_when_that_is_named(
     named = f"sqlite:///{tmp_path}/.modeltune/other.db"
     assert capsys.readouterr().err == (
         f"{tmp_path}/.modeltune/pending/{DIGITS.id}.json: its run was meant for {named}; "
-        f"name the store that is to have it: modeltune flush --store '{named}'\n"
+        f"name the store that is to have it: modeltune flush --store {named}\n"
     )
     assert main(["flush", "--store", named]) == 0
     assert main(["flush"]) == 0
@@ -230,7 +317,7 @@ def test_history_mentions_what_waits(
     store.record(DIGITS)
     spool(store, some_run("a"))
     assert main(["history", "--store", url]) == 0
-    said = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush"
+    said = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush --store {url}"
     assert capsys.readouterr().out.splitlines()[-1] == said
 
 

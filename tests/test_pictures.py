@@ -16,6 +16,7 @@ from modeltune.cli import main
 from modeltune.errors import ModeltuneError
 from modeltune.gates import Outcome, Verdict
 from modeltune.histories.store import open_store
+from modeltune.reports import pictures as drawing
 from modeltune.reports.filenames import file_name
 from modeltune.reports.pictures import pictures
 from modeltune.reports.reported import Reported
@@ -127,9 +128,26 @@ def test_outputs_have_pictures_of_their_own() -> None:
 
 def test_a_trend_needs_neither_bound_nor_baseline_nor_the_run_itself() -> None:
     run = replace(RUN, id="9a", verdicts=(), trials=(), validation={}, task_report={})
-    drawn = pictures(Reported(run, PAST), "svg")["spec_digits.py.mlp-trend.svg"]
+    past = (*(summary(5), summary(4)), replace(summary(3), scores={}), *PAST[1:])
+    drawn = pictures(Reported(run, past), "svg")["spec_digits.py.mlp-trend.svg"]
     assert "2026-11-01" in texts(drawn)
     assert "this run" not in texts(drawn)
+    # Where one was not measured the line has a gap.
+    lines = [path.get("d", "").split() for path in ET.fromstring(drawn).iter(f"{SVG}path")]
+    assert any((d.count("M"), d.count("L")) == (2, 2) and "z" not in d for d in lines)
+
+
+def test_a_title_says_what_is_not_in_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "MOST_PANELS", 1)
+    monkeypatch.setattr(drawing, "MOST_CLASSES", 1)
+    refits = [{"seed": 0, "fold": None, "curve": {"loss": [0.5], "lr": [1.0]}}]
+    run = replace(RUN, trials=(), validation={"refits": refits})
+    drawn = pictures(Reported(run), "svg")
+    curves, confusion = (texts(picture) for picture in drawn.values())
+    assert f"{SPEC}: learning curves (1 of 2 metrics)" in curves
+    assert any(text.endswith("… (1 of 2 classes)") for text in confusion), "its end is never cut"
+    assert "31" in confusion
+    assert "62" not in confusion
 
 
 def test_of_a_run_without_anything_to_draw_there_is_no_picture() -> None:
@@ -185,10 +203,14 @@ def test_the_command_writes_pictures_beside_the_report(
     small = replace(RUN, trials=(scored,), scores={}, validation={}, task_report={}, baseline=None)
     with open_store(url) as store:
         store.record(replace(small, id="1a"))
-        store.record(replace(small, id="2a"))
-    assert main(["report", "1a", "2a", f"--store={url}", "--output=out", "--pictures=svg"]) == 0
+        store.record(replace(small, id="2a", trials=(), task_report=RUN.task_report))
+    command = ["report", "1a", "2a", f"--store={url}", "--pictures=svg"]
+    assert main([*command, "--output=out"]) == 0
     names = {path.name for path in (tmp_path / "out").glob("*.svg")}
-    searches = {"spec_digits.py.mlp-search.svg", "2a-spec_digits.py.mlp-search.svg"}
-    assert searches <= names
+    assert names == {"spec_digits.py.mlp-search.svg", "2a-spec_digits.py.mlp-confusion.svg"}
     said = capsys.readouterr().out
     assert all(f"written: out/{name}" in said for name in names)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main([*command, "--output=none"]) == 1
+    assert "pip install 'modeltune[pictures]'" in capsys.readouterr().err
+    assert not Path("none").exists()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from interrupted import stopped
 from scripted_projects import CONFTEST
-from scripted_sessions import scripting
+from scripted_runs import scripting
 from tiny_specs import load_everything, source
 
 from modeltune.histories.store import open_store

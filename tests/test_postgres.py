@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import psycopg
 import pytest
 import sqlalchemy as sa
 from postgres import PASSWORD, STRANGER, Server
 from sample_runs import DIGITS
-from scripted_sessions import AT_ONCE, OPTIONS, SPEC, load, path_for_imports, scripting
+from scripted_runs import scripting
+from scripted_sessions import OPTIONS, SPEC, at_once, load
 from test_histories import (
     DIGITS_0001,
     DIGITS_0002,
@@ -34,7 +34,7 @@ from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.merging import merge
 from modeltune.histories.pending import read, waiting
 from modeltune.histories.schema import runs
-from modeltune.histories.store import HEAD, Store, exists, open_store
+from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.runs import Run
 
 __all__ = ["next_release"]
@@ -81,7 +81,7 @@ class TestPostgreSQL(StorageContract):
 
 def test_a_reader_sees_no_run_that_comes_while_it_reads(store: Store, url: str) -> None:
     store.record(some_run("a"))
-    with store._reading() as connection:
+    with store.reading() as connection:
         counted = sa.select(sa.func.count()).select_from(runs)
         assert connection.scalar(counted) == 1
         with open_store(url) as other:
@@ -166,7 +166,7 @@ def test_a_server_that_is_down_is_one_line_that_says_what_to_do(
             lambda: store.record(DIGITS),
             store.runs,
             lambda: open_store(url),
-            lambda: exists(url),
+            lambda: open_store(url, create=False),
         ):
             with pytest.raises(HistoryError) as refused:
                 attempt()
@@ -269,7 +269,8 @@ def test_a_killed_first_open_leaves_no_half_made_history(
 
     for acknowledged in every_kill(make, "sendto", step=6):
         quiet(postgres, database)
-        assert exists(url) or not acknowledged
+        if acknowledged:
+            open_store(url, create=False).close()
         with open_store(url) as store:
             store.record(DIGITS)
         postgres.ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public", database)
@@ -414,6 +415,18 @@ def test_an_unknown_option_in_the_url_is_told(postgres: Server) -> None:
     assert 'invalid connection option "colour"' in refusal(f"{postgres.url('x')}&colour=red")
 
 
+def test_the_start_of_an_id_is_found_however_a_server_sorts(postgres: Server) -> None:
+    # In Danish "aa" is a letter after "z"; and this server sorts numbers by their value.
+    options = "ENCODING 'UTF8' TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'da-u-kn-true'"
+    with postgres.database(options) as name, open_store(postgres.url(name), keep=True) as store:
+        for one, other in (("aa01", "ab01"), ("10a1", "12a1")):
+            store.record(some_run(one))
+            store.record(some_run(other))
+            assert store.run(one[:2]).id == one
+            with pytest.raises(HistoryError, match=f"more than one run: {other}.*{one}"):
+                store.run(one[:1])
+
+
 # Whole sessions.
 
 
@@ -421,16 +434,9 @@ def test_eight_pytest_processes_at_once_lose_nothing_in_a_server_nor_in_a_file(
     url: str, tmp_path: Path
 ) -> None:
     stores = [url, f"sqlite:///{tmp_path}/team/history.db"]
-    done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, tmp_path, *stores],
-        env=path_for_imports(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    ended = forked.Forked(at_once, tmp_path, stores, folder=tmp_path).end()
     said = "".join(path.read_text() for path in tmp_path.glob("project-*/said.txt"))
-    assert done.stdout.split() == ["0"] * 16, said
+    assert ended == (0, ""), said
     for kind, url in enumerate(stores):
         with open_store(url, create=False) as store:
             recorded = [store.run(summary.id) for summary in store.runs()]
@@ -470,7 +476,7 @@ def test_a_run_whose_server_is_lost_waits_its_session_is_red_and_flush_sends_it_
     run = read(path).run
     assert run.passed
     assert len(run.trials) == 6
-    address = open_store(url).address
+    address = open_store(url).identity
     assert (
         f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
         f"{path}; to record it: modeltune flush --store '{address}'"
@@ -530,7 +536,7 @@ def test_what_a_history_on_a_server_names_is_no_leftover(
             os.utime(file, (0, 0))
         server.record(some_run("b" * 16, artifact=weights, files={}))
     assert main(["gc"]) == 1
-    assert f"has files of {server.address} as well" in capsys.readouterr().err
+    assert f"has files of {server.identity} as well" in capsys.readouterr().err
     assert main(["doctor", "--store", url]) == 0
     said = capsys.readouterr().out
     assert "ok     1 file of a run, as it was recorded (1 bytes)" in said

@@ -23,6 +23,7 @@ from modeltune.events import (
     TrialFinished,
     Underway,
     ValidationStarted,
+    plain,
 )
 from modeltune.reports.progress import (
     Following,
@@ -100,7 +101,7 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
     ],
 )  # fmt: skip
 def test_an_event_is_told(event: Event, said: list[str]) -> None:
-    assert list(lines(event)) == said
+    assert list(lines(event)) == list(lines(plain(event))) == said
 
 
 def test_hyperband_shows_its_schedule_first() -> None:
@@ -130,7 +131,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 # while it goes on
 
 
-def seen(*events: Event, at: float = 10.0) -> Following:
+def seen(*events: Event) -> Following:
     """Return what is known of a spec begun at second 0, its events told a second apart from 1 on."""
     known = Following("spec_a.py::mlp", 0.0, 0.0)
     for second, event in enumerate(events, start=1):
@@ -204,12 +205,29 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
             ["spec_a.py::mlp: judging, 6.0s"],
             "spec_a.py::mlp: running for 10s: judging, 6.0s",
         ),
+        (
+            # They do.
+            (
+                SEARCH,
+                ValidationStarted(mt.Holdout(seeds=2), 30),
+                RefitFinished(Refit(1), 2, 2, "accuracy", 0.9, seconds=1.0),
+                Underway(Refit(2), None, 30, None, 0.0),
+                Underway(Refit(3), None, 30, None, 0.0),
+            ),
+            [
+                "spec_a.py::mlp: 2 refits, 2 running",
+                "  refit (seed 2): starting, 6.0s",
+                "  refit (seed 3): starting, 5.0s",
+            ],
+            "spec_a.py::mlp: running for 10s: 2 refits, refit (seed 2) starting for 6.0s, "
+            "refit (seed 3) starting for 5.0s",
+        ),
     ],
 )  # fmt: skip
 def test_what_runs_is_shown_and_told_to_logs(
     events: tuple[Event, ...], shown: list[str], beat: str
 ) -> None:
-    known = seen(*events)
+    known = seen(*map(plain, events))
     assert list(live(known, 10.0)) == shown
     assert heartbeat(known, 10.0) == beat
 

@@ -43,7 +43,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from scripted_sessions import scripting
+from scripted_runs import scripting
 from sklearn import metrics
 from small_models import PIXELS, dense, spec_of
 

@@ -83,6 +83,13 @@ def test_a_sound_history_is_said_to_be_so(folder: Path, capsys: pytest.CaptureFi
     assert status == 0
 
 
+def test_a_run_that_is_flushed_while_we_look_is_not_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "waiting", lambda folder: [folder / "pending/gone.json"])
+    assert doctor(folder, capsys)[0] == 0
+
+
 WEIGHTS = f"artifacts/{RUN}.weights.h5"
 
 
@@ -150,7 +157,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no schema": (lambda f: asked(f, "DELETE FROM modeltune_schema"), "which schema it has"),
     "log": (
         lambda f: asked(f, "PRAGMA journal_mode = WAL"),
-        "was switched to a write-ahead log by another program; modeltune history switches it back",
+        "was switched to a write-ahead log by another program; modeltune history --store ",
     ),
     "killed writer": (killed_writer, "; beside it is history.db-journal, of a process that writes"),
     "waiting": (waiting, f"run {'c' * 16} of {DIGITS.spec} waits to be recorded: modeltune flush"),

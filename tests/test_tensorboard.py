@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ import scripted_runs
 from hostile import HOSTILE
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scripted_runs import Script
+from scripted_runs import scripting
 
 import modeltune as mt
 from modeltune import harness
 from modeltune.errors import SpecError
 from modeltune.events import Event, Note, TrialFinished
-from modeltune.executors.inline import Inline
 from modeltune.reports.filenames import file_name
 from modeltune.reports.tables import clean
 from modeltune.runs import Run, Trial, TrialStatus
@@ -41,15 +39,7 @@ SPECS = {
 
 def ran(spec: mt.Spec, folder: Path, listen: Any = lambda event: None) -> Run:
     """Run a spec whose training is a script."""
-    (log := folder / "log.txt").touch()
-
-    @contextlib.contextmanager
-    def lent(*_: object) -> Iterator[Any]:
-        script = Script(log)
-        yield script, Inline(script.perform), None
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(harness, "_engine", lent)
+    with scripting(folder / "log.txt"):
         return harness.run(spec, store=f"sqlite:///{folder}/history.db", listen=listen)
 
 

@@ -15,7 +15,7 @@ from keras import layers
 from small_models import LABELS, PIXELS, dense, diabetes, digits, linear, softmax, spec_of, values
 
 import modeltune as mt
-from modeltune.events import Event, RefitFinished, ValidationStarted
+from modeltune.events import Event, Note, RefitFinished, ValidationStarted
 from modeltune.executors.inline import Inline
 from modeltune.loading import Part, load
 from modeltune.oracles import ReadHyperParameters
@@ -261,7 +261,8 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
             return super().wait()
 
     def perform(task: RefitTask) -> Refitted:
-        return Refitted({"accuracy": task.refit.seed / 10}, {}, {}, "graph", 1.5)
+        note = None if task.weights is None else "no examples"
+        return Refitted({"accuracy": task.refit.seed / 10}, {}, {}, "graph", 1.5, note=note)
 
     spec, events = spec_of(validation=mt.Holdout(epochs=7, seeds=3)), list[Event]()
     weights = tmp_path / "w.weights.h5"
@@ -270,6 +271,7 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
     assert events[0] == ValidationStarted(spec.validation, 7)
     told = [(e.refit.seed, e.number, e.score) for e in events if isinstance(e, RefitFinished)]
     assert told == [(2, 1, 0.2), (1, 2, 0.1), (0, 3, 0.0)]
+    assert [event for event in events if isinstance(event, Note)] == [Note("no examples")]
 
 
 def test_data_whose_parts_do_not_join_fail_as_a_refit(tmp_path: Path) -> None:

@@ -17,8 +17,28 @@ ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"
 """Lists, beside the artifacts, the histories on servers that name some: no file here tells of them."""
 
+_SUFFIXES = ("weights.h5", "architecture.json", "samples.json", "examples.json")
+
+_OF_A_RUN = re.compile(
+    rf"(?:new-)?([0-9a-f]{{16}})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
+)
+
 # Names are made of run ids and refit numbers, never of a spec's or a metric's name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+
+
+def names_of(run_id: str) -> tuple[str, str, str, str]:
+    """Return the names of a run's weights, architecture, samples and examples."""
+    weights, architecture, samples, examples = (
+        f"{ARTIFACTS}/{run_id}.{suffix}" for suffix in _SUFFIXES
+    )
+    return weights, architecture, samples, examples
+
+
+def run_of(path: Path) -> str | None:
+    """Return the run whose file this is by its name, whole or cut short; None of the user's own."""
+    found = _OF_A_RUN.fullmatch(path.name)
+    return found and found[1]
 
 
 def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 0) -> Artifact:
@@ -92,24 +112,55 @@ def drop(folder: Path, name: str) -> None:
             path.unlink()
 
 
-def leave_word(folder: Path, address: str) -> None:
-    """Note beside the artifacts that a history elsewhere, at this address, names some of them."""
+def give_name(new: Path, path: Path) -> None:
+    """Rename a file to a name that nothing has yet; ``new`` may still be there afterwards.
+
+    Raises:
+        FileExistsError: something has the name; it is left as it is.
+    """
+    try:
+        # Unlike a rename, a link fails when there is a file.
+        os.link(new, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: who makes the file may replace it, and nobody else.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            new.rename(path)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def leave_word(folder: Path, history: str) -> None:
+    """Note beside the artifacts that a history elsewhere names some of them: its identity."""
     beside = folder / ARTIFACTS
-    if not beside.is_dir() or address in words_in(folder):
+    if not beside.is_dir() or history in words_in(folder):
         return
     with (beside / HISTORIES).open("a", encoding="utf-8") as file:
-        file.write(f"{address}\n")
+        file.write(f"{history}\n")
         file.flush()
         os.fsync(file.fileno())
     sync_folder(beside)
 
 
 def words_in(folder: Path) -> list[str]:
-    """Return the addresses that were left beside the artifacts."""
+    """Return the histories that were noted beside the artifacts, as they were written.
+
+    Raises:
+        HistoryError: they cannot be read.
+    """
+    path = folder / ARTIFACTS / HISTORIES
     try:
-        return (folder / ARTIFACTS / HISTORIES).read_text(encoding="utf-8").splitlines()
+        return list(filter(None, path.read_text(encoding="utf-8").splitlines()))
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        raise HistoryError(
+            f"{path}, which names histories whose files are there, cannot be read ({error}); "
+            "make it readable, or remove it if there are none"
+        ) from error
 
 
 def make_folder(folder: Path) -> None:

@@ -27,11 +27,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeltune.errors import HistoryError
+from modeltune.errors import HistoryError, NoHistoryError, UnrecordableError
 from modeltune.gates import Outcome, Verdict
 from modeltune.histories import store as stores
 from modeltune.histories.schema import VERSION_TABLE, metadata
-from modeltune.histories.store import HEAD, Store, exists, open_store
+from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.runs import (
     Artifact,
     Best,
@@ -292,7 +292,7 @@ class StorageContract:
     def test_what_cannot_be_recorded_is_said_and_leaves_nothing(
         self, store: Store, field: dict[str, object]
     ) -> None:
-        with pytest.raises(HistoryError, match="run a has no place in a record"):
+        with pytest.raises(UnrecordableError, match="run a has no place in a record"):
             store.record(some_run("a", **field))
         assert store.runs() == []
 
@@ -309,9 +309,12 @@ class StorageContract:
     # Runs are found by what a person types.
 
     def test_a_run_is_meant_by_id_start_or_index(self, store: Store) -> None:
-        for name in ("alpha", "beta-1", "beta-2", "beta-20"):
+        for name in ("aa0123", "alpha", "beta-1", "beta-2", "beta-20"):
             store.record(some_run(name))
         meant = {
+            # Also where "aa" is a letter that comes after "z".
+            "aa": "aa0123",
+            "aa01": "aa0123",
             "beta-1": "beta-1",
             "al": "alpha",
             "beta-2": "beta-2",
@@ -348,6 +351,13 @@ class StorageContract:
         assert [summary.id for summary in store.runs()] == ["c", "b", "a"]
         assert [summary.id for summary in store.runs(limit=2)] == ["c", "b"]
         assert [summary.id for summary in store.runs(spec=mlp, limit=5)] == ["c", "a"]
+        assert [summary.id for summary in store.runs(until="b")] == ["b", "a"]
+        assert [summary.id for summary in store.runs(mlp, 1, until="b")] == ["a"]
+        assert store.runs(until="d") == []
+        assert [[each.id for each in store.latest([mlp, "x"], 1)[spec]] for spec in (mlp, "x")] == [
+            ["c"],
+            [],
+        ]
         assert store.runs(spec="mlp") == []
         assert store.specs() == ["spec_digits.py::cnn", mlp]
 
@@ -358,12 +368,34 @@ class StorageContract:
         assert summary.scores == EXAMPLE.scores
         assert (summary.git_revision, summary.git_dirty) == ("0123456789abcdef", True)
 
+    def test_what_is_read_in_one_go_is_of_one_moment_by_one_connection(
+        self, url: str, store: Store
+    ) -> None:
+        store.record(some_run("a"))
+        made: list[object] = []
+        with open_store(url, create=False) as reader:
+            sa.event.listen(reader._engine, "connect", lambda *new: made.append(new))
+            for _ in range(2):
+                with reader.reading(), reader.reading():
+                    begun = [reader.count(), len(reader.runs())]
+                    assert begun == [reader.count()] * 2
+            with pytest.raises(OSError, match="of the caller's own"), reader.reading():
+                raise OSError("of the caller's own")
+            assert reader.run("-1").id == "a"
+        # That of opening it.
+        assert made == []
+
+    def test_an_ended_run_is_recorded_and_does_not_go_on(self, store: Store) -> None:
+        store.record(some_run("a"))
+        store.record(some_run("b", status=RunStatus.INTERRUPTED))
+        assert store.ended(["a", "b", "c"]) == ["a"]
+
     # What is there is never made worse.
 
     def test_reading_makes_no_history(self, url: str) -> None:
-        with pytest.raises(HistoryError, match="there is no history yet; the first run of a spec"):
-            open_store(url, create=False)
-        assert not exists(url)
+        for _ in range(2):
+            with pytest.raises(NoHistoryError, match="there is no history yet; the first run of"):
+                open_store(url, create=False)
 
     def test_migrations_make_the_tables_the_store_uses(self, store: Store) -> None:
         def columns(metadata: sa.MetaData) -> dict[str, object]:
@@ -396,11 +428,15 @@ class StorageContract:
     def test_a_history_that_does_not_say_its_schema_is_refused_and_left_alone(
         self, url: str, store: Store
     ) -> None:
-        _execute(store, f"DELETE FROM {VERSION_TABLE}")
-        before = _contents(store)
-        with pytest.raises(HistoryError, match="does not say which schema it has"):
-            open_store(url)
-        assert _contents(store) == before
+        for harm in (
+            f"UPDATE {VERSION_TABLE} SET version_num = 'x'",
+            f"DELETE FROM {VERSION_TABLE}",
+        ):
+            _execute(store, harm)
+            before = _contents(store)
+            with pytest.raises(HistoryError, match="does not say which schema it has"):
+                open_store(url)
+            assert _contents(store) == before
 
     def test_a_damaged_row_is_named_and_no_traceback_of_ours(self, store: Store) -> None:
         store.record(EXAMPLE)

@@ -206,7 +206,7 @@ def _values(trials: Sequence[Trial], index: pd.Index[int]) -> pd.DataFrame:
 def _mean_std(scores: Scores | None) -> tuple[float | None, float | None]:
     """Return mean and sample standard deviation, to rounding; of numbers in reach at once.
 
-    The statistics module is exact to the last bit, and took three quarters of a frame's time.
+    The statistics module is exact to the last bit, which for a frame of many runs takes too long.
     """
     if scores is None:
         return None, None

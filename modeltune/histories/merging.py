@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +24,14 @@ class Merged:
         copied: the ids of the runs that are new in the one; ``present`` those it had.
         refused: a line for each run that was left out, and why.
         lost: a line for each file that was left out although its run was copied.
+        stopped: why it ended before the last run, None when it came to its end.
     """
 
     copied: Sequence[str]
     present: Sequence[str]
     refused: Sequence[str]
     lost: Sequence[str]
+    stopped: HistoryError | None = None
 
 
 def merge(into: Store, other: Store, *, without_files: bool = False) -> Merged:
@@ -46,28 +48,32 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> Merged:
         without_files: copy also runs whose files are gone or changed, without those.
 
     Raises:
-        HistoryError: a history cannot be read or written; the runs before are copied.
+        HistoryError: a history cannot be read at all; nothing is copied.
     """
     merged = Merged(copied := [], present := [], refused := [], lost := [])
     ids = other.ids()
     known = into.known(ids)
-    for id_ in ids:
-        run = other.run(id_)
-        if id_ in known and to_json(into.run(id_)) != to_json(run):
-            refused.append(f"run {id_} of {run.spec} is another one in {into} than in {other}")
-            continue
-        needed, problems = _needed(run, other.folder, into.folder)
-        if not problems or without_files:
-            problems += _bring(needed, into.folder)
-        if problems and not without_files:
-            refused.append(f"run {id_} of {run.spec}: {'; '.join(problems)}")
-            continue
-        lost += problems
-        if id_ in known:
-            present.append(id_)
-        else:
-            into.record(run)
-            copied.append(id_)
+    try:
+        for id_ in ids:
+            run = other.run(id_)
+            if id_ in known and to_json(into.run(id_)) != to_json(run):
+                refused.append(f"run {id_} of {run.spec} is another one in {into} than in {other}")
+                continue
+            needed, problems = _needed(run, other.folder, into.folder)
+            if not problems or without_files:
+                problems += _bring(needed, into.folder)
+            if problems and not without_files:
+                refused.append(f"run {id_} of {run.spec}: {'; '.join(problems)}")
+                continue
+            lost += problems
+            if id_ in known:
+                present.append(id_)
+            else:
+                into.record(run)
+                copied.append(id_)
+    except HistoryError as error:
+        # What was copied before is to be told all the same.
+        return replace(merged, stopped=error)
     return merged
 
 
@@ -99,10 +105,11 @@ def _is_there(folder: Path, artifact: Artifact) -> bool:
 
 def _bring(needed: dict[Path, Artifact], folder: Path) -> list[str]:
     """Copy the files into the folder, all or none; return what kept them from it."""
-    for path, artifact in needed.items():
-        kept = keep(folder, artifact.path, partial(shutil.copyfile, path), artifact.refit)
-        if kept != artifact:
-            for brought in needed.values():
-                drop(folder, brought.path)
-            return [f"{path} changed while it was copied"]
+    with contextlib.ExitStack() as undo:
+        for path, artifact in needed.items():
+            kept = keep(folder, artifact.path, partial(shutil.copyfile, path), artifact.refit)
+            undo.callback(drop, folder, artifact.path)
+            if kept != artifact:
+                return [f"{path} changed while it was copied"]
+        undo.pop_all()
     return []

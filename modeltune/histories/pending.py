@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modeltune import config
-from modeltune.errors import HistoryError, ModeltuneError
+from modeltune.errors import HistoryError, ModeltuneError, UnrecordableError
 from modeltune.histories.artifacts import keep, sync_folder
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
@@ -24,7 +25,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Pending:
-    """A run that waits, and the store it was meant for: its address without secrets."""
+    """A run that waits, and the store it was meant for: its URL without any password."""
 
     path: Path
     store: str
@@ -42,7 +43,7 @@ def spool(store: Store, run: Run) -> Path:
         content = json.dumps(
             {
                 "pending": FORMAT,
-                "store": store.address,
+                "store": store.identity,
                 "sha256": _digest(recorded),
                 "run": json.loads(recorded),
             },
@@ -71,6 +72,7 @@ def read(path: Path) -> Pending:
     """Return what ``spool`` kept, equal in every field.
 
     Raises:
+        FileNotFoundError: it is gone; another process has recorded its run.
         HistoryError: it is damaged, or something else.
     """
     try:
@@ -82,10 +84,12 @@ def read(path: Path) -> Pending:
         run = from_json(content["run"])
         if path.stem != run.id:
             raise ValueError(f"it holds run {run.id}")
-        return Pending(path, str(content["store"]), run)
+        return Pending(path, place_of(str(content["store"])).identity, run)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise HistoryError(f"{path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (HistoryError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else error
         raise HistoryError(
             f"{path} is no run that waits ({why}); it stays as it is: restore it, or remove it"
@@ -110,36 +114,48 @@ def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
     paths = waiting(place.folder)
     if not paths:
         return
-    with open_store(url) as store:
+    with open_store(url, keep=True) as store:
         for path in paths:
             try:
                 run = _sent(path, store, is_named)
+            except FileNotFoundError:
+                # Another flush has sent it.
+                continue
+            except UnrecordableError as error:
+                yield False, f"{error}; it never will have one: remove {path}"
             except HistoryError as error:
                 yield False, str(error)
             else:
                 yield True, f"recorded: run {run.id} of {run.spec} ({run.status.value}) in {store}"
 
 
-def command(store: Store) -> str:
+def command(url: str) -> str:
     """Return what the user types to send what waits for a store; it shows no password."""
+    history = place_of(url).identity
     try:
-        is_default = place_of(config.default_store()).address == store.address
+        is_default = place_of(config.default_store()).identity == history
     except ModeltuneError:
         is_default = False
-    return "modeltune flush" if is_default else f"modeltune flush --store '{store.address}'"
+    return "modeltune flush" if is_default else f"modeltune flush --store {shlex.quote(history)}"
 
 
 def _sent(path: Path, store: Store, is_named: bool) -> Run:
     found = read(path)
-    if not is_named and found.store != store.address:
+    if not is_named and found.store != store.identity:
         raise HistoryError(
             f"{path}: its run was meant for {found.store}; name the store that is to have it: "
-            f"modeltune flush --store '{found.store}'"
+            f"modeltune flush --store {shlex.quote(found.store)}"
         )
     store.record(found.run)
-    # Another flush may have been at the same run.
-    path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    try:
+        # Another flush may have been at the same run.
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise HistoryError(
+            f"{path} cannot be removed ({error}), though its run is recorded in {store}; "
+            "make its folder writable and flush again, or remove it"
+        ) from error
     return found.run
 
 

@@ -38,6 +38,14 @@ class Place:
         return shown.replace("=%2A%2A%2A", "=***")
 
     @property
+    def identity(self) -> str:
+        """The URL without any password: the same with one, without one, and as ``address``."""
+        if self.path:
+            return self.address
+        plain = self.url.difference_update_query([key for key in self.url.query if "pass" in key])
+        return plain._replace(password=None).render_as_string()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The passwords in the URL."""
         query = (value for key, value in self.url.query.items() if "pass" in key)
@@ -49,14 +57,18 @@ class Place:
         try:
             yield
         except SQLAlchemyError as error:
-            found = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            for secret in self.secrets:
-                found = found.replace(secret, "***")
-            advice = next((text for sign, text in _ADVICE.items() if sign in found), _UNCHANGED)
-            raise HistoryError(f"{self}: {found}; {advice}") from error
+            raise self.said(error) from error
         except OSError as error:
             found = f"{error.strerror}: {error.filename}" if error.filename else str(error)
             raise HistoryError(f"{self} cannot be opened ({found}); {_WRITABLE}") from error
+
+    def said(self, error: SQLAlchemyError) -> HistoryError:
+        """Return what the database raised, in one line for the user."""
+        found = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        for secret in self.secrets:
+            found = found.replace(secret, "***")
+        advice = next((text for sign, text in _ADVICE.items() if sign in found), _UNCHANGED)
+        return HistoryError(f"{self}: {found}; {advice}")
 
 
 DAMAGED = "restore a copy, or move the file away to begin a new history"

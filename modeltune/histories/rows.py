@@ -201,16 +201,18 @@ AT_A_GLANCE = [
 """What a summary reads of a run: not its documents, which may be long."""
 
 
-def summaries(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Summary]:
-    """Return the runs of a query, with their scores."""
-    rows = connection.execute(chosen).all()
+def summaries(connection: sa.Connection, *chosen: sa.Select[Any]) -> list[Summary]:
+    """Return the runs of queries, one after the other, with their scores."""
+    rows = [row for query in chosen for row in connection.execute(query).all()]
     values: dict[tuple[str, str], list[float]] = {}
     for some in batches([row.id for row in rows]):
-        for run, metric, value in connection.execute(
+        measured = (
             sa.select(scores.c.run, scores.c.metric, scores.c.value)
             .where(scores.c.run.in_(some))
             .order_by(scores.c.run, scores.c.metric, scores.c.refit)
-        ):
+        )
+        # All at once: the driver hands out single rows at several times the cost.
+        for run, metric, value in connection.execute(measured).all():
             values.setdefault((run, metric), []).append(value)
     return [_summary(row, values) for row in rows]
 

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +23,14 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     NoSuchModuleError,
+    SQLAlchemyError,
 )
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from modeltune.errors import HistoryError
+from modeltune.counting import counted
+from modeltune.errors import HistoryError, NoHistoryError, UnrecordableError
 from modeltune.gates import Outcome
-from modeltune.histories.artifacts import leave_word, make_folder, sync_folder
+from modeltune.histories.artifacts import give_name, leave_word, make_folder, sync_folder
 from modeltune.histories.places import DAMAGED, Place, place_of
 from modeltune.histories.rows import AT_A_GLANCE, all_rows, batches, parts, read, run_row, summaries
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
@@ -49,11 +52,15 @@ HEAD = "0003"
 
 
 class Store:
-    """An open history. It holds no connection between calls, so it survives a fork."""
+    """An open history. One that is opened to record holds no connection between calls.
+
+    So it survives a fork, and a server is not kept waiting over hours of training.
+    """
 
     def __init__(self, place: Place, engine: sa.Engine):
         self._place = place
         self._engine = engine
+        self._held: sa.Connection | None = None
 
     @property
     def folder(self) -> Path:
@@ -61,9 +68,9 @@ class Store:
         return self._place.folder
 
     @property
-    def address(self) -> str:
-        """The URL without its secrets."""
-        return self._place.address
+    def identity(self) -> str:
+        """The URL without any password, by which histories are told apart."""
+        return self._place.identity
 
     def record(self, run: Run) -> None:
         """Record the run in one transaction; once this returns it survives a power loss.
@@ -71,16 +78,17 @@ class Store:
         Recording the same run again does nothing, so that a caller may retry.
 
         Raises:
-            HistoryError: when it cannot be recorded, or another run has its id.
+            UnrecordableError: something in it has no place in any history.
+            HistoryError: when it cannot be recorded now, or another run has its id.
         """
         with self._place.speaking():
             if not self._place.path and (run.artifact or run.files):
-                leave_word(self.folder, self.address)
+                leave_word(self.folder, self.identity)
             try:
                 self._insert(run)
             except (TypeError, ValueError, OverflowError, DataError) as error:
                 found = getattr(error, "orig", error)
-                raise HistoryError(
+                raise UnrecordableError(
                     f"{self}: run {run.id} has no place in a record: {found}"
                 ) from error
             except DBAPIError as error:
@@ -114,22 +122,35 @@ class Store:
         with self._reading() as connection:
             return [read(connection, id_) for id_ in ids]
 
-    def runs(self, spec: str | None = None, limit: int | None = None) -> list[Summary]:
-        """Return the runs newest first, without their trials: of one spec, the last so many."""
+    def runs(
+        self, spec: str | None = None, limit: int | None = None, until: str | None = None
+    ) -> list[Summary]:
+        """Return the runs newest first, without their trials.
+
+        Args:
+            spec: only of this one.
+            limit: only the last so many.
+            until: only up to the run of this id, itself among them; none where it is not recorded.
+        """
         chosen = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
         if spec is not None:
             chosen = chosen.where(runs.c.spec == spec)
+        if until is not None:
+            last = sa.select(runs.c.seq).where(runs.c.id == until).scalar_subquery()
+            chosen = chosen.where(runs.c.seq <= last)
         with self._reading() as connection:
             return summaries(connection, chosen)
 
     def latest(self, specs: Iterable[str], limit: int) -> dict[str, list[Summary]]:
         """Return the last so many runs of each spec, newest first, without their trials."""
         newest = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
+        found: dict[str, list[Summary]] = {spec: [] for spec in specs}
         with self._reading() as connection:
             # One query for all of them would read every run there is of each.
-            return {
-                spec: summaries(connection, newest.where(runs.c.spec == spec)) for spec in specs
-            }
+            queries = (newest.where(runs.c.spec == spec) for spec in found)
+            for summary in summaries(connection, *queries):
+                found[summary.spec].append(summary)
+        return found
 
     def gates(self, ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the gates of these runs as typed, by run id, in the order of their specs."""
@@ -150,6 +171,11 @@ class Store:
                 ended = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
                 found.update({id_: RunStatus(status) for id_, status in connection.execute(ended)})
         return found
+
+    def ended(self, ids: Iterable[str]) -> list[str]:
+        """Return those of the ids that are recorded, and not as interrupted: none goes on."""
+        known = self.known(ids).items()
+        return [id_ for id_, status in known if status is not RunStatus.INTERRUPTED]
 
     def ids(self) -> list[str]:
         """Return the ids of all runs in the order in which they were created."""
@@ -233,9 +259,27 @@ class Store:
         return f"<Store {self}>"
 
     @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Have everything that is read inside see the same runs: it is one transaction.
+
+        Nothing is to be recorded inside: a file would wait for its own reader.
+        """
+        if self._held is not None:
+            yield self._held
+            return
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                self._held = connection
+                try:
+                    yield connection
+                finally:
+                    self._held = None
+        except SQLAlchemyError as error:
+            raise self._place.said(error) from error
+
+    @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        """Open a transaction in which all reads see the same runs."""
-        with self._place.speaking(), self._engine.connect() as connection, connection.begin():
+        with self._place.speaking(), self.reading() as connection:
             try:
                 yield connection
             except (ValueError, KeyError, TypeError) as error:
@@ -250,7 +294,7 @@ class Store:
             back = int(reference[1:])
             row = connection.execute(newest.offset(back - 1).limit(1)).first() if back else None
             if row is None:
-                holds = f"{self} holds {_counted(_count(connection))}"
+                holds = f"{self} holds {counted(_count(connection), 'run')}"
                 raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
             return str(row.id)
         if not found and reference:
@@ -258,7 +302,7 @@ class Store:
             found = connection.execute(begins).all()
         if not found:
             shown = connection.execute(newest.limit(1)).first()
-            holds = f"{self} holds {_counted(_count(connection))}"
+            holds = f"{self} holds {counted(_count(connection), 'run')}"
             latest = f", the newest {shown.id} of {shown.spec}" if shown else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
@@ -273,24 +317,28 @@ class Store:
         # By its characters: LIKE has characters of its own, and ignores case in SQLite.
         start = sa.func.substr(runs.c.id, 1, len(reference))
         yield start == sa.literal(reference, Words)
+        # What follows is answered by an index, where text is ordered by its bytes.
         if self._place.path:
-            # Which an index answers, where text is ordered by its bytes.
             yield runs.c.id.between(reference, f"{reference}\U0010ffff")
+        elif re.fullmatch("[0-9a-f]+", reference):
+            yield sa.or_(runs.c.id.between(reference, f"{reference}g"), ~_IS_BY_DIGITS)
 
 
-def open_store(url: str, *, create: bool = True) -> Store:
+def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
     """Open the history at the URL; a first one is made there unless ``create`` is False.
 
     ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db`` or
-    ``postgresql://user@host/database``. An older schema is upgraded.
+    ``postgresql://user@host/database``. An older schema is upgraded. Who only reads, or asks
+    to ``keep`` it, has one connection until the store is closed; else there is none between calls.
 
     Raises:
-        HistoryError: when there is none, or what is there is damaged, is not a history,
-            or was written by a newer modeltune; it is left as it was.
+        NoHistoryError: there is none, and ``create`` is False.
+        HistoryError: what is there is damaged, is not a history, or was written by a newer
+            modeltune; it is left as it was.
     """
     place = place_of(url)
     with place.speaking():
-        engine = _engine(place)
+        engine = _engine(place, is_kept=keep or not create)
         if place.path:
             if create and not os.path.lexists(place.path):
                 _make(place.path)
@@ -298,7 +346,8 @@ def open_store(url: str, *, create: bool = True) -> Store:
         if create:
             # Beside a server's history too: what is kept of a run besides its row is kept here.
             make_folder(place.folder)
-        _upgrade(place, engine, create)
+        with _closed_unless_opened(engine):
+            _upgrade(place, engine, create)
     return Store(place, engine)
 
 
@@ -306,27 +355,30 @@ def open_as_it_is(url: str) -> tuple[Store, str]:
     """Open the history for reading alone, and return it with its schema; it is left as it is.
 
     Of a store of an older schema ask no more than ``known``, ``count``, ``files`` and ``problems``.
+    It keeps its connection until it is closed.
 
     Raises:
-        HistoryError: there is none, or it cannot be read.
+        NoHistoryError: there is none.
+        HistoryError: it cannot be read.
     """
     place = place_of(url)
-    with place.speaking():
-        opened = place
-        if place.path:
+    opened = place
+    if place.path:
+        with place.speaking():
             _refuse_foreign(place, place.path)
-            query = {"mode": "ro", "uri": "true"}
-            opened = replace(place, url=place.url.set(database=place.path.as_uri(), query=query))
-        engine = _engine(opened)
-        revision = _revision(place, engine)
-    if revision is None:
-        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
-    # They are numbers of four digits.
-    if revision > HEAD:
-        raise HistoryError(
-            f"{place} was written by a newer modeltune (schema {revision}; this one knows "
-            f"up to {HEAD}); upgrade modeltune"
-        )
+            _refuse_write_ahead(place, place.path)
+        query = {"mode": "ro", "uri": "true"}
+        opened = replace(place, url=place.url.set(database=place.path.as_uri(), query=query))
+    engine = _engine(opened, is_kept=True)
+    try:
+        with place.speaking(), _closed_unless_opened(engine):
+            revision = _revision(place, engine)
+            if revision is None:
+                raise _no_history(place)
+    except NoHistoryError:
+        raise
+    except HistoryError as error:
+        raise HistoryError(f"{error}{_interrupted(place)}") from error
     return Store(place, engine), revision
 
 
@@ -348,32 +400,47 @@ def unfinished_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.new*")) if _UNFINISHED.fullmatch(path.name)]
 
 
-def exists(url: str) -> bool:
-    """Tell whether there is a history at the URL, readable or not."""
-    place = place_of(url)
-    if place.path:
-        return os.path.lexists(place.path)
-    with place.speaking():
-        return _revision(place, _engine(place)) is not None
-
-
 _LISTED = 5
+
+_IS_BY_DIGITS = sa.and_(
+    sa.literal_column("'10' < '9'", sa.Boolean),
+    *(sa.literal_column(f"'{digit * 2}' < '{digit}g'", sa.Boolean) for digit in "abcdef"),
+)
+"""Whether a server's collation sorts hexadecimal digits one by one: its planner knows the answer.
+
+In Danish "aa" comes after "z", in Welsh "dd" after "dz"; some collations sort numbers by their value.
+"""
 
 _RECENT = 1000
 
 _UNFINISHED = re.compile(r".+\.[0-9a-f]{32}\.new(-journal)?")
 
 
-def _engine(place: Place) -> sa.Engine:
+def _no_history(place: Place) -> NoHistoryError:
+    return NoHistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
+
+
+@contextmanager
+def _closed_unless_opened(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _engine(place: Place, *, is_kept: bool = False) -> sa.Engine:
+    """Return the way to a history, by one connection that ``is_kept``, or one per transaction."""
     try:
         engine = sa.create_engine(
             place.url,
-            # A connection per transaction: none is left open over hours of training.
-            poolclass=NullPool,
+            poolclass=QueuePool if is_kept else NullPool,
             json_serializer=functools.partial(json.dumps, allow_nan=False, separators=(",", ":")),
             connect_args={}
             if place.path
             else {name: value for name, value in _PATIENCE.items() if name not in place.url.query},
+            # Else each connection asks the server for the type of a column that no history has.
+            **({} if place.path else {"use_native_hstore": False}),
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise HistoryError(
@@ -437,15 +504,9 @@ def _make(path: Path) -> None:
         with _writing(engine) as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             _migrate(connection)
-        try:
-            # Unlike a rename, a link fails when another process was first.
-            os.link(new, path)
-        except FileExistsError:
-            pass
-        except OSError:
-            # A file system without hard links.
-            if not os.path.lexists(path):
-                new.rename(path)
+        with contextlib.suppress(FileExistsError):
+            # Else another process was first.
+            give_name(new, path)
         sync_folder(path.parent)
     finally:
         engine.dispose()
@@ -458,7 +519,7 @@ def _refuse_foreign(place: Place, path: Path) -> None:
     SQLite itself would write to an empty or foreign file.
     """
     if not os.path.lexists(path):
-        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
+        raise _no_history(place)
     if path.is_dir():
         raise HistoryError(f"{place} is a folder; name a file in it: sqlite:///{path}/history.db")
     with path.open("rb") as file:
@@ -475,40 +536,65 @@ def _refuse_foreign(place: Place, path: Path) -> None:
         )
 
 
+def _refuse_write_ahead(place: Place, path: Path) -> None:
+    """Raise HistoryError where reading would write beside the file: to the log's shared memory."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    # 1 is a rollback journal, 2 a write-ahead log.
+    if header[18:20] == b"\2\2":
+        back = f"modeltune history --store {shlex.quote(place.identity)} switches it back"
+        raise HistoryError(
+            f"{place} was switched to a write-ahead log by another program; {back}, "
+            "then run this command again"
+        )
+
+
+def _interrupted(place: Place) -> str:
+    journal = place.path and place.path.with_name(f"{place.path.name}-journal")
+    if not journal or not journal.exists():
+        return ""
+    mend = f"modeltune history --store {shlex.quote(place.identity)}"
+    return (
+        f"; beside it is {journal.name}, of a process that writes or was killed while it did: keep "
+        f"both together, and run {mend}, which takes back what was half written"
+    )
+
+
 def _upgrade(place: Place, engine: sa.Engine, create: bool) -> None:
-    """Bring the schema to HEAD in one transaction; a newer one is refused untouched."""
+    """Bring the schema to HEAD in one transaction."""
     revision = _revision(place, engine)
     if revision == HEAD:
         return
     if revision is None and not create:
-        raise HistoryError(f"{place}: there is no history yet; the first run of a spec makes it")
-    if revision is not None and revision not in _known_revisions():
-        raise HistoryError(
-            f"{place} was written by a newer modeltune (schema {revision}; this one knows "
-            f"up to {HEAD}); upgrade modeltune, or name another --modeltune-store"
-        )
+        raise _no_history(place)
     with _writing(engine) as connection:
         _migrate(connection)
 
 
 def _revision(place: Place, engine: sa.Engine) -> str | None:
-    """Return the schema's revision, or None where a PostgreSQL database has no history."""
+    """Return the schema's revision, or None where a PostgreSQL database has no history.
+
+    One that this modeltune does not know is refused.
+    """
     with engine.connect() as connection, connection.begin():
-        if sa.inspect(connection).has_table(VERSION_TABLE):
-            found: Sequence[object] = connection.scalars(
+        found: Sequence[object] = ()
+        # Not by SQLAlchemy's inspector, whose query every command would wait for.
+        named = "SELECT 1 FROM sqlite_master WHERE name =" if place.path else "SELECT to_regclass"
+        if connection.exec_driver_sql(f"{named} ('{VERSION_TABLE}')").scalar():
+            found = connection.scalars(
                 sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
             ).all()
-            if len(found) == 1:
-                return str(found[0])
         elif not place.path:
             return None
-    raise HistoryError(f"{place} does not say which schema it has; {DAMAGED}")
-
-
-def _known_revisions() -> set[str]:
-    from alembic.script import ScriptDirectory
-
-    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    revision = str(found[0]) if len(found) == 1 else ""
+    if not re.fullmatch(r"(?!0000)[0-9]{4}", revision):
+        raise HistoryError(f"{place} does not say which schema it has; {DAMAGED}")
+    if revision > HEAD:
+        raise HistoryError(
+            f"{place} was written by a newer modeltune (schema {revision}; this one knows "
+            f"up to {HEAD}); upgrade modeltune, or name another --modeltune-store"
+        )
+    return revision
 
 
 def _migrate(connection: sa.Connection) -> None:
@@ -544,11 +630,7 @@ def _insert_once(place: Place, row: dict[str, object]) -> sa.Executable:
 
 
 def _count(connection: sa.Connection, spec: str | None = None) -> int:
-    counted = sa.select(sa.func.count()).select_from(runs)
+    number = sa.select(sa.func.count()).select_from(runs)
     if spec is not None:
-        counted = counted.where(runs.c.spec == spec)
-    return connection.scalar(counted) or 0
-
-
-def _counted(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+        number = number.where(runs.c.spec == spec)
+    return connection.scalar(number) or 0

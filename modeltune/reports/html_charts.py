@@ -26,6 +26,15 @@ ROOM_OF_ALL = 150_000
 POINTS = 1_000
 """Samples drawn of a regression."""
 
+MOST_TRIALS = 1_000
+"""Trials drawn of a search."""
+
+MOST_CURVES = 300
+"""Trials whose learning curves are drawn."""
+
+FEWEST = 8
+"""Epochs drawn of a curve, however little room there is."""
+
 MOST_VALUES = 12
 """Hyperparameters with a chart of their own."""
 
@@ -39,17 +48,18 @@ MOST_COLUMNS = 4
 def charts(reported: Reported, runs: int) -> dict[str, Json]:
     """Return what the charts of a run draw, of a page of so many runs.
 
-    The keys: ``search`` (trials in order, best so far, values), ``curves`` (of trials and
-    refits: the epochs drawn, and by metric a value for each), ``numbers`` (true and predicted),
-    ``trends`` (by metric, the oldest first), and ``left_out``, in words.
+    The keys: ``search`` (of each trial drawn its place in the order of the search, its score,
+    the best so far, its values), ``curves`` (of trials and refits: the epochs drawn, and by
+    metric a value for each), ``numbers`` (true and predicted), ``trends`` (by metric, the
+    oldest first), and ``left_out``, in words.
     """
     run = reported.run
     left_out: list[str] = []
     found = {
-        "search": _search(run),
+        "search": _search(run, left_out),
         "curves": _curves(run, min(ROOM, ROOM_OF_ALL // max(runs, 1)), left_out),
         "numbers": list(_numbers(reported, left_out)),
-        "trends": list(_trends(reported)),
+        "trends": list(_trends(reported, left_out)),
     }
     if len(_names(run)) > MOST_VALUES:
         left_out.append(f"{MOST_VALUES} of {len(_names(run))} hyperparameters have a chart")
@@ -69,19 +79,24 @@ def best_so_far(run: Run) -> list[float | None]:
     return found
 
 
-def _search(run: Run) -> Json:
+def _search(run: Run, left_out: list[str]) -> Json:
     objective = parse_objective(run.objective)
+    best = next(
+        (i for i, trial in enumerate(run.trials) if run.best and trial.id == run.best.trial), None
+    )
+    places = sorted({*thinned(len(run.trials), MOST_TRIALS), *([] if best is None else [best])})
+    if len(places) < len(run.trials):
+        left_out.append(f"the search shows {len(places)} of {len(run.trials)} trials")
+    trials, so_far = [run.trials[place] for place in places], best_so_far(run)
     return {
         "metric": _label(objective.metric if objective else run.objective),
-        "ids": [trial.id for trial in run.trials],
-        "scores": _short(trial.score for trial in run.trials),
-        "so_far": _short(best_so_far(run)),
-        "seconds": _short(trial.seconds for trial in run.trials),
-        "best": next(
-            (i for i, trial in enumerate(run.trials) if run.best and trial.id == run.best.trial),
-            None,
-        ),
-        "values": [_values(name, run.trials) for name in _names(run)[:MOST_VALUES]],
+        "places": [place + 1 for place in places],
+        "ids": [trial.id for trial in trials],
+        "scores": _short(trial.score for trial in trials),
+        "so_far": _short(so_far[place] for place in places),
+        "seconds": _short(trial.seconds for trial in trials),
+        "best": None if best is None else places.index(best),
+        "values": [_values(name, trials) for name in _names(run)[:MOST_VALUES]],
     }
 
 
@@ -110,24 +125,33 @@ def _values(name: str, trials: Sequence[Trial]) -> Json:
 
 
 def _curves(run: Run, room: int, left_out: list[str]) -> Json:
-    """Return the learning curves of all trials and refits, as many epochs as there is room for.
+    """Return the learning curves of trials and refits, as many epochs as there is room for.
 
-    Those of the best trial and of the refits are the last to be thinned.
+    Those of the best trial and of the refits are the last to be thinned. Where the fewest
+    epochs of all others are too many, there are curves of some, from all over the search.
     """
     refits = [refit for refit in run.validation.get("refits") or () if isinstance(refit, Mapping)]
     first = [_curve_of(refit) for refit in refits]
-    best = [t for t in run.trials if run.best and t.id == run.best.trial]
-    others = [t for t in run.trials if t not in best]
+    with_curves = [t for t in run.trials if t.curve]
+    best = [t for t in with_curves if run.best and t.id == run.best.trial]
+    others = [t for t in with_curves if not run.best or t.id != run.best.trial]
     named = [*first, *(t.curve for t in best)]
-    most = max(8, _epochs_within(named, room // 2))
-    rest = room - sum(min(len(v), most) for curve in named for v in curve.values())
-    fewer = max(8, _epochs_within([t.curve for t in others], rest))
-    if thinned := sum(any(len(v) > fewer for v in t.curve.values()) for t in others):
-        left_out.append(f"the curves of {thinned} trials show up to {fewer} of their epochs")
+    most = max(FEWEST, _epochs_within(named, room // 2))
+    rest = room - sum(_size(curve, most) for curve in named)
+    least = max((_size(t.curve, FEWEST) for t in others), default=0)
+    count = min(MOST_CURVES, max(rest, 0) // max(least, 1))
+    if count < len(others):
+        left_out.append(f"{count + len(best)} of {len(with_curves)} trials show their curves")
+        others = [others[place] for place in thinned(len(others), count)]
+    fewer = max(FEWEST, _epochs_within([t.curve for t in others], rest))
+    if cut := sum(any(len(v) > fewer for v in t.curve.values()) for t in others):
+        left_out.append(f"the curves of {cut} trials show up to {fewer} of their epochs")
     if any(len(v) > most for curve in named for v in curve.values()):
         left_out.append(f"the curves of the best trial and of the refits show up to {most} epochs")
     objective = parse_objective(run.objective)
-    metrics = dict.fromkeys(name for c in [*(t.curve for t in run.trials), *first] for name in c)
+    ids = {t.id for t in (*best, *others)}
+    drawn = [t for t in with_curves if t.id in ids]
+    metrics = dict.fromkeys(name for c in [*(t.curve for t in drawn), *first] for name in c)
     return {
         "objective": _label(objective.metric if objective else ""),
         "metrics": [_label(name) for name in metrics],
@@ -137,14 +161,19 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
                 "best": t in best,
                 **_drawn(t.curve, t.initial_epoch, most if t in best else fewer),
             }
-            for t in run.trials
-            if t.curve
+            for t in drawn
         ],
         "refits": [
             {"name": _label(_refit(refit)), "best": False, **_drawn(curve, 0, most)}
             for refit, curve in zip(refits, first, strict=True)
+            if curve
         ],
     }
+
+
+def _size(curve: Mapping[str, Sequence[Any]], most: int) -> int:
+    """Return how many numbers a curve is that shows so many epochs."""
+    return sum(min(len(values), most) for values in curve.values())
 
 
 def _curve_of(refit: Mapping[str, Json]) -> dict[str, list[Any]]:
@@ -174,7 +203,7 @@ def _epochs_within(curves: Iterable[Mapping[str, Sequence[Any]]], room: int) -> 
 def _drawn(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) -> Json:
     """Return a curve by metric with the epochs that are drawn, the first and the last among them."""
     epochs = max((len(values) for values in curve.values()), default=0)
-    places = _thinned(epochs, most)
+    places = thinned(epochs, most)
     return {
         "epochs": [min(initial_epoch + place + 1, 2**53) for place in places],
         "values": {
@@ -184,9 +213,12 @@ def _drawn(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) ->
     }
 
 
-def _thinned(count: int, most: int) -> list[int]:
+def thinned(count: int, most: int) -> list[int]:
+    """Return so many of the places from 0, evenly spread, the first and the last among them."""
     if count <= most:
         return list(range(count))
+    if most < 2:
+        return [0] * most
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
@@ -199,7 +231,7 @@ def _numbers(reported: Reported, left_out: list[str]) -> Iterator[Json]:
         if truth.ndim != 2 or prefix not in samples.predicted:
             continue
         predicted, columns = samples.predicted[prefix][0], truth.shape[1]
-        places = _thinned(len(truth), POINTS)
+        places = thinned(len(truth), POINTS)
         name = _label(prefix.removesuffix("_"))
         if len(places) < len(truth):
             left_out.append(f"{len(places)} of {len(truth)} test samples are drawn")
@@ -214,11 +246,14 @@ def _numbers(reported: Reported, left_out: list[str]) -> Iterator[Json]:
             }
 
 
-def _trends(reported: Reported) -> Iterator[Json]:
+def _trends(reported: Reported, left_out: list[str]) -> Iterator[Json]:
     """Yield of every gated metric its means over past runs, and what the gates hold it against."""
     run, baseline = reported.run, reported.baseline
     runs = reported.past[::-1]
-    for metric in gated_metrics(run)[:MOST_METRICS]:
+    metrics = gated_metrics(run)
+    if len(metrics) > MOST_METRICS and len(runs) > 1:
+        left_out.append(f"{MOST_METRICS} of {len(metrics)} metrics have their trend drawn")
+    for metric in metrics[:MOST_METRICS]:
         accepted = baseline.scores.get(metric) if baseline else None
         yield {
             "metric": _label(metric),
@@ -235,10 +270,15 @@ def _trends(reported: Reported) -> Iterator[Json]:
         }
 
 
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_PLAIN = rf"mt\.\w+\({_TEXT}(?:, [^)]*)?\)(?:\.waive\(until={_TEXT}, reason={_TEXT}\))? *([<>]=?)"
+"""A gate on a mean, waived or not: one on slices or on the worst refit has a bound of its own."""
+
+
 def _bounds(run: Run, metric: str) -> Iterator[Json]:
     """Yield the bounds that gates hold the mean of a metric against."""
     for verdict in run.verdicts:
-        plain = re.match(r'mt\.\w+\("(?:[^"\\]|\\.)*"(?:, [^)]*)?\) *([<>]=?)', verdict.gate)
+        plain = re.match(_PLAIN, verdict.gate)
         is_known = verdict.bound is not None and verdict.outcome is not Outcome.ERROR
         if plain and is_known and gated_metric(verdict.gate) == metric:
             bound = _short([verdict.bound])[0]

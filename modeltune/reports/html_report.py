@@ -18,7 +18,7 @@ from modeltune.objectives import Direction
 from modeltune.reports.annotations import is_red
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexamples, grey
-from modeltune.reports.html_charts import best_so_far, charts, mean
+from modeltune.reports.html_charts import best_so_far, charts, mean, thinned
 from modeltune.reports.progress import duration
 from modeltune.reports.reported import Reported
 from modeltune.reports.tables import (
@@ -27,9 +27,11 @@ from modeltune.reports.tables import (
     distinct,
     flat,
     gated_metrics,
+    kept_file,
     mean_std,
     number,
     parse_objective,
+    tested_metric,
 )
 from modeltune.runs import Json, Run, Trial
 from modeltune.runs import number as plain_number
@@ -48,7 +50,8 @@ MOST_PAIRS = 20
 MOST_ROWS = 300
 """Rows of a table of trials, classes, slices or layers."""
 
-MOST_SAMPLES = 64
+SPARK = 120
+"""Points of a line that small: more could not be told apart."""
 
 MOST_OPEN = 4
 """Runs that are unfolded when the page opens, red ones first."""
@@ -79,6 +82,7 @@ def html(reported: Sequence[Reported]) -> str:
         is_red=any(not each.run.passed for each in ordered),
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},
+        most_rows=MOST_ROWS,
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
         style=style,
@@ -154,40 +158,35 @@ class _Part:
     def charts(self) -> dict[str, Json]:
         return charts(self.reported, self.of)
 
-    @property
-    def seconds(self) -> float:
-        return self.run.durations.data + self.run.durations.search + self.run.durations.validation
-
-    @property
+    @cached_property
     def tested(self) -> str:
-        objective = parse_objective(self.run.objective)
-        return objective.test_metric if objective else self.run.objective
+        return tested_metric(self.run.objective)
 
-    @property
+    @cached_property
     def red(self) -> list[Verdict]:
         """The gates and checks that make the run red."""
         return [v for v in (*self.run.verdicts, *self.run.checks) if is_red(self.run, v)]
 
-    @property
+    @cached_property
     def verdicts(self) -> list[_Judged]:
         return [_Judged(self.run, verdict) for verdict in self.run.verdicts]
 
-    @property
+    @cached_property
     def checks(self) -> list[_Judged]:
         """The checks, those that did not pass first."""
         checks = [_Judged(self.run, check) for check in self.run.checks]
         return sorted(checks, key=lambda check: check.verdict.outcome is Outcome.PASSED)
 
-    @property
+    @cached_property
     def compared(self) -> list[_Judged]:
         """The gates that were held against another run, with what that came to."""
         return [judged for judged in self.verdicts if judged.forest]
 
-    @property
+    @cached_property
     def spark(self) -> _Spark | None:
         return self.trend(self.tested)
 
-    @property
+    @cached_property
     def trends(self) -> list[_Spark]:
         return [spark for name in gated_metrics(self.run) if (spark := self.trend(name))]
 
@@ -196,17 +195,17 @@ class _Part:
         means = [mean(each, metric) for each in reversed(self.reported.past)]
         return _spark(metric, means)
 
-    @property
+    @cached_property
     def search_spark(self) -> _Spark | None:
         return _spark("best score so far", best_so_far(self.run))
 
-    @property
+    @cached_property
     def parameters(self) -> list[str]:
         """The names of all hyperparameters, none when there are too many for columns."""
         names = dict.fromkeys(name for trial in self.run.trials for name in trial.values)
         return list(names) if len(names) <= 8 else []
 
-    @property
+    @cached_property
     def trials(self) -> list[Trial]:
         """The trials in order, the best ones of too many."""
         trials = list(self.run.trials)
@@ -221,13 +220,13 @@ class _Part:
 
         return sorted(trials, key=loss)[:MOST_ROWS]
 
-    @property
+    @cached_property
     def refits(self) -> list[Mapping[str, Json]]:
         found = self.run.validation.get("refits")
         refits = found if isinstance(found, list | tuple) else []
         return [refit for refit in refits if isinstance(refit, Mapping)]
 
-    @property
+    @cached_property
     def tasks(self) -> list[_Task]:
         """What each output's report has: classes, a confusion matrix, or numbers."""
         found = [
@@ -240,21 +239,22 @@ class _Part:
     @cached_property
     def samples(self) -> list[_Sample]:
         shown = self.reported.examples.get("samples", ())
-        found = [_sample(each) for each in shown[:MOST_SAMPLES] if isinstance(each, Mapping)]
+        found = [_sample(each) for each in shown if isinstance(each, Mapping)]
         return [sample for sample in found if sample.inputs or sample.outputs]
 
-    @property
-    def features(self) -> list[str]:
-        """The names of the numbers that every sample is a row of, none when they are no rows."""
+    @cached_property
+    def features(self) -> int:
+        """How many numbers every sample is a row of, 0 when they are no rows of one length."""
         rows = [[x["kind"] for x in sample.inputs] == ["row"] for sample in self.samples]
         if not rows or not all(rows):
-            return []
-        names = [[name for name, _ in sample.inputs[0]["values"]] for sample in self.samples]
-        outputs = [[output["name"] for output in sample.outputs] for sample in self.samples]
-        are_alike = all(each == names[0] for each in names)
-        return names[0] if are_alike and all(each == outputs[0] for each in outputs) else []
+            return 0
+        shapes = [
+            (len(sample.inputs[0]["values"]), [output["name"] for output in sample.outputs])
+            for sample in self.samples
+        ]
+        return shapes[0][0] if all(each == shapes[0] for each in shapes) else 0
 
-    @property
+    @cached_property
     def differences(self) -> list[Section]:
         """What differs from the reference, first the aspects in which anything does."""
         reference = self.reported.reference
@@ -263,23 +263,19 @@ class _Part:
         _, *sections = differences(reference, self.run, self.reported.contrast)
         return sorted(sections, key=lambda section: not section.rows)
 
-    @property
+    @cached_property
     def layers(self) -> list[Mapping[str, Json]]:
         layers = self.run.model.get("layers")
         found = layers if isinstance(layers, list | tuple) else []
         return [layer for layer in found if isinstance(layer, Mapping)][:MOST_ROWS]
 
-    @property
+    @cached_property
     def facts(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """Everything else that is recorded, by what it is about."""
         run = self.run
         validation = {name: value for name, value in run.validation.items() if name != "refits"}
         files = {"weights": run.artifact, **run.files}
-        kept = {
-            name: f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
-            for name, file in files.items()
-            if file
-        }
+        kept = {name: kept_file(file) for name, file in files.items() if file}
         documents: dict[str, Mapping[str, Json]] = {
             "environment": run.environment,
             "data": run.data,
@@ -308,7 +304,7 @@ class _Judged:
     def numbers(self) -> tuple[str, str]:
         return distinct(self.verdict.measured, self.verdict.bound)
 
-    @property
+    @cached_property
     def slices(self) -> list[tuple[str, str, str, str, str]]:
         """By slice: its name, samples, measured, bound and outcome."""
         found = self.verdict.details.get("slices")
@@ -320,15 +316,15 @@ class _Judged:
                     str(part.get(key, MISSING)) for key in ("slice", "n", "outcome")
                 )
                 rows.append((name, size, *sides, outcome))
-        return rows[:MOST_ROWS]
+        return rows
 
-    @property
+    @cached_property
     def counterexample(self) -> str:
         if self.verdict.outcome is Outcome.PASSED:
             return ""
         return "\n".join(counterexamples(replace(self.run, verdicts=(self.verdict,))))
 
-    @property
+    @cached_property
     def pictures(self) -> list[list[list[list[int]]]]:
         """The images of a counter-example, each before and after: rows of shades up to 255."""
         found = self.verdict.details.get("counterexample") if self.counterexample else None
@@ -419,7 +415,8 @@ def _spark(name: str, values: Sequence[float | None]) -> _Spark | None:
         return None
     low, high = min(known), max(known)
     stretches: list[list[tuple[float, float]]] = [[]]
-    for place, value in enumerate(values):
+    for place in thinned(len(values), SPARK):
+        value = values[place]
         if value is None or not math.isfinite(value):
             stretches.append([])
             continue
@@ -548,15 +545,15 @@ def _input(name: str, x: Mapping[str, Json]) -> Mapping[str, Any]:
     elif kind == "text":
         shown["text"] = str(x.get("text", ""))
     elif kind == "row":
-        found, given = x.get("names"), x.get("values")
-        values = given if isinstance(given, list | tuple) else []
-        names = found if isinstance(found, list | tuple) and len(found) == len(values) else None
+        given = x.get("values")
         shown["values"] = [
-            (str(label), number(value) if (value := _float(each)) is not None else str(each))
-            for label, each in zip(names or range(len(values)), values, strict=True)
+            str(each) if (value := _float(each)) is None else number(value)
+            for each in (given if isinstance(given, list | tuple) else ())
         ]
     else:
-        shown["text"] = ", ".join(f"{key} {value}" for key, value in x.items() if key != "kind")
+        shown["text"] = ", ".join(
+            f"{key} {value}" for key, value in x.items() if key != "kind" and value is not None
+        )
     return shown
 
 
@@ -572,8 +569,12 @@ def _output(name: str, output: Mapping[str, Json]) -> Mapping[str, str]:
 
 
 def _answer(value: Json) -> str:
+    """Return what was true or predicted, empty where there are too many places to list."""
+    if value is None:
+        return ""
     if isinstance(value, list | tuple):
-        return ", ".join(map(_answer, value[:20])) + (", …" if len(value) > 20 else "")
+        shown = ", ".join(_answer(each) or MISSING for each in value[:20])
+        return shown + (", …" if len(value) > 20 else "")
     known = _float(value)
     return str(value) if known is None or isinstance(value, str) else number(known)
 

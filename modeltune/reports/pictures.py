@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,8 @@ from modeltune.errors import ModeltuneError
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
 from modeltune.reports.reported import Reported
-from modeltune.reports.tables import clean
-from modeltune.runs import Json
+from modeltune.reports.tables import clean, gated_metrics
+from modeltune.runs import Json, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,8 @@ def pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
 
     They are ``search`` (score by trial and the best so far), ``curves`` (of trials and of
     refits), ``confusion`` or ``residuals`` (per output; predicted against real), and ``trend``
-    (past runs with the baseline and gates' bounds): those there is something to show of.
+    (past runs with the baseline and gates' bounds): those there is something to show of. What
+    is too much for one is said in its title.
 
     Args:
         reported: the run and what lies beside it.
@@ -70,12 +72,9 @@ def pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
     Raises:
         ModeltuneError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ModeltuneError(
-            f"pictures are drawn by matplotlib ({error}): pip install 'modeltune[pictures]'"
-        ) from error
+    require_matplotlib()
+    import matplotlib as mpl
+
     found = {}
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # What the font cannot draw is a box in a PNG; the names are in the other reports.
@@ -89,41 +88,60 @@ def pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
     return found
 
 
+def require_matplotlib() -> None:
+    """Raise a ModeltuneError that names the extra when matplotlib is not installed."""
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError as error:
+        raise ModeltuneError(
+            f"pictures are drawn by matplotlib ({error}): pip install 'modeltune[pictures]'"
+        ) from error
+
+
 def _figures(reported: Reported) -> Iterator[tuple[str, Figure]]:
     run, data = reported.run, charts(reported, 1)
     if any(score is not None for score in data["search"]["scores"]):
-        yield "search", _search(run.spec, data["search"])
+        part = _part(len(data["search"]["ids"]), len(run.trials), "trials")
+        yield "search", _search(run.spec, data["search"], part)
     if data["curves"]["metrics"]:
-        yield "curves", _curves(run.spec, data["curves"])
+        yield "curves", _curves(run, data["curves"])
     for output, table in run.task_report.items():
         if isinstance(table, Mapping) and (counts := _counts(table.get("confusion"))):
             classes = [row.get("class") for row in table.get("per_class", ())]
             shown = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
+            part = _part(min(len(counts), MOST_CLASSES), len(counts), "classes")
             title = f"{run.spec}: {shown.replace('-', ' of ', 1)}"
-            yield shown, _confusion(title, counts, classes)
+            yield shown, _confusion(title, counts, classes, part)
     for numbers in data["numbers"]:
         name = numbers["name"]
         shown = f"residuals-{name}" if len(data["numbers"]) > 1 else "residuals"
         title = f"{run.spec}: predicted against real{f', {name}' if name else ''}"
         yield shown, _residuals(title, numbers)
     if any(len(trend["runs"]) > 1 for trend in data["trends"]):
-        yield "trend", _trend(run.spec, data["trends"])
+        part = _part(len(data["trends"]), len(gated_metrics(run)), "metrics")
+        yield "trend", _trend(run.spec, data["trends"], part)
 
 
-def _figure(title: str, rows: int, columns: int, width: float, height: float) -> Figure:
-    """Return a figure of so many panels, each of this size in inches."""
+def _part(drawn: int, of: int, what: str) -> str:
+    """Return in words that a picture does not have all there is, empty when it does."""
+    return f" ({drawn} of {of} {what})" if drawn < of else ""
+
+
+def _figure(
+    title: str, rows: int, columns: int, width: float, height: float, part: str = ""
+) -> Figure:
+    """Return a figure of so many panels, each of this size in inches; ``part`` ends its title."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
-    figure.suptitle(
-        _text(title, round(13 * width * columns)), x=0.01, ha="left", fontsize=11, color=INK
-    )
+    shown = _text(title, max(20, round(13 * width * columns) - len(part)))
+    figure.suptitle(f"{shown}{part}", x=0.01, ha="left", fontsize=11, color=INK)
     figure.subplots(rows, columns, squeeze=False)
     return figure
 
 
-def _search(spec: str, search: Json) -> Figure:
-    figure = _figure(f"{spec}: search", 1, 1, 7, 3.6)
+def _search(spec: str, search: Json, part: str) -> Figure:
+    figure = _figure(f"{spec}: search", 1, 1, 7, 3.6, part)
     (axes,) = figure.axes
     ids, scores = search["ids"], search["scores"]
     drawn = [(i, score) for i, score in zip(ids, scores, strict=True) if score is not None]
@@ -155,13 +173,17 @@ def _search(spec: str, search: Json) -> Figure:
     return figure
 
 
-def _curves(spec: str, curves: Json) -> Figure:
+def _curves(run: Run, curves: Json) -> Figure:
     """Draw a column per metric: trials above, refits below, train dashed beside validation."""
     named = [metric.removeprefix("val_") for metric in curves["metrics"]]
     objective = curves["objective"].removeprefix("val_")
-    metrics = sorted(dict.fromkeys(named), key=lambda name: name != objective)[:MOST_PANELS]
+    found = sorted(dict.fromkeys(named), key=lambda name: name != objective)
+    metrics = found[:MOST_PANELS]
+    trials = _part(len(curves["trials"]), sum(bool(t.curve) for t in run.trials), "trials")
+    part = f"{_part(len(metrics), len(found), 'metrics')}{trials}"
     rows = [name for name in ("trials", "refits") if any(c["values"] for c in curves[name])]
-    figure = _figure(f"{spec}: learning curves", len(rows), len(metrics), 4.2, 3.0)
+    title = f"{run.spec}: learning curves"
+    figure = _figure(title, len(rows), len(metrics), 4.2, 3.0, part)
     for place, axes in enumerate(figure.axes):
         row, metric = rows[place // len(metrics)], metrics[place % len(metrics)]
         for curve in sorted(curves[row], key=lambda each: bool(each["best"])):
@@ -197,13 +219,19 @@ def _draw_curve(axes: Axes, curve: Json, metric: str, is_strong: bool) -> None:
         )
 
 
-def _confusion(title: str, counts: Sequence[Sequence[int]], classes: Sequence[Json]) -> Figure:
+def _confusion(
+    title: str, counts: Sequence[Sequence[int]], classes: Sequence[Json], part: str
+) -> Figure:
     """Draw each true class's row as shares of its samples, so that rare ones are seen too."""
-    size = len(counts)
+    size = min(len(counts), MOST_CLASSES)
     inches = min(max(3.2, 0.42 * size + 1.2), 9.0)
-    figure = _figure(title, 1, 1, inches, inches)
+    figure = _figure(title, 1, 1, inches, inches, part)
     (axes,) = figure.axes
-    shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+    totals = [max(sum(row), 1) for row in counts]
+    shares = [
+        [count / total for count in row[:size]]
+        for row, total in zip(counts[:size], totals[:size], strict=True)
+    ]
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     axes.grid(visible=False)
     step = -(-size // 40)
@@ -213,10 +241,11 @@ def _confusion(title: str, counts: Sequence[Sequence[int]], classes: Sequence[Js
     axes.set_xticks(places, names, rotation=90 if is_long else 0)
     axes.set_yticks(places, names)
     if size <= MOST_WRITTEN:
-        for i, row in enumerate(counts):
-            for j, count in enumerate(row):
-                colour = "white" if shares[i][j] > 0.5 else INK if count else GREY
-                axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+        for i, row in enumerate(shares):
+            for j, share in enumerate(row):
+                colour = "white" if share > 0.5 else INK if share else GREY
+                count = str(counts[i][j])
+                axes.text(j, i, count, ha="center", va="center", color=colour, fontsize=8)
     _label(axes, "predicted", "true")
     return figure
 
@@ -243,19 +272,22 @@ def _residuals(title: str, numbers: Json) -> Figure:
     return figure
 
 
-def _trend(spec: str, trends: Json) -> Figure:
-    figure = _figure(f"{spec}: past runs", len(trends), 1, 7, 2.6)
+def _trend(spec: str, trends: Json, part: str) -> Figure:
+    figure = _figure(f"{spec}: past runs", len(trends), 1, 7, 2.6, part)
     for axes, trend in zip(figure.axes, trends, strict=True):
-        drawn = [
-            (place, mean, std or 0.0)
-            for place, (mean, std) in enumerate(zip(trend["means"], trend["stds"], strict=True))
-            if mean is not None
-        ]
-        if drawn:
-            places, means, stds = zip(*drawn, strict=True)
-            axes.errorbar(
-                places, means, stds, color=BLUE, marker="o", ms=4, lw=1.2, elinewidth=0.8, capsize=2
-            )
+        # A run without the metric is a gap in the line.
+        means = [math.nan if mean is None else mean for mean in trend["means"]]
+        axes.errorbar(
+            range(len(means)),
+            means,
+            [std or 0.0 for std in trend["stds"]],
+            color=BLUE,
+            marker="o",
+            ms=4,
+            lw=1.2,
+            elinewidth=0.8,
+            capsize=2,
+        )
         for marked, colour, label in (
             ("this", ORANGE, "this run"),
             ("accepted", GREEN, "accepted"),
@@ -296,10 +328,8 @@ def _label(axes: Axes, x: str, y: str) -> None:
 
 
 def _counts(confusion: Json) -> Sequence[Sequence[int]]:
-    """Return the rows of a confusion matrix that can be drawn, none of another."""
-    if not isinstance(confusion, list | tuple) or len(confusion) > MOST_CLASSES:
-        return ()
-    return confusion
+    """Return the rows of a confusion matrix, none of anything else."""
+    return confusion if isinstance(confusion, list | tuple) else ()
 
 
 def _text(text: str, longest: int) -> str:

@@ -35,12 +35,11 @@ def lines(event: Event) -> Iterator[str]:
         refits = len(event.validation.refits())
         yield f"  validating the best values: {refits} {_plural('refit', refits)} of {event.epochs} {_plural('epoch', event.epochs)}"
     elif isinstance(event, RefitFinished):
-        fold = "" if event.refit.fold is None else f", fold {event.refit.fold + 1}"
         score = (
             "" if event.score is None else f": {clean(event.metric)} {number(event.score)} on test"
         )
         yield (
-            f"  refit {event.number}/{event.planned} (seed {event.refit.seed}{fold}){score}"
+            f"  refit {event.number}/{event.planned} ({event.refit.name}){score}"
             f", {duration(event.seconds)}"
         )
     elif isinstance(event, BaselineAccepted):
@@ -95,6 +94,9 @@ def follow(known: Following, event: Event, now: float) -> Following:
         )
     if isinstance(event, Underway):
         running = {**known.running, event.task: (event, now - event.seconds)}
+        if isinstance(event.task, Refit) and known.stage is Stage.JUDGING:
+            # Seeds could settle it: there are more refits, and nobody says how many.
+            known = replace(known, stage=Stage.VALIDATING, changed=now, planned=None)
         return replace(known, running=running)
     if isinstance(event, TrialFinished):
         return replace(
@@ -157,7 +159,8 @@ def _stage(known: Following, now: float) -> str:
     if known.stage is Stage.SEARCHING:
         return f"{known.done}/{known.planned} trials" if known.planned else f"{known.done} trials"
     if known.stage is Stage.VALIDATING:
-        return f"{known.done}/{known.planned} {_plural('refit', known.planned or 0)}"
+        counted = f"{known.done}/{known.planned}" if known.planned else f"{known.done}"
+        return f"{counted} {_plural('refit', known.planned or known.done)}"
     return f"{known.stage.value}, {duration(now - known.changed)}"
 
 
@@ -173,8 +176,7 @@ def _running(known: Following) -> list[tuple[Underway, float]]:
 def _named(event: Underway) -> str:
     if isinstance(event.task, int):
         return f"trial {event.task}"
-    fold = "" if event.task.fold is None else f", fold {event.task.fold + 1}"
-    return f"refit (seed {event.task.seed}{fold})"
+    return f"refit ({event.task.name})"
 
 
 def width(text: str) -> int:

@@ -14,7 +14,7 @@ import tabulate
 from modeltune.gates import Outcome, Verdict
 from modeltune.objectives import Objective, maximize, minimize
 from modeltune.reports.counterexamples import counterexamples
-from modeltune.runs import Json, Run, RunStatus, Scores, Trial, Values
+from modeltune.runs import Artifact, Json, Run, RunStatus, Scores, Trial, Values
 from modeltune.summaries import Summary
 
 MISSING = "-"
@@ -63,7 +63,7 @@ def history_table(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}
     """
     rows = []
     for summary in summaries:
-        tested = _tested(summary.objective)
+        tested = tested_metric(summary.objective)
         rows.append(
             [
                 summary.id,
@@ -74,7 +74,7 @@ def history_table(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}
                 + (f", {accepted[summary.id]}" if summary.id in accepted else ""),
                 f"{tested} {mean_std(summary.scores.get(tested))}",
                 number(summary.best_score),
-                seconds(_total(summary)),
+                seconds(summary.durations.total),
                 (summary.git_revision or MISSING)[:10] + ("+" if summary.git_dirty else ""),
             ]
         )
@@ -108,7 +108,7 @@ def spec_trends(
     for spec, summaries in latest.items():
         judged = next((each for each in summaries if each.id in gates), None)
         if judged is not None and len(summaries) > 1:
-            named = [_tested(judged.objective), *map(gated_metric, gates[judged.id])]
+            named = [tested_metric(judged.objective), *map(gated_metric, gates[judged.id])]
             metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
             drawn = summaries[:TREND][::-1]
             rows += [[spec, *row] for row in _trend_rows(drawn, metrics, bars)]
@@ -148,7 +148,7 @@ def sparkline(values: Sequence[float], bars: str) -> str:
 
 def gated_metrics(run: Run) -> list[str]:
     """Return what a run was tested by and the gates held, by the names scores have."""
-    found = [_tested(run.objective)]
+    found = [tested_metric(run.objective)]
     found += [metric for verdict in run.verdicts if (metric := gated_metric(verdict.gate))]
     return [metric for metric in dict.fromkeys(found) if metric in run.scores]
 
@@ -284,6 +284,11 @@ def _printable(line: str) -> str:
     )
 
 
+def kept_file(file: Artifact) -> str:
+    """Return in words where a file of a run is, how large, and by which digest it is known."""
+    return f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
+
+
 def _sections(run: Run) -> Iterator[str]:
     best = run.best
     kept = run.artifact
@@ -304,10 +309,7 @@ def _sections(run: Run) -> Iterator[str]:
         "baseline": run.baseline,
         "artifact": kept
         and f"{kept.path} (refit {kept.refit}, {kept.bytes} bytes, sha256 {kept.sha256})",
-        **{
-            name: f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
-            for name, file in run.files.items()
-        },
+        **{name: kept_file(file) for name, file in run.files.items()},
     }
     yield _facts((name, value) for name, value in facts.items() if value)
     yield _titled("notes", "\n".join(clean(note) for note in run.notes))
@@ -390,7 +392,7 @@ def _shape(shape: Sequence[int | None]) -> str:
 
 
 def _ranking(objective: str, runs: Sequence[Run]) -> str:
-    tested = _tested(objective)
+    tested = tested_metric(objective)
     rows = [
         [
             run.spec,
@@ -398,7 +400,7 @@ def _ranking(objective: str, runs: Sequence[Run]) -> str:
             mean_std(run.scores.get(tested)),
             number(run.best.score if run.best else None),
             _completed(run),
-            seconds(_total(run)),
+            seconds(run.durations.total),
         ]
         for run in _ranked(objective, runs)
     ]
@@ -426,17 +428,14 @@ def parse_objective(text: str) -> Objective | None:
     return verbs[verb](metric) if verb in verbs and metric else None
 
 
-def _tested(objective: str) -> str:
+def tested_metric(objective: str) -> str:
+    """Return what a run with this objective is tested by: its metric on test."""
     parsed = parse_objective(objective)
     return parsed.test_metric if parsed else objective
 
 
 def _completed(run: Run) -> str:
     return f"{len(run.completed_trials)}/{len(run.trials)}"
-
-
-def _total(run: Run | Summary) -> float:
-    return run.durations.data + run.durations.search + run.durations.validation
 
 
 def _epochs(trial: Trial) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Unreachable(ModeltuneError):
     """There is no MLflow to talk to: names the server and what to do."""
 
 
-def log(run: Run, folder: Path, uri: str, pages: Mapping[str, str] = {}) -> str:
+def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]] = {}) -> str:
     """Log a recorded run, its trials, gates, model and report, and return MLflow's id of it.
 
     The run is one of the experiment MLFLOW_EXPERIMENT_NAME (default ``modeltune``). Of each
@@ -68,11 +68,13 @@ def log(run: Run, folder: Path, uri: str, pages: Mapping[str, str] = {}) -> str:
         run: as it is recorded.
         folder: what its artifacts' paths are relative to.
         uri: of the tracking server.
-        pages: more reports by file name, beside report.md and report.json.
+        pages: what makes more reports, by file name, beside report.md and report.json; asked
+            once the server has answered.
 
     Raises:
         Unreachable: mlflow is not installed, or no server answers there.
-        ModeltuneError: it answered, but not all could be logged; MLflow's run is then KILLED.
+        ModeltuneError: it answered, but refused, or not all could be logged; MLflow's run, if
+            there is one, is then KILLED.
     """
     with _patience():
         client, experiment = _connected(uri)
@@ -83,11 +85,15 @@ def log(run: Run, folder: Path, uri: str, pages: Mapping[str, str] = {}) -> str:
 
 
 def _log(
-    client: MlflowClient, experiment: str, run: Run, folder: Path, pages: Mapping[str, str]
+    client: MlflowClient,
+    experiment: str,
+    run: Run,
+    folder: Path,
+    pages: Mapping[str, Callable[[], str]],
 ) -> str:
     began = _milliseconds(run.created)
-    seconds = run.durations.data + run.durations.search + run.durations.validation
-    with _started(client, experiment, run.spec, began, seconds, ENDED[run.status]) as parent:
+    ended = ENDED[run.status]
+    with _started(client, experiment, run.spec, began, run.durations.total, ended) as parent:
         metrics = dict[str, list[tuple[int, float]]]()
         for name, scores in run.scores.items():
             metrics[name] = [(0, scores.mean)]
@@ -139,12 +145,17 @@ def _log_refit(
 
 
 def _log_files(
-    client: MlflowClient, parent: str, run: Run, folder: Path, pages: Mapping[str, str]
+    client: MlflowClient,
+    parent: str,
+    run: Run,
+    folder: Path,
+    pages: Mapping[str, Callable[[], str]],
 ) -> None:
     """Log the reports of this run, then its model: files whose digests are those recorded."""
     document = {"schema": SCHEMA, "created": run.created, "runs": [to_json(run)]}
-    own = {"report.md": markdown([run]), "report.json": json.dumps(document, indent=1)}
-    for name, text in {**own, **pages}.items():
+    texts = {"report.md": markdown([run]), "report.json": json.dumps(document, indent=1)}
+    texts |= {name: page() for name, page in pages.items()}
+    for name, text in texts.items():
         client.log_text(parent, text, f"report/{name}")
     for artifact in (run.artifact, run.files.get("architecture")):
         if artifact is not None:
@@ -264,7 +275,11 @@ def _connected(uri: str) -> tuple[MlflowClient, str]:
                     raise
         return client, found.experiment_id
     except Exception as error:
-        raise Unreachable(f"{_masked(uri, uri)} does not answer: {_said(error, uri)}") from error
+        server, said = _masked(uri, uri), _said(error, uri)
+        # What a server answers, a wrong password's 401 too, is no error of the system.
+        if any(isinstance(each, OSError) for each in _chain(error)):
+            raise Unreachable(f"{server} does not answer: {said}") from error
+        raise ModeltuneError(f"{server} refuses: {said}") from error
 
 
 @contextlib.contextmanager
@@ -279,10 +294,17 @@ def _patience() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, and so on to what was wrong first."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
 def _said(error: BaseException, uri: str) -> str:
     """Return what was wrong first, in one line of bearable length, without the server's password."""
-    while found := error.__cause__ or error.__context__:
-        error = found
+    *_, error = _chain(error)
     return _clipped(_masked(" ".join(f"{type(error).__name__}: {error}".split()), uri), 300)
 
 

@@ -46,6 +46,15 @@
     });
   }
 
+  // Where rows look like cards on a phone they are still rows to a screen reader.
+
+  const roles = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+  for (const table of document.querySelectorAll("table.cards")) {
+    for (const part of [table, ...table.querySelectorAll("thead, tbody, tr, th, td")]) {
+      part.setAttribute("role", roles[part.tagName] ?? (part.scope === "col" ? "columnheader" : "rowheader"));
+    }
+  }
+
   // Within a run: links to its sections.
 
   for (const run of document.querySelectorAll("details.run")) {
@@ -99,8 +108,17 @@
   const dots = (label, name, size = 7) => ({
     label, stroke: colour(name), width: 0, paths: () => null, points: points(size, colour(name)), mark: "dot", hue: name,
   });
+  // Values that no line would show: undefined is a place of other curves, null a gap in this one.
+  const alone = (u, series) => {
+    const found = [];
+    let stretch = [];
+    const end = () => { if (stretch.length === 1) found.push(stretch[0]); stretch = []; };
+    u.data[series].forEach((value, i) => { if (value === null) end(); else if (value !== undefined) stretch.push(i); });
+    end();
+    return found;
+  };
   const line = (label, name, more = {}) => ({
-    label, stroke: colour(name), width: 2, points: { show: false }, spanGaps: true, mark: "line", hue: name, ...more,
+    label, stroke: colour(name), width: 2, points: { ...points(4, colour(name)), show: false, filter: alone }, mark: "line", hue: name, ...more,
   });
 
   const horizontal = (value, name, dash, text, place = 0) => (u) => {
@@ -200,15 +218,16 @@
     return [order, order.map((i) => xs[i]), ...columns.map((column) => order.map((i) => column[i]))];
   };
 
-  const aligned = (curves, metric) => {
-    const kept = curves.filter((curve) => curve.values[metric]);
-    const xs = [...new Set(kept.flatMap((curve) => curve.epochs))].sort((a, b) => a - b);
+  // Over the same epochs, for each metric the columns of those curves that have it, and these curves.
+  const aligned = (curves, ...metrics) => {
+    const kept = metrics.map((metric) => curves.filter((curve) => curve.values[metric]));
+    const xs = [...new Set(kept.flat().flatMap((curve) => curve.epochs))].sort((a, b) => a - b);
     const place = new Map(xs.map((x, i) => [x, i]));
-    const columns = kept.map((curve) => {
+    const columns = metrics.map((metric, which) => kept[which].map((curve) => {
       const column = new Array(xs.length).fill(undefined);
       curve.epochs.forEach((x, i) => { column[place.get(x)] = curve.values[metric][i]; });
       return column;
-    });
+    }));
     return [xs, columns, kept];
   };
   const whole = { incrs: [1, 2, 5].flatMap((n) => [...Array(12).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b) };
@@ -217,7 +236,7 @@
   const kinds = {
     search(data) {
       const { search } = data;
-      const xs = search.ids.map((_, i) => i + 1);
+      const xs = search.places;
       const best = search.scores.map((score, i) => (i === search.best ? score : null));
       return {
         x: "trial, in order of the search", y: search.metric, ticks: whole,
@@ -233,7 +252,7 @@
       return {
         x: "trial, in order of the search", y: "seconds", ticks: whole, height: 170, range: (u, low, high) => [0, Math.max(high, 1e-3) * 1.08],
         series: [{ label: "seconds", stroke: colour("s5"), fill: colour("s5"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 24] }), points: { show: false }, hue: "s5", mark: "dot" }],
-        data: [search.ids.map((_, i) => i + 1), search.seconds],
+        data: [search.places, search.seconds],
         named: (i) => `trial ${search.ids[i]}`, xRange: (u, low, high) => [low - 0.7, high + 0.7], plain: true,
       };
     },
@@ -262,33 +281,31 @@
     },
     best(data, at, metric) {
       const trial = data.curves.trials.filter((each) => each.best);
-      const [xs, [train], ] = aligned(trial, metric);
-      const [, [validation]] = aligned(trial, `val_${metric}`);
+      const [xs, [[train], [validation]]] = aligned(trial, metric, `val_${metric}`);
       const series = [], columns = [];
       if (train) { series.push(line("train", "s2", { dash: [6, 4] })); columns.push(train); }
       if (validation) { series.push(line("validation", "s1")); columns.push(validation); }
       return { x: "epoch", y: metric, ticks: whole, series, data: [xs, ...columns], named: (i) => `epoch ${xs[i]}` };
     },
     all(data, at, metric) {
-      const [xs, columns, kept] = aligned(data.curves.trials, metric);
+      const [xs, [columns], [kept]] = aligned(data.curves.trials, metric);
       // The best one last: over all others.
       const order = kept.map((_, i) => i).sort((i, j) => kept[i].best - kept[j].best);
       return {
         x: "epoch", y: metric, ticks: whole, many: true,
         series: order.map((i) => kept[i].best
           ? line(`${kept[i].name} (best)`, "s1", { width: 3 })
-          : line(kept[i].name, "faint", { width: 1, alpha: 0.75, ...(kept[i].epochs.length === 1 && { points: points(4, colour("faint")) }) })),
+          : line(kept[i].name, "faint", { width: 1, alpha: 0.75 })),
         data: [xs, ...order.map((i) => columns[i])],
         legend: [["line", "s1", "best trial"], ["line", "faint", "other trials"]],
         named: (i) => `epoch ${xs[i]}`,
       };
     },
     refits(data, at, metric) {
-      const [xs, train, kept] = aligned(data.curves.refits, metric);
-      const [, validation] = aligned(data.curves.refits, `val_${metric}`);
+      const [xs, [train, validation], [trained, validated]] = aligned(data.curves.refits, metric, `val_${metric}`);
       const series = [
-        ...kept.map((refit) => line(`train, ${refit.name}`, "s2", { width: 1.25, dash: [6, 4] })),
-        ...validation.map((_, i) => line(`validation, ${data.curves.refits[i].name}`, "s1", { width: 1.25 })),
+        ...trained.map((refit) => line(`train, ${refit.name}`, "s2", { width: 1.25, dash: [6, 4] })),
+        ...validated.map((refit) => line(`validation, ${refit.name}`, "s1", { width: 1.25 })),
       ];
       return {
         x: "epoch", y: metric, ticks: whole, series, many: true, data: [xs, ...train, ...validation],
@@ -354,6 +371,9 @@
   const marked = (series) => [series.dash ? "dashed" : series.mark, series.hue, series.label];
 
   const drawn = new Map();
+  // Where each chart is read; uPlot itself finds only the first of equal x.
+  const places = new Map();
+  let stepped = null;
   const draw = (figure) => {
     const data = dataOf(figure);
     const at = Number(figure.dataset.at ?? 0);
@@ -361,6 +381,7 @@
     const chart = kinds[figure.dataset.chart](data, at, metric);
     let plot = figure.querySelector(".plot");
     drawn.get(figure)?.destroy();
+    places.delete(figure);
     if (!plot) {
       plot = make("div");
       plot.className = "plot";
@@ -389,7 +410,7 @@
       width: plot.clientWidth || 640, height: chart.height ?? 250, legend: { show: false }, pxAlign: 0,
       padding: [10, 12, 0, 0],
       focus: { alpha: chart.many ? 0.35 : 1 },
-      cursor: { focus: { prox: chart.many ? 24 : -1 }, drag: { x: true, y: false }, points: { size: 8 } },
+      cursor: { focus: { prox: chart.many ? 24 : -1 }, drag: { x: true, y: false }, points: { size: 8 }, dataIdx: (u, series, idx) => stepped ?? idx },
       scales: { x: { time: false, distr: chart.log ? 3 : 1, range: chart.xRange }, y: { range: chart.range } },
       axes: [
         axis(chart.x, { values: chart.values, splits: chart.splits, filter: chart.filter, size: 32, ...chart.ticks }),
@@ -398,14 +419,13 @@
       series: [{}, ...chart.series],
       hooks: {
         draw: chart.hooks ?? [],
-        setCursor: [(u) => { readout.textContent = said(u, chart); }],
-        setSeries: [(u) => { readout.textContent = said(u, chart); }],
+        setCursor: [(u) => { places.set(figure, stepped ?? u.cursor.idx); readout.textContent = said(u, chart, places.get(figure)); }],
+        setSeries: [(u) => { readout.textContent = said(u, chart, places.get(figure)); }],
       },
     };
     drawn.set(figure, new uPlot(options, chart.data, plot));
   };
-  const said = (u, chart) => {
-    const { idx } = u.cursor;
+  const said = (u, chart, idx) => {
     if (idx === null || idx === undefined) return "";
     const values = [];
     u.series.forEach((series, i) => {
@@ -428,15 +448,17 @@
     if (!by || !u) return;
     event.preventDefault();
     const last = u.data[0].length - 1;
-    const idx = Math.min(last, Math.max(0, (u.cursor.idx ?? (by > 0 ? -1 : last + 1)) + by));
+    const idx = Math.min(last, Math.max(0, (places.get(figure) ?? (by > 0 ? -1 : last + 1)) + by));
     const value = u.data.slice(1).map((column) => column[idx]).find((each) => each !== null && each !== undefined);
+    stepped = idx;
     u.setCursor({ left: u.valToPos(u.data[0][idx], "x"), top: value === undefined ? 0 : u.valToPos(value, "y") });
+    stepped = null;
   };
   const menu = (figure, data) => {
     if (!["best", "all", "refits"].includes(figure.dataset.chart)) return null;
     const { metrics, objective } = data.curves;
     const isOfAll = figure.dataset.chart === "all";
-    const choices = isOfAll ? metrics : [...new Set(metrics.map((name) => name.replace(/^val_/, "")))].filter((name) => metrics.includes(name));
+    const choices = isOfAll ? metrics : [...new Set(metrics.map((name) => name.replace(/^val_/, "")))];
     const first = isOfAll ? objective : objective.replace(/^val_/, "");
     let select = figure.querySelector("select");
     if (!select && choices.length > 1) {
@@ -449,22 +471,29 @@
     return select ? select.value : choices[0];
   };
 
+  const fit = (figure) => {
+    const u = drawn.get(figure), width = figure.clientWidth;
+    if (width && Math.abs(width - u.width) > 1) u.setSize({ width, height: u.height });
+  };
   const figures = [...document.querySelectorAll("figure[data-chart]")];
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (isIntersecting && !drawn.has(target)) draw(target);
+      if (!isIntersecting) continue;
+      if (drawn.has(target)) fit(target);
+      else draw(target);
     }
   }, { rootMargin: "200px" });
   figures.forEach((figure) => watcher.observe(figure));
-  const redraw = () => drawn.forEach((_, figure) => draw(figure));
+  // One that is folded away has no width: it is drawn anew when it comes into view.
+  const redraw = () => drawn.forEach((u, figure) => {
+    if (figure.clientWidth) draw(figure);
+    else { u.destroy(); drawn.delete(figure); }
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   let asked = 0;
   addEventListener("resize", () => {
     cancelAnimationFrame(asked);
-    asked = requestAnimationFrame(() => drawn.forEach((u, figure) => {
-      const width = figure.clientWidth;
-      if (width && Math.abs(width - u.width) > 1) u.setSize({ width, height: u.height });
-    }));
+    asked = requestAnimationFrame(() => drawn.forEach((_, figure) => fit(figure)));
   });
 
   // On paper all is unfolded, in light colours, and narrow enough.
