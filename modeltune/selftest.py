@@ -404,7 +404,7 @@ def selftest(
         ModeltuneError: the folder is not empty, or cannot be written.
     """
     with _folder(keep) as folder:
-        warm_up()
+        warm_up(*OF_A_SESSION)
         done = {shown.plant.name: shown for shown in _all(plants, folder, say)}
     return Report(tuple(done[plant.name] for plant in (SOUND, *plants)))
 
@@ -508,6 +508,13 @@ class _Running:
         session = Session(code, output, from_json(runs[-1]) if runs else None)
         return Shown(self.plant, *judged(self.plant, session), seconds)
 
+
+OF_A_SESSION = (
+    *("pytest", "modeltune.session", "modeltune.collection", "modeltune.harness"),
+    *("modeltune.concluding", "modeltune.reporting", "modeltune.reports.html_report"),
+    *("modeltune.reports.markdown", "modeltune.statistics", "alembic.command", "sklearn.datasets"),
+)
+"""What every session imports, and a server that is started for them has already."""
 
 OUTPUT = "output.txt"
 """What pytest printed on a project."""

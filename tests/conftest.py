@@ -15,6 +15,18 @@ hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, ma
 hypothesis.settings.load_profile("laws")
 
 
+LONG = (
+    *("test_epochs.py", "test_kills.py", "test_accepting.py", "test_reuse.py", "test_selftest.py"),
+    *("test_frozen.py", "test_workers.py", "test_plugin.py", "test_resuming.py"),
+)
+"""What takes longest, a minute or two each; begun first, so that workers end at the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first; ``--no-loadscope-reorder`` leaves it so."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector what the imports made: Keras collects at every ``clear_session``."""
     gc.collect()

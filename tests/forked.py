@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import util
 from pathlib import Path
+from types import SimpleNamespace
 
 from modeltune.executors import worker
 from modeltune.executors.processes import _main_left_alone, warm_up
@@ -63,11 +65,26 @@ def pytest(*arguments: str) -> None:
 
 
 def modeltune(*arguments: str) -> None:
-    """Do what the command ``modeltune`` does."""
-    from modeltune.cli import main
+    """Do what the command ``modeltune`` does; a pytest that it starts is forked from it."""
+    from modeltune import cli
 
     sys.argv = ["modeltune", *arguments]
-    sys.exit(main())
+    cli.subprocess = SimpleNamespace(run=_fork_pytest)  # type: ignore[assignment]
+    sys.exit(cli.main())
+
+
+def _fork_pytest(
+    command: Sequence[str], check: bool, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run`` does with a ``python -m pytest``, whose output is not captured."""
+    assert command[:3] == [sys.executable, "-m", "pytest"]
+    assert not check
+    given = Path.cwd(), env, pytest, command[3:]
+    child = multiprocessing.get_context("fork").Process(target=_become, args=given)
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return subprocess.CompletedProcess(command, child.exitcode)
 
 
 def script(path: str) -> None:
@@ -87,6 +104,15 @@ def _begin(
     for number in (1, 2):
         os.dup2(output.number, number)
     os.close(output.number)
+    _become(folder, environ, main, arguments)
+
+
+def _become(
+    folder: Path,
+    environ: Mapping[str, str],
+    main: Callable[..., object],
+    arguments: Sequence[object],
+) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     # The server ignores it.

@@ -11,7 +11,7 @@ from typing import Any
 import forked
 import pytest
 from scripted_runs import scripting
-from tiny_specs import IN_PROCESS, load_everything, source
+from tiny_specs import load_everything, source
 
 from modeltune import reuse
 from modeltune.histories.store import open_store
@@ -562,16 +562,3 @@ def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(
 
     assert project.runpytest("--modeltune-reuse").ret == 1
     assert verdict(project)["outcome"] == "invalid"
-
-
-def test_under_xdist_baselines_are_accepted_and_told_once(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"{IN_PROCESS} -p xdist -n 1")
-    project.makepyfile(spec_a=source(ONE))
-
-    result = project.runpytest_subprocess("--modeltune-accept-new")
-
-    assert result.ret == 0, result.stdout.str()
-    assert result.stdout.str().count("accepted spec_a.py::dense") == 1
-    assert (project.path / BASELINES / "spec_a.py.dense.json").exists()

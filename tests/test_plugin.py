@@ -346,9 +346,12 @@ def test_workers_of_xdist_run_specs_into_one_report(
     summary = in_github(project, monkeypatch)
     project.makeconftest(CONFTEST)
     project.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED_RED, test_c="def test_c(): ...")
-    done = project.runpytest_subprocess("-n", "2", "--junitxml=junit.xml")
+    options = "--junitxml=junit.xml", "--modeltune-accept-new"
+    done = project.runpytest_subprocess("-n", "2", *options)
     assert done.ret == 1
     done.assert_outcomes(passed=2, failed=1)
+    assert done.stdout.str().count("\naccepted spec_a.py::dense: run ") == 1
+    assert [path.name for path in project.path.glob("baselines/*")] == ["spec_a.py.dense.json"]
     done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
     runs = report(project.path / ".modeltune" / "report")
     assert {run["spec"]: run["status"] for run in runs} == {

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pytest
 
 from modeltune import cli, selftest
-from modeltune.executors.processes import warm_up
 from modeltune.gates import Outcome, Verdict
 from modeltune.runs import Run, RunStatus
 from modeltune.selftest import PLANTS, SOUND, Guard, Plant, Session, judged
@@ -65,18 +65,19 @@ def source_of(text: str, name: str) -> str:
     return ast.dump(found)
 
 
-def test_every_defect_goes_red_for_its_own_reason(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warm_up()  # whose folder is no part of this
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setenv("MODELTUNE_STORE", "sqlite:///mine.db")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
-    done = cli.main(["selftest"])
-    printed = capsys.readouterr().out
-    assert done == 0, printed
+def test_every_defect_goes_red_for_its_own_reason(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {
+        **os.environ,
+        "TMPDIR": str(temporary),
+        "MODELTUNE_STORE": "sqlite:///mine.db",
+        "PYTEST_ADDOPTS": "--no-such-option",
+    }
+    status, printed = forked.Forked(
+        forked.modeltune, "selftest", folder=tmp_path, environ=environ
+    ).end()
+    assert status == 0, printed
     rows = printed.partition("\nplanted")[2].splitlines()
     for plant in (SOUND, *PLANTS):
         (row,) = (row for row in rows if row.startswith(f"{plant.name}  "))
@@ -87,13 +88,17 @@ def test_every_defect_goes_red_for_its_own_reason(
     assert [file.name for file in tmp_path.rglob("*")] == ["temporary"]
 
 
-def test_a_guard_that_is_disabled_is_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plants = [replace(BY_NAME[name], files={"conftest.py": MUTANTS[name]}) for name in MUTANTS]
-    monkeypatch.setattr(selftest, "PLANTS", plants)
-    assert cli.main(["selftest", "--keep", str(tmp_path / "kept")]) == 1
-    printed = capsys.readouterr().out
+def without_guards() -> None:
+    """Run the selftest on the plants whose guards can be disabled, each without its own."""
+    selftest.PLANTS = tuple(
+        replace(BY_NAME[name], files={"conftest.py": MUTANTS[name]}) for name in MUTANTS
+    )
+    forked.modeltune("selftest", "--keep", "kept")
+
+
+def test_a_guard_that_is_disabled_is_named(tmp_path: Path) -> None:
+    status, printed = forked.Forked(without_guards, folder=tmp_path).end()
+    assert status == 1
     assert f"not as it should be: {', '.join(MUTANTS)}\n" in printed
     for name in MUTANTS:
         assert f"  {name}: NOT red as it should be: " in printed

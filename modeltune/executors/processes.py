@@ -41,10 +41,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """With these the server has one thread when it forks; TensorFlow makes its own in each process."""
 
 
-def warm_up() -> None:
-    """Start the server, if there is none yet, and return while it imports."""
+def warm_up(*also: str) -> None:
+    """Start the server, if there is none yet, and return while it imports, these modules ``also``."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["modeltune.executors.warm"])
+    context.set_forkserver_preload(["modeltune.executors.warm", *also])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
     before = dict(os.environ)
     os.environ.update(ONE_THREAD | quiet)
