@@ -18,7 +18,7 @@ HEAVY = "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn scipy"
 MOST_FOR_SPECS, MOST_FOR_PLUGIN = 150, 15
 """Milliseconds each may cost at most."""
 
-BARE = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist"]
+BARE = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "anyio")]
 """Other plugins are off on both sides: hypothesis alone takes half a second to import."""
 
 # Tells at the end of a run how many items there were and what it has loaded.
@@ -50,7 +50,7 @@ def measure(arguments: Sequence[str], folder: Path) -> Measured:
     done = subprocess.run(
         [*command, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"},
         capture_output=True,
         text=True,
         check=False,

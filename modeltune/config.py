@@ -65,7 +65,9 @@ def load(root: Path) -> Config:
     problems = list(_problems(table))
     if problems:
         listed = "".join(f"\n  {key}: {problem}" for key, problem in problems)
-        raise SpecError(f"{path}: [tool.modeltune] has {counted(len(problems), 'problem')}:{listed}")
+        raise SpecError(
+            f"{path}: [tool.modeltune] has {counted(len(problems), 'problem')}:{listed}"
+        )
     return Config(**table)  # type: ignore[arg-type]  # _problems checked every value
 
 
