@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -46,16 +47,18 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     # Several bounds look for theirs among the same runs.
     limit = RECENT + max(map(_count, sources))
     earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
-    for source in sources:
-        if source == "baseline":
-            past = _accepted(spec)
-            if past is None:
-                command = f'modeltune accept {run_id} --reason "..."'
-                found[source] = f"nothing is accepted yet; to accept this run: {command}"
-                continue
-            found[source] = [_comparable(past, spec, history, prints, kind)]
-        else:
-            found[source] = _recorded(source, spec, history, prints, kind, earlier())
+    # What is accepted is told by a file, also when the history does not answer.
+    with history.reading() if len(sources) > 1 else contextlib.nullcontext():
+        for source in sources:
+            if source == "baseline":
+                past = _accepted(spec)
+                if past is None:
+                    command = f'modeltune accept {run_id} --reason "..."'
+                    found[source] = f"nothing is accepted yet; to accept this run: {command}"
+                    continue
+                found[source] = [_comparable(past, spec, history, prints, kind)]
+            else:
+                found[source] = _recorded(source, spec, history, prints, kind, earlier())
     return found
 
 
