@@ -13,10 +13,10 @@ check: $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict modeltune
-	$(PYTHON) -m pytest tests/ -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
-	$(PYTHON) -m pytest tests/ -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
 
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/

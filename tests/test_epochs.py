@@ -38,7 +38,8 @@ def sequence(*hidden: Any, shape: tuple[int, ...] = (64,), **compile_options: An
     configs = [keras.saving.serialize_keras_object(layer) for layer in hidden]
 
     def build() -> Any:
-        keras.utils.set_random_seed(3)
+        # Keras draws the seeds of layers from it; setting TensorFlow's too empties its caches.
+        random.seed(3)
         fresh = [keras.saving.deserialize_keras_object(config) for config in configs]
         model = keras.Sequential(
             [keras.Input(shape), *fresh, layers.Dense(10, activation="softmax", dtype="float32")]

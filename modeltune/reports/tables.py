@@ -257,9 +257,10 @@ def mean_std(scores: Scores | None) -> str:
     """Return ``0.9523 ± 0.0041``, the mean alone of a single refit."""
     if scores is None or not scores.values:
         return MISSING
-    if scores.std is None:
+    std = scores.std
+    if std is None:
         return number(scores.mean)
-    return f"{number(scores.mean)} ± {number(scores.std, 2)}"
+    return f"{number(scores.mean)} ± {number(std, 2)}"
 
 
 def seconds(value: float) -> str:
