@@ -47,21 +47,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModeltuneError as error:
         from modeltune.reports.tables import clean
 
-        print(f"modeltune: {clean(str(error))}", file=sys.stderr)
+        _say(f"modeltune: {clean(str(error))}", sys.stderr)
         return 1
-    except BrokenPipeError:
-        _hush(sys.stdout)
     return 0
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line at once, as far as the encoding allows."""
-    print(_encodable(text), file=stream, flush=True)
+    """Print a line at once, as far as the encoding allows; nothing more once the reader is gone.
 
-
-def _hush(stream: TextIO) -> None:
-    """Print nothing more where the reader is gone, as of ``| head``: Python would complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    As of ``| head``: the command goes on all the same, and its exit code tells the whole.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(_encodable(text), file=stream, flush=True)
+    except BrokenPipeError:
+        # Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _history(arguments: argparse.Namespace) -> str:
@@ -293,7 +294,7 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
             text=True,
         )
         if not to.exists():
-            print(done.stdout + done.stderr, file=sys.stderr)
+            _say(done.stdout + done.stderr, sys.stderr)
             said = f"pytest {node} ended with exit code {done.returncode}, see above"
             raise HistoryError(f"{run.spec} was not rebuilt: {said}")
         facts = json.loads(to.read_text(encoding="utf-8"))
@@ -308,12 +309,7 @@ def _flush(arguments: argparse.Namespace) -> int:
 
     sent = []
     for is_sent, line in flush(arguments.store, is_named=arguments.is_named):
-        stream = sys.stdout if is_sent else sys.stderr
-        try:
-            _say(clean(line), stream)
-        except BrokenPipeError:
-            # The others are sent whoever reads.
-            _hush(stream)
+        _say(clean(line), sys.stdout if is_sent else sys.stderr)
         sent.append(is_sent)
     if not sent:
         _say("no run waits to be recorded")
@@ -387,18 +383,18 @@ def _gc(arguments: argparse.Namespace) -> str:
 def _selftest(arguments: argparse.Namespace) -> int:
     from modeltune.selftest import PLANTS, selftest, table
 
-    print("planting defects into a spec; each has to turn pytest red", flush=True)
+    _say("planting defects into a spec; each has to turn pytest red")
     keep = Path(arguments.keep) if arguments.keep else None
     try:
-        report = selftest(PLANTS, keep=keep, say=lambda line: print(f"  {line}", flush=True))
+        report = selftest(PLANTS, keep=keep, say=lambda line: _say(f"  {line}"))
     except KeyboardInterrupt:
-        print("modeltune: selftest interrupted, nothing is shown by it", file=sys.stderr)
+        _say("modeltune: selftest interrupted, nothing is shown by it", sys.stderr)
         return 130
-    print(f"\n{table(report)}\n\n{report}")
+    _say(f"\n{table(report)}\n\n{report}")
     if keep:
-        print(f"the projects, with what pytest printed in output.txt: {keep}")
+        _say(f"the projects, with what pytest printed in output.txt: {keep}")
     elif report.missed:
-        print("to look at the projects: modeltune selftest --keep DIR")
+        _say("to look at the projects: modeltune selftest --keep DIR")
     return 1 if report.missed else 0
 
 
