@@ -6,17 +6,22 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input
 # Written last: an installation that was interrupted has none, and is started afresh.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: check test specs bench install clean
-.DEFAULT_GOAL := check
+# Two workers; a third costs more CPU than it fills. Long files first, as tests/conftest.py puts them.
+TESTS := -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
 
-check: $(INSTALLED)
+.PHONY: check test specs bench install programs clean
+.DEFAULT_GOAL := check
+# What is missing of the system is said before anything else is done.
+.NOTPARALLEL:
+
+check: programs $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict modeltune
-	$(PYTHON) -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) $(TESTS)
 
-test: $(INSTALLED)
-	$(PYTHON) -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
+test: programs $(INSTALLED)
+	$(PYTHON) $(TESTS)
 
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/
@@ -31,25 +36,18 @@ bench: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -f $@ && $(PYTHON) -c "" || { rm -rf $(VENV) && $(CREATE_VENV); }
+	@test -f $@ && $(PYTHON) -c "" || { \
+		python=$$(.ci/python) && rm -rf $(VENV) && \
+		echo "creating $(VENV) with $$($$python --version)" && $$python -m venv $(VENV); }
 	@rm -f $@
 	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
 	$(PIP) install --quiet --constraint constraints.txt --build-constraint constraints.txt \
 		--editable . --group dev
 	@touch $@
 
-# TensorFlow publishes wheels for these versions of Python; ensurepip is missing on a Debian
-# without python3-venv.
-define CREATE_VENV
-for python in python3 python3.13 python3.12 python3.11; do \
-	if $$python -c "import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null; then \
-		echo "creating $(VENV) with $$($$python --version)"; exec $$python -m venv $(VENV); \
-	fi; \
-done; \
-echo "modeltune needs Python 3.11, 3.12 or 3.13 with its venv module; none of python3, python3.13," >&2; \
-echo "python3.12, python3.11 is one. Install it (Debian, Ubuntu: apt install python3 python3-venv)." >&2; \
-exit 1
-endef
+# Browser, database server and others that the tests start.
+programs:
+	@.ci/programs
 
 clean:
 	rm -rf $(VENV)
