@@ -18,6 +18,7 @@ check: programs $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict modeltune
+	$(VENV)/bin/lint-imports
 	$(PYTHON) $(TESTS)
 
 test: programs $(INSTALLED)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modeltune import epochs
+from modeltune.engine.fit import epoch_graph
 
 BATCH = 32
 
@@ -66,10 +66,10 @@ def _compiled(shape: tuple[int, ...], *layers: Any) -> Any:
 
 
 def ours(model: Any, train: Any, validation: Any, count: int) -> list[float]:
-    """Return the seconds of each epoch after the first under ``modeltune.epochs.fit``."""
+    """Return the seconds of each epoch after the first under ``modeltune.engine.fit.epoch_graph.fit_graph``."""
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
-    fitted = epochs.fit(
+    fitted = epoch_graph.fit_graph(
         model,
         *train,
         batch_size=BATCH,

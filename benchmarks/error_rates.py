@@ -28,8 +28,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from modeltune.gates import Outcome
-from modeltune.statistics import McNemar, compare_seeds, decide, p_violated
+from modeltune.judgement.significance import McNemar, compare_seeds, decide, p_violated
+from modeltune.specs.gates import Outcome
 
 MARGIN = 0.01
 DISCORDANCE = 0.06

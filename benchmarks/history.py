@@ -24,15 +24,15 @@ import sqlalchemy as sa
 
 import modeltune as mt
 from modeltune.cli import main as modeltune
-from modeltune.gates import Outcome, Verdict
+from modeltune.harness.cached_runs import reused
 from modeltune.histories import baselines, schema
+from modeltune.histories.find_references import TEST, TRAIN, references
 from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
-from modeltune.remembering import TEST, TRAIN, references
-from modeltune.reusing import reused
-from modeltune.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
-from modeltune.sources import run_identity
-from modeltune.specs import Spec
+from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
+from modeltune.specs.gates import Outcome, Verdict
+from modeltune.specs.identity import run_identity
+from modeltune.specs.spec_type import Spec
 
 SPECS = 20
 PRINTS = {TEST: "a" * 64, TRAIN: "b" * 64}

@@ -17,13 +17,13 @@ import traceback
 from itertools import pairwise
 from pathlib import Path
 
-from modeltune.quiet import quietly
-from modeltune.runs import Run
-from modeltune.specs import Spec
+from modeltune.engine.quiet import quietly
+from modeltune.records.runs import Run
+from modeltune.specs.spec_type import Spec
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parent.parent))
 with quietly():
-    from killed_runs import SPECS, attempt, check_same, finished, killed_until_done
+    from tests.support.killed_runs import SPECS, attempt, check_same, finished, killed_until_done
 
 
 MOST = 4

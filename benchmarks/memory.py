@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 import modeltune as mt
-from modeltune.events import Event, TrialFinished
+from modeltune.records.events import Event, TrialFinished
 
 sys.path.insert(0, str(Path(__file__).parent))  # where trial processes find the specs
 

@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import modeltune as mt
-from modeltune.objectives import Direction
-from modeltune.searches import Hyperband, Search
+from modeltune.specs.objectives import Direction
+from modeltune.specs.searches import Hyperband, Search
 
 SIDES = ("stock", "modeltune")
 COLUMNS = ["workload", "trials / epochs", "pairs", "stock s", "modeltune s", "ratio"]
@@ -325,11 +325,11 @@ def protocol(workload: Workload) -> Any:
 
 
 def modeltune(name: str, given: Given) -> Measured:
-    """Search as ``modeltune.harness.run`` does, between its data and its validation phase."""
-    from modeltune.engine import Engine
-    from modeltune.executors.inline import Inline
-    from modeltune.executors.processes import processes
-    from modeltune.searching import Found, search
+    """Search as ``modeltune.harness.pipeline.run`` does, between its data and its validation phase."""
+    from modeltune.engine.engine import Engine
+    from modeltune.harness.executors.inline import Inline
+    from modeltune.harness.executors.processes import process_executor
+    from modeltune.harness.search import Found, search
 
     scratch = Path(tempfile.mkdtemp(dir=given.folder))
     (scratch / "spec_measured.py").write_text(SPEC.format(name=name, given=given))
@@ -339,7 +339,7 @@ def modeltune(name: str, given: Given) -> Measured:
     with contextlib.ExitStack() as stack:
         if given.workers:
             engine, executor = stack.enter_context(
-                processes(spec, {}, features, given.workers, scratch)
+                process_executor(spec, {}, features, given.workers, scratch)
             )
         else:
             engine = Engine(spec, {}, features)

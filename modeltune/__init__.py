@@ -5,27 +5,41 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.behaviours import (
-        directional,
-        invariant,
-        metamorphic,
-        minimum_functionality,
-    )
-    from modeltune.checks import Checks
-    from modeltune.datasets import Data
-    from modeltune.errors import DataError, HistoryError, ModeltuneError, SearchError, SpecError
-    from modeltune.gates import baseline, gain_over_dummy, gap, median, metric, previous, seeds
+    from modeltune.ground import DataError, HistoryError, ModeltuneError, SearchError, SpecError
     from modeltune.harness import run
-    from modeltune.histories.frames import history
-    from modeltune.objectives import maximize, minimize
-    from modeltune.runs import Run
-    from modeltune.searches import BayesianOptimization, GridSearch, Hyperband, RandomSearch
-    from modeltune.specs import Fit, Spec, spec
-    from modeltune.validations import Holdout, KFold
+    from modeltune.histories import history
+    from modeltune.records import Run
+    from modeltune.specs import (
+        BayesianOptimization,
+        Checks,
+        Data,
+        Fit,
+        GridSearch,
+        Holdout,
+        Hyperband,
+        KFold,
+        RandomSearch,
+        Spec,
+        baseline,
+        directional,
+        gain_over_dummy,
+        gap,
+        invariant,
+        maximize,
+        median,
+        metamorphic,
+        metric,
+        minimize,
+        minimum_functionality,
+        previous,
+        seeds,
+        spec,
+    )
 
 __all__ = [
     "BayesianOptimization",
@@ -62,31 +76,18 @@ __all__ = [
     "spec",
 ]
 
-# The plugin is imported in every pytest run, so each name is loaded on first use (PEP 562).
-_MODULES = {
-    "behaviours": ("directional", "invariant", "metamorphic", "minimum_functionality"),
-    "checks": ("Checks",),
-    "datasets": ("Data",),
-    "errors": ("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
-    "gates": ("baseline", "gain_over_dummy", "gap", "median", "metric", "previous", "seeds"),
-    "harness": ("run",),
-    "histories.frames": ("history",),
-    "objectives": ("maximize", "minimize"),
-    "runs": ("Run",),
-    "searches": ("BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch"),
-    "specs": ("Fit", "Spec", "spec"),
-    "validations": ("Holdout", "KFold"),
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "ground": ("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
+        "harness": ("run",),
+        "histories": ("history",),
+        "records": ("Run",),
+        "specs": (
+            *("BayesianOptimization", "Checks", "Data", "Fit", "GridSearch", "Holdout"),
+            *("Hyperband", "KFold", "RandomSearch", "Spec", "baseline", "directional"),
+            *("gain_over_dummy", "gap", "invariant", "maximize", "median", "metamorphic"),
+            *("metric", "minimize", "minimum_functionality", "previous", "seeds", "spec"),
+        ),
+    },
+)

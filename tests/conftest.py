@@ -9,15 +9,21 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from postgres import Server
+    from tests.support.postgres import Server
 
 hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=100)
 hypothesis.settings.load_profile("laws")
 
 
 LONG = (
-    *("test_epochs.py", "test_kills.py", "test_accepting.py", "test_reuse.py", "test_selftest.py"),
-    *("test_frozen.py", "test_workers.py", "test_plugin.py", "test_resuming.py"),
+    *(
+        "test_epoch_graph.py",
+        "test_kills.py",
+        "test_accepting.py",
+        "test_compiled_pool.py",
+        "test_selftest.py",
+    ),
+    *("test_frozen_prefix.py", "test_workers.py", "test_plugin.py", "test_resuming.py"),
 )
 """What takes longest, a minute or two each; begun first, so that workers end at the same time."""
 
@@ -37,7 +43,7 @@ def pytest_collection_finish() -> None:
 def compiled_models_of_one_test() -> Iterator[None]:
     """Have no test train on steps that another has compiled."""
     yield
-    if (reuse := sys.modules.get("modeltune.reuse")) is not None:
+    if (reuse := sys.modules.get("modeltune.engine.fit.compiled_pool")) is not None:
         reuse.POOL.clear()
 
 
@@ -53,7 +59,7 @@ def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Return a project without specs; a pytest inside this one trains in its own process."""
-    from tiny_specs import IN_PROCESS
+    from tests.support.tiny_specs import IN_PROCESS
 
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
     monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
@@ -64,7 +70,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 @pytest.fixture(scope="session")
 def postgres() -> "Iterator[Server]":
     """Yield a PostgreSQL server; a test that stops it starts it again."""
-    from postgres import serving
+    from tests.support.postgres import serving
 
     with serving() as server:
         yield server

@@ -1,1 +1,141 @@
-"""What is kept of every run: the store, its migrations, artifacts and frames."""
+"""What is kept: the store and its migrations, artifacts, baselines, ledgers, and their care.
+
+Here belongs every file and row that outlives a process. What a run means is not known
+here: nothing trains, judges or renders.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.histories import baselines, pending
+    from modeltune.histories.artifacts import (
+        drop,
+        give_name,
+        keep,
+        make_folder,
+        names_of,
+        sync_folder,
+        verify,
+    )
+    from modeltune.histories.baselines import BASELINE_FOLDER, Accept, unused
+    from modeltune.histories.doctor import Mark, examine
+    from modeltune.histories.find_references import (
+        RECENT,
+        TEST_PART,
+        accepted_model,
+        recent,
+        references,
+        samples_of,
+        to_rescore,
+        with_rescored,
+    )
+    from modeltune.histories.frames import history
+    from modeltune.histories.garbage import leftovers, remove_leftover
+    from modeltune.histories.ledgers import Ledger, Ledgers
+    from modeltune.histories.merging import merge
+    from modeltune.histories.pending import command, flush, waiting_for
+    from modeltune.histories.places import place_of
+    from modeltune.histories.store import HEAD, Store, open_as_it_is, open_store
+
+__all__ = [
+    "BASELINE_FOLDER",
+    "HEAD",
+    "RECENT",
+    "TEST_PART",
+    "Accept",
+    "Ledger",
+    "Ledgers",
+    "Mark",
+    "Store",
+    "accepted_model",
+    "baselines",
+    "command",
+    "drop",
+    "examine",
+    "flush",
+    "give_name",
+    "history",
+    "keep",
+    "leftovers",
+    "make_folder",
+    "merge",
+    "names_of",
+    "open_as_it_is",
+    "open_store",
+    "pending",
+    "place_of",
+    "recent",
+    "references",
+    "remove_leftover",
+    "samples_of",
+    "sync_folder",
+    "to_rescore",
+    "unused",
+    "verify",
+    "waiting_for",
+    "with_rescored",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".": (
+            "baselines",
+            "pending",
+        ),
+        "artifacts": (
+            "drop",
+            "give_name",
+            "keep",
+            "make_folder",
+            "names_of",
+            "sync_folder",
+            "verify",
+        ),
+        "baselines": (
+            "Accept",
+            "BASELINE_FOLDER",
+            "unused",
+        ),
+        "doctor": (
+            "Mark",
+            "examine",
+        ),
+        "find_references": (
+            "RECENT",
+            "TEST_PART",
+            "accepted_model",
+            "recent",
+            "references",
+            "samples_of",
+            "to_rescore",
+            "with_rescored",
+        ),
+        "frames": ("history",),
+        "garbage": (
+            "leftovers",
+            "remove_leftover",
+        ),
+        "ledgers": (
+            "Ledger",
+            "Ledgers",
+        ),
+        "merging": ("merge",),
+        "pending": (
+            "command",
+            "flush",
+            "waiting_for",
+        ),
+        "places": ("place_of",),
+        "store": (
+            "HEAD",
+            "Store",
+            "open_as_it_is",
+            "open_store",
+        ),
+    },
+)

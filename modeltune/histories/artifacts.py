@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from modeltune.errors import HistoryError
-from modeltune.runs import Artifact
+from modeltune.ground import HistoryError
+from modeltune.records import Artifact
 
 ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"

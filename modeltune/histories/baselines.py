@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modeltune.errors import HistoryError
-from modeltune.gates import Outcome
-from modeltune.references import RefitId
-from modeltune.runs import Artifact, Json, Run, RunStatus, Scores, number, plain
-from modeltune.validations import KFold, Validation
+from modeltune.ground import HistoryError
+from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, number, plain
+from modeltune.specs import KFold, Outcome, Validation
 
 if TYPE_CHECKING:
-    from modeltune.samples import Samples
+    from modeltune.records import Samples
     from modeltune.specs import Spec
 
 FORMAT = 1
-FOLDER = "baselines"
+BASELINE_FOLDER = "baselines"
 LARGEST = 1 << 20
 """Bytes; a file that would be larger is written without what happened on each sample."""
 
@@ -87,7 +85,7 @@ def path_of(file: str | Path, spec_id: str) -> Path:
     name = ".".join(quote(part, safe=" []()=,+") for part in raw.split(b"::", 1))
     if len(name) > 180:
         name = f"{name[:140]}~{hashlib.sha256(raw).hexdigest()[:16]}"
-    return Path(file).absolute().parent / FOLDER / f"{name}.json"
+    return Path(file).absolute().parent / BASELINE_FOLDER / f"{name}.json"
 
 
 def paths_of(spec: Spec) -> list[Path]:
@@ -243,7 +241,7 @@ def named_in(folder: Path) -> tuple[set[str], set[str]]:
     Whether a file was edited is for those to see who judge by it.
     """
     now, before = set(), set()
-    for path in (folder / FOLDER).glob("*.json"):
+    for path in (folder / BASELINE_FOLDER).glob("*.json"):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             now.add(str(found["run"]))
@@ -280,7 +278,7 @@ def unused(folder: Path, specs: Sequence[Spec], files: Sequence[Path]) -> Iterat
     """
     used = set(map(find, specs))
     known = {file.name for file in files}
-    for path in sorted((folder / FOLDER).glob("*.json")):
+    for path in sorted((folder / BASELINE_FOLDER).glob("*.json")):
         baseline = read_or_none(path)
         if path in used or baseline is None:
             continue
@@ -321,7 +319,7 @@ def _text(baseline: Baseline) -> tuple[str, bool]:
 
 
 def _written(baseline: Baseline) -> str:
-    from modeltune.samples import packed
+    from modeltune.records import packed
 
     scores = {
         name: plain({"mean": s.mean, "std": s.std, "values": s.values})
@@ -338,7 +336,7 @@ def _written(baseline: Baseline) -> str:
 
 
 def _from_json(data: Mapping[str, Any]) -> Baseline:
-    from modeltune.samples import unpacked
+    from modeltune.records import unpacked
 
     fields = {name: value for name, value in data.items() if name != "format"}
     return Baseline(

@@ -27,21 +27,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeltune.errors import HistoryError, NoHistoryError, UnrecordableError
-from modeltune.gates import Outcome, Verdict
+from modeltune.ground import HistoryError, NoHistoryError, UnrecordableError
 from modeltune.histories import store as stores
 from modeltune.histories.schema import VERSION_TABLE, metadata
 from modeltune.histories.store import HEAD, Store, open_store
-from modeltune.runs import (
-    Artifact,
-    Best,
-    Durations,
-    Run,
-    RunStatus,
-    Scores,
-    Trial,
-    TrialStatus,
-)
+from modeltune.records import Artifact, Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
+from modeltune.specs import Outcome, Verdict
 
 EXAMPLE = Run(
     id="20261120-211000-0a1b2c3d",

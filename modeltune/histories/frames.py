@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from modeltune import config
+from modeltune.ground import default_store
 from modeltune.histories.store import Store, open_store
-from modeltune.runs import Run, Scores, Trial
-from modeltune.summaries import Summary
+from modeltune.records import Run, Scores, Summary, Trial
 
 COLUMNS = {
     "seq": "int64",
@@ -127,7 +126,7 @@ class History:
             return opened.run(str(reference))
 
     def _open(self) -> Store:
-        return open_store(self.store or config.default_store(), create=False)
+        return open_store(self.store or default_store(), create=False)
 
 
 def history(store: str | None = None) -> History:

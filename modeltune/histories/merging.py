@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from modeltune.errors import HistoryError
+from modeltune.ground import HistoryError
 from modeltune.histories.artifacts import drop, keep, verify
 from modeltune.histories.store import Store
-from modeltune.runs import Artifact, Run, to_json
+from modeltune.records import Artifact, Run, to_json
 
 
 @dataclass(frozen=True)

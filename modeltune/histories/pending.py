@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune import config
-from modeltune.errors import HistoryError, ModeltuneError, UnrecordableError
+from modeltune.ground import HistoryError, ModeltuneError, UnrecordableError, default_store
 from modeltune.histories.artifacts import keep, sync_folder
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
-from modeltune.runs import Json, Run, from_json, to_json
+from modeltune.records import Json, Run, from_json, to_json
 
-FOLDER = "pending"
+PENDING_FOLDER = "pending"
 """Beside the artifacts, in a store's folder."""
 
 FORMAT = 1
@@ -49,7 +48,7 @@ def spool(store: Store, run: Run) -> Path:
             },
             allow_nan=False,
         )
-        name = f"{FOLDER}/{run.id}.json"
+        name = f"{PENDING_FOLDER}/{run.id}.json"
         keep(store.folder, name, lambda path: path.write_text(content, encoding="utf-8"))
     except (TypeError, ValueError) as error:
         raise HistoryError(f"run {run.id} has no place in a record: {error}") from error
@@ -59,7 +58,7 @@ def spool(store: Store, run: Run) -> Path:
 def waiting(folder: Path) -> list[Path]:
     """Return the files of the runs that wait beside a history, sorted by name; it may have none."""
     # One whose writing was cut short has another name, see ``artifacts.keep``.
-    found = (folder / FOLDER).glob("*.json")
+    found = (folder / PENDING_FOLDER).glob("*.json")
     return sorted(path for path in found if not path.name.startswith("new-"))
 
 
@@ -133,7 +132,7 @@ def command(url: str) -> str:
     """Return what the user types to send what waits for a store; it shows no password."""
     history = place_of(url).identity
     try:
-        is_default = place_of(config.default_store()).identity == history
+        is_default = place_of(default_store()).identity == history
     except ModeltuneError:
         is_default = False
     return "modeltune flush" if is_default else f"modeltune flush --store {shlex.quote(history)}"

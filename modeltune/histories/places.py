@@ -13,8 +13,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from modeltune.config import project_root
-from modeltune.errors import HistoryError
+from modeltune.ground import HistoryError, project_root
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from modeltune.gates import Outcome, Verdict
 from modeltune.histories.schema import artifacts, runs, scores, trials, verdicts
-from modeltune.runs import (
+from modeltune.records import (
     SCHEMA,
     Artifact,
     Best,
@@ -19,12 +18,13 @@ from modeltune.runs import (
     Run,
     RunStatus,
     Scores,
+    Summary,
     Trial,
     TrialStatus,
     plain,
     verdict,
 )
-from modeltune.summaries import Summary
+from modeltune.specs import Outcome, Verdict
 
 
 def run_row(run: Run) -> dict[str, object]:

@@ -27,20 +27,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool, QueuePool
 
-from modeltune.counting import counted
-from modeltune.errors import HistoryError, NoHistoryError, UnrecordableError
-from modeltune.gates import Outcome
+from modeltune.ground import HistoryError, NoHistoryError, UnrecordableError, counted
 from modeltune.histories.artifacts import give_name, leave_word, make_folder, sync_folder
 from modeltune.histories.places import DAMAGED, Place, place_of
 from modeltune.histories.rows import AT_A_GLANCE, all_rows, batches, parts, read, run_row, summaries
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
-from modeltune.runs import (
-    Artifact,
-    Json,
-    Run,
-    RunStatus,
-)
-from modeltune.summaries import Summary
+from modeltune.records import Artifact, Json, Run, RunStatus, Summary
+from modeltune.specs import Outcome
 
 APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""

@@ -1,1 +1,127 @@
-"""Runs as text: every module here renders, none prints."""
+"""Reports: runs as text, Markdown, HTML, JSON and pictures.
+
+Every module here renders what it is given. None prints, reads a history or decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.reports.annotations import annotate, inert, root_of
+    from modeltune.reports.comparison import Contrast, Difference, comparison_report
+    from modeltune.reports.filenames import file_name
+    from modeltune.reports.html_report import html
+    from modeltune.reports.json_report import write, write_whole
+    from modeltune.reports.markdown_report import markdown
+    from modeltune.reports.pictures import draw_pictures, require_matplotlib
+    from modeltune.reports.progress import Following, cut, follow, heartbeat, lines, live, width
+    from modeltune.reports.replays import Replayed, disagreeing, recorded_scores, replay_report
+    from modeltune.reports.reported import Reported
+    from modeltune.reports.tables import (
+        TREND,
+        clean,
+        failure,
+        gated_metrics,
+        history_table,
+        show,
+        spec_trends,
+        summary_table,
+        trends,
+        undecided,
+    )
+
+__all__ = [
+    "TREND",
+    "Contrast",
+    "Difference",
+    "Following",
+    "Replayed",
+    "Reported",
+    "annotate",
+    "clean",
+    "comparison_report",
+    "cut",
+    "disagreeing",
+    "draw_pictures",
+    "failure",
+    "file_name",
+    "follow",
+    "gated_metrics",
+    "heartbeat",
+    "history_table",
+    "html",
+    "inert",
+    "lines",
+    "live",
+    "markdown",
+    "recorded_scores",
+    "replay_report",
+    "require_matplotlib",
+    "root_of",
+    "show",
+    "spec_trends",
+    "summary_table",
+    "trends",
+    "undecided",
+    "width",
+    "write",
+    "write_whole",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "annotations": (
+            "annotate",
+            "inert",
+            "root_of",
+        ),
+        "comparison": (
+            "Contrast",
+            "Difference",
+            "comparison_report",
+        ),
+        "filenames": ("file_name",),
+        "html_report": ("html",),
+        "json_report": (
+            "write",
+            "write_whole",
+        ),
+        "markdown_report": ("markdown",),
+        "pictures": (
+            "draw_pictures",
+            "require_matplotlib",
+        ),
+        "progress": (
+            "Following",
+            "cut",
+            "follow",
+            "heartbeat",
+            "lines",
+            "live",
+            "width",
+        ),
+        "replays": (
+            "Replayed",
+            "disagreeing",
+            "recorded_scores",
+            "replay_report",
+        ),
+        "reported": ("Reported",),
+        "tables": (
+            "TREND",
+            "clean",
+            "failure",
+            "gated_metrics",
+            "history_table",
+            "show",
+            "spec_trends",
+            "summary_table",
+            "trends",
+            "undecided",
+        ),
+    },
+)

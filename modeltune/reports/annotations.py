@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.gates import Outcome, Verdict
+from modeltune.records import Run
 from modeltune.reports.tables import clean, distinct
-from modeltune.runs import Run
+from modeltune.specs import Outcome, Verdict
 
 MOST = 10
 """GitHub shows so many errors and so many warnings of a step."""

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modeltune.records import Json, Run, Scores
 from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
-from modeltune.runs import Json, Run, Scores
 
 DIGITS = 12
 """How much of a digest is shown: enough to tell two apart and to find them again."""
@@ -57,7 +57,7 @@ class Section:
     said: str = ""
 
 
-def comparison(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
+def comparison_report(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
     """Return what differs between two runs, section by section; of the rest that it is the same."""
     sections = [_text(section) for section in differences(a, b, contrast)]
     text = sections[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modeltune.runs import Json, Run
+from modeltune.records import Json, Run
 
 SHADES = " .:-=+*#%@"
 """From the lowest to the highest value of an image."""

@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from modeltune.gates import Outcome
-from modeltune.objectives import Direction
+from modeltune.records import Json, Run, Summary, Trial
 from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean, gated_metric, gated_metrics, number, parse_objective
-from modeltune.runs import Json, Run, Trial
-from modeltune.summaries import Summary
+from modeltune.specs import Direction, Outcome
 
 DIGITS = 5
 """Significant digits of a number that is drawn."""

@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.gates import Outcome, Verdict
-from modeltune.objectives import Direction
+from modeltune.records import Json, Run, Trial
+from modeltune.records import number as plain_number
 from modeltune.reports.annotations import is_red
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexamples, grey
@@ -33,8 +33,7 @@ from modeltune.reports.tables import (
     parse_objective,
     tested_metric,
 )
-from modeltune.runs import Json, Run, Trial
-from modeltune.runs import number as plain_number
+from modeltune.specs import Direction, Outcome, Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment

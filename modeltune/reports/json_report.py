@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from modeltune.runs import SCHEMA, Json
+from modeltune.records import SCHEMA, Json
 
 SCHEMA_FILE = Path(__file__).with_name("report_schema.json")
 """The JSON Schema of report.json (draft 2020-12), which says what each key means."""

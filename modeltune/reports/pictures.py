@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modeltune.errors import ModeltuneError
+from modeltune.ground import ModeltuneError
+from modeltune.records import Json, Run
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
 from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean, gated_metrics
-from modeltune.runs import Json, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ MOST_CLASSES = 200
 """Classes of a confusion matrix that is drawn."""
 
 
-def pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
+def draw_pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
     """Return the pictures of a run by file name: ``spec_digits.py.mlp-search.svg``, ...
 
     They are ``search`` (score by trial and the best so far), ``curves`` (of trials and of

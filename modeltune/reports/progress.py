@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from modeltune.events import (
+from modeltune.records import (
     BaselineAccepted,
     Event,
     Note,
     RefitFinished,
     SearchStarted,
+    Trial,
     TrialFinished,
+    TrialStatus,
     Underway,
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
-from modeltune.runs import Trial, TrialStatus
-from modeltune.searches import Hyperband, Search
-from modeltune.validations import Refit
+from modeltune.specs import Hyperband, Refit, Search
 
 
 def lines(event: Event) -> Iterator[str]:

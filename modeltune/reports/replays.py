@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modeltune.records import Run
 from modeltune.reports.tables import MISSING, clean, distinct, number, table
-from modeltune.runs import Run
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far a number may be from the recorded one: float32 sums in another order."""
@@ -44,7 +44,7 @@ def disagreeing(run: Run, replayed: Replayed) -> list[str]:
     ]
 
 
-def replay(run: Run, replayed: Replayed) -> str:
+def replay_report(run: Run, replayed: Replayed) -> str:
     """Return recorded and replayed numbers side by side, and whether they agree."""
     recorded = recorded_scores(run)
     rows: list[list[str]] = []

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from modeltune.records import Json, Run, Summary
 from modeltune.reports.comparison import Contrast
-from modeltune.runs import Json, Run
-from modeltune.summaries import Summary
 
 if TYPE_CHECKING:
-    from modeltune.samples import Samples
+    from modeltune.records import Samples
 
 
 @dataclass(frozen=True, eq=False)

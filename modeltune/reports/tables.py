@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
-from modeltune.gates import Outcome, Verdict
-from modeltune.objectives import Objective, maximize, minimize
+from modeltune.records import Artifact, Json, Run, RunStatus, Scores, Summary, Trial, Values
 from modeltune.reports.counterexamples import counterexamples
-from modeltune.runs import Artifact, Json, Run, RunStatus, Scores, Trial, Values
-from modeltune.summaries import Summary
+from modeltune.specs import Objective, Outcome, Verdict, maximize, minimize
 
 MISSING = "-"
 """What a table says where there is no value."""

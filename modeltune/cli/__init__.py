@@ -1,0 +1,34 @@
+"""The ``modeltune`` command: look at the history and care for it without pytest.
+
+Here belongs what parses arguments and prints. What a command does is told in the packages below.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 1 with one line on stderr."""
+    from modeltune.cli.output import say
+    from modeltune.cli.parser import parser
+    from modeltune.ground import ModeltuneError, default_store
+
+    arguments = parser().parse_args(argv)
+    try:
+        if "store" in arguments:
+            arguments.is_named = bool(arguments.store)
+            arguments.store = arguments.store or default_store()
+        said: str | int = arguments.command(arguments)
+        if isinstance(said, int):
+            return said
+        say(said)
+    except ModeltuneError as error:
+        from modeltune.reports import clean
+
+        say(f"modeltune: {clean(str(error))}", sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,395 @@
+"""The commands: each takes the parsed arguments, and returns its text or its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeltune.cli.output import encodable, say
+from modeltune.ground import (
+    DEFAULT_REPORT,
+    STORE_VARIABLE,
+    HistoryError,
+    NoHistoryError,
+    counted,
+    load_config,
+    project_root,
+)
+
+if TYPE_CHECKING:
+    from modeltune.histories import Store
+    from modeltune.records import Run, Summary
+
+LISTED = 50
+"""How many runs ``modeltune history`` lists, unless told otherwise."""
+
+TRENDS = 10
+"""Of how many specs it draws trends."""
+
+
+def list_runs(arguments: argparse.Namespace) -> str:
+    """List the recorded runs, newest first, with their trends and what waits to be recorded."""
+    from modeltune.histories import command, waiting_for
+
+    listed, waiting = _listed(arguments), waiting_for(arguments.store)
+    if not waiting:
+        return listed
+    count = counted(len(waiting), "run waits", "runs wait")
+    said = f"{count} in {waiting[0].parent} to be recorded: {command(arguments.store)}"
+    return f"{listed}\n\n{said}"
+
+
+def _listed(arguments: argparse.Namespace) -> str:
+    from modeltune.histories import open_store
+    from modeltune.reports import gated_metrics, history_table, trends
+
+    limit = LISTED if arguments.limit is None else arguments.limit
+    with contextlib.ExitStack() as stack:
+        try:
+            store = stack.enter_context(open_store(arguments.store, create=False))
+        except NoHistoryError:
+            return _no_history()
+        stack.enter_context(store.reading())
+        runs = store.runs(arguments.spec, limit or None)
+        known = store.specs() if not runs else []
+        count = store.count(arguments.spec) if len(runs) == limit else len(runs)
+        judged = _judged(runs) if arguments.spec else None
+        latest = store.run(judged) if judged else None
+        drawn = "" if arguments.spec else _trends(store, runs)
+    if latest and len(runs) > 1:
+        drawn = trends(runs, gated_metrics(latest), _bars())
+    if runs:
+        listed = history_table(runs, _marks(runs, latest))
+        more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
+        return "\n\n".join(filter(None, (listed, more, drawn)))
+    if not known:
+        return _no_history()
+    close = difflib.get_close_matches(arguments.spec, known, 1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    raise HistoryError(f'no run of "{arguments.spec}"; {hint}Recorded are {", ".join(known)}')
+
+
+def _trends(store: Store, runs: Sequence[Summary]) -> str:
+    """Return a line per gated metric of each of the specs listed first."""
+    from modeltune.reports import TREND, spec_trends
+
+    specs = list(dict.fromkeys(run.spec for run in runs))[:TRENDS]
+    past = store.latest(specs, TREND // 2)
+    gates = store.gates(filter(None, map(_judged, past.values())))
+    return spec_trends(past, gates, _bars())
+
+
+def _judged(runs: Sequence[Summary]) -> str | None:
+    """Return the id of the newest run that came to its gates."""
+    from modeltune.records import RunStatus
+
+    judged = (RunStatus.PASSED, RunStatus.FAILED)
+    return next((run.id for run in runs if run.status in judged), None)
+
+
+def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
+    """Return by id which runs are accepted, by the baseline files beside their specs, or were."""
+    from modeltune.histories import baselines
+
+    now: set[str] = set()
+    before = {latest.baseline} if latest else set()
+    # All that lie there: a run may be accepted for a spec that has another name or file by now.
+    for folder in {_place_of(run).parent for run in {run.file: run for run in runs}.values()}:
+        accepted, replaced = baselines.named_in(folder)
+        now |= accepted
+        before |= replaced
+    return {
+        run.id: "accepted" if run.id in now else "was accepted"
+        for run in runs
+        if run.id in now | before
+    }
+
+
+def _bars() -> str:
+    """Return the levels of a trend that stdout can print."""
+    bars = "▁▂▃▄▅▆▇█"
+    return bars if encodable(bars) == bars else "_.-~=+*#"
+
+
+def show_run(arguments: argparse.Namespace) -> str:
+    """Show everything about one run."""
+    from modeltune.histories import open_store
+    from modeltune.reports import show
+
+    with open_store(arguments.store, create=False) as store:
+        return show(store.run(arguments.run))
+
+
+def accept_run(arguments: argparse.Namespace) -> str:
+    """Make a run that passed the baseline of its spec."""
+    from modeltune.histories import baselines, open_store, samples_of
+
+    with open_store(arguments.store, create=False) as store:
+        run = store.run(arguments.run)
+        samples = samples_of(run, store)
+    file = _spec_file(run, arguments.specs)
+    path = baselines.path_of(file, run.spec)
+    before = path if path.exists() else None
+    return "\n".join(baselines.accept(run, samples, file, why=arguments.reason, before=before))
+
+
+def check_run(arguments: argparse.Namespace) -> int:
+    """Judge a run by today's gates under pytest; return pytest's exit code."""
+    from modeltune.histories import open_store
+
+    with open_store(arguments.store, create=False) as store:
+        run = store.run(arguments.run)
+    file = _spec_file(run, arguments.specs)
+    node = f"{file}::{run.spec.partition('::')[2]}"
+    options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
+    # A spec and its fixtures are only to be had from pytest. The URL may carry a password.
+    environ = {**os.environ, STORE_VARIABLE: arguments.store}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", node, *options], check=False, env=environ
+    ).returncode
+
+
+def compare_runs(arguments: argparse.Namespace) -> str:
+    """Show what differs between two runs."""
+    from modeltune.harness import contrast
+    from modeltune.histories import open_store
+    from modeltune.reports import comparison_report
+
+    with open_store(arguments.store, create=False) as store:
+        a, b = store.run(arguments.a), store.run(arguments.b)
+        return comparison_report(a, b, contrast(a, b, store))
+
+
+def write_report(arguments: argparse.Namespace) -> str:
+    """Write the reports of runs; say which files."""
+    from modeltune.harness import gather, newest_of_each, write_pictures, write_reports
+    from modeltune.histories import open_store
+
+    if arguments.pictures:
+        from modeltune.reports import require_matplotlib
+
+        require_matplotlib()
+    with open_store(arguments.store, create=False) as store, store.reading():
+        ids = dict.fromkeys(arguments.runs or newest_of_each(store))
+        found = [store.run(reference) for reference in ids]
+    if not found:
+        return _no_history()
+    root = project_root(Path.cwd())
+    folder = Path(root, load_config(root).report or DEFAULT_REPORT)
+    if arguments.output:
+        folder = Path(arguments.output)
+    reported = gather(list({run.id: run for run in found}.values()), arguments.store)
+    try:
+        files = write_reports(folder, reported)
+        if arguments.pictures:
+            files += write_pictures(folder, reported, arguments.pictures)
+    except OSError as error:
+        raise HistoryError(f"the report cannot be written: {error}") from error
+    return "\n".join(f"written: {os.path.relpath(file)}" for file in files)
+
+
+def export_run(arguments: argparse.Namespace) -> str:
+    """Write a run's tuned model to a new file."""
+    from modeltune.harness import check_target, export_kept
+    from modeltune.histories import open_store
+
+    target = Path(arguments.file)
+    check_target(target)
+    with open_store(arguments.store, create=False) as store:
+        run = store.run(arguments.run)
+        reason = export_kept(run, store, target)
+    built_by = "its kept architecture"
+    if reason is not None:
+        try:
+            file = _spec_file(run, arguments.specs)
+        except HistoryError as error:
+            raise HistoryError(f"{reason}, so its spec has to build the model: {error}") from error
+        options = [f"--modeltune-export={target.absolute()}"]
+        facts = _under_pytest(run, file, arguments.store, options)
+        built_by = f"its spec {file}, for {reason}"
+        if facts["code"]:
+            built_by += f"; code changed since: {', '.join(facts['code'])}"
+    return (
+        f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}\n"
+        f"built by {built_by}; the run's own weights, compiled, its optimizer as before training"
+    )
+
+
+def replay_run(arguments: argparse.Namespace) -> int:
+    """Evaluate a run's own weights again; return 0 when its numbers come back."""
+    from modeltune.harness import from_json, kept_weights
+    from modeltune.histories import open_store
+    from modeltune.reports import disagreeing, replay_report
+
+    with open_store(arguments.store, create=False) as store:
+        run = store.run(arguments.run)
+        kept_weights(run, store)
+    facts = _under_pytest(run, _spec_file(run, arguments.specs), arguments.store, [])
+    replayed = from_json(facts["replayed"])
+    say(replay_report(run, replayed))
+    return 1 if disagreeing(run, replayed) or replayed.code else 0
+
+
+def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any:
+    """Return what came of a run's spec under pytest, as the replay plugin has written it.
+
+    A spec and its fixtures are only to be had from pytest.
+
+    Raises:
+        HistoryError: the run was refused, or pytest did not come to it and has said why.
+    """
+    node = f"{file}::{run.spec.partition('::')[2]}"
+    with tempfile.TemporaryDirectory() as folder:
+        to = Path(folder, "facts.json")
+        command = [sys.executable, "-m", "pytest", node, "-p", "modeltune.plugin.replay_plugin"]
+        command += [f"--modeltune-replay={run.id}", f"--modeltune-replay-to={to}", *options]
+        done = subprocess.run(
+            [*command, "--modeltune-workers=0", "-p", "no:cacheprovider"],
+            check=False,
+            # The URL may carry a password.
+            env={**os.environ, STORE_VARIABLE: url},
+            capture_output=True,
+            text=True,
+        )
+        if not to.exists():
+            say(done.stdout + done.stderr, sys.stderr)
+            said = f"pytest {node} ended with exit code {done.returncode}, see above"
+            raise HistoryError(f"{run.spec} was not rebuilt: {said}")
+        facts = json.loads(to.read_text(encoding="utf-8"))
+    if "refused" in facts:
+        raise HistoryError(facts["refused"])
+    return facts
+
+
+def flush_runs(arguments: argparse.Namespace) -> int:
+    """Record the runs that wait; return 1 when one still does."""
+    from modeltune.histories import flush
+    from modeltune.reports import clean
+
+    sent = []
+    for is_sent, line in flush(arguments.store, is_named=arguments.is_named):
+        say(clean(line), sys.stdout if is_sent else sys.stderr)
+        sent.append(is_sent)
+    if not sent:
+        say("no run waits to be recorded")
+    return 0 if all(sent) else 1
+
+
+def merge_histories(arguments: argparse.Namespace) -> int:
+    """Copy the runs of one history into another; return 1 when one was left out."""
+    from modeltune.histories import HEAD, merge, open_as_it_is, open_store
+    from modeltune.reports import clean
+
+    source = _url(arguments.source)
+    opened, revision = open_as_it_is(source)
+    with opened as other:
+        if revision != HEAD:
+            upgrade = f"modeltune history --store {shlex.quote(other.identity)}"
+            raise HistoryError(
+                f"{other} has the schema of an older modeltune ({revision}, this one reads {HEAD});"
+                f" to upgrade it, after which an older one reads it no more: {upgrade}"
+            )
+        with open_store(_url(arguments.into), keep=True) as into:
+            merged = merge(into, other, without_files=arguments.without_files)
+            present = counted(len(merged.present), "was there already", "were there already")
+            had = f", {present}" if merged.present else ""
+            runs = counted(len(merged.copied), "run")
+            say(clean(f"copied {runs} from {other} into {into}{had}"))
+    for line in merged.lost:
+        say(clean(f"without a file: {line}"), sys.stderr)
+    for line in merged.refused:
+        say(clean(f"not copied: {line}"), sys.stderr)
+    if merged.refused:
+        say("what is gone for good is left out by --without-files", sys.stderr)
+    if merged.stopped:
+        raise merged.stopped
+    return 1 if merged.refused else 0
+
+
+def _url(text: str) -> str:
+    """Return the URL of a history that is named by its URL or, of SQLite, by its path."""
+    return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
+
+
+def examine_history(arguments: argparse.Namespace) -> int:
+    """Check the history and every file it names; return 1 when something is wrong."""
+    from modeltune.histories import Mark, examine
+    from modeltune.reports import clean
+
+    wrong = 0
+    for finding in examine(arguments.store, arguments.also, now=time.time()):
+        wrong += finding.mark is Mark.WRONG
+        say(f"{finding.mark.value:<5}  {clean(finding.text)}")
+    if wrong:
+        say(counted(wrong, "thing is wrong", "things are wrong"))
+    return 1 if wrong else 0
+
+
+def collect_garbage(arguments: argparse.Namespace) -> str:
+    """Remove what killed processes left behind; say what."""
+    from modeltune.histories import leftovers, remove_leftover
+    from modeltune.reports import clean
+
+    now = time.time()
+    found = leftovers(arguments.store, arguments.also, now=now)
+    if not arguments.dry_run:
+        found = [each for each in found if remove_leftover(each, now=now)]
+    size = sum(each.bytes for each in found)
+    done = "would be removed" if arguments.dry_run else "removed"
+    files = counted(len(found), "file or folder", "files or folders")
+    lines = [clean(f"{each.path} ({each.bytes} bytes): {each.why}") for each in found]
+    return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
+
+
+def run_selftest(arguments: argparse.Namespace) -> int:
+    """Plant defects into a spec; return 1 when one does not turn pytest red."""
+    from modeltune.cli.selftest import PLANTS, selftest, table
+
+    say("planting defects into a spec; each has to turn pytest red")
+    keep = Path(arguments.keep) if arguments.keep else None
+    try:
+        report = selftest(PLANTS, keep=keep, say=lambda line: say(f"  {line}"))
+    except KeyboardInterrupt:
+        say("modeltune: selftest interrupted, nothing is shown by it", sys.stderr)
+        return 130
+    say(f"\n{table(report)}\n\n{report}")
+    if keep:
+        say(f"the projects, with what pytest printed in output.txt: {keep}")
+    elif report.missed:
+        say("to look at the projects: modeltune selftest --keep DIR")
+    return 1 if report.missed else 0
+
+
+def _spec_file(run: Run | Summary, folder: str | None) -> Path:
+    """Return the file a run's spec is in: of its name in a folder, else in this project."""
+    file = _place_of(run) if folder is None else Path(folder, Path(run.file).name)
+    if not file.is_file():
+        raise HistoryError(
+            f"{file}, the file of {run.spec}, is not there; name the folder it is in: --specs DIR"
+        )
+    return file
+
+
+def _place_of(run: Run | Summary) -> Path:
+    """Return where a run's spec file is: a run says where it was, a copied project has its own."""
+    file = Path(run.file)
+    root = project_root(Path.cwd())
+    if root in file.parents:
+        return file
+    tails = (root.joinpath(*file.parts[start:]) for start in range(1, len(file.parts)))
+    return next((path for path in tails if path.is_file()), file)
+
+
+def _no_history() -> str:
+    return "No history yet. Write a spec, model_specs/spec_*.py, and run: pytest model_specs/"

@@ -1,0 +1,624 @@
+"""Selftest: plant defects into a copy of the gallery's spec, run pytest on it, and see each go red."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import runpy
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from modeltune.ground import ModeltuneError
+from modeltune.harness import auto, warm_up
+from modeltune.histories import baselines
+from modeltune.records import Json, Run, from_json
+from modeltune.specs import Outcome, Verdict
+
+SPEC = '''\
+"""The gallery's dense model of handwritten digits, after a search of one short trial."""
+
+import keras
+import numpy as np
+from sklearn import datasets
+
+import modeltune as mt
+
+
+def digits():
+    """1797 handwritten digits, 8 x 8 pixels in [0, 1], labels 0 to 9."""
+    bunch = datasets.load_digits()
+    x = (bunch.images / 16).astype("float32")[..., np.newaxis]
+    return mt.Data(train=(x, bunch.target))
+
+
+on_digits = mt.spec(
+    data=digits,
+    search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1),
+    fit=mt.Fit(epochs=5, batch_size=32),
+    validation=mt.Holdout(epochs=30, seeds=3),
+    gates=[
+        mt.metric("accuracy") >= 0.95,
+        mt.metric("accuracy") >= mt.baseline - 0.01,
+        mt.metric("parameters") <= 50_000,
+        mt.gain_over_dummy("accuracy") >= 0.5,
+        mt.metric("accuracy").per_class(min_n=30) >= 0.75,
+    ],
+    checks="fail",
+)
+
+
+@on_digits
+def mlp(hp):
+    """Two dense layers: the floor every other model must clear."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(hp.Int("units", 32, 256, step=32), activation="relu"),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+'''
+"""The spec defects are planted into: the gallery's, which a test compares it with, and more gates."""
+
+FILE = "model_specs/spec_digits.py"
+NODE = f"{FILE}::mlp"
+
+PATIENCE = 300.0
+"""Seconds after which a pytest that has not ended counts as green: it blocked nothing."""
+
+REGRESSION = 'mt.metric("accuracy") >= mt.baseline - 0.01'
+GAIN = 'mt.gain_over_dummy("accuracy") >= 0.5'
+PER_CLASS = 'mt.metric("accuracy").per_class(min_n=30) >= 0.75'
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What has to turn red, and why.
+
+    Args:
+        name: a gate or check as reports name it; or in words what refuses the run.
+        why: a regular expression found in the reason.
+        outcome: of the gate or check; None: the run is refused with an error.
+    """
+
+    name: str
+    why: str
+    outcome: Outcome | None = Outcome.FAILED
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A defect, and what has to catch it.
+
+    Args:
+        name: the defect in words.
+        guard: what has to turn red; None where nothing is planted and all must be green.
+        edits: text in the spec's source and what replaces it, once each.
+        options: of pytest.
+        accepted: plant it where the sound spec has run before and was accepted.
+        spoil: changes files of the project.
+        files: more files of the project, by path.
+    """
+
+    name: str
+    guard: Guard | None
+    edits: Sequence[tuple[str, str]] = ()
+    options: Sequence[str] = ()
+    accepted: bool = False
+    spoil: Callable[[Path], None] = lambda project: None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """How a pytest session on a project ended: its exit code, what it printed and the run, if any."""
+
+    exit_code: int | None
+    output: str
+    run: Run | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What became of a plant: what caught it, None when nothing did as it should have."""
+
+    plant: Plant
+    caught: str | None
+    instead: str
+    seconds: float
+
+    def __str__(self) -> str:
+        expected = "green" if self.plant.guard is None else "red"
+        said = (
+            expected
+            if self.caught is not None
+            else f"NOT {expected} as it should be: {self.instead}"
+        )
+        return f"{self.plant.name}: {said} ({self.seconds:.1f}s)"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of all plants, in their order."""
+
+    shown: tuple[Shown, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(shown.plant.name for shown in self.missed)
+        if not names:
+            return f"{len(self.shown)} sessions, all as they should be"
+        return f"not as it should be: {names}"
+
+    @property
+    def missed(self) -> tuple[Shown, ...]:
+        """Those that were not caught, or sound and not green."""
+        return tuple(shown for shown in self.shown if shown.caught is None)
+
+
+# The defects
+
+
+def _parts(*defect: str, test: str = "(x_test, y_test)") -> tuple[str, str]:
+    """Return the edit that cuts the data by hand and runs these lines on the parts."""
+    lines = (
+        "y, fold = bunch.target, np.arange(len(x)) % 5",
+        "x_train, y_train = x[fold > 1], y[fold > 1]",
+        "x_val, y_val = x[fold == 1], y[fold == 1]",
+        "x_test, y_test = x[fold == 0], y[fold == 0]",
+        *defect,
+        f"return mt.Data((x_train, y_train), (x_val, y_val), {test})",
+    )
+    return "    return mt.Data(train=(x, bunch.target))\n", "".join(f"    {s}\n" for s in lines)
+
+
+def _swap_weights(project: Path) -> None:
+    """Put another model of the same shape and size in place of the accepted one."""
+    import h5py  # type: ignore[import-untyped]
+
+    (weights,) = project.glob(".modeltune/artifacts/*.weights.h5")
+    size = weights.stat().st_size
+
+    def reverse(_: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            item[...] = item[...][::-1]
+
+    with h5py.File(weights, "r+") as file:
+        file.visititems(reverse)
+    if weights.stat().st_size != size:
+        raise ModeltuneError(f"{weights} changed its size, which is no proof of anything")
+
+
+def _forge(project: Path) -> None:
+    """Lower the accuracies in the baseline by hand."""
+    path = baselines.path_of(project / FILE, "spec_digits.py::mlp")
+    path.write_text(json.dumps(_forged(path), indent=1), encoding="utf-8")
+
+
+def _forge_and_seal(project: Path) -> None:
+    """Do the same, and put the digest in that belongs to it."""
+    path = baselines.path_of(project / FILE, "spec_digits.py::mlp")
+    data = _forged(path)
+    del data["sha256"]
+    # As baselines.py computes it, which is no secret.
+    text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    data["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def _forged(path: Path) -> dict[str, Json]:
+    data: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    scores = data["scores"]["accuracy"]
+    scores["values"] = [value - 0.1 for value in scores["values"]]
+    scores["mean"] -= 0.1
+    return data
+
+
+def _edit_samples(project: Path) -> None:
+    """Change what is recorded of the accepted run's test samples."""
+    (samples,) = project.glob(".modeltune/artifacts/*.samples.json")
+    data = json.loads(samples.read_text(encoding="utf-8"))
+    data["definitions"] = {}
+    samples.write_text(json.dumps(data), encoding="utf-8")
+
+
+SOUND = Plant(
+    "no defect, the first run", None, options=("--modeltune-accept", "--modeltune-reason=sound")
+)
+
+ONE_SEED = ("seeds=3", "seeds=1")
+"""Where nothing is compared with an accepted run, one refit shows as much."""
+
+NAN = ('compile("adam"', "compile(keras.optimizers.Adam(1e30)")
+
+OTHER_TEST = ("train=(x, bunch.target)", "train=(x[100:], bunch.target[100:])")
+
+PLANTS = (
+    Plant(
+        "train labels are shuffled",
+        Guard(GAIN, "below the bound"),
+        [_parts("y_train = np.random.default_rng(0).permutation(y_train)"), ONE_SEED],
+    ),
+    Plant(
+        "36 test rows are in train too",
+        Guard("checks.overlap", r"36 of 360 test rows are also in train"),
+        [
+            _parts(
+                "x_train = np.concatenate([x_train, x_test[:36]])",
+                "y_train = np.concatenate([y_train, y_test[:36]])",
+            )
+        ],
+    ),
+    Plant(
+        "the loss is NaN",
+        Guard("the search", r"none of 1 trials completed; .* loss is nan", None),
+        [NAN],
+    ),
+    Plant(
+        "train lacks a class that test has",
+        Guard("checks.labels", r"\b9\b"),
+        [
+            _parts(
+                "x_train, y_train = x_train[y_train != 9], y_train[y_train != 9]",
+                "x_val, y_val = x_val[y_val != 9], y_val[y_val != 9]",
+            )
+        ],
+    ),
+    Plant(
+        "test lacks a class that train has",
+        Guard(PER_CLASS, "class 9 has no sample in test"),
+        [
+            _parts("x_test, y_test = x_test[y_test != 9], y_test[y_test != 9]"),
+            ('checks="fail"', 'checks="warn"'),
+            ONE_SEED,
+        ],
+    ),
+    Plant(
+        "the model ignores its input",
+        Guard(GAIN, "below the bound"),
+        [
+            ("keras.layers.Flatten(),", "keras.layers.Flatten(), keras.layers.Rescaling(0.0),"),
+            ONE_SEED,
+        ],
+    ),
+    Plant(
+        "test has other labels each time it is read",
+        Guard("integrity.evaluate", "in the report and .* from its predictions"),
+        [
+            _parts(
+                "import itertools",
+                "import tensorflow as tf",
+                "passes = itertools.count(1)",
+                "def rows():",
+                # More of them each time: two passes never score the same by chance.
+                "    wrong = 10 * next(passes)",
+                "    yield from zip(x_test, [*np.roll(y_test[:wrong], 1), *y_test[wrong:]])",
+                "signature = tf.TensorSpec((8, 8, 1)), tf.TensorSpec((), tf.int64)",
+                test="tf.data.Dataset.from_generator(rows, output_signature=signature).batch(32)",
+            ),
+            ONE_SEED,
+        ],
+    ),
+    Plant(
+        "the model draws at inference",
+        Guard("integrity.predict_twice", "two predictions of the same"),
+        [
+            ("keras.layers.Flatten(),", "keras.layers.Flatten(), Noisy(0.01),"),
+            ONE_SEED,
+            (
+                "    model = keras.Sequential(",
+                "    class Noisy(keras.layers.Dropout):\n"
+                "        def call(self, inputs, training=None):\n"
+                "            return super().call(inputs, training=True)\n\n"
+                "    model = keras.Sequential(",
+            ),
+        ],
+    ),
+    Plant("no defect, the same run again", None, accepted=True),
+    Plant(
+        "the model got worse",
+        Guard(REGRESSION, r"worse than the accepted run .* p = "),
+        [("keras.layers.Flatten(),", "keras.layers.AveragePooling2D(2), keras.layers.Flatten(),")],
+        accepted=True,
+    ),
+    Plant(
+        "the accepted weights were swapped",
+        Guard(REGRESSION, r"weights\.h5 was changed .*sha256", Outcome.INVALID),
+        [OTHER_TEST],
+        accepted=True,
+        spoil=_swap_weights,
+    ),
+    Plant(
+        "the search space changed, a stale run is judged",
+        Guard("--modeltune-rejudge", r"no recorded run is judged anew: .*changed since run", None),
+        [("32, 256, step=32", "32, 128, step=32")],
+        ["--modeltune-rejudge"],
+        accepted=True,
+    ),
+    Plant(
+        "the model changed, a stale run is to be reused",
+        Guard("the search", r"none of 1 trials completed; .* loss is nan", None),
+        [NAN],
+        ["--modeltune-reuse"],
+        accepted=True,
+    ),
+    Plant(
+        "the baseline was edited by hand",
+        Guard(REGRESSION, "was edited: its digest does not fit", Outcome.INVALID),
+        options=["--modeltune-rejudge"],
+        accepted=True,
+        spoil=_forge,
+    ),
+    Plant(
+        "the baseline was edited, its digest too",
+        Guard(REGRESSION, "contradicts itself: accuracy is not what", Outcome.INVALID),
+        options=["--modeltune-rejudge"],
+        accepted=True,
+        spoil=_forge_and_seal,
+    ),
+    Plant(
+        "the recorded samples were edited",
+        Guard(PER_CLASS, "what happened on each test sample is not known", Outcome.ERROR),
+        options=["--modeltune-rejudge"],
+        accepted=True,
+        spoil=_edit_samples,
+    ),
+)
+"""Everything that is planted, in the order of the table; the first need no accepted run."""
+
+
+# The proof
+
+
+def selftest(
+    plants: Sequence[Plant],
+    *,
+    keep: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Plant each defect into a fresh copy of the spec, run pytest there, and see what it says.
+
+    Nothing outside a folder of its own is read or written. As many sessions run at once as
+    there are cores.
+
+    Args:
+        plants: what to plant; the sound spec runs first in any case.
+        keep: where the planted projects stay; default: a folder that goes at the end.
+        say: called with a line for each that has finished.
+
+    Raises:
+        ModeltuneError: the folder is not empty, or cannot be written.
+    """
+    with _folder(keep) as folder:
+        warm_up(*OF_A_SESSION)
+        done = {shown.plant.name: shown for shown in _all(plants, folder, say)}
+    return Report(tuple(done[plant.name] for plant in (SOUND, *plants)))
+
+
+def table(report: Report) -> str:
+    """Return what was planted, what should catch it, what did, and whether that is as it should be."""
+    rows = [("planted", "what should catch it", "what did", "red?")]
+    for shown in report.shown:
+        guard = shown.plant.guard
+        expected = ("-", "no") if guard is None else (guard.name, "yes")
+        if shown.caught is None:
+            rows.append((shown.plant.name, expected[0], shown.instead, "MISSED"))
+        else:
+            rows.append((shown.plant.name, expected[0], shown.caught, expected[1]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ruled = [rows[0], tuple("-" * width for width in widths), *rows[1:]]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in ruled
+    )
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="modeltune-selftest-") as made:
+            yield Path(made).resolve()
+        return
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(keep.iterdir())
+    except OSError as error:
+        raise ModeltuneError(f"{keep} cannot be used: {error}; name another folder") from error
+    if not is_empty:
+        raise ModeltuneError(f"{keep} is not empty; name a new folder to keep the projects in")
+    yield keep.resolve()
+
+
+def _all(plants: Sequence[Plant], folder: Path, say: Callable[[str], None]) -> Iterator[Shown]:
+    """Yield what becomes of each plant as it ends, the sound spec's first run among them."""
+    waiting = [plant for plant in (SOUND, *plants) if not plant.accepted]
+    after = [plant for plant in plants if plant.accepted]
+    sound: Path | None = None
+    running: dict[Any, _Running] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < auto(threads=1):
+                started = _Running(waiting.pop(0), folder, sound)
+                running[started.process.sentinel] = started
+            ready = wait(list(running), timeout=1.0)
+            late = [s for s, each in running.items() if each.seconds > PATIENCE]
+            for sentinel in {*ready, *late}:
+                ended = running.pop(sentinel)
+                shown = ended.shown()
+                say(str(shown))
+                yield shown
+                if ended.plant is not SOUND:
+                    continue
+                if shown.caught is not None:
+                    sound, waiting = ended.project, [*waiting, *after]
+                else:
+                    why = "the sound spec was not accepted: there is nothing to plant this into"
+                    yield from (Shown(plant, None, why, 0.0) for plant in after)
+    finally:
+        for each in running.values():
+            each.end()
+
+
+class _Running:
+    """A pytest session on a planted project, in a process of its own that has Keras already."""
+
+    def __init__(self, plant: Plant, folder: Path, sound: Path | None):
+        self.plant = plant
+        self.project = folder / re.sub(r"\W+", "-", plant.name)
+        _lay_out(plant, self.project, sound)
+        self._started = time.monotonic()
+        context = multiprocessing.get_context("forkserver")
+        arguments = [NODE, *OPTIONS, *plant.options]
+        self.process: BaseProcess = context.Process(
+            target=_pytest, args=(str(self.project), arguments)
+        )
+        self.process.start()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._started
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        self.process.kill()
+        self.process.join()
+
+    def shown(self) -> Shown:
+        """Return what the session shows of the plant."""
+        seconds, code = self.seconds, self.process.exitcode
+        self.end()
+        output = (self.project / OUTPUT).read_text(encoding="utf-8", errors="replace")
+        report = self.project / ".modeltune/report/report.json"
+        runs = json.loads(report.read_text(encoding="utf-8"))["runs"] if report.is_file() else []
+        session = Session(code, output, from_json(runs[-1]) if runs else None)
+        return Shown(self.plant, *judged(self.plant, session), seconds)
+
+
+OF_A_SESSION = (
+    *("pytest", "modeltune.plugin.session", "modeltune.plugin.items", "modeltune.harness.pipeline"),
+    *(
+        "modeltune.harness.conclusion",
+        "modeltune.harness.report_files",
+        "modeltune.reports.html_report",
+    ),
+    *(
+        "modeltune.reports.markdown_report",
+        "modeltune.judgement.significance",
+        "alembic.command",
+        "sklearn.datasets",
+    ),
+)
+"""What every session imports, and a server that is started for them has already."""
+
+OUTPUT = "output.txt"
+"""What pytest printed on a project."""
+
+OPTIONS = (
+    "--modeltune-workers=0",  # processes are there already, one for each session
+    "-pno:cacheprovider",
+    # Would be imported in each session; and no assertion is to be explained.
+    "-pno:hypothesispytest",
+    "--assert=plain",
+)
+
+
+def _lay_out(plant: Plant, project: Path, sound: Path | None) -> None:
+    """Write a project with the spec in it, and plant the defect."""
+    if plant.accepted:
+        assert sound is not None
+        shutil.copytree(sound, project, ignore=shutil.ignore_patterns("report", "__pycache__"))
+    source = SPEC
+    for old, new in plant.edits:
+        if source.count(old) != 1:
+            raise ModeltuneError(f"{plant.name}: {old!r} is not there to be replaced, or not once")
+        source = source.replace(old, new)
+    for path, text in {FILE: source, "pyproject.toml": "", **plant.files}.items():
+        file = project / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    plant.spoil(project)
+
+
+def _pytest(project: str, arguments: Sequence[str]) -> None:
+    """Do what ``python -m pytest`` does in a project, whatever is set where the selftest runs."""
+    printed = os.open(Path(project, OUTPUT), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    os.chdir(project)
+    for name in list(os.environ):
+        if name.startswith(("PYTEST_", "MODELTUNE_", "GITHUB_")):
+            del os.environ[name]
+    sys.argv = ["pytest", *arguments]
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+def judged(plant: Plant, session: Session) -> tuple[str | None, str]:
+    """Return what caught a plant, None when nothing did as it should, and what happened instead."""
+    run, guard = session.run, plant.guard
+    found = (*run.verdicts, *run.checks) if run else ()
+    red = [verdict for verdict in found if verdict.outcome.is_red()]
+    instead = _ended(session, red)
+    if guard is None:
+        is_green = session.exit_code == 0 and run is not None and run.passed and not red
+        if is_green and run is not None and plant.accepted and run.baseline is None:
+            return None, "green, but not compared with the accepted run"
+        return ("nothing: green" if is_green else None), instead
+    if session.exit_code != 1 or (run is not None and run.passed):
+        return None, instead
+    if guard.outcome is None:
+        lines = (run.error or "" if run else session.output).splitlines()
+        excerpts = (_excerpt("refused", line, guard.why) for line in lines)
+        return next((found for found in excerpts if found), None), instead
+    for verdict in red:
+        if verdict.gate == guard.name and verdict.outcome is guard.outcome:
+            caught = _excerpt(verdict.outcome.value, verdict.reason, guard.why)
+            if caught is not None:
+                return caught, instead
+    return None, instead
+
+
+def _ended(session: Session, red: Sequence[Verdict]) -> str:
+    """Return in words how a session ended."""
+    if session.exit_code is None or session.exit_code < 0:
+        return f"pytest did not end in {PATIENCE:.0f} s, or was killed"
+    said = "green" if session.exit_code == 0 else f"exit {session.exit_code}"
+    reasons = [f"{verdict.gate}: {verdict.outcome.value}: {verdict.reason}" for verdict in red]
+    if session.run and session.run.error:
+        reasons.insert(0, session.run.error)
+    if session.run is None:
+        reasons.insert(0, session.output.strip().rpartition("\n")[2])
+    return _short(f"{said}, {reasons[0]}") if reasons else said
+
+
+LONGEST = 80
+"""Characters of a reason in the table."""
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+
+
+def _excerpt(outcome: str, text: str, why: str) -> str | None:
+    """Return the reason with its telling part in it, None when it is another reason."""
+    match = re.search(why, text)
+    if match is None:
+        return None
+    if match.end() > LONGEST:
+        text = f"... {text[match.start() :]}"
+    return _short(f"{outcome}: {text}")

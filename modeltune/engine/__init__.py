@@ -1,0 +1,44 @@
+"""The trial engine: everything that runs inside one process and needs Keras.
+
+It loads data, builds and trains models, scores, examines and probes them, and drives
+keras-tuner's oracles. It knows neither processes nor pytest, keeps no history and passes
+no verdict on a gate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.engine.data import load
+    from modeltune.engine.engine import Engine
+    from modeltune.engine.fit import followed_by
+    from modeltune.engine.quiet import quietly
+    from modeltune.engine.score import of_architecture, rebuilt_model, scores_again
+
+__all__ = [
+    "Engine",
+    "followed_by",
+    "load",
+    "of_architecture",
+    "quietly",
+    "rebuilt_model",
+    "scores_again",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "data": ("load",),
+        "engine": ("Engine",),
+        "fit": ("followed_by",),
+        "quiet": ("quietly",),
+        "score": (
+            "of_architecture",
+            "rebuilt_model",
+            "scores_again",
+        ),
+    },
+)

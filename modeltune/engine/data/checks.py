@@ -1,0 +1,551 @@
+"""Check the data before the search: leaks, repeats, constants, missing classes, drift."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from modeltune.engine.data.loading import Array, Arrays, Loaded, Part, class_labels, leaves
+from modeltune.records import Json
+from modeltune.specs import CHECKS, Checks, Outcome, Severity, Verdict
+
+EXAMPLES = 3
+"""How many rows, columns or classes a reason names."""
+
+CHUNK = 4096
+"""Rows that are copied at a time; the data themselves may be larger than memory."""
+
+DRIFT_ROWS = 5_000
+"""Rows of a part that are compared; at so many, chance alone moves no feature by 0.05."""
+
+DRIFT_COLUMNS = 2_000
+"""Columns of an input that are compared."""
+
+DRIFT_SEED = 0
+"""Which rows and columns are drawn where there are more."""
+
+ALPHA = 0.0001
+"""How often chance may be taken for drift, over all features together (Holm)."""
+
+FEW_VALUES = 50
+"""Whole numbers with up to so many values are compared value by value, others as numbers."""
+
+FEW_CLASSES = 20
+"""Integer targets of so many values are classes in data of any size."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check has found: ``bad`` None when streams leave the question open."""
+
+    bad: bool | None
+    measured: float | None
+    bound: float | None
+    reason: str
+    details: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a feature's distributions in train and test are apart, and its chance."""
+
+    feature: str
+    method: str
+    distance: float
+    p: float
+
+
+def check_data(loaded: Loaded, checks: Checks) -> tuple[Verdict, ...]:
+    """Return one verdict per check, in the order of the fields of Checks; nothing is raised.
+
+    A finding is WARNED or FAILED by its check's severity. What would need another pass
+    over a stream is INCONCLUSIVE; a check that crashes is an ERROR.
+    """
+    rows = _Rows(loaded)
+    questions: dict[str, Callable[[], Finding]] = {
+        "overlap": lambda: _overlap(loaded, rows),
+        "duplicates": lambda: _duplicates(loaded.train, rows),
+        "constant_features": lambda: _constant_features(loaded),
+        "labels": lambda: _labels(loaded),
+        "drift": lambda: _drift(loaded, checks.max_drift),
+    }
+    return tuple(_verdict(name, checks.severity(name), questions[name]) for name in CHECKS)
+
+
+def _verdict(name: str, severity: Severity, question: Callable[[], Finding]) -> Verdict:
+    gate = f"checks.{name}"
+    try:
+        found = question()
+    except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
+        said = str(error).strip().splitlines() or [""]
+        reason = f"the check raised {type(error).__name__}: {said[0]}".rstrip(": ")
+        return Verdict(gate, Outcome.ERROR, None, None, reason)
+    if found.bad is None:
+        outcome = Outcome.INCONCLUSIVE
+    elif not found.bad:
+        outcome = Outcome.PASSED
+    else:
+        outcome = Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
+    return Verdict(gate, outcome, found.measured, found.bound, found.reason, dict(found.details))
+
+
+class _Rows:
+    """The row hashes of the parts in memory, computed once, when first asked for."""
+
+    def __init__(self, loaded: Loaded):
+        self._parts = {
+            part.name: part for part in _parts_of(loaded) if part.stream is None
+        }  # fmt: skip
+        self._hashes: dict[str, list[bytes]] = {}
+
+    def of(self, name: str) -> list[bytes]:
+        """Return one hash per row of a part's x, all inputs together."""
+        if name not in self._hashes:
+            dtypes: dict[str, list[Any]] = {}
+            for part in self._parts.values():
+                for path, array in leaves(part.x):
+                    dtypes.setdefault(path, []).append(array.dtype)
+            same = {path: _same_dtype(found) for path, found in dtypes.items()}
+            self._hashes[name] = row_hashes(self._parts[name].x, same)
+        return self._hashes[name]
+
+
+def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> list[bytes]:
+    """Return one hash per row over all arrays, each first cast to its path's dtype."""
+    named = dict(leaves(arrays))
+    size = len(next(iter(named.values())))
+    hashes: list[bytes] = []
+    for start in range(0, size, CHUNK):
+        columns = [
+            _row_bytes(array[start : start + CHUNK], (dtypes or {}).get(path, array.dtype))
+            for path, array in named.items()
+        ]
+        for parts in zip(*columns, strict=True):
+            hashed = hashlib.blake2b(digest_size=16)
+            for part in parts:
+                hashed.update(part)
+            hashes.append(hashed.digest())
+    return hashes
+
+
+def _row_bytes(array: Array, dtype: Any) -> Sequence[bytes | memoryview]:
+    """Return the bytes of each row, equal for rows that are equal in this dtype."""
+    if dtype.kind in "OUS":
+        return ["\0".join(map(_text, row)).encode() for row in array.reshape(len(array), -1)]
+    rows = np.ascontiguousarray(array, dtype).reshape(len(array), -1)
+    if dtype.kind in "fc":
+        rows = rows + rows.dtype.type(0)  # -0.0 equals 0.0
+    return [row.data.cast("B") if row.size else b"" for row in rows.view(np.uint8)]
+
+
+def _text(value: object) -> str:
+    # An array prints its ends only.
+    return value.tobytes().hex() if isinstance(value, np.ndarray) else f"{value}"
+
+
+def _same_dtype(dtypes: Sequence[Any]) -> Any:
+    """Return the dtype in which values of these are compared: floats as the coarsest of them."""
+    if any(dtype.kind in "OUS" for dtype in dtypes):
+        return np.dtype(object)
+    floats = [dtype for dtype in dtypes if dtype.kind == "f"]
+    if floats and all(dtype.kind in "biuf" for dtype in dtypes):
+        return min(floats, key=lambda dtype: int(dtype.itemsize))
+    return np.result_type(*dtypes)
+
+
+def _overlap(loaded: Loaded, rows: _Rows) -> Finding:
+    pairs = (
+        (loaded.test, loaded.train),
+        (loaded.validation, loaded.train),
+        (loaded.test, loaded.validation),
+    )
+    said: list[str] = []
+    open_pairs: list[str] = []
+    shares: dict[str, float] = {}
+    for part, other in pairs:
+        name = f"{part.name} in {other.name}"
+        if part.stream is not None or other.stream is not None:
+            if part.fingerprint and part.fingerprint == other.fingerprint:
+                shares[name] = 1.0
+                said.append(f"{part.name} is {other.name}: both streams yield the same samples")
+            else:
+                open_pairs.append(name)
+            continue
+        first: dict[bytes, int] = {}
+        for row, hashed in enumerate(rows.of(other.name)):
+            first.setdefault(hashed, row)
+        twins = [(r, first[h]) for r, h in enumerate(rows.of(part.name)) if h in first]
+        shares[name] = len(twins) / part.size
+        if twins:
+            examples = [f"{part.name}[{a}] = {other.name}[{b}]" for a, b in twins]
+            are = "is" if len(twins) == 1 else "are"
+            said.append(
+                f"{len(twins)} of {part.size} {part.name} rows {are} also in {other.name}: "
+                f"{_listed(examples)}"
+            )
+    measured = max(shares.values()) if shares else None
+    details: dict[str, Json] = {"shares": shares}
+    not_checked = _not_checked("rows", f"in both parts ({', '.join(open_pairs)})")
+    if said:
+        advice = "Remedy: keep rows that are equal, or of one source, in one part"
+        if loaded.train.stream is None:
+            details["distinct_train_rows"] = distinct = len(set(rows.of("train")))
+            if distinct <= loaded.train.size // 2:
+                advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
+        return Finding(True, measured, 0.0, f"{'; '.join(said)}. {advice}", details)
+    if open_pairs:
+        return Finding(None, measured, 0.0, not_checked, details)
+    return Finding(False, measured, 0.0, "no row of one part is in another", details)
+
+
+def _duplicates(train: Part, rows: _Rows) -> Finding:
+    if train.stream is not None:
+        return Finding(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"), {})
+    first: dict[bytes, int] = {}
+    twins = [(r, f) for r, h in enumerate(rows.of("train")) if (f := first.setdefault(h, r)) != r]
+    if not twins:
+        return Finding(False, 0.0, 0.0, "no row of train repeats another", {"repeated": 0})
+    targets = row_hashes(train.y)
+    conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
+    is_one = len(twins) == 1
+    said = (
+        f"{len(twins)} of {train.size} train rows {'repeats' if is_one else 'repeat'} an earlier "
+        f"one: {_listed([f'train[{a}] = train[{b}]' for a, b in twins])}; "
+    )
+    if conflicts:
+        labels = class_labels(train.y)
+        examples = [
+            f"train[{a}] and train[{b}]"
+            if labels is None
+            else f"train[{a}] is {labels[a]}, train[{b}] is {labels[b]}"
+            for a, b in conflicts
+        ]
+        word = "targets" if labels is None else "labels"
+        said += f"{len(conflicts)} of them with conflicting {word}: {_listed(examples)}"
+    else:
+        said += "all with the same target"
+    share = len(twins) / train.size
+    details: dict[str, Json] = {"repeated": len(twins), "conflicting": len(conflicts)}
+    return Finding(True, share, 0.0, said, details)
+
+
+def _constant_features(loaded: Loaded) -> Finding:
+    train = loaded.train
+    if train.stream is not None:
+        reason = _not_checked("inputs", "that never vary")
+        return Finding(None, None, 0.0, reason, {})
+    said: list[str] = []
+    count = 0
+    if train.size < 2:
+        return Finding(False, 0.0, 0.0, "train is one row, which has nothing to vary from", {})
+    tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
+    for path, array in leaves(train.x):
+        name = _named("x", path)
+        constant = _is_constant(array)
+        if array.ndim <= 2 and not constant.all():
+            columns = [int(column) for column in np.flatnonzero(constant)]
+            count += len(columns)
+            if columns:
+                examples = [f"[:, {c}] is always {array[0, c]}" for c in columns]
+                verb = "is" if len(columns) == 1 else "are"
+                said.append(
+                    f"{len(columns)} of {array.shape[1]} columns of {name} {verb} constant in "
+                    f"train: {_listed(examples)}"
+                )
+                if (test := tests.get(path)) is not None and test.shape[1:] == array.shape[1:]:
+                    here = test[:, columns] != array[:1, columns]
+                    varying = np.flatnonzero(here.any(axis=0))
+                    if len(varying):
+                        others = [f"[:, {columns[v]}]" for v in varying]
+                        verb = "takes" if len(others) == 1 else "take"
+                        said.append(f"{_listed(others)} {verb} other values in test")
+        elif constant.all() and np.size(array[0]):
+            count += 1
+            what = f" ({array[0]})" if np.size(array[0]) == 1 else ""
+            said.append(f"{name} is the same in every row of train{what}")
+    if said:
+        return Finding(True, float(count), 0.0, "; ".join(said), {"constant": count})
+    return Finding(False, 0.0, 0.0, "every input varies in train", {"constant": 0})
+
+
+def _is_constant(array: Array) -> Array:
+    """Tell which of a row's values are the same in every row, by shape of one row."""
+    same = np.ones(array.shape[1:], bool)
+    for start in range(0, len(array), CHUNK):
+        if not same.any():
+            break
+        same &= np.asarray(array[start : start + CHUNK] == array[:1], bool).all(axis=0)
+    return same
+
+
+def _labels(loaded: Loaded) -> Finding:
+    said: list[str] = []
+    left_open: list[str] = []
+    details: dict[str, Json] = {}
+    missing = outputs = 0
+    if loaded.train.stream is not None or loaded.test.stream is not None:
+        ranges = [f"{name} {text}" for name, text in _beyond(loaded)]
+        missing += len(ranges)
+        said += ranges
+        left_open.append("classes that one part lacks, but by the lowest and highest label")
+    classes = {part.name: _classes(part, loaded.train) for part in _parts_of(loaded)}
+    for path, in_train in classes["train"].items():
+        counts = {name: found[path] for name, found in classes.items() if path in found}
+        if len(counts) < 3:
+            left_open.append(f"{_named('y', path)} of a stream")
+        outputs += 1
+        table = {name: dict(sorted(found.items())) for name, found in counts.items()}
+        if len(in_train) <= FEW_VALUES:
+            details[_named("y", path)] = {
+                name: {str(label): count for label, count in found.items()}
+                for name, found in table.items()
+            }
+        output = f" of {_named('y', path)}" if path else ""
+        for name in ("validation", "test"):
+            lacking = [label for label in table.get(name, {}) if label not in in_train]
+            missing += len(lacking)
+            if lacking:
+                examples = [f"{label} ({_rows(table[name][label], name)})" for label in lacking]
+                said.append(f"train has no row of class{_es(lacking)} {_listed(examples)}{output}")
+        if "test" in table:
+            absent = [label for label in table["train"] if label not in table["test"]]
+            missing += len(absent)
+            if absent:
+                examples = [f"{label} ({_rows(in_train[label], 'train')})" for label in absent]
+                said.append(f"test has no row of class{_es(absent)} {_listed(examples)}{output}")
+    if said:
+        return Finding(True, float(missing), 0.0, "; ".join(said), details)
+    if left_open:
+        return Finding(None, None, 0.0, _not_checked_for(left_open), details)
+    if not outputs:
+        return Finding(False, 0.0, 0.0, "y holds no class labels", details)
+    return Finding(False, 0.0, 0.0, "train and test have the same classes", details)
+
+
+def _classes(part: Part, train: Part) -> dict[str, dict[Any, int]]:
+    """Return how often each class occurs, per output of class labels, of a part in memory."""
+    if part.stream is not None or train.stream is not None:
+        return {}
+    targets = dict(leaves(part.y))
+    found = {}
+    for path, y in leaves(train.y):
+        labels = class_labels(y)
+        if labels is None or not _are_classes(labels):
+            continue
+        own = labels if part is train else _labels_like(targets[path], y)
+        values, counts = np.unique(_comparable(own), return_counts=True)
+        found[path] = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return found
+
+
+def _labels_like(y: Array, train: Array) -> Array:
+    """Return a part's labels, also where they alone would not pass for such: 0., 1., 2."""
+    labels = class_labels(y)
+    if labels is not None:
+        return labels
+    return y.argmax(axis=1) if train.ndim == 2 and train.shape[1] > 1 else y.reshape(-1)
+
+
+def _comparable(labels: Array) -> Array:
+    """Return labels that sort, and in which true equals 1 and 1.0 equals 1."""
+    if labels.dtype.kind in "USO":
+        return labels.astype(str)
+    whole = labels.dtype.kind != "f" or bool((labels % 1 == 0).all())
+    return labels.astype(np.int64) if whole else labels
+
+
+def _are_classes(labels: Array) -> bool:
+    """Tell classes from counts and other integers to regress on, which have many values."""
+    if labels.dtype.kind in "USOb":
+        return True
+    return len(np.unique(labels)) <= max(FEW_CLASSES, len(labels) // 10)
+
+
+def _beyond(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Yield the parts whose labels are outside train's lowest and highest, as loading has read them."""
+    for path, (low, high) in loaded.train.labels.items():
+        if high - low >= max(FEW_CLASSES, loaded.train.size // 10):
+            continue
+        for part in (loaded.validation, loaded.test):
+            own_low, own_high = part.labels.get(path, (low, high))
+            if own_low < low or own_high > high:
+                text = (
+                    f"has labels {own_low} to {own_high} in {_named('y', path)}, "
+                    f"train only {low} to {high}"
+                )
+                yield part.name, text
+
+
+def _drift(loaded: Loaded, max_drift: float) -> Finding:
+    train, test = loaded.train, loaded.test
+    if train.stream is not None or test.stream is not None:
+        reason = _not_checked("features", "that drift from train to test")
+        return Finding(None, None, max_drift, reason, {})
+    rng = np.random.default_rng(DRIFT_SEED)
+    rows = [_drawn(rng, part.size, DRIFT_ROWS) for part in (train, test)]
+    found: list[Distance] = []
+    left_out: list[str] = []
+    others = {"x": dict(leaves(test.x)), "y": dict(leaves(test.y))}
+    for kind, arrays in (("x", train.x), ("y", train.y)):
+        for path, array in leaves(arrays):
+            name = _named(kind, path)
+            pair = array[rows[0]], others[kind][path][rows[1]]
+            labels = class_labels(array) if kind == "y" else None
+            if labels is not None and _are_classes(labels):
+                compared = [_comparable(_labels_like(one, array)) for one in pair]
+                found.append(_total_variation(name, *compared))
+            elif array.dtype.kind in "biuf":
+                found += _feature_distances(rng, name, *pair)
+            else:
+                left_out.append(f"{name} ({array.dtype})")
+    details: dict[str, Json] = {
+        "train_rows": len(rows[0]),
+        "test_rows": len(rows[1]),
+        "sampled": len(rows[0]) < train.size or len(rows[1]) < test.size,
+        "seed": DRIFT_SEED,
+        "compared": len(found),
+        "not_compared": left_out,
+    }
+    if not found:
+        reason = f"nothing to compare: no numbers in {', '.join(left_out)}"
+        return Finding(False, None, max_drift, reason, details)
+    chances = _holm([one.p for one in found])
+    real = [
+        (one, chance) for one, chance in zip(found, chances, strict=True) if chance <= ALPHA
+    ]  # fmt: skip
+    real.sort(key=lambda pair: -pair[0].distance)
+    far = [(one, chance) for one, chance in real if one.distance > max_drift]
+    details["features"] = [
+        {"feature": one.feature, "method": one.method, "distance": one.distance, "p": chance}
+        for one, chance in real[:FEW_VALUES]
+    ]
+    measured = real[0][0].distance if real else 0.0
+    which = "features and targets" if len(found) > 1 else "feature"
+    if not far:
+        reason = f"none of {len(found)} {which} is farther apart than {max_drift:g}"
+        if not real:
+            reason = f"none of {len(found)} {which} differs by more than chance"
+        return Finding(False, measured, max_drift, reason, details)
+    examples = [f"{one.feature} by {one.distance:.2f} ({one.method})" for one, _ in far]
+    reason = (
+        f"{len(far)} of {len(found)} {which} differ between train and test: {_listed(examples)}; "
+        f"harmless would be up to {max_drift:g}. Remedy: split by chance, or look at where test comes from"
+    )
+    return Finding(True, measured, max_drift, reason, details)
+
+
+def _feature_distances(
+    rng: np.random.Generator, name: str, train: Array, test: Array
+) -> Iterator[Distance]:
+    """Yield the distance of every column, or of images and the like of their summaries."""
+    if train.ndim > 2:
+        for summary in (np.mean, np.std, np.min, np.max):
+            yield _ks(
+                f"{summary.__name__} of {name}", _per_row(summary, train), _per_row(summary, test)
+            )
+        return
+    train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+    has_columns = train.shape[1] > 1
+    for column in _drawn(rng, train.shape[1], DRIFT_COLUMNS):
+        one, other = train[:, column], test[:, column]
+        feature = f"{name}[:, {column}]" if has_columns else name
+        # Where most values are rare, only their order tells a difference.
+        if one.dtype.kind in "biu" and len(np.unique(one)) <= min(FEW_VALUES, len(other) // 10):
+            yield _total_variation(feature, one, other)
+        else:
+            yield _ks(feature, one, other)
+
+
+def _per_row(summary: Callable[..., Any], array: Array) -> Array:
+    numbers = array.reshape(len(array), -1)
+    precise = np.float64 if numbers.dtype.kind == "f" and numbers.dtype.itemsize < 4 else None
+    found: Array = summary(numbers if precise is None else numbers.astype(precise), axis=1)
+    return found
+
+
+def _ks(feature: str, train: Array, test: Array) -> Distance:
+    """Return the two-sample Kolmogorov-Smirnov statistic; with ties its p is too large, never too small."""
+    one, other = np.sort(train), np.sort(test)
+    values = np.concatenate([one, other])
+    shares = [np.searchsorted(a, values, side="right") / len(a) for a in (one, other)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    samples = len(one) * len(other) / (len(one) + len(other))
+    return Distance(feature, "KS", distance, float(special.kolmogorov(distance * samples**0.5)))
+
+
+def _total_variation(feature: str, train: Array, test: Array) -> Distance:
+    """Return half the summed differences of the shares, with the p of the chi-squared test.
+
+    Values too rare for that test (fewer than 5 expected in either) count as one.
+    """
+    method = "total variation"
+    values, places = np.unique(np.concatenate([train, test]), return_inverse=True)
+    places = places.reshape(-1)
+    counts = np.stack(
+        [np.bincount(p, minlength=len(values)) for p in np.split(places, [len(train)])]
+    )  # fmt: skip
+    expected = counts.sum(axis=0) * min(len(train), len(test)) / len(places)
+    order = np.argsort(-expected, kind="stable")
+    common = int((expected >= 5).sum())
+    pooled = counts[:, order[common:]].sum(axis=1, keepdims=True)
+    counts = counts[:, order[:common]]
+    if expected[order[common:]].sum() >= 5:
+        counts = np.concatenate([counts, pooled], axis=1)
+    elif common:
+        counts = np.concatenate([counts[:, :-1], counts[:, -1:] + pooled], axis=1)
+    if counts.shape[1] < 2:
+        return Distance(feature, method, 0.0, 1.0)
+    sizes = np.array([[len(train)], [len(test)]])
+    means = counts.sum(axis=0) * sizes / len(places)
+    chi2 = float(((counts - means) ** 2 / means).sum())
+    distance = float(np.abs(counts[0] / len(train) - counts[1] / len(test)).sum() / 2)
+    return Distance(feature, method, distance, float(special.chdtrc(counts.shape[1] - 1, chi2)))
+
+
+def _holm(chances: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm, 1979), in the order given."""
+    p = np.asarray(chances)
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    factors = np.arange(len(p), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def _drawn(rng: np.random.Generator, size: int, most: int) -> Array:
+    """Return all indices, or a sorted draw of ``most`` of them."""
+    return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
+
+
+def _parts_of(loaded: Loaded) -> tuple[Part, Part, Part]:
+    return loaded.train, loaded.validation, loaded.test
+
+
+def _named(kind: str, path: str) -> str:
+    return f"{kind}.{path}" if path else kind
+
+
+def _rows(count: int, part: str) -> str:
+    return f"{count} {part} row{'' if count == 1 else 's'}"
+
+
+def _es(items: Sequence[object]) -> str:
+    return "" if len(items) == 1 else "es"
+
+
+def _listed(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:EXAMPLES])
+    return shown if len(items) <= EXAMPLES else f"{shown}, ... ({len(items) - EXAMPLES} more)"
+
+
+def _not_checked(what: str, how: str) -> str:
+    return _not_checked_for([f"{what} {how}"])
+
+
+def _not_checked_for(what: Sequence[str]) -> str:
+    return f"streamed data are not checked for {', '.join(what)}; pass arrays to have them checked"

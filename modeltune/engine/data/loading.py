@@ -1,0 +1,437 @@
+"""Load a spec's data: call its function, check every part, cut the missing ones, fingerprint all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modeltune.ground import DataError, SpecError
+from modeltune.records import Json
+from modeltune.specs import Data, KFold, Spec, data_arguments
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = Any
+"""An array, or a dict, tuple or list of Arrays."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+
+CUT = 0.2
+"""The share of train, as it was returned, that is cut from it for each missing part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part in memory, or a stream of batches; sizes in samples.
+
+    ``x``, ``y`` and ``sample_weight`` are set for arrays, ``stream`` for a
+    ``tf.data.Dataset`` or ``PyDataset``. ``labels`` holds (lowest, highest) of every
+    output of whole numbers by its path in ``y`` ("" when there is one output), ``shapes``
+    the shape of one sample by name ("x", "y.mask"), None where samples differ.
+    """
+
+    name: str
+    size: int
+    fingerprint: str
+    labels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    x: Arrays = None
+    y: Arrays = None
+    sample_weight: Arrays = None
+    stream: Any = None
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
+        """Yield (x, y, sample_weight) batches in order, read once; sample_weight may be None."""
+        if self.stream is not None:
+            yield from _batches(self.stream)
+            return
+        for start in range(0, self.size, batch_size):
+            window = np.arange(start, min(start + batch_size, self.size))
+            batch = self.take(window)
+            yield batch.x, batch.y, batch.sample_weight
+
+    def take(self, rows: Array) -> Part:
+        """Return these rows of an array part, in this order."""
+
+        def pick(array: Array) -> Array:
+            return array[rows]
+
+        return replace(
+            self,
+            size=len(rows),
+            x=map_arrays(pick, self.x),
+            y=map_arrays(pick, self.y),
+            sample_weight=map_arrays(pick, self.sample_weight),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The three parts of a spec's data, ready to train on, and how they came about."""
+
+    train: Part
+    validation: Part
+    test: Part
+    cuts: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> dict[str, Json]:
+        """What the run record says of the data: samples per part and what was cut."""
+        parts = (self.train, self.validation, self.test)
+        return {"samples": {part.name: part.size for part in parts}, "cuts": list(self.cuts)}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """A sha256 over each part's values; streams are hashed independently of their order."""
+        parts = (self.train, self.validation, self.test)
+        return {f"data/{part.name}": part.fingerprint for part in parts}
+
+
+def load(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loaded:
+    """Return the spec's checked data; ``fixtures`` are the arguments its data function asks for.
+
+    Raises:
+        DataError: names the part and what is wrong with it.
+    """
+    data = _call(spec, fixtures or {})
+    where = f"{spec.id}: data"
+    parts = {
+        name: _part(where, name, getattr(data, name))
+        for name in ("train", "validation", "test")
+        if getattr(data, name) is not None
+    }
+    if "train" not in parts:
+        raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
+    cuts: list[str] = []
+    size = round(CUT * parts["train"].size)
+    for name in ("test", "validation"):
+        if name not in parts:
+            parts["train"], parts[name], said = _cut(
+                where, parts["train"], name, size, spec.search.seed
+            )
+            cuts.append(said)
+    _compare(where, parts)
+    if isinstance(spec.validation, KFold):
+        _check_folds(where, parts, spec.validation.k)
+    train, validation, test = (_described(parts[name]) for name in ("train", "validation", "test"))
+    return Loaded(train, validation, test, tuple(cuts))
+
+
+def class_labels(y: Arrays) -> Array | None:
+    """Return one class label per sample of a single integer, string, 0/1 or one-hot output, or None."""
+    if not isinstance(y, np.ndarray):
+        return None
+    if y.ndim == 2 and y.shape[1] > 1:
+        is_one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+        return y.argmax(axis=1) if is_one_hot else None
+    if y.ndim > 2 or y.size != len(y):
+        return None
+    labels = y.reshape(-1)
+    if labels.dtype.kind in "iubUSO" or np.isin(labels, (0, 1)).all():
+        return labels
+    return None
+
+
+def map_arrays(function: Callable[[Array], Any], arrays: Arrays) -> Arrays:
+    """Apply function to every array of a structure, keeping the structure; None stays None."""
+    if arrays is None:
+        return None
+    if isinstance(arrays, Mapping):
+        return {key: map_arrays(function, value) for key, value in arrays.items()}
+    if isinstance(arrays, tuple | list):
+        return type(arrays)(map_arrays(function, value) for value in arrays)
+    return function(arrays)
+
+
+def leaves(arrays: Arrays, path: str = "") -> Iterator[tuple[str, Array]]:
+    """Yield every array of a structure with its path: ("", array) of a single one, none of None."""
+    if arrays is None:
+        return
+    if isinstance(arrays, Mapping):
+        for key, value in arrays.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(arrays, tuple | list):
+        for index, value in enumerate(arrays):
+            yield from leaves(value, f"{path}.{index}" if path else str(index))
+    else:
+        yield path, arrays
+
+
+def concatenate(first: Arrays, second: Arrays) -> Arrays:
+    """Join two structures of arrays of one shape along the samples."""
+    if isinstance(first, Mapping):
+        return {key: concatenate(first[key], second[key]) for key in first}
+    if isinstance(first, tuple | list):
+        return type(first)(concatenate(a, b) for a, b in zip(first, second, strict=True))
+    return np.concatenate([first, second])
+
+
+def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
+    if isinstance(spec.data, Data):
+        return spec.data
+    name = getattr(spec.data, "__name__", repr(spec.data))
+    missing = [p for p in data_arguments(spec.data) if p not in fixtures]
+    if missing:
+        raise SpecError(
+            f"{spec.id}: data: {name} asks for {', '.join(missing)}; pytest passes fixtures of "
+            f"these names, mt.run takes them as fixtures={{{missing[0]!r}: ...}}"
+        )
+    data = spec.data(**fixtures)
+    if not isinstance(data, Data):
+        what = "None" if data is None else f"a {type(data).__name__}"
+        raise DataError(
+            f"{spec.id}: data: {name} returned {what}; return mt.Data(train, validation, test)"
+        )
+    return data
+
+
+def _part(where: str, name: str, given: Any) -> Part:
+    if _is_dataset(given) or _is_py_dataset(given):
+        return _stream_part(where, name, given)
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        what = f"a {type(given).__name__}"
+        if isinstance(given, tuple | list):
+            what += f" of {len(given)}"
+        raise DataError(
+            f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, "
+            "a tf.data.Dataset or a keras.utils.PyDataset"
+        )
+    x, y, sample_weight = (_arrays(part) for part in (*given, None)[:3])
+    columns = _columns(x, y, sample_weight)
+    for label, array in columns.items():
+        if array.ndim == 0:
+            raise DataError(f"{where}: {name} {label} is the single value {array}; pass an array")
+        _check_finite(f"{where}: {name} {label}", array)
+    _check_targets(where, name, x, y)
+    sizes = {label: len(array) for label, array in columns.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{label} {size}" for label, size in sizes.items())
+        raise DataError(f"{where}: {name} has different numbers of samples: {listed}")
+    size = next(iter(sizes.values()))
+    if size == 0:
+        raise DataError(f"{where}: {name} is empty; it holds 0 samples")
+    shapes = {label: array.shape[1:] for label, array in columns.items()}
+    return Part(name, size, "", {}, shapes, x, y, sample_weight)
+
+
+def _described(part: Part) -> Part:
+    """Return an array part with its fingerprint and label ranges; a stream has had them since read."""
+    if part.stream is not None:
+        return part
+    digest = hashlib.sha256()
+    for label, array in _columns(part.x, part.y, part.sample_weight).items():
+        digest.update(f"{label}:{array.dtype}:{array.shape};".encode())
+        digest.update(_bytes(array))
+    return replace(part, fingerprint=digest.hexdigest(), labels=_label_ranges(part.y))
+
+
+def _stream_part(where: str, name: str, stream: Any) -> Part:
+    """Read the stream once: count, check and hash its samples, in whatever order they come."""
+    if _is_endless(stream):
+        raise DataError(f"{where}: {name} is an infinite dataset; end it with .take(n)")
+    size, digest = 0, 0
+    labels: dict[str, tuple[int, int]] = {}
+    shapes = _declared_shapes(stream)
+    for x, y, sample_weight in _batches(stream, f"{where}: {name}"):
+        columns = _columns(x, y, sample_weight)
+        if any(array.ndim == 0 for array in columns.values()):
+            raise DataError(f"{where}: {name} is not batched; end the dataset with .batch(n)")
+        _check_targets(where, name, x, y)
+        sizes = {label: len(array) for label, array in columns.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{label} {length}" for label, length in sizes.items())
+            raise DataError(
+                f"{where}: {name} yields a batch of different sizes: {listed}; "
+                "is the dataset batched with .batch(n)?"
+            )
+        for label, array in columns.items():
+            _check_finite(f"{where}: {name} {label}", array, size)
+            shapes[label] = _common(shapes.get(label, array.shape[1:]), array.shape[1:])
+        samples = next(iter(sizes.values()))
+        for row in range(samples):
+            sample = hashlib.sha256()
+            for label, array in columns.items():
+                sample.update(f"{label}:{array.dtype}:{array.shape[1:]};".encode())
+                sample.update(_bytes(array[row : row + 1]))
+            digest = (digest + int.from_bytes(sample.digest(), "big")) % 2**256
+        size += samples
+        for path, (low, high) in _label_ranges(y).items():
+            seen = labels.get(path, (low, high))
+            labels[path] = (min(low, seen[0]), max(high, seen[1]))
+    if size == 0:
+        raise DataError(f"{where}: {name} is empty; it yields no batch")
+    return Part(name, size, f"{digest:064x}", labels, shapes, stream=stream)
+
+
+def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:
+    """Return every array of a part or batch by name: "x", "y.mask"."""
+    return {
+        f"{kind}.{path}" if path else kind: array
+        for kind, arrays in (("x", x), ("y", y), ("sample_weight", sample_weight))
+        for path, array in leaves(arrays)
+    }
+
+
+def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
+    for kind, arrays in (("x", x), ("y", y)):
+        if not list(leaves(arrays)):
+            raise DataError(
+                f"{where}: {name} {kind} is None or holds no array; a part is (x, y) or "
+                "(x, y, sample_weight)"
+            )
+
+
+def _is_endless(stream: Any) -> bool:
+    if _is_dataset(stream):
+        return int(stream.cardinality()) == -1
+    return stream.num_batches is None
+
+
+def _declared_shapes(stream: Any) -> dict[str, Shape]:
+    """Return the sample shapes of columns whose length a ``tf.data.Dataset`` leaves open."""
+    spec = stream.element_spec if _is_dataset(stream) else ()
+    if not isinstance(spec, tuple | list) or len(spec) not in (2, 3):
+        return {}
+    columns: Mapping[str, Any] = _columns(*(*spec, None)[:3])
+    return {label: tuple(c.shape[1:]) for label, c in columns.items() if c.shape.rank}
+
+
+def _common(one: Shape, other: Shape) -> Shape:
+    """Return the shape both are of: None where they differ; other's when their ranks do."""
+    if len(one) != len(other):
+        return other
+    return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
+
+
+def _batches(stream: Any, where: str = "data") -> Iterator[tuple[Arrays, Arrays, Arrays]]:
+    batches = stream if _is_dataset(stream) else (stream[i] for i in range(stream.num_batches))
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise DataError(
+                f"{where} yields a {type(batch).__name__}; a batch is (x, y) or (x, y, sample_weight)"
+            )
+        x, y, sample_weight = (_arrays(part) for part in (*batch, None)[:3])
+        yield x, y, sample_weight
+
+
+def _arrays(given: Any) -> Arrays:
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        return {str(key): _arrays(value) for key, value in given.items()}
+    if isinstance(given, tuple) or (
+        isinstance(given, list) and given and all(hasattr(item, "shape") for item in given)
+    ):
+        return type(given)(_arrays(item) for item in given)
+    return np.asarray(given)
+
+
+def _is_dataset(given: Any) -> bool:
+    return hasattr(given, "element_spec") and hasattr(given, "cardinality")
+
+
+def _is_py_dataset(given: Any) -> bool:
+    return hasattr(given, "__getitem__") and hasattr(type(given), "num_batches")
+
+
+def _check_finite(label: str, array: Array, first: int = 0) -> None:
+    """Refuse NaN and infinity; ``first`` is the number of the array's first row in its part."""
+    if array.dtype.kind != "f" or not array.size:
+        return
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        kind = "NaN" if np.isnan(array[row]).any() else "infinite values"
+        raise DataError(
+            f"{label} holds {kind}, first in row {first + row}; "
+            "clean or impute before returning mt.Data"
+        )
+
+
+def _label_ranges(y: Arrays) -> dict[str, tuple[int, int]]:
+    return {
+        path: (int(array.min()), int(array.max()))
+        for path, array in leaves(y)
+        if array.size and (array.dtype.kind in "iub" or _is_whole(array))
+    }
+
+
+def _is_whole(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool((array % 1 == 0).all())
+
+
+def _bytes(array: Array) -> bytes | memoryview:
+    if array.dtype.hasobject:
+        return "\0".join(map(str, array.reshape(-1))).encode()
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part, Part, str]:
+    """Return what stays of train, what is cut for the missing part, and how, in words."""
+    if train.stream is not None:
+        raise DataError(
+            f"{where}: {name} is missing and can only be cut from arrays, but train is a "
+            f"{type(train.stream).__name__}; return mt.Data(train, validation, test)"
+        )
+    if size < 1 or train.size - size < 1:
+        raise DataError(
+            f"{where}: {name} is missing and train holds only {train.size} samples, too few to cut "
+            "it from; return mt.Data(train, validation, test)"
+        )
+    # A second to import, for data that comes without the part only.
+    from sklearn.model_selection import train_test_split
+
+    labels, how = class_labels(train.y), "stratified by class"
+    if labels is None:
+        how = "not stratified: y holds no class labels"
+    else:
+        _, counts = np.unique(labels, return_counts=True)
+        if counts.min() < 2 or len(counts) > min(size, train.size - size):
+            labels = None
+            how = f"not stratified: {len(counts)} classes, the rarest has {counts.min()}"
+    kept, cut = train_test_split(
+        np.arange(train.size), test_size=size, random_state=seed, stratify=labels
+    )
+    said = f"{name}: {size} of {train.size} samples cut from train, {how}, seed {seed}"
+    return train.take(np.sort(kept)), replace(train.take(np.sort(cut)), name=name), said
+
+
+def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
+    for name in ("train", "validation"):
+        if parts[name].stream is not None:
+            raise DataError(
+                f"{where}: KFold needs arrays to cut into folds, but {name} is a "
+                f"{type(parts[name].stream).__name__}; return arrays, or validate with mt.Holdout"
+            )
+    samples = parts["train"].size + parts["validation"].size
+    if samples < k:
+        raise DataError(
+            f"{where}: train and validation hold {samples} samples, too few for KFold(k={k})"
+        )
+
+
+def _compare(where: str, parts: Mapping[str, Part]) -> None:
+    """Refuse parts whose features or targets differ in structure or in shape from train's."""
+    expected = _data_shapes(parts["train"])
+    for name in ("validation", "test"):
+        found = _data_shapes(parts[name])
+        for label in sorted(expected.keys() | found.keys()):
+            if not _are_compatible(expected.get(label), found.get(label)):
+                raise DataError(
+                    f"{where}: {name} {label} has sample shape {found.get(label, 'nothing')}, "
+                    f"train {label} has {expected.get(label, 'nothing')}"
+                )
+
+
+def _data_shapes(part: Part) -> dict[str, Shape]:
+    return {label: s for label, s in part.shapes.items() if not label.startswith("sample_weight")}
+
+
+def _are_compatible(one: Shape | None, other: Shape | None) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return False
+    return all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))

@@ -1,0 +1,228 @@
+"""Rehearse a spec on one batch before the search: learn the space, check shapes, labels and names."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from modeltune.engine.data import Arrays, Loaded, Part, leaves, map_arrays
+from modeltune.engine.fit import Model, candidate, failure_of, fit, frozen_prefix, overrides_fit
+from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
+from modeltune.engine.probe import probe
+from modeltune.engine.score import Output, Task, evaluate, predict, report_names
+from modeltune.ground import SpecError
+from modeltune.records import Failure
+from modeltune.specs import Behaviour, KFold, Spec, Subject
+
+SAMPLES, TRAINED = 8, 2
+"""How many samples the rehearsal looks at, and trains on: shapes show on two, large models are slow."""
+
+
+def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
+    """Build every conditional branch once and put one batch through the default candidate.
+
+    Returns:
+        What a build, or other code of the spec's author, raised with the values it was
+        tried with: other values may suit it, so the search goes on and learns the rest
+        of the space from its trials.
+
+    Raises:
+        SpecError: the model does not fit the data, or the objective or a gate names a
+            metric it does not log; every problem found is listed.
+    """
+    first = True
+    for hp in explore(spec.model, oracle):
+        try:
+            with candidate(spec, hp, spec.search.seed) as model:
+                if first:
+                    _rehearse(spec, loaded, hp, model)
+        except SpecError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a build raises is its failure
+            oracle.learn(hp)
+            return failure_of(error)
+        first = False
+    return None
+
+
+def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model) -> None:
+    train, validation = _first_batch(loaded.train, spec), _first_batch(loaded.validation, spec)
+    try:
+        rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, train, validation)
+        # One eager step costs a tenth of tracing it, and logs the same names.
+        rehearsed.run_eagerly = True
+        outputs = predict(rehearsed, batch, batch.size).outputs
+        problems = [*_label_problems(loaded, outputs)]
+        if problems:
+            # The names can be checked all the same, on labels every head knows.
+            one = _few(_with_first_labels(batch))
+            other = held_out = _few(_with_first_labels(held_out))
+        else:
+            # A fit of the user's own may count on a dataset where the spec has one.
+            one = _as_given(loaded.train, batch)
+            other = _as_given(loaded.validation, held_out)
+        curve, _ = fit(spec, hp, rehearsed, one, other, 1, 0, spec.search.seed)
+        evaluated = _evaluated(spec, rehearsed, held_out)
+        if missing := spec.search.objective.missing_from(curve):
+            problems.append(missing)
+        problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
+        if loaded.train.stream is None:
+            problems += _behaviour_problems(spec, model, _few(train))
+    except SpecError as error:
+        problems = [str(error)]
+    except Exception as error:
+        if _is_raised_by_a_library(error):
+            raise SpecError(_misfit(spec, model, train, error)) from error
+        raise
+    if problems:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {spec.name}:" + "".join(f"\n  {p}" for p in problems)
+        )
+
+
+def _behind_frozen_layers(
+    spec: Spec, loaded: Loaded, model: Model, train: Part, validation: Part
+) -> tuple[Model, Part, Part]:
+    """Return the head of a model and its features where nobody could tell, else what was given.
+
+    The frozen layers that lead then run once on each part, and not for every step.
+    """
+    is_seen = bool(spec.fit.callbacks) or overrides_fit(spec.model)
+    if is_seen or loaded.train.stream is not None or loaded.validation.stream is not None:
+        return model, train, validation
+    parts = frozen_prefix.split(model)
+    if isinstance(parts, frozen_prefix.Whole):
+        return model, train, validation
+
+    def features(part: Part) -> Part:
+        x = parts.prefix(part.x, training=False)
+        return replace(part, x=map_arrays(np.asarray, x))
+
+    return parts.head, features(train), features(_few(validation))
+
+
+def _evaluated(spec: Spec, model: Model, validation: Part) -> list[str]:
+    """Return the names of what the model measures when it is evaluated, after its fit."""
+    keras_evaluated = not overrides_fit(spec.model) and "test_step" not in vars(model)
+    if keras_evaluated and type(model).__module__.startswith("keras."):
+        return list(model.get_metrics_result())
+    return list(evaluate(model, validation, validation.size))
+
+
+def _with_first_labels(batch: Part) -> Part:
+    return replace(batch, y=map_arrays(np.zeros_like, batch.y))
+
+
+def _few(batch: Part) -> Part:
+    return batch.take(np.arange(min(TRAINED, batch.size)))
+
+
+def _first_batch(part: Part, spec: Spec) -> Part:
+    x, y, sample_weight = next(part.batches(min(spec.fit.batch_size, SAMPLES)))
+    x, y = (map_arrays(lambda array: array[:SAMPLES], arrays) for arrays in (x, y))
+    if sample_weight is not None:
+        sample_weight = map_arrays(lambda array: array[:SAMPLES], sample_weight)
+    size = len(next(array for _, array in leaves(y)))
+    return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
+
+
+def _as_given(part: Part, batch: Part) -> Part:
+    """Return a batch as what its part was: a few rows of arrays, a dataset or a PyDataset."""
+    if part.stream is None:
+        return _few(batch)
+    is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
+    return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
+
+
+class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
+    """A PyDataset of one batch."""
+
+    def __init__(self, batch: Part):
+        super().__init__()
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[Arrays, ...]:
+        batch = self._batch
+        return (batch.x, batch.y, batch.sample_weight)[: 2 if batch.sample_weight is None else 3]
+
+
+def _is_raised_by_a_library(error: Exception) -> bool:
+    """Tell what Keras says of a model that does not suit its data from the user's own errors."""
+    innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    libraries = (
+        sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    )
+    return any(Path(library) in innermost.parents for library in libraries)
+
+
+def _label_problems(loaded: Loaded, outputs: list[Output]) -> Iterator[str]:
+    for output in outputs:
+        path = output.path
+        if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
+            highest = output.predicted.shape[-1] - 1
+        elif output.task is Task.BINARY:
+            highest = 1
+        else:
+            continue
+        for part in (loaded.train, loaded.validation, loaded.test):
+            low, found = part.labels.get(path, (0, 0))
+            if low < 0 or found > highest:
+                label = f"y.{path}" if path else "y"
+                yield (
+                    f"data: {part.name} {label} holds labels from {low} to {found}, but the model's "
+                    f"head tells classes 0 to {highest} apart; relabel the data or widen the head"
+                )
+
+
+def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
+    names = {*measured, "parameters", "artifact_bytes", "latency_ratio"}
+    if isinstance(spec.validation, KFold):
+        names |= {f"fold_{name}" for name in measured}
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            continue
+        available = names if gate.measure.subject is Subject.METRIC else set(measured)
+        if gate.measure.metric not in available:
+            yield (
+                f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
+                f"measured: {', '.join(sorted(available))}"
+            )
+
+
+def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
+    """Try every behaviour once, on samples of train and a model that has learnt nothing."""
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            # A single example, whatever share of them may violate it.
+            once = replace(gate, max_violation=None, examples=1)
+            if error := probe(once, model, few, few, spec.search.seed).error:
+                yield f"gates[{index}]: {gate!r}: {error}"
+
+
+def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
+    shapes = ", ".join(
+        f"{kind}{'.' + path if path else ''} {array.shape}"
+        for kind, arrays in (("x", train.x), ("y", train.y))
+        for path, array in leaves(arrays)
+    )
+    takes = ""
+    if getattr(model, "inputs", None):
+        takes = f"; it takes {', '.join(str(tuple(i.shape)) for i in model.inputs)}"
+        takes += f" and gives {', '.join(str(tuple(o.shape)) for o in model.outputs)}"
+    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [
+        type(error).__name__
+    ]
+    return (
+        f"{spec.file}:{spec.line}: {spec.name}: the model cannot train on the first batch of train: "
+        f"{shapes}{takes}.\n  Keras says: {lines[0].strip()}"
+    )

@@ -1,0 +1,146 @@
+"""What a run needs keras for, in one place: its data, its oracle, its trials and refits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# TensorFlow logs its view of the machine to stderr when it is imported, below.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from modeltune.engine.data import Loaded, check_data, load, sharing
+from modeltune.engine.dry_run import dry_run
+from modeltune.engine.environments import devices, environment, use_threads
+from modeltune.engine.examination import examine
+from modeltune.engine.fit import train_trial
+from modeltune.engine.oracles import Oracle
+from modeltune.engine.score import check_slices, train_refit
+from modeltune.ground import DataError, SpecError
+from modeltune.records import (
+    Examined,
+    ExamineTask,
+    Failure,
+    HyperParameters,
+    Json,
+    Proposal,
+    RefitTask,
+    Result,
+    Task,
+    Values,
+)
+from modeltune.specs import Gate, On, Spec, Verdict
+
+
+class Engine:
+    """The keras side of one run; its methods take and return plain data.
+
+    A run in several processes has one that loads the data and owns the oracle, and one in
+    each process that trains; a run in one process has one engine for all.
+
+    Args:
+        spec: the declared model.
+        fixtures: what its data function asks for by argument name.
+        features: the folder that keeps the outputs of frozen layers, for any trial and run.
+    """
+
+    def __init__(self, spec: Spec, fixtures: Mapping[str, object], features: Path):
+        self._spec = spec
+        self._fixtures = fixtures
+        self._features = features
+        self._loaded: Loaded | None = None
+        self._oracle: Oracle | None = None
+        use_threads(spec.fit.threads)
+        devices()  # its search for a GPU logs
+
+    def environment(self) -> dict[str, Json]:
+        """Describe what numbers depend on besides the spec."""
+        return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
+
+    def load(self) -> tuple[dict[str, Json], dict[str, str]]:
+        """Load and check the data; return its description and fingerprints."""
+        self._loaded = load(self._spec, self._fixtures)
+        return self._loaded.description, self._loaded.fingerprints
+
+    def share(self, folder: Path) -> None:
+        """Write the data where other engines can ``take`` it."""
+        if sharing.is_shareable(self._data):
+            sharing.write(self._data, folder)
+
+    def take(self, folder: Path, fingerprints: Mapping[str, str]) -> None:
+        """Take the data another engine has loaded; streams are loaded anew.
+
+        Raises:
+            DataError: the data function returns other data in this process.
+        """
+        if (folder / sharing.FILE).exists():
+            self._loaded = sharing.read(folder)
+            return
+        self._loaded = load(self._spec, self._fixtures)
+        if self._loaded.fingerprints != fingerprints:
+            changed = [n for n, d in self._loaded.fingerprints.items() if d != fingerprints[n]]
+            raise DataError(
+                f"{self._spec.id}: data: {', '.join(changed)} differ each time they are loaded; "
+                "seed what is random in the data function, or run with --modeltune-workers=0"
+            )
+
+    def check(self) -> tuple[Verdict, ...]:
+        """Check the data, before anything is trained on them.
+
+        Raises:
+            SpecError: a slice that a gate names cannot be made of the test part.
+        """
+        gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
+        slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
+        try:
+            check_slices(slices, self._data.test)
+        except SpecError as error:
+            spec = self._spec
+            raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
+        return check_data(self._data, self._spec.checks)
+
+    def begin(self, scratch: Path) -> Failure | None:
+        """Make the oracle and rehearse the spec; return what its default candidate raised."""
+        self._oracle = Oracle(self._spec.search, scratch)
+        return dry_run(self._spec, self._data, self._oracle)
+
+    def ask(self) -> Proposal | None:
+        """As ``Oracle.ask``."""
+        return self._asked.ask()
+
+    def tell(
+        self,
+        proposal: str,
+        score: float | None,
+        hyperparameters: HyperParameters,
+        read: frozenset[str],
+        reason: str | None,
+    ) -> frozenset[str] | None:
+        """As ``Oracle.tell``."""
+        return self._asked.tell(proposal, score, hyperparameters, read, reason)
+
+    def space_at(self, values: Values) -> HyperParameters:
+        """As ``Oracle.space_at``."""
+        return self._asked.space_at(values)
+
+    def perform(self, task: Task) -> Result:
+        """Train a trial, or refit and score; whatever the candidate raises is in the result."""
+        if isinstance(task, RefitTask):
+            return train_refit(self._spec, self._data, task, self._features)
+        # The test part stays here.
+        parts = self._data.train, self._data.validation
+        return train_trial(self._spec, *parts, task, features=self._features)
+
+    def examine(self, task: ExamineTask) -> Examined:
+        """Find out about the tuned model what gates ask for besides its scores."""
+        return examine(self._spec, self._data, task)
+
+    @property
+    def _data(self) -> Loaded:
+        assert self._loaded is not None  # load or take comes first
+        return self._loaded
+
+    @property
+    def _asked(self) -> Oracle:
+        assert self._oracle is not None  # begin comes first
+        return self._oracle

@@ -1,0 +1,104 @@
+"""Where a run happened: versions, git revision, device, dtype policy; all of it printable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from modeltune.records import Json
+
+PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
+
+
+def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
+    """Describe what numbers depend on besides the spec; ``folder`` is where git is asked."""
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count(),
+        "devices": [f"{device.device_type}: {_device(device)}" for device in devices()],
+        "backend": keras.backend.backend(),
+        "dtype_policy": dtype_policy or keras.config.dtype_policy().name,
+        "threads": {
+            "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+        },
+        # Its kernels sum in another order than TensorFlow's own.
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+        **git_revision(folder),
+    }
+
+
+def use_threads(threads: int) -> None:
+    """Let TensorFlow compute with so many threads, unless it has begun with others.
+
+    What it does compute with is in ``environment``: numbers can depend on it.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        # Set for good by whatever TensorFlow was first asked to compute in this process.
+        return
+
+
+def git_revision(folder: Path) -> dict[str, Json]:
+    """Return the commit and whether the code differs from it; both None outside of git.
+
+    Dirty are changed tracked files anywhere, and Python files in the folder that are not
+    tracked: a run of them cannot be repeated from the commit.
+    """
+    revision = _git(folder, "rev-parse", "HEAD")
+    if revision is None:
+        return {"git_revision": None, "git_dirty": None}
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    untracked = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    return {"git_revision": revision, "git_dirty": bool(changed or untracked)}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def devices() -> list[tf.config.PhysicalDevice]:
+    """Return the devices TensorFlow trains on: its GPUs, or the CPU."""
+    gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
+    return gpus or tf.config.list_physical_devices("CPU")
+
+
+def _cpu() -> str:
+    """Return the processor's model: its instruction set decides between kernels."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _device(device: tf.config.PhysicalDevice) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name") or _cpu())
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None

@@ -1,0 +1,137 @@
+"""Examine the tuned model: its behaviour, its speed, and accepted models on today's data."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+
+from modeltune.engine.data import Arrays, Loaded, Part, map_arrays
+from modeltune.engine.fit import Model, candidate
+from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.engine.probe import probe
+from modeltune.engine.score import (
+    evaluate,
+    predict,
+    report,
+    restore,
+    samples_of,
+    targets,
+    with_weights,
+)
+from modeltune.records import Examined, ExamineTask, Json, KeptModel, Rescored, packed
+from modeltune.specs import Behaviour, Gate, On, Probed, Spec
+
+PAIRS = 60
+"""How often both models are timed, in turns."""
+
+WARM_UP = 5
+"""Pairs before those that count: a model's first calls are traced."""
+
+LATENCY_BATCH = 32
+
+
+def examine(spec: Spec, loaded: Loaded, task: ExamineTask) -> Examined:
+    """Find out about the tuned model what gates ask for."""
+    hp = ReadHyperParameters.of(task.hyperparameters)
+    seed = spec.search.seed
+    with candidate(spec, hp, seed) as built:
+        model = restore(spec, hp, task.weights, loaded.test)
+        probed: dict[str, Probed] = {}
+        for gate in spec.gates:
+            if isinstance(gate, Behaviour):
+                known = task.known.get(gate.key, ())
+                probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
+        rescored = {
+            name: _rescored(spec, built, kept, loaded) for name, kept in task.rescore.items()
+        }
+        ratio: tuple[float, float, float] | str | None = None
+        if task.faster_than is not None:
+            ratio = _latency_ratio(model, task.faster_than, loaded.test)
+    return Examined(probed, rescored, ratio)
+
+
+def _kept(kept: KeptModel, part: Part) -> Model:
+    """Return a model of an earlier run as it was, whatever its build function has become.
+
+    Keras refuses what is not data in it, such as lambdas, which would be run.
+
+    Raises:
+        ValueError: it has layers or functions of the user's, which may not be what they were.
+    """
+    config = kept.architecture.read_text(encoding="utf-8")
+    if foreign := sorted(set(_foreign(json.loads(config)))):
+        raise ValueError(
+            f"{', '.join(foreign)} of it may not be what it was, for it is no code of Keras's"
+        )
+    return with_weights(keras.models.model_from_json(config), kept.weights, part)
+
+
+def _foreign(config: Json) -> Iterator[str]:
+    """Yield what a model's configuration has made by other code than Keras's."""
+    is_made = isinstance(config, dict) and "module" in config
+    if is_made and str(config["module"]).partition(".")[0] != "keras":
+        yield str(config["config" if config["class_name"] == "function" else "class_name"])
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, dict | list):
+            yield from _foreign(value)
+
+
+def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: Loaded) -> Rescored:
+    """Score a kept model on today's test part by what today's model is compiled with."""
+    try:
+        model = _kept(kept, loaded.test)
+        compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
+        model.compile(**{**compiled, "optimizer": None})
+        size = spec.fit.batch_size
+        slices = [g.measure.slices for g in spec.gates if isinstance(g, Gate)]
+        on = [each for each in slices if isinstance(each, On)]
+        on_test = predict(model, loaded.test, size, on)
+        scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
+        samples = samples_of(model, on_test, scores, targets(loaded.train))
+    except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
+        return Rescored(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+    parameters = float(model.count_params())
+    return Rescored(
+        {**scores, "parameters": parameters}, None if samples is None else packed(samples)
+    )
+
+
+def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, float, float] | str:
+    """Return the median of this model's time over the kept one's, with its 90 % interval.
+
+    Both predict the same batch in turns, in this process and on this machine, each first as
+    often as second. The interval lies between order statistics of the ratios (binomial, see
+    Conover, Practical Nonparametric Statistics, 1999, 3.2).
+    """
+    from scipy import stats
+
+    try:
+        other = _kept(kept, test)
+        x = next(iter(test.batches(LATENCY_BATCH)))[0]
+        pair = [_timed(model, x), _timed(other, x)]
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    ratios = []
+    for number in range(WARM_UP + PAIRS):
+        first, second = (0, 1) if number % 2 else (1, 0)
+        seconds = {first: pair[first](), second: pair[second]()}
+        if number >= WARM_UP:
+            ratios.append(seconds[0] / seconds[1])
+    ratios.sort()
+    low = int(stats.binom.ppf(0.05, PAIRS, 0.5)) - 1
+    return float(np.median(ratios)), ratios[low], ratios[PAIRS - 1 - low]
+
+
+def _timed(model: Model, x: Arrays) -> Callable[[], float]:
+    tensors = map_arrays(keras.ops.convert_to_tensor, x)
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        model.predict_on_batch(tensors)
+        return time.perf_counter() - started
+
+    return seconds

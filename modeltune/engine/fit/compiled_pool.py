@@ -1,0 +1,484 @@
+"""Train the next candidate of the same shape on compiled steps that are there already."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import hashlib
+import inspect
+import json
+import math
+import re
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.models.functional import Functional
+from tensorflow.python.eager import context
+from tensorflow.python.framework import random_seed
+
+from modeltune.engine.data import Part
+from modeltune.engine.fit import epoch_graph
+from modeltune.engine.fit.frozen_prefix import Cut
+
+Model: TypeAlias = Any
+"""A compiled ``keras.Model``."""
+
+KEPT_MODELS, KEPT_BYTES = 24, 512 * 2**20
+"""How many models a process keeps for reuse, and how much their variables may take."""
+
+KEPT_ORIGINS = 1000
+"""Of how many candidates a process remembers how they came about."""
+
+UNCOLLECTED_BYTES, GRAPH_BYTES = 128 * 2**20, 4 * 2**20
+"""What models that are done with may hold before Python looks for them, and a model's graphs in it.
+
+Models are cycles, and Python counts objects, not the bytes of their tensors.
+"""
+
+VOLATILE = {
+    "built",
+    "_called",
+    "_dropout_mask",  # of a recurrent cell, while it is called
+    "_recurrent_dropout_mask",
+    "_inbound_nodes",  # the configuration tells how layers are connected
+    "_outbound_nodes",
+    "_nodes",  # of a nested model, by address
+    "_tracker",
+    "_trainable_variables_indices",  # of an optimizer, set when it creates its variables
+    "_exclude_from_weight_decay_cache",
+    "_self_unconditional_checkpoint_dependencies",
+    "_self_unconditional_dependency_names",
+}
+"""Attributes of layers and optimizers that change without changing what a step computes."""
+
+HIDDEN = (
+    *("call", "train_step", "test_step", "predict_step", "fit", "evaluate", "predict"),
+    *("compute_loss", "compute_metrics", "get_metrics_result", "_make_function"),
+)
+"""Methods of a model that a step runs; replaced on an instance they are in no configuration."""
+
+
+class Foreign(Exception):
+    """A model holds what Keras did not make, so its configuration does not tell all of it."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """A model with its compiled steps and, if only its head is trained, what stands for the rest."""
+
+    model: Model
+    key: str | None
+    cut: Cut | None = None
+    _cut_from: tuple[str, list[Any]] | None = None
+
+    @property
+    def trained(self) -> Model:
+        """The model whose steps are compiled: the head, or the whole."""
+        return self.model if self.cut is None else self.cut.head
+
+    @functools.cached_property
+    def bytes(self) -> int:
+        return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables(self.model))
+
+    def keep_cut(self, cut: Cut, *parts: Part) -> None:
+        """Note the cut made of the model as it is, for these parts of the data."""
+        self.cut, self._cut_from = cut, (_digest(self.model, cut.head), [part.x for part in parts])
+
+    def cut_of(self, *parts: Part) -> Cut | None:
+        """Return the noted cut if it was made of the same frozen values and arrays."""
+        if self.cut is None or self._cut_from is None:
+            return None
+        digest, arrays = self._cut_from
+        same = all(part.x is array for part, array in zip(parts, arrays, strict=True))
+        if not same or digest != _digest(self.model, self.cut.head):
+            self.cut = self._cut_from = None
+        return self.cut
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the candidate came about whose state is in a file: a promotion need not build it again."""
+
+    key: str
+    values: Mapping[str, Any]
+    seed: int
+    read: frozenset[str]
+    random_states: tuple[Any, Any]
+
+
+class Compiled:
+    """The compiled models a process keeps; ``off`` says why it keeps none since one was wrong."""
+
+    def __init__(self, models: int = KEPT_MODELS, size: int = KEPT_BYTES):
+        self.off: str | None = None
+        self._models, self._size = models, size
+        # Both from the least to the most recently used.
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._origins: OrderedDict[Path, Origin] = OrderedDict()
+        self._lent: dict[int, Entry] = {}
+        self._proven = False
+        self._uncollected = 0
+
+    def take(self, fresh: Entry, rehearse: Callable[[Entry, bool], Any]) -> Entry:
+        """Return a kept model of the fresh one's shape and values, or the fresh one itself.
+
+        Before the first is, both are rehearsed, and must come to the same bits.
+
+        Args:
+            rehearse: trains an entry for a few steps, its head if the second argument is
+                true, and returns the logs.
+        """
+        kept = self._taken(fresh.key)
+        if kept is None:
+            return fresh
+        if not fresh.model.optimizer.built:
+            fresh.model.optimizer.build(fresh.model.trainable_variables)
+        if not self._proven:
+            compiled = epoch_graph.graphs(kept.trained)
+            self.off = _difference(kept, fresh, rehearse)
+            if self.off is not None:
+                self.clear()
+                return fresh
+            self._proven = epoch_graph.graphs(kept.trained) == compiled
+        _copy(fresh.model, kept.model)
+        self.leave(fresh)
+        return kept
+
+    def again(
+        self, state: Path, values: Mapping[str, Any], seed: int, names: frozenset[str]
+    ) -> tuple[Entry, Origin] | None:
+        """Return a kept model of the shape of the one that left a state, for its promotion.
+
+        Its values are those of any candidate of that shape: load the state into it.
+        """
+        origin = self._origins.get(state)
+        if origin is None or not self._proven or (origin.values, origin.seed) != (values, seed):
+            return None
+        if not origin.read <= names:
+            return None  # its build would tell of names the search has not learned
+        kept = self._taken(origin.key)
+        return None if kept is None else (kept, origin)
+
+    def _taken(self, key: str | None) -> Entry | None:
+        return None if key is None or self.off else self._entries.pop(key, None)
+
+    def put(self, entry: Entry, key: str | None) -> None:
+        """Keep a trained model, if the key it has now is the one it had before."""
+        if key is None or key != entry.key or self.off or not _is_closed(entry):
+            self.leave(entry)
+            return
+        self._entries[key] = entry
+        while len(self._entries) > self._models or self.bytes > self._size:
+            self.leave(self._entries.popitem(last=False)[1])
+
+    @contextlib.contextmanager
+    def lent(self, entry: Entry) -> Iterator[None]:
+        """Have ``entry_of`` find the entry as long as its model is used."""
+        self._lent[id(entry.model)] = entry
+        try:
+            yield
+        finally:
+            del self._lent[id(entry.model)]
+
+    def entry_of(self, model: Model) -> Entry | None:
+        """Return the entry a model in use belongs to, or None."""
+        return self._lent.get(id(model))
+
+    def remember(self, state: Path, origin: Origin) -> None:
+        """Note which candidate left the state in a file."""
+        self._origins[state] = origin
+        if len(self._origins) > KEPT_ORIGINS:
+            self._origins.popitem(last=False)
+
+    def leave(self, entry: Entry) -> None:
+        """Let go of a model, and have Python free those let go of once they hold too much."""
+        self._uncollected += entry.bytes + (GRAPH_BYTES if epoch_graph.graphs(entry.trained) else 0)
+        if self._uncollected > UNCOLLECTED_BYTES:
+            self._uncollected = 0
+            gc.collect()
+            DRAWN.since_cleared = True  # TensorFlow's kernels hold on to what they were run with
+
+    def clear(self) -> None:
+        """Keep nothing, and know nothing of what left a state."""
+        self._entries.clear()
+        self._origins.clear()
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.bytes for entry in self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+POOL = Compiled()
+"""What this process keeps: its trials and refits come one after another."""
+
+
+class Drawn:
+    """Whether TensorFlow has made kernels that keep a random state since they were last cleared."""
+
+    def __init__(self) -> None:
+        self._get_seed: Callable[..., Any] | None = None
+        self.since_cleared = True
+
+    def watch(self) -> None:
+        """Note from now on when a random operation asks TensorFlow for its seeds."""
+        if random_seed.get_seed is self._get_seed:
+            return
+        get_seed = random_seed.get_seed
+
+        @functools.wraps(get_seed)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            self.since_cleared = True
+            return get_seed(*args, **kwargs)
+
+        random_seed.get_seed = self._get_seed = noted
+
+
+DRAWN = Drawn()
+
+
+def start_anew(seed: int) -> None:
+    """Reset names and random states for the next candidate, as ``clear_session`` and a seed do.
+
+    Both have TensorFlow drop every kernel, and with them what it made of compiled steps: a
+    third of a small trial's time. That is for kernels with a random state, and only done
+    when there may be some. Keras's own layers keep their random states in variables.
+    """
+    DRAWN.watch()
+    if DRAWN.since_cleared or keras.backend.backend() != "tensorflow":
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(seed)
+        DRAWN.since_cleared = False
+        return
+    clear = context.pywrap_tfe.TFE_ContextClearCaches
+    context.pywrap_tfe.TFE_ContextClearCaches = lambda handle: None
+    try:
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(seed)
+    finally:
+        context.pywrap_tfe.TFE_ContextClearCaches = clear
+
+
+def key_of(model: Model, like: str) -> str | None:
+    """Return all that a model's compiled steps depend on besides its values, or None if unknown.
+
+    ``like`` describes the data. A learning rate is a value; a schedule of it is not.
+    """
+    if type(model) not in (keras.Sequential, Functional) or not model.built:
+        return None
+    optimizer = model.optimizer
+    if not isinstance(optimizer, keras.optimizers.Optimizer) or model.run_eagerly:
+        return None
+    if model._distribute_strategy is not None or any(name in vars(model) for name in HIDDEN):
+        return None
+    if any(hasattr(layer, "adapt") for layer in model._flatten_layers()):
+        return None  # its state is a constant in the trace
+    try:
+        # A loss or metric of the user's is in no configuration, so all is looked at first.
+        _settings(model._compile_config.config.values())
+        described = [
+            _settings(layer for layer in model._flatten_layers() if layer is not model),
+            _settings([optimizer]),
+            type(model).__name__,
+            _json(model.get_config()),
+            _json(_without_rate(model.get_compile_config())),
+            [(v.path, tuple(v.shape), v.dtype, v.trainable) for v in model.variables],
+            [v.path for v in model.trainable_variables],
+            model.trainable,
+            model.dtype_policy.name,
+            model.jit_compile,
+            model.steps_per_execution,
+            _surroundings(),
+            like,
+        ]
+    except (Foreign, TypeError, ValueError, NotImplementedError):
+        return None
+    return hashlib.sha256(repr(described).encode()).hexdigest()
+
+
+def variables(model: Model) -> list[Any]:
+    """Return all that training changes and a later epoch depends on."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _copy(source: Model, target: Model) -> None:
+    for one, other in zip(variables(source), variables(target), strict=True):
+        other.value.assign(one.value)
+    target.reset_metrics()
+    target.stop_training = False
+
+
+def _difference(kept: Entry, fresh: Entry, rehearse: Callable[[Entry, bool], Any]) -> str | None:
+    """Return what differs when both train from the fresh model's values, which it gets back."""
+    before = _values(fresh.model)
+    _copy(fresh.model, kept.model)
+    heads = kept.cut is not None
+    (one, one_after), (other, other_after) = (
+        (repr(rehearse(entry, heads)), _values(entry.model)) for entry in (fresh, kept)
+    )
+    for variable, value in zip(variables(fresh.model), before, strict=True):
+        variable.value.assign(value)
+    fresh.model.reset_metrics()
+    if one != other:
+        return f"they logged {other} where new ones log {one}"
+    for variable, value, kept_value in zip(
+        variables(fresh.model), one_after, other_after, strict=True
+    ):
+        if value.tobytes() != kept_value.tobytes():
+            return f"they led to other values of {variable.path} than new ones"
+    return None
+
+
+def _values(model: Model) -> list[Any]:
+    return [variable.value.numpy() for variable in variables(model)]
+
+
+def _digest(model: Model, head: Model) -> str:
+    """Return a hash of the values a model has and its head has not."""
+    trained = {id(variable) for variable in head.variables}
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        if id(variable) not in trained:
+            digest.update(np.ascontiguousarray(variable.value.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _is_closed(entry: Entry) -> bool:
+    """Tell whether compiled steps are there and read nothing but variables of the model."""
+    functions = epoch_graph.graphs(entry.trained)
+    known = {
+        id(variable.value.handle)
+        for model in (entry.model, entry.trained)
+        for variable in (*variables(model), *model.metrics_variables)
+    }
+    outside = (tensor for function in functions for tensor in function.captured_inputs)
+    return bool(functions) and all(id(tensor) in known for tensor in outside)
+
+
+# what a trace may depend on
+
+
+def _json(config: Any) -> str:
+    def refuse(value: object) -> Any:
+        raise Foreign(type(value).__name__)
+
+    return json.dumps(config, sort_keys=True, default=refuse)
+
+
+def _without_rate(compiled: Any) -> Any:
+    """Return a compile configuration without plain learning rates, also of wrapped optimizers."""
+    if isinstance(compiled, Mapping):
+        return {
+            name: _without_rate(value)
+            for name, value in compiled.items()
+            if not (name == "learning_rate" and isinstance(value, float))
+        }
+    return compiled
+
+
+def _surroundings() -> list[Any]:
+    return [
+        keras.config.dtype_policy().name,
+        keras.config.floatx(),
+        keras.config.epsilon(),
+        keras.config.image_data_format(),
+        tf.config.optimizer.get_jit(),
+        sorted(tf.config.optimizer.get_experimental_options().items()),
+    ]
+
+
+def _settings(things: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Return every plain value these hold, by its path; shared parts are named, not repeated.
+
+    Raises:
+        Foreign: they hold something that is neither plain nor of Keras.
+    """
+    found: list[tuple[str, Any]] = []
+    seen: dict[int, tuple[str, Any]] = {}
+    for number, thing in enumerate(things):
+        _describe(thing, str(number), found, seen)
+    return found
+
+
+def _describe(
+    thing: Any, path: str, found: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+) -> None:
+    if thing is None or isinstance(thing, bool | int | float | complex | str | bytes | np.generic):
+        found.append((path, repr(thing)))
+        return
+    if isinstance(thing, keras.Variable | tf.Variable | keras.initializers.Initializer):
+        return  # their values are assigned
+    if id(thing) in seen:
+        found.append((path, seen[id(thing)][0]))
+        return
+    seen[id(thing)] = path, thing  # kept alive, or its id could come again
+    if isinstance(thing, list | tuple | set | frozenset):
+        items = sorted(thing, key=repr) if isinstance(thing, set | frozenset) else thing
+        for number, item in enumerate(items):
+            _describe(item, f"{path}[{number}]", found, seen)
+    elif isinstance(thing, Mapping):
+        for name, item in thing.items():
+            _describe(item, f"{path}[{name!r}]", found, seen)
+    elif isinstance(thing, re.Pattern):
+        found.append((path, thing.pattern))
+    elif isinstance(thing, np.ndarray) and thing.dtype.kind in "biufc":
+        digest = hashlib.sha256(np.ascontiguousarray(thing).tobytes()).hexdigest()
+        found.append((path, (thing.dtype.str, thing.shape, digest)))
+    elif isinstance(thing, types.MethodType):
+        _describe(thing.__func__, path, found, seen)
+        _describe(thing.__self__, f"{path}.self", found, seen)
+    elif isinstance(thing, functools.partial):
+        _describe((thing.func, thing.args, thing.keywords), path, found, seen)
+    elif isinstance(thing, type | types.FunctionType):
+        _require(_is_of_keras(f"{thing.__module__}"), thing)
+        found.append((path, f"{thing.__module__}.{thing.__qualname__}"))
+        for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
+            _describe(cell.cell_contents, f"{path}<{number}>", found, seen)
+    else:
+        _describe_object(thing, path, found, seen)
+
+
+def _describe_object(
+    thing: Any, path: str, found: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+) -> None:
+    module = type(thing).__module__
+    found.append((path, f"{module}.{type(thing).__qualname__}"))
+    if isinstance(thing, keras.KerasTensor):
+        found.append((path, (thing.shape, thing.dtype)))
+    elif isinstance(thing, keras.random.SeedGenerator):
+        _require(type(thing) is keras.random.SeedGenerator, thing)
+    elif _is_of_keras(module):
+        for name, value in vars(thing).items():
+            if name not in VOLATILE:
+                _describe(value, f"{path}.{name}", found, seen)
+    else:
+        _require(isinstance(thing, PASSIVE), thing)
+
+
+PASSIVE = (
+    types.ModuleType,
+    inspect.Signature,
+    tf.distribute.Strategy,
+    tf.DType,
+    tf.TensorShape,
+)
+"""What layers and optimizers hold of others that has no part in a step."""
+
+
+def _is_of_keras(module: str) -> bool:
+    return module.startswith("keras.")
+
+
+def _require(holds: bool, thing: object) -> None:
+    if not holds:
+        raise Foreign(f"{type(thing).__module__}.{type(thing).__qualname__}")

@@ -1,0 +1,452 @@
+"""Train a Keras model one epoch per graph call, to the numbers ``model.fit`` gives bit for bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.utils.python_utils import pythonify_logs
+from tensorflow.python.framework import ops
+
+Model: TypeAlias = Any
+"""A compiled ``keras.Model``."""
+
+Arrays: TypeAlias = Any
+"""A NumPy array, or dicts, tuples and lists of arrays with equal first dimension."""
+
+Order: TypeAlias = Callable[[int], np.ndarray]
+"""The row numbers in the order an epoch visits them, by the epoch's number."""
+
+BATCH_HOOKS = tuple(
+    f"on_{what}batch_{when}" for what in ("", "train_", "test_") for when in ("begin", "end")
+)
+
+MEMORY_SHARE = 0.25
+"""The part of available memory that resident data may take."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit left behind: the fit history, and "graph" or "fit: <why not the graph>"."""
+
+    curve: dict[str, list[float]]
+    trained_by: str
+
+    @classmethod
+    def of(cls, history: Any, trained_by: str) -> Fitted:
+        """Copy a ``keras.callbacks.History``, which a later fit may extend."""
+        return cls({name: list(values) for name, values in history.history.items()}, trained_by)
+
+
+def fit_graph(
+    model: Model,
+    x: Arrays,
+    y: Arrays,
+    sample_weight: Arrays = None,
+    *,
+    batch_size: int,
+    epochs: int,
+    initial_epoch: int = 0,
+    validation_data: Any = None,
+    callbacks: Sequence[Any] = (),
+    class_weight: Mapping[int, float] | None = None,
+    shuffle: bool = True,
+    seed: int,
+) -> Fitted:
+    """Train a compiled model as ``model.fit`` does; fall back to it where the graph cannot go.
+
+    The order of epoch ``e`` follows from ``seed`` and ``e`` alone, so a later call with
+    ``initial_epoch`` continues as if never interrupted. ``model.fit`` is fed that same
+    order unless ``trained_by`` says "in Keras's own order".
+
+    Args:
+        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, evaluated after every
+            epoch in batches of ``batch_size``.
+        callbacks: Keras callbacks; one that watches single batches forces the fallback.
+        seed: not negative.
+    """
+    train, validation = (x, y, sample_weight), None
+    if validation_data is not None:
+        validation = keras.utils.unpack_x_y_sample_weight(validation_data)
+
+    if only_arrays := why_only_arrays(model, [train, validation]):
+        trained_by = f"fit: {only_arrays}" + (", in Keras's own order" if shuffle else "")
+        history = model.fit(
+            x,
+            y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation_data=validation_data,
+            callbacks=list(callbacks),
+            class_weight=class_weight,
+            shuffle=shuffle,
+            verbose=0,
+        )
+        return Fitted.of(history, trained_by)
+
+    rows = _Rows.of(train, batch_size, class_weight)
+
+    def order(epoch: int) -> np.ndarray:
+        if not shuffle:
+            return np.arange(rows.count)
+        return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows.count)
+
+    if only_steps := _why_only_steps(model, callbacks, [train, validation]):
+        dataset, follow = _in_order(rows, order)
+        history = model.fit(
+            dataset,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation_data=validation_data,
+            validation_batch_size=batch_size,
+            callbacks=[*callbacks, follow],
+            shuffle=False,
+            verbose=0,
+        )
+        return Fitted.of(history, f"fit: {only_steps}")
+
+    held_out = None if validation is None else _Rows.of(validation, batch_size)
+    history = _fit_by_graph(model, rows, order, epochs, initial_epoch, held_out, callbacks)
+    return Fitted.of(history, "graph")
+
+
+def rehearse(
+    model: Model,
+    x: Arrays,
+    y: Arrays,
+    sample_weight: Arrays = None,
+    *,
+    batch_size: int,
+    validation_data: Any,
+    class_weight: Mapping[int, float] | None = None,
+) -> list[dict[str, float]]:
+    """Take three steps and evaluate one batch by the graphs ``fit`` takes; return the logs."""
+    rows = _Rows.of((x, y, sample_weight), batch_size, class_weight)
+    held_out = _Rows.of(keras.utils.unpack_x_y_sample_weight(validation_data), batch_size)
+    model.make_train_function()
+    model.make_test_function()
+    logs = []
+    for kind, part, steps in (("train", rows, 3), ("test", held_out, 1)):
+        model.reset_metrics()
+        step = getattr(model, f"{kind}_function")
+        natural = np.arange(part.count)
+        last = _pass(model, step, part, natural, min(steps, part.batches), f"{kind}_step")
+        logs.append(dict(pythonify_logs(last)))
+    return logs
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Samples resident as tensors, packed and converted by Keras's own array adapter."""
+
+    tensors: Any
+    count: int
+    batch_size: int
+
+    @classmethod
+    def of(
+        cls, arrays: Arrays, batch_size: int, class_weight: Mapping[int, float] | None = None
+    ) -> _Rows:
+        adapter = ArrayDataAdapter(*arrays, batch_size=batch_size, class_weight=class_weight)
+        converted = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
+        tensors = _each(tf.convert_to_tensor, keras.tree.lists_to_tuples(converted))
+        return cls(tensors, adapter._num_samples, batch_size)
+
+    @property
+    def batches(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    @property
+    def specs(self) -> Any:
+        """The tensors' types and shapes, for any number of samples."""
+        return _each(
+            lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), self.tensors
+        )
+
+
+def _fit_by_graph(
+    model: Model,
+    rows: _Rows,
+    order: Order,
+    epochs: int,
+    initial_epoch: int,
+    validation: _Rows | None,
+    callbacks: Sequence[Any],
+) -> Any:
+    """Do what ``keras.src.backend.tensorflow.trainer.TensorFlowTrainer.fit`` does, in its order."""
+    hooks = keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=True,
+        add_progbar=False,
+        model=model,
+        verbose=0,
+        epochs=epochs,
+        steps=rows.batches,
+    )
+    model.stop_training = False
+    model.make_train_function()
+    hooks.on_train_begin()
+    logs: dict[str, Any] | None = None
+    for epoch in range(model._initial_epoch or initial_epoch, epochs):
+        model.reset_metrics()
+        hooks.on_epoch_begin(epoch)
+        step = model.train_function
+        # `fit` asks whether to stop after a batch: a model already told to still does one.
+        steps = 1 if model.stop_training else rows.batches
+        logs = dict(_pass(model, step, rows, order(epoch), steps, "train_step"))
+        if validation is not None:
+            measured = _evaluate(model, validation, hooks)
+            logs.update({f"val_{name}": value for name, value in measured.items()})
+        hooks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    hooks.on_train_end(logs)
+    return model.history
+
+
+def _evaluate(model: Model, rows: _Rows, hooks: Any) -> dict[str, Any]:
+    """Do what ``TensorFlowTrainer.evaluate`` does inside ``fit``, in its order."""
+    model.make_test_function()
+    model.stop_evaluating = False
+    hooks.on_test_begin()
+    model.reset_metrics()
+    natural = np.arange(rows.count)
+    step = model.test_function
+    steps = 1 if model.stop_evaluating else rows.batches
+    logs = pythonify_logs(_pass(model, step, rows, natural, steps, "test_step"))
+    hooks.on_test_end(logs)
+    return dict(logs)
+
+
+def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, steps: int, what: str) -> Any:
+    """Take a step over the first rows in order; return the metrics, or the last step's own logs."""
+    kept = _graphs(step)
+    key = repr((rows.batch_size, _static_length(rows.count, rows.batch_size), rows.specs))
+    if key not in kept:
+        _create_variables(model, rows)
+        plain = getattr(model, what) if _is_plain(model) else None
+        kept[key] = _EpochGraph.of(step, plain, rows)
+    last = kept[key].run(order, steps, rows.tensors)
+    return model._get_metrics_result_or_logs(last)
+
+
+def _graphs(step: Any) -> dict[str, _EpochGraph]:
+    # The graphs are kept on Keras's own step function, and so live exactly as long: until
+    # the model is compiled anew or dies. A later call for the same shapes traces nothing.
+    kept: dict[str, _EpochGraph] = vars(step).setdefault("modeltune_epochs", {})
+    return kept
+
+
+def graphs(model: Model) -> list[Any]:
+    """Return the concrete functions that have trained or evaluated this model."""
+    steps = (model.train_function, model.test_function)
+    kept = [getattr(step, "modeltune_epochs", {}) for step in steps]
+    return [graph.function for graphs in kept for graph in graphs.values()]
+
+
+def _is_plain(model: Model) -> bool:
+    """Tell whether a model's steps do what Keras's own do and no more; XLA compiles each by itself."""
+    own = ("train_step", "test_step", "compute_metrics", "get_metrics_result", "_make_function")
+    is_keras_s = type(model).__module__.startswith("keras.")
+    return is_keras_s and not model.jit_compile and not any(name in vars(model) for name in own)
+
+
+def _create_variables(model: Model, rows: _Rows) -> None:
+    """Create optimizer and metric variables now: a step that creates variables is traced twice.
+
+    Only for models whose class is Keras's own; another's ``train_step`` need not call the
+    model, its loss or its metrics in the way ``_symbolic_build`` (JAX's path) assumes.
+    """
+    if not (model.built and type(model).__module__.startswith("keras.")):
+        return
+    batch = _each(
+        lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype.name), rows.specs
+    )
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    measured, loss = model._compile_metrics, model._compile_loss
+    one_output = type(model) is keras.Sequential or isinstance(model.output, keras.KerasTensor)
+    if one_output and isinstance(y, keras.KerasTensor):
+        # What Keras does there for one output, without tracing model, metrics and loss first.
+        output = model.outputs[0]
+        if loss is not None and not loss.built:
+            loss.build(y, output)
+        if measured is not None and not measured.built:
+            measured.build(y, output)
+            # Others may create their variables when they see their first labels.
+            measured.built = all(isinstance(m, keras.metrics.Mean) for m in measured.metrics)
+    model._symbolic_build(data_batch=batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _EpochGraph:
+    """A step taken over rows in an order, as one function; it holds no data and outlives the call."""
+
+    function: Any
+    logs: Any
+
+    @classmethod
+    def of(cls, step: Any, plain: Any, rows: _Rows) -> _EpochGraph:
+        """Trace an epoch of Keras's step function, or of the model's own plain step, which is faster."""
+        batch_size = rows.batch_size
+        length = _static_length(rows.count, batch_size)
+        batch = _each(lambda spec: tf.TensorSpec([length, *spec.shape[1:]], spec.dtype), rows.specs)
+        # Keras's step function takes an iterator of batches; what it traces here it keeps, with
+        # jit_compile, replica context and autograph as in fit. Either way the step stays a
+        # function of its own, and its logs are used: without one of the two TensorFlow's
+        # optimizer changes last bits, seen with CosineDecay.
+        taken = (lambda batch: step(iter([batch]))) if plain is None else plain
+        one_step = tf.function(
+            tf.autograph.experimental.do_not_convert(taken), autograph=False
+        ).get_concrete_function(batch)
+        _unregister_gradients(one_step)
+        shapes = [output.shape for output in one_step.outputs]
+
+        def epoch(order: Any, steps: Any, tensors: Any) -> Any:
+            def take(i: Any, _: Any) -> Any:
+                batch = _batch(tensors, order, i, batch_size, length)
+                return i + 1, _tensors(one_step(batch))
+
+            before = [
+                tf.zeros([size or 0 for size in shape] if shape.rank else [], output.dtype)
+                for output, shape in zip(one_step.outputs, shapes, strict=True)
+            ]
+            _, last = tf.while_loop(
+                lambda i, _: i < steps,
+                take,
+                (tf.constant(0, tf.int64), before),
+                shape_invariants=(tf.TensorShape([]), shapes),
+            )
+            return last
+
+        function = tf.function(epoch, autograph=False).get_concrete_function(
+            tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), rows.specs
+        )
+        return cls(function, one_step.structured_outputs)
+
+    def run(self, order: np.ndarray, steps: int, tensors: Any) -> Any:
+        """Take the steps; return what the last one logged."""
+        order, steps = tf.constant(order, tf.int64), tf.constant(steps, tf.int64)
+        last = iter(self.function(order, steps, tensors))
+        leaves = tf.nest.flatten(self.logs, expand_composites=True)
+        filled = [None if leaf is None else next(last) for leaf in leaves]
+        return tf.nest.pack_sequence_as(self.logs, filled, expand_composites=True)
+
+
+def _unregister_gradients(traced: Any) -> None:
+    """Have TensorFlow forget the gradients of custom_gradient in a step, which has taken its own.
+
+    It registers them for the life of the process, and each holds its graph, and that the
+    variables: 50 MB a trial for 4 million parameters trained on a cross-entropy.
+    """
+    for operation in traced.graph.get_operations():
+        # An IdentityN of others, such as tf.identity_n, has no gradient of its own.
+        if operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr:
+            name = operation.get_attr("_gradient_op_type").decode()
+            if name.startswith("CustomGradient-"):
+                ops.gradient_registry._registry.pop(name, None)
+
+
+def _batch(tensors: Any, order: Any, i: Any, batch_size: int, length: int | None) -> Any:
+    chosen = order[i * batch_size : (i + 1) * batch_size]
+    chosen = tf.ensure_shape(chosen, [length])
+    return _each(lambda tensor: tf.gather(tensor, chosen, axis=0), tensors)
+
+
+def _static_length(count: int, batch_size: int) -> int | None:
+    """Return the batch dimension Keras traces with: None, for both lengths, with a remainder."""
+    return None if count % batch_size else batch_size
+
+
+def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
+    """Return the rows as a dataset of batches, and the callback that gives it each epoch's order."""
+    current = tf.Variable(np.arange(rows.count), dtype=tf.int64, trainable=False)
+    length = _static_length(rows.count, rows.batch_size)
+    dataset = tf.data.Dataset.range(rows.batches).map(
+        lambda i: _batch(rows.tensors, current, i, rows.batch_size, length),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    follow = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: current.assign(order(epoch))
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE), follow
+
+
+def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
+    """Return why ``model.fit`` must get the very arrays and make its own batches, or None."""
+    if keras.backend.backend() != "tensorflow":
+        return f"the backend is {keras.backend.backend()}"
+    if not model.compiled:
+        return "the model is not compiled"
+    if (
+        tf.distribute.has_strategy()
+        or model.distribute_strategy is not tf.distribute.get_strategy()
+    ):
+        return f"a {type(model.distribute_strategy).__name__} distributes it"
+    if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
+        return "keras.config limits epochs or steps"
+    if _overrides(model, "fit"):
+        return f"{type(model).__name__} overrides fit"
+    for leaf in keras.tree.flatten(parts):
+        if leaf is None:
+            continue
+        if not isinstance(leaf, np.ndarray):
+            return f"the data holds a {type(leaf).__name__}"
+        if leaf.dtype.kind not in "biufc":
+            return f"the data holds values of dtype {leaf.dtype}"
+        if leaf.size == 0:
+            return f"the data holds an empty array of shape {leaf.shape}"
+    return None
+
+
+def _why_only_steps(model: Model, callbacks: Sequence[Any], parts: Sequence[Arrays]) -> str | None:
+    """Return why ``model.fit`` must take each step on its own, or None."""
+    for method in ("evaluate", "make_train_function", "make_test_function"):
+        if _overrides(model, method):
+            return f"{type(model).__name__} overrides {method}"
+    if model.run_eagerly or tf.config.functions_run_eagerly():
+        return "the model runs eagerly"
+    if model.steps_per_execution != 1:
+        return f"steps_per_execution is {model.steps_per_execution}"
+    for callback in keras.tree.flatten(list(callbacks)):
+        for hook in BATCH_HOOKS:
+            # Keras marks the hooks that do nothing; LambdaCallback sets its own on the instance.
+            if not getattr(getattr(callback, hook), "_is_default", False):
+                return f"{type(callback).__name__} overrides {hook}"
+    size = sum(leaf.nbytes for leaf in keras.tree.flatten(parts) if leaf is not None)
+    if size > MEMORY_SHARE * _available_memory():
+        return f"the data takes {size / 2**20:.0f} MiB, more than a quarter of available memory"
+    return None
+
+
+def _overrides(model: Model, method: str) -> bool:
+    return getattr(type(model), method) is not getattr(keras.Model, method)
+
+
+def _available_memory() -> int:
+    """Return the bytes a new allocation may take without swapping; all memory if unknown."""
+    try:
+        with open("/proc/meminfo") as lines:
+            sizes = dict(line.split(":") for line in lines)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _each(function: Callable[[Any], Any], structure: Any) -> Any:
+    return keras.tree.map_structure(function, structure, none_is_leaf=False)
+
+
+def _tensors(structure: Any) -> list[Any]:
+    leaves = tf.nest.flatten(structure, expand_composites=True)
+    return [leaf for leaf in leaves if leaf is not None]

@@ -1,0 +1,473 @@
+"""A search as a keras-tuner oracle behind ask and tell; the only importer of keras_tuner."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras_tuner
+from keras_tuner.engine import trial as trial_module
+from keras_tuner.engine.hyperparameters import Float, Int
+
+from modeltune.ground import SearchError
+from modeltune.records import HyperParameters, Proposal, Values, own_values
+from modeltune.specs import (
+    BayesianOptimization,
+    Direction,
+    GridSearch,
+    Hyperband,
+    Objective,
+    RandomSearch,
+    Search,
+)
+
+Space: TypeAlias = Any
+"""A ``keras_tuner.HyperParameters``."""
+
+SEED_FOR_ZERO = 2**32 - 1
+"""keras-tuner takes a seed of 0 for none and draws its own; ours end below this one."""
+
+MAX_COLLISIONS = 200
+"""Draws of values already tried before the rest of a space is gone through in order."""
+
+
+class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
+    """Values for one build that remember which of them the build read.
+
+    What was read decides the model: a plain Python ``if`` around ``hp.Int`` leaves
+    the names of the other branch unread, so they are no part of the candidate.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+        self.values: dict[str, Any]
+
+    @classmethod
+    def of(cls, hyperparameters: Space | HyperParameters) -> ReadHyperParameters:
+        """Return a copy of the space and values, or of their configuration, that has read nothing."""
+        is_config = isinstance(hyperparameters, Mapping)
+        config = hyperparameters if is_config else hyperparameters.get_config()
+        traced: ReadHyperParameters = cls.from_config(config)
+        return traced
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in the space."""
+        return frozenset(entry.name for entry in self.space)
+
+    def _retrieve(self, hp: Any) -> Any:
+        value = super()._retrieve(hp)
+        if self.is_active(hp):
+            self.read.add(hp.name)
+        return value
+
+    def conditional_scope(self, parent_name: str, parent_values: Any) -> Any:
+        # What is declared inside depends on the parent, also when the build never asked for it.
+        self.read.add(self._get_name(parent_name))
+        return super().conditional_scope(parent_name, parent_values)
+
+    def get(self, name: str) -> Any:
+        value = super().get(name)
+        self.read.add(self._get_name(name))
+        return value
+
+    def ensure_active_values(self) -> None:
+        """Give active names without a value their default and drop inactive ones.
+
+        keras-tuner's own draws unseeded values, and loses the value of a name that is
+        declared in two scopes of which one is inactive.
+        """
+        active = {}
+        for hp in self.space:
+            if self.is_active(hp):
+                self.values.setdefault(hp.name, hp.default)
+                active[hp.name] = self.values[hp.name]
+        self.values = active | {n: v for n, v in self.values.items() if n not in self._hps}
+
+    def copy(self) -> ReadHyperParameters:
+        # A HyperModel with tunable=False builds from a copy; its reads still count.
+        copied = self.of(self)
+        copied.read = self.read
+        return copied
+
+
+class Oracle:
+    """Ask for candidates and tell their scores; one thread owns it.
+
+    Args:
+        search: the declaration; its seed makes the proposals reproducible.
+        scratch: a folder for keras-tuner's files; nothing is ever read back from it.
+    """
+
+    def __init__(self, search: Search, scratch: Path):
+        self._search = search
+        self._failed: set[str] = set()
+        self._trials: dict[str, Any] = {}
+        self._asked = 0
+        with _keras_tuner():
+            self._oracle = _make(search)
+            self._oracle._set_project_dir(str(scratch), "oracle")
+            self._oracle.verbose = 0
+
+    @property
+    def space(self) -> Space:
+        """A copy of the space known so far."""
+        return self._oracle.get_space()
+
+    def space_at(self, values: Values) -> HyperParameters:
+        """Return the space known so far with these values."""
+        return {**self.space.get_config(), "values": dict(values)}
+
+    def learn(self, hyperparameters: Space) -> None:
+        """Add the hyperparameters a build has registered to the space.
+
+        Raises:
+            SearchError: when the search allows no new entries and the build made one.
+        """
+        if not self._search.allow_new_entries:
+            known = self._oracle.hyperparameters
+            new = [h.name for h in hyperparameters.space if not known._exists(h.name, h.conditions)]
+            if new:
+                raise SearchError(
+                    "search.allow_new_entries is False, but the model asks for "
+                    f"{', '.join(dict.fromkeys(new))}; declare that in search.hyperparameters "
+                    "under the same conditions, or allow new entries"
+                )
+        self._oracle.update_space(hyperparameters)
+
+    def ask(self) -> Proposal | None:
+        """Return the next candidate, or None when there is none before another tell, or none at all."""
+        while True:
+            self._asked += 1
+            with _keras_tuner():
+                trial = self._oracle.create_trial(f"slot-{self._asked}")
+            if trial.status != trial_module.TrialStatus.RUNNING:
+                return None
+            values = trial.hyperparameters.values
+            proposal = Proposal(
+                str(trial.trial_id),
+                trial.hyperparameters.get_config(),
+                values.get("tuner/epochs"),
+                values.get("tuner/initial_epoch", 0),
+                values.get("tuner/trial_id"),
+            )
+            self._trials[proposal.id] = trial
+            self._oracle.under_way[proposal.id] = proposal.values
+            if proposal.parent not in self._failed:
+                return proposal
+            # A rung with fewer completed than promoted trials: there is nothing to continue.
+            self.tell(proposal.id, None, proposal.hyperparameters, reason="its parent failed")
+
+    def tell(
+        self,
+        proposal: str,
+        score: float | None,
+        hyperparameters: HyperParameters,
+        read: frozenset[str] = frozenset(),
+        reason: str | None = None,
+    ) -> frozenset[str] | None:
+        """End a candidate, by its id, with its score, or with None and a reason when it failed.
+
+        Returns:
+            The ids of the candidates that may still be continued, None when none ever is.
+
+        Raises:
+            SearchError: when the search allows no new entries and the candidate made one.
+        """
+        hp = ReadHyperParameters.of(hyperparameters)
+        self.learn(hp)
+        failed = score is None or not math.isfinite(score)
+        # What a candidate read that died early, with its process, is not known.
+        self._oracle.remember(proposal, hp.values, None if failed and not read else read)
+        if failed:
+            self._failed.add(proposal)
+            score = self._oracle.score_of_failure
+        trial = self._trials.pop(proposal)
+        trial.hyperparameters = hp
+        trial.message = reason
+        trial.status = "FAILED" if score is None else "COMPLETED"
+        with _keras_tuner():
+            if score is not None:
+                self._oracle.update_trial(trial.trial_id, {self._search.objective.metric: score})
+            self._oracle.end_trial(trial)
+        continuable: frozenset[str] | None = self._oracle.continuable
+        return continuable
+
+
+def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
+    """Yield values under which to build so that every conditional scope is entered once.
+
+    The caller builds with what is yielded before asking for the next, as keras-tuner
+    does when it first populates a space. Scopes no candidate can reach are left out.
+    """
+    entered: list[Any] = []
+    waiting: list[Any] = []
+    hp = ReadHyperParameters.of(oracle.space)
+    if hasattr(build, "declare_hyperparameters"):
+        build.declare_hyperparameters(hp)
+    while True:
+        yield hp
+        oracle.learn(hp)
+        entered += [scope for scope in hp.active_scopes if scope not in entered]
+        waiting += [scope for scope in hp.inactive_scopes if scope not in waiting]
+        hp = ReadHyperParameters.of(oracle.space)
+        while waiting and (waiting[0] in entered or not _enter(waiting[0], hp)):
+            waiting.pop(0)
+        if not waiting:
+            return
+        hp.ensure_active_values()
+        entered.append(waiting.pop(0))
+
+
+def _enter(scope: Any, hp: ReadHyperParameters) -> bool:
+    """Set the values under which the scope is active, no others; False when the space has none."""
+    values = {}
+    for condition in scope:
+        entries = [entry for entry in hp.space if entry.name == condition.name]
+        for value in condition.values:
+            if any(value == option for entry in entries for option in _options(entry)):
+                values[condition.name] = value
+                break
+        else:
+            return False
+    hp.values = values
+    return True
+
+
+class _Remembering:
+    """Mixed into each oracle: candidates whose builds read the same values are one candidate.
+
+    A finished candidate covers all that agree with it in what it read; one under way
+    covers, until it is known what it reads, those that agree in all its values.
+    """
+
+    score_of_failure: float | None = None
+    continuable: frozenset[str] | None = None
+    hyperparameters: ReadHyperParameters
+
+    def __init__(self, **arguments: Any):
+        self.under_way: dict[str, Values] = {}
+        self._finished = _Cubes()
+        self._exhausted = _Cubes()
+        self._size = 0
+        super().__init__(**arguments)
+        self._max_collisions = MAX_COLLISIONS
+
+    def remember(self, trial_id: str, values: Values, read: frozenset[str] | None) -> None:
+        """Keep what a finished candidate read; None: take it that it read all it was given."""
+        hp = self.hyperparameters.copy()
+        hp.values = own_values(values)
+        if read is None:
+            hp.ensure_active_values()
+            read = frozenset(hp.values)
+        # Entries that are not tuned have one value only.
+        self._finished.add({name: hp.values[name] for name in read & hp.names & hp.values.keys()})
+        self.under_way.pop(trial_id, None)
+
+    def forget(self) -> None:
+        """Take all candidates for untried."""
+        self._finished, self._exhausted = _Cubes(), _Cubes()
+        self.under_way.clear()
+
+    def _duplicate(self, values: Values) -> bool:
+        return self._covering(values) is not None
+
+    def _covering(self, values: Values) -> frozenset[str] | None:
+        """Return the names by which values are those of a candidate tried before, or None."""
+        for covered in (self._finished, self._exhausted):
+            if (names := covered.covering(values)) is not None:
+                return names
+        for others in self.under_way.values():
+            if others.items() <= values.items():
+                return frozenset(others)
+        return None
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Return values not tried before; where drawing finds none, the first such of the grid."""
+        drawn: dict[str, Any] | None = super()._random_values()  # type: ignore[misc]
+        return self._untried() if drawn is None else drawn
+
+    def _untried(self) -> dict[str, Any] | None:
+        """Return the first candidate of the grid that is not covered, or None when all are."""
+        if len(self.hyperparameters.space) > self._size:
+            self._size = len(self.hyperparameters.space)
+            self._exhausted = _Cubes()
+        hp = self.hyperparameters.copy()
+        hp.values = {}
+        return dict(hp.values) if self._complete(hp, 0) is None else None
+
+    def _complete(self, hp: ReadHyperParameters, position: int) -> frozenset[str] | None:
+        """Complete hp.values to a candidate that is not covered, going back where there is none.
+
+        Returns:
+            None when hp.values are such a candidate. Else they are as before, and names are
+            returned by which all completions are covered: going back, the values of other
+            names need not be tried (Gaschnig, 1979, "backjumping").
+        """
+        covering = self._covering(hp.values)
+        if covering is not None or position == len(hp.space):
+            return covering
+        entry = hp.space[position]
+        if entry.name in hp.values or not hp.is_active(entry):
+            return self._complete(hp, position + 1)
+        reasons = frozenset(condition.name for condition in entry.conditions)
+        for option in _options(entry):
+            hp.values[entry.name] = option
+            covering = self._complete(hp, position + 1)
+            if covering is None:
+                return None
+            del hp.values[entry.name]
+            if entry.name not in covering:
+                return covering
+            reasons |= covering - {entry.name}
+        self._exhausted.add({name: hp.values[name] for name in reasons})
+        return reasons
+
+
+class _Cubes:
+    """Sets of candidates, each of all that have certain values under certain names."""
+
+    def __init__(self) -> None:
+        self._values: dict[frozenset[str], set[tuple[Any, ...]]] = defaultdict(set)
+
+    def add(self, values: Values) -> None:
+        """Add the candidates that have these values."""
+        self._values[frozenset(values)].add(tuple(values[name] for name in sorted(values)))
+
+    def covering(self, values: Values) -> frozenset[str] | None:
+        """Return the names of a set these values lie in, or None."""
+        for names, known in self._values.items():
+            if names <= values.keys() and tuple(values[name] for name in sorted(names)) in known:
+                return names
+        return None
+
+
+class _RandomOracle(_Remembering, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
+    """keras-tuner's random search, ending only when every candidate has been tried."""
+
+
+class _BayesianOracle(_Remembering, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
+    """keras-tuner's Gaussian process; where it would repeat a candidate, an untried one is drawn."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        # A process over no dimensions cannot be fitted.
+        if self._nonfixed_space():
+            response: dict[str, Any] = super().populate_space(trial_id)
+            if response["values"] is None or not self._duplicate(response["values"]):
+                return response
+        drawn: dict[str, Any] = self._random_populate_space()
+        return drawn
+
+
+class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
+    """keras-tuner's Hyperband that keeps its schedule in small spaces and beside failures."""
+
+    def __init__(self, **arguments: Any):
+        super().__init__(**arguments)
+        # A failed candidate takes the last place of its rung. Left out, as keras-tuner does,
+        # each failure would take one promotion from the others.
+        worst = -sys.float_info.max if self.objective.direction == "max" else sys.float_info.max
+        self.score_of_failure = worst
+
+    def _random_values(self) -> dict[str, Any] | None:
+        values = super()._random_values()
+        if values is None:
+            # All of a small space has been drawn: draw it again instead of ending early.
+            self.forget()
+            values = super()._random_values()
+        # keras-tuner takes the values of a space without entries for none at all.
+        return {"tuner/round": 0} if values == {} else values
+
+    @property
+    def continuable(self) -> frozenset[str]:  # type: ignore[override]
+        """The candidates a rung may still promote: of those that wait, no more than it has places."""
+        found: set[str] = set()
+        for bracket in self._brackets:
+            for number, promoted in enumerate(bracket["rounds"][1:], start=1):
+                taken = {info["past_id"] for info in promoted}
+                ended = [self.trials[info["id"]] for info in bracket["rounds"][number - 1]]
+                waiting = [t for t in ended if t.status == "COMPLETED" and t.trial_id not in taken]
+                waiting.sort(key=lambda t: t.score, reverse=self.objective.direction == "max")
+                places = self._get_size(bracket["bracket_num"], number) - len(promoted)
+                found |= {trial.trial_id for trial in waiting[:places]}
+        return frozenset(found)
+
+
+class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
+    """keras-tuner's grid and its order, stepping only through what builds read, each candidate once."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        values = self._untried()
+        if values is not None:
+            return {"status": "RUNNING", "values": values}
+        return {"status": "IDLE" if self.ongoing_trials else "STOPPED", "values": None}
+
+
+def _options(entry: Any) -> Iterator[Any]:
+    """Yield the values an entry takes on the grid, each once, its default first."""
+    yield entry.default
+    # keras-tuner puts the ten values that stand for a range without a step in no order.
+    values = sorted(entry.values) if getattr(entry, "step", 1) is None else entry.values
+    for value in values:
+        if isinstance(entry, Float):
+            if not math.isclose(value, entry.default, rel_tol=1e-9):
+                yield value
+        elif value != entry.default:
+            # keras-tuner's powers of an integer step are floats.
+            yield int(value) if isinstance(entry, Int) else value
+
+
+def _make(search: Search) -> Any:
+    kinds: Mapping[type[Search], Any] = {
+        RandomSearch: _RandomOracle,
+        GridSearch: _GridOracle,
+        BayesianOptimization: _BayesianOracle,
+        Hyperband: _HyperbandOracle,
+    }
+    ours = (
+        "objective",
+        "seed",
+        "max_minutes",
+        "max_retries_per_trial",
+        "max_consecutive_failed_trials",
+        "trial_minutes",
+        "trial_gigabytes",
+        "window",
+        "deterministic",
+    )
+    arguments = {
+        field.name: getattr(search, field.name)
+        for field in dataclasses.fields(search)
+        if field.name not in ours
+    }
+    arguments["hyperparameters"] = ReadHyperParameters.of(
+        search.hyperparameters or keras_tuner.HyperParameters()
+    )
+    return kinds[type(search)](
+        objective=_objective(search.objective),
+        seed=search.seed or SEED_FOR_ZERO,
+        max_consecutive_failed_trials=sys.maxsize,
+        **arguments,
+    )
+
+
+def _objective(objective: Objective) -> Any:
+    return keras_tuner.Objective(
+        objective.metric, "max" if objective.direction is Direction.MAX else "min"
+    )
+
+
+@contextlib.contextmanager
+def _keras_tuner() -> Iterator[None]:
+    """Keep what keras-tuner and its Gaussian process warn about from the user's warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

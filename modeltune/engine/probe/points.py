@@ -1,0 +1,252 @@
+"""Draw the points at which a behaviour is tried, and shrink one that violates it; by Hypothesis."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from modeltune.engine.probe.predictions import BATCH
+from modeltune.engine.probe.transforms import NotProbed, Point, takes_severity
+from modeltune.ground import is_integer
+from modeltune.records import Json
+from modeltune.specs import Behaviour, Kind
+
+if TYPE_CHECKING:
+    import hypothesis
+
+LEVELS = 1000
+"""In how many steps severities that are not whole numbers go from one end to the other."""
+
+FAR = 3 * 2**90
+"""Where the integers that Hypothesis draws begin.
+
+Close to 0 it prefers small ones, and once in twenty a constant seen in the modules that
+happen to be loaded, so that draws would differ between processes. Far out it is uniform.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One point tried; of a violation also the predictions before and after, and it in words."""
+
+    point: Point
+    is_violation: bool
+    before: Json = None
+    after: Json = None
+    text: str = ""
+
+
+Try: TypeAlias = Callable[[Sequence[Point]], list[Finding]]
+"""Try points together; the findings are in their order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """Try points, each one once: what has been found stays found, so no search is led astray."""
+
+    attempt: Try
+    findings: dict[Point, Finding] = field(default_factory=dict)
+
+    def __call__(self, points: Sequence[Point]) -> list[Finding]:
+        if new := [point for point in dict.fromkeys(points) if point not in self.findings]:
+            self.findings.update(zip(new, self.attempt(new), strict=True))
+        return [self.findings[point] for point in points]
+
+
+@dataclass(frozen=True)
+class Space:
+    """All points that can be drawn: rows, and severities in steps from the one nearest 0.
+
+    ``ends`` are where the steps lead to, one end or two; none without a severity.
+    """
+
+    rows: int
+    start: float = 0.0
+    ends: tuple[float, ...] = ()
+    levels: int = 0
+    is_whole: bool = False
+    first: int = 0
+
+    @classmethod
+    def of(cls, behaviour: Behaviour, rows: int) -> Space:
+        if not takes_severity(behaviour):
+            return cls(rows)
+        low, high = behaviour.span
+        start = min(max(low, 0), high)
+        ends = tuple(end for end in (high, low) if end != start) or (start,)
+        is_whole = is_integer(low) and is_integer(high)
+        longest = max(abs(end - start) for end in ends)
+        levels = int(longest) if is_whole else LEVELS if longest else 0
+        # Raising a feature by nothing is no question.
+        first = 1 if behaviour.kind is Kind.DIRECTIONAL else 0
+        return cls(rows, start, ends, levels, is_whole, first)
+
+    @property
+    def size(self) -> int:
+        return self.rows * max(1, len(self.ends)) * (self.levels - self.first + 1)
+
+    def at(self, level: int, end: int, row: int) -> Point:
+        """Return the point at a level on the way to an end."""
+        if not self.ends:
+            return Point(row)
+        part = (self.ends[end] - self.start) * level / max(1, self.levels)
+        # 0.3, not 0.30000000000000004: a severity is read, and typed again, by people.
+        severity = float(f"{self.start + part:.12g}")
+        return Point(row, round(severity) if self.is_whole else severity)
+
+    def all(self) -> list[Point]:
+        """Return every point, the smallest severities first."""
+        ends = range(max(1, len(self.ends)))
+        levels = range(self.first, self.levels + 1)
+        every = (
+            self.at(level, e, row) for level in levels for e in ends for row in range(self.rows)
+        )
+        return list(dict.fromkeys(every))
+
+    def by_chance(self, chance: random.Random) -> Point:
+        """Return a point drawn evenly."""
+        level, end = (
+            chance.randint(self.first, self.levels),
+            chance.randrange(max(1, len(self.ends))),
+        )
+        return self.at(level, end, chance.randrange(self.rows))
+
+    def holds(self, point: Point) -> bool:
+        """Tell whether a point of an earlier run could be drawn here."""
+        if not 0 <= point.row < self.rows or (point.severity is None) != (not self.ends):
+            return False
+        if point.severity is None:
+            return True
+        inside = min(self.start, *self.ends) <= point.severity <= max(self.start, *self.ends)
+        is_nothing = self.first == 1 and point.severity == self.start
+        return inside and not is_nothing and (is_integer(point.severity) or not self.is_whole)
+
+
+def drawn(space: Space, wanted: int, seed: int) -> list[Point]:
+    """Return different points, drawn by Hypothesis; one in nine is as severe as can be.
+
+    It draws them by the batch: of single ones every fourth would be the simplest there is.
+    """
+    import hypothesis
+    from hypothesis import strategies
+
+    span = space.levels - space.first
+
+    @strategies.composite
+    def one(draw: Callable[[Any], Any]) -> Point:
+        level = space.first + min(span, _integer(draw, span + span // 8))
+        end = _integer(draw, max(0, len(space.ends) - 1))
+        return space.at(level, end, _integer(draw, space.rows - 1))
+
+    points: dict[Point, None] = {}
+    size = min(BATCH, wanted)
+    with _without_traces():
+        for part in range(8):  # later batches repeat some of what earlier ones held
+            batches = 1 + math.ceil((wanted - len(points)) / size)
+
+            @_settings(hypothesis.Phase.generate, max_examples=batches)
+            @hypothesis.seed(f"{seed}.{part}")
+            @hypothesis.given(strategies.lists(one(), min_size=size, max_size=size))
+            def draw(batch: list[Point]) -> None:
+                points.update(dict.fromkeys(batch))
+
+            draw()
+            if len(points) >= wanted:
+                break
+    return list(points)[:wanted]
+
+
+def shrunk(space: Space, found: Finding, tried: Tried, seed: int) -> Finding:
+    """Return the violation that Hypothesis shrinks this one to: lowest severity, then first row."""
+    import hypothesis
+    from hypothesis import strategies
+
+    end, top = _place(space, found.point)
+
+    @strategies.composite
+    def points(draw: Callable[[Any], Any]) -> Point:
+        # Most of each range is the place of what was found: Hypothesis draws that at once,
+        # and has only what is smaller to go to.
+        span = top - space.first
+        level = space.first + min(span, _integer(draw, 8 * span))
+        row = min(found.point.row, _integer(draw, 8 * found.point.row))
+        point = space.at(level, end, row)
+        same = level == top and row == found.point.row
+        return found.point if same else point
+
+    def violates(point: Point) -> bool:
+        try:
+            return tried([point])[0].is_violation
+        except NotProbed:
+            return False  # Something was found already; this is not smaller.
+
+    settings = _settings(hypothesis.Phase.generate, hypothesis.Phase.shrink, max_examples=100)
+    with _without_traces():
+        try:
+            chance = random.Random(seed)
+            point = hypothesis.find(points(), violates, settings=settings, random=chance)
+        except hypothesis.errors.NoSuchExample:  # at odds of 1 to 10^60
+            return found
+    return tried([point])[0]
+
+
+def _integer(draw: Callable[[Any], Any], most: int) -> int:
+    """Draw a whole number from 0, the simplest, to most."""
+    from hypothesis import strategies
+
+    return int(draw(strategies.integers(FAR, FAR + most))) - FAR
+
+
+def _settings(*phases: hypothesis.Phase, max_examples: int) -> hypothesis.settings:
+    import hypothesis
+
+    return hypothesis.settings(
+        max_examples=max_examples,
+        phases=phases,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+
+
+@contextlib.contextmanager
+def _without_traces() -> Iterator[None]:
+    """Have Hypothesis keep what it writes out of the user's folder.
+
+    Even without a database it keeps the constants of loaded modules in ``.hypothesis``.
+    """
+    from hypothesis import configuration
+
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    with tempfile.TemporaryDirectory(prefix="modeltune-") as folder:
+        configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(before)
+
+
+def _place(space: Space, point: Point) -> tuple[int, int]:
+    """Return the end and level of a point; of one between two levels the higher."""
+    if point.severity is None or not space.levels:
+        return 0, space.levels
+    end = max(
+        range(len(space.ends)),
+        key=lambda e: (space.ends[e] - space.start) * (float(point.severity or 0) - space.start),
+    )
+    distance = abs((point.severity - space.start) / (space.ends[end] - space.start))
+    return end, min(space.levels, math.ceil(distance * space.levels - 1e-6))
+
+
+def weight(point: Point) -> tuple[float, int]:
+    """Return what makes one violation smaller than another: its severity, then its row."""
+    return abs(point.severity or 0), point.row

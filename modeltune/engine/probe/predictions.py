@@ -1,0 +1,163 @@
+"""Predict sample by sample, and say what a prediction is and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modeltune.engine.data import Array, Arrays, leaves, map_arrays
+from modeltune.engine.fit import Model
+from modeltune.engine.probe.transforms import NotProbed, row_of, said_by, stacked
+from modeltune.engine.score import Output, Task, probabilities
+from modeltune.specs import Behaviour
+
+BATCH = 32
+"""How many samples one call predicts; the last batch is filled up, so that one graph does for all."""
+
+
+FLOAT32_STEPS = 16 * 2.0**-23
+"""Rounding of a float32 prediction, as part of its value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model that predicts samples in batches of two fixed sizes, and knows its test rows."""
+
+    model: Model
+    x: Arrays
+    known: dict[int, Arrays] = field(default_factory=dict)
+
+    def rows(self, rows: Sequence[int]) -> list[Arrays]:
+        """Return what the model predicts for test rows, each predicted once."""
+        if missing := [row for row in dict.fromkeys(rows) if row not in self.known]:
+            found = self.samples([self.sample(row) for row in missing])
+            self.known.update(zip(missing, found, strict=True))
+        return [self.known[row] for row in rows]
+
+    def sample(self, row: int) -> Arrays:
+        """Return a copy of one row: what a transform does in place stays with it."""
+        return map_arrays(lambda array: np.array(array[row, ...]), self.x)
+
+    def samples(self, samples: Sequence[Arrays]) -> list[Arrays]:
+        """Return what the model predicts for each sample."""
+        predicted: list[Arrays] = []
+        size = 1 if len(samples) == 1 else BATCH
+        for start in range(0, len(samples), size):
+            window = list(samples[start : start + size])
+            filled = window + window[-1:] * (size - len(window))
+            try:
+                batch = map_arrays(np.asarray, self.model.predict_on_batch(stacked(filled)))
+            except Exception as error:
+                raise NotProbed(f"the model cannot predict: {said_by(error)}") from error
+            predicted += [row_of(batch, i) for i in range(len(window))]
+        return predicted
+
+
+def output_of(output: Output, model: Model, raw: Arrays) -> Array:
+    """Return this output of what the model predicted for one sample."""
+    named = dict(leaves(raw))
+    if not isinstance(raw, Mapping) and isinstance(raw, list | tuple):
+        named = dict(zip(model.output_names, named.values(), strict=True))
+    return np.asarray(named[output.name])
+
+
+def is_number(output: Output) -> bool:
+    """Tell whether an output predicts numbers, not classes."""
+    return output.task in (Task.REGRESSION, Task.OTHER)
+
+
+def decided(output: Output, predicted: Array) -> Array:
+    """Return the class or classes an output names, as the report counts them, or the numbers."""
+    if output.task is Task.MULTICLASS:
+        return np.asarray(predicted.argmax(-1))
+    if output.task in (Task.BINARY, Task.MULTILABEL):
+        return np.asarray(predicted > output.threshold).astype(int)
+    return predicted.astype(np.float64)
+
+
+def confidence(output: Output, predicted: Array) -> float | None:
+    """Return the probability of what is predicted, of an output that names a single class."""
+    if output.task is Task.MULTICLASS and predicted.ndim == 1:
+        return float(probabilities(output, predicted).max())
+    if output.task is Task.BINARY and predicted.size == 1:
+        positive = float(probabilities(output, predicted).reshape(-1)[0])
+        return positive if decided(output, predicted).item() else 1 - positive
+    return None
+
+
+def moved(output: Output, before: Array, after: Array, tolerance: Array | None) -> tuple[bool, str]:
+    """Tell whether a prediction differs, and how, in words."""
+    one, other = decided(output, before), decided(output, after)
+    text = f"{worded(output, before)} -> {worded(output, after)}"
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return True, f"{text}, not finite"
+    if not is_number(output):
+        return bool((one != other).any()), text
+    distance, slack = np.abs(one - other), slack_of(tolerance, one, other)
+    at = int(np.argmax(distance - slack))
+    how = f"moved by {distance.flat[at]:.4g}, allowed are {slack.flat[at]:.4g}"
+    return bool((distance > slack).any()), f"{text}, {how}"
+
+
+def slack_of(tolerance: Array | None, one: Array, other: Array) -> Array:
+    """Return how far two predictions may be apart: a tolerance of 0 still allows for rounding."""
+    rounding = FLOAT32_STEPS * np.maximum(np.abs(one), np.abs(other))
+    return np.asarray(rounding if tolerance is None else tolerance + rounding)
+
+
+def fell(
+    behaviour: Behaviour,
+    output: Output,
+    score: Callable[[Array], float],
+    one: Array,
+    other: Array,
+    tolerance: Array | None,
+) -> tuple[bool, str]:
+    """Tell whether a score moved against its direction, and how, in words."""
+    before, after = score(one), score(other)
+    whose = "" if is_number(output) else f"P({1 if behaviour.of is None else behaviour.of}) "
+    text = f"{whose}{before:.6g} -> {after:.6g}"
+    if not (math.isfinite(before) and math.isfinite(after)):
+        return True, f"{text}, not finite"
+    against = "down" if behaviour.direction == "up" else "up"
+    allowed = np.broadcast_to(0.0 if tolerance is None else tolerance, one.shape)
+    slack = float(allowed.reshape(-1)[behaviour.of or 0]) if is_number(output) else allowed.max()
+    slack = float(slack) + FLOAT32_STEPS * max(abs(before), abs(after))
+    wrong = before - after if against == "down" else after - before
+    return wrong > slack, f"{text}, must not go {against}"
+
+
+def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
+    """Return what reads the number that has a direction from one prediction."""
+    task, of = output.task, behaviour.of
+    width = int(np.prod(output.predicted.shape[1:], dtype=int))
+    if task is Task.BINARY:
+        if of not in (None, 0, 1):
+            raise NotProbed(f"of={of}: the model says yes or no; write 0 or 1")
+        return lambda p: abs((of == 0) - float(probabilities(output, p).reshape(-1)[0]))
+    if of is None and width > 1:
+        what = "classes" if task in (Task.MULTICLASS, Task.MULTILABEL) else "columns"
+        raise NotProbed(
+            f"the model predicts {width} {what}; say which has the direction: of=0 to of={width - 1}"
+        )
+    if of is not None and of >= width:
+        raise NotProbed(f"of={of}: the model predicts 0 to {width - 1}")
+    return lambda p: float(probabilities(output, p).reshape(-1)[of or 0])
+
+
+def worded(output: Output, predicted: Array) -> str:
+    """Return a prediction in words: "7 (0.91)", "151.2", or the first of several."""
+    decision = decided(output, predicted).reshape(-1)
+    if not np.isfinite(predicted).all():
+        return "nan" if np.isnan(predicted).any() else "inf"
+    if len(decision) > 6:
+        digest = hashlib.sha256(np.ascontiguousarray(decision).tobytes()).hexdigest()[:8]
+        return f"{len(decision)} values #{digest}"
+    probability = confidence(output, predicted)
+    said = ", ".join(f"{value:.6g}" for value in decision)
+    said = said if len(decision) == 1 else f"[{said}]"
+    return said if probability is None else f"{said} ({probability:.2f})"

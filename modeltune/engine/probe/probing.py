@@ -1,0 +1,529 @@
+"""Probe a trained model for a behaviour: ask at points drawn, predict in batches, keep what violates it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from modeltune.engine.data import Array, Arrays, Part, concatenate, leaves, map_arrays
+from modeltune.engine.fit import Model
+from modeltune.engine.probe.points import Finding, Space, Tried, Try, drawn, shrunk, weight
+from modeltune.engine.probe.predictions import (
+    BATCH,
+    Predictor,
+    confidence,
+    decided,
+    fell,
+    is_number,
+    moved,
+    output_of,
+    score_of,
+    slack_of,
+    worded,
+)
+from modeltune.engine.probe.transforms import (
+    NotProbed,
+    Point,
+    arrays_like,
+    changing,
+    checked,
+    in_digits,
+    kind_of,
+    row_of,
+    said_by,
+    stacked,
+    takes_severity,
+)
+from modeltune.engine.score import Output, Task, predict
+from modeltune.ground import is_finite_number, is_integer, typed
+from modeltune.records import Json, plain
+from modeltune.specs import Behaviour, Kind, Probed
+
+STREAMED = 512
+"""How many samples of a stream are held to draw from."""
+
+TOLERATED = 0.05
+"""How far a number may move: this part of the standard deviation of the target in train."""
+
+UNNOTICED = 1e-3
+"""How far a prediction may move against its direction: a probability, or a part of that deviation."""
+
+PIXELS = 64
+"""An image is shown up to this width and height."""
+
+VALUES = 50
+"""So many differing values of a row are shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of how many rows: a row's sample, what becomes of it, and the asking."""
+
+    rows: int
+    sample: Callable[[int], Arrays]
+    changed: Callable[[Point], Arrays]
+    attempt: Try
+
+
+def probe(
+    behaviour: Behaviour,
+    model: Model,
+    test: Part,
+    train: Part,
+    seed: int,
+    known: Sequence[Json] = (),
+) -> Probed:
+    """Return what was tried on the model and the smallest counter-example found.
+
+    ``known`` are counter-examples of earlier runs, tried first; one whose row is no longer
+    the same is left out. Equal arguments give equal results. A transform or a model that
+    cannot be used gives an ``error``; nothing is raised.
+    """
+    try:
+        return _probe(behaviour, model, test, train, seed, known)
+    except NotProbed as error:
+        return Probed(error=str(error))
+
+
+def _probe(
+    behaviour: Behaviour, model: Model, test: Part, train: Part, seed: int, known: Sequence[Json]
+) -> Probed:
+    part = _held(test)
+    predictor = Predictor(model, part.x)
+    output = _first_look(predictor, part, behaviour)
+    tolerance = None if output is None else _tolerance(behaviour, output, train)
+    largest = None if tolerance is None else float(np.max(tolerance))
+    question = _question(behaviour, predictor, part, output, tolerance)
+    tried = Tried(question.attempt)
+    space = Space.of(behaviour, question.rows)
+    is_rate = behaviour.max_violation is not None
+
+    earlier = []
+    for number, point in enumerate(_still_there(known, space, question), start=1):
+        finding = tried([point])[0]
+        if finding.is_violation and not is_rate:
+            shown = _counterexample(behaviour, question, finding, known=True)
+            return Probed(number, 1, False, largest, shown)
+        earlier += [finding] if finding.is_violation else []
+
+    is_case = behaviour.kind is Kind.MINIMUM_FUNCTIONALITY
+    wanted = behaviour.sample_size
+    is_all = is_case or (not is_rate and space.size <= wanted)
+    if is_all:
+        points = space.all()
+    elif is_rate:
+        # A rate needs independent draws; those of Hypothesis avoid what was drawn before.
+        chance = random.Random(seed)
+        points = [space.by_chance(chance) for _ in range(wanted)]
+    else:
+        points = drawn(space, wanted, seed)
+    examples, violations = 0, list[Finding]()
+    for start in range(0, len(points), BATCH):
+        batch = points[start : start + BATCH]
+        examples += len(batch)
+        violations += [finding for finding in tried(batch) if finding.is_violation]
+        if violations and not is_rate and not is_case:
+            break
+    is_exhaustive = is_all and examples == len(points)
+    if not violations:
+        return Probed(examples, 0, is_exhaustive, largest)
+    found = min(violations, key=lambda finding: weight(finding.point))
+    if earlier:
+        found = earlier[0]
+    elif not is_all:
+        found = shrunk(space, found, tried, seed)
+    shown = _counterexample(behaviour, question, found, known=bool(earlier))
+    return Probed(examples, len(violations), is_exhaustive, largest, shown)
+
+
+def _held(part: Part) -> Part:
+    """Return the part in memory; of a stream the first samples of one shape."""
+    if part.stream is None:
+        return part
+    held: Part | None = None
+    for x, y, _ in part.batches(BATCH):
+        size = len(next(array for _, array in leaves(x)))
+        batch = replace(part, stream=None, x=x, y=y, size=size)
+        if held is None:
+            held = batch
+        elif _shapes(x) == _shapes(held.x) and _shapes(y) == _shapes(held.y):
+            joined = (concatenate(held.x, x), concatenate(held.y, y))
+            held = replace(held, x=joined[0], y=joined[1], size=held.size + size)
+        if held.size >= STREAMED:
+            break
+    if held is None:
+        raise NotProbed(f"{part.name} yields no batch")
+    return held.take(np.arange(min(held.size, STREAMED)))
+
+
+def _shapes(arrays: Arrays) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for _, array in leaves(arrays)]
+
+
+def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Output | None:
+    """Return the output that is meant, as it is on the first rows; predict these twice.
+
+    None for a relation over all of several outputs.
+    """
+    rows = list(range(min(part.size, BATCH)))
+    once = predictor.rows(rows)
+    for row, (one, other) in enumerate(
+        zip(once, predictor.samples([predictor.sample(r) for r in rows]), strict=True)
+    ):
+        for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True):
+            if not np.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True):
+                at = int(np.argmax(~np.isclose(a, b, rtol=1e-3, atol=1e-5).reshape(-1)))
+                raise NotProbed(
+                    f"the model predicts test[{row}] as {a.reshape(-1)[at]:.6g} and then as "
+                    f"{b.reshape(-1)[at]:.6g}: something in it is random at inference, so no "
+                    "behaviour can be shown"
+                )
+    try:
+        outputs = predict(predictor.model, part.take(np.resize(rows, BATCH)), BATCH).outputs
+    except Exception as error:
+        raise NotProbed(f"the model cannot predict: {said_by(error)}") from error
+    names = [output.name for output in outputs]
+    if behaviour.output is not None:
+        if behaviour.output not in names:
+            named = ", ".join(name or "a single one without a name" for name in names)
+            raise NotProbed(f'the model has no output "{behaviour.output}"; its outputs: {named}')
+        return outputs[names.index(behaviour.output)]
+    if len(outputs) == 1:
+        return outputs[0]
+    if behaviour.kind is Kind.METAMORPHIC:
+        return None
+    raise NotProbed(
+        f"the model has the outputs {', '.join(names)}; say which is meant: output={typed(names[0])}"
+    )
+
+
+def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | None:
+    """Return how far a prediction may move; None where classes or a relation are compared."""
+    is_direction = behaviour.kind is Kind.DIRECTIONAL
+    if behaviour.kind is Kind.METAMORPHIC or not (is_number(output) or is_direction):
+        return None
+    if behaviour.tolerance is not None:
+        return np.asarray(float(behaviour.tolerance))
+    if not is_number(output):
+        return np.asarray(UNNOTICED)
+    target = dict(leaves(_held(train).y)).get(output.path)
+    if target is None or target.dtype.kind not in "biuf":
+        raise NotProbed("the target in train holds no numbers to derive it from; write tolerance=")
+    numbers = target.astype(np.float64)
+    per_column = numbers.std(axis=0)
+    is_alike = per_column.size == 1 or per_column.shape == output.predicted.shape[1:]
+    spread = per_column if is_alike else numbers.std()
+    return np.asarray((UNNOTICED if is_direction else TOLERATED) * spread)
+
+
+def _question(
+    behaviour: Behaviour,
+    predictor: Predictor,
+    part: Part,
+    output: Output | None,
+    tolerance: Array | None,
+) -> Question:
+    if behaviour.kind is Kind.METAMORPHIC:
+        return _relation(behaviour, predictor, part.size, output)
+    if output is None:
+        raise NotProbed("the model has no output with a target")
+    if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY:
+        return _cases(behaviour, predictor, output, tolerance)
+    return _change(behaviour, predictor, part.size, output, tolerance)
+
+
+def _change(
+    behaviour: Behaviour,
+    predictor: Predictor,
+    rows: int,
+    output: Output,
+    tolerance: Array | None,
+) -> Question:
+    """Ask what the prediction becomes when a row is transformed or its feature raised."""
+    changed = changing(behaviour, predictor.sample)
+    score = score_of(behaviour, output) if behaviour.kind is Kind.DIRECTIONAL else None
+    said = _subject(behaviour)
+
+    def attempt(points: Sequence[Point]) -> list[Finding]:
+        before = predictor.rows([point.row for point in points])
+        after = predictor.samples([changed(point) for point in points])
+        findings = []
+        for point, raw_before, raw_after in zip(points, before, after, strict=True):
+            one, other = (
+                output_of(output, predictor.model, raw) for raw in (raw_before, raw_after)
+            )
+            if score is None:
+                is_violation, how = moved(output, one, other, tolerance)
+            else:
+                is_violation, how = fell(behaviour, output, score, one, other, tolerance)
+            if is_violation:
+                severity = "" if point.severity is None else f" {in_digits(point.severity)}"
+                text = f"test[{point.row}] {said}{severity}: {how}"
+                said_before, said_after = (_prediction(output, p, score) for p in (one, other))
+                findings.append(Finding(point, True, said_before, said_after, text))
+            else:
+                findings.append(Finding(point, False))
+        return findings
+
+    return Question(rows, predictor.sample, changed, attempt)
+
+
+def _subject(behaviour: Behaviour) -> str:
+    if behaviour.kind is Kind.DIRECTIONAL:
+        return f"{behaviour.name} raised by"
+    return behaviour.name if not takes_severity(behaviour) else f"{behaviour.name} severity"
+
+
+def _relation(
+    behaviour: Behaviour, predictor: Predictor, rows: int, output: Output | None
+) -> Question:
+    """Ask whether the author's relation holds for a row."""
+
+    def ask(point: Point, raw: Arrays) -> Finding:
+        where, said = f"test[{point.row}] {behaviour.name}", ""
+        try:
+            held = behaviour.subject(
+                lambda given: _predicted(predictor, given), predictor.sample(point.row)
+            )
+        except NotProbed:
+            raise
+        except AssertionError as error:
+            held, said = False, next(iter(str(error).splitlines()), "")
+        except Exception as error:
+            raise NotProbed(f"{where} raised {said_by(error)}") from error
+        if held is None or (isinstance(held, bool | np.bool_) and held):
+            return Finding(point, False)
+        if not isinstance(held, bool | np.bool_):
+            raise NotProbed(f"{where} returned {kind_of(held)}; return True or False, or assert")
+        before = None if output is None else output_of(output, predictor.model, raw)
+        text = f"{where} does not hold{f': {said}' if said else ''}"
+        return Finding(point, True, _prediction(output, before), None, text)
+
+    def attempt(points: Sequence[Point]) -> list[Finding]:
+        raws = predictor.rows([point.row for point in points])
+        return [ask(point, raw) for point, raw in zip(points, raws, strict=True)]
+
+    return Question(rows, predictor.sample, lambda _: None, attempt)
+
+
+def _predicted(predictor: Predictor, given: Arrays) -> Arrays:
+    """Predict one sample, or a batch of samples, as a relation passes them."""
+    sample = predictor.sample(0)
+    pairs = list(zip(leaves(sample), leaves(arrays_like(given, sample)), strict=False))
+    if pairs and all(one.ndim + 1 == array.ndim for (_, one), (_, array) in pairs):
+        shaped = arrays_like(given, sample)
+        size = len(next(array for _, array in leaves(shaped)))
+        rows = [row_of(shaped, i) for i in range(size)]
+        if not rows:
+            raise NotProbed("predict was given a batch of no samples")
+        return stacked(predictor.samples([checked(r, sample, "predict was given") for r in rows]))
+    return predictor.samples([checked(given, sample, "predict was given")])[0]
+
+
+def _cases(
+    behaviour: Behaviour, predictor: Predictor, output: Output, tolerance: Array | None
+) -> Question:
+    """Ask whether the model does what is expected of it in the author's cases."""
+    like = predictor.sample(0)
+    cases = _called(behaviour) if callable(behaviour.subject) else list(behaviour.subject)
+    if not cases:
+        raise NotProbed(f"{behaviour.name} returned no case")
+    samples = [checked(x, like, f"case[{i}] is") for i, (x, _) in enumerate(cases)]
+
+    def attempt(points: Sequence[Point]) -> list[Finding]:
+        raws = predictor.samples([samples[point.row] for point in points])
+        findings = []
+        for point, raw in zip(points, raws, strict=True):
+            predicted = output_of(output, predictor.model, raw)
+            expected = cases[point.row][1]
+            where = f"case[{point.row}]"
+            if _is_expected(where, output, expected, predicted, tolerance):
+                findings.append(Finding(point, False))
+                continue
+            text = f"{where}: expected {_wanted(expected)}, predicted {worded(output, predicted)}"
+            findings.append(Finding(point, True, None, _prediction(output, predicted), text))
+        return findings
+
+    return Question(len(cases), samples.__getitem__, lambda _: None, attempt)
+
+
+def _called(behaviour: Behaviour) -> list[tuple[Any, Any]]:
+    try:
+        given = behaviour.subject()
+    except Exception as error:
+        raise NotProbed(f"{behaviour.name}() raised {said_by(error)}") from error
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise NotProbed(f"{behaviour.name}() returned {kind_of(given)}; return arrays (x, y)")
+    x, y = (map_arrays(np.asarray, each) for each in given)
+    sizes = {len(array) if array.ndim else -1 for _, array in (*leaves(x), *leaves(y))}
+    if len(sizes) != 1 or -1 in sizes or not isinstance(y, np.ndarray):
+        raise NotProbed(f"{behaviour.name}() returned x and y of different numbers of samples")
+    return [(row_of(x, i), y[i]) for i in range(sizes.pop())]
+
+
+def _is_expected(
+    where: str, output: Output, expected: Any, predicted: Array, tolerance: Array | None
+) -> bool:
+    if callable(expected):
+        try:
+            answer = expected(predicted)
+        except AssertionError:
+            return False
+        except Exception as error:
+            raise NotProbed(f"{where}: {typed(expected)} raised {said_by(error)}") from error
+        if not isinstance(answer, bool | np.bool_):
+            raise NotProbed(
+                f"{where}: {typed(expected)} returned {kind_of(answer)}; return True or False"
+            )
+        return bool(answer)
+    decision = decided(output, predicted)
+    wanted = np.asarray(expected)
+    if wanted.dtype.kind not in "biuf" or wanted.size != decision.size:
+        what = "a number" if is_number(output) else "the number of a class"
+        raise NotProbed(f"{where}: {_wanted(expected)} is expected; write {what} or a function")
+    wanted = wanted.reshape(decision.shape)
+    if not np.isfinite(predicted).all():
+        return False
+    if is_number(output):
+        return bool((np.abs(decision - wanted) <= slack_of(tolerance, decision, wanted)).all())
+    if (
+        output.task is Task.MULTICLASS
+        and not ((wanted >= 0) & (wanted < predicted.shape[-1])).all()
+    ):
+        raise NotProbed(
+            f"{where}: {_wanted(expected)} is expected, but the model's classes are 0 to "
+            f"{predicted.shape[-1] - 1}"
+        )
+    return bool((decision == wanted).all())
+
+
+def _wanted(expected: Any) -> str:
+    if callable(expected):
+        return typed(expected)
+    array = np.asarray(expected)
+    return typed(array.item()) if array.size == 1 else typed(array.tolist())
+
+
+def _still_there(known: Sequence[Json], space: Space, question: Question) -> Iterator[Point]:
+    """Yield the points of earlier runs whose rows are the same today."""
+    for example in known:
+        row, severity = example.get("row"), example.get("severity")
+        if not is_integer(row) or not (severity is None or is_finite_number(severity)):
+            continue
+        point = Point(row, severity)
+        if space.holds(point) and example.get("row_digest") == _digest(question.sample(row)):
+            yield point
+
+
+def _counterexample(
+    behaviour: Behaviour, question: Question, found: Finding, *, known: bool
+) -> Mapping[str, Json]:
+    """Return what to keep and show of a violation, once it has come out the same again."""
+    once, twice = question.changed(found.point), question.changed(found.point)
+    pairs = zip(leaves(once), leaves(twice), strict=True)
+    is_same = all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
+    if not is_same or not question.attempt([found.point])[0].is_violation:
+        raise NotProbed(
+            f"{found.text}; tried again it came out differently: {behaviour.name} is random. "
+            "Draw what is random in it from a generator with a fixed seed"
+        )
+    x = question.sample(found.point.row)
+    example: Json = plain(
+        {
+            "part": "case" if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY else "test",
+            "row": found.point.row,
+            "severity": found.point.severity,
+            "row_digest": _digest(x),
+            "before": found.before,
+            "after": found.after,
+            "shown": [*_shown(x, once)],
+            "text": found.text,
+            "known": known,
+        }
+    )
+    assert isinstance(example, dict)
+    return example
+
+
+def _prediction(
+    output: Output | None, predicted: Array | None, score: Callable[[Array], float] | None = None
+) -> Json:
+    """Return a prediction as JSON, with the probability of what it is, or of what has a direction."""
+    if output is None or predicted is None:
+        return None
+    decision = decided(output, predicted)
+    value = decision.item() if decision.size == 1 else _rounded(decision)
+    if score is None or is_number(output):
+        return {"prediction": value, "probability": confidence(output, predicted)}
+    return {"prediction": value, "probability": score(predicted)}
+
+
+def _shown(x: Arrays, x_after: Arrays) -> Iterator[Json]:
+    """Yield what to show of each input: an image, the values that differ, or a summary.
+
+    Without an ``after``, the sample as it is.
+    """
+    changed = dict(leaves(x_after))
+    for path, before in leaves(x):
+        after = changed.get(path)
+        if after is not None and np.array_equal(before, after):
+            continue
+        shape = list(before.shape)
+        what: dict[str, Json] = {"input": path, "shape": shape}
+        is_small = before.dtype.kind in "biuf" and all(side <= PIXELS for side in shape[:2])
+        if before.ndim in (2, 3) and is_small and (before.ndim == 2 or shape[2] <= 4):
+            yield {**what, "kind": "image", "before": _rounded(before), "after": _rounded(after)}
+        elif before.ndim <= 1 and before.size:
+            flat = before.reshape(-1)
+            other = None if after is None else after.reshape(-1)
+            places = np.arange(flat.size) if other is None else np.flatnonzero(flat != other)
+            values = [
+                {
+                    "at": int(at) if before.ndim else None,
+                    "before": _rounded(flat[at]),
+                    "after": None if other is None else _rounded(other[at]),
+                }
+                for at in places[:VALUES]
+            ]
+            yield {**what, "kind": "values", "values": values, "differ": len(places)}
+        else:
+            summary: dict[str, Json] = {"before": _summary(before), "after": _summary(after)}
+            yield {**what, "kind": "summary", **summary}
+
+
+def _summary(array: Array | None) -> Json:
+    if array is None:
+        return None
+    said: dict[str, Json] = {"digest": _digest(array)}
+    if array.dtype.kind in "biuf" and array.size:
+        numbers = array.astype(np.float64)
+        said |= {name: _rounded(getattr(numbers, name)()) for name in ("min", "mean", "max")}
+    return said
+
+
+def _rounded(array: Any) -> Json:
+    """Return numbers as JSON to five digits, anything else as text."""
+    if array is None:
+        return None
+    array = np.asarray(array)
+    if array.dtype.kind == "f":
+        array = np.array([float(f"{v:.5g}") for v in array.reshape(-1)]).reshape(array.shape)
+        return array.tolist()
+    return array.tolist() if array.dtype.kind in "biu" else array.astype(str).tolist()
+
+
+def _digest(sample: Arrays) -> str:
+    """Return what recognises a sample: a hash of its values, shapes and dtypes."""
+    digest = hashlib.sha256()
+    for path, array in leaves(sample):
+        digest.update(f"{path}:{array.dtype}:{array.shape};".encode())
+        if array.dtype.hasobject:
+            digest.update("\0".join(map(str, array.reshape(-1))).encode())
+        else:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,189 @@
+"""Apply what an author wrote to a sample, and refuse what is no sample after it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modeltune.engine.data import Array, Arrays, leaves, map_arrays
+from modeltune.ground import is_integer
+from modeltune.specs import Behaviour, Kind
+
+
+class Point(NamedTuple):
+    """What is tried: a test row (or a case), and how strongly it is transformed, if it is."""
+
+    row: int
+    severity: float | None = None
+
+
+class NotProbed(Exception):
+    """Why a behaviour could not be probed, for the person at the keyboard."""
+
+
+def changing(behaviour: Behaviour, sample_of: Callable[[int], Arrays]) -> Callable[[Point], Arrays]:
+    """Return what changes the sample of a point, and refuses what is no sample after it."""
+    sample = sample_of(0)
+    function = behaviour.subject
+    if not callable(function):
+        function = _raise(behaviour, sample)
+    has_severity = takes_severity(behaviour)
+
+    def changed(point: Point) -> Arrays:
+        at = "" if point.severity is None else f" at severity {in_digits(point.severity)}"
+        where = f"{behaviour.name} on test[{point.row}]{at}"
+        x = sample_of(point.row)
+        try:
+            returned = function(x, point.severity) if has_severity else function(x)
+        except Exception as error:
+            raise NotProbed(f"{where} raised {said_by(error)}") from error
+        return checked(returned, sample, f"{where} returned")
+
+    return changed
+
+
+def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Arrays]:
+    """Return what adds an amount to a column, or to an input by its name."""
+    feature = behaviour.subject
+    if isinstance(feature, str):
+        if not isinstance(sample, Mapping) or feature not in sample:
+            has = f"are {', '.join(sample)}" if isinstance(sample, Mapping) else "have no names"
+            raise NotProbed(f'there is no input "{feature}": the inputs {has}')
+        array = sample[feature]
+    else:
+        if not isinstance(sample, np.ndarray):
+            raise NotProbed(
+                f"column {feature} is in one of several inputs; write an input's name, or a "
+                "function (x, amount) -> x"
+            )
+        if sample.ndim == 0 or not -sample.shape[-1] <= feature < sample.shape[-1]:
+            columns = sample.shape[-1] if sample.ndim else 0
+            raise NotProbed(f"there is no column {feature}: a sample has {columns}")
+        array = sample
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise NotProbed(f"{behaviour.name} holds {kind}, to which nothing can be added")
+    if array.dtype.kind != "f" and not is_integer(behaviour.by):
+        raise NotProbed(
+            f"{behaviour.name} holds whole numbers ({array.dtype}); write a whole number for "
+            f"by={behaviour.by!r}"
+        )
+
+    def raised(values: Array, amount: float) -> Array:
+        if array.dtype.kind == "f":
+            return np.asarray(values + amount)
+        # 250 + 10 is not 4: whole numbers end at the largest of their dtype.
+        most = int(np.iinfo(array.dtype).max)
+        return np.minimum(values.astype(object) + amount, most).astype(array.dtype)
+
+    def add(x: Arrays, amount: float) -> Arrays:
+        if isinstance(feature, str):
+            return {**x, feature: raised(x[feature], amount)}
+        x[..., feature] = raised(x[..., feature], amount)
+        return x
+
+    return add
+
+
+def takes_severity(behaviour: Behaviour) -> bool:
+    """Tell whether a function is to be called with a severity: it must take two arguments."""
+    if behaviour.kind is Kind.DIRECTIONAL:
+        return True
+    if behaviour.kind is not Kind.INVARIANT:
+        return False
+    if isinstance(behaviour.strength, tuple | list):
+        return True
+    try:
+        parameters = inspect.signature(behaviour.subject).parameters.values()
+    except (TypeError, ValueError):
+        return False  # a ufunc such as np.negative has none
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return len(needed) >= 2
+
+
+def checked(given: Any, sample: Arrays, said: str) -> Arrays:
+    """Return given as arrays of the sample's structure, shape and dtype, or say what differs."""
+    arrays = arrays_like(given, sample)
+    got, wanted = dict(leaves(arrays)), dict(leaves(sample))
+    if set(got) != set(wanted):
+        inputs = ", ".join(wanted) or "a single array"
+        raise NotProbed(f"{said} {kind_of(given)}; a sample is {inputs}")
+    for path, array in wanted.items():
+        other, of = got[path], f' for "{path}"' if path else ""
+        if array.dtype.kind in "USO":
+            continue
+        if other.dtype.hasobject:
+            raise NotProbed(f"{said} {kind_of(given)}{of}; a sample is an array of {array.dtype}")
+        if other.shape != array.shape:
+            raise NotProbed(
+                f"{said} an array of shape {other.shape}{of}; a sample's is {array.shape}"
+            )
+        # Computing with a Python or NumPy number widens: Keras would narrow it again as well.
+        if not np.can_cast(other.dtype, array.dtype, "same_kind"):
+            raise NotProbed(
+                f"{said} {other.dtype}{of}; a sample is {array.dtype}: end with .astype(x.dtype)"
+            )
+        if other.dtype.kind == "f" and not np.isfinite(other).all():
+            kind = "NaN" if np.isnan(other).any() else "infinite values"
+            raise NotProbed(f"{said} {kind}{of}")
+
+    def cast(path: str, array: Array) -> Array:
+        # Text keeps its own length: that of the sample's dtype would cut it.
+        dtype = wanted[path].dtype
+        return array.astype(str if dtype.kind == "U" else dtype, copy=False)
+
+    return _filled(sample, {path: cast(path, array) for path, array in got.items()})
+
+
+def arrays_like(given: Any, sample: Arrays) -> Arrays:
+    """Return given as arrays, lists of numbers too where a sample is a single array."""
+    if isinstance(sample, Mapping | tuple | list):
+        is_alike = isinstance(given, Mapping) == isinstance(sample, Mapping)
+        if not is_alike or not isinstance(given, Mapping | tuple | list):
+            return np.asarray(given, dtype=object)
+        if isinstance(given, Mapping):
+            return {str(key): np.asarray(value) for key, value in given.items()}
+        return [np.asarray(value) for value in given]
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return np.asarray(None)
+
+
+def _filled(sample: Arrays, arrays: Mapping[str, Array]) -> Arrays:
+    """Return the sample's structure, its arrays replaced by those of the same paths."""
+    paths = iter([path for path, _ in leaves(sample)])
+    return map_arrays(lambda _: arrays[next(paths)], sample)
+
+
+def stacked(samples: Sequence[Arrays]) -> Arrays:
+    """Return samples as a batch."""
+    first = samples[0]
+    columns = zip(*([array for _, array in leaves(sample)] for sample in samples), strict=True)
+    stacked = dict(zip([p for p, _ in leaves(first)], map(np.stack, columns), strict=True))
+    return _filled(first, stacked)
+
+
+def row_of(batch: Arrays, row: int) -> Arrays:
+    """Return one sample of a batch."""
+    return map_arrays(lambda array: array[row, ...], batch)
+
+
+def in_digits(value: float) -> str:
+    """Return a severity as it is typed."""
+    return f"{value:.12g}"
+
+
+def kind_of(value: object) -> str:
+    """Return what a function returned, in words."""
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def said_by(error: BaseException) -> str:
+    """Return an exception's type and first line."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}{f': {line}' if line else ''}"

@@ -1,0 +1,74 @@
+"""Scoring: what a trained model does on each part, refits, and whether its numbers can be trusted.
+
+Here belong metrics, reports by task, samples to look at and the integrity checks of a
+tuned model. Bounds and verdicts on them are judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model, scores_again
+    from modeltune.engine.score.refit import restore, train_refit, with_weights
+    from modeltune.engine.score.scoring import (
+        Output,
+        Task,
+        check_slices,
+        evaluate,
+        predict,
+        probabilities,
+        report,
+        report_names,
+        samples_of,
+        targets,
+    )
+
+__all__ = [
+    "Output",
+    "Task",
+    "check_slices",
+    "evaluate",
+    "of_architecture",
+    "predict",
+    "probabilities",
+    "rebuilt_model",
+    "report",
+    "report_names",
+    "restore",
+    "samples_of",
+    "scores_again",
+    "targets",
+    "train_refit",
+    "with_weights",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "rebuilt": (
+            "of_architecture",
+            "rebuilt_model",
+            "scores_again",
+        ),
+        "refit": (
+            "restore",
+            "train_refit",
+            "with_weights",
+        ),
+        "scoring": (
+            "Output",
+            "Task",
+            "check_slices",
+            "evaluate",
+            "predict",
+            "probabilities",
+            "report",
+            "report_names",
+            "samples_of",
+            "targets",
+        ),
+    },
+)

@@ -1,0 +1,433 @@
+"""Check a trained model: it repeats itself, survives being saved, and scores what was reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from modeltune.engine.data import Array, Arrays, Part, concatenate, leaves, map_arrays
+from modeltune.engine.fit import Model
+from modeltune.engine.score.scoring import Output, Predictions, Task, predict
+from modeltune.records import Json
+from modeltune.specs import Outcome, Verdict
+
+ROWS = 256
+"""Rows of test that are predicted again and again."""
+
+SINGLE_ROWS = 16
+"""Rows that are predicted one by one: each is a call of its own."""
+
+SEED = 0
+"""Which rows are drawn of an array part; of a stream they are the first."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest harmless difference, relative to the largest prediction (``scale``).
+
+    ``same``: between two runs of the same computation, which differ in the order of sums at
+    most. ``batched``: between one row alone and in a batch, for which other kernels may be
+    chosen at every layer; float32 then differs by some 1e-6, float16 by some 1e-3.
+    """
+
+    dtype: str
+    same: float
+    batched: float
+
+
+TOLERANCES = (
+    Tolerance("bfloat16", 1e-2, 1e-1),
+    Tolerance("float16", 2e-3, 2e-2),
+    Tolerance("float32", 1e-5, 1e-4),
+)
+"""From the coarsest; a model has the one of the coarsest dtype it computes in."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some rows of test and how many of them the model is given at a time."""
+
+    x: Arrays
+    size: int
+    batch_size: int
+
+    def predicted_by(self, model: Model, most: int | None = None) -> Arrays:
+        """Return predictions for the rows, at most so many at a time."""
+        step = most or self.batch_size
+        joined: Arrays = None
+        for start in range(0, self.size, step):
+            batch = _slice(self.x, start, min(start + step, self.size))
+            predicted = map_arrays(_numbers, model.predict_on_batch(batch))
+            joined = predicted if joined is None else concatenate(joined, predicted)
+        return joined
+
+
+def check_model(
+    model: Model,
+    restored: Model,
+    part: Part,
+    batch_size: int,
+    scores: Mapping[str, float],
+    predictions: Predictions | None = None,
+) -> tuple[Verdict, ...]:
+    """Return one verdict per property that every trained model has; nothing is raised.
+
+    Args:
+        model: the refitted model, as it was scored.
+        restored: a freshly built model of the same values with the saved weights loaded.
+        part: the test part; all of it is predicted once, a few hundred rows again.
+        batch_size: how many rows of arrays are predicted at a time.
+        scores: what was reported of the model on this part, by Keras's names.
+        predictions: the model's predictions on the whole part, if they are at hand.
+    """
+    memory: dict[str, Any] = {} if predictions is None else {"predictions": predictions}
+
+    def once(name: str, make: Callable[[], Any]) -> Any:
+        if name not in memory:
+            memory[name] = make()
+        return memory[name]
+
+    def on_part() -> Predictions:
+        found: Predictions = once("predictions", lambda: predict(model, part, batch_size))
+        return found
+
+    def rows() -> _Rows:
+        found: _Rows = once("rows", lambda: _some_rows(model, part, batch_size))
+        return found
+
+    def predicted() -> Arrays:
+        return once("predicted", lambda: rows().predicted_by(model))
+
+    def again() -> Arrays:
+        return once("again", lambda: rows().predicted_by(model))
+
+    checks: dict[str, Callable[[], Verdict]] = {
+        "integrity.evaluate": lambda: _evaluate(model, part, on_part(), scores),
+        "integrity.round_trip": lambda: _round_trip(model, restored, predicted(), again(), rows()),
+        "integrity.predict_twice": lambda: _predict_twice(model, predicted(), again(), rows()),
+        "integrity.single_row": lambda: _single_row(model, predicted(), again(), rows()),
+        "integrity.probabilities": lambda: _probabilities(model, on_part()),
+    }
+    return tuple(_guarded(name, check) for name, check in checks.items())
+
+
+def _guarded(gate: str, check: Callable[[], Verdict]) -> Verdict:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001  a model may raise anything, which the verdict names
+        said = str(error).strip().splitlines() or [""]
+        reason = f"the check raised {type(error).__name__}: {said[0]}".rstrip(": ")
+        return Verdict(gate, Outcome.ERROR, None, None, reason)
+
+
+# The report
+
+
+def _evaluate(
+    model: Model, part: Part, predictions: Predictions, scores: Mapping[str, float]
+) -> Verdict:
+    """Compare what Keras measured with the same metrics of aligned predictions, in float64."""
+    gate = "integrity.evaluate"
+    compared: dict[str, Json] = {}
+    wrong: list[str] = []
+    worst = 0.0
+    relative = _tolerance(model).same
+    for name, output, metric in _compiled_metrics(model, part, predictions):
+        if name not in scores or (found := _measured(metric, output, relative)) is None:
+            continue
+        ours, allowed = found
+        difference = abs(scores[name] - ours)
+        compared[name] = {"reported": scores[name], "predictions": ours}
+        if difference <= allowed:
+            continue
+        wrong.append(f"{name} is {scores[name]:.6g} in the report and {ours:.6g}")
+        worst = max(worst, difference) if math.isfinite(difference) else math.inf
+    details: dict[str, Json] = {"metrics": compared}
+    if wrong:
+        cause = (
+            "does the dataset yield the same samples each time it is read?"
+            if part.stream is not None
+            else "does the model have a test_step of its own, or does it predict at random?"
+        )
+        reason = f"{'; '.join(wrong)} from its predictions; {cause}"
+        return Verdict(gate, Outcome.FAILED, worst, 0.0, reason, details)
+    if not compared:
+        reason = "no compiled metric is an accuracy, mae, mse or rmse of plain predictions"
+        return Verdict(gate, Outcome.PASSED, None, None, f"nothing to compare: {reason}", details)
+    reason = f"{', '.join(compared)} of the predictions: as reported"
+    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
+
+
+def _compiled_metrics(
+    model: Model, part: Part, predictions: Predictions
+) -> Iterator[tuple[str, Output, Any]]:
+    """Yield Keras's unweighted metrics with the name in ``evaluate`` and the output measured."""
+    if _is_masked(model, part):
+        # Keras leaves masked steps out, and predictions no longer say which these are.
+        return
+    outputs = {output.name: output for output in predictions.outputs}
+    compiled = getattr(model, "_compile_metrics", None)
+    for metrics in getattr(compiled, "_flat_metrics", None) or ():
+        if metrics is None:
+            continue  # an output without unweighted metrics
+        name = metrics.output_name
+        if name is None and len(outputs) == 1:
+            (output,) = outputs.values()
+        elif name in outputs:
+            output = outputs[name]
+        else:
+            continue
+        for metric in metrics.metrics:
+            yield f"{name}_{metric.name}" if name else metric.name, output, metric
+
+
+def _is_masked(model: Model, part: Part) -> bool:
+    few = _fixed_batch(model) or 1
+    x, _, _ = next(part.batches(few))
+    try:
+        outputs = keras.tree.flatten(model(_slice(x, 0, few), training=False))
+    except Exception:  # noqa: BLE001  a predict_step of its own may call it otherwise: not known
+        return True
+    return any(getattr(output, "_keras_mask", None) is not None for output in outputs)
+
+
+def _measured(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
+    """Return a metric's value and the difference that rounding allows; None where none is known."""
+    y, predicted = output.y, _numbers(output.predicted).astype(np.float64)
+    if y.dtype.kind not in "biuf" or not y.size or not np.isfinite(predicted).all():
+        return None
+    noise = relative * float(max(np.abs(predicted).max(), np.abs(y).max()))
+    kind = type(metric)
+    if kind in (keras.metrics.SparseCategoricalAccuracy, keras.metrics.CategoricalAccuracy):
+        is_one_hot = kind is keras.metrics.CategoricalAccuracy
+        width = predicted.shape[-1] if predicted.ndim > 1 else 1
+        if width < 2 or y.size * (1 if is_one_hot else width) != predicted.size:
+            return None
+        classes = predicted.reshape(-1, width)
+        true = y.reshape(classes.shape).argmax(axis=1) if is_one_hot else y.reshape(-1)
+        two = np.partition(classes, -2, axis=1)[:, -2:]
+        return _accuracy(classes.argmax(axis=1) == true, two[:, 1] - two[:, 0] <= noise)
+    if y.size != predicted.size:
+        return None
+    predicted, true = predicted.reshape(-1), y.reshape(-1).astype(np.float64)
+    if kind is keras.metrics.BinaryAccuracy:
+        above = predicted - metric.threshold
+        return _accuracy((above > 0) == true, np.abs(above) <= noise)
+    errors = np.abs(predicted - true)
+    mse = float((errors**2).mean())
+    if kind is keras.metrics.MeanAbsoluteError:
+        return float(errors.mean()), 1e-4 * float(errors.mean()) + noise
+    if kind is keras.metrics.RootMeanSquaredError:
+        return math.sqrt(mse), 1e-4 * math.sqrt(mse) + noise
+    if kind is keras.metrics.MeanSquaredError:
+        return mse, 1e-4 * mse + noise * (2 * float(errors.max()) + noise)
+    return None
+
+
+def _accuracy(right: Array, close: Array) -> tuple[float, float]:
+    # Rows whose classes are as good as tied may fall to either side.
+    return float(right.mean()), float(close.mean()) + 1e-6
+
+
+# Repeated predictions
+
+
+def _predict_twice(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
+    gate, tolerance = "integrity.predict_twice", _tolerance(model)
+    found = _difference(predicted, again)
+    if found <= tolerance.same:
+        reason = f"{rows.size} rows predicted twice: {_apart(found)}"
+        return Verdict(gate, Outcome.PASSED, found, tolerance.same, reason)
+    reason = (
+        f"two predictions of the same {rows.size} rows: {_apart(found)}; something is drawn "
+        "or kept at inference: look for training=True, or a layer that counts its calls"
+    )
+    return Verdict(gate, Outcome.FAILED, found, tolerance.same, reason)
+
+
+def _round_trip(
+    model: Model, restored: Model, predicted: Arrays, again: Arrays, rows: _Rows
+) -> Verdict:
+    gate, tolerance = "integrity.round_trip", _tolerance(model)
+    if _difference(predicted, again) > tolerance.same:
+        return _not_repeatable(gate, tolerance.same)
+    found = _difference(predicted, rows.predicted_by(restored))
+    if found <= tolerance.same:
+        reason = f"{rows.size} rows predicted by the saved weights: {_apart(found)}"
+        return Verdict(gate, Outcome.PASSED, found, tolerance.same, reason)
+    reason = (
+        f"the model built anew with the saved weights predicts otherwise: {_apart(found)}; "
+        "is there state outside its weights, or a build that draws at random?"
+    )
+    return Verdict(gate, Outcome.FAILED, found, tolerance.same, reason)
+
+
+def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
+    gate, tolerance = "integrity.single_row", _tolerance(model)
+    if _difference(predicted, again) > tolerance.same:
+        return _not_repeatable(gate, tolerance.batched)
+    fixed = _fixed_batch(model)
+    if fixed not in (None, 1):
+        reason = f"the model takes batches of exactly {fixed} rows, never one row alone"
+        return Verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
+    few = min(SINGLE_ROWS, rows.size)
+    alone = _Rows(_slice(rows.x, 0, few), few, 1).predicted_by(model)
+    together = map_arrays(lambda array: array[:few], predicted)
+    # Rows that are few are measured against the scale of all.
+    found = _difference(together, alone, predicted)
+    if found <= tolerance.batched:
+        reason = f"{few} rows predicted one by one and together: {_apart(found)}"
+        return Verdict(gate, Outcome.PASSED, found, tolerance.batched, reason)
+    reason = (
+        f"{few} rows predicted one by one and together: {_apart(found)}; a row's prediction "
+        "depends on its batch: look for BatchNormalization with training=True, or statistics "
+        "over axis 0"
+    )
+    return Verdict(gate, Outcome.FAILED, found, tolerance.batched, reason)
+
+
+def _not_repeatable(gate: str, bound: float) -> Verdict:
+    reason = "cannot be told: the model predicts differently each time (integrity.predict_twice)"
+    return Verdict(gate, Outcome.INCONCLUSIVE, None, bound, reason)
+
+
+def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
+    """Return some rows of test, in whole batches where there are enough."""
+    fixed = _fixed_batch(model)
+    if part.stream is None:
+        size = min(fixed or batch_size, part.size)
+        count = max(ROWS // size * size, size) if size <= ROWS or fixed else ROWS
+        count = min(count, part.size // size * size)
+        drawn = np.random.default_rng(SEED).choice(part.size, count, replace=False)
+        return _Rows(part.take(np.sort(drawn)).x, count, min(size, count))
+    rows, size, first = None, 0, 0
+    for x, _, _ in part.batches(batch_size):
+        count = len(next(leaves(x))[1])
+        if rows is None:
+            rows, size, first = x, count, count
+        elif _row_shapes(x) != _row_shapes(rows) or count != first:
+            break  # padded to another length, or the shorter last batch
+        else:
+            rows, size = concatenate(rows, x), size + count
+        if size >= ROWS:
+            break
+    # One batch may be larger than needed.
+    kept = size if fixed else min(size, ROWS)
+    return _Rows(_slice(rows, 0, kept), kept, min(first, kept))
+
+
+def _row_shapes(x: Arrays) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for _, array in leaves(x)]
+
+
+def _fixed_batch(model: Model) -> int | None:
+    """Return the batch size a model is built for; None: any."""
+    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    shape = getattr(inputs[0], "shape", None) if inputs else None
+    return shape[0] if shape else None
+
+
+def _tolerance(model: Model) -> Tolerance:
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
+    dtypes = {getattr(layer, "compute_dtype", None) for layer in layers}
+    return next((t for t in TOLERANCES if t.dtype in dtypes), TOLERANCES[-1])
+
+
+def _difference(one: Arrays, other: Arrays, scale_of: Arrays = None) -> float:
+    """Return the largest difference relative to the largest value; infinite where one is not finite.
+
+    Every output has its own scale.
+    """
+    worst = 0.0
+    scales = dict(leaves(one if scale_of is None else scale_of))
+    for (path, a), (_, b) in zip(leaves(one), leaves(other), strict=True):
+        if a.shape != b.shape:
+            return math.inf
+        if not a.size or np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+            continue
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            return math.inf
+        scale = max(float(np.abs(scales[path]).max()), float(np.abs(b).max()))
+        worst = max(worst, float(np.abs(a - b).max()) / scale)
+    return worst
+
+
+def _apart(difference: float) -> str:
+    if not difference:
+        return "no difference"
+    return f"they differ by {difference:.2g} of the largest prediction"
+
+
+# Probabilities
+
+
+def _probabilities(model: Model, predictions: Predictions) -> Verdict:
+    gate = "integrity.probabilities"
+    wrong: list[str] = []
+    shares: list[str] = []
+    slack = 1e-3 if _tolerance(model).dtype == "float32" else 1e-2
+    for output in predictions.outputs:
+        name = f"output {output.name}" if output.name else "the output"
+        values = _numbers(output.predicted)
+        finite = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        if not finite.all():
+            wrong.append(
+                f"{name} is not finite in {(~finite).sum()} of {len(finite)} rows, first in row "
+                f"{int(finite.argmin())}"
+            )
+            continue
+        if not _is_probability(model, output):
+            continue
+        shares.append(name)
+        outside = (values < -1e-6) | (values > 1 + slack)
+        if outside.any():
+            wrong.append(
+                f"{name} is {values[outside][0]:.4g}, no probability: end the model with softmax or "
+                "sigmoid, or compile its loss with from_logits=True"
+            )
+        elif output.task is Task.MULTICLASS:
+            sums = values.sum(axis=-1).reshape(len(values), -1)
+            off = (np.abs(sums - 1) > slack).any(axis=1)
+            if off.any():
+                worst = sums.reshape(-1)[np.abs(sums - 1).argmax()]
+                wrong.append(
+                    f"{name} sums to {worst:.4g} over the classes, not to 1, in {off.sum()} of "
+                    f"{len(off)} rows: end the model with softmax"
+                )
+    if wrong:
+        return Verdict(gate, Outcome.FAILED, float(len(wrong)), 0.0, "; ".join(wrong))
+    if shares:
+        reason = "probabilities are finite, between 0 and 1, and sum to 1 over exclusive classes"
+    else:
+        reason = "all predictions are finite; none is a probability"
+    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason)
+
+
+def _is_probability(model: Model, output: Output) -> bool:
+    """Tell by its loss whether an output is meant as probabilities: hinge and mse take any number."""
+    if output.from_logits or output.task in (Task.REGRESSION, Task.OTHER):
+        return False
+    loss = model.loss
+    if isinstance(loss, Mapping):
+        loss = loss.get(output.name)
+    elif isinstance(loss, list | tuple):
+        names = list(getattr(model, "output_names", None) or [])
+        loss = loss[names.index(output.name)] if output.name in names else None
+    kind = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    name = kind.replace("_", "").lower()
+    return "crossentropy" in name or name in ("bce", "ce")
+
+
+def _numbers(array: Any) -> Array:
+    found = np.asarray(array)
+    # NumPy knows bfloat16 only as somebody else's type.
+    return found if found.dtype.kind in "biu" else found.astype(np.float64)
+
+
+def _slice(arrays: Arrays, start: int, end: int) -> Arrays:
+    return map_arrays(lambda array: array[start:end], arrays)

@@ -1,0 +1,222 @@
+"""Refit the best values under one seed or fold and score the result on test."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import KFold as Folds
+from sklearn.model_selection import StratifiedKFold
+
+from modeltune.engine.data import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
+from modeltune.engine.fit import (
+    Model,
+    candidate,
+    failure_of,
+    fit,
+    load_weights,
+    not_finite,
+    save_weights,
+)
+from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.engine.score.architecture import described
+from modeltune.engine.score.integrity import check_model
+from modeltune.engine.score.scoring import (
+    Predictions,
+    evaluate,
+    gain_over_dummy,
+    predict,
+    report,
+    samples_of,
+    targets,
+)
+from modeltune.engine.score.shown_samples import examples
+from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitTask, Refitted, packed
+from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, Verdict
+
+
+def train_refit(
+    spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = None
+) -> Refitted:
+    """Train the best values on this refit's part of the data and score the result on test."""
+    started = time.monotonic()
+    seed = task.refit.seed
+    hp = ReadHyperParameters.of(task.hyperparameters)
+    try:
+        train, watched = parts_of(spec, loaded, task.refit)
+        with candidate(spec, hp, seed, (train, watched), features=features) as model:
+            curve, trained_by = fit(
+                spec,
+                hp,
+                model,
+                train,
+                watched,
+                task.epochs,
+                0,
+                seed,
+                features=features,
+            )
+            failure = not_finite(spec, curve)
+            scores: dict[str, float] = {}
+            tables: dict[str, Json] = {}
+            samples: Json = None
+            checks: tuple[Verdict, ...] = ()
+            built: dict[str, Json] = {}
+            note: str | None = None
+            if failure is None:
+                on_test, scores, tables, samples = _score(spec, model, train, watched, loaded.test)
+                if task.weights is not None:
+                    task.weights.parent.mkdir(parents=True, exist_ok=True)
+                    save_weights(model, task.weights)
+                    _write_architecture(model, task.weights.with_name(ARCHITECTURE))
+                    shown = task.weights.with_name(EXAMPLES)
+                    note = _write_examples(spec, loaded.test, on_test, shown)
+                    built = described(model)
+                    restored = restore(spec, hp, task.weights, loaded.test)
+                    size = spec.fit.batch_size
+                    checks = check_model(model, restored, loaded.test, size, scores)
+    except Exception as error:  # noqa: BLE001  reported with its traceback by validate
+        seconds = time.monotonic() - started
+        return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
+    seconds = time.monotonic() - started
+    return Refitted(
+        scores, tables, curve, trained_by, seconds, failure, samples, checks, built, note
+    )
+
+
+def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
+    """Return the model of these values, built anew, with the weights in a file."""
+    return with_weights(spec(hp), weights, part)
+
+
+def with_weights(model: Model, weights: Path, part: Part) -> Model:
+    """Return the model with the weights in a file; one without inputs meets samples first.
+
+    A subclassed or sequential model has no variables to be loaded before it is called.
+    """
+    if not getattr(model, "inputs", None):
+        x, _, _ = next(part.batches(1))
+        model(x, training=False)
+    load_weights(model, weights)
+    return model
+
+
+def _write_architecture(model: Model, path: Path) -> None:
+    """Write how the model is built, unless Keras cannot say: of a class of the user's it cannot."""
+    try:
+        text = model.to_json()
+    except Exception:  # noqa: BLE001  get_config is the user's code
+        path.unlink(missing_ok=True)
+        return
+    path.write_text(text, encoding="utf-8")
+
+
+def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> str | None:
+    """Write test samples to look at, unless there are none or the spec wants none.
+
+    Returns:
+        What failed, None when nothing did: no finished refit is lost over its examples.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        found = examples(test, on_test) if spec.examples else None
+        if found is not None:
+            path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001  reading a stream again is the user's code too
+        path.unlink(missing_ok=True)
+        return f"no examples are kept, for choosing them failed: {failure_of(error).reason}"
+    return None
+
+
+def _score(
+    spec: Spec, model: Model, train: Part, watched: Part, test: Part
+) -> tuple[Predictions, dict[str, float], dict[str, Json], Json]:
+    """Return predictions on test, all scores of the final weights by name, tables and samples."""
+    measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
+    slices = [m.slices for m in measures if isinstance(m.slices, On)]
+    on_test = predict(model, test, spec.fit.batch_size, slices)
+    scores, tables = measured(model, test, on_test, spec.fit.batch_size)
+    samples = samples_of(model, on_test, scores, targets(train))
+    if test.stream is not None and samples is not None and not samples.truth:
+        # In which order a stream came can only be told by its targets.
+        samples = None
+    scores |= derived(spec, model, train, watched, on_test, scores, measures)
+    return on_test, scores, tables, None if samples is None else packed(samples)
+
+
+def measured(
+    model: Model, part: Part, predictions: Predictions, batch_size: int
+) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return what the final weights score on a part, and the tables of its report."""
+    reported, tables = report(predictions.outputs)
+    # What Keras was asked to measure keeps its own definition.
+    return {**reported, **evaluate(model, part, batch_size)}, tables
+
+
+def derived(
+    spec: Spec,
+    model: Model,
+    train: Part,
+    watched: Part,
+    on_test: Predictions,
+    scores: Mapping[str, float],
+    measures: Iterable[Measure],
+) -> dict[str, float]:
+    """Return what takes more than the test part: gaps and gains asked for, scores on a fold, size.
+
+    ``train`` and ``watched`` are what this refit was given, ``scores`` those on test.
+    """
+    size = spec.fit.batch_size
+    found: dict[str, float] = {}
+    on_train: dict[str, float] = {}
+    for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
+        if subject is Subject.GAP:
+            on_train = on_train or _scores(model, train, size)
+            found[key] = on_train[name] - scores[name]
+        elif subject is Subject.GAIN_OVER_DUMMY:
+            found[key] = gain_over_dummy(model, train, on_test, scores[name], name)
+    if isinstance(spec.validation, KFold):
+        found |= {f"fold_{name}": value for name, value in _scores(model, watched, size).items()}
+    return {**found, "parameters": float(model.count_params())}
+
+
+def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
+    return measured(model, part, predict(model, part, batch_size), batch_size)[0]
+
+
+def parts_of(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
+    """Return what this refit trains on and what its callbacks watch."""
+    if refit.fold is None or not isinstance(spec.validation, KFold):
+        return loaded.train, loaded.validation
+    both = _joined(loaded.train, loaded.validation)
+    labels = class_labels(both.y)
+    rows = np.arange(both.size)
+    k = spec.validation.k
+    rare = labels is None or min(np.unique(labels, return_counts=True)[1]) < k
+    folds = (Folds if rare else StratifiedKFold)(k, shuffle=True, random_state=refit.seed)
+    inside, outside = list(folds.split(rows, None if rare else labels))[refit.fold]
+    return both.take(inside), both.take(outside)
+
+
+def _joined(train: Part, validation: Part) -> Part:
+    weights = None
+    if train.sample_weight is not None or validation.sample_weight is not None:
+        weights = concatenate(_weights(train, validation), _weights(validation, train))
+    return replace(
+        train,
+        size=train.size + validation.size,
+        x=concatenate(train.x, validation.x),
+        y=concatenate(train.y, validation.y),
+        sample_weight=weights,
+    )
+
+
+def _weights(part: Part, other: Part) -> Arrays:
+    """Return a part's sample weights; a part without any weighs each sample 1, as Keras does."""
+    if part.sample_weight is not None:
+        return part.sample_weight
+    return map_arrays(lambda w: np.ones((part.size, *w.shape[1:]), w.dtype), other.sample_weight)

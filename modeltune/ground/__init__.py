@@ -1,0 +1,114 @@
+"""What every package stands on: errors, the settings of a project, deadlines, words.
+
+Here belongs what no other package owns and all may use. Nothing here knows a spec, a run,
+Keras or pytest, and nothing here imports another package of ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground.doors import door
+
+if TYPE_CHECKING:
+    from modeltune.ground.config import (
+        DEFAULT_REPORT,
+        STORE_VARIABLE,
+        Config,
+        default_store,
+        load_config,
+        project_root,
+    )
+    from modeltune.ground.deadlines import Deadline, seconds_of
+    from modeltune.ground.declarations import (
+        Problem,
+        as_typed,
+        is_finite_number,
+        is_integer,
+        is_positive_number,
+        typed,
+    )
+    from modeltune.ground.errors import (
+        CodeError,
+        DataError,
+        HistoryError,
+        ModeltuneError,
+        NoHistoryError,
+        SearchError,
+        SpecError,
+        UnrecordableError,
+    )
+    from modeltune.ground.text import counted
+    from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
+
+__all__ = [
+    "DEFAULT_REPORT",
+    "PACKAGE",
+    "STORE_VARIABLE",
+    "CodeError",
+    "Config",
+    "DataError",
+    "Deadline",
+    "HistoryError",
+    "ModeltuneError",
+    "NoHistoryError",
+    "Problem",
+    "SearchError",
+    "SpecError",
+    "UnrecordableError",
+    "as_typed",
+    "counted",
+    "default_store",
+    "door",
+    "frames_of_others",
+    "is_finite_number",
+    "is_integer",
+    "is_ours",
+    "is_positive_number",
+    "load_config",
+    "project_root",
+    "seconds_of",
+    "typed",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "config": (
+            "Config",
+            "DEFAULT_REPORT",
+            "STORE_VARIABLE",
+            "default_store",
+            "load_config",
+            "project_root",
+        ),
+        "deadlines": (
+            "Deadline",
+            "seconds_of",
+        ),
+        "declarations": (
+            "Problem",
+            "as_typed",
+            "is_finite_number",
+            "is_integer",
+            "is_positive_number",
+            "typed",
+        ),
+        "errors": (
+            "CodeError",
+            "DataError",
+            "HistoryError",
+            "ModeltuneError",
+            "NoHistoryError",
+            "SearchError",
+            "SpecError",
+            "UnrecordableError",
+        ),
+        "text": ("counted",),
+        "tracebacks": (
+            "PACKAGE",
+            "frames_of_others",
+            "is_ours",
+        ),
+    },
+)

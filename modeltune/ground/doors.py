@@ -1,0 +1,34 @@
+"""A package's door: its public names, each loaded from its module when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+
+def door(
+    package: str, names: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for a package (PEP 562).
+
+    Importing a package must cost next to nothing, because the pytest plugin does it in every
+    pytest run: a module is imported when one of its names is first used.
+
+    Args:
+        package: the package's ``__name__``.
+        names: public names by the module of the package that has them. A module that is public
+            itself stands under ``"."``.
+    """
+    homes = {name: module for module, listed in names.items() for name in listed}
+
+    def load(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if homes[name] == ".":
+            return importlib.import_module(f"{package}.{name}")
+        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load, lambda: sorted(homes)

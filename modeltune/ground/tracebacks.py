@@ -1,0 +1,22 @@
+"""Which frames of a traceback are ours: users are shown their own code, not the way to it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from traceback import FrameSummary
+from types import TracebackType
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder of all our modules."""
+
+
+def is_ours(file: str | Path) -> bool:
+    """Tell a module of modeltune from anybody else's file."""
+    return PACKAGE in Path(file).parents
+
+
+def frames_of_others(trace: TracebackType | None) -> list[FrameSummary]:
+    """Return the frames of a traceback without ours; all of them when there are no others."""
+    frames = traceback.extract_tb(trace)
+    return [frame for frame in frames if not is_ours(frame.filename)] or list(frames)

@@ -1,0 +1,60 @@
+"""The story of a run, and what is told of runs that are recorded.
+
+``pipeline.run`` reads as the story: load, search, validate, judge, record. Here belongs what
+brings engine, judgement, histories and reports together. pytest and the command line call it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.harness import replay
+    from modeltune.harness.executors import auto, warm_up
+    from modeltune.harness.pipeline import run
+    from modeltune.harness.replay import check_target, export_kept, from_json, kept_weights
+    from modeltune.harness.report_files import gather, newest_of_each, write_pictures, write_reports
+    from modeltune.harness.run_differences import contrast
+
+__all__ = [
+    "auto",
+    "check_target",
+    "contrast",
+    "export_kept",
+    "from_json",
+    "gather",
+    "kept_weights",
+    "newest_of_each",
+    "replay",
+    "run",
+    "warm_up",
+    "write_pictures",
+    "write_reports",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".": ("replay",),
+        "executors": (
+            "auto",
+            "warm_up",
+        ),
+        "pipeline": ("run",),
+        "replay": (
+            "check_target",
+            "export_kept",
+            "from_json",
+            "kept_weights",
+        ),
+        "report_files": (
+            "gather",
+            "newest_of_each",
+            "write_pictures",
+            "write_reports",
+        ),
+        "run_differences": ("contrast",),
+    },
+)

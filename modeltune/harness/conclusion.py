@@ -1,0 +1,279 @@
+"""Conclude a run: find what to compare with, examine the tuned model, judge, and buy seeds if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modeltune.ground import DataError, HistoryError
+from modeltune.harness.validation import Validated
+from modeltune.histories import (
+    Store,
+    accepted_model,
+    baselines,
+    recent,
+    references,
+    to_rescore,
+    with_rescored,
+)
+from modeltune.judgement import Measured, advise, check_bounds, check_refit, judge
+from modeltune.records import (
+    Best,
+    Examined,
+    ExamineTask,
+    HyperParameters,
+    Json,
+    KeptModel,
+    Listener,
+    Note,
+    References,
+    Run,
+    Scores,
+    Trial,
+    TrialStatus,
+)
+from modeltune.specs import (
+    Behaviour,
+    Direction,
+    Gate,
+    Holdout,
+    KFold,
+    Outcome,
+    Probed,
+    Refit,
+    Spec,
+    Validation,
+    Verdict,
+)
+
+LATENCY = "latency_ratio"
+
+PROBED = ("examples", "violations", "is_exhaustive", "tolerance", "counterexample")
+"""What of a probe stands in the details of its verdict, from which it is judged again."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What gates come to, the id of the accepted run they were held against, and advice on them."""
+
+    verdicts: tuple[Verdict, ...]
+    baseline: str | None
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Conclusion:
+    """What a run comes to; ``validated`` has more refits than asked for after an escalation."""
+
+    validated: Validated
+    judged: Judged
+
+
+def conclude(
+    spec: Spec,
+    validated_by: Callable[[Validation, Collection[Refit]], Validated],
+    history: Store,
+    prints: Mapping[str, str],
+    engine: Any,
+    winner: HyperParameters,
+    weights: Path,
+    run_id: str,
+    listen: Listener,
+) -> Conclusion:
+    """Validate and judge a run; while gates that seeds can settle are inconclusive, get more seeds.
+
+    Args:
+        spec: what is judged.
+        validated_by: refits and scores the winner, by the spec's validation or one of more seeds;
+            of the refits it is given besides, nothing is to be told again.
+        history: where earlier runs are.
+        prints: the fingerprints of today's data.
+        engine: examines the tuned model where gates ask for it.
+        winner, weights: the tuned model.
+        run_id: the run that is judged.
+        listen: told of each escalation.
+    """
+    looks = looks_of(spec)
+    validated = validated_by(spec.validation, ())
+    past = references(spec, history, prints, run_id)
+    task, unmeasured = _task(spec, history, past, winner, weights)
+    examined = engine.examine(task) if task is not None else Examined()
+    past = with_rescored(past, examined.rescored)
+    if isinstance(examined.latency_ratio, str):
+        unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
+    judged = Judged((), None, ())
+    for look, seeds in enumerate(looks):
+        if look:
+            gates = ", ".join(v.gate for v in judged.verdicts if _seeds_may_settle(v))
+            listen(Note(f"{gates}: inconclusive, validating under {seeds} seeds"))
+            told = replace(spec.validation, seeds=looks[look - 1]).refits()
+            validated = validated_by(replace(spec.validation, seeds=seeds), told)
+        measured = _measured(spec, validated, examined, unmeasured, weights)
+        judged = judged_against(past, spec, measured, history)
+        if not any(_seeds_may_settle(verdict) for verdict in judged.verdicts):
+            break
+    return Conclusion(replace(validated, scores=measured.scores), judged)
+
+
+def judged_against(past: References, spec: Spec, measured: Measured, history: Store) -> Judged:
+    """Return what today's gates say of what was measured, beside the runs they name."""
+    verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
+    accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
+    today = datetime.now(UTC).date()
+    try:
+        past_runs = recent(spec, history)
+    except HistoryError:
+        # Advice is no reason to lose a verdict that needs no history.
+        past_runs = []
+    advice = advise(spec.gates, verdicts, past_runs, accepted, today)
+    return Judged(verdicts, (accepted and accepted.run) or None, advice)
+
+
+def _task(
+    spec: Spec, history: Store, past: References, winner: HyperParameters, weights: Path
+) -> tuple[ExamineTask | None, dict[str, tuple[Outcome, str]]]:
+    """Return what is to be examined, None when nothing is, and what cannot be measured and why."""
+    behaviours = [gate for gate in spec.gates if isinstance(gate, Behaviour)]
+    unmeasured: dict[str, tuple[Outcome, str]] = {}
+    faster_than: KeptModel | None = None
+    if any(isinstance(gate, Gate) and gate.measure.key == LATENCY for gate in spec.gates):
+        kept = accepted_model(spec, history.folder)
+        if kept is None:
+            unmeasured[LATENCY] = (Outcome.NO_BASELINE, str(past["baseline"]))
+        elif isinstance(kept, str):
+            reason = f"the accepted model cannot be timed beside this one: {kept}"
+            unmeasured[LATENCY] = (Outcome.INVALID, reason)
+        else:
+            faster_than = kept
+    rescore = to_rescore(past, history.folder)
+    if not behaviours and not rescore and faster_than is None:
+        return None, unmeasured
+    known = known_counterexamples(history, spec, behaviours)
+    return ExamineTask(winner, weights, known, rescore, faster_than), unmeasured
+
+
+def known_counterexamples(
+    history: Store, spec: Spec, behaviours: Sequence[Behaviour]
+) -> dict[str, list[Json]]:
+    """Return by a behaviour's key what earlier runs of the spec found against it, newest first."""
+    if not behaviours:
+        return {}
+    keys = {behaviour.key for behaviour in behaviours}
+    known: dict[str, list[Json]] = {}
+    for key, found in history.counterexamples(spec.id):
+        if key in keys and found not in known.setdefault(key, []):
+            known[key].append(found)
+    return known
+
+
+def _measured(
+    spec: Spec,
+    validated: Validated,
+    examined: Examined,
+    unmeasured: Mapping[str, tuple[Outcome, str]],
+    weights: Path,
+) -> Measured:
+    scores = dict(validated.scores)
+    scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
+    intervals = {}
+    if isinstance(examined.latency_ratio, tuple):
+        scores[LATENCY] = Scores(examined.latency_ratio[:1])
+        intervals[LATENCY] = examined.latency_ratio
+    return Measured(
+        scores=scores,
+        refits=tuple((refit["seed"], refit["fold"]) for refit in validated.refits),
+        samples=validated.samples,
+        folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
+        intervals=intervals,
+        unmeasured=unmeasured,
+        probed=examined.probed,
+    )
+
+
+def refuse(spec: str, checks: Sequence[Verdict]) -> None:
+    """End a run whose data do not pass, before anything is trained on them.
+
+    Raises:
+        DataError: naming every check that failed.
+    """
+    red = [check for check in checks if check.outcome.is_red()]
+    if red:
+        listed = "; ".join(f"{check.gate}: {check.reason}" for check in red)
+        raise DataError(f"{spec}: nothing was trained, the data do not pass: {listed}")
+
+
+def check_search(
+    spec: Spec,
+    best: Best,
+    winner: HyperParameters,
+    trials: Sequence[Trial],
+    validated: Validated,
+    rows: int,
+) -> tuple[Verdict, ...]:
+    """Return what the refits say of the search, and where in its ranges the winner lies.
+
+    ``rows`` is the size of the validation part, by which the search was scored.
+    """
+    objective = spec.search.objective
+    curves = [refit["curve"].get(objective.metric, ()) for refit in validated.refits]
+    if not isinstance(spec.validation, Holdout) or not all(curves):
+        reason = f"the refits do not measure {objective.metric} on the rows the search did"
+        refitted = Verdict("search.refit", Outcome.PASSED, None, None, f"not compared: {reason}")
+    else:
+        values = validated.samples.values if validated.samples else {}
+        each = values.get(objective.test_metric)
+        is_share = each is not None and each.dtype == bool
+        choose = max if objective.direction is Direction.MAX else min
+        scores = [choose(curve) for curve in curves]
+        refitted = check_refit(best.score, scores, objective.direction, rows if is_share else None)
+    completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
+    return refitted, check_bounds(best.values, winner, completed)
+
+
+def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
+    """Return what a recorded run has measured, to be judged by today's gates."""
+    unmeasured = {}
+    if LATENCY not in run.scores:
+        unmeasured[LATENCY] = (
+            Outcome.NO_BASELINE,
+            "there was no accepted model to be timed beside",
+        )
+    intervals = {}
+    probed = {}
+    for verdict in run.verdicts:
+        details = verdict.details
+        if verdict.measured is not None and "confidence" in details:
+            intervals[details["metric"]] = (verdict.measured, *details["interval"])
+        if "demand" in details:
+            error = verdict.reason if verdict.outcome is Outcome.ERROR else None
+            facts = {name: details[name] for name in PROBED}
+            probed[details["demand"]] = Probed(**facts, error=error)
+    return Measured(
+        scores=run.scores,
+        refits=baselines.refits_of(run),
+        samples=samples,
+        folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
+        intervals=intervals,
+        unmeasured=unmeasured,
+        probed=probed,
+    )
+
+
+def looks_of(spec: Spec) -> list[int]:
+    """Return at how many seeds the gates may be judged: as asked for, then twice that and so on."""
+    seeds = [spec.validation.seeds]
+    most = spec.escalate.max if spec.escalate else 0
+    while seeds[-1] < most:
+        seeds.append(min(2 * seeds[-1], most))
+    return seeds
+
+
+def _seeds_may_settle(verdict: Verdict) -> bool:
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        return False
+    from modeltune.judgement import ENOUGH_SEEDS
+
+    return bool(verdict.details.get("reference_refits", 0) >= ENOUGH_SEEDS)

@@ -1,0 +1,31 @@
+"""Where trials and refits run: in this process, or in processes forked from a warm server.
+
+Here belongs one small interface and its implementations, so that a search knows no processes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.harness.executors.inline import Inline
+    from modeltune.harness.executors.interface import Executor
+    from modeltune.harness.executors.processes import Unportable, auto, process_executor, warm_up
+
+__all__ = ["Executor", "Inline", "Unportable", "auto", "process_executor", "warm_up"]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "inline": ("Inline",),
+        "interface": ("Executor",),
+        "processes": (
+            "Unportable",
+            "auto",
+            "process_executor",
+            "warm_up",
+        ),
+    },
+)

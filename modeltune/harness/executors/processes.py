@@ -1,0 +1,515 @@
+"""Run tasks in processes forked from a warm server; one that dies, hangs or grows is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from modeltune.ground import CodeError, ModeltuneError, SearchError
+from modeltune.harness.executors import worker
+from modeltune.harness.executors.interface import underway, unheard
+from modeltune.records import Failure, Listener, Result, Task, TrialTask, failed, own_values
+from modeltune.specs import Spec, search_identity
+
+LOOK = 0.5
+"""Seconds between two looks at the time and memory of busy processes."""
+
+GROWTH = 2**30
+"""How many bytes a process may gain over its first task before it is replaced by a fresh one."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""With these the server has one thread when it forks; TensorFlow makes its own in each process."""
+
+
+def warm_up(*also: str) -> None:
+    """Start the server, if there is none yet, and return while it imports, these modules ``also``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
+    before = dict(os.environ)
+    os.environ.update(ONE_THREAD | quiet)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def auto(threads: int) -> int:
+    """Return how many processes of so many threads keep this machine's cores busy; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return max(1, cores // (threads * sharing))
+
+
+class Unportable(Exception):
+    """The spec cannot be had in another process; says why."""
+
+
+class Process:
+    """One process with an engine in it, and the pipe to it."""
+
+    def __init__(self, birth: worker.Birth, in_main: bool):
+        context = multiprocessing.get_context("forkserver")
+        self.pipe, other = context.Pipe()
+        self._process = context.Process(target=worker.main, args=(other, birth))
+        with contextlib.nullcontext() if in_main else _main_left_alone():
+            self._process.start()
+        other.close()
+        assert self._process.pid is not None  # it was started
+        self.pid: int = self._process.pid
+        self.peak = 0
+        self._observed: psutil.Process | None = None
+        with contextlib.suppress(psutil.Error):
+            # It knows this process from a later one of the same number.
+            self._observed = psutil.Process(self.pid)
+
+    @property
+    def sentinel(self) -> int:
+        """What becomes ready when the process ends."""
+        return self._process.sentinel
+
+    def send(self, name: str, *arguments: object) -> None:
+        """Call a method of the engine; its answer is to be received. A dead process is not told."""
+        with contextlib.suppress(OSError):
+            self.pipe.send((name, arguments))
+
+    def receive(self) -> Any:
+        """Return the answer to the oldest call, once ``wait`` has seen it or the process's end.
+
+        Raises:
+            ModeltuneError: what the call raised.
+            EOFError: the process has died.
+        """
+        if not self.pipe.poll():
+            # Its end has been seen first. What it has started may keep the pipe open.
+            raise EOFError
+        try:
+            answer = self.pipe.recv()
+        except OSError as error:
+            raise EOFError from error
+        if isinstance(answer, worker.Raised):
+            raise answer.error
+        return answer
+
+    def memory(self) -> int:
+        """Return the bytes this process and those it has started hold; 0 of a dead one."""
+        total = 0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+        self.peak = max(self.peak, total)
+        return total
+
+    def kill(self) -> None:
+        """End the process and all it has started; return when it is gone."""
+        family = self._family()
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._process.join()
+        self.pipe.close()
+
+    def end(self) -> str:
+        """Return how the process ended, with the most memory it was seen to hold."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        how = f"exited with status {code}"
+        if code < 0:
+            how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
+        return f"{how}, peak memory {self.peak / 2**20:.0f} MiB"
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            found = self._observed
+            return [found, *found.children(recursive=True)] if found else []
+        except psutil.Error:
+            return []
+
+
+class Remote:
+    """An engine in another process, called like one in this; the other processes get its data."""
+
+    def __init__(self, process: Process, others: Processes, folder: Path):
+        self._process = process
+        self._others = others
+        self._folder = folder
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            self._process.send(name, *arguments)
+            return self.answer(name)
+
+        return call
+
+    def load(self) -> Any:
+        """As ``Engine.load``; every process then maps what this one has loaded."""
+        self._process.send("load")
+        description, fingerprints = self.answer("load")
+        self._process.send("share", self._folder)
+        self.answer("share")
+        self._others.tell("take", self._folder, fingerprints)
+        return description, fingerprints
+
+    def answer(self, name: str) -> Any:
+        """Wait for the answer to a call.
+
+        Raises:
+            ModeltuneError: what it raised.
+            SearchError: the process has died.
+        """
+        self._process.memory()
+        while not wait([self._process.pipe, self._process.sentinel], LOOK):
+            self._process.memory()
+        try:
+            return self._process.receive()
+        except EOFError:
+            end = self._process.end()
+            raise SearchError(f"the process that holds the data {end}, during {name}") from None
+
+
+class _Worker:
+    """A process, the task it is at, and how many answers are due before that task's."""
+
+    def __init__(self, process: Process, preparations: list[tuple[Any, ...]], deaths: int = 0):
+        self.process = process
+        self.task: Task | None = None
+        self.is_announced = False
+        self.deaths = deaths
+        self.unanswered = 1  # it says when it is there
+        self._since = self._looked = 0.0
+        self._states: set[Path] = set()
+        self._candidates: set[str] = set()
+        self._settled: int | None = None
+        for name, *arguments in preparations:
+            self.prepare(name, *arguments)
+
+    @property
+    def seconds(self) -> float:
+        """How long the task has been under way."""
+        return 0.0 if self.unanswered else time.monotonic() - self._since
+
+    def prepare(self, name: str, *arguments: object) -> None:
+        """Call a method that has no result."""
+        self.unanswered += 1
+        self.process.send(name, *arguments)
+
+    def answered(self) -> None:
+        """Note that a preparation is done."""
+        self.unanswered -= 1
+        self._since = time.monotonic()
+
+    def perform(self, task: Task) -> None:
+        """Begin a task."""
+        self.task, self.is_announced = task, False
+        self._since = self._looked = time.monotonic()
+        self.process.memory()
+        self.process.send("perform", task)
+        self._candidates.add(_candidate(task))
+        if isinstance(task, TrialTask) and task.keep_state is not None:
+            self._states.add(task.keep_state)
+
+    def is_due(self) -> bool:
+        """Tell whether to look at its time and memory now: one that tells much is not asked more."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return False
+        self._looked = now
+        return True
+
+    def preferred(self, queue: deque[Task]) -> Task:
+        """Return a task this process has the model for, else a new one, else another's.
+
+        It may still have the model of a candidate it trained, and its compiled steps.
+        """
+
+        def rank(task: Task) -> int:
+            state = task.continue_from if isinstance(task, TrialTask) else None
+            if state in self._states or (state is None and _candidate(task) in self._candidates):
+                return 0
+            return 1 if state is None else 2
+
+        return min(queue, key=rank)
+
+    def has_grown(self) -> bool:
+        """Tell whether the process holds much more than after its first task."""
+        held = self.process.memory()
+        self._settled = held if self._settled is None else self._settled
+        return held - self._settled > GROWTH
+
+
+class Processes:
+    """An executor over a fixed number of processes.
+
+    Args:
+        start: makes a process.
+        slots: how many to run at once.
+        minutes: a task that takes longer is ended with its process; None: it may take for ever.
+        memory: bytes; a process that holds more is ended with its task.
+        listen: told how far each task is.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Process],
+        slots: int,
+        minutes: float | None,
+        memory: float,
+        listen: Listener = unheard,
+    ):
+        self._start = start
+        self._slots = slots
+        self._seconds = math.inf if minutes is None else 60 * minutes
+        self._memory = memory
+        self._listen = listen
+        self._preparations: list[tuple[Any, ...]] = []
+        self._queue: deque[Task] = deque()
+        self._finished: deque[tuple[Task, Result]] = deque()
+        self._kills: Counter[str] = Counter()
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(slots):
+                self._workers.append(_Worker(start(), []))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def slots(self) -> int:
+        """How many processes there are."""
+        return self._slots
+
+    def tell(self, name: str, *arguments: object) -> None:
+        """Call a method of the engine in every process, also in those that come later."""
+        self._preparations.append((name, *arguments))
+        for each in self._workers:
+            each.prepare(name, *arguments)
+
+    def submit(self, task: Task) -> None:
+        """Give a task to the next process that is free."""
+        self._queue.append(task)
+        self._assign()
+
+    def wait(self) -> tuple[Task, Result]:
+        """Return the next finished task; whatever became of its process, there is a result."""
+        while not self._finished:
+            self._assign()
+            busy = [each for each in self._workers if each.task is not None]
+            if not busy:
+                raise IndexError("no task was submitted")
+            self._announce(busy)
+            ready = wait([c for b in busy for c in (b.process.pipe, b.process.sentinel)], LOOK)
+            for each in busy:
+                if each.process.pipe in ready or each.process.sentinel in ready:
+                    self._receive(each)
+                if each.task is not None and each in self._workers and each.is_due():
+                    self._check(each)
+        return self._finished.popleft()
+
+    def withdraw(self) -> list[Task]:
+        """Take back the tasks that wait for a free process."""
+        withdrawn = list(self._queue)
+        self._queue.clear()
+        return withdrawn
+
+    def close(self) -> None:
+        """Kill all processes; what they were at is lost."""
+        for each in self._workers:
+            each.process.kill()
+
+    def _assign(self) -> None:
+        for each in self._workers:
+            while each.task is None and self._queue:
+                task = each.preferred(self._queue)
+                self._queue.remove(task)
+                if self._kills[_candidate(task)] < 2:
+                    each.perform(task)
+                else:
+                    reason = "these values have killed two processes: not tried again"
+                    self._finished.append((task, failed(task, Failure(reason), 0.0)))
+
+    def _announce(self, busy: list[_Worker]) -> None:
+        """Tell of the tasks that have begun; one whose process is still prepared has not."""
+        for each in busy:
+            if not each.is_announced and not each.unanswered and each.task is not None:
+                each.is_announced = True
+                self._listen(underway(each.task, each.seconds))
+
+    def _receive(self, each: _Worker) -> None:
+        """Take what a process has to say: an epoch, a result, that it is prepared, or dead."""
+        task = each.task
+        assert task is not None
+        try:
+            result = each.process.receive()
+        except EOFError:
+            self._bury(each, task)
+            return
+        except ModeltuneError as error:
+            if each.unanswered:
+                raise
+            # Such as sys.exit() in the code of the spec's author.
+            said = str(error)
+            result = failed(task, Failure(said.partition("\n")[0], said), each.seconds)
+        if each.unanswered:
+            each.answered()
+            return
+        if isinstance(result, worker.Reached):
+            self._listen(underway(task, each.seconds, result.epoch, result.value))
+            return
+        self._finished.append((task, result))
+        each.task = None
+        if each.has_grown():
+            self._replace(each)
+
+    def _check(self, each: _Worker) -> None:
+        """End a process that has taken too long or too much."""
+        held = each.process.memory()
+        if each.seconds > self._seconds:
+            self._fail(each, f"took longer than trial_minutes={self._seconds / 60:g}")
+        elif held > self._memory:
+            most = f"the {self._memory / 2**30:.1f} GiB it may"
+            self._fail(each, f"its process held {held / 2**30:.1f} GiB, more than {most}")
+
+    def _bury(self, each: _Worker, task: Task) -> None:
+        end = each.process.end()
+        if each.unanswered:
+            each.deaths += 1
+            if each.deaths > 1:
+                raise SearchError(f"a trial process {end}, before it could train anything")
+        else:
+            self._kills[_candidate(task)] += 1
+        if self._kills[_candidate(task)] > 1:
+            self._fail(each, f"its process {end}, for the second time")
+            return
+        # Another process may have taken the memory: once more, in a fresh one.
+        self._queue.appendleft(task)
+        self._replace(each)
+
+    def _fail(self, each: _Worker, reason: str) -> None:
+        assert each.task is not None
+        self._finished.append((each.task, failed(each.task, Failure(reason), each.seconds)))
+        self._replace(each)
+
+    def _replace(self, each: _Worker) -> None:
+        each.process.kill()
+        deaths = each.deaths if each.unanswered else 0  # in a row, before one could train
+        fresh = _Worker(self._start(), self._preparations, deaths)
+        self._workers[self._workers.index(each)] = fresh
+
+
+@contextlib.contextmanager
+def process_executor(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    features: Path,
+    slots: int,
+    scratch: Path,
+    listen: Listener = unheard,
+) -> Iterator[tuple[Remote, Processes]]:
+    """Lend an engine in a process of its own, and an executor over ``slots`` others.
+
+    Args:
+        scratch: where the data lie while the processes need them.
+        listen: told how far each task is.
+
+    Raises:
+        Unportable: the spec or a fixture cannot be had in another process.
+    """
+    birth = _birth(spec, fixtures, features)
+    in_main = spec.module == "__main__"
+    limit = spec.search.trial_gigabytes
+    memory = psutil.virtual_memory().available * 0.9 if limit is None else limit * 2**30
+    warm_up()
+    with contextlib.ExitStack() as stack:
+        data = stack.enter_context(_folder(scratch))
+        first = Process(birth, in_main)
+        stack.callback(first.kill)
+        others = Processes(
+            lambda: Process(birth, in_main), slots, spec.search.trial_minutes, memory, listen
+        )
+        stack.callback(others.close)
+        engine = Remote(first, others, data)
+        try:
+            engine.answer("start")
+        except CodeError as error:
+            raise Unportable(str(error)) from error
+        yield engine, others
+
+
+@contextlib.contextmanager
+def _folder(scratch: Path) -> Iterator[Path]:
+    """Lend a folder that goes at the end, and remove those of processes that were killed.
+
+    Its lock goes with this process, however that ends.
+    """
+    for left in scratch.glob("data-*/lock"):
+        with contextlib.suppress(OSError), left.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=scratch))
+    folder = made.with_name(f"data-{made.name}")
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Seen by others under this name only once it is locked.
+        made.rename(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> worker.Birth:
+    try:
+        declared = pickle.dumps((spec, dict(fixtures)))
+    except Exception as error:
+        raise Unportable(f"{type(error).__name__}: {error}") from error
+    return worker.Birth(
+        declared=declared,
+        code=search_identity(spec),
+        features=features,
+        environ=dict(os.environ),
+        folder=os.getcwd(),
+        path=list(sys.path),
+        output=(worker.Descriptor(1), worker.Descriptor(2)),
+        warnings=list(warnings.filters),
+    )
+
+
+@contextlib.contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep multiprocessing from importing the program's main module, such as pytest's, once more."""
+    main = sys.modules["__main__"]
+    before = dict(vars(main))
+    main.__spec__, main.__file__ = None, None
+    try:
+        yield
+    finally:
+        vars(main).update(before)
+        if "__file__" not in before:
+            del main.__file__
+
+
+def _candidate(task: Task) -> str:
+    return json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))

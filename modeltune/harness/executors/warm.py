@@ -1,0 +1,23 @@
+"""Imported by the server that trial processes are forked from: everything heavy, and nothing run.
+
+A fork copies one thread only, so the server has no other: the libraries below start none
+before they are first used (https://docs.python.org/3/library/os.html#os.fork).
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+
+from modeltune.engine import quietly
+
+# Ctrl-C in a terminal reaches the server too, while it still imports.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+with quietly():
+    from modeltune.engine import Engine  # noqa: F401
+
+# What is imported stays: collecting garbage in a trial process need not look at it again,
+# and its memory stays shared.
+gc.collect()
+gc.freeze()

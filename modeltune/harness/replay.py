@@ -1,0 +1,180 @@
+"""Replay a recorded run, or export its model: the run's own weights, checked by digest, in Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modeltune.engine import quietly
+from modeltune.ground import HistoryError, ModeltuneError
+from modeltune.harness.run_differences import differing_code
+from modeltune.histories import Store, give_name, verify
+from modeltune.records import Json, Run, plain
+from modeltune.reports import Replayed, recorded_scores
+from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed, run_identity
+
+SUFFIX = ".keras"
+
+
+def kept_weights(run: Run, history: Store) -> Path:
+    """Return the file of the run's own weights, whose digest is the recorded one.
+
+    Raises:
+        HistoryError: none were kept, or the file is missing or was changed.
+    """
+    if run.artifact is None or run.best is None:
+        raise HistoryError(
+            f"run {run.id} of {run.spec} kept no model: it ended as {run.status.value}"
+        )
+    return verify(history.folder, run.artifact)
+
+
+def check_target(target: Path) -> None:
+    """Refuse a file that Keras would not write, or that is there.
+
+    Raises:
+        HistoryError: saying what to write.
+    """
+    if target.suffix != SUFFIX:
+        raise HistoryError(f"{target}: Keras writes a model to a file that ends in {SUFFIX}")
+    if target.exists() or target.is_symlink():
+        raise HistoryError(f"{target} exists; name another file, nothing is overwritten")
+    if not target.absolute().parent.is_dir():
+        raise HistoryError(f"{target}: there is no folder {target.absolute().parent}")
+
+
+def export_kept(run: Run, history: Store, target: Path) -> str | None:
+    """Write the model from the architecture kept with it; return why that cannot be, or None.
+
+    Raises:
+        HistoryError: a file of the run is missing or was changed, or the target is refused.
+    """
+    check_target(target)
+    weights = kept_weights(run, history)
+    kept = run.files.get("architecture")
+    if kept is None:
+        return "its architecture was not kept"
+    architecture = verify(history.folder, kept)
+    with quietly():
+        from modeltune.engine import of_architecture
+
+        model = of_architecture(architecture, weights)
+    if isinstance(model, str):
+        return f"its architecture alone does not make it ({model})"
+    _write(model, target)
+    return None
+
+
+def export(
+    spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store, target: Path
+) -> tuple[str, ...]:
+    """Write the model that the spec builds today of the run's values; return what code changed.
+
+    Raises:
+        ModeltuneError: nothing was written; says why.
+    """
+    check_target(target)
+    with _rebuilt(spec, fixtures, run, history) as (model, _):
+        _write(model, target)
+    return differing_code(run_identity(spec), run)[0]
+
+
+def replay_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replayed:
+    """Score the model that the spec builds today of the run's values, with the run's weights.
+
+    Raises:
+        ModeltuneError: the data are others, or the model cannot be rebuilt.
+    """
+    code, notes = differing_code(run_identity(spec), run)
+    try:
+        with _rebuilt(spec, fixtures, run, history, is_of_same_data=True) as (model, loaded):
+            from modeltune.engine import scores_again
+
+            recorded = recorded_scores(run)
+            as_then = spec.with_fields(validation=_validation(run))
+            again = scores_again(as_then, model, loaded, _refit(run, spec), recorded)
+            if "artifact_bytes" in recorded:
+                again["artifact_bytes"] = float(kept_weights(run, history).stat().st_size)
+    except ModeltuneError as error:
+        since = f"; code changed since: {', '.join(code)}" if code else ""
+        raise HistoryError(f"{error}{since}") from error
+    return Replayed(again, code, notes)
+
+
+@contextlib.contextmanager
+def _rebuilt(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    run: Run,
+    history: Store,
+    is_of_same_data: bool = False,
+) -> Iterator[tuple[Any, Any]]:
+    """Lend the model of a run, rebuilt by its spec, and the data; Keras sees only what is verified."""
+    weights = kept_weights(run, history)
+    assert run.best is not None  # a run without has no weights
+    with quietly():
+        from modeltune.engine import load, rebuilt_model
+    loaded = load(spec, fixtures)
+    if is_of_same_data:
+        _refuse_other_data(run, loaded.fingerprints)
+    seed = _refit(run, spec).seed
+    with rebuilt_model(spec, run.best.values, seed, weights, loaded.test) as model:
+        yield model, loaded
+
+
+def _refit(run: Run, spec: Spec) -> Refit:
+    """Return the refit whose weights were kept."""
+    refits = run.validation.get("refits", ())
+    kept = run.artifact.refit if run.artifact else 0
+    if kept >= len(refits):
+        return Refit(spec.search.seed)
+    return Refit(refits[kept]["seed"], refits[kept]["fold"])
+
+
+def _validation(run: Run) -> Validation:
+    """Return how the run was validated, as far as it says what a refit is given."""
+    return KFold(run.validation["k"]) if run.validation.get("kind") == "KFold" else Holdout()
+
+
+def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
+    recorded = {
+        name: print_ for name, print_ in run.fingerprints.items() if name.startswith("data/")
+    }
+    others = [name.removeprefix("data/") for name in changed(recorded, today)]
+    if others:
+        raise HistoryError(
+            f"run {run.id} of {run.spec} cannot be replayed: its data changed since, "
+            f"{', '.join(others)}; restore them, or check out the commit it ran at"
+            + (f", {revision[:10]}" if (revision := run.environment.get("git_revision")) else "")
+        )
+
+
+def _write(model: Any, target: Path) -> None:
+    """Write a model to a ``.keras`` file whole or not at all; one that is there stays."""
+    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        with quietly():
+            model.save(partial)
+        give_name(partial, target)
+    except FileExistsError as error:
+        raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
+    except Exception as error:
+        # What get_config of the user's classes raises, and what a full disk does.
+        said = " ".join(str(error).split())
+        raise HistoryError(f"{target} cannot be written: {type(error).__name__}: {said}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def to_json(replayed: Replayed) -> Json:
+    """Return what was replayed as strict JSON data."""
+    return plain(replayed)
+
+
+def from_json(data: Json) -> Replayed:
+    """Return what ``to_json`` wrote."""
+    again = {metric: float(value) for metric, value in data["again"].items()}
+    return Replayed(again, tuple(data["code"]), tuple(data["notes"]))

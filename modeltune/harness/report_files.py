@@ -1,0 +1,134 @@
+"""Gather what reports show of recorded runs, and write them: report.json, report.md, report.html."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from modeltune.ground import HistoryError
+from modeltune.harness.run_differences import contrast
+from modeltune.histories import Store, open_store, samples_of, verify
+from modeltune.records import Json, Run, RunStatus, Summary, to_json
+from modeltune.reports import Contrast, Reported
+
+T = TypeVar("T")
+
+TREND = 40
+"""How many runs of a spec are looked back at."""
+
+
+def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
+    """Write every kind of report of these runs into a folder, each file whole; return the files.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    from modeltune.reports import html, markdown, write, write_whole
+
+    runs = [each.run for each in reported]
+    files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
+    write(files[0], [to_json(run) for run in runs])
+    write_whole(files[1], markdown(runs))
+    write_whole(files[2], html(reported))
+    return files
+
+
+def write_pictures(folder: Path, reported: Sequence[Reported], kind: str) -> list[Path]:
+    """Write the pictures of these runs, "svg" or "png", into a folder; return the files.
+
+    Of several runs of one spec, each after the first has its id in its files' names.
+
+    Raises:
+        ModeltuneError: matplotlib is not installed.
+        OSError: one cannot be written.
+    """
+    from modeltune.reports import draw_pictures, file_name
+
+    files: list[Path] = []
+    seen = set[str]()
+    for each in reported:
+        prefix = f"{file_name(each.run.id)}-" if each.run.spec in seen else ""
+        seen.add(each.run.spec)
+        for name, content in draw_pictures(each, kind).items():
+            file = folder / f"{prefix}{name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            files.append(file)
+    return files
+
+
+def newest_of_each(history: Store) -> list[str]:
+    """Return the id of the last run of every spec, by the specs' names."""
+    return [found[0].id for found in history.latest(history.specs(), 1).values()]
+
+
+def gather(runs: Sequence[Run], url: str) -> list[Reported]:
+    """Return these runs with what the history and its files tell of them.
+
+    What cannot be read is missing, and said to be: a report of what is known is better than none.
+    """
+    try:
+        with open_store(url, create=False) as history:
+            return [_reported(run, history) for run in runs]
+    except HistoryError as error:
+        return [Reported(run, missing=(f"the history: {error}",)) for run in runs]
+
+
+def _reported(run: Run, history: Store) -> Reported:
+    missing: list[str] = []
+
+    def read(what: str, reader: Callable[[], T], otherwise: T) -> T:
+        try:
+            return reader()
+        except HistoryError as error:
+            missing.append(f"{what}: {error}")
+            return otherwise
+
+    nothing: tuple[Summary, ...] = ()
+    past = read("earlier runs", lambda: _past(run, history), nothing)
+    reference: Run | None = None
+    if (baseline := run.baseline) and baseline != run.id:
+        reference = read("the baseline", lambda: history.run(baseline), None)
+    if reference is None:
+        reference = read("the run before it", lambda: _judged_before(run, past, history), None)
+    found = Contrast()
+    if reference is not None:
+        found = read("what changed", lambda: contrast(reference, run, history), found)
+    return Reported(
+        run,
+        past,
+        read("predictions on test", lambda: samples_of(run, history), None),
+        read("examples", lambda: _examples(run, history), {}),
+        reference,
+        found,
+        tuple(missing),
+    )
+
+
+def _past(run: Run, history: Store) -> tuple[Summary, ...]:
+    # One that could not be recorded comes after all that are.
+    return tuple(history.runs(run.spec, TREND, until=run.id) or history.runs(run.spec, TREND))
+
+
+def _judged_before(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
+    for each in past:
+        is_judged = each.status in (RunStatus.PASSED, RunStatus.FAILED) and not each.cached
+        if is_judged and each.id != run.id:
+            return history.run(each.id)
+    return None
+
+
+def _examples(run: Run, history: Store) -> Mapping[str, Json]:
+    kept = run.files.get("examples")
+    if kept is None:
+        return {}
+    path = verify(history.folder, kept)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
+        raise HistoryError(f"{path} holds no examples")
+    return found

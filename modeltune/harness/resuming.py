@@ -1,0 +1,178 @@
+"""Resume: an executor that hands back what a ledger holds, and trains only what is missing."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from modeltune.harness.executors import Executor
+from modeltune.histories import Ledger, sync_folder
+from modeltune.records import (
+    ARCHITECTURE,
+    EXAMPLES,
+    Failure,
+    Json,
+    RefitTask,
+    Refitted,
+    Trained,
+    TrialTask,
+    number,
+    plain,
+    verdict,
+)
+from modeltune.specs import Spec, gates_identity
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Notation(Generic[Task, Result]):
+    """How a ledger writes a kind of task and its result; read gives None where a file is gone."""
+
+    key: Callable[[Task], str]
+    write: Callable[[Task, Result], Json]
+    read: Callable[[Task, Json], Result | None]
+
+
+class Resuming(Generic[Task, Result]):
+    """An executor that keeps every result before it hands it on, and runs no task twice."""
+
+    def __init__(
+        self, executor: Executor[Task, Result], ledger: Ledger, notation: Notation[Task, Result]
+    ):
+        self._executor = executor
+        self._ledger = ledger
+        self._notation = notation
+        self._known: list[tuple[int, Task, Result]] = []
+
+    @property
+    def slots(self) -> int:
+        """As many as the executor has."""
+        return self._executor.slots
+
+    def submit(self, task: Task) -> None:
+        """Start a task, unless its result is known."""
+        key = self._notation.key(task)
+        value = self._ledger.get(key)
+        known = None if value is None else self._notation.read(task, value)
+        if known is None:
+            self._executor.submit(task)
+        else:
+            bisect.insort(self._known, (self._ledger.position(key), task, known), key=_position)
+
+    def wait(self) -> tuple[Task, Result]:
+        """Return what finished next: of known results, in the order they were kept."""
+        if self._known:
+            _, task, known = self._known.pop(0)
+            return task, known
+        task, result = self._executor.wait()
+        self._ledger.put(self._notation.key(task), self._notation.write(task, result))
+        return task, result
+
+    def withdraw(self) -> list[Task]:
+        """Take back the tasks that have not begun; what is known is still handed back."""
+        return self._executor.withdraw()
+
+
+def _position(known: tuple[int, object, object]) -> int:
+    return known[0]
+
+
+def _trial_key(task: TrialTask) -> str:
+    values = sorted(task.hyperparameters["values"].items())
+    facts = [task.id, values, task.initial_epoch, task.epochs, task.seed]
+    return f"trial {_digest(facts)}"
+
+
+def _write_trained(task: TrialTask, trained: Trained) -> Json:
+    _sync(task.keep_state)
+    return plain(
+        {
+            "curve": trained.curve,
+            "trained_by": trained.trained_by,
+            "seconds": trained.seconds,
+            "hyperparameters": json.dumps(trained.hyperparameters),
+            "read": sorted(trained.read),
+            "failure": trained.failure,
+        }
+    )
+
+
+def _read_trained(task: TrialTask, value: Json) -> Trained:
+    # Its state may be gone: it has been dropped when no trial could continue from it.
+    return Trained(
+        curve=_curve(value["curve"]),
+        trained_by=value["trained_by"],
+        seconds=value["seconds"],
+        hyperparameters=json.loads(value["hyperparameters"]),
+        read=frozenset(value["read"]),
+        failure=value["failure"] and Failure(**value["failure"]),
+    )
+
+
+TRIALS: Notation[TrialTask, Trained] = Notation(_trial_key, _write_trained, _read_trained)
+"""A trial is the same when its number, values, epochs and seed are."""
+
+
+def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
+    """Return how refits of this spec are written: they also depend on its validation and gates.
+
+    A failed refit is written like any other, but trained again when it is met again.
+    """
+    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec)
+
+    def key(task: RefitTask) -> str:
+        values = sorted(task.hyperparameters["values"].items())
+        return f"refit {_digest([rules, task.refit.seed, task.refit.fold, values, task.epochs])}"
+
+    return Notation(key, _write_refitted, _read_refitted)
+
+
+def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
+    _sync(task.weights)
+    for name in (ARCHITECTURE, EXAMPLES):
+        _sync(task.weights and task.weights.with_name(name))
+    return plain(refitted)
+
+
+def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
+    if value["failure"] or (task.weights is not None and not task.weights.exists()):
+        return None
+    return Refitted(
+        scores={name: number(score) for name, score in value["scores"].items()},
+        tables=value["tables"],
+        curve=_curve(value["curve"]),
+        trained_by=value["trained_by"],
+        seconds=value["seconds"],
+        samples=value["samples"],
+        checks=tuple(map(verdict, value["checks"])),
+        model=value["model"],
+        # A ledger of an earlier modeltune has none.
+        note=value.get("note"),
+    )
+
+
+def _sync(path: Path | None) -> None:
+    """Make a file durable before the line in the ledger that says it is there."""
+    if path is None or not path.exists():
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+    sync_folder(path.parent.parent)
+
+
+def _curve(values: Json) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(map(number, curve)) for name, curve in values.items()}
+
+
+def _digest(facts: object) -> str:
+    text = json.dumps(facts, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,321 @@
+"""Search: ask the oracle, train the candidate, tell the score, until there is nothing to ask."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from modeltune.ground import Deadline, SearchError
+from modeltune.harness.executors import Executor
+from modeltune.records import (
+    Best,
+    Failure,
+    HyperParameters,
+    Listener,
+    Note,
+    Proposal,
+    SearchStarted,
+    Trained,
+    Trial,
+    TrialFinished,
+    TrialStatus,
+    TrialTask,
+    own_values,
+)
+from modeltune.specs import Hyperband, Spec
+
+
+@dataclass
+class Found:
+    """The finished trials of a search so far, by number; kept when it is interrupted.
+
+    ``cut_short`` says what ended the search before its oracle had nothing left to propose.
+    """
+
+    trials: list[Trial]
+    first_failure: Failure | None = None
+    cut_short: str | None = None
+
+    def add(self, trial: Trial, failure: Failure | None) -> None:
+        """Add a finished trial; the list is in the order of proposals."""
+        bisect.insort(self.trials, trial, key=lambda other: other.id)
+        if failure and next(t for t in self.trials if t.status is TrialStatus.FAILED) is trial:
+            self.first_failure = failure
+
+
+class Asked(Protocol):
+    """What proposes candidates: an ``Oracle``, or an engine that has one."""
+
+    def ask(self) -> Proposal | None:
+        """Return the next candidate, or None when there is none before another tell, or at all."""
+
+    def tell(
+        self,
+        proposal: str,
+        score: float | None,
+        hyperparameters: HyperParameters,
+        read: frozenset[str],
+        reason: str | None,
+    ) -> frozenset[str] | None:
+        """End a candidate; return those that may still be continued, None when none ever is."""
+
+
+def search(
+    spec: Spec,
+    oracle: Asked,
+    executor: Executor[TrialTask, Trained],
+    scratch: Path,
+    listen: Listener,
+    found: Found,
+    deadline: Deadline = Deadline(),
+) -> Best:
+    """Run the spec's search to its end, adding each finished trial to ``found``.
+
+    The executor holds the train and validation parts; the test part is not within reach.
+    Scores are told in the order of proposals, and proposals run ahead by a fixed number:
+    what is proposed depends on neither the number of slots nor on which trial ends first.
+
+    Raises:
+        SearchError: no trial completed; shows the first failure's traceback.
+    """
+    started = time.monotonic()
+    listen(SearchStarted(spec.id, spec.search))
+    window = spec.search.window if spec.search.deterministic else executor.slots
+    ids = itertools.count(1)
+    untold: dict[int, _Attempt] = {}
+    ended: dict[int, Trained] = {}
+    trial_ids: dict[str, int] = {}
+    with_state: set[int] = set()
+    seeds = _Seeds(spec.search.seed)
+    consecutive_failures, stop, late, is_waiting = 0, None, None, False
+    while True:
+        if late is None and (late := _out_of_time(spec, started, found, executor.slots, deadline)):
+            for task in executor.withdraw():
+                del untold[task.id]
+        if consecutive_failures == spec.search.max_consecutive_failed_trials:
+            stop = stop or f"{consecutive_failures} trials in a row failed"
+        stop = stop or late
+        while not stop and not is_waiting and len(untold) < window:
+            proposal = oracle.ask()
+            if proposal is None:
+                # Asked again after the next tell only: an answer may draw random numbers.
+                is_waiting = True
+                break
+            parent = trial_ids.get(proposal.parent or "")
+            attempt = _Attempt(next(ids), proposal, parent, seeds.of(proposal, parent))
+            trial_ids[proposal.id] = attempt.id
+            seeds.used[attempt.id] = attempt.seed
+            untold[attempt.id] = attempt
+            executor.submit(_task(spec, attempt, scratch))
+        if told := _next_to_tell(spec, untold, ended):
+            attempt, trained = untold.pop(told), ended.pop(told)
+            trial = next(trial for trial in found.trials if trial.id == told)
+            may_continue = oracle.tell(
+                attempt.proposal.id,
+                trial.score,
+                trained.hyperparameters,
+                trained.read,
+                trial.reason,
+            )
+            if may_continue is not None:
+                # Never that of a trial not proposed yet: it may be known from before an interrupt.
+                with_state.add(told)
+                kept = {trial for name, trial in trial_ids.items() if name in may_continue}
+                spent = with_state - kept - {attempt.parent for attempt in untold.values()}
+                _drop_states(scratch, spent)
+                with_state -= spent
+            consecutive_failures = consecutive_failures + 1 if trained.failure else 0
+            is_waiting = False
+            continue
+        if not untold:
+            break
+        task, trained = executor.wait()
+        attempt = untold[task.id]
+        missing = spec.search.objective.missing_from(trained.curve)
+        if trained.failure is None and missing:
+            trained = replace(trained, failure=Failure(missing))
+        if trained.failure and attempt.number < spec.search.max_retries_per_trial:
+            again = attempt.again()
+            listen(Note(f"trial {attempt.id} failed ({trained.failure.reason}); trained again"))
+            untold[again.id] = again
+            seeds.used[again.id] = again.seed
+            executor.submit(_task(spec, again, scratch))
+            continue
+        trial = _trial(spec, task, attempt.parent, trained)
+        ended[task.id] = trained
+        found.add(trial, trained.failure)
+        best = best_trial(spec, found.trials)
+        trained_for = sum(trial.seconds for trial in found.trials) / executor.slots
+        left = _seconds_left(spec, found.trials, trained_for)
+        listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for, left))
+    if stop:
+        found.cut_short = stop
+        listen(Note(f"search stopped after {len(found.trials)} trials: {stop}"))
+    best = best_trial(spec, found.trials)
+    if best is None or best.score is None:
+        raise SearchError(_no_completed_trial(spec, found))
+    return Best(best.id, best.score, best.values)
+
+
+def _next_to_tell(
+    spec: Spec, untold: Mapping[int, _Attempt], ended: Mapping[int, Trained]
+) -> int | None:
+    """Return the trial to be told: the oldest, once it has ended; any that has, when order is free."""
+    if not spec.search.deterministic:
+        return next(iter(ended), None)
+    oldest = next(iter(untold), None)
+    return oldest if oldest in ended else None
+
+
+def best_trial(spec: Spec, trials: Sequence[Trial]) -> Trial | None:
+    """Return the completed trial with the best score, the earliest of equals, or None."""
+    best, best_score = None, spec.search.objective.worst
+    for trial in trials:
+        if trial.score is not None and spec.search.objective.better(trial.score, best_score):
+            best, best_score = trial, trial.score
+    return best
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A proposal under way: its trial's id, parent and seed, and how often it has failed before."""
+
+    id: int
+    proposal: Proposal
+    parent: int | None
+    seed: int
+    number: int = 0
+
+    def again(self) -> _Attempt:
+        """Return the next attempt at the same values: a promotion's seed stays its parent's."""
+        seed = self.seed if self.parent is not None else _hashed(self.seed, self.number)
+        return replace(self, number=self.number + 1, seed=seed)
+
+
+class _Seeds:
+    """Seeds from values: a candidate's does not depend on which others were tried before it.
+
+    The same values drawn again, as Hyperband does in a small space, get the next seed of
+    those values; a promotion keeps its parent's.
+    """
+
+    def __init__(self, spec_seed: int):
+        self._spec_seed = spec_seed
+        self._draws: Counter[str] = Counter()
+        self.used: dict[int, int] = {}
+
+    def of(self, proposal: Proposal, parent: int | None) -> int:
+        """Return the seed of the first attempt at this proposal."""
+        if parent is not None:
+            return self.used[parent]
+        values = json.dumps(sorted(proposal.values.items()))
+        seed = _hashed(self._spec_seed, values, self._draws[values])
+        self._draws[values] += 1
+        return seed
+
+
+def _hashed(*facts: int | str) -> int:
+    """Return a seed for Keras, from 0 to 2**31 - 1."""
+    return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:4], "big") >> 1
+
+
+def _task(spec: Spec, attempt: _Attempt, scratch: Path) -> TrialTask:
+    proposal, parent = attempt.proposal, attempt.parent
+    return TrialTask(
+        id=attempt.id,
+        hyperparameters=proposal.hyperparameters,
+        epochs=proposal.epochs or spec.fit.epochs,
+        initial_epoch=proposal.initial_epoch,
+        seed=attempt.seed,
+        continue_from=_state(scratch, parent) if parent is not None else None,
+        keep_state=_state(scratch, attempt.id) if isinstance(spec.search, Hyperband) else None,
+    )
+
+
+def _state(scratch: Path, trial: int) -> Path:
+    return scratch / "states" / f"{trial}.npz"
+
+
+def _drop_states(scratch: Path, spent: Set[int]) -> None:
+    """Remove the states no trial will continue from."""
+    for trial in spent:
+        _state(scratch, trial).unlink(missing_ok=True)
+
+
+def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) -> Trial:
+    """Turn what was observed into the record: the score is the objective at its best epoch."""
+    objective = spec.search.objective
+    score, best_epoch = None, None
+    if trained.failure is None:
+        score = objective.worst
+        for epoch, value in enumerate(
+            trained.curve[objective.metric], start=task.initial_epoch + 1
+        ):
+            if objective.better(value, score):
+                score, best_epoch = value, epoch
+    values = own_values(trained.hyperparameters["values"])
+    return Trial(
+        id=task.id,
+        status=TrialStatus.FAILED if trained.failure else TrialStatus.COMPLETED,
+        values={name: value for name, value in values.items() if name in trained.read},
+        score=score,
+        reason=trained.failure.reason if trained.failure else None,
+        epochs=max((len(values) for values in trained.curve.values()), default=0),
+        initial_epoch=task.initial_epoch,
+        parent=parent,
+        best_epoch=best_epoch,
+        seconds=trained.seconds,
+        seed=task.seed,
+        curve=trained.curve,
+        trained_by=trained.trained_by,
+    )
+
+
+def _out_of_time(
+    spec: Spec, started: float, found: Found, slots: int, deadline: Deadline
+) -> str | None:
+    """Return why no other trial may begin, or None when there is time for one."""
+    minutes = spec.search.max_minutes
+    if time.monotonic() - started >= 60 * (minutes or math.inf):
+        return f"max_minutes={minutes} are over"
+    # Something has to be found: a budget too short for one trial is overdrawn for it.
+    best = best_trial(spec, found.trials)
+    if best and deadline.is_near(_seconds_to_finish(spec, best, slots)):
+        return f"the budget of {deadline.budget} leaves time for validation only"
+    return None
+
+
+def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
+    """Return how long one more trial like the best, and then its refits, should take."""
+    rounds = math.ceil(len(spec.validation.refits()) / slots)
+    return best.seconds + best.seconds / max(best.epochs, 1) * spec.refit_epochs * rounds
+
+
+def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float | None:
+    """Return how long the trials to come should take, by those so far; None: nobody knows."""
+    done, planned = len(trials), spec.search.planned_trials
+    if isinstance(spec.search, Hyperband) and done < (planned or 0):
+        # Its trials are of unequal length.
+        done, planned = sum(trial.epochs for trial in trials), spec.search.planned_epochs
+    return seconds / done * max(planned - done, 0) if done and planned else None
+
+
+def _no_completed_trial(spec: Spec, found: Found) -> str:
+    if not found.trials:
+        return f"{spec.id}: the search proposed no trial"
+    failure = found.first_failure
+    assert failure is not None  # every trial has failed
+    detail = f"\n{failure.traceback}" if failure.traceback else ""
+    return (
+        f"{spec.id}: none of {len(found.trials)} trials completed; "
+        f"the first failed with {failure.reason}{detail}"
+    )

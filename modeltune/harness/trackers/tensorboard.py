@@ -1,0 +1,104 @@
+"""TensorBoard: curves and hyperparameters of trials and refits, from what is recorded of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from modeltune.records import Event, Json, Listener, Note, Trial, TrialFinished
+from modeltune.reports import file_name
+
+TENSORBOARD_FOLDER = "tensorboard"
+
+OBJECTIVE = "objective"
+"""The tag of a trial's score: a column of the HParams page."""
+
+
+def run_folder(store: Path, spec: str, run: str) -> Path:
+    """Return where the events of a run are: ``tensorboard/<spec>/<run>`` beside its store."""
+    return store / TENSORBOARD_FOLDER / file_name(spec) / file_name(run)
+
+
+def following(listen: Listener, folder: Path) -> Listener:
+    """Return a listener that writes each trial as it finishes, and passes every event on.
+
+    What cannot be written is told once, in a note; nothing is raised.
+    """
+    failures: list[Exception] = []
+
+    def heard(event: Event) -> None:
+        listen(event)
+        if isinstance(event, TrialFinished) and not failures:
+            try:
+                write_trial(folder, event.trial)
+            except Exception as error:  # noqa: BLE001  no run ends for want of its picture
+                failures.append(error)
+                listen(_note(error))
+
+    return heard
+
+
+def write_refits(folder: Path, refits: Sequence[Mapping[str, Json]], listen: Listener) -> None:
+    """Write the learning curves of a validation's refits, as the run keeps them.
+
+    What cannot be written is told in a note; nothing is raised.
+    """
+    try:
+        for refit in refits:
+            name = f"refit-seed-{refit['seed']}"
+            if refit["fold"] is not None:
+                name += f"-fold-{refit['fold'] + 1}"
+            _write_curves(folder / name, refit["curve"], 0, refit["seconds"], time.time())
+    except Exception as error:  # noqa: BLE001  no run ends for want of its picture
+        listen(_note(error))
+
+
+def write_trial(folder: Path, trial: Trial) -> None:
+    """Write a trial's curves by epoch, from 1, and its row on the HParams page.
+
+    A trial that continues another begins after the epochs it inherited. Metrics on
+    validation are a run of their own, ``trial-3/validation`` beside ``trial-3/train``, so
+    that one chart shows both.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    from modeltune.harness.trackers.event_files import scalar, session_end, session_start, write
+
+    place, ended = folder / f"trial-{trial.id}", time.time()
+    _write_curves(place, trial.curve, trial.initial_epoch, trial.seconds, ended)
+    began = ended - trial.seconds
+    events = [session_start(trial.values, began)]
+    if trial.score is not None:
+        epoch = trial.best_epoch or trial.initial_epoch + trial.epochs
+        events.append(scalar(OBJECTIVE, trial.score, epoch, ended))
+    events.append(session_end(trial.status, ended))
+    write(place, events, began)
+
+
+def _write_curves(
+    place: Path,
+    curve: Mapping[str, Sequence[float]],
+    inherited: int,
+    seconds: float,
+    ended: float,
+) -> None:
+    """Write the curves on train and on validation, the epochs spread evenly over the seconds."""
+    from modeltune.harness.trackers.event_files import scalar, write
+
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        events = []
+        for metric, values in curve.items():
+            if metric.startswith("val_") != bool(prefix):
+                continue
+            one = seconds / max(len(values), 1)
+            for epoch, value in enumerate(values, start=1):
+                at = ended - one * (len(values) - epoch)
+                events.append(scalar(metric.removeprefix(prefix), value, inherited + epoch, at))
+        if events:
+            write(place / part, events, ended - seconds)
+
+
+def _note(error: Exception) -> Note:
+    return Note(f"not all is written for TensorBoard: {error}")

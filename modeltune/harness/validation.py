@@ -1,0 +1,112 @@
+"""Validate: refit the best values under every seed and fold, and score each refit on test."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeltune.ground import SearchError
+from modeltune.harness.executors import Executor
+from modeltune.records import (
+    HyperParameters,
+    Json,
+    Listener,
+    Note,
+    RefitFinished,
+    RefitTask,
+    Refitted,
+    Scores,
+    ValidationStarted,
+)
+from modeltune.specs import Refit, Spec, Validation, Verdict
+
+if TYPE_CHECKING:
+    from modeltune.records import Samples
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One value per refit for every metric, the report tables, and each refit's fit history.
+
+    ``samples`` are what happened on each test sample, None when the refits did not see the
+    same; ``checks`` were made of the model that is kept, ``model`` says how it is built.
+    """
+
+    scores: Mapping[str, Scores]
+    tables: Mapping[str, Json]
+    refits: tuple[Mapping[str, Json], ...]
+    samples: Samples | None = None
+    checks: tuple[Verdict, ...] = ()
+    model: Mapping[str, Json] = field(default_factory=dict)
+
+
+def validate(
+    spec: Spec,
+    best: HyperParameters,
+    executor: Executor[RefitTask, Refitted],
+    weights: Path,
+    listen: Listener,
+    validation: Validation,
+    told: Collection[Refit] = (),
+) -> Validated:
+    """Refit and score the winner; the first refit's weights are written to ``weights``.
+
+    ``validation`` is the spec's, or has more seeds; of the refits in ``told`` the listener knows.
+
+    Which refit is kept does not depend on its score: the best of several seeds
+    would promise more than the next one keeps.
+
+    Raises:
+        SearchError: a refit failed; shows its traceback.
+    """
+    refits = validation.refits()
+    if not told:
+        listen(ValidationStarted(validation, spec.refit_epochs))
+    for number, refit in enumerate(refits):
+        executor.submit(RefitTask(refit, best, spec.refit_epochs, weights if number == 0 else None))
+    done: dict[Refit, Refitted] = {}
+    metric = spec.search.objective.test_metric
+    for number in range(1, len(refits) + 1):
+        task, refitted = executor.wait()
+        if refitted.failure is not None:
+            detail = f"\n{refitted.failure.traceback}" if refitted.failure.traceback else ""
+            raise SearchError(
+                f"{spec.id}: validation failed at {task.refit.name}: {refitted.failure.reason}{detail}"
+            )
+        done[task.refit] = refitted
+        score = refitted.scores.get(metric)
+        if task.refit not in told:
+            if refitted.note is not None:
+                listen(Note(refitted.note))
+            listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
+    ordered = [done[refit] for refit in refits]
+    return Validated(
+        scores={
+            name: Scores(tuple(refitted.scores[name] for refitted in ordered))
+            for name in ordered[0].scores
+        },
+        tables=ordered[0].tables,
+        refits=tuple(
+            {
+                "seed": refit.seed,
+                "fold": refit.fold,
+                "seconds": refitted.seconds,
+                "trained_by": refitted.trained_by,
+                "curve": refitted.curve,
+            }
+            for refit, refitted in zip(refits, ordered, strict=True)
+        ),
+        samples=_samples([refitted.samples for refitted in ordered]),
+        checks=ordered[0].checks,
+        model=ordered[0].model,
+    )
+
+
+def _samples(packed: Sequence[Json]) -> Samples | None:
+    if not all(packed):
+        return None
+    from modeltune.records import joined, unpacked
+
+    return joined([unpacked(each) for each in packed])

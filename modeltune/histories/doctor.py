@@ -1,0 +1,162 @@
+"""Whether a history and its files are as they were recorded (``modeltune doctor``); changes nothing."""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeltune.ground import HistoryError, NoHistoryError, counted
+from modeltune.histories import pending
+from modeltune.histories.artifacts import verify
+from modeltune.histories.garbage import leftovers, project_baselines, weights_of
+from modeltune.histories.places import Place, place_of
+from modeltune.histories.store import HEAD, Store, open_as_it_is
+
+
+class Mark(enum.Enum):
+    """What a finding means to the user; only WRONG asks for something to be done."""
+
+    OK = "ok"
+    NOTE = "note"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and how it was found."""
+
+    mark: Mark
+    text: str
+
+
+def examine(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Finding]:
+    """Yield what is found of a history, its files, and what lies beside them.
+
+    Args:
+        url: the history.
+        also: others whose files lie in the same folder, see ``leftovers``.
+        now: the time, in seconds as in ``st_mtime``.
+    """
+    place = place_of(url)
+    is_open = yield from _history(place, url)
+    yield from _waiting(place.folder, url)
+    yield from _accepted(place.folder)
+    if is_open:
+        yield _left(url, also, now)
+
+
+def _history(place: Place, url: str) -> Generator[Finding, None, bool]:
+    """Yield what is found of the history itself; return whether it could be opened."""
+    try:
+        opened, revision = open_as_it_is(url)
+    except NoHistoryError as error:
+        yield _no_history(place, error)
+        return False
+    except HistoryError as error:
+        yield Finding(Mark.WRONG, str(error))
+        return False
+    with opened as store:
+        try:
+            if place.path:
+                yield _sqlite()
+            yield from _rows(store, revision)
+            yield from _files(store)
+        except HistoryError as error:
+            yield Finding(Mark.WRONG, str(error))
+    return True
+
+
+def _sqlite() -> Finding:
+    unsafe = "; keep it so: in this version a write-ahead log can be damaged by two processes"
+    is_unsafe = is_wal_unsafe(sqlite3.sqlite_version_info[:3])
+    return Finding(
+        Mark.OK, f"SQLite {sqlite3.sqlite_version}, rollback journal{unsafe if is_unsafe else ''}"
+    )
+
+
+def is_wal_unsafe(version: tuple[int, int, int]) -> bool:
+    """Tell whether this SQLite can lose what two processes checkpoint at once.
+
+    https://sqlite.org/wal.html#walresetbug
+    """
+    fixed = ((3, 44, 6), (3, 50, 7))
+    return version < (3, 51, 3) and not any(
+        version[:2] == each[:2] and version >= each for each in fixed
+    )
+
+
+def _rows(store: Store, revision: str) -> Iterator[Finding]:
+    yield Finding(Mark.OK, f"{store}: {counted(store.count(), 'run')}, schema {revision}")
+    if revision != HEAD:
+        advice = f"the next run, and any command that reads it, upgrades it to {HEAD}"
+        yield Finding(Mark.NOTE, f"the schema is of an older modeltune; {advice}")
+    for problem in store.problems():
+        yield Finding(Mark.WRONG, f"{store}: {problem}; restore a copy")
+
+
+def _files(store: Store) -> Iterator[Finding]:
+    whole, size = 0, 0
+    for run, kind, artifact in store.files():
+        try:
+            verify(store.folder, artifact)
+        except HistoryError as error:
+            yield Finding(Mark.WRONG, f"{kind} of run {run}: {error}")
+        else:
+            whole += 1
+            size += artifact.bytes
+    files = counted(whole, "file of a run, as it was", "files of runs, as they were")
+    yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
+
+
+def _waiting(folder: Path, url: str) -> Iterator[Finding]:
+    for path in pending.waiting(folder):
+        try:
+            found = pending.read(path)
+        except FileNotFoundError:
+            # A flush has sent it.
+            continue
+        except HistoryError as error:
+            yield Finding(Mark.WRONG, str(error))
+            continue
+        text = f"run {found.run.id} of {found.run.spec} waits to be recorded"
+        yield Finding(Mark.WRONG, f"{text}: {pending.command(url)}")
+        for artifact in filter(None, (found.run.artifact, *found.run.files.values())):
+            try:
+                verify(folder, artifact)
+            except HistoryError as error:
+                yield Finding(Mark.WRONG, f"run {found.run.id}, which waits: {error}")
+
+
+def _accepted(folder: Path) -> Iterator[Finding]:
+    for path in project_baselines(folder):
+        try:
+            gone = [name for name in weights_of(path) if not (folder / name).is_file()]
+        except (HistoryError, ValueError) as error:
+            yield Finding(Mark.WRONG, str(error))
+            continue
+        if gone:
+            text = "its model cannot be timed or scored on other data here; its scores still count"
+            yield Finding(Mark.NOTE, f"{path}: {' and '.join(gone)} not there: {text}")
+
+
+def _left(url: str, also: Iterable[str], now: float) -> Finding:
+    try:
+        found = leftovers(url, also, now=now)
+    except HistoryError as error:
+        return Finding(Mark.NOTE, f"what nothing needs any more was not looked for: {error}")
+    if not found:
+        return Finding(Mark.OK, "nothing lies beside it that nothing needs")
+    size = sum(each.bytes for each in found)
+    files = counted(len(found), "file or folder", "files or folders")
+    return Finding(Mark.NOTE, f"{files}, {size} bytes, that nothing needs: modeltune gc")
+
+
+def _no_history(place: Place, error: NoHistoryError) -> Finding:
+    if any((place.folder / "artifacts").glob("*.weights.h5")):
+        return Finding(
+            Mark.WRONG, f"{place} is gone, though files of its runs are there; restore it"
+        )
+    return Finding(Mark.NOTE, str(error))

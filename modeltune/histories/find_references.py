@@ -1,0 +1,281 @@
+"""Find the recorded runs that a spec's bounds name, and see whether they may be compared with."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeltune.ground import HistoryError
+from modeltune.histories import baselines
+from modeltune.histories.artifacts import verify
+from modeltune.histories.store import Store
+from modeltune.records import (
+    Artifact,
+    KeptModel,
+    Past,
+    References,
+    Rescored,
+    Run,
+    RunStatus,
+    Scores,
+    Summary,
+)
+from modeltune.specs import Gate, Reference, Spec
+
+if TYPE_CHECKING:
+    from modeltune.records import Samples
+
+TEST_PART = "data/test"
+TRAIN_PART = "data/train"
+
+RECENT = 100
+"""How many runs of a spec are looked at, newest first: a history may hold a hundred thousand.
+
+Not each of them counts: cached and broken ones do not."""
+
+
+def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: str) -> References:
+    """Return the runs that the spec's gates name, comparable or with the reason why not.
+
+    Args:
+        spec: the spec as it is today.
+        history: the store.
+        prints: the fingerprints of today's data.
+        run_id: the run to be judged; of recorded ones only those before it count.
+    """
+    kind = baselines.kind_of_validation(spec.validation)
+    found: dict[str, Sequence[Past] | str] = {}
+    sources = _sources(spec)
+    # Several bounds look for theirs among the same runs.
+    limit = RECENT + max(map(_count, sources))
+    earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
+    # What is accepted is told by a file, also when the history does not answer.
+    with history.reading() if len(sources) > 1 else contextlib.nullcontext():
+        for source in sources:
+            if source == "baseline":
+                past = _accepted(spec)
+                if past is None:
+                    command = f'modeltune accept {run_id} --reason "..."'
+                    found[source] = f"nothing is accepted yet; to accept this run: {command}"
+                    continue
+                found[source] = [_comparable(past, spec, history, prints, kind)]
+            else:
+                found[source] = _recorded(source, spec, history, prints, kind, earlier())
+    return found
+
+
+def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Summary]:
+    """Return the last runs of a spec recorded before this one, newest first."""
+    listed = history.runs(spec.id, limit)
+    ids = [run.id for run in listed]
+    return listed[ids.index(run_id) + 1 :] if run_id in ids else listed
+
+
+def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
+    """Return by run id the accepted models to be scored on today's test part."""
+    return {
+        past.run: KeptModel(folder / past.architecture.path, folder / past.weights.path)
+        for pasts in references.values()
+        if not isinstance(pasts, str)
+        for past in pasts
+        if past.rescored and past.problem is None and past.architecture and past.weights
+    }
+
+
+def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> References:
+    """Return the references with the scores of kept models on today's test part put in."""
+
+    def scored(past: Past) -> Past:
+        from modeltune.records import unpacked
+
+        if not past.rescored or past.problem:
+            return past
+        # One without an answer must not be compared by what it measured on other data.
+        found = rescored.get(past.run, Rescored(problem="it was not scored"))
+        if found.problem:
+            problem = (
+                f"{past.problem_on_other_data}; its model does not run on them: {found.problem}"
+            )
+            return replace(past, problem=problem)
+        return replace(
+            past,
+            scores={
+                # The files are what they were; all else is told of today's data, or not at all.
+                **{name: past.scores[name] for name in ("artifact_bytes",) if name in past.scores},
+                **{name: Scores((value,)) for name, value in found.scores.items()},
+            },
+            samples=None if found.samples is None else unpacked(found.samples),
+            refits=past.refits[:1],
+        )
+
+    return {
+        source: pasts if isinstance(pasts, str) else [scored(past) for past in pasts]
+        for source, pasts in references.items()
+    }
+
+
+def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
+    """Return the accepted model's files, why they are not at hand, or None: nothing is accepted."""
+    past = _accepted(spec)
+    if past is None:
+        return None
+    return past.problem or _kept(past, folder)
+
+
+def samples_of(run: Run, history: Store) -> Samples | None:
+    """Return what a recorded run did on each test sample, None when that was not kept.
+
+    Raises:
+        HistoryError: the file is gone or was changed.
+    """
+    kept = run.files.get("samples")
+    if kept is None:
+        return None
+    from modeltune.records import unpacked
+
+    path = verify(history.folder, kept)
+    try:
+        return unpacked(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HistoryError(f"{path} does not hold samples: {error}") from error
+
+
+def _sources(spec: Spec) -> list[str]:
+    """Return what the spec's gates refer to, and the baseline in any case: reports name it."""
+    named = [
+        gate.bound.source
+        for gate in spec.gates
+        if isinstance(gate, Gate) and isinstance(gate.bound, Reference)
+    ]
+    return list(dict.fromkeys(["baseline", *named]))
+
+
+def _accepted(spec: Spec) -> Past | None:
+    path = baselines.find(spec)
+    if path is None:
+        return None
+    try:
+        accepted = baselines.read(path)
+    except HistoryError as error:
+        return Past("", "the accepted run", problem=str(error))
+    is_whole = accepted.samples and (accepted.samples.values or accepted.samples.truth)
+    unchecked = "" if is_whole else ", whose file has no samples to check its scores by"
+    return Past(
+        run=accepted.run,
+        label=f"the accepted run {accepted.run[:8]}{unchecked}",
+        scores=accepted.scores,
+        refits=accepted.refits,
+        samples=accepted.samples,
+        weights=accepted.weights,
+        architecture=accepted.architecture,
+        fingerprints=accepted.fingerprints,
+        validation=accepted.validation,
+        accepted=accepted.accepted,
+    )
+
+
+def _recorded(
+    source: str,
+    spec: Spec,
+    history: Store,
+    prints: Mapping[str, str],
+    kind: str,
+    earlier: Sequence[Summary],
+) -> Sequence[Past] | str:
+    """Return the previous run, or the last n: those on today's test data where there are any."""
+    is_median, count = source.startswith("median("), _count(source)
+    finished = [run for run in earlier if _counts(run)]
+    # A model that was red is no measure for the next, as long as there is one that was green.
+    finished = ([run for run in finished if run.status is RunStatus.PASSED] or finished)[:count]
+    if not finished:
+        return "no earlier run of this spec is recorded"
+    same = [run for run in finished if run.fingerprints.get(TEST_PART) == prints.get(TEST_PART)]
+    chosen = (same or finished[:1]) if is_median else finished
+    label = f", of the last {len(chosen)} nearest to their median" if len(chosen) > 1 else ""
+    pasts = []
+    for run in history.whole(summary.id for summary in chosen):
+        name = f"run {run.id[:8]}{label}" if is_median else f"the previous run {run.id[:8]}"
+        problem, samples = None, None
+        try:
+            samples = samples_of(run, history)
+        except HistoryError as error:
+            problem = str(error)
+        past = Past(
+            run=run.id,
+            label=name,
+            scores=run.scores,
+            refits=baselines.refits_of(run),
+            samples=samples,
+            problem=problem,
+            weights=run.artifact,
+            architecture=run.files.get("architecture"),
+            fingerprints=run.fingerprints,
+            validation=baselines.kind_of(run),
+        )
+        pasts.append(_comparable(past, spec, history, prints, kind))
+    return pasts
+
+
+def _count(source: str) -> int:
+    """Return how many runs a source means: ``median(10)`` ten."""
+    is_median = source.startswith("median(")
+    return int(source.removeprefix("median(").removesuffix(")")) if is_median else 1
+
+
+def recent(spec: Spec, history: Store) -> list[Summary]:
+    """Return the last finished runs of a spec that trained something, the newest first."""
+    return [run for run in history.runs(spec.id, RECENT) if _counts(run)]
+
+
+def _counts(run: Summary) -> bool:
+    return run.status in (RunStatus.PASSED, RunStatus.FAILED) and not run.cached
+
+
+def _comparable(
+    past: Past, spec: Spec, history: Store, prints: Mapping[str, str], kind: str
+) -> Past:
+    """Return the run, marked when it must be rescored or must not be compared with at all."""
+    if past.problem:
+        return past
+    if past.validation != kind:
+        problem = (
+            f"{past.label} was validated by {past.validation}, this one by {kind}: their scores do "
+            "not compare; accept a run of today's validation"
+        )
+        return replace(past, problem=problem)
+    if past.fingerprints.get(TEST_PART) == prints.get(TEST_PART):
+        return past
+    kept = _kept(past, history.folder)
+    if isinstance(kept, str):
+        problem = (
+            f"{past.problem_on_other_data}, and its model cannot be scored on today's: {kept}; "
+            "accept a run on today's data"
+        )
+        return replace(past, problem=problem)
+    if past.fingerprints.get(TRAIN_PART) != prints.get(TRAIN_PART):
+        on = "on today's test data, some of which it may have been trained on"
+    else:
+        on = "on today's test data"
+    return replace(past, rescored=True, label=f"{past.label}, its model {on}")
+
+
+def _kept(past: Past, folder: Path) -> KeptModel | str:
+    """Return a run's model by files whose digests are those recorded, or why it is not at hand."""
+    files: list[Path] = []
+    kept: Sequence[tuple[str, Artifact | None]] = (
+        ("how it is built", past.architecture),
+        ("its weights", past.weights),
+    )
+    for name, artifact in kept:
+        if artifact is None:
+            return f"{name} was not kept"
+        try:
+            files.append(verify(folder, artifact))
+        except HistoryError as error:
+            return str(error)
+    return KeptModel(*files)

@@ -1,0 +1,67 @@
+"""Judgement: measured scores are held to gates, and verdicts say why.
+
+Here belong verdicts, the statistics behind them and advice on gates. It works on recorded
+values alone: no model, no file, no text layout.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.judgement.advice import advise
+    from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare
+    from modeltune.judgement.gate_verdicts import (
+        Measured,
+        Strictness,
+        judge,
+        not_measured,
+        status_of,
+    )
+    from modeltune.judgement.search_checks import check_bounds, check_refit
+    from modeltune.judgement.significance import Comparison, McNemar
+
+__all__ = [
+    "ENOUGH_SEEDS",
+    "Comparison",
+    "Evidence",
+    "McNemar",
+    "Measured",
+    "Strictness",
+    "advise",
+    "check_bounds",
+    "check_refit",
+    "compare",
+    "judge",
+    "not_measured",
+    "status_of",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "advice": ("advise",),
+        "evidence": (
+            "ENOUGH_SEEDS",
+            "Evidence",
+            "compare",
+        ),
+        "gate_verdicts": (
+            "Measured",
+            "Strictness",
+            "judge",
+            "not_measured",
+            "status_of",
+        ),
+        "search_checks": (
+            "check_bounds",
+            "check_refit",
+        ),
+        "significance": (
+            "Comparison",
+            "McNemar",
+        ),
+    },
+)

@@ -1,0 +1,162 @@
+"""Check a search by what became of its winner: what it promised, and where in its ranges it lies."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from modeltune.records import HyperParameters, Json, Values
+from modeltune.specs import Direction, Outcome, Verdict
+
+AT_BOUND = 0.01
+"""The share of a range at either end that counts as its bound."""
+
+
+def check_refit(
+    search_score: float,
+    refit_values: Sequence[float],
+    direction: Direction,
+    rows: int | None = None,
+) -> Verdict:
+    """Tell whether refits reproduce the search's best score, and how much it promised too much.
+
+    The optimism, search minus mean of the refits where larger is better, is the measured
+    number. The best of many trials is drawn by luck as well as by merit, so some is to be
+    expected; WARNED when it exceeds the 99 % prediction interval of one more refit,
+    t * std * sqrt(1 + 1/k), or three standard errors of a share where there is one refit.
+
+    Args:
+        search_score: the objective of the winner in the search.
+        refit_values: the objective of each refit, chosen among its epochs as the search does.
+        direction: which way is better.
+        rows: the rows of the validation part when the objective is a share of them, such as
+            an accuracy; None otherwise.
+    """
+    gate = "search.refit"
+    if not refit_values or not all(math.isfinite(v) for v in (search_score, *refit_values)):
+        listed = ", ".join(f"{value:.6g}" for value in refit_values) or "nothing"
+        reason = f"not comparable: the search scored {search_score:.6g}, the refits {listed}"
+        return Verdict(gate, Outcome.ERROR, None, None, reason)
+    mean = statistics.fmean(refit_values)
+    sign = 1 if direction is Direction.MAX else -1
+    optimism = sign * (search_score - mean)
+    noise = _noise(mean, refit_values, rows)
+    count = f"{len(refit_values)} refit{'s' if len(refit_values) > 1 else ''}"
+    compared = f"the search scored {search_score:.6g}, {count} {mean:.6g} on average"
+    details: dict[str, Json] = {"search": search_score, "refits": list(refit_values)}
+    if optimism <= 0:
+        reason = f"{compared}: not worse than the search"
+        return Verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
+    if noise is None:
+        reason = f"{compared}; one refit does not tell how far seeds are apart: validate with 3"
+        return Verdict(gate, Outcome.INCONCLUSIVE, optimism, None, reason, details)
+    if optimism <= noise:
+        reason = f"{compared}: {optimism:.4g} worse, within the noise of {noise:.4g}"
+        return Verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
+    reason = (
+        f"{compared}: {optimism:.4g} worse, more than the noise of {noise:.4g}; the search's "
+        "score is optimistic: trust the refits, or search with more validation rows"
+    )
+    return Verdict(gate, Outcome.WARNED, optimism, noise, reason, details)
+
+
+def _noise(mean: float, values: Sequence[float], rows: int | None) -> float | None:
+    """Return how far below the refits one more fit may lie by chance; None of a single number."""
+    is_share = rows is not None and rows > 0 and 0 <= mean <= 1
+    if len(values) < 2:
+        # A share next to 0 or 1 still moves by a row.
+        return 3 * math.sqrt(max(mean * (1 - mean), 1 / rows) / rows) if is_share and rows else None
+    from scipy.special import stdtrit
+
+    spread = (
+        float(stdtrit(len(values) - 1, 0.99))
+        * statistics.stdev(values)
+        * math.sqrt(1 + 1 / len(values))
+    )
+    # Refits that agree by luck leave one row of noise, and float32's rounding.
+    step = 1 / rows if is_share and rows else 0.0
+    return max(spread, step + 1e-6 * abs(mean))
+
+
+def check_bounds(
+    best_values: Values, space: HyperParameters, trials: Sequence[Values] = ()
+) -> Verdict:
+    """Tell whether the winner sits at an end of a range, where a better value may lie beyond.
+
+    Ranges are those of ``hp.Int`` and ``hp.Float`` and the numbers of an ordered
+    ``hp.Choice``, of three values or more. The end is the last value a step reaches, or the
+    outermost hundredth of the range, on a logarithmic scale where that is how it is searched.
+
+    Args:
+        best_values: the winner's values.
+        space: the configuration of the ``keras_tuner.HyperParameters``.
+        trials: the values of all trials, to say how many were there.
+    """
+    gate = "search.bounds"
+    said: list[str] = []
+    found: list[Json] = []
+    ranges = 0
+    for entry in space["space"]:
+        config = entry["config"]
+        name = config["name"]
+        if name not in best_values or not _is_active(config, best_values):
+            continue
+        bounds = _range(entry["class_name"], config)
+        if bounds is None:
+            continue
+        ranges += 1
+        value = best_values[name]
+        low, high = bounds
+        place = _place(float(value), low, high, config.get("sampling"))
+        if AT_BOUND < place < 1 - AT_BOUND:
+            continue
+        bound = low if place <= AT_BOUND else high
+        end = "lowest" if bound == low else "highest"
+        there = sum(1 for values in trials if values.get(name) == value)
+        of = f" ({there} of {len(trials)} trials there)" if trials else ""
+        said.append(f"{name} = {value:g} is the {end} of {low:g} to {high:g}{of}")
+        found.append({"name": name, "value": value, "bound": bound, "low": low, "high": high})
+    details: dict[str, Json] = {"at_bound": found, "ranges": ranges}
+    if said:
+        reason = f"{'; '.join(said)}. A better value may lie beyond: widen the range"
+        return Verdict(gate, Outcome.WARNED, float(len(said)), 0.0, reason, details)
+    reason = "the winner is inside all ranges" if ranges else "no hyperparameter has a range"
+    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
+
+
+def _is_active(config: Json, values: Values) -> bool:
+    conditions = (c["config"] for c in config.get("conditions", ()) if c["class_name"] == "Parent")
+    return all(values.get(c["name"]) in c["values"] for c in conditions)
+
+
+def _range(kind: str, config: Json) -> tuple[float, float] | None:
+    """Return the lowest and highest value a hyperparameter can take; None when it has no range."""
+    if kind == "Choice":
+        values = set(config["values"])
+        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if not config.get("ordered") or len(numbers) < len(values) or len(numbers) < 3:
+            return None
+        return min(numbers), max(numbers)
+    if kind not in ("Int", "Float"):
+        return None
+    low, high, step = config["min_value"], config["max_value"], config.get("step")
+    steps = math.inf if kind == "Float" else high - low
+    if step is not None and config.get("sampling") in ("log", "reverse_log"):
+        steps = math.floor(math.log(high / low, step) + 1e-8)
+        reached = low * step**steps
+        low, high = (low, reached) if config["sampling"] == "log" else (high + low - reached, high)
+    elif step is not None:
+        steps = math.floor((high - low) / step + 1e-8)
+        high = low + steps * step
+    # As with two choices, one of two values is no end.
+    return (low, high) if high > low and steps >= 2 else None
+
+
+def _place(value: float, low: float, high: float, sampling: str | None) -> float:
+    """Return where in a range a value is, from 0 to 1, on the scale it is searched on."""
+    if sampling == "log" and low > 0:
+        return math.log(value / low) / math.log(high / low)
+    if sampling == "reverse_log" and low > 0:
+        return 1 - math.log((high + low - value) / low) / math.log(high / low)
+    return (value - low) / (high - low)

@@ -1,0 +1,532 @@
+"""Compare a candidate with a reference: the tests, intervals and decisions behind regression gates.
+
+*Better is positive* everywhere: a delta of -0.02 is a drop of 0.02, in the metric's own unit. For
+a loss the caller changes the sign. Nothing here draws from a global random state.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+
+from modeltune.specs import Outcome
+
+Array = NDArray[np.float64]
+
+ALPHA = 0.05
+POWER = 0.8
+REPLICATES = 2000
+TOLERANCE = 1e-12
+"""What arithmetic may add to a difference: 0.91 - 0.90 is a drop of exactly a hundredth."""
+
+BATCH = 1_000_000
+"""How many indices a batch of resamples holds: 4 MB."""
+
+
+class Question(enum.Enum):
+    """What a comparison is about: the one model that was trained, or the way it is trained."""
+
+    ARTIFACT = "artifact"
+    """Is this artifact worse? Both are judged on the same test samples."""
+
+    RECIPE = "recipe"
+    """Is this recipe worse? Both are trained under several seeds."""
+
+
+class Comparison(Protocol):
+    """How much better a candidate is than a reference, and how sure that is; positive is better.
+
+    ``n`` counts the common test samples, or the candidate's seeds. All p-values are one-sided.
+    """
+
+    @property
+    def question(self) -> Question:
+        """What the comparison answers."""
+        ...
+
+    @property
+    def test(self) -> str:
+        """The test's name, in words."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """The common test samples, or the candidate's seeds."""
+        ...
+
+    @property
+    def delta(self) -> float:
+        """Candidate minus reference as measured."""
+        ...
+
+    @property
+    def p_worse(self) -> float:
+        """The p-value of "not worse": small when the candidate is worse than the reference."""
+        ...
+
+    def p_above(self, bound: float) -> float:
+        """Return the p-value of "delta <= bound": small when the true delta is above it."""
+        ...
+
+    def p_below(self, bound: float) -> float:
+        """Return the p-value of "delta >= bound": small when the true delta is below it."""
+        ...
+
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
+        """Return the two-sided interval of delta at confidence 1 - 2 alpha.
+
+        Each end is what a one-sided test at ``alpha`` would just not exclude.
+        """
+        ...
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        """Return the smallest true drop found significant with this power, as a positive number.
+
+        None when the data cannot say: there is too little, or no spread in it.
+        """
+        ...
+
+    def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+        """Return how many samples (or seeds a side) would decide, were the truth as observed.
+
+        To decide is to prove delta on its side of ``-margin``; for a drop of more than the margin,
+        to find it significant and beyond the margin. None when no number would do, because the
+        observed delta is exactly ``-margin``.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class McNemar:
+    """0/1 outcomes of two models on the same samples: only those they disagree on tell.
+
+    Against 0 the test is McNemar's, exact: P[Bin(lost + won, 1/2) >= lost]. Against any other
+    bound it is Tango's score test, asymptotic (Statistics in Medicine 17, 1998, 891-908).
+    """
+
+    lost: int
+    """Samples on which the reference is right and the candidate wrong."""
+    won: int
+    """Samples on which the candidate is right and the reference wrong."""
+    n: int
+
+    @property
+    def question(self) -> Question:
+        return Question.ARTIFACT
+
+    @property
+    def test(self) -> str:
+        return "exact McNemar"
+
+    @property
+    def delta(self) -> float:
+        return (self.won - self.lost) / self.n
+
+    @property
+    def p_worse(self) -> float:
+        discordant = self.lost + self.won
+        if discordant == 0:
+            return 1.0
+        return float(stats.binomtest(self.lost, discordant, alternative="greater").pvalue)
+
+    def p_above(self, bound: float) -> float:
+        return float(stats.norm.sf(self._z(bound)))
+
+    def p_below(self, bound: float) -> float:
+        return float(stats.norm.cdf(self._z(bound)))
+
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
+        z = float(stats.norm.isf(alpha))
+        low = optimize.brentq(lambda x: self._z(x) - z, -1, self.delta) if self.delta > -1 else -1.0
+        high = optimize.brentq(lambda x: self._z(x) + z, self.delta, 1) if self.delta < 1 else 1.0
+        return float(low), float(high)
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        # Miettinen's sample size for McNemar's test, solved for the drop. A drop is itself
+        # disagreement: where less was observed than the drop needs, the drop is all of it.
+        quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+        disagreement = max((self.lost + self.won) / self.n, quantiles**2 / self.n)
+        drop = quantiles * math.sqrt(disagreement / self.n)
+        return drop if drop <= 1 else None
+
+    def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+        spread = math.sqrt(max((self.lost + self.won) / self.n - self.delta**2, 0.0))
+
+        def needed(bound: float, alpha: float) -> float:
+            at_bound = math.sqrt(self._variance(bound))
+            quantiles = stats.norm.isf(alpha) * at_bound + stats.norm.ppf(power) * spread
+            return float((quantiles / (self.delta - bound)) ** 2)
+
+        return _settle(self.delta, margin, alpha, needed)
+
+    def _z(self, bound: float) -> float:
+        """Return Tango's score statistic of delta against a bound, positive when above it."""
+        return _ratio(self.delta - bound, math.sqrt(self._variance(bound) / self.n))
+
+    def _variance(self, bound: float) -> float:
+        """Return the variance of one sample's difference, were the true delta the bound.
+
+        ``q`` is the maximum likelihood estimate of the share of samples lost under that condition,
+        in the form of its quadratic equation that does not subtract nearly equal numbers.
+        """
+        if abs(bound) >= 1:
+            return 0.0
+        # The same question with the models' roles swapped has the same answer.
+        lost, won = (self.lost, self.won) if bound >= 0 else (self.won, self.lost)
+        bound = abs(bound)
+        b = (2 * self.n + lost - won) * bound - (lost + won)
+        c = lost * bound * (1 - bound)
+        root = math.sqrt(b * b + 8 * self.n * c)
+        q = 2 * c / (root + b) if b > 0 else (root - b) / (4 * self.n)
+        return 2 * q + bound * (1 - bound)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """A metric's delta on the test samples and on resamples of them, both models on the same ones.
+
+    The p-value against a bound is the share of replicates on its other side, and the interval lies
+    between quantiles of the replicates, both *expanded* (Hesterberg, The American Statistician 69,
+    2015, 371-386): a plain percentile is as narrow as a normal interval with a variance divided by
+    n, and this puts it right with Student's quantiles and n - 1. No p-value is below 2^-n, the
+    least a test of n paired samples (of their signs) can say: four samples never prove anything.
+    """
+
+    delta: float
+    n: int
+    replicates: Array
+    """Delta on each resample, in rising order."""
+
+    @property
+    def question(self) -> Question:
+        return Question.ARTIFACT
+
+    @property
+    def test(self) -> str:
+        return "paired bootstrap"
+
+    @property
+    def p_worse(self) -> float:
+        return self.p_below(0.0)
+
+    def p_above(self, bound: float) -> float:
+        return self._p(int(np.count_nonzero(self.replicates <= bound)))
+
+    def p_below(self, bound: float) -> float:
+        return self._p(int(np.count_nonzero(self.replicates >= bound)))
+
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
+        if 2.0**-self.n > alpha:
+            return -math.inf, math.inf
+        expanded = stats.t.isf(alpha, self.n - 1) * math.sqrt(self.n / (self.n - 1))
+        share = float(stats.norm.sf(expanded))
+        low, high = np.quantile(self.replicates, [share, 1 - share])
+        return float(low), float(high)
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        if 2.0**-self.n > alpha or not self._error:
+            return None
+        quantiles = stats.t.isf(alpha, self.n - 1) + stats.t.ppf(power, self.n - 1)
+        return float(quantiles) * self._error
+
+    def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+        def needed(bound: float, alpha: float) -> float:
+            quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+            fewest = -math.log2(alpha)
+            return max(fewest, self.n * (quantiles * self._error / (self.delta - bound)) ** 2)
+
+        return _settle(self.delta, margin, alpha, needed)
+
+    @property
+    def _error(self) -> float:
+        """The standard error of delta."""
+        if self.n == 1 or not np.ptp(self.replicates):
+            return 0.0
+        return float(np.std(self.replicates)) * math.sqrt(self.n / (self.n - 1))
+
+    def _p(self, against: int) -> float:
+        count = len(self.replicates)
+        # Counting delta itself as one more replicate keeps p above 0 (Davison & Hinkley, 1997, 4.2).
+        share = min(1 + against, count) / (count + 1)
+        freedom = max(self.n - 1, 1)
+        p = stats.t.cdf(stats.norm.ppf(share) * math.sqrt((self.n - 1) / self.n), freedom)
+        return max(float(p), 2.0**-self.n)
+
+
+@final
+@dataclass(frozen=True)
+class StudentT:
+    """Mean values over seeds: Student's t on the differences by seed, or Welch's t on two groups.
+
+    ``variances`` and ``seeds`` have one entry for paired differences, two (candidate, reference)
+    for groups: the standard error is sqrt(sum(v/k)), its degrees of freedom those of Welch and
+    Satterthwaite, which are k - 1 for a single entry. Without any variance the p-values are 0, 1,
+    and 0.5 on the bound.
+    """
+
+    delta: float
+    variances: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def question(self) -> Question:
+        return Question.RECIPE
+
+    @property
+    def test(self) -> str:
+        return "paired t over seeds" if len(self.seeds) == 1 else "Welch's t over seeds"
+
+    @property
+    def n(self) -> int:
+        return self.seeds[0]
+
+    @property
+    def p_worse(self) -> float:
+        return self.p_below(0.0)
+
+    def p_above(self, bound: float) -> float:
+        error, freedom = self._error(self.seeds)
+        return float(stats.t.sf(_ratio(self.delta - bound, error), freedom))
+
+    def p_below(self, bound: float) -> float:
+        error, freedom = self._error(self.seeds)
+        return float(stats.t.cdf(_ratio(self.delta - bound, error), freedom))
+
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
+        error, freedom = self._error(self.seeds)
+        half = float(stats.t.isf(alpha, freedom)) * error
+        return self.delta - half, self.delta + half
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        return self._distance(self.seeds, alpha, power) or None
+
+    def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+        def needed(bound: float, alpha: float) -> float:
+            distance = abs(self.delta - bound)
+            quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+            seeds = max(2, math.ceil(sum(self.variances) * (quantiles / distance) ** 2))
+            # Student's quantiles ask for a few seeds more than the normal ones; far out for none.
+            while seeds < 1000 and distance < self._distance(
+                (seeds,) * len(self.seeds), alpha, power
+            ):
+                seeds += 1
+            return seeds
+
+        return _settle(self.delta, margin, alpha, needed)
+
+    def _distance(self, seeds: tuple[int, ...], alpha: float, power: float) -> float:
+        """Return how far from a bound delta must truly be for so many seeds to prove its side."""
+        error, freedom = self._error(seeds)
+        return float(stats.t.isf(alpha, freedom) + stats.t.ppf(power, freedom)) * error
+
+    def _error(self, seeds: tuple[int, ...]) -> tuple[float, float]:
+        """Return the standard error of delta over so many seeds and its degrees of freedom."""
+        shares = [v / k for v, k in zip(self.variances, seeds, strict=True)]
+        total = sum(shares)
+        if total == 0:
+            return 0.0, float(sum(k - 1 for k in seeds))
+        parts = [(share / total) ** 2 / (k - 1) for share, k in zip(shares, seeds, strict=True)]
+        return math.sqrt(total), 1 / sum(parts)
+
+
+def compare_outcomes(reference: ArrayLike, candidate: ArrayLike) -> McNemar:
+    """Compare 0/1 (or bool) outcomes of the same samples, both of shape (n,); 1 is right.
+
+    Raises ValueError for other values, other shapes or no sample.
+    """
+    before, after = _values(reference, "reference"), _values(candidate, "candidate")
+    _same_length(before, after)
+    if not (np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all()):
+        raise ValueError("outcomes are 0 or 1; compare other values with compare_samples")
+    return McNemar(
+        lost=int(np.count_nonzero(before > after)),
+        won=int(np.count_nonzero(after > before)),
+        n=len(before),
+    )
+
+
+def compare_samples(
+    differences: ArrayLike, replicates: int = REPLICATES, seed: int = 0
+) -> Bootstrap:
+    """Compare a metric that is a mean over samples, by candidate minus reference on each: (n,).
+
+    Raises ValueError for another shape, no sample or a value that is not finite.
+    """
+    values = _values(differences, "differences")
+    delta, spread = _mean_and_variance(values)
+    if spread == 0:
+        # Means of equal numbers differ in their last digits.
+        return compare_resampled(np.full(replicates, delta), delta, len(values))
+    means = [values[picked].mean(axis=1) for picked in resamples(len(values), replicates, seed)]
+    return compare_resampled(np.concatenate(means), delta, len(values))
+
+
+def compare_resampled(deltas: ArrayLike, delta: float, n: int) -> Bootstrap:
+    """Compare a metric of the whole test part (F1, R2): its delta on each resample, shape (B,).
+
+    ``resamples`` draws the indices; both models are scored on the same ones. ``delta`` is the
+    difference on the n samples themselves. Raises ValueError for values that are not finite, as
+    F1 of a class that a resample misses: leave such replicates out.
+    """
+    replicates = np.sort(_values(deltas, "deltas"))
+    if n < 1 or not math.isfinite(delta):
+        raise ValueError(f"delta is {delta!r} on {n} samples; nothing can be compared")
+    return Bootstrap(float(delta), n, replicates)
+
+
+def resamples(n: int, replicates: int = REPLICATES, seed: int = 0) -> Iterator[NDArray[np.integer]]:
+    """Yield indices of ``replicates`` resamples with replacement, in batches of shape (k, n)."""
+    random = np.random.default_rng(seed)
+    rows = max(1, BATCH // n)
+    for start in range(0, replicates, rows):
+        yield random.integers(0, n, (min(rows, replicates - start), n), dtype=np.int32)
+
+
+def compare_seeds(
+    reference: ArrayLike, candidate: ArrayLike, paired: bool, overlap: float = 0.0
+) -> StudentT:
+    """Compare a metric's values over seeds; ``paired`` when both are in order of the same seeds.
+
+    ``overlap`` is 1/(k-1) when the values are those of k folds: models trained on nearly the same
+    data vary less than trained on fresh data, and the variance of the mean is v (1/n + overlap)
+    (Nadeau & Bengio, Machine Learning 52, 2003, 239-281).
+
+    Raises ValueError for fewer than two values on a side, values that are not finite, or paired
+    sides of different length.
+    """
+    before, after = _values(reference, "reference"), _values(candidate, "candidate")
+    if min(len(before), len(after)) < 2:
+        raise ValueError(
+            f"{len(before)} and {len(after)} seeds; one value has no spread: give two or more a side"
+        )
+    if paired:
+        _same_length(before, after)
+        delta, variance = _mean_and_variance(after - before, scale=_largest(before, after))
+        return StudentT(delta, (variance * (1 + overlap * len(after)),), (len(after),))
+    (old, old_variance), (new, new_variance) = _mean_and_variance(before), _mean_and_variance(after)
+    delta = new - old
+    if abs(delta) <= TOLERANCE * _largest(before, after):
+        delta = 0.0
+    variances = (
+        new_variance * (1 + overlap * len(after)),
+        old_variance * (1 + overlap * len(before)),
+    )
+    return StudentT(delta, variances, (len(after), len(before)))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return Holm's adjusted p-values, in the given order; none is below its own p-value.
+
+    Rejecting what is at most alpha keeps the chance of any false rejection at alpha, however the
+    tests depend on each other (Holm, Scandinavian Journal of Statistics 6, 1979, 65-70). SciPy's
+    ``false_discovery_control`` controls the share of false rejections instead.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return tuple(adjusted)
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's two-sided interval of a proportion (JASA 22, 1927, 209-212)."""
+    found = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def p_violated(comparison: Comparison, margin: float) -> float:
+    """Return the p-value a failure rests on, to be adjusted with ``holm`` over a spec's gates.
+
+    For a permitted drop (margin >= 0) it is that of "not worse", for a demanded improvement
+    (margin < 0) that of "the improvement is at least as demanded".
+    """
+    return comparison.p_worse if margin >= 0 else comparison.p_below(-margin)
+
+
+def decide(
+    comparison: Comparison, margin: float, p_adjusted: float, alpha: float = ALPHA
+) -> Outcome:
+    """Return FAILED, PASSED or INCONCLUSIVE for a permitted drop, or a demanded improvement.
+
+    ``margin`` >= 0 permits a drop of that much, the margin itself included. FAILED: the drop is
+    larger than the margin and significant against 0. PASSED: not worse as measured, or proven to be
+    within the margin.
+
+    ``margin`` < 0 demands an improvement of -margin. PASSED: proven to be at least that. FAILED:
+    proven to be less.
+
+    ``p_adjusted`` is ``p_violated`` after ``holm``, or itself for a single gate. What passes needs
+    no adjustment: a false pass of one gate is not made likelier by the others.
+    """
+    beyond = comparison.delta < -margin - TOLERANCE
+    if beyond and p_adjusted <= alpha:
+        return Outcome.FAILED
+    if margin >= 0 and comparison.delta >= -TOLERANCE:
+        return Outcome.PASSED
+    if not beyond and comparison.p_above(-margin - TOLERANCE) <= alpha:
+        return Outcome.PASSED
+    return Outcome.INCONCLUSIVE
+
+
+def _settle(
+    delta: float, margin: float, alpha: float, needed: Callable[[float, float], float]
+) -> int | None:
+    """Return the number that satisfies every claim which decides; ``needed(bound, alpha)`` each.
+
+    A claim at alpha 0.5 is that delta is measured on its side of the bound, no more.
+    """
+    if abs(delta + margin) <= TOLERANCE:
+        return None
+    is_drop = delta < -margin <= 0
+    claims = [(0.0, alpha), (-margin, 0.5)] if is_drop else [(-margin, alpha)]
+    number = max(needed(bound, alpha) for bound, alpha in claims)
+    return max(1, math.ceil(number)) if math.isfinite(number) else None
+
+
+def _ratio(distance: float, error: float) -> float:
+    """Return distance / error; without any error infinite, or 0 for no distance."""
+    if error > 0:
+        return distance / error
+    return math.copysign(math.inf, distance) if distance else 0.0
+
+
+def _mean_and_variance(values: Array, scale: float | None = None) -> tuple[float, float]:
+    """Return mean and sample variance (ddof 1), free of what arithmetic adds to equal numbers.
+
+    ``scale`` is the size of the numbers the values were computed from, if not their own.
+    """
+    scale = _largest(values) if scale is None else scale
+    mean, spread = float(np.mean(values)), float(np.ptp(values))
+    if abs(mean) <= TOLERANCE * scale:
+        mean = 0.0
+    return mean, 0.0 if spread <= TOLERANCE * scale else float(np.var(values, ddof=1))
+
+
+def _largest(*arrays: Array) -> float:
+    return max(float(np.max(np.abs(values))) for values in arrays)
+
+
+def _values(given: ArrayLike, name: str) -> Array:
+    values = np.asarray(given, dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"{name} has shape {values.shape}; expected (n,) with one value or more")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has {np.count_nonzero(~np.isfinite(values))} non-finite values")
+    return values
+
+
+def _same_length(reference: Array, candidate: Array) -> None:
+    if len(reference) != len(candidate):
+        raise ValueError(
+            f"reference has {len(reference)} values, candidate {len(candidate)}: they are no pairs"
+        )

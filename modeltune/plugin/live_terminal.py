@@ -1,0 +1,345 @@
+"""The terminal while specs run: lines that are drawn anew below pytest's output, or heartbeats."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from io import UnsupportedOperation
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from modeltune.reports import Following, clean, cut, follow, heartbeat, lines, live, width
+
+if TYPE_CHECKING:
+    from modeltune.records import Event
+
+TICK = 0.1
+"""Seconds between two looks at whether there is something else to show."""
+
+HEARTBEAT = 60.0
+"""After so many silent seconds a log is told what is running."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where lines go: ``write`` what is sent there, and its ``size`` in columns and rows now.
+
+    ``is_live`` where the cursor can be moved and nobody else writes while a spec runs.
+    """
+
+    write: Callable[[str], object]
+    size: Callable[[], tuple[int, int]]
+    is_live: bool
+
+
+class Terminal:
+    """What pytest's reporter writes to while specs run, so that ours may stand below.
+
+    Any thread may write. Whatever pytest has written on its last line stays there.
+    """
+
+    def __init__(self, file: IO[str], screen: Screen, line: str = "") -> None:
+        self._file = file
+        self._screen = screen
+        self._lock = threading.RLock()
+        self._line = line  # pytest's last one, not ended yet
+        self._is_broken = False  # it was ended here: pytest does not know
+        self._shown: list[str] = []
+        self._drawn_for: tuple[object, ...] = ()
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        """Write for pytest."""
+        with self._lock:
+            self._erase()
+            self.writes += 1
+            # What ends the line that was ended here already would leave an empty one.
+            rest = text[1:] if self._is_broken and text.startswith("\n") else text
+            self._is_broken = False
+            self._file.write(rest)
+            self._file.flush()
+            self._line = re.split(r"[\r\n]", self._line + _without_commands(rest))[-1]
+            return len(text)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Write whole lines of ours."""
+        text = "".join(f"{line}\n" for line in lines)
+        with self._lock:
+            self.writes += 1
+            if self._screen.is_live:
+                self._erase()
+                up = max(self._rows_of_line() - 1, 0)
+                self._screen.write(f"{_back(up)}\x1b[J{text}{self._line}")
+            elif self._line:
+                self._screen.write(f"\n{text}")
+                self._line, self._is_broken = "", True
+            else:
+                self._screen.write(text)
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Have these lines, and no others, below what is written; cut to what there is room for."""
+        with self._lock:
+            columns, rows = self._screen.size()
+            wanted = list(lines)
+            if (drawn_for := (*wanted, columns, rows)) == self._drawn_for:
+                return
+            room = max(rows - 1 - self._rows_of_line(), 0)
+            if len(wanted) > room:
+                wanted = [*wanted[: room - 1], f"  ... {len(wanted) - room + 1} more"][:room]
+            # A line that fills the last column would wrap in some terminals.
+            drawn = [cut(line, columns - 1) for line in wanted]
+            if not drawn:
+                self._erase()
+                return
+            # In place, without a moment of emptiness.
+            start = _back(self._rows_of_shown()) if self._shown else "\n" * bool(self._line)
+            self._shown, self._drawn_for = drawn, drawn_for
+            body = "".join(f"{line}\x1b[K\n" for line in drawn)
+            self._screen.write(f"{start}{body}\x1b[J")
+
+    def _erase(self) -> None:
+        """Take away what is shown; the cursor is behind pytest's last character again."""
+        if self._shown:
+            rows = self._rows_of_shown() + self._rows_of_line()
+            self._shown, self._drawn_for = [], ()
+            self._screen.write(f"{_back(rows)}\x1b[J{self._line}")
+
+    def _rows_of_line(self) -> int:
+        """Return how many rows pytest's last line takes, 0 when there is none."""
+        return self._rows(self._line)
+
+    def _rows_of_shown(self) -> int:
+        """Return how many rows our lines take: more than were drawn, once the terminal is narrower."""
+        return sum(max(self._rows(line), 1) for line in self._shown)
+
+    def _rows(self, line: str) -> int:
+        columns = max(self._screen.size()[0], 1)
+        taken = width(re.sub(r"\x1b\[[\d;]*m", "", line))
+        return -(-taken // columns)
+
+
+def _back(rows: int) -> str:
+    """Return what moves the cursor to the beginning of the line so many rows above."""
+    return f"\x1b[{rows}A\r" if rows else "\r"
+
+
+def _without_commands(text: str) -> str:
+    """Return text without commands to the terminal's window, such as its tab's progress."""
+    return re.sub(r"\x1b\].*?(?:\x07|\x1b\\)", "", text)
+
+
+class Live:
+    """Follow the specs that run, and show how far they are: at once, or when all was silent.
+
+    Args:
+        terminal: where it is shown.
+        is_live: whether lines are drawn there; else there are heartbeats.
+        shown: makes a line fit to be printed.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        is_live: bool,
+        shown: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._terminal = terminal
+        self._is_live = is_live
+        self._printed = shown
+        self._clock = clock
+        self._lock, self._ticking = threading.Lock(), threading.Lock()
+        self._following: dict[str, Following] = {}
+        self._writes, self._silent_since = terminal.writes, clock()
+        self._is_paused = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tick_on, name="modeltune live", daemon=True)
+
+    def begin(self, source: str, spec: str) -> None:
+        """Follow a spec that begins to run somewhere: here, or in a worker of pytest-xdist."""
+        now = self._clock()
+        with self._lock:
+            self._following[source] = Following(spec, now, now)
+
+    def tell(self, source: str, event: Event) -> None:
+        """Take note of an event of the spec that runs there."""
+        with self._lock:
+            if source in self._following:
+                known = self._following[source]
+                self._following[source] = follow(known, event, self._clock())
+
+    def say(self, source: str, event: Event) -> None:
+        """Print an event's lines, each with the spec that runs there."""
+        with self._lock:
+            spec = clean(self._following[source].spec)
+        said = [
+            line if line.startswith(spec) else f"{spec}: {line.strip()}" for line in lines(event)
+        ]
+        if said:
+            self._terminal.say(map(self._printed, said))
+
+    def end(self, source: str) -> None:
+        """Follow what ran there no longer."""
+        with self._lock:
+            self._following.pop(source, None)
+
+    def tick(self) -> None:
+        """Show what there is to show now."""
+        with self._ticking:
+            if self._is_paused:
+                return
+            with self._lock:
+                following, now = list(self._following.values()), self._clock()
+            if self._is_live:
+                self._terminal.show(line for known in following for line in live(known, now))
+            elif self._terminal.writes != self._writes:
+                self._writes, self._silent_since = self._terminal.writes, now
+            elif following and now - self._silent_since >= HEARTBEAT:
+                self._terminal.say(self._printed(heartbeat(known, now)) for known in following)
+
+    def pause(self) -> None:
+        """Leave the terminal to somebody else, such as a debugger."""
+        with self._ticking, suppress(OSError):  # the terminal is gone
+            self._is_paused = True
+            self._terminal.show([])
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._is_paused = False
+
+    def start(self) -> None:
+        """Tick from now on, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tick no longer, and leave nothing on the screen."""
+        self._over.set()
+        try:
+            if self._thread.is_alive():
+                self._thread.join()
+        finally:
+            # An impatient Ctrl-C ends the wait: then a tick may go on, and is to show nothing.
+            self.pause()
+
+    def _tick_on(self) -> None:
+        with suppress(OSError):  # the terminal is gone
+            while not self._over.wait(TICK if self._is_live else 1.0):
+                self.tick()
+
+
+@contextmanager
+def watched(config: pytest.Config, shown: Callable[[str], str]) -> Iterator[Live | None]:
+    """Show on the terminal of a pytest session what is followed; None where there is none.
+
+    Args:
+        shown: makes a line fit to be printed.
+    """
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    writer = getattr(reporter, "_tw", None)
+    file = getattr(writer, "_file", None)
+    if writer is None or file is None:
+        yield None
+        return
+    is_live = _is_live(config, reporter, file)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    # While a test runs, standard output is somebody else's: this is a way of our own.
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        file.flush()
+        descriptor = _duplicate(file)
+    if descriptor is None:
+        screen = Screen(file.write, lambda: (80, 24), is_live=False)
+    else:
+        screen = _screen(descriptor, file.encoding or "utf-8", is_live)
+    # Where xdist has written its line anew, pytest knows of all the versions.
+    line = re.split(r"[\r\n]", writer._current_line)[-1]
+    terminal = Terminal(file, screen, line)
+    following = Live(terminal, screen.is_live, shown)
+    try:
+        writer._file = terminal
+        following.start()
+        with _paused_by(capture, following):
+            yield following
+    finally:
+        try:
+            following.stop()
+        finally:
+            writer._file = file
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+@contextmanager
+def _paused_by(capture: Any, following: Live) -> Iterator[None]:
+    """Pause while pytest captures nothing: a debugger, or a test, writes past its reporter.
+
+    ``pytest_enter_pdb`` comes when the debugger's header is on the screen, and not at all when
+    one that has continued stops again.
+    """
+    if capture is None:
+        yield
+        return
+    suspend, resume = capture.suspend_global_capture, capture.resume_global_capture
+
+    def suspended(in_: bool = False) -> None:
+        following.pause()
+        suspend(in_)
+
+    def resumed() -> None:
+        resume()
+        following.resume()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(capture, "suspend_global_capture", suspended)
+        patched.setattr(capture, "resume_global_capture", resumed)
+        yield
+
+
+def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
+    """Tell whether lines can be drawn anew: on a terminal that we and pytest have to ourselves."""
+    has_faulthandler = config.pluginmanager.hasplugin("faulthandler")
+    timeout = config.getini("faulthandler_timeout") if has_faulthandler else None
+    return (
+        # Another one, such as that of pytest-sugar, draws lines of its own.
+        type(reporter) is pytest.TerminalReporter
+        and file.isatty()
+        and os.environ.get("TERM", "dumb") != "dumb"
+        # As pytest does: logs of CI are no terminals, even where they pretend to be.
+        and not (os.environ.get("CI") or os.environ.get("BUILD_NUMBER"))
+        # Otherwise what tests and trial processes print goes in between.
+        and config.getoption("capture", None) == "fd"
+        # The tracebacks of what takes long go to a descriptor of its own.
+        and not float(timeout or 0)
+    )
+
+
+def _duplicate(file: IO[str]) -> int | None:
+    """Return another descriptor of an open file, None of one that is only in memory."""
+    try:
+        return os.dup(file.fileno())
+    except (UnsupportedOperation, AttributeError, OSError):
+        return None
+
+
+def _screen(descriptor: int, encoding: str, is_live: bool) -> Screen:
+    def write(text: str) -> None:
+        left = text.encode(encoding, "replace")
+        while left:
+            left = left[os.write(descriptor, left) :]
+
+    def size() -> tuple[int, int]:
+        try:
+            columns, rows = os.get_terminal_size(descriptor)
+        except OSError:
+            columns, rows = 0, 0
+        return columns or 80, rows or 24
+
+    return Screen(write, size, is_live)

@@ -1,0 +1,39 @@
+"""Log every recorded run to the MLflow server that was named, by the hook anybody may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modeltune.records import Run
+
+
+class MlflowPlugin:
+    """A pytest plugin.
+
+    Args:
+        uri: says which server when a run is recorded, None: none.
+        page: makes report.html of a run.
+    """
+
+    def __init__(self, uri: Callable[[], str | None], page: Callable[[Run], str]):
+        self._uri = uri
+        self._page = page
+        self._unreachable: Exception | None = None
+
+    def pytest_modeltune_run_recorded(self, run: Run, folder: Path) -> None:
+        """Log the run; a server that did not answer is not waited for again."""
+        if not (uri := self._uri()):
+            return
+        if self._unreachable is not None:
+            raise self._unreachable
+        from modeltune.harness.trackers import mlflow
+
+        try:
+            mlflow.log(run, folder, uri, {"report.html": partial(self._page, run)})
+        except mlflow.Unreachable as error:
+            self._unreachable = error
+            raise

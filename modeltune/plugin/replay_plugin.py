@@ -1,0 +1,65 @@
+"""The pytest plugin that ``modeltune replay`` and ``export`` load: a spec's item replays a run.
+
+A spec is imported, its data function given its fixtures, by pytest alone; nothing is trained or
+recorded. What came of it goes to a file, for pytest's own words are for those who read them.
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from modeltune.plugin.items import SpecItem
+    from modeltune.records import Json
+
+OPTIONS = ("--modeltune-replay", "--modeltune-replay-to", "--modeltune-export")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options the command gives; nobody types them."""
+    for option in OPTIONS:
+        parser.addoption(option, help=argparse.SUPPRESS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have spec items replay the run instead of running the spec."""
+    from modeltune.plugin.items import SpecItem
+
+    for item in items:
+        if isinstance(item, SpecItem):
+            vars(item)["runtest"] = partial(_replay, item, config)
+
+
+def _replay(item: SpecItem, config: pytest.Config) -> None:
+    from modeltune.ground import ModeltuneError, default_store
+    from modeltune.harness import replay
+    from modeltune.histories import open_store
+    from modeltune.plugin.items import THEIR_WARNINGS
+    from modeltune.specs import data_arguments
+
+    fixtures = {name: item.funcargs[name] for name in data_arguments(item.spec.data)}
+    target = config.getoption("--modeltune-export")
+    with warnings.catch_warnings(), open_store(default_store(), create=False) as history:
+        for message, module in THEIR_WARNINGS:
+            warnings.filterwarnings("ignore", message, DeprecationWarning, module)
+        run = history.run(config.getoption("--modeltune-replay"))
+        facts: dict[str, Json]
+        try:
+            if target is None:
+                replayed = replay.replay_run(item.spec, fixtures, run, history)
+                facts = {"replayed": replay.to_json(replayed)}
+            else:
+                code = replay.export(item.spec, fixtures, run, history, Path(target))
+                facts = {"code": list(code)}
+        except ModeltuneError as error:
+            facts = {"refused": str(error)}
+    to = Path(config.getoption("--modeltune-replay-to"))
+    to.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")

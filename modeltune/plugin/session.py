@@ -1,0 +1,382 @@
+"""One pytest session with specs in it: collects them, follows their runs, writes the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Generator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from modeltune.plugin.live_hooks import Watching, is_github, shown
+
+if TYPE_CHECKING:
+    from modeltune.ground import Config, Deadline
+    from modeltune.histories import Accept
+    from modeltune.plugin.items import SpecItem
+    from modeltune.records import Event, Json, Run
+    from modeltune.specs import Spec
+
+# Imported in every pytest run: everything of modeltune itself is imported by the hooks that
+# meet a spec.
+
+
+class Session:
+    """The plugin's hooks and what they share; does nothing until a spec is collected."""
+
+    def __init__(self, config: pytest.Config, watching: Watching):
+        self._config = config
+        self._watching = watching
+        self._homes: dict[Spec, str] = {}
+        self._runs: list[Json] = []
+        self._accepted: list[str] = []
+        self._collected: dict[Path, list[Spec]] = {}
+        self._unused: list[str] = []
+        self._report_error: str | None = None
+        self._summary_error: str | None = None
+        self._untold: dict[str, list[str]] = {}
+        self._is_xdist_worker = hasattr(config, "workerinput")
+        self._started = time.monotonic()
+        self._specs_left = 0
+
+    # collection
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Import spec files with heavy modules bound lazily, and let errors speak for themselves."""
+        is_spec_file = isinstance(collector, pytest.Module) and self._is_spec_file(collector.path)
+        if is_spec_file:
+            from modeltune.plugin.lazy_imports import lazily
+
+            with lazily():
+                report = yield
+        else:
+            report = yield
+        if is_spec_file and report.passed and "modeltune.plugin.items" in sys.modules:
+            from modeltune.plugin.items import SpecItem
+
+            items = [item for item in report.result if isinstance(item, SpecItem)]
+            self._collected[collector.path] = [item.spec for item in items]
+        if report.failed and (is_spec_file or "modeltune.specs.spec_type" in sys.modules):
+            from modeltune.plugin.items import collect_error
+
+            report.longrepr = collect_error(collector, report) or report.longrepr
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> list[SpecItem] | None:
+        """Make items of specs; anything else is left to pytest."""
+        specs = sys.modules.get("modeltune.specs.spec_type")
+        if specs is None or not isinstance(obj, specs.Spec):
+            return None
+        from modeltune.plugin.items import spec_items
+
+        if not self._is_home(collector.module.__name__, obj):
+            return []
+        options = self._options
+        is_served = options["reuse"] or options["rejudge"]
+        if options["workers"] and not is_served and not self._config.option.collectonly:
+            # Its import of keras goes on while the rest is collected.
+            from modeltune.harness import warm_up
+
+            warm_up()
+        return list(spec_items(collector, name, obj, self._options, self._deadline, self._listen))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count the specs that share the budget, and fix what each of them is."""
+        if "modeltune.plugin.items" not in sys.modules or self._config.option.collectonly:
+            return
+        from modeltune.plugin.items import SpecItem
+        from modeltune.specs import search_identity
+
+        specs = [item.spec for item in session.items if isinstance(item, SpecItem)]
+        # Each worker of pytest-xdist has collected all, and runs its share.
+        shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        self._specs_left = -(-len(specs) // shares)
+        for spec in specs:
+            # Kept with it: what was imported is what runs, also when its file is edited meanwhile.
+            search_identity(spec)
+        self._find_unused()
+
+    def _find_unused(self) -> None:
+        """Find the baselines that no spec of their folder has any more."""
+        from modeltune.histories import BASELINE_FOLDER, unused
+
+        for folder in {path.parent for path in self._collected}:
+            if not (folder / BASELINE_FOLDER).is_dir():
+                continue
+            files = [path for path in self._collected if path.parent == folder]
+            specs = [spec for file in files for spec in self._collected[file]]
+            self._unused += [_relative(path) for path in unused(folder, specs, files)]
+
+    def pytest_make_parametrize_id(self, val: object) -> str | None:
+        """Name declarations by their kind: ``mlp[hyperband]``."""
+        if "modeltune.specs.spec_type" not in sys.modules:
+            return None
+        from modeltune.plugin.items import parameter_id
+
+        return parameter_id(val)
+
+    # running
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self,
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the run travel with its report from a worker of pytest-xdist to the controller."""
+        report = yield
+        if is_github() and "modeltune.plugin.items" in sys.modules:
+            from modeltune.reports import inert
+
+            if isinstance(report.longrepr, str):
+                report.longrepr = inert(report.longrepr)
+        if self._is_xdist_worker and self._runs:
+            import json
+
+            # As text: execnet carries no subclasses of float and str, such as numpy's.
+            facts = {"run": self._runs.pop(), "accepted": self._accepted, "unused": self._unused}
+            report.modeltune = json.dumps(facts)  # type: ignore[attr-defined]
+            self._accepted = []
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the runs of xdist's workers."""
+        text = getattr(report, "modeltune", None)
+        # A worker logs its own reports too.
+        if text is not None and not self._is_xdist_worker:
+            import json
+
+            from modeltune.records import from_json
+
+            facts = json.loads(text)
+            self._runs.append(facts["run"])
+            self._tell_plugins(from_json(facts["run"]))
+            self._accepted += facts["accepted"]
+            self._unused = facts["unused"]
+
+    def _listen(self, event: Event) -> None:
+        from modeltune.records import BaselineAccepted, RunRecorded, to_json
+
+        if isinstance(event, RunRecorded):
+            self._runs.append(to_json(event.run))
+            if not self._is_xdist_worker:
+                self._tell_plugins(event.run)
+        if isinstance(event, BaselineAccepted):
+            self._accepted += event.lines
+            return
+        self._watching.tell(event)
+
+    def _tell_plugins(self, run: Run) -> None:
+        """Tell each plugin of a run that was recorded; what one raises is kept to be shown.
+
+        One by one: what the first raises is nothing to the next.
+        """
+        plugins = self._config.pluginmanager
+        impls = plugins.hook.pytest_modeltune_run_recorded.get_hookimpls()
+        told = dict.fromkeys(impl.plugin for impl in reversed(impls))
+        if run.cached or not told:
+            return
+        from modeltune.histories import place_of
+
+        folder = place_of(self._options["store"]).folder
+        for plugin in told:
+            others = [other for other in told if other is not plugin]
+            hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
+            try:
+                hook(run=run, folder=folder, config=self._config)
+            except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+                said = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
+                self._untold.setdefault(said, []).append(run.id)
+
+    def _deadline(self) -> Deadline:
+        """Return when the spec that runs next has to be done: what is left is shared evenly."""
+        from modeltune.ground import Deadline, seconds_of
+
+        budget = self._config.getoption("modeltune_budget") or self._settings.budget
+        if budget is None:
+            return Deadline()
+        left = seconds_of(budget) - (time.monotonic() - self._started)
+        share = left / max(self._specs_left, 1)
+        self._specs_left -= 1
+        return Deadline.after(share, budget)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Show as CACHED, under -v, what was served from the history."""
+        if report.passed and ("modeltune.cached", "true") in report.user_properties:
+            return ("passed", ".", "CACHED") if report.when == "call" else None
+        return None
+
+    # reporting
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports; one that cannot be written is never a green session."""
+        if not self._runs or self._is_xdist_worker:
+            return
+        from modeltune.harness import gather, write_reports
+        from modeltune.records import from_json
+        from modeltune.reports import markdown
+
+        runs = [from_json(run) for run in self._runs]
+        try:
+            write_reports(self._report_file.parent, gather(runs, self._options["store"]))
+        except OSError as error:
+            self._report_error = str(error)
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            try:
+                _append(Path(summary), markdown(runs))
+            except OSError as error:
+                self._summary_error = str(error)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print one table over all specs, best first; under -q only what went wrong."""
+        if self._report_error:
+            terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
+        if self._summary_error:
+            said = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
+            terminalreporter.write_line(said, yellow=True)
+        if not self._runs or self._is_xdist_worker:
+            return
+        from modeltune.records import from_json
+        from modeltune.reports import clean, summary_table, undecided
+
+        for said, told_of in self._untold.items():
+            line = f"modeltune: recorded, but not told of {', '.join(told_of)}: {clean(said)}"
+            terminalreporter.write_line(shown(line), yellow=True)
+        runs = [from_json(run) for run in self._runs]
+        if is_github():
+            from modeltune.reports import annotate, root_of
+
+            root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
+            for command in annotate(runs, root):
+                terminalreporter.write_line(command)
+        if self._config.get_verbosity() < 0:
+            return
+        terminalreporter.write_sep("=", "modeltune")
+        texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
+        texts += [
+            f"unused baseline: {clean(path)}: no spec has it; remove it, or name the "
+            "spec it was of in aliases=[...] of its successor"
+            for path in self._unused
+        ]
+        for text in texts:
+            for line in text.splitlines():
+                terminalreporter.write_line(shown(line))
+        if not self._report_error:
+            file = self._report_file
+            html = _relative(file.with_suffix(".html"))
+            terminalreporter.write_line(f"report: {html}, {file.stem}.md and {file.name}")
+
+    # settings
+
+    def _is_spec_file(self, path: Path) -> bool:
+        return any(path.match(pattern) for pattern in self._config.getini("modeltune_files"))
+
+    def _is_home(self, module: str, spec: Spec) -> bool:
+        """Tell whether a spec is collected in this module: its spec file, else where first met.
+
+        Else: it was made by a function, or in a module that is no spec file.
+        """
+        bound_there = vars(sys.modules[spec.module]).values() if spec.module in sys.modules else ()
+        if self._is_spec_file(Path(spec.file)) and any(value is spec for value in bound_there):
+            return module == spec.module
+        return self._homes.setdefault(spec, module) == module
+
+    @cached_property
+    def _options(self) -> Mapping[str, Any]:
+        """The keyword arguments of ``harness.run`` that options and settings decide."""
+        from modeltune.ground import default_store
+
+        option, settings = self._config.getoption, self._settings
+        strict, keep = option("modeltune_strict"), option("modeltune_keep_trials")
+        asked, reuse = option("modeltune_workers"), option("modeltune_reuse")
+        workers = asked if asked is not None else settings.workers
+        if option("usepdb"):
+            workers = 0
+        return {
+            "workers": "auto" if workers is None else workers,
+            "store": option("modeltune_store") or default_store(self._config.rootpath),
+            "strict": bool(settings.strict if strict is None else strict),
+            "keep_trials": bool(settings.keep_trials if keep is None else keep),
+            "reuse": bool(settings.reuse if reuse is None else reuse),
+            "rejudge": bool(option("modeltune_rejudge")) and (option("modeltune_run") or True),
+            "accept": self._accept,
+        }
+
+    @property
+    def _accept(self) -> Accept | None:
+        from modeltune.histories import Accept
+
+        option = self._config.getoption
+        if not option("modeltune_accept") and not option("modeltune_accept_new"):
+            return None
+        named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
+        why = option("modeltune_reason") or f"passed under {named}"
+        return Accept(why, only_new=not option("modeltune_accept"))
+
+    @cached_property
+    def _settings(self) -> Config:
+        """What ``[tool.modeltune]`` says; read when the first spec is met, where it may fail."""
+        from modeltune.ground import load_config
+
+        return load_config(self._root)
+
+    @cached_property
+    def _root(self) -> Path:
+        from modeltune.ground import project_root
+
+        return project_root(self._config.rootpath)
+
+    def page(self, run: Run) -> str:
+        """Return report.html of one run that is recorded."""
+        from modeltune.harness import gather
+        from modeltune.reports import html
+
+        return html(gather([run], self._options["store"]))
+
+    def mlflow(self) -> str | None:
+        """Return the tracking server that is told of every run; None or "" for none."""
+        given = self._config.getoption("modeltune_mlflow")
+        return self._settings.mlflow if given is None else given
+
+    @property
+    def _report_file(self) -> Path:
+        given = self._config.getoption("modeltune_report")
+        if given is not None:
+            return Path(self._config.invocation_params.dir, given, "report.json")
+        from modeltune.ground import DEFAULT_REPORT
+
+        return Path(self._root, self._settings.report or DEFAULT_REPORT, "report.json")
+
+
+def _indented(line: str) -> str:
+    from modeltune.reports import clean
+
+    return "  " * line.startswith(" ") + clean(line)
+
+
+def _append(summary: Path, page: str) -> None:
+    """Add a page to the summary of a step of GitHub Actions.
+
+    Raises:
+        OSError: it cannot be written, or GitHub would show none of it.
+    """
+    size = summary.stat().st_size if summary.exists() else 0
+    if size + len(page.encode()) > 1024 * 1024:
+        raise OSError(f"{summary} has {size} bytes, and GitHub shows nothing of more than 1 MiB")
+    with summary.open("a", encoding="utf-8") as file:
+        file.write(f"\n{page}")
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

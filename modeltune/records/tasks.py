@@ -1,0 +1,166 @@
+"""What is asked to be trained and what came of it, as plain data that travels between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from modeltune.records.runs import Json, Values
+from modeltune.specs import Probed, Refit, Verdict
+
+ARCHITECTURE = "refit.architecture.json"
+"""The file beside a refit's weights that says how the model is built."""
+
+EXAMPLES = "refit.examples.json"
+"""The file beside a refit's weights with test samples to look at."""
+
+HyperParameters: TypeAlias = Json
+"""A search space and values of it: the configuration of a ``keras_tuner.HyperParameters``."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a candidate has no score: one line for tables, and the traceback when it raised."""
+
+    reason: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate the oracle asks to be trained, by keras-tuner's id; ``parent`` is what it continues."""
+
+    id: str
+    hyperparameters: HyperParameters
+    epochs: int | None = None
+    initial_epoch: int = 0
+    parent: str | None = None
+
+    @property
+    def values(self) -> Values:
+        """The candidate's values, without keras-tuner's own entries."""
+        return own_values(self.hyperparameters["values"])
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """One candidate to train during the search.
+
+    ``continue_from`` names the state its parent left in ``keep_state``: weights,
+    optimizer variables and random states, so that a promotion goes on as if never
+    interrupted.
+    """
+
+    id: int
+    hyperparameters: HyperParameters
+    epochs: int
+    initial_epoch: int
+    seed: int
+    continue_from: Path | None = None
+    keep_state: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one fit left behind: a value per epoch and metric, or the failure that ended it."""
+
+    curve: Mapping[str, tuple[float, ...]]
+    trained_by: str
+    seconds: float
+    hyperparameters: HyperParameters
+    read: frozenset[str]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RefitTask:
+    """Refit the best values once and score the result on test; None keeps no weights."""
+
+    refit: Refit
+    hyperparameters: HyperParameters
+    epochs: int
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The scores of one refit by name, its report tables and fit history, or its failure.
+
+    ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
+    whose weights are kept, of which ``model`` says how it is built, and ``note`` what else the
+    user should know.
+    """
+
+    scores: Mapping[str, float]
+    tables: Mapping[str, Json]
+    curve: Mapping[str, tuple[float, ...]]
+    trained_by: str
+    seconds: float
+    failure: Failure | None = None
+    samples: Json = None
+    checks: tuple[Verdict, ...] = ()
+    model: Mapping[str, Json] = field(default_factory=dict)
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """A model of an earlier run, by its files: how it is built, and its weights."""
+
+    architecture: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class ExamineTask:
+    """What is to be found out about the tuned model besides its scores.
+
+    Args:
+        hyperparameters, weights: the tuned model.
+        known: by a behaviour's key the counter-examples of earlier runs, tried first.
+        rescore: by name the models to be scored on today's test part.
+        faster_than: the model whose latency it is held against, None when no gate asks.
+    """
+
+    hyperparameters: HyperParameters
+    weights: Path
+    known: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    rescore: Mapping[str, KeptModel] = field(default_factory=dict)
+    faster_than: KeptModel | None = None
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A kept model on today's test part, or why it could not be scored."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    samples: Json = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none."""
+
+    probed: Mapping[str, Probed] = field(default_factory=dict)
+    rescored: Mapping[str, Rescored] = field(default_factory=dict)
+    latency_ratio: tuple[float, float, float] | str | None = None
+
+
+Task: TypeAlias = TrialTask | RefitTask
+Result: TypeAlias = Trained | Refitted
+
+
+def failed(task: Task, failure: Failure, seconds: float) -> Result:
+    """Return the result of a task that left none itself."""
+    if isinstance(task, RefitTask):
+        return Refitted({}, {}, {}, "not trained", seconds, failure)
+    # What it has read died with it.
+    return Trained({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
+
+
+def own_values(values: Values) -> dict[str, bool | int | float | str]:
+    """Return the user's values: keras-tuner keeps its own under ``tuner/``."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}

@@ -1,0 +1,359 @@
+"""Runs as GitHub-flavoured Markdown, for a step summary or a pull request; prints nothing."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard, TypeVar
+
+from modeltune.records import Json, Run, Scores, Trial
+from modeltune.records import number as plain_number
+from modeltune.reports.annotations import is_red
+from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.progress import duration
+from modeltune.reports.tables import MISSING, clean, distinct, mean_std, number, parse_objective
+from modeltune.specs import Direction, Outcome, Verdict
+
+T = TypeVar("T")
+
+MOST_BYTES = 64_000
+"""GitHub takes 65 536 characters as a comment."""
+
+MOST_TRIALS = 20
+
+LONGEST = 610
+"""Characters of one text in a table: a name of 300 and a value of 300 are whole."""
+
+_PROSE = re.compile(r"""(?:[A-Za-z0-9 ,;%()=+"'/±-]|[.:](?=\s|$)|(?<=\d)\.(?=\d))+""")
+"""What GitHub can make nothing of but the text itself: no link, mention, emoji or emphasis."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A part of the page that is shown whole or not at all; ``what`` it is, should it be left out."""
+
+    what: str
+    text: str
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """Return the page over these runs, red ones first, in less than 64 000 bytes of UTF-8.
+
+    Names and messages are shown literally, whatever they hold. What does not fit is left out,
+    details of single runs first, and the page says what and how much.
+    """
+    ordered = sorted(runs, key=lambda run: run.passed)
+    blocks = [_Block("heading", _heading(ordered)), _Block("list of runs", _overview(ordered))]
+    blocks += [_Block("error", _error(run)) for run in ordered if run.error]
+    blocks += [
+        _Block("table of gates", _gates(ordered)),
+        _Block("table of changes", _changes(ordered)),
+        *(_Block("detail of a run", _details(run)) for run in ordered),
+    ]
+    return _page([block for block in blocks if block.text])
+
+
+def _page(blocks: Sequence[_Block]) -> str:
+    kept: list[str] = []
+    left_out: Counter[str] = Counter()
+    room = MOST_BYTES - 500  # for the last line
+    for block in blocks:
+        text = "\n".join(line.rstrip() for line in block.text.splitlines())
+        if (size := _size(text) + 2) > room:
+            left_out[block.what] += 1
+        else:
+            kept.append(text)
+            room -= size
+    if left_out:
+        named = ", ".join(f"{what} ({count})" for what, count in left_out.items())
+        kept.append(f"Left out, for GitHub takes no more: {named}. All of it is in report.json.")
+    return "\n\n".join(kept) + "\n"
+
+
+def _heading(runs: Sequence[Run]) -> str:
+    counts = Counter(run.status.value for run in runs)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"## modeltune: {said or 'no runs'}"
+
+
+def _overview(runs: Sequence[Run]) -> str:
+    def row(run: Run) -> list[str]:
+        objective = parse_objective(run.objective)
+        tested = objective.test_metric if objective else run.objective
+        status = run.status.value if run.passed else f"**{run.status.value}**"
+        seconds = run.durations.data + run.durations.search + run.durations.validation
+        return [
+            status + (" (cached)" if run.cached else ""),
+            _code(run.spec),
+            f"{_code(tested)} {mean_std(run.scores.get(tested))}",
+            number(run.best.score if run.best else None),
+            f"{len(run.completed_trials)}/{len(run.trials)}",
+            _code(run.baseline or ""),
+            duration(seconds) if math.isfinite(seconds) else number(seconds),
+        ]
+
+    headers = ["status", "spec", "tested", "search's best", "trials", "baseline", "time"]
+    return _table(headers, runs, row, "run", 14_000)
+
+
+def _error(run: Run) -> str:
+    return f"Error of this run:\n\n{_fenced([run.spec, *(run.error or '').splitlines()], 3_000)}"
+
+
+def _gates(runs: Sequence[Run]) -> str:
+    """Return every gate, and the checks that are red: red first, then what did not simply pass."""
+    told = [(run, verdict) for run in runs for verdict in run.verdicts]
+    told += [(run, check) for run in runs for check in run.checks if is_red(run, check)]
+
+    def rank(each: tuple[Run, Verdict]) -> int:
+        return 0 if is_red(*each) else 1 if each[1].outcome is not Outcome.PASSED else 2
+
+    headers = ["spec", "gate", "measured", "bound", "outcome", "reason"]
+    ordered = sorted(told, key=rank)
+    return _table(
+        headers, ordered, lambda each: [_code(each[0].spec), *_verdict(*each)], "gate", 20_000
+    )
+
+
+def _verdict(run: Run, verdict: Verdict) -> list[str]:
+    measured, bound = distinct(verdict.measured, verdict.bound)
+    red = is_red(run, verdict)
+    outcome = f"**{verdict.outcome.value}**" if red else verdict.outcome.value
+    return [_code(verdict.gate), measured, bound, outcome, _prose(verdict.reason)]
+
+
+@dataclass(frozen=True)
+class _Change:
+    run: Run
+    verdict: Verdict
+    then: float
+    now: float
+    delta: float
+
+
+def _changes(runs: Sequence[Run]) -> str:
+    """Return what the gates measured beside the recorded runs they were compared with."""
+    changes = []
+    for run in runs:
+        for verdict in run.verdicts:
+            details, now = verdict.details, verdict.measured
+            then, delta = _float(details.get("reference_value")), _float(details.get("delta"))
+            if then is not None and delta is not None and now is not None:
+                changes.append(_Change(run, verdict, then, now, delta))
+
+    def row(each: _Change) -> list[str]:
+        details, delta = each.verdict.details, each.delta
+        return [
+            _code(each.run.spec),
+            _code(each.verdict.gate),
+            _code(str(details.get("reference") or "")),
+            *distinct(each.then, each.now),
+            f"{number(abs(delta))} {'better' if delta > 0 else 'worse'}" if delta else "0",
+            _interval(details.get("interval")),
+        ]
+
+    headers = ["spec", "gate", "compared with", "then", "now", "change", "interval of the change"]
+    table = _table(headers, changes, row, "comparison", 8_000)
+    return f"Changed since (more is better):\n\n{table}" if table else ""
+
+
+def _interval(ends: Json) -> str:
+    if not isinstance(ends, list | tuple) or len(ends) != 2:
+        return MISSING
+    low, high = (_float(end) for end in ends)
+    return f"{number(low)} to {number(high)}"
+
+
+def _details(run: Run) -> str:
+    sections = [section for section in _sections(run) if section]
+    if not sections:
+        return ""
+    # The only text outside of tables and fences. Markdown is not read on this line.
+    spec = html.escape(_clipped(run.spec)) or MISSING
+    summary = f"<summary><code>{spec}</code>: {run.status.value}</summary>"
+    return "\n\n".join([f"<details>\n{summary}", *sections, "</details>"])
+
+
+def _sections(run: Run) -> Iterator[str]:
+    checks = [check for check in run.checks if check.outcome is not Outcome.PASSED]
+    headers = ["check", "measured", "bound", "outcome", "reason"]
+    yield _table(headers, checks, lambda check: _verdict(run, check), "check", 6_000)
+    missed = tuple(gate for gate in run.verdicts if gate.outcome is not Outcome.PASSED)
+    pictures = list(counterexamples(replace(run, verdicts=missed)))
+    yield "\n\n".join(_fenced(text.splitlines(), 3_000) for text in pictures[:5])
+    if len(pictures) > 5:
+        yield _more(len(pictures) - 5, "counter-example")
+
+    def score(each: tuple[str, Scores]) -> list[str]:
+        name, scores = each
+        values = ", ".join(number(value) for value in scores.values[:20])
+        left = len(scores.values) - 20
+        return [
+            _code(name),
+            mean_std(scores),
+            f"{values} {_more(left, 'refit')}" if left > 0 else values,
+        ]
+
+    yield _table(
+        ["metric", "on test", "of each refit"], [*run.scores.items()], score, "metric", 5_000
+    )
+    if run.best:
+        title = f"best value (trial {run.best.trial})"
+        values = [(name, _value(value)) for name, value in run.best.values.items()]
+        yield _table([title, ""], values, lambda each: [*map(_code, each)], "value", 4_000)
+    yield _trials(run)
+    facts = [fact for fact in _facts(run) if fact[1]]
+    yield _table(["run", ""], facts, lambda fact: [fact[0], _code(fact[1])], "fact", 4_000)
+
+
+def _trials(run: Run) -> str:
+    shown = run.trials
+    if len(shown) > MOST_TRIALS:
+        objective = parse_objective(run.objective)
+        sign = 1 if objective and objective.direction is Direction.MIN else -1
+
+        def loss(trial: Trial) -> float:
+            is_finite = trial.score is not None and math.isfinite(trial.score)
+            return sign * trial.score if is_finite and trial.score is not None else math.inf
+
+        shown = tuple(sorted(run.trials, key=loss))
+
+    def row(trial: Trial) -> list[str]:
+        return [
+            f"{trial.id} (best)" if run.best and run.best.trial == trial.id else str(trial.id),
+            trial.status.value,
+            number(trial.score),
+            str(trial.epochs),
+            _code(", ".join(f"{name}={_value(value)}" for name, value in trial.values.items())),
+            _prose(trial.reason or ""),
+        ]
+
+    headers = ["trial", "status", "score", "epochs", "values", "reason"]
+    return _table(headers, shown, row, "trial", 9_000, MOST_TRIALS)
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what a reader may want to know of where the numbers come from, in a few lines."""
+    yield "id", run.id
+    yield "objective", run.objective
+    yield "search", str(run.search.get("kind") or "")
+    samples = {name: part.get("samples") for name, part in run.data.items() if _is_object(part)}
+    yield "samples", ", ".join(f"{name} {size}" for name, size in samples.items() if size)
+    versions = run.environment.get("versions")
+    if _is_object(versions):
+        yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
+    devices = run.environment.get("devices")
+    yield "devices", ", ".join(map(str, devices)) if isinstance(devices, list | tuple) else ""
+    dirty = " and uncommitted changes" if run.environment.get("git_dirty") else ""
+    revision = run.environment.get("git_revision")
+    yield "commit", f"{revision}{dirty}" if revision else ""
+    for note in run.notes[:10]:
+        yield "note", note
+    for advice in run.advice[:10]:
+        yield "advice", advice
+
+
+def _table(
+    headers: Sequence[str],
+    things: Sequence[T],
+    row: Callable[[T], Sequence[str]],
+    what: str,
+    room: int,
+    most: int = 200,
+) -> str:
+    """Return a table of as many things as there is room for, and how many are not shown."""
+    if not things:
+        return ""
+    lines = [_row(headers), _row(["---"] * len(headers))]
+    room -= _size("\n".join(lines))
+    for thing in things[:most]:
+        line = _row(row(thing))
+        room -= _size(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    left = len(things) - (len(lines) - 2)
+    return "\n".join(lines) + (f"\n\n{_more(left, what)}" if left else "")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _prose(text: str) -> str:
+    """Return a cell that reads as text where nothing in it could mean anything else."""
+    shown = _clipped(text)
+    return shown if _PROSE.fullmatch(shown) else _code(text)
+
+
+def _code(text: str) -> str:
+    """Return a cell that shows a text literally: in code, GitHub links and mentions nothing."""
+    shown = _clipped(text)
+    # Parsers of tables do not agree on what a backslash before an escaped pipe is.
+    parts = re.split(r"(\\+\|)", shown)
+    return "".join(_span(part) for part in parts if part) or MISSING
+
+
+def _span(text: str) -> str:
+    if text.endswith("\\|"):
+        return f"<code>{'&#92;' * (len(text) - 1)}&#124;</code>"
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    # A space at either end would be taken for padding.
+    ends = {text[0], text[-1]}
+    pad = " " if "`" in ends or (ends == {" "} and text.strip()) else ""
+    fence = "`" * (longest + 1)
+    return fence + pad + text.replace("|", "\\|") + pad + fence
+
+
+def _fenced(lines: Sequence[str], room: int) -> str:
+    """Return lines as a block of code, as many as there is room for."""
+    kept = []
+    for line in lines:
+        # Spaces are kept: they are the pixels of an image.
+        shown = " ".join(map(clean, line[: 20 * LONGEST].split(" "))).rstrip()
+        shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+        room -= _size(shown) + 1
+        if room < 0:
+            break
+        kept.append(shown)
+    if len(kept) < len(lines):
+        kept.append(_more(len(lines) - len(kept), "line"))
+    longest = max((len(ticks) for line in kept for ticks in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}text", *kept, fence])
+
+
+def _clipped(text: str) -> str:
+    # What is far behind the end is not looked at.
+    shown = " ".join(clean(text[: 20 * LONGEST]).split())
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+
+
+def _more(count: int, what: str) -> str:
+    return f"and {count} more {what}" + ("" if count == 1 else "s")
+
+
+def _value(value: bool | int | float | str) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _float(value: Any) -> float | None:
+    """Return a number of a verdict's details, which are JSON data of any kind."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return plain_number(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Json]]:
+    return isinstance(value, Mapping)
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

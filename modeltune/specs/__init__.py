@@ -1,0 +1,211 @@
+"""What a user declares: specs, searches, fits, validations, gates, checks, and their identity.
+
+Here belong declarations, the errors in them, and what they are compared by. Nothing here
+trains, judges or reads a history, and nothing imports NumPy, Keras or pytest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.specs.behaviours import (
+        Behaviour,
+        Kind,
+        Probed,
+        Z,
+        directional,
+        invariant,
+        metamorphic,
+        minimum_functionality,
+    )
+    from modeltune.specs.checks import CHECKS, Checks
+    from modeltune.specs.datasets import Data
+    from modeltune.specs.gates import (
+        COMPARE,
+        Gate,
+        Measure,
+        On,
+        Outcome,
+        PerClass,
+        Reference,
+        Severity,
+        Statistic,
+        Subject,
+        Verdict,
+        Waiver,
+        baseline,
+        gain_over_dummy,
+        gap,
+        median,
+        metric,
+        previous,
+        seeds,
+    )
+    from modeltune.specs.identity import (
+        GATES,
+        HELD,
+        UNCOMPARABLE,
+        changed,
+        edited,
+        fingerprints,
+        gates_identity,
+        recorded_identity,
+        run_identity,
+        search_identity,
+    )
+    from modeltune.specs.objectives import Direction, Objective, maximize, minimize
+    from modeltune.specs.searches import (
+        BayesianOptimization,
+        GridSearch,
+        Hyperband,
+        RandomSearch,
+        Search,
+    )
+    from modeltune.specs.spec_type import DECLARED, FIELDS, Fit, Spec, data_arguments, spec
+    from modeltune.specs.validations import Holdout, KFold, Refit, Validation
+
+__all__ = [
+    "CHECKS",
+    "COMPARE",
+    "DECLARED",
+    "FIELDS",
+    "GATES",
+    "HELD",
+    "UNCOMPARABLE",
+    "BayesianOptimization",
+    "Behaviour",
+    "Checks",
+    "Data",
+    "Direction",
+    "Fit",
+    "Gate",
+    "GridSearch",
+    "Holdout",
+    "Hyperband",
+    "KFold",
+    "Kind",
+    "Measure",
+    "Objective",
+    "On",
+    "Outcome",
+    "PerClass",
+    "Probed",
+    "RandomSearch",
+    "Reference",
+    "Refit",
+    "Search",
+    "Severity",
+    "Spec",
+    "Statistic",
+    "Subject",
+    "Validation",
+    "Verdict",
+    "Waiver",
+    "Z",
+    "baseline",
+    "changed",
+    "data_arguments",
+    "directional",
+    "edited",
+    "fingerprints",
+    "gain_over_dummy",
+    "gap",
+    "gates_identity",
+    "invariant",
+    "maximize",
+    "median",
+    "metamorphic",
+    "metric",
+    "minimize",
+    "minimum_functionality",
+    "previous",
+    "recorded_identity",
+    "run_identity",
+    "search_identity",
+    "seeds",
+    "spec",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "behaviours": (
+            "Behaviour",
+            "Kind",
+            "Probed",
+            "Z",
+            "directional",
+            "invariant",
+            "metamorphic",
+            "minimum_functionality",
+        ),
+        "checks": (
+            "CHECKS",
+            "Checks",
+        ),
+        "datasets": ("Data",),
+        "gates": (
+            "COMPARE",
+            "Gate",
+            "Measure",
+            "On",
+            "Outcome",
+            "PerClass",
+            "Reference",
+            "Severity",
+            "Statistic",
+            "Subject",
+            "Verdict",
+            "Waiver",
+            "baseline",
+            "gain_over_dummy",
+            "gap",
+            "median",
+            "metric",
+            "previous",
+            "seeds",
+        ),
+        "identity": (
+            "GATES",
+            "HELD",
+            "UNCOMPARABLE",
+            "changed",
+            "edited",
+            "fingerprints",
+            "gates_identity",
+            "recorded_identity",
+            "run_identity",
+            "search_identity",
+        ),
+        "objectives": (
+            "Direction",
+            "Objective",
+            "maximize",
+            "minimize",
+        ),
+        "searches": (
+            "BayesianOptimization",
+            "GridSearch",
+            "Hyperband",
+            "RandomSearch",
+            "Search",
+        ),
+        "spec_type": (
+            "DECLARED",
+            "FIELDS",
+            "Fit",
+            "Spec",
+            "data_arguments",
+            "spec",
+        ),
+        "validations": (
+            "Holdout",
+            "KFold",
+            "Refit",
+            "Validation",
+        ),
+    },
+)

@@ -1,0 +1,450 @@
+"""What a spec demands of its model: a metric, a comparison, a bound; and the verdicts on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NoReturn
+
+from modeltune.ground import Problem, is_finite_number, is_integer, typed
+
+
+class Severity(enum.Enum):
+    """What a gate outside its bound does to the run."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class Statistic(enum.Enum):
+    """Which number of a metric's values over refits is judged."""
+
+    MEAN = "mean"
+    WORST = "worst"
+    STD = "std"
+
+
+class Outcome(enum.Enum):
+    """What a gate came to; the value is what every report says."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    NO_BASELINE = "no_baseline"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+    ERROR = "error"
+    WAIVED = "waived"
+
+    def is_red(self, strict: bool = False) -> bool:
+        """Tell whether this outcome fails the run; ``strict`` admits no open question."""
+        undecided = (Outcome.NO_BASELINE, Outcome.INCONCLUSIVE)
+        return self in (Outcome.FAILED, Outcome.INVALID, Outcome.ERROR) or (
+            strict and self in undecided
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One gate's outcome with the numbers behind it; measured and bound are None when unknown.
+
+    ``details`` are what else a report can show, as JSON data: which test was made on how many
+    samples or seeds, slices one by one, a counter-example.
+    """
+
+    gate: str
+    outcome: Outcome
+    measured: float | None
+    bound: float | None
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A gate known to fail: green until the day ``until`` is over, and red once it passes."""
+
+    until: str
+    reason: str
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the waiver."""
+        if _day(self.until) is None:
+            yield f'until is {typed(self.until)}; write a day such as "2027-01-31"'
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            yield f"reason is {typed(self.reason)}; write why this gate may fail until then"
+
+    def is_over(self, today: date) -> bool:
+        """Tell whether the last day of the waiver has passed."""
+        last = _day(self.until)
+        return last is None or today > last
+
+    def __repr__(self) -> str:
+        return f".waive(until={typed(self.until)}, reason={typed(self.reason)})"
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Judge each class for itself; of one with fewer than ``min_n`` test samples nothing is said."""
+
+    min_n: int = 30
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the slices."""
+        if not is_integer(self.min_n) or self.min_n < 1:
+            yield f"min_n is {typed(self.min_n)}; write the fewest samples a class may have"
+
+    def __repr__(self) -> str:
+        return f".per_class(min_n={self.min_n!r})"
+
+
+@dataclass(frozen=True)
+class On:
+    """Judge a part of the test samples: those for which ``select`` says True."""
+
+    name: str
+    select: Callable[..., Any]
+    min_n: int = 30
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the slice."""
+        if not isinstance(self.name, str) or not self.name:
+            yield f"the slice is named {typed(self.name)}; write a name"
+        if not callable(self.select):
+            yield (
+                f"select is {typed(self.select)}; write a function of x and y of the test part "
+                "that returns True or False for each sample"
+            )
+        if not is_integer(self.min_n) or self.min_n < 1:
+            yield f"min_n is {typed(self.min_n)}; write the fewest samples the slice may have"
+
+    def __repr__(self) -> str:
+        few = "" if self.min_n == 30 else f", min_n={self.min_n!r}"
+        return f".on({typed(self.name)}, {typed(self.select)}{few})"
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """How far a validation may go when a gate stays inconclusive: up to ``max`` seeds."""
+
+    max: int
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        if not is_integer(self.max) or self.max < 2:
+            yield "max", f"{typed(self.max)}: write 2 or more"
+
+    def __repr__(self) -> str:
+        return f"mt.seeds(max={self.max!r})"
+
+
+def seeds(*, max: int) -> Seeds:
+    """Return the most seeds a spec may spend on a gate that is inconclusive with fewer."""
+    return Seeds(max)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A bound taken from recorded runs, with arithmetic applied to it: ``mt.baseline - 0.01``.
+
+    ``operations`` are applied in order; ``text`` is what was typed.
+    """
+
+    source: str
+    operations: tuple[tuple[str, float], ...] = ()
+    text: str = ""
+
+    def _then(self, symbol: str, operand: float, *, left: bool = False) -> Reference:
+        is_sum = bool(self.operations) and self.operations[-1][0] != "*"
+        own = f"({self!r})" if symbol == "*" and is_sum else repr(self)
+        text = f"{operand!r} {symbol} {own}" if left else f"{own} {symbol} {operand!r}"
+        if not is_finite_number(operand):
+            raise TypeError(f"{text}: a reference takes + - * with a finite number")
+        return Reference(self.source, (*self.operations, (symbol, operand)), text)
+
+    def __add__(self, operand: float) -> Reference:
+        return self._then("+", operand)
+
+    def __sub__(self, operand: float) -> Reference:
+        return self._then("-", operand)
+
+    def __mul__(self, operand: float) -> Reference:
+        return self._then("*", operand)
+
+    def __rmul__(self, operand: float) -> Reference:
+        return self._then("*", operand, left=True)
+
+    def __radd__(self, operand: float) -> Reference:
+        return self._then("+", operand, left=True)
+
+    def applied(self, value: float) -> float:
+        """Return the bound for a recorded value.
+
+        ``*`` scales the distance from the value by its size, ``value + (factor - 1) * |value|``:
+        ``* 0.98`` is 2 % below, and ``* 1.02`` 2 % above, whatever the value's sign.
+        """
+        for symbol, operand in self.operations:
+            if symbol == "*":
+                value += (operand - 1) * abs(value)
+            else:
+                value += operand if symbol == "+" else -operand
+        return value
+
+    def __repr__(self) -> str:
+        return self.text or f"mt.{self.source}"
+
+
+baseline = Reference("baseline")
+"""The accepted run's value of the same metric."""
+
+previous = Reference("previous")
+"""The value of the run before this one."""
+
+
+def median(runs: int) -> Reference:
+    """Return the median over the last ``runs`` recorded runs, to be used as a bound."""
+    if not is_integer(runs) or runs < 1:
+        raise TypeError(f"mt.median({runs!r}): write the number of runs, 1 or more")
+    return Reference(f"median({runs})")
+
+
+class Subject(enum.Enum):
+    """What is measured under a metric's name."""
+
+    METRIC = "metric"
+    GAP = "gap"
+    GAIN_OVER_DUMMY = "gain_over_dummy"
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """The left side of a gate: what is measured, which statistic of it, how severe.
+
+    ``.mean`` (the default), ``.worst`` and ``.std`` choose the statistic over
+    seeds and folds. Comparing with ``>=``, ``<=``, ``>`` or ``<`` makes a gate.
+    """
+
+    subject: Subject
+    metric: str
+    statistic: Statistic = Statistic.MEAN
+    severity: Severity | str = Severity.FAIL
+    slices: PerClass | On | None = None
+    waiver: Waiver | None = None
+
+    def per_class(self, min_n: int = 30) -> Measure:
+        """Judge each class for itself, worst first.
+
+        Precision, recall and F1 of a class are its row of the report; any other metric is its
+        mean over the class's test samples. A class without any fails, one with fewer than
+        ``min_n`` is inconclusive.
+        """
+        return dataclasses.replace(self, slices=PerClass(min_n))
+
+    def on(self, name: str, select: Callable[..., Any], min_n: int = 30) -> Measure:
+        """Judge a part of the test samples.
+
+        ``select(x, y)`` gets the whole test part and returns one True or False per sample. An
+        empty slice fails, one with fewer than ``min_n`` samples is inconclusive.
+        """
+        return dataclasses.replace(self, slices=On(name, select, min_n))
+
+    def waive(self, *, until: str, reason: str) -> Measure:
+        """As ``Gate.waive``, for whoever writes it before the bound."""
+        return dataclasses.replace(self, waiver=Waiver(until, reason))
+
+    @property
+    def mean(self) -> Measure:
+        """The mean over refits."""
+        return dataclasses.replace(self, statistic=Statistic.MEAN)
+
+    @property
+    def worst(self) -> Measure:
+        """The refit farthest on the wrong side: the lowest under ``>=``, the highest under ``<=``."""
+        return dataclasses.replace(self, statistic=Statistic.WORST)
+
+    @property
+    def std(self) -> Measure:
+        """The sample standard deviation over refits (ddof 1)."""
+        return dataclasses.replace(self, statistic=Statistic.STD)
+
+    @property
+    def key(self) -> str:
+        """The name its values are recorded under: ``accuracy``, ``gap(accuracy)``."""
+        return (
+            self.metric
+            if self.subject is Subject.METRIC
+            else f"{self.subject.value}({self.metric})"
+        )
+
+    def __ge__(self, bound: object) -> Gate:
+        return Gate(self, ">=", bound)
+
+    def __le__(self, bound: object) -> Gate:
+        return Gate(self, "<=", bound)
+
+    def __gt__(self, bound: object) -> Gate:
+        return Gate(self, ">", bound)
+
+    def __lt__(self, bound: object) -> Gate:
+        return Gate(self, "<", bound)
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError(f"{self!r} == ...: a gate compares with >=, <=, > or <")
+
+    def __ne__(self, other: object) -> NoReturn:
+        raise TypeError(f"{self!r} != ...: a gate compares with >=, <=, > or <")
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        statistic = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
+        return f"{self.key}{self.slices or ''}{statistic}"
+
+    def __repr__(self) -> str:
+        severity = (
+            ""
+            if self.severity in (Severity.FAIL, "fail")
+            else f", severity={_value(self.severity)}"
+        )
+        suffix = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
+        refined = f"{self.slices or ''}{suffix}{self.waiver or ''}"
+        return f"mt.{self.subject.value}({typed(self.metric)}{severity}){refined}"
+
+
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """A measure, a comparison and a bound; ``repr`` is what was typed, ``str`` its short form."""
+
+    measure: Measure
+    comparison: str
+    bound: object
+    waived: Waiver | None = None
+
+    def waive(self, *, until: str, reason: str) -> Gate:
+        """Expect this gate to fail until the end of a day, with the reason every report shows.
+
+        Once it is over, and as soon as the gate passes, the run is red: a waiver that has
+        outlived its reason would hide the next regression.
+
+        Args:
+            until: the last day, as ``"2027-01-31"``.
+            reason: why it may fail until then.
+        """
+        return dataclasses.replace(self, waived=Waiver(until, reason))
+
+    @property
+    def waiver(self) -> Waiver | None:
+        """What allows this gate to fail, if anything does."""
+        return self.waived or self.measure.waiver
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """What of the user's decides what is measured: a slice, under its name."""
+        slices = self.measure.slices
+        return (slices.name, slices.select) if isinstance(slices, On) else ()
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether larger values are on the right side of the bound."""
+        return self.comparison in (">=", ">")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with this gate, as ("", text): a gate has no named fields."""
+        if not isinstance(self.measure.metric, str) or not self.measure.metric:
+            yield "", f"{self!r}: {self.measure.metric!r} is no metric name; write a string"
+        if not isinstance(self.bound, Reference):
+            if isinstance(self.bound, bool) or not isinstance(self.bound, int | float):
+                yield (
+                    "",
+                    f"{self!r}: the bound is {typed(self.bound)}; write a number, or mt.baseline, "
+                    "mt.previous or mt.median(n) with + - *",
+                )
+            elif not is_finite_number(self.bound):
+                yield "", f"{self!r}: no value can be judged against {self.bound!r}"
+        if _severity(self.measure.severity) is None:
+            yield (
+                "",
+                f'{self!r}: severity is {typed(self.measure.severity)}; write "fail" or "warn"',
+            )
+        for part in (self.measure.slices, self.waiver):
+            for text in part.problems() if part else ():
+                yield "", f"{self!r}: {text}"
+        if self.measure.key == "latency_ratio" and isinstance(self.bound, Reference):
+            yield "", f"{self!r}: it is a ratio to the accepted model already; write a number"
+        if self.measure.slices and self.measure.subject is not Subject.METRIC:
+            yield "", f"{self!r}: only mt.metric(...) is measured on slices"
+        if self.measure.slices and self.measure.statistic is Statistic.STD:
+            yield "", f"{self!r}: .std of a slice is not judged; write .mean or .worst"
+
+    @property
+    def severity(self) -> Severity:
+        """The severity as an enum member."""
+        return _severity(self.measure.severity) or Severity.FAIL
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} has no truth value: it is judged after training. "
+            "For a range write two gates: [m >= low, m <= high]"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.comparison} {self.bound!r}"
+
+    def __repr__(self) -> str:
+        text = f"{self.measure!r} {self.comparison} {typed(self.bound)}"
+        return f"({text}){self.waived!r}" if self.waived else text
+
+
+def metric(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
+    """Measure a metric on the test part, by the name ``model.evaluate`` gives it.
+
+    Besides the compiled metrics and ``loss`` there are ``parameters`` and the
+    task's report: ``precision``, ``recall`` and ``f1`` (macro averages) for
+    classification; ``mae``, ``mse``, ``rmse``, ``r2`` and ``explained_variance``
+    for regression. A compiled metric of the same name comes first.
+    """
+    return Measure(Subject.METRIC, name, severity=severity)
+
+
+def gap(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
+    """Measure train minus test of a metric, both evaluated on the final weights."""
+    return Measure(Subject.GAP, name, severity=severity)
+
+
+def gain_over_dummy(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
+    """Measure the part of the way from a dummy to a perfect model that this model went.
+
+    ``(score - dummy) / (perfect - dummy)`` on the test part: 0 is the dummy (class
+    shares or target mean of train as constant prediction), 1 is perfect.
+    """
+    return Measure(Subject.GAIN_OVER_DUMMY, name, severity=severity)
+
+
+def _day(text: object) -> date | None:
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _severity(value: Severity | str) -> Severity | None:
+    try:
+        return Severity(value)
+    except ValueError:
+        return None
+
+
+def _value(severity: Severity | str) -> str:
+    return typed(severity.value if isinstance(severity, Severity) else severity)

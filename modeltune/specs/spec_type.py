@@ -1,0 +1,495 @@
+"""A spec: one model, the data, search, fit, validation and gates it is held to."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modeltune.ground import Problem, SpecError, as_typed, counted, is_integer, typed
+from modeltune.specs.behaviours import Behaviour
+from modeltune.specs.checks import Checks, checks_of
+from modeltune.specs.datasets import Data
+from modeltune.specs.gates import Gate, Measure, On, Seeds
+from modeltune.specs.searches import Hyperband, Search
+from modeltune.specs.validations import Holdout, KFold, Validation
+
+DECLARED = "__modeltune_declared__"
+"""The module global that lists (name, line) of every decorated model, shadowed ones included."""
+
+FIELDS = (
+    "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
+)  # fmt: skip
+"""What a spec declares, and what parametrize can vary."""
+
+DEFAULT_CHECKS = Checks()
+
+
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """How every candidate is trained.
+
+    Args:
+        epochs: epochs per trial; Hyperband sets each trial's epochs itself.
+        batch_size: samples per gradient step of array data; datasets bring their own.
+        class_weight: weight of the loss per class index, as in ``model.fit``.
+        callbacks: factories, called without arguments for a fresh callback per fit:
+            ``lambda: keras.callbacks.EarlyStopping(patience=3)``.
+        dtype_policy: Keras dtype policy during build and training (``"mixed_float16"``),
+            restored afterwards; None leaves the policy as it is.
+        shuffle: reshuffle array train data before each epoch.
+        threads: TensorFlow's threads in each fit. One suits small models, with as many
+            trials at once as there are cores; give a large model more. A last digit can
+            depend on it, so it belongs to the spec and not to the machine.
+        tensorboard: write learning curves and hyperparameters of trials and refits where
+            ``tensorboard --logdir .modeltune/tensorboard`` shows them. Written from what is
+            recorded: it changes no number, no speed, and not which runs can be reused.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    class_weight: Mapping[int, float] | None = None
+    callbacks: Sequence[Callable[[], Any]] = ()
+    dtype_policy: str | None = None
+    shuffle: bool = True
+    threads: int = 1
+    tensorboard: bool = False
+
+    label = "fit"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        for name in ("epochs", "batch_size", "threads"):
+            value = getattr(self, name)
+            if not is_integer(value) or value < 1:
+                yield name, f"{value!r}: write 1 or more"
+        if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
+            yield (
+                "class_weight",
+                f"{typed(self.class_weight)}: write a dict of class index to weight",
+            )
+        if not isinstance(self.callbacks, Sequence) or isinstance(self.callbacks, str):
+            yield "callbacks", f"{typed(self.callbacks)}: write a list of factories"
+        else:
+            for index, factory in enumerate(self.callbacks):
+                if not callable(factory):
+                    yield (
+                        f"callbacks[{index}]",
+                        f"{typed(factory)} would be shared by all trials; write a factory: "
+                        f"lambda: {type(factory).__name__}(...)",
+                    )
+        if self.dtype_policy is not None and not isinstance(self.dtype_policy, str):
+            yield (
+                "dtype_policy",
+                f'{typed(self.dtype_policy)}: write a name such as "mixed_float16"',
+            )
+        if not isinstance(self.tensorboard, bool):
+            yield "tensorboard", f"{typed(self.tensorboard)}: write True or False"
+
+    def __repr__(self) -> str:
+        return as_typed(self)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Protocol:
+    """The rules models are compared under; decorating a build function makes a Spec."""
+
+    data: Callable[..., Data] | Data
+    search: Search
+    fit: Fit
+    validation: Validation
+    gates: tuple[Gate | Behaviour, ...]
+    checks: Checks = DEFAULT_CHECKS
+    escalate: Seeds | None = None
+    aliases: tuple[str, ...] = ()
+    examples: bool = True
+
+    def __call__(self, model: Any) -> Spec:
+        frame = sys._getframe(1)
+        return _declare(self, model, frame.f_globals)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field, nested ones with their path: ("search.objective", ...)."""
+        if not callable(self.data) and not isinstance(self.data, Data):
+            yield (
+                "data",
+                f"{typed(self.data)}: write a function that returns mt.Data, or an mt.Data",
+            )
+        for name, kinds, advice in (
+            (
+                "search",
+                Search,
+                "write mt.RandomSearch(...), GridSearch, BayesianOptimization or Hyperband",
+            ),
+            ("fit", Fit, "write mt.Fit(...)"),
+            ("validation", Holdout | KFold, "write mt.Holdout(...) or mt.KFold(...)"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kinds):
+                yield name, f"{typed(value)}: {advice}"
+            else:
+                for field, text in value.problems():
+                    yield f"{name}.{field}", text
+        if not isinstance(self.checks, Checks):
+            yield "checks", f'{typed(self.checks)}: write "fail", "warn" or mt.Checks(...)'
+        else:
+            for field, text in self.checks.problems():
+                yield f"checks.{field}", text
+        if isinstance(self.escalate, Seeds):
+            for field, text in self.escalate.problems():
+                yield f"escalate.{field}", text
+            seeds = getattr(self.validation, "seeds", 0)
+            if is_integer(self.escalate.max) and 2 <= self.escalate.max <= seeds:
+                yield (
+                    "escalate.max",
+                    f"{self.escalate.max}: the validation has {seeds} seeds already; write more",
+                )
+        elif self.escalate is not None:
+            yield "escalate", f"{typed(self.escalate)}: write mt.seeds(max=10)"
+        if not isinstance(self.aliases, tuple) or not all(
+            isinstance(name, str) and name for name in self.aliases
+        ):
+            yield (
+                "aliases",
+                f'{typed(self.aliases)}: write a list of earlier names, ["spec_old.py::mlp"]',
+            )
+        if not isinstance(self.examples, bool):
+            yield "examples", f"{typed(self.examples)}: write True or False"
+        if not isinstance(self.gates, tuple):
+            yield "gates", f"{typed(self.gates)}: write a list of gates"
+            return
+        for index, gate in enumerate(self.gates):
+            if isinstance(gate, Measure):
+                yield f"gates[{index}]", f"{gate!r} has no bound; write {gate!r} >= ..."
+            elif not isinstance(gate, Gate | Behaviour):
+                yield f"gates[{index}]", f"{typed(gate)} is no gate; write mt.metric(name) >= bound"
+            else:
+                for _, text in gate.problems():
+                    yield f"gates[{index}]", text
+        yield from self._ambiguous()
+
+    def _ambiguous(self) -> Iterator[Problem]:
+        """Yield gates that another one would be taken for: what is measured is kept by name."""
+        demands: dict[str, int] = {}
+        slices: dict[str, tuple[int, Callable[..., Any]]] = {}
+        for index, gate in enumerate(self.gates):
+            if isinstance(gate, Behaviour):
+                first = demands.setdefault(gate.demand, index)
+                if first != index:
+                    yield (
+                        f"gates[{index}]",
+                        f"{gate!r} reads like gates[{first}] and would be taken for it; use named "
+                        "functions, or functools.partial of one, and one list for all cases",
+                    )
+            elif isinstance(gate, Gate) and isinstance(gate.measure.slices, On):
+                name, select = gate.measure.slices.name, gate.measure.slices.select
+                first, same = slices.setdefault(name, (index, select))
+                if same is not select:
+                    yield (
+                        f"gates[{index}]",
+                        f"{gate!r}: gates[{first}] has another slice {typed(name)}; name one of "
+                        "them otherwise, or give both the same function",
+                    )
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != () and (field.name in ("fit", "validation") or value != field.default):
+                shown.append(
+                    f"{field.name}={typed(list(value) if type(value) is tuple else value)}"
+                )
+        return f"mt.spec({', '.join(shown)})"
+
+
+class Spec:
+    """A declared model under its protocol. Frozen; calling it builds the model.
+
+    ``name`` and ``file`` are its address: ``spec_digits.py::mlp``.
+    """
+
+    def __init__(
+        self, protocol: Protocol, model: Any, name: str, module: str, file: str, line: int
+    ):
+        fields = {
+            "protocol": protocol,
+            "model": model,
+            "name": name,
+            "module": module,
+            "file": file,
+            "line": line,
+            "__name__": name,
+            "__doc__": inspect.getdoc(model),
+            "__module__": module,
+            "pytestmark": _marks(model),
+            "_declared": self,
+            "_changed": {},
+        }
+        vars(self).update(fields)
+
+    protocol: Protocol
+    model: Any
+    name: str
+    module: str
+    file: str
+    line: int
+    pytestmark: list[Any]
+    _declared: Spec
+    _changed: Mapping[str, Any]
+
+    @property
+    def data(self) -> Callable[..., Data] | Data:
+        return self.protocol.data
+
+    @property
+    def search(self) -> Search:
+        return self.protocol.search
+
+    @property
+    def fit(self) -> Fit:
+        return self.protocol.fit
+
+    @property
+    def validation(self) -> Validation:
+        return self.protocol.validation
+
+    @property
+    def gates(self) -> tuple[Gate | Behaviour, ...]:
+        return self.protocol.gates
+
+    @property
+    def checks(self) -> Checks:
+        return self.protocol.checks
+
+    @property
+    def escalate(self) -> Seeds | None:
+        return self.protocol.escalate
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return self.protocol.aliases
+
+    @property
+    def examples(self) -> bool:
+        return self.protocol.examples
+
+    @property
+    def refit_epochs(self) -> int:
+        """The epochs of each refit: the validation's, else those of the search's longest trial."""
+        longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
+        return self.validation.epochs or longest
+
+    @property
+    def id(self) -> str:
+        """The spec's address: file name and name."""
+        return f"{Path(self.file).name}::{self.name}"
+
+    def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
+        """Return this spec with other fields; raises SpecError when one is broken."""
+        for field in ("gates", "aliases"):
+            if field in fields:
+                fields[field] = _as_tuple(fields[field])
+        if "checks" in fields:
+            fields["checks"] = checks_of(fields["checks"])
+        protocol = dataclasses.replace(self.protocol, **fields)
+        _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
+        spec = Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
+        spec.pytestmark = list(self.pytestmark)
+        changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
+        vars(spec).update(_declared=self._declared, _changed=changed)
+        return spec
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as an address: the module that declares this spec, and the fields changed since.
+
+        Raises:
+            pickle.PicklingError: no name of its module stands for it.
+        """
+        module = sys.modules.get(self.module)
+        for name, value in vars(module).items() if module else ():
+            if value is self._declared:
+                return _resolved, (self.module, self.file, name, self.name, self._changed)
+        raise pickle.PicklingError(f"{self.id} is no name of module {self.module}")
+
+    def __call__(self, hp: Any) -> Any:
+        """Build the model for a ``keras_tuner.HyperParameters``."""
+        return self.model.build(hp) if hasattr(self.model, "build") else self.model(hp)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # pytest stores the marks typed above the decorator in this one attribute.
+        if name != "pytestmark":
+            raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __repr__(self) -> str:
+        return f"{self.protocol!r}({typed(self.model)})"
+
+
+def _resolved(module: str, file: str, attribute: str, name: str, fields: dict[str, Any]) -> Spec:
+    """Return the spec at an address, in a process that may not have imported its file yet."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        # Collected without its root on the path: pytest's import mode "importlib".
+        sys.path.append(str(Path(file).parents[module.count(".")]))
+        found = importlib.import_module(module)
+    imported = getattr(found, "__file__", None)
+    if module != "__main__" and (imported is None or not Path(imported).samefile(file)):
+        raise ImportError(f"module {module} is {imported} here, not {file}")
+    declared: Spec = getattr(found, attribute)
+    return declared.with_fields(name, **fields)
+
+
+def data_arguments(data: object) -> list[str]:
+    """Return the names of the fixtures a data function asks for."""
+    if not callable(data):
+        return []
+    return [
+        name
+        for name, parameter in inspect.signature(data).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+
+_REQUIRED: Any = object()
+
+
+def spec(
+    *,
+    data: Callable[..., Data] | Data = _REQUIRED,
+    search: Search = _REQUIRED,
+    fit: Fit = Fit(),
+    validation: Validation = Holdout(),
+    gates: Sequence[Gate | Behaviour] = (),
+    checks: Checks | str = "warn",
+    escalate: Seeds | None = None,
+    aliases: Sequence[str] = (),
+    examples: bool = True,
+    **unknown: object,
+) -> Protocol:
+    """Declare the protocol models are searched, validated and judged under.
+
+    Use it as a decorator on a build function ``(hp) -> compiled keras.Model``, or on
+    a ``keras_tuner.HyperModel`` subclass or instance; keep it to decorate several.
+
+    Args:
+        data: a function returning ``mt.Data``; its arguments are pytest fixtures.
+        search: which oracle proposes candidates, and for what objective.
+        fit: how each candidate is trained.
+        validation: how the winner is refitted and scored on the test part.
+        gates: what its scores must satisfy.
+        checks: how severe the checks of the data are: "warn" (default), "fail", or of each its
+            own with ``mt.Checks(overlap="fail")``.
+        escalate: ``mt.seeds(max=10)``: while a gate is inconclusive, validate under more seeds.
+        aliases: earlier names of this spec, under which its baseline may lie:
+            ``["perceptron"]``, or with the file it was in, ``["spec_old.py::perceptron"]``.
+        examples: keep a few test samples with each run, the most wrong first, for its report;
+            False keeps none.
+
+    Raises:
+        SpecError: naming every broken field, the file and the line.
+    """
+    problems: list[Problem] = []
+    for name in unknown:
+        close = difflib.get_close_matches(name, FIELDS, 1)
+        hint = f'; did you mean "{close[0]}"?' if close else "."
+        problems.append((name, f"unknown field{hint} A spec has {', '.join(FIELDS)}"))
+    protocol = Protocol(
+        data,
+        search,
+        fit,
+        validation,
+        _as_tuple(gates),
+        checks_of(checks),  # type: ignore[arg-type]  # problems names anything else
+        escalate,
+        _as_tuple(aliases),
+        examples,
+    )
+    missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
+    problems += [(name, "missing; every spec needs it") for name in missing]
+    problems += [(field, text) for field, text in protocol.problems() if field not in missing]
+    caller = sys._getframe(1)
+    _refuse(problems, caller.f_code.co_filename, caller.f_lineno, "mt.spec(...)")
+    return protocol
+
+
+def _as_tuple(listed: Any) -> Any:
+    """Return a list as a tuple; anything else as it is, for ``problems`` to name."""
+    return tuple(listed) if isinstance(listed, list | tuple) else listed
+
+
+def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> Spec:
+    caller = sys._getframe(2)
+    file, line = caller.f_code.co_filename, caller.f_lineno
+    name = getattr(model, "__name__", None) or getattr(model, "name", None) or type(model).__name__
+    is_definition = inspect.isfunction(model) or isinstance(model, type)
+    problem = _model_problem(model)
+    if problem is None and isinstance(model, type):
+        try:
+            model = model()
+        except Exception as error:
+            refused = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
+            raise SpecError(_listed([("model", refused)], file, line, str(name))) from error
+        problem = _model_problem(model)
+    if problem is not None:
+        _refuse([("model", problem)], file, line, str(name))
+    if is_definition:
+        module_globals.setdefault(DECLARED, []).append((name, line))
+    return Spec(protocol, model, str(name), str(module_globals.get("__name__")), file, line)
+
+
+def _marks(model: Any) -> list[Any]:
+    marks = getattr(model, "pytestmark", [])
+    return list(marks) if isinstance(marks, list | tuple) else [marks]
+
+
+def _model_problem(model: Any) -> str | None:
+    """Return why a model cannot be built from hyperparameters, or None."""
+    if hasattr(model, "build") and hasattr(model, "compile"):
+        return (
+            f"{typed(model)} is a Keras model; decorate a function build(hp) that returns "
+            "it compiled, or a HyperModel"
+        )
+    if isinstance(model, type):
+        return None if hasattr(model, "build") else f"{typed(model)} has no build(self, hp)"
+    if hasattr(model, "build"):
+        # keras-tuner wraps the build of an instance and hides its signature.
+        declared = inspect.getattr_static(type(model), "build", None)
+        build = model.build if declared is None else declared.__get__(model)
+        return _signature_problem(build)
+    if inspect.isfunction(model):
+        return _signature_problem(model)
+    return f"{typed(model)}: decorate a function build(hp) or a HyperModel"
+
+
+def _signature_problem(build: Callable[..., Any]) -> str | None:
+    signature = inspect.signature(build)
+    try:
+        signature.bind(object())
+    except TypeError:
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        signature = signature.replace(parameters=bare, return_annotation=signature.empty)
+        return f"{typed(build)}{signature} must take one argument: build(hp)"
+    return None
+
+
+def _refuse(problems: Sequence[Problem], file: str, line: int, what: str) -> None:
+    """Raise one SpecError that lists every problem, or return when there is none."""
+    if problems:
+        raise SpecError(_listed(problems, file, line, what))
+
+
+def _listed(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
+    listed = "".join(f"\n  {field}: {text}" for field, text in problems)
+    return f"{file}:{line}: {what} has {counted(len(problems), 'problem')}:{listed}"

@@ -1,0 +1,95 @@
+"""How the winner is validated: refits under several seeds, or cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from modeltune.ground import Problem, as_typed, is_integer
+
+
+@dataclass(frozen=True)
+class Refit:
+    """One fit of the best values: which seed, and which fold when there are folds."""
+
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``seed 0``, or ``seed 0, fold 1``: people count folds from 1."""
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold + 1}")
+
+
+@dataclass(frozen=True, repr=False)
+class Holdout:
+    """Refit on train under ``seeds`` seeds (0, 1, ...), validation for callbacks; score on test.
+
+    Args:
+        epochs: epochs of each refit; None: as many as the search's longest trial.
+        seeds: the number of refits, each under its own seed.
+    """
+
+    epochs: int | None = None
+    seeds: int = 3
+
+    label: ClassVar[str] = "holdout"
+
+    def refits(self) -> tuple[Refit, ...]:
+        """Return the refits in the order in which their scores are recorded."""
+        return tuple(Refit(seed) for seed in range(self.seeds))
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        yield from _problems(epochs=self.epochs, seeds=self.seeds)
+
+    def __repr__(self) -> str:
+        return as_typed(self)
+
+
+@dataclass(frozen=True, repr=False)
+class KFold:
+    """Cross-validate on train and validation together in ``k`` folds; score each refit on test.
+
+    Folds are seeded and stratified by class label. A refit trains on k - 1 folds
+    while its callbacks watch the fold left out. The gates judge its scores on
+    test; those on the fold left out are recorded beside them as ``fold_<metric>``.
+
+    Args:
+        k: the number of folds, at least 2.
+        epochs: epochs of each refit; None: as many as the search's longest trial.
+        seeds: repeat the cross-validation, reshuffled, under so many seeds.
+    """
+
+    k: int = 5
+    epochs: int | None = None
+    seeds: int = 1
+
+    label: ClassVar[str] = "kfold"
+
+    def refits(self) -> tuple[Refit, ...]:
+        """Return the refits in the order in which their scores are recorded."""
+        return tuple(Refit(seed, fold) for seed in range(self.seeds) for fold in range(self.k))
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        if not is_integer(self.k) or self.k < 2:
+            yield "k", f"{self.k!r}: write 2 or more"
+        yield from _problems(epochs=self.epochs, seeds=self.seeds)
+
+    def __repr__(self) -> str:
+        return as_typed(self)
+
+
+Validation: TypeAlias = Holdout | KFold
+
+
+def _problems(epochs: object, seeds: object) -> Iterator[Problem]:
+    if epochs is not None and (not is_integer(epochs) or epochs < 1):
+        yield (
+            "epochs",
+            f"{epochs!r}: write 1 or more, or None for as many as the search's longest trial",
+        )
+    if not is_integer(seeds) or seeds < 1:
+        yield "seeds", f"{seeds!r}: write 1 or more"

@@ -1,1 +1,0 @@
-"""Where people look besides our reports: TensorBoard and MLflow, told of what is recorded."""

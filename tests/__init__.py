@@ -1,0 +1,1 @@
+"""The tests of modeltune, in packages named as those they test."""

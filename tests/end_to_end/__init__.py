@@ -1,0 +1,1 @@
+"""Claims about the whole product, as its users meet it."""

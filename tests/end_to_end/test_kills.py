@@ -1,0 +1,189 @@
+"""What was killed, at whatever instant, ends as if it had not been, once it is started again."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modeltune.histories.ledgers import FILE
+from modeltune.records.runs import Run
+from modeltune.specs.spec_type import Spec
+from tests.histories.test_store import TRACED, in_child, killed_at
+from tests.support.killed_runs import (
+    SPECS,
+    attempt,
+    check_same,
+    finished,
+    integrity,
+    killed_until_done,
+)
+from tests.support.scripted_runs import ALL, run
+
+# Real models, killed whenever; benchmarks/kills.py does the same a hundred times.
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Spec], tuple[float, Run]]:
+    """Return the seconds and the run of a spec that nobody kills."""
+
+    @functools.cache
+    def found(spec: Spec) -> tuple[float, Run]:
+        folder = tmp_path_factory.mktemp(spec.name)
+        seconds = attempt(spec, 0, folder).seconds
+        (run,) = finished(folder)
+        return seconds, run
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("spec", "workers", "kills"),
+    # That all four searches go on where they were, tests/test_resuming.py shows.
+    [*((spec, 0, 1) for spec in SPECS[2:]), (SPECS[-1], 2, 2)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_killed_run_ends_like_an_uninterrupted_one(
+    tmp_path: Path, uninterrupted: Any, spec: Spec, workers: int, kills: int
+) -> None:
+    seconds, expected = uninterrupted(spec)
+    dice = random.Random(f"{spec.name}, {workers}")
+    instants = iter(lambda: dice.uniform(0, seconds), None)
+    assert killed_until_done(spec, workers, tmp_path, expected, instants, most=kills)
+
+
+# Every write, and no model: what trains is a script, so that a run takes a moment.
+
+CALLS = (
+    *("write", "pwrite64", "sendfile", "copy_file_range", "ftruncate", "fsync", "fdatasync"),
+    *("openat", "mkdir", "rename", "renameat", "renameat2", "link", "linkat"),
+    *("unlink", "unlinkat", "rmdir"),
+)
+"""What a run could change its folder with; some machines know fewer."""
+
+
+def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
+    """Return the calls by which a run changes its folder: name, which of that name, and as traced.
+
+    Of SQLite's writes every third, since tests/test_histories.py kills it at all of them; and of
+    syncs, since a kill takes nothing that only waits for its sync.
+    """
+    trace = log.with_suffix(".strace")
+
+    def traced() -> str:
+        with subprocess.Popen(
+            ["strace", "-y", "-o", trace, "-p", str(os.getpid()),
+             "-e", "trace=" + ",".join(f"?{call}" for call in CALLS)],
+            stderr=subprocess.PIPE,
+        ) as strace:  # fmt: skip
+            assert strace.stderr
+            assert b"attached" in strace.stderr.readline()
+            words = run(folder, log)
+            strace.terminate()
+        return words
+
+    status, _ = in_child(traced)
+    assert status == 0
+    found, counts, many = [], Counter[str](), 0
+    for line in trace.read_text().splitlines():
+        call = line.partition("(")[0]
+        counts[call] += 1
+        is_new = call != "openat" or "O_CREAT" in line
+        if str(folder) not in line or not is_new or " = -1 " in line:
+            continue
+        if call in ("pwrite64", "fdatasync", "fsync"):
+            many += 1
+            if many % 3:
+                continue
+        found.append((call, counts[call], line))
+    return found
+
+
+def kept(folder: Path) -> set[str]:
+    """Return what is in the ledger, read without the code that wrote it."""
+    found = set[str]()
+    for path in folder.glob(f"scratch/*/{FILE}"):
+        for line in path.read_bytes().splitlines():
+            checksum, _, text = line.partition(b" ")
+            if len(checksum) == 8 and int(checksum, 16) == zlib.crc32(text):
+                entry = json.loads(text)
+                if entry["key"].startswith(("trial ", "refit ")):
+                    found.add(entry["value"]["trained_by"])
+    return found
+
+
+def recorded(folder: Path) -> int:
+    """Return how many runs are in the history, read by sqlite3 alone."""
+    if not (folder / "history.db").exists():
+        return 0
+    integrity(folder / "history.db")
+    with contextlib.closing(sqlite3.connect(folder / "history.db")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    return int(count)
+
+
+LEFT = re.compile(r"history\.db\.\w{32}\.new(-journal)?")
+"""What stays of a run that was killed while it made an empty history."""
+
+
+@TRACED
+def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path) -> None:
+    """Kill a run at every call that changes a file or folder of its ledger, weights and history.
+
+    That is: at all writes, syncs, renames, links, removals, new files and new folders, from the
+    making of an empty history to the removal of the ledger, but every third only of SQLite's own
+    writes and of syncs. After each kill the run is started once more, and ends by itself.
+    """
+    run(tmp_path / "whole", tmp_path / "log")
+    assert set((tmp_path / "log").read_text().splitlines()) == ALL
+    (expected,) = finished(tmp_path / "whole")
+    assert expected.files.keys() == {"architecture", "samples"}
+    killable = calls(tmp_path / "traced", tmp_path / "log-traced")
+    assert len(killable) > 80
+    for number, (call, nth, line) in enumerate(killable):
+        folder, first, second = (tmp_path / f"{name}{number}" for name in ("run", "log-a", "log-b"))
+        try:
+            killed, _ = killed_at(call, nth, functools.partial(run, folder, first))
+            assert killed
+            # SQLite recovers a history when it is read: what is looked at is a copy.
+            copy = tmp_path / f"copy{number}"
+            if folder.exists():
+                shutil.copytree(folder, copy)
+            before, known = recorded(copy), kept(copy)
+            begun = first.read_text().splitlines()
+            assert before or known >= set(begun[:-1])
+
+            status, _ = in_child(functools.partial(run, folder, second))
+            assert status == 0
+            # A run that is in the history is over: the next one begins from nothing.
+            missing = ALL if before else ALL - known
+            assert sorted(second.read_text().splitlines()) == sorted(missing)
+            runs = finished(folder)
+            assert len(runs) == before + 1
+            for found in runs:
+                check_same(found, expected)
+            files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+            left = files - {
+                "history.db",
+                *(found.artifact.path for found in runs if found.artifact),
+                *(file.path for found in runs for file in found.files.values()),
+            }
+            assert all(map(LEFT.fullmatch, left)), left
+        except AssertionError as error:
+            error.add_note(f"killed at {line}")
+            raise
+        shutil.rmtree(folder)
+        shutil.rmtree(copy, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""Runs in several processes: the same numbers, no TensorFlow in pytest, nobody left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from modeltune.harness import pipeline
+from modeltune.histories.store import open_store
+from modeltune.records.runs import to_json
+from tests.support import forked, tiny_specs
+from tests.support.interrupted import Stopped, stopped
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+def pytest_sessionfinish():
+    assert not {"tensorflow", "keras", "keras_tuner"} & sys.modules.keys()
+"""
+
+LONG = tiny_specs.source("search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=500)").replace(
+    "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
+)  # fmt: skip
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """Let other processes import what tests import."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTEST_ADDOPTS": ""}
+
+
+def run_alike() -> None:
+    """Run a spec in two processes, in one, and in this."""
+    from tests.support.process_specs import searched
+
+    # The server is forked from this process, before TensorFlow has run here.
+    for workers in (2, 1, 0):
+        store = f"sqlite:///{workers}.db"
+        pipeline.run(searched, workers=workers, store=store, listen=lambda event: None)
+
+
+def numbers(store: Path) -> dict[str, Any]:
+    """Return all of a recorded run that does not say when, where or how fast."""
+    with open_store(f"sqlite:///{store}", create=False) as history:
+        run = to_json(history.run("-1"))
+    for timed in (*run["trials"], *run["validation"]["refits"]):
+        del timed["seconds"]
+        # Which process trained which candidate before decides what it can use again.
+        del timed["trained_by"]
+    return {
+        "trials": run["trials"],
+        "refits": run["validation"]["refits"],
+        "scores": run["scores"],
+        "weights": run["artifact"]["sha256"],
+        "best": run["best"],
+        "threads": run["environment"]["threads"],
+    }
+
+
+def test_the_same_numbers_come_from_any_number_of_processes(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    ended = forked.Forked(run_alike, folder=tmp_path, environ=environ).end()
+    assert ended == (0, "")
+    none, one, two = (numbers(tmp_path / f"{workers}.db") for workers in (0, 1, 2))
+    assert none["threads"] == {"intra_op": 1, "inter_op": 1}
+    assert len(none["trials"]) > 10
+    assert none == one == two
+
+
+def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
+    pytester: pytest.Pytester, environ: dict[str, str]
+) -> None:
+    pytester.makepyfile(spec_a=LONG)
+    # The other trial processes are busy when one has told of its first.
+    done = interrupted(pytester, environ, signal.SIGINT)
+    assert done.status == 2, done.shown
+    assert not any("INTERNALERROR" in line for line in done.shown)
+    assert_gone(done.family)
+    (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
+    assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_pytest_leaves_no_process(
+    pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
+) -> None:
+    pytester.makepyfile(spec_a=LONG)
+    done = interrupted(pytester, environ, sent)
+    assert done.status == -sent, done.shown
+    assert_gone(done.family)
+
+
+def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
+    pytester: pytest.Pytester, environ: dict[str, str]
+) -> None:
+    def ran(source: str, *arguments: str) -> tuple[int, str]:
+        pytester.path.joinpath("spec_a.py").write_text(source)
+        command = [sys.executable, "-m", "pytest", "-v", "-p", "no:hypothesispytest", *arguments]
+        done = subprocess.run(
+            [*command, "-p", "witness"],
+            cwd=pytester.path,
+            env=environ,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout
+
+    def spec(bound: float, rate: float = 0.01) -> str:
+        gates = f"gates=[mt.metric('accuracy') >= {bound}]"
+        return tiny_specs.source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
+
+    pytester.makepyfile(witness=WITHOUT_TENSORFLOW)
+    status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
+    assert status == 0, shown
+    assert "note: not served from the history: no finished run of it is recorded" in shown
+    status, shown = ran(spec(0.0), "--modeltune-reuse")
+    assert status == 0, shown
+    assert "spec_a.py::dense CACHED" in shown
+    assert "passed (cached)" in shown
+    # Another gate trains nothing, but judges.
+    status, shown = ran(spec(1.5), "--modeltune-reuse")
+    assert status == 1, shown
+    assert "failed (cached)" in shown
+    (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
+    assert run["cached"] is True
+    assert run["verdicts"][0]["outcome"] == "failed"
+    # Another model does; that pytest is without TensorFlow while another process trains, the first
+    # has shown.
+    pytester.path.joinpath("spec_a.py").write_text(spec(0.0, rate=0.02))
+    options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
+    status, shown = forked.Forked(
+        forked.pytest, *options, folder=pytester.path, environ=environ
+    ).end()
+    assert status == 0, shown
+    assert "note: not served from the history: code in spec_a.py changed since run " in shown
+    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db", create=False) as history:
+        assert len(history.runs()) == 2
+
+
+def interrupted(
+    pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
+) -> Stopped:
+    """Run pytest until a trial has ended, and stop it."""
+    done = stopped(
+        pytester.path, "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
+    )
+    # The server, the oracle's process, a trial's.
+    assert len(done.family) >= 3, done.shown
+    return done
+
+
+def assert_gone(family: list[psutil.Process]) -> None:
+    """Wait until all have ended: they follow a pytest that could not end them itself."""
+    _, alive = psutil.wait_procs(family, timeout=60)
+    alive = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    assert not alive

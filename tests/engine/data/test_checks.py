@@ -1,0 +1,455 @@
+"""What is wrong with data is found before the search, counted, and shown by its rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import datasets
+
+import modeltune as mt
+from modeltune.engine.data.checks import _holm, _ks, _total_variation, check_data, row_hashes
+from modeltune.engine.data.loading import Loaded, Part, load
+from modeltune.records.runs import plain
+from modeltune.specs.checks import CHECKS, Checks
+from modeltune.specs.gates import Outcome, Verdict
+
+
+def numbers(rows: int, seed: int = 0, shape: tuple[int, ...] = (6,)) -> Any:
+    return np.random.default_rng(seed).normal(size=(rows, *shape))
+
+
+def part(name: str, x: Any, y: Any = None) -> Part:
+    size = len(next(iter(x.values())) if isinstance(x, dict) else x)
+    return Part(name, size, name, x=x, y=np.arange(size) % 3 if y is None else y)
+
+
+def loaded(train: Any, validation: Any = None, test: Any = None) -> Loaded:
+    """Return parts of x, or of (x, y); what is not given has nothing wrong with it."""
+    shape = np.shape(train[0] if isinstance(train, tuple) else train)[1:]
+    given = {
+        "train": train,
+        "validation": numbers(30, 1, shape) if validation is None else validation,
+        "test": numbers(30, 2, shape) if test is None else test,
+    }
+    return Loaded(
+        *(part(n, *(one if isinstance(one, tuple) else (one,))) for n, one in given.items())
+    )
+
+
+def verdict(check: str, data: Loaded, severity: str = "warn", **options: Any) -> Verdict:
+    verdicts = check_data(data, Checks(**{check: severity}, **options))
+    assert [one.gate for one in verdicts] == [f"checks.{name}" for name in CHECKS]
+    json.dumps(plain([one.details for one in verdicts]), allow_nan=False)
+    return verdicts[CHECKS.index(check)]
+
+
+def random_split(x: Any, y: Any, seed: int) -> Loaded:
+    rows = np.random.default_rng(seed).permutation(len(x))
+    cut = np.split(rows, [int(0.6 * len(x)), int(0.8 * len(x))])
+    return loaded(*((x[one], y[one]) for one in cut))
+
+
+# all checks
+
+
+def test_data_with_nothing_wrong_pass_every_check() -> None:
+    for one in check_data(loaded(numbers(90)), Checks()):
+        assert one.outcome is Outcome.PASSED, one
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_finding_is_as_severe_as_declared(check: str) -> None:
+    x = numbers(300)
+    x[:, 2] = 1
+    x[5] = x[3]
+    test = x[:80] + 9 * np.eye(6)[3]
+    data = loaded((x, np.arange(300) % 2), x[:9], (test, np.full(80, 7)))
+    assert verdict(check, data).outcome is Outcome.WARNED
+    assert verdict(check, data, "fail").outcome is Outcome.FAILED
+
+
+def test_a_check_that_crashes_is_an_error_and_the_others_go_on() -> None:
+    data = loaded(numbers(90), test=({"a": numbers(30)}, np.arange(30) % 3))
+    outcomes = {one.gate: one for one in check_data(data, Checks())}
+    assert outcomes["checks.drift"].outcome is Outcome.ERROR
+    assert "KeyError" in outcomes["checks.drift"].reason
+    assert outcomes["checks.labels"].outcome is Outcome.PASSED
+
+
+# overlap
+
+
+def test_rows_of_test_in_train_are_counted_and_shown() -> None:
+    train = numbers(1100)
+    test = numbers(360, 5)
+    test[[3, 7]] = train[[1024, 2]]
+    found = verdict("overlap", loaded(train, test=test))
+    assert found.measured == 2 / 360
+    assert found.reason == (
+        "2 of 360 test rows are also in train: test[3] = train[1024], test[7] = train[2]. "
+        "Remedy: keep rows that are equal, or of one source, in one part"
+    )
+
+
+def test_every_pair_of_parts_is_compared() -> None:
+    train, validation, test = numbers(50), numbers(20, 1), numbers(10, 2)
+    validation[0], test[4] = train[9], validation[5]
+    found = verdict("overlap", loaded(train, validation, test))
+    assert "1 of 20 validation rows is also in train: validation[0] = train[9]" in found.reason
+    assert "1 of 10 test rows is also in validation: test[4] = validation[5]" in found.reason
+    shares = {"test in train": 0.0, "validation in train": 0.05, "test in validation": 0.1}
+    assert found.details["shares"] == shares
+    assert found.measured == 0.1
+
+
+@given(
+    planted=st.sets(st.integers(0, 29), max_size=30),
+    seed=st.integers(0, 2**16),
+    dtype=st.sampled_from(["float64", "float32", "int16", "U9"]),
+)
+@settings(max_examples=40)
+def test_as_many_rows_as_planted_are_found_in_any_order(
+    planted: set[int], seed: int, dtype: str
+) -> None:
+    distinct = np.arange(110)[:, None] * np.array([1, 3])
+    train, test = distinct[:80].astype(dtype), distinct[80:].astype(dtype)
+    test[sorted(planted)] = train[: len(planted)]
+    rng = np.random.default_rng(seed)
+    validation = (numbers(9) * 1e4 + 1e5).astype(int)[:, :2].astype(dtype)
+    data = loaded(rng.permutation(train), validation, rng.permutation(test))
+    found = verdict("overlap", data)
+    assert found.measured == len(planted) / 30
+    assert (found.outcome is Outcome.PASSED) is not bool(planted)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("float64", "float32"), ("uint8", "float32"), ("uint8", "int64"), ("float32", "float16")],
+)
+def test_equal_rows_are_found_whatever_their_dtype(train: str, test: str) -> None:
+    x = np.arange(40).reshape(20, 2) / (1 if "int" in train + test else 7)
+    data = loaded(x.astype(train), x[:1].astype(train) + 99, x[5:7].astype(train).astype(test))
+    assert verdict("overlap", data).measured == 1
+
+
+def test_minus_zero_is_zero() -> None:
+    assert row_hashes(np.array([[0.0, 1.0]])) == row_hashes(np.array([[-0.0, 1.0]]))
+
+
+def test_rows_that_agree_in_one_of_two_inputs_do_not_overlap() -> None:
+    def inputs(rows: int, seed: int) -> Any:
+        return {"same": np.zeros((rows, 2)), "own": numbers(rows, seed)}
+
+    data = Loaded(part("train", inputs(9, 0)), part("validation", inputs(9, 1)), part("test", inputs(9, 2)))  # fmt: skip
+    assert verdict("overlap", data).outcome is Outcome.PASSED
+    data.test.x["own"][2] = data.train.x["own"][1]
+    assert verdict("overlap", data).measured == 1 / 9
+
+
+def test_text_is_compared_as_text() -> None:
+    train = np.array(["to be", "or not", "to be at all"])
+    test = np.array(["or not", "that is"], dtype=object)
+    found = verdict("overlap", loaded(train, np.array(["a question"]), test))
+    assert "test[0] = train[1]" in found.reason
+
+
+def test_rows_of_few_distinct_values_may_be_equal_by_chance() -> None:
+    x = np.arange(90)[:, None] % 4
+    found = verdict("overlap", loaded(x, x[:9], x[:30]))
+    assert found.reason.endswith("But train has only 4 distinct rows: chance makes rows equal")
+
+
+# duplicates
+
+
+def test_repeated_rows_are_counted_and_shown() -> None:
+    x = numbers(40)
+    x[[8, 20]] = x[3]
+    found = verdict("duplicates", loaded((x, np.full(40, 1))))
+    assert found.measured == 2 / 40
+    assert found.reason == (
+        "2 of 40 train rows repeat an earlier one: train[8] = train[3], train[20] = train[3]; "
+        "all with the same target"
+    )
+
+
+def test_repeated_rows_with_conflicting_labels_are_said() -> None:
+    x, y = numbers(40), np.zeros(40, int)
+    x[[8, 20]], y[20] = x[3], 4
+    found = verdict("duplicates", loaded((x, y)))
+    assert "1 of them with conflicting labels: train[20] is 4, train[3] is 0" in found.reason
+    assert found.details == {"repeated": 2, "conflicting": 1}
+
+
+def test_repeated_rows_may_conflict_in_a_number() -> None:
+    x, y = numbers(40), numbers(40, 1, ())
+    x[8] = x[3]
+    found = verdict("duplicates", loaded((x, y)))
+    assert "1 of them with conflicting targets: train[8] and train[3]" in found.reason
+
+
+@given(seed=st.integers(0, 2**16), repeats=st.integers(0, 20))
+@settings(max_examples=30)
+def test_the_order_of_rows_does_not_change_how_many_repeat(seed: int, repeats: int) -> None:
+    x = np.concatenate([numbers(40), numbers(40)[:repeats]])
+    rows = np.random.default_rng(seed).permutation(len(x))
+    assert verdict("duplicates", loaded(x[rows])).details["repeated"] == repeats
+
+
+# constant features
+
+
+def test_a_column_that_never_varies_is_named() -> None:
+    x, test = numbers(40), numbers(30, 2)
+    x[:, 1], x[:, 4], test[:, 1] = 2.5, 0, 2.5
+    found = verdict("constant_features", loaded(x, test=test))
+    assert found.measured == 2
+    assert found.reason == (
+        "2 of 6 columns of x are constant in train: [:, 1] is always 2.5, [:, 4] is always 0.0; "
+        "[:, 4] takes other values in test"
+    )
+
+
+def test_pixels_may_be_constant() -> None:
+    x = numbers(40, shape=(6, 6, 1))
+    x[:, 0] = 0
+    assert verdict("constant_features", loaded(x)).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("value", [0, np.arange(36).reshape(6, 6, 1)])
+def test_images_that_are_all_the_same_are_not_fine(value: Any) -> None:
+    found = verdict("constant_features", loaded(numbers(40, shape=(6, 6, 1)) * 0 + value))
+    assert found.outcome is Outcome.WARNED
+    assert "x is the same in every row of train" in found.reason
+
+
+@pytest.mark.parametrize("x", [np.full(40, "word"), np.full(40, "word", object), np.ones((40, 1))])
+def test_an_input_of_one_value_is_constant(x: Any) -> None:
+    data = loaded(x, x[:9], x[:9])
+    assert verdict("constant_features", data).measured == 1
+
+
+def test_one_of_several_inputs_is_named() -> None:
+    inputs = {"age": numbers(40, shape=(1,)), "flag": np.ones((40, 1))}
+    data = Loaded(*(part(name, inputs) for name in ("train", "validation", "test")))
+    assert "x.flag is the same" in verdict("constant_features", data).reason
+
+
+# labels
+
+
+def test_a_class_that_train_lacks_is_named() -> None:
+    y = np.arange(90) % 3
+    test = np.array([0, 1, 2, 7, 7])
+    found = verdict("labels", loaded((numbers(90), y), test=(numbers(5, 2), test)))
+    assert found.measured == 1
+    assert found.reason == "train has no row of class 7 (2 test rows)"
+    assert found.details["y"]["test"] == {"0": 1, "1": 1, "2": 1, "7": 2}
+
+
+def test_a_class_that_test_lacks_is_named() -> None:
+    found = verdict("labels", loaded(numbers(90), test=(numbers(4, 2), np.array([0, 1, 0, 1]))))
+    assert found.reason == "test has no row of class 2 (30 train rows)"
+
+
+def test_a_class_that_only_validation_has_is_named() -> None:
+    data = loaded(numbers(90), validation=(numbers(4, 2), np.array([0, 1, 2, 3])))
+    assert verdict("labels", data).reason == "train has no row of class 3 (1 validation row)"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda y: np.eye(4)[y],
+        lambda y: np.array(["ant", "bee", "cow", "dog"])[y],
+        lambda y: y[:, None],
+        lambda y: y.astype("uint8"),
+    ],
+    ids=["one-hot", "text", "column", "uint8"],
+)
+def test_classes_are_counted_however_they_are_written(kind: Any) -> None:
+    y = np.arange(90) % 3
+    test = (numbers(8, 2), kind(np.arange(8) % 4))
+    found = verdict("labels", loaded((numbers(90), kind(y)), (numbers(9, 1), kind(y[:9])), test))
+    assert found.measured == 1
+    assert "(2 test rows)" in found.reason
+
+
+@pytest.mark.parametrize("y", [numbers(90, 3, ()), np.arange(90) * 17])
+def test_numbers_to_regress_on_are_no_classes(y: Any) -> None:
+    data = loaded((numbers(90), y), (numbers(30, 1), y[:30] + 1), (numbers(30, 2), y[30:60] + 2))
+    found = verdict("labels", data)
+    assert (found.outcome, found.reason) == (Outcome.PASSED, "y holds no class labels")
+
+
+# drift
+
+
+def test_a_shifted_feature_is_named_with_its_distance() -> None:
+    x, test = numbers(900), numbers(300, 2)
+    test[:, 4] += 1
+    found = verdict("drift", loaded(x, test=test))
+    assert found.reason.startswith("1 of 7 features and targets differ between train and test: x[:, 4] by 0.")  # fmt: skip
+    expected = stats.ks_2samp(x[:, 4], test[:, 4], method="asymp")
+    assert found.measured == pytest.approx(expected.statistic)
+    (feature,) = found.details["features"]
+    assert feature["feature"] == "x[:, 4]"
+    assert feature["p"] < 1e-9
+
+
+def test_a_small_shift_that_is_real_is_harmless() -> None:
+    x, test = numbers(9000), numbers(9000, 2)
+    test[:, 4] += 0.2
+    found = verdict("drift", loaded(x, test=test))
+    assert found.outcome is Outcome.PASSED
+    assert 0.05 < (found.measured or 0) < 0.15
+    assert verdict("drift", loaded(x, test=test), max_drift=0.05).outcome is Outcome.WARNED
+
+
+def test_shares_of_classes_drift() -> None:
+    y, test = np.arange(900) % 3, np.repeat([0, 0, 1, 2], 75)
+    found = verdict("drift", loaded((numbers(900), y), test=(numbers(300, 2), test)))
+    assert "y by 0.17 (total variation)" in found.reason
+
+
+def test_coded_values_drift_where_their_order_says_nothing() -> None:
+    x = np.arange(900)[:, None] % 4
+    test = np.repeat([0, 0, 3, 3, 1, 2], 50)[:, None]
+    found = verdict("drift", loaded(x, x[:30], test))
+    assert "x by 0.17 (total variation)" in found.reason
+
+
+def test_darker_images_drift() -> None:
+    x = np.abs(numbers(600, shape=(5, 5, 1)))
+    test = np.abs(numbers(200, 2, (5, 5, 1)))
+    assert verdict("drift", loaded(x, test=test)).outcome is Outcome.PASSED
+    found = verdict("drift", loaded(x, test=0.6 * test))
+    assert "mean of x by" in found.reason
+
+
+def test_text_does_not_drift_but_its_labels_do() -> None:
+    words = np.array([f"word {n}" for n in range(900)])
+    found = verdict("drift", loaded((words[:600], np.arange(600) % 2), words[:9], (words[600:], np.zeros(300, int))))  # fmt: skip
+    assert found.outcome is Outcome.WARNED
+    assert found.details["not_compared"] == ["x (<U8)"]
+
+
+def test_large_parts_are_sampled_and_say_so() -> None:
+    found = verdict("drift", loaded(numbers(6000)))
+    assert (found.details["train_rows"], found.details["sampled"]) == (5000, True)
+    assert found.details["seed"] == 0
+
+
+@pytest.mark.parametrize("name", ["digits", "wine", "diabetes", "breast_cancer"])
+@pytest.mark.parametrize("kind", ["float64", "int16"])
+def test_a_random_split_does_not_drift(name: str, kind: str) -> None:
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    for seed in range(20):
+        found = verdict("drift", random_split(x.astype(kind), y, seed), max_drift=0.001)
+        assert found.outcome is Outcome.PASSED, found
+
+
+def test_a_random_split_of_many_features_does_not_drift() -> None:
+    for seed in range(3):
+        x = numbers(300, seed, (784,))
+        found = verdict("drift", random_split(x, np.arange(300) % 10, seed))
+        assert found.outcome is Outcome.PASSED, found
+
+
+def test_a_split_by_order_drifts() -> None:
+    x, y = datasets.load_wine(return_X_y=True)
+    data = loaded((x[:100], y[:100]), (x[100:130], y[100:130]), (x[130:], y[130:]))
+    assert verdict("drift", data).outcome is Outcome.WARNED
+
+
+@given(seed=st.integers(0, 2**16), shift=st.floats(0, 3))
+@settings(max_examples=30)
+def test_our_distance_is_scipys_and_our_p_no_smaller(seed: int, shift: float) -> None:
+    train, test = numbers(80, seed, ()).round(1), (numbers(50, seed + 1, ()) + shift).round(1)
+    ours, theirs = _ks("x", train, test), stats.ks_2samp(train, test, method="exact")
+    assert ours.distance == pytest.approx(theirs.statistic)
+    assert ours.p >= theirs.pvalue * 0.999
+    swapped = _ks("x", test, train)
+    assert (swapped.distance, swapped.p) == pytest.approx((ours.distance, ours.p))
+
+
+def test_total_variation_has_the_p_of_the_chi_squared_test() -> None:
+    train, test = np.repeat([0, 1, 2], [50, 30, 20]), np.repeat([0, 1, 2], [20, 20, 20])
+    ours = _total_variation("y", train, test)
+    table = [[50, 30, 20], [20, 20, 20]]
+    assert ours.p == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
+    assert ours.distance == pytest.approx((abs(0.5 - 1 / 3) + abs(0.3 - 1 / 3) + abs(0.2 - 1 / 3)) / 2)  # fmt: skip
+
+
+def test_values_too_rare_for_a_test_count_as_one() -> None:
+    train, test = np.r_[np.zeros(60, int), 1:41], np.r_[np.zeros(30, int), 41:61]
+    assert _total_variation("y", train, test).p == 1
+    expected = stats.chi2_contingency([[60, 40], [10, 40]], correction=False).pvalue
+    assert _total_variation("y", train, np.r_[np.zeros(10, int), 41:81]).p == pytest.approx(
+        expected
+    )
+
+
+def test_a_column_of_rare_whole_numbers_is_compared_by_its_order() -> None:
+    years = np.arange(1970, 2040)[:, None]
+    found = verdict("drift", loaded(years[:45], years[:9], years[45:]))
+    assert "x by 1.00 (KS)" in found.reason
+
+
+def test_p_values_are_adjusted_as_holm_does() -> None:
+    assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert _holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+# streams
+
+
+def streamed(rows: int, seed: int, labels: int = 3) -> Any:
+    x, y = numbers(rows, seed), np.arange(rows) % labels
+    return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(rows, seed=seed).batch(8)
+
+
+def loaded_by_us(**parts: Any) -> Loaded:
+    spec = mt.spec(data=mt.Data(**parts), search=mt.GridSearch(mt.maximize("val_accuracy")))
+    return load(spec(lambda hp: None))
+
+
+def test_what_streams_leave_unchecked_is_said() -> None:
+    data = loaded_by_us(train=streamed(90, 0), validation=streamed(30, 1), test=streamed(30, 2))
+    for one in check_data(data, Checks()):
+        assert one.outcome is Outcome.INCONCLUSIVE
+        assert one.reason.startswith("streamed data are not checked for ")
+
+
+def test_a_stream_that_is_another_is_found_in_any_order() -> None:
+    data = loaded_by_us(train=streamed(90, 0), validation=streamed(30, 1), test=streamed(30, 1))
+    found = verdict("overlap", data)
+    assert found.outcome is Outcome.WARNED
+    assert "test is validation: both streams yield the same samples" in found.reason
+
+
+def test_labels_of_a_stream_beyond_those_of_train_are_found() -> None:
+    data = loaded_by_us(
+        train=streamed(90, 0), validation=streamed(30, 1), test=streamed(30, 2, labels=5)
+    )
+    found = verdict("labels", data, "fail")
+    assert found.outcome is Outcome.FAILED
+    assert found.reason == "test has labels 0 to 4 in y, train only 0 to 2"
+
+
+def test_parts_in_memory_are_checked_beside_a_stream() -> None:
+    train, test = numbers(90), numbers(30, 2)
+    arrays = {"train": (train, np.arange(90) % 3), "test": (test, np.arange(30) % 3)}
+    data = loaded_by_us(**arrays, validation=streamed(30, 1))
+    assert verdict("overlap", data).outcome is Outcome.INCONCLUSIVE
+    assert verdict("drift", data).outcome is Outcome.PASSED
+    test[0] = train[4]
+    data = loaded_by_us(**arrays, validation=streamed(30, 1))
+    assert "test[0] = train[4]" in verdict("overlap", data).reason

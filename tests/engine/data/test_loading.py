@@ -1,0 +1,322 @@
+"""Data is called for, checked part by part, cut where parts are missing, and fingerprinted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import modeltune as mt
+from modeltune.engine.data.loading import Loaded, class_labels, concatenate, leaves, load
+from tests.support.small_models import spec_of
+
+X = np.arange(80, dtype="float32").reshape(40, 2)
+Y = np.arange(40) % 2
+
+
+def loaded(data: Any, fixtures: dict[str, object] | None = None, **fields: Any) -> Loaded:
+    return load(spec_of(data=data, **fields), fixtures)
+
+
+def batched(x: Any = X, y: Any = Y, size: int = 16) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+
+
+def with_hole(row: int) -> np.ndarray:
+    x = X.copy()
+    x[row, 1] = np.nan
+    return x
+
+
+class Batches(keras.utils.PyDataset):
+    """A PyDataset over arrays that counts what is read of it."""
+
+    def __init__(self, x: Any = X, y: Any = Y, size: int = 16):
+        super().__init__()
+        self.x, self.y, self.size, self.read = x, y, size, 0
+
+    @property
+    def num_batches(self) -> int:
+        return -(-len(self.x) // self.size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        self.read += 1
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return self.x[rows], self.y[rows]
+
+
+class Endless(Batches):
+    num_batches = None
+
+
+# what a data function asks for and returns
+
+
+def test_a_data_function_gets_the_fixtures_it_names() -> None:
+    def scaled(scale: float) -> mt.Data:
+        return mt.Data((X * scale, Y))
+
+    part = loaded(scaled, {"scale": 3.0}).train
+    assert part.x.max() > X.max()
+
+
+def test_a_fixture_nobody_passes_is_named() -> None:
+    def scaled(scale: float) -> mt.Data:
+        raise AssertionError
+
+    with pytest.raises(mt.SpecError, match=r"data: scaled asks for scale; .*fixtures=\{'scale'"):
+        loaded(scaled)
+
+
+def test_what_the_data_function_raises_passes_through() -> None:
+    def absent() -> mt.Data:
+        raise FileNotFoundError("train.csv")
+
+    with pytest.raises(FileNotFoundError, match=r"train\.csv"):
+        loaded(absent)
+
+
+PART = (X, Y)
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "nothing returned": (lambda: None, "<lambda> returned None; return mt.Data(train"),
+    "another type": (lambda: (X, Y), "<lambda> returned a tuple; return mt.Data(train"),
+    "no train": (lambda: mt.Data(None), "train is None; return mt.Data(train=(x, y), ...)"),
+    "part of one": (lambda: mt.Data(PART, (X,), PART), "validation is a tuple of 1; a part is"),
+    "part of four": (lambda: mt.Data((X, Y, Y, Y)), "train is a tuple of 4; a part is"),
+    "part of another type": (lambda: mt.Data(PART, PART, "x.csv"), "test is a str; a part is"),
+    "no targets": (lambda: mt.Data((X, None)), "train y is None or holds no array"),
+    "no features": (lambda: mt.Data(PART, ((), Y), PART), "validation x is None or holds no"),
+    "empty": (lambda: mt.Data(PART, PART, (X[:0], Y[:0])), "test is empty; it holds 0 samples"),
+    "a number": (lambda: mt.Data((X, 3)), "train y is the single value 3; pass an array"),
+    "NaN": (lambda: mt.Data(PART, (with_hole(7), Y)), "validation x holds NaN, first in row 7"),
+    "infinite": (lambda: mt.Data((X, Y - np.inf)), "train y holds infinite values, first in row 0"),
+    "lengths": (lambda: mt.Data((X, Y[:9])), "different numbers of samples: x 40, y 9"),
+    "weights": (lambda: mt.Data((X, Y, Y[1:] * 1.0)), "x 40, y 40, sample_weight 39"),
+    "length of one input": (
+        lambda: mt.Data(({"a": X, "b": X[:3]}, Y)),
+        "different numbers of samples: x.a 40, x.b 3, y 40",
+    ),
+    "shape": (
+        lambda: mt.Data(PART, PART, (X[:, :1], Y)),
+        "test x has sample shape (1,), train x has (2,)",
+    ),
+    "structure": (
+        lambda: mt.Data(PART, ({"a": X}, Y), PART),
+        "validation x has sample shape nothing, train x has (2,)",
+    ),
+    "too few to cut": (lambda: mt.Data((X[:2], Y[:2])), "holds only 2 samples, too few to cut"),
+    "unbatched": (
+        lambda: mt.Data(tf.data.Dataset.from_tensor_slices((X, Y)), PART, PART),
+        "train is not batched; end the dataset with .batch(n)",
+    ),
+    "unbatched one-hot": (
+        lambda: mt.Data(tf.data.Dataset.from_tensor_slices((X, np.eye(5)[Y])), PART, PART),
+        "train yields a batch of different sizes: x 2, y 5; is the dataset batched",
+    ),
+    "endless": (
+        lambda: mt.Data(PART, batched().repeat(), PART),
+        "validation is an infinite dataset; end it with .take(n)",
+    ),
+    "endless PyDataset": (
+        lambda: mt.Data(PART, Endless(), PART),
+        "validation is an infinite dataset",
+    ),
+    "empty dataset": (
+        lambda: mt.Data(PART, PART, batched().take(0)),
+        "test is empty; it yields no batch",
+    ),
+    "dataset without targets": (
+        lambda: mt.Data(PART, PART, tf.data.Dataset.from_tensor_slices(X).batch(4)),
+        "test yields a EagerTensor; a batch is (x, y)",
+    ),
+    "NaN in a later batch": (
+        lambda: mt.Data(PART, PART, batched(with_hole(39))),
+        "test x holds NaN, first in row 39",
+    ),
+    "shape of a dataset": (
+        lambda: mt.Data(PART, PART, batched(X[:, :1])),
+        "test x has sample shape (1,), train x has (2,)",
+    ),
+    "validation beside a dataset": (
+        lambda: mt.Data(batched(), None, PART),
+        "validation is missing and can only be cut from arrays, but train is a _BatchDataset",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_unusable_data_is_refused_by_part(case: str) -> None:
+    data, said = WRONG[case]
+    with pytest.raises(mt.DataError) as refused:
+        loaded(data)
+    assert str(refused.value).startswith("small_models.py::softmax: data: ")
+    assert said in str(refused.value)
+
+
+def test_folds_cannot_be_cut_from_a_dataset() -> None:
+    with pytest.raises(mt.DataError, match=r"KFold needs arrays .* but train is a _BatchDataset"):
+        loaded(mt.Data(batched(), (X, Y), (X, Y)), validation=mt.KFold(k=3))
+
+
+def test_there_are_no_more_folds_than_samples() -> None:
+    part = (X[:2], Y[:2])
+    with pytest.raises(mt.DataError, match=r"hold 4 samples, too few for KFold\(k=5\)"):
+        loaded(mt.Data(part, part, part), validation=mt.KFold(k=5))
+
+
+# what is accepted
+
+
+def test_several_inputs_and_outputs_keep_their_structure() -> None:
+    x, y = {"left": X, "right": X[:, :1]}, (Y, Y * 2.5)
+    part = loaded(mt.Data((x, y))).train
+    assert list(part.x) == ["left", "right"]
+    assert [array.shape for _, array in leaves(part.y)] == [(24,), (24,)]
+    assert set(part.shapes) == {"x.left", "x.right", "y.0", "y.1"}
+
+
+@pytest.mark.parametrize("stream", [batched, Batches])
+def test_a_stream_is_counted_and_its_labels_seen_to_the_last_batch(stream: Any) -> None:
+    y = np.append(Y[:-1], 9)
+    part = loaded(mt.Data(stream(X, y), (X, Y), (X, Y))).train
+    assert (part.size, part.labels) == (40, {"": (0, 9)})
+
+
+def test_dimensions_a_dataset_leaves_open_are_not_compared() -> None:
+    def padded(longest: int) -> tf.data.Dataset:
+        rows = tf.data.Dataset.from_tensor_slices(([[1.0] * longest] * 4, [0, 1, 0, 1]))
+        ragged = rows.map(lambda x, y: (tf.reshape(x, tf.cast([longest], tf.int32) + 0 * y), y))
+        return ragged.padded_batch(2, ([None], []))
+
+    data = loaded(mt.Data(padded(3), padded(5), padded(3)))
+    assert [part.size for part in (data.train, data.validation, data.test)] == [4, 4, 4]
+
+
+def test_whole_float_labels_have_a_range_and_fractions_have_none() -> None:
+    data = loaded(mt.Data((X, Y.astype("float32")), (X, Y / 2), (X, Y)))
+    assert data.train.labels == {"": (0.0, 1.0)}
+    assert data.validation.labels == {}
+
+
+# cuts
+
+
+def test_missing_parts_are_a_fifth_of_train_each_and_lose_no_row() -> None:
+    data = loaded(mt.Data((X, Y)))
+    assert data.description["samples"] == {"train": 24, "validation": 8, "test": 8}
+    rows = np.concatenate([part.x[:, 0] for part in (data.train, data.validation, data.test)])
+    assert sorted(rows) == sorted(X[:, 0])
+
+
+def test_the_size_of_a_given_part_does_not_change_the_cut() -> None:
+    huge = (np.tile(X, (9, 1)), np.tile(Y, 9))
+    data = loaded(mt.Data((X, Y), test=huge))
+    assert (data.train.size, data.validation.size) == (32, 8)
+
+
+def test_a_cut_keeps_the_shares_of_classes() -> None:
+    y = np.repeat([0, 1], [30, 10])
+    data = loaded(mt.Data((X, y)))
+    for part in (data.train, data.validation, data.test):
+        assert part.y.mean() == 0.25
+
+
+@pytest.mark.parametrize(
+    ("y", "how"),
+    [
+        (Y, "stratified by class"),
+        (np.eye(2)[Y], "stratified by class"),
+        (Y[:, None] * 1.0, "stratified by class"),
+        (Y * 0.7, "not stratified: y holds no class labels"),
+        (np.append(Y[:-1], 5), "not stratified: 3 classes, the rarest has 1"),
+    ],
+    ids=["integers", "one-hot", "sigmoid", "regression", "rare class"],
+)
+def test_a_cut_is_said(y: Any, how: str) -> None:
+    cuts = loaded(mt.Data((X, y))).description["cuts"]
+    assert cuts == [
+        f"test: 8 of 40 samples cut from train, {how}, seed 0",
+        f"validation: 8 of 32 samples cut from train, {how}, seed 0",
+    ]
+
+
+def test_a_cut_follows_the_seed_of_the_search() -> None:
+    def cut(seed: int) -> str:
+        search = mt.RandomSearch(mt.maximize("val_accuracy"), seed=seed)
+        return loaded(mt.Data((X, Y)), search=search).test.fingerprint
+
+    assert cut(1) == cut(1) != cut(2)
+
+
+def test_sample_weights_are_cut_with_their_samples() -> None:
+    data = loaded(mt.Data((X, Y, X[:, 0])))
+    for part in (data.train, data.validation, data.test):
+        np.testing.assert_array_equal(part.sample_weight, part.x[:, 0])
+
+
+# fingerprints
+
+
+def test_a_fingerprint_is_of_the_values() -> None:
+    def fingerprint(x: Any = X, y: Any = Y, *weight: Any) -> str:
+        return loaded(mt.Data((x, y, *weight), (X, Y), (X, Y))).fingerprints["data/train"]
+
+    changed = X.copy()
+    changed[-1, -1] += 1
+    assert fingerprint() == fingerprint(X.copy(order="F"))
+    others = [
+        fingerprint(changed),
+        fingerprint(X.astype("float64")),
+        fingerprint(X, Y[::-1].copy()),
+        fingerprint(X, Y, Y * 1.0),
+    ]
+    assert len({fingerprint(), *others}) == 5
+
+
+def test_a_reshuffling_dataset_keeps_its_fingerprint() -> None:
+    def fingerprint(dataset: Any) -> str:
+        return loaded(mt.Data(dataset, (X, Y), (X, Y))).train.fingerprint
+
+    shuffled = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(40).batch(7)
+    assert fingerprint(shuffled) == fingerprint(shuffled) == fingerprint(batched())
+    assert fingerprint(batched()) == fingerprint(Batches())
+    swapped = batched(X, np.roll(Y, 1))
+    assert fingerprint(swapped) != fingerprint(batched())
+
+
+# pieces
+
+
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        (np.array(["b", "a"]), ["b", "a"]),
+        (np.array([[0.0], [1.0]]), [0, 1]),
+        (np.array([[0, 1], [1, 0]]), [1, 0]),
+        (np.array([[1, 1], [1, 0]]), None),
+        (np.array([0.5, 1.0]), None),
+        (np.zeros((2, 3, 3), int), None),
+        ({"a": np.array([0, 1])}, None),
+    ],
+    ids=["strings", "sigmoid", "one-hot", "multilabel", "numbers", "masks", "several"],
+)
+def test_class_labels_of(y: Any, labels: list[Any] | None) -> None:
+    found = class_labels(y)
+    assert (found if found is None else found.tolist()) == labels
+
+
+def test_batches_of_arrays_come_in_order() -> None:
+    part = dataclasses.replace(loaded(mt.Data((X, Y), (X, Y), (X, Y))).train, sample_weight=Y)
+    sizes, xs = zip(*((len(x), x) for x, _, _ in part.batches(16)), strict=True)
+    assert sizes == (16, 16, 8)
+    np.testing.assert_array_equal(np.concatenate(xs), X)
+
+
+def test_structures_join_sample_by_sample() -> None:
+    joined = concatenate({"a": (X, Y)}, {"a": (X, Y)})
+    assert [array.shape for _, array in leaves(joined)] == [(80, 2), (80,)]

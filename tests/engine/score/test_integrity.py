@@ -1,0 +1,376 @@
+"""A model that forgets, draws, mixes rows or is not what was reported is found out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from modeltune.engine.data.loading import Part
+from modeltune.engine.fit.training import load_weights, save_weights
+from modeltune.engine.score.integrity import check_model
+from modeltune.engine.score.scoring import evaluate, predict, report
+from modeltune.records.runs import plain
+from modeltune.specs.gates import Outcome, Verdict
+from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense
+
+X, Y = PIXELS[:90], LABELS[:90]
+GATES = ["evaluate", "round_trip", "predict_twice", "single_row", "probabilities"]
+
+Builder = Callable[[], Any]
+
+
+@keras.saving.register_keras_serializable()
+class Noise(layers.Layer):  # type: ignore[misc]
+    """Draws at inference too, as a Dropout called with training=True does."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + keras.random.normal(keras.ops.shape(inputs)) * 0.1
+
+
+@keras.saving.register_keras_serializable()
+class BatchMean(layers.Layer):  # type: ignore[misc]
+    """Normalises over the batch at inference too, as BatchNormalization with training=True."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
+
+
+class Constant(layers.Layer):  # type: ignore[misc]
+    """Keeps a number that is drawn when it is made, outside its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = float(np.random.default_rng().normal())
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.drawn
+
+
+def part(x: Any = X, y: Any = Y, weight: Any = None) -> Part:
+    return Part("test", len(y), "", x=x, y=y, sample_weight=weight)
+
+
+def stream(dataset: Any, size: int = 90) -> Part:
+    return Part("test", size, "", stream=dataset)
+
+
+def softmax(*before: Any) -> Any:
+    return dense(*before, layers.Dense(10, activation="softmax"))
+
+
+def reported(model: Any, test: Part) -> dict[str, float]:
+    return {**report(predict(model, test, 16).outputs)[0], **evaluate(model, test, 16)}
+
+
+def checked(
+    build: Builder, tmp_path: Path, test: Part | None = None, changed: Mapping[str, float] | None = None
+) -> dict[str, Verdict]:  # fmt: skip
+    """Return the verdicts on a model and its copy by gate, without their prefix."""
+    keras.utils.set_random_seed(3)
+    test = test or part()
+    model, restored = build(), build()
+    scores = {**reported(model, test), **(changed or {})}
+    save_weights(model, tmp_path / "model.weights.h5")
+    load_weights(restored, tmp_path / "model.weights.h5")
+    verdicts = check_model(model, restored, test, 16, scores)
+    assert [one.gate for one in verdicts] == [f"integrity.{name}" for name in GATES]
+    json.dumps(plain([one.details for one in verdicts]))
+    return {one.gate.removeprefix("integrity."): one for one in verdicts}
+
+
+def outcomes(verdicts: Mapping[str, Verdict]) -> dict[str, Outcome]:
+    return {name: one.outcome for name, one in verdicts.items()}
+
+
+SOUND = dict.fromkeys(GATES, Outcome.PASSED)
+
+
+def mixed(policy: str) -> Builder:
+    def build() -> Any:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            return softmax(layers.Dense(32, "relu"), layers.BatchNormalization())
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    return build
+
+
+def convolutional() -> Any:
+    return dense(
+        layers.Reshape((8, 8, 1)),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Flatten(),
+        layers.Dropout(0.5),
+        layers.Dense(10, activation="softmax"),
+    )
+
+
+MODELS: dict[str, tuple[Builder, Part]] = {
+    "dense": (softmax, part()),
+    "convolutional": (convolutional, part()),
+    "weighted": (softmax, part(weight=np.linspace(0, 2, 90))),
+    "float16": (mixed("mixed_float16"), part()),
+    "bfloat16": (mixed("mixed_bfloat16"), part()),
+    "one-hot": (
+        lambda: dense(
+            layers.Dense(10, activation="softmax"), loss="categorical_crossentropy"
+        ),
+        part(y=np.eye(10)[Y]),
+    ),
+    "logits": (
+        lambda: dense(
+            layers.Dense(10), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        ),
+        part(),
+    ),
+    "sigmoid": (
+        lambda: dense(layers.Dense(1, activation="sigmoid"), loss="binary_crossentropy"),
+        part(y=Y % 2),
+    ),
+    "hinge": (lambda: dense(layers.Dense(10), loss="categorical_hinge"), part(y=np.eye(10)[Y])),
+    "regression": (
+        lambda: dense(layers.Dense(1), shape=(10,), loss="mse", metrics=["mae", "mse"]),
+        part(PATIENTS[:90], 1e4 + PROGRESS[:90]),
+    ),
+    "stream": (softmax, stream(tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(90).batch(16))),
+    "fixed batches": (
+        lambda: _compiled(keras.Input((64,), batch_size=30)),
+        Part("test", 90, "", stream=tf.data.Dataset.from_tensor_slices((X, Y)).batch(30)),
+    ),
+}  # fmt: skip
+
+
+def _compiled(inputs: Any) -> Any:
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax")(inputs))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Subclassed(keras.Model):  # type: ignore[misc]
+    """Has no inputs to look at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = layers.Dense(10, activation="softmax")
+
+    def call(self, inputs: Any) -> Any:
+        return self.head(inputs)
+
+
+def subclassed() -> Any:
+    model = Subclassed()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.predict_on_batch(X[:2])
+    return model
+
+
+MODELS["subclassed"] = (subclassed, part())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sound_model_passes_every_check(name: str, tmp_path: Path) -> None:
+    build, test = MODELS[name]
+    verdicts = checked(build, tmp_path, test)
+    assert outcomes(verdicts) == SOUND, verdicts
+    assert verdicts["evaluate"].details["metrics"] or name == "hinge"
+
+
+def test_a_trained_model_passes_every_check(tmp_path: Path) -> None:
+    models: list[Any] = []
+
+    def build() -> Any:
+        models.append(convolutional())
+        if len(models) == 1:  # the second is the copy that gets the weights of the first
+            models[0].fit(X, Y, epochs=2, batch_size=16, verbose=0)
+        return models[-1]
+
+    assert outcomes(checked(build, tmp_path)) == SOUND
+
+
+# one fault, one red check
+
+
+def test_a_score_that_the_predictions_do_not_have_is_failed(tmp_path: Path) -> None:
+    found = checked(softmax, tmp_path, changed={"accuracy": 0.9})["evaluate"]
+    assert found.outcome is Outcome.FAILED
+    accuracy = found.details["metrics"]["accuracy"]["predictions"]
+    assert f"accuracy is 0.9 in the report and {accuracy:.6g} from its predictions" in found.reason
+    assert found.measured == pytest.approx(0.9 - accuracy)
+
+
+def test_a_model_reported_with_the_labels_of_other_rows_is_failed(tmp_path: Path) -> None:
+    rows = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(90, seed=1).batch(16)
+    test = stream(rows)
+    model = softmax()
+    model.optimizer.learning_rate = 0.05
+    model.fit(X, Y, epochs=15, batch_size=30, verbose=0)
+    models = iter([model, softmax()])
+    labels = np.concatenate([y for _, y in rows])
+    misaligned = float((model.predict(rows, verbose=0).argmax(1) == labels).mean())
+    assert misaligned < 0.5 < reported(model, test)["accuracy"]
+    found = checked(lambda: next(models), tmp_path, test, {"accuracy": misaligned})["evaluate"]
+    assert found.outcome is Outcome.FAILED
+    assert "does the dataset yield the same samples" in found.reason
+
+
+def test_an_error_off_by_a_percent_is_failed() -> None:
+    build, _ = MODELS["regression"]
+    test = part(PATIENTS[:90], PROGRESS[:90])
+    keras.utils.set_random_seed(3)
+    model = build()
+    scores = reported(model, test)
+    for metric in ("mae", "mse"):
+        changed = scores | {metric: 1.01 * scores[metric]}
+        found = check_model(model, model, test, 16, changed)[0]
+        assert found.gate == "integrity.evaluate"
+        assert found.outcome is Outcome.FAILED
+        assert metric in found.reason
+
+
+def test_a_metric_of_another_definition_is_not_compared(tmp_path: Path) -> None:
+    def accuracy(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_pred, axis=-1)
+
+    def build() -> Any:
+        return dense(layers.Dense(10, activation="softmax"), metrics=[accuracy])
+
+    found = checked(build, tmp_path)["evaluate"]
+    assert found.outcome is Outcome.PASSED
+    assert found.reason.startswith("nothing to compare")
+
+
+def test_weighted_metrics_are_not_compared(tmp_path: Path) -> None:
+    def build() -> Any:
+        model = softmax()
+        loss = "sparse_categorical_crossentropy"
+        model.compile("adam", loss, weighted_metrics=["accuracy"])
+        return model
+
+    test = part(weight=np.linspace(0, 2, 90))
+    found = checked(build, tmp_path, test)["evaluate"]
+    assert (found.outcome, found.details["metrics"]) == (Outcome.PASSED, {})
+
+
+def test_steps_that_keras_masks_are_not_compared(tmp_path: Path) -> None:
+    def build() -> Any:
+        inputs = keras.Input((6,), dtype="int32")
+        hidden = layers.Embedding(8, 4, mask_zero=True)(inputs)
+        model = keras.Model(inputs, layers.Dense(3, activation="softmax")(hidden))
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    x = np.random.default_rng(0).integers(0, 8, (40, 6))
+    assert outcomes(checked(build, tmp_path, part(x, x % 3))) == SOUND
+
+
+def test_a_model_that_draws_at_inference_is_failed(tmp_path: Path) -> None:
+    found = checked(lambda: softmax(Noise()), tmp_path)
+    assert found["predict_twice"].outcome is Outcome.FAILED
+    assert "two predictions of the same 80 rows" in found["predict_twice"].reason
+    for consequence in ("round_trip", "single_row"):
+        assert found[consequence].outcome is Outcome.INCONCLUSIVE
+
+
+def test_state_that_is_not_saved_is_failed(tmp_path: Path) -> None:
+    found = checked(lambda: softmax(Constant()), tmp_path)
+    assert found["round_trip"].outcome is Outcome.FAILED
+    assert "the model built anew with the saved weights predicts otherwise" in found["round_trip"].reason  # fmt: skip
+    assert outcomes(found) == SOUND | {"round_trip": Outcome.FAILED}
+
+
+def test_rows_that_depend_on_their_batch_are_failed(tmp_path: Path) -> None:
+    found = checked(lambda: softmax(BatchMean()), tmp_path)
+    assert outcomes(found) == SOUND | {"single_row": Outcome.FAILED}
+    assert "depends on its batch" in found["single_row"].reason
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_batch_is_noticed_in_half_precision_too(policy: str, tmp_path: Path) -> None:
+    def build() -> Any:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            return softmax(layers.Dense(32), BatchMean())
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    assert checked(build, tmp_path)["single_row"].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("activation", "said"),
+    [("linear", "no probability"), ("sigmoid", "over the classes, not to 1, in 90 of 90 rows")],
+)
+def test_a_loss_on_probabilities_needs_probabilities(
+    activation: str, said: str, tmp_path: Path
+) -> None:
+    found = checked(lambda: dense(layers.Dense(10, activation=activation)), tmp_path)
+    assert outcomes(found) == SOUND | {"probabilities": Outcome.FAILED}
+    assert said in found["probabilities"].reason
+
+
+def test_a_prediction_that_is_not_finite_is_failed(tmp_path: Path) -> None:
+    x = X.copy()
+    x[7] = math.inf
+    found = checked(softmax, tmp_path, part(x))["probabilities"]
+    assert found.outcome is Outcome.FAILED
+    assert found.reason == "the output is not finite in 1 of 90 rows, first in row 7"
+
+
+def test_a_check_that_crashes_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
+    model = softmax()
+    scores = reported(model, part())
+
+    class Broken:
+        """Fails when asked to predict."""
+
+        def predict_on_batch(self, x: Any) -> Any:
+            raise RuntimeError("no weights\nat all")
+
+    found = {v.gate: v for v in check_model(model, Broken(), part(), 16, scores)}
+    assert found["integrity.round_trip"].outcome is Outcome.ERROR
+    assert found["integrity.round_trip"].reason == "the check raised RuntimeError: no weights"
+    assert sum(one.outcome is Outcome.PASSED for one in found.values()) == 4
+
+
+def test_predictions_at_hand_are_not_made_again() -> None:
+    model = softmax()
+    test = part()
+    predictions = predict(model, test, 16)
+    flipped = [replace(o, predicted=o.predicted[::-1]) for o in predictions.outputs]
+    scores = reported(model, test)
+    found = check_model(model, model, test, 16, scores, replace(predictions, outputs=flipped))
+    assert found[0].outcome is Outcome.FAILED
+
+
+def test_several_outputs_are_checked_by_name(tmp_path: Path) -> None:
+    def build() -> Any:
+        inputs = keras.Input((64,))
+        digit = layers.Dense(10, activation="softmax", name="digit")(inputs)
+        ink = layers.Dense(1, name="ink")(inputs)
+        model = keras.Model(inputs, [digit, ink])
+        losses = {"digit": "sparse_categorical_crossentropy", "ink": "mse"}
+        model.compile("adam", losses, metrics={"digit": ["accuracy"], "ink": ["mae"]})
+        return model
+
+    test = Part("test", 90, "", x=X, y=(Y, X.mean(1)))
+    found = checked(build, tmp_path, test)
+    assert outcomes(found) == SOUND
+    assert list(found["evaluate"].details["metrics"]) == ["digit_accuracy", "ink_mae"]
+    assert checked(build, tmp_path, test, {"ink_mae": 9})["evaluate"].outcome is Outcome.FAILED
+
+
+# the refits

@@ -1,0 +1,89 @@
+"""A run's environment says what its numbers depend on."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+from modeltune.engine.environments import environment, git_revision, use_threads
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "1"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
+    return tmp_path
+
+
+def test_an_environment_is_strict_json_and_names_its_versions(tmp_path: Path) -> None:
+    found = environment(tmp_path, "mixed_float16")
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["dtype_policy"] == "mixed_float16"
+    assert found["devices"][0].startswith(("CPU: ", "GPU: "))
+
+
+def test_without_a_policy_of_its_own_a_run_has_keras_current_one(tmp_path: Path) -> None:
+    assert environment(tmp_path, None)["dtype_policy"] == keras.config.dtype_policy().name
+
+
+def test_threads_are_those_tensorflow_computes_with_not_those_asked_for_too_late(
+    tmp_path: Path,
+) -> None:
+    tf.constant(1)  # From now on their number stays.
+    before = environment(tmp_path, None)["threads"]
+    assert before == {
+        "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+    }
+    use_threads(before["intra_op"] + 3)
+    assert environment(tmp_path, None)["threads"] == before
+
+
+def test_outside_of_git_there_is_no_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_revision(tmp_path) == {"git_revision": None, "git_dirty": None}
+
+
+def test_without_git_there_is_no_revision(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert git_revision(repository)["git_revision"] is None
+
+
+def test_changed_files_and_untracked_code_are_dirty_other_untracked_files_are_not(
+    repository: Path,
+) -> None:
+    (repository / "notes.txt").write_text("1")
+    clean = git_revision(repository)
+    assert len(str(clean["git_revision"])) == 40
+    assert clean["git_dirty"] is False
+    (repository / "spec.py").write_text("1")
+    assert git_revision(repository)["git_dirty"] is True
+    (repository / "spec.py").unlink()
+    subprocess.run(["git", "-C", str(repository), "add", "notes.txt"], check=True)
+    assert git_revision(repository)["git_dirty"] is True
+
+
+def test_the_processor_and_its_kernels_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = environment(tmp_path, None)
+    assert found["cpu"]
+    assert found["cpu"] in found["devices"][0] or found["devices"][0].startswith("GPU")
+    assert found["onednn"] is True
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert environment(tmp_path, None)["onednn"] is False

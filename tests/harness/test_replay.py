@@ -1,0 +1,345 @@
+"""A kept run gives its numbers back, its model leaves as a file, and changed bytes reach no Keras."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modeltune as mt
+from modeltune.cli import commands, main
+from modeltune.histories.store import open_store
+from modeltune.records.runs import Artifact, Run, Scores
+from modeltune.reports.replays import Replayed, disagreeing, replay_report
+from tests.support.sample_runs import DIGITS
+from tests.support.tiny_specs import load_everything, source
+
+GATES = (
+    "gates=[mt.metric('accuracy') >= 0, mt.gap('accuracy') <= 1, "
+    "mt.gain_over_dummy('accuracy') >= -9]"
+)
+TEXT = source(f"validation=mt.Holdout(epochs=2, seeds=2), {GATES}")
+CUSTOM = """
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+"""
+MODELTUNE = str(Path(sys.executable).with_name("modeltune"))
+
+Modeltune = Callable[..., tuple[int, str, str]]
+"""A command in this process: what it returns and prints."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load_everything()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """Return a project in which a run of ``TEXT`` is recorded, not to be changed, and the run."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "pyproject.toml").touch()
+    file = folder / "spec_a.py"
+    file.write_text(TEXT)
+    names: dict[str, Any] = {"__name__": "spec_a", "__file__": str(file)}
+    exec(compile(TEXT, file, "exec"), names)
+    store = f"sqlite:///{folder}/.modeltune/history.db"
+    return folder, mt.run(names["dense"], store=store, listen=lambda event: None)
+
+
+@pytest.fixture
+def copied(recorded: tuple[Path, Run], project: pytest.Pytester) -> Run:
+    """Return the run, of which the working directory is a copy that may be changed."""
+    folder, run = recorded
+    shutil.copytree(folder, project.path, dirs_exist_ok=True)
+    return run
+
+
+@pytest.fixture
+def modeltune(
+    project: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Modeltune:
+    """Return what does a command in this process, the pytest it starts included: Keras is here."""
+
+    def pytest_here(
+        command: Sequence[str], env: dict[str, str], **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "pytest"]
+        with monkeypatch.context() as within:
+            within.setattr(os, "environ", env)
+            result = project.runpytest_inprocess(*command[3:])
+        # It prints what it has captured.
+        capsys.readouterr()
+        out, err = result.stdout.str(), result.stderr.str()
+        return subprocess.CompletedProcess(command, int(result.ret), out, err)
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as within:
+            within.setattr(commands.subprocess, "run", pytest_here)
+            code = main(arguments)
+        return code, *capsys.readouterr()
+
+    return do
+
+
+def trained(project: pytest.Pytester, text: str) -> Run:
+    """Return the run of a spec file."""
+    project.makepyfile(spec_a=text)
+    result = project.runpytest()
+    assert result.ret == 0, result.stdout.str()
+    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
+        return store.run("-1")
+
+
+def weights(run: Run) -> Path:
+    assert run.artifact is not None
+    return Path(".modeltune", run.artifact.path)
+
+
+def test_the_command_shows_that_recorded_numbers_come_back(
+    copied: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    command = [MODELTUNE, "replay", "-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"run {copied.id} of spec_a.py::dense, its own weights on today's test part"
+    assert {line.split()[0] for line in lines[3:-1]} == {*copied.scores}
+    assert {"gap(accuracy)", "gain_over_dummy(accuracy)", "artifact_bytes"} <= {*copied.scores}
+    assert all(line.endswith(" same") for line in lines[3:-1])
+    assert lines[-1] == f"all {len(copied.scores)} numbers come back"
+
+
+def test_other_code_is_named_also_when_its_numbers_come_back(
+    copied: Run, modeltune: Modeltune
+) -> None:
+    Path("spec_a.py").write_text(TEXT.replace("units=2):", "units=1 + 1):"))
+    code, out, _ = modeltune("replay", copied.id[:8])
+    assert code == 1
+    assert out.splitlines()[-2:] == [
+        "code changed since: code in spec_a.py",
+        f"all {len(copied.scores)} numbers come back",
+    ]
+
+
+def test_what_is_scored_is_the_model_that_the_spec_builds_today(
+    copied: Run, modeltune: Modeltune
+) -> None:
+    Path("spec_a.py").write_text(TEXT.replace('activation="softmax"', 'activation="softplus"'))
+    code, out, _ = modeltune("replay", "-1")
+    assert code == 1
+    assert "numbers do not come back" in out, out
+    (line,) = (line for line in out.splitlines() if line.startswith("loss "))
+    assert line.endswith(" differs")
+
+
+def test_what_the_model_measures_no_more_is_named(copied: Run, modeltune: Modeltune) -> None:
+    Path("spec_a.py").write_text(TEXT.replace(', metrics=["accuracy"]', ""))
+    code, out, _ = modeltune("replay", "-1")
+    assert code == 1
+    assert (
+        "\nnot evaluated again: accuracy, gap(accuracy), gain_over_dummy(accuracy), "
+        "which the model does not measure as its spec builds it today\n"
+    ) in out
+
+
+def test_a_model_that_the_weights_do_not_fit_is_said(copied: Run, modeltune: Modeltune) -> None:
+    Path("spec_a.py").write_text(TEXT.replace("units=2):", "units=3):"))
+    code, out, err = modeltune("replay", "-1")
+    assert (code, out) == (1, "")
+    assert "the model of the run cannot be rebuilt by the spec: " in err
+    assert err.endswith("; code changed since: code in spec_a.py\n")
+
+
+def test_other_data_are_refused(copied: Run, modeltune: Modeltune) -> None:
+    Path("spec_a.py").write_text(TEXT.replace("3.0 * y", "2.0 * y"))
+    assert modeltune("replay", "-1") == (
+        1,
+        "",
+        f"modeltune: run {copied.id} of spec_a.py::dense cannot be replayed: its data changed "
+        "since, test, train, validation; restore them, or check out the commit it ran at; "
+        "code changed since: the data function\n",
+    )
+
+
+def test_a_spec_that_pytest_does_not_find_is_said(
+    project: pytest.Pytester, copied: Run, modeltune: Modeltune
+) -> None:
+    file = project.path / "spec_a.py"
+    file.write_text(source(name="renamed"))
+    code, _, err = modeltune("replay", "-1")
+    assert code == 1
+    assert "not found: " in err
+    assert err.splitlines()[-1] == (
+        f"modeltune: spec_a.py::dense was not rebuilt: pytest {file}::dense ended with exit code 4, "
+        "see above"
+    )
+    file.unlink()
+    _, _, err = modeltune("replay", "-1", "--specs", str(project.path))
+    assert err == (
+        f"modeltune: {file}, the file of spec_a.py::dense, is not there; "
+        "name the folder it is in: --specs DIR\n"
+    )
+
+
+def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
+    project: pytest.Pytester, modeltune: Modeltune
+) -> None:
+    """Replay and export what only its spec can build: a layer of the user's, data of a fixture."""
+    text = CUSTOM.join(
+        source(f"data=given, validation=mt.KFold(2, epochs=1), {GATES}").split("\ndef compiled", 1)
+    )
+    text = text.replace(
+        "class Doubled", "def given(part):\n    return blobs(part)\n\nclass Doubled"
+    )
+    text = text.replace("    return 2 * x\n\n", "    return 2 * x\n\ndef compiled")
+    text = text.replace("keras.Input((2,)), ", "keras.Input((2,)), Doubled(), ")
+    project.makeconftest("import pytest\n@pytest.fixture\ndef part(): return slice(50)")
+    run = trained(project, text)
+
+    code, out, err = modeltune("replay", "-1")
+    assert (code, err) == (0, ""), out
+    assert {"fold_accuracy", "fold_loss", "fold_f1", "gap(accuracy)"} <= {*run.scores}
+    assert {line.split()[0] for line in out.splitlines()[3:-1]} == {*run.scores}
+    assert out.splitlines()[-1] == f"all {len(run.scores)} numbers come back"
+
+    # It is the recorded validation that says what the refit was given.
+    edited = text.replace("mt.KFold(2, epochs=1)", "mt.Holdout(epochs=1)")
+    project.makepyfile(spec_a=edited)
+    code, out, _ = modeltune("replay", "-1")
+    assert (code, *out.splitlines()[-2:]) == (
+        0,
+        "validation declared otherwise since",
+        f"all {len(run.scores)} numbers come back",
+    )
+
+    code, out, err = modeltune("export", "-1", "model.keras")
+    assert (code, err) == (0, "")
+    assert out.startswith("written: model.keras (")
+    assert f", run {run.id} of spec_a.py::dense\nbuilt by its spec " in out
+    assert "for its architecture alone does not make it (TypeError: " in out
+    assert (project.path / "model.keras").is_file()
+
+    shutil.move(project.path / "spec_a.py", project.mkdir("elsewhere"))
+    code, _, err = modeltune("export", "-1", "again.keras")
+    assert code == 1
+    assert "so its spec has to build the model: " in err
+    shutil.move(project.path / "conftest.py", project.path / "elsewhere")
+    assert modeltune("export", "-1", "again.keras", "--specs", "elsewhere")[0] == 0
+
+
+def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
+    copied: Run, modeltune: Modeltune
+) -> None:
+    import keras
+
+    from modeltune.engine.data.loading import load
+
+    Path("spec_a.py").unlink()
+
+    code, *printed = modeltune("export", "-1", "model.keras")
+
+    size = Path("model.keras").stat().st_size
+    assert (code, *printed) == (
+        0,
+        f"written: model.keras ({size} bytes), run {copied.id} of spec_a.py::dense\n"
+        "built by its kept architecture; the run's own weights, compiled, its optimizer as before "
+        "training\n",
+        "",
+    )
+    names: dict[str, Any] = {"__name__": "spec_a"}
+    exec(TEXT, names)
+    test = load(names["dense"]).test
+    model = keras.models.load_model("model.keras")
+    assert model.optimizer.name == "adam"
+    scores = model.evaluate(test.x, test.y, verbose=0, return_dict=True)
+    expected = {name: copied.scores[name].values[0] for name in ("accuracy", "loss")}
+    assert scores == pytest.approx(expected)
+
+    before = Path("model.keras").read_bytes()
+    said = "modeltune: model.keras exists; name another file, nothing is overwritten\n"
+    assert modeltune("export", "-1", "model.keras") == (1, "", said)
+    assert Path("model.keras").read_bytes() == before
+    assert not [*Path().glob(".*.keras")]
+
+
+@pytest.mark.parametrize("how", ["truncated", "swapped", "flipped"])
+def test_changed_weights_are_refused_before_keras_is_loaded(copied: Run, how: str) -> None:
+    file = weights(copied)
+    sound = file.read_bytes()
+    changed = {
+        "truncated": sound[:-1],
+        "swapped": bytes(len(sound)),
+        "flipped": sound[:100] + bytes([sound[100] ^ 1]) + sound[101:],
+    }[how]
+    file.write_bytes(changed)
+    code = (
+        "import sys; from modeltune.cli import main; "
+        "print(main(['replay', '-1']), main(['export', '-1', 'model.keras']), 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1 False\n"
+    said = f"{file.absolute()} was changed since it was recorded: {len(changed)} bytes"
+    assert done.stderr.count(said) == 2
+    assert not Path("model.keras").exists()
+
+
+def test_a_changed_architecture_is_refused_too(copied: Run, modeltune: Modeltune) -> None:
+    file = Path(".modeltune", copied.files["architecture"].path)
+    file.write_text(file.read_text().replace("softmax", "sigmoid"))
+    code, _, err = modeltune("export", "-1", "model.keras")
+    assert code == 1
+    assert f"{file.absolute()} was changed since it was recorded" in err
+
+
+def test_a_run_without_a_model_says_how_it_ended(
+    project: pytest.Pytester, modeltune: Modeltune
+) -> None:
+    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
+        store.record(replace(DIGITS, artifact=None))
+    said = f"modeltune: run {DIGITS.id} of spec_digits.py::mlp kept no model: it ended as failed\n"
+    assert modeltune("replay", "-1") == (1, "", said)
+    assert modeltune("export", "-1", "model.keras") == (1, "", said)
+
+
+def test_the_replay_of_a_kept_refit_shows_what_differs() -> None:
+    run = replace(
+        DIGITS,
+        scores={
+            "loss": Scores((0.21, 0.19)),
+            "accuracy": Scores((0.95, 0.9489)),
+            "r2": Scores((float("nan"), 1.0)),
+            "latency_ratio": Scores((1.5,)),
+        },
+        artifact=Artifact("a", "b", 1, 0),
+    )
+    again = {"loss": 0.2100001, "accuracy": 0.9489, "r2": float("nan")}
+    replayed = Replayed(again, ("the build function",), ("the version of keras was 3.14, is 3.15",))
+    assert disagreeing(run, replayed) == ["accuracy"]
+    assert (
+        replay_report(run, replayed)
+        == """\
+run 20261120-211000-0a1b2c3d of spec_digits.py::mlp, its own weights on today's test part
+metric    recorded    again    difference
+--------  ----------  -------  ------------  -------
+loss      0.21        0.21     1e-07         same
+accuracy  0.95        0.9489   -0.0011       differs
+r2        nan         nan      -             same
+not evaluated again: latency_ratio, timed beside the model that was accepted then
+the version of keras was 3.14, is 3.15
+code changed since: the build function
+1 of 3 numbers do not come back"""
+    )

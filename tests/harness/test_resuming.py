@@ -1,0 +1,259 @@
+"""A search that was cut short goes on at its next trial and ends like one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modeltune as mt
+from modeltune.engine import engine
+from modeltune.engine.oracles import Oracle, ReadHyperParameters
+from modeltune.harness import pipeline
+from modeltune.harness.executors.inline import Inline
+from modeltune.harness.resuming import TRIALS, Resuming
+from modeltune.harness.search import Found, search
+from modeltune.histories.ledgers import Ledgers
+from modeltune.histories.store import open_store
+from modeltune.records.events import Event, Note
+from modeltune.records.runs import Run, Trial
+from modeltune.records.tasks import Failure, Trained, TrialTask
+from modeltune.specs.searches import Search
+from tests.support import forked
+from tests.support.small_models import digits, spec_of
+
+OBJECTIVE = mt.maximize("val_accuracy")
+SEARCHES: dict[str, Search] = {
+    "random": mt.RandomSearch(OBJECTIVE, max_trials=6, seed=3, max_retries_per_trial=1),
+    "grid": mt.GridSearch(OBJECTIVE, max_trials=7),
+    "bayesian": mt.BayesianOptimization(OBJECTIVE, max_trials=6, num_initial_points=3, seed=3),
+    "hyperband": mt.Hyperband(OBJECTIVE, max_epochs=4, factor=2, seed=3),
+}
+
+
+class Cut(BaseException):
+    """What ends a process between two of its instructions."""
+
+
+class Trainer:
+    """Trains nothing: the score follows from the seed; every eleventh seed fails."""
+
+    def __init__(self, cut_at: int | None = None):
+        self.trained: list[int] = []
+        self._cut_at = cut_at
+
+    def __call__(self, task: TrialTask) -> Trained:
+        if len(self.trained) == self._cut_at:
+            raise Cut
+        self.trained.append(task.id)
+        hp = ReadHyperParameters.of(task.hyperparameters)
+        width, depth = hp.Int("width", 1, 9), hp.Choice("depth", [1, 2])
+        if task.continue_from is not None:
+            assert task.continue_from.exists(), "the parent's state is gone"
+        if task.keep_state is not None:
+            task.keep_state.parent.mkdir(parents=True, exist_ok=True)
+            task.keep_state.write_text("weights")
+        score = task.seed % 997 / 997 + width + depth + task.epochs
+        failure = Failure("bad luck") if task.seed % 11 == 0 else None
+        curve = {"val_accuracy": (score,), "loss": (float("nan") if failure else 0.5,)}
+        return Trained(curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure)
+
+
+class Backwards(Inline[TrialTask, Trained]):
+    """Three at once, of which the newest always finishes first."""
+
+    slots = 3
+
+    def wait(self) -> tuple[TrialTask, Trained]:
+        newest = min(self.slots, len(self._tasks)) - 1
+        self._tasks.rotate(-newest)
+        task = self._tasks.popleft()
+        self._tasks.rotate(newest)
+        return task, self._perform(task)
+
+
+EXECUTORS: dict[str, type[Inline[TrialTask, Trained]]] = {
+    "one by one": Inline,
+    "three at once": Backwards,
+}
+
+
+def searched(
+    declared: Search, folder: Path, trainer: Trainer, executor: str = "one by one"
+) -> list[Trial]:
+    spec = spec_of(search=declared)
+    ledgers = Ledgers(folder)
+    ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda run: False)
+    oracle, found = Oracle(declared, ledger.folder), Found([])
+    resuming = Resuming(EXECUTORS[executor](trainer), ledger, TRIALS)
+    try:
+        search(spec, oracle, resuming, ledger.folder, lambda event: None, found)
+    finally:
+        ledgers.close(drop=False)
+    return found.trials
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
+    tmp_path: Path, kind: str, executor: str
+) -> None:
+    whole = Trainer()
+    expected = searched(SEARCHES[kind], tmp_path / "whole", whole, executor)
+    assert len(expected) >= 6
+    for cut_at in range(len(whole.trained)):
+        folder, first, second = tmp_path / str(cut_at), Trainer(cut_at), Trainer()
+        with pytest.raises(Cut):
+            searched(SEARCHES[kind], folder, first, executor)
+        assert repr(searched(SEARCHES[kind], folder, second, executor)) == repr(expected)
+        # Nothing that was finished is trained again.
+        assert sorted(first.trained + second.trained) == sorted(whole.trained)
+        if executor == "one by one":
+            assert first.trained + second.trained == whole.trained
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_goes_on_with_another_number_of_slots(tmp_path: Path, kind: str) -> None:
+    whole, first, second = Trainer(), Trainer(4), Trainer()
+    expected = searched(SEARCHES[kind], tmp_path / "whole", whole)
+    with pytest.raises(Cut):
+        searched(SEARCHES[kind], tmp_path, first, "three at once")
+    assert repr(searched(SEARCHES[kind], tmp_path, second)) == repr(expected)
+    assert sorted(first.trained + second.trained) == sorted(whole.trained)
+
+
+def test_a_state_is_on_disk_before_the_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def told(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", told)
+    searched(SEARCHES["hyperband"], tmp_path, Trainer())
+    first = synced.index("1.npz")
+    assert synced[first + 1] == "states"
+    assert "ledger.jsonl" in synced[first + 2 : first + 4]
+
+
+# the real thing
+
+
+def of(run: Run) -> tuple[Any, ...]:
+    """Return what does not depend on how often a run was interrupted."""
+    trials = [{**vars(trial), "seconds": None, "trained_by": None} for trial in run.trials]
+    return repr(trials), run.scores, run.artifact and run.artifact.sha256
+
+
+def ran(spec: Any, folder: Path) -> tuple[Run, list[str]]:
+    events: list[Event] = []
+    run = pipeline.run(spec, store=f"sqlite:///{folder}/history.db", listen=events.append)
+    return run, [event.text for event in events if isinstance(event, Note)]
+
+
+def test_an_interrupted_validation_keeps_its_finished_refits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(validation=mt.Holdout(seeds=3))
+    expected, _ = ran(spec, tmp_path / "whole")
+    done: list[int] = []
+
+    def interrupted(spec: Any, loaded: Any, task: Any, features: Any) -> Any:
+        if len(done) == 2:
+            done.append(-1)
+            raise KeyboardInterrupt
+        done.append(task.refit.seed)
+        return train_refit(spec, loaded, task, features)
+
+    train_refit = engine.train_refit
+    monkeypatch.setattr(engine, "train_refit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(spec, tmp_path)
+    run, notes = ran(spec, tmp_path)
+    assert done == [0, 1, -1, 2]
+    assert of(run) == of(expected)
+    assert run.checks == expected.checks
+    assert [file.sha256 for file in run.files.values()] == [
+        file.sha256 for file in expected.files.values()
+    ]
+    assert {*run.files} == {"architecture", "examples", "samples"}
+    assert run.model == expected.model != {}
+    assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 2"
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **named: Any) -> Any:
+        raise mt.HistoryError("disk full")
+
+    spec = spec_of()
+    with monkeypatch.context() as patched:
+        patched.setattr("modeltune.histories.store.Store.record", full)
+        with pytest.raises(mt.HistoryError, match="disk full"):
+            ran(spec, tmp_path)
+    monkeypatch.setattr(engine, "train_trial", full)
+    monkeypatch.setattr(engine, "train_refit", full)
+    run, notes = ran(spec, tmp_path)
+    assert run.passed
+    assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 1"
+
+
+def test_other_data_start_a_new_search_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(spec: Any, loaded: Any, task: Any, features: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "train_refit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ran(spec_of(), tmp_path)
+    _, notes = ran(spec_of(data=digits(train=150)), tmp_path)
+    assert notes[0].startswith("starts anew, without the 2 finished trials")
+    assert notes[0].endswith("data/test, data/train, data/validation changed")
+
+
+SCRIPT = """
+from tests.support.small_models import spec_of
+import modeltune as mt
+
+spec = spec_of(
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2),
+    validation=mt.Holdout(seeds=2),
+)
+mt.run(spec, store="sqlite:///{folder}/history.db")
+"""
+
+
+def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Path) -> None:
+    expected, _ = ran(
+        spec_of(
+            search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2),
+            validation=mt.Holdout(seeds=2),
+        ),
+        tmp_path / "whole",
+    )
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(folder=tmp_path))
+    process = forked.Forked(forked.script, str(script), folder=tmp_path)
+    for line in process.output:
+        if line.startswith("  trial 7/"):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    status, _ = process.end()
+    assert status == -signal.SIGKILL
+    status, shown = forked.Forked(forked.script, str(script), folder=tmp_path).end()
+    assert status == 0, shown
+    assert "note: goes on where it was interrupted: " in shown
+    with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:
+        assert len(history.runs()) == 1
+        run = history.run("-1")
+    assert of(run) == of(expected)

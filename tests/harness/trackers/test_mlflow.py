@@ -1,0 +1,295 @@
+"""MLflow: what a real server has of a run, and that no trouble with it is trouble for the run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import mlflow  # noqa: F401  a pytest inside this one must find it imported
+import pytest
+from mlflow import MlflowClient
+
+from modeltune.ground.errors import ModeltuneError
+from modeltune.harness.trackers.mlflow import Unreachable, log
+from modeltune.histories.artifacts import keep
+from modeltune.histories.store import open_store
+from modeltune.plugin.mlflow_plugin import MlflowPlugin
+from modeltune.records.runs import Run, RunStatus, Scores, Trial, TrialStatus, from_json
+from tests.support.hostile import HOSTILE, hostile_run
+from tests.support.scripted_projects import OPTIONS, project
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of an MLflow server of this machine's own."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
+    command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--workers=1"]
+    command += [f"--artifacts-destination={folder}/artifacts"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **quiet},
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.write(line)
+            if "running on" in line:
+                break
+        else:
+            pytest.fail(f"mlflow server did not start:\n{(folder / 'said.txt').read_text()}")
+        # A full pipe would stop the server.
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        yield f"http://127.0.0.1:{port}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        drain.join()
+        process.stdout.close()
+
+
+@pytest.fixture
+def client(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+    """Return a client; what a test logs is in an experiment of its own."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    return MlflowClient(server)
+
+
+def logged(client: Any, name: str) -> tuple[Any, dict[str, Any]]:
+    """Return the one run of an experiment that has no parent, and its child runs by name."""
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.info.run_name: run for run in runs if run is not parent}
+    assert len(children) == len(runs) - 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} <= {
+        parent.info.run_id
+    }
+    return parent, children
+
+
+def history_of(client: Any, run: Any, metric: str) -> list[tuple[int, float]]:
+    found = client.get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in found)
+
+
+def test_a_session_logs_its_run_trials_gates_model_and_report(
+    pytester: pytest.Pytester, client: Any, server: str, request: pytest.FixtureRequest
+) -> None:
+    project(pytester)
+    done = pytester.runpytest_inprocess(*OPTIONS, "-k", "mlp", f"--modeltune-mlflow={server}")
+    assert done.ret == 0
+    assert "not told" not in done.stdout.str(), done.stdout.str()
+    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db") as store:
+        run = store.run("-1")
+        weights = (store.folder / run.artifact.path).read_bytes()
+    parent, children = logged(client, request.node.name)
+    assert parent.info.run_name == run.spec == "spec_scripted.py::mlp"
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params == {"name": run.best.values["name"]}
+    assert parent.data.metrics["accuracy"] == run.scores["accuracy"].mean
+    assert parent.data.metrics["accuracy.std"] == run.scores["accuracy"].std
+    assert history_of(client, parent, "accuracy.refit") == [(0, 0.75), (1, 0.75)]
+    tags = parent.data.tags
+    assert tags["modeltune.run"] == run.id
+    assert tags["gate.1"].startswith('passed: mt.metric("accuracy") >= 0.5, measured 0.75: ')
+    assert {*children} == {f"trial {trial.id}" for trial in run.trials} | {
+        "refit seed 0",
+        "refit seed 1",
+    }
+    for trial in run.trials:
+        child = children[f"trial {trial.id}"]
+        assert child.data.params == dict(trial.values)
+        assert history_of(client, child, "objective") == [(trial.best_epoch, trial.score)]
+        curve = trial.curve["val_accuracy"]
+        expected = list(enumerate(curve, start=trial.initial_epoch + 1))
+        assert history_of(client, child, "val_accuracy") == expected
+    run_id = parent.info.run_id
+    kept = client.download_artifacts(run_id, f"model/{Path(run.artifact.path).name}")
+    assert Path(kept).read_bytes() == weights
+    report = json.loads(Path(client.download_artifacts(run_id, "report/report.json")).read_text())
+    assert from_json(report["runs"][0]) == run
+    page = Path(client.download_artifacts(run_id, "report/report.md")).read_text()
+    assert "spec_scripted.py" in page
+    shown = Path(client.download_artifacts(run_id, "report/report.html")).read_text()
+    assert run.id in shown
+
+
+TRIAL = Trial(
+    0, TrialStatus.FAILED, {"units": 32}, None, "out of memory", 0, 0, None, None, 1.0, 7, {}, "fit"
+)
+RUN = Run(
+    "0a1b", "2026-11-20T21:10:00+00:00", "spec_a.py::b", "spec_a.py", RunStatus.ERROR, "min x"
+)
+
+
+def test_what_went_wrong_is_logged_as_such(
+    tmp_path: Path, client: Any, server: str, request: pytest.FixtureRequest
+) -> None:
+    interrupted = replace(TRIAL, id=1, status=TrialStatus.COMPLETED, score=math.nan, best_epoch=2)
+    scores = {"loss": Scores((math.nan, math.inf))}
+    run = replace(RUN, trials=(TRIAL, interrupted), scores=scores, error="no\nway")
+    log(run, tmp_path, server)
+    parent, children = logged(client, request.node.name)
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["modeltune.status"] == "error"
+    assert parent.data.tags["modeltune.error"] == "no\nway"
+    assert children["trial 0"].info.status == "FAILED"
+    assert children["trial 0"].data.tags["modeltune.reason"] == "out of memory"
+    assert children["trial 1"].info.status == "FINISHED"
+    assert math.isnan(children["trial 1"].data.metrics["objective"])
+
+
+def test_a_value_too_long_for_mlflow_is_cut_and_said_to_be(
+    tmp_path: Path, client: Any, server: str, request: pytest.FixtureRequest
+) -> None:
+    values: dict[str, str | int] = {"layout": "x" * 7000, **{f"p{i}": i for i in range(150)}}
+    log(replace(RUN, trials=(replace(TRIAL, values=values),)), tmp_path, server)
+    _, children = logged(client, request.node.name)
+    found = children["trial 0"].data
+    assert found.params["layout"].endswith("x... (7000 characters)")
+    assert len(found.params) == 151, "MLflow takes 100 at a time"
+    assert found.tags["modeltune.cut"] == "layout"
+
+
+def test_hostile_names_are_logged_and_told_apart(
+    tmp_path: Path, client: Any, server: str, request: pytest.FixtureRequest
+) -> None:
+    names = [text for text in HOSTILE.values() if text != ""]
+    trial = replace(TRIAL, values=dict.fromkeys(names, "v"), curve=dict.fromkeys(names, (0.5,)))
+    worst = hostile_run("../../<b>\0\ud800'; DROP TABLE runs; --")
+    run = replace(worst, trials=(trial,), artifact=None, files={}, validation={})
+    log(run, tmp_path, server)
+    parent, children = logged(client, request.node.name)
+    assert parent.info.run_name == "../../<b>\\x00\\ud800'; DROP TABLE runs; --"
+    found = children["trial 0"].data
+    assert len(found.params) == len(found.metrics) == len({*names})
+    assert "fine" not in found.params
+    assert {"1e3", "con"} <= found.params.keys(), "a name MLflow takes stays as it is"
+
+
+def test_a_model_that_was_changed_since_is_not_logged(
+    tmp_path: Path, client: Any, server: str, request: pytest.FixtureRequest
+) -> None:
+    kept = keep(tmp_path, "artifacts/0a1b.weights.h5", lambda path: path.write_bytes(b"weights"))
+    (tmp_path / kept.path).write_bytes(b"Weights")
+    with pytest.raises(ModeltuneError, match=r"not all of it is logged: .*was changed since"):
+        log(replace(RUN, artifact=kept), tmp_path, server)
+    parent, _ = logged(client, request.node.name)
+    assert parent.info.status == "KILLED"
+    assert not client.list_artifacts(parent.info.run_id, "model")
+
+
+def test_a_server_that_is_down_costs_a_line_and_no_run(pytester: pytest.Pytester) -> None:
+    project(pytester)
+    uri = f"http://somebody:secret@127.0.0.1:{free_port()}"
+    done = pytester.runpytest_inprocess(*OPTIONS, "-q", f"--modeltune-mlflow={uri}")
+    assert done.ret == 0
+    (line,) = [line for line in done.outlines if "not told" in line]
+    assert "somebody:***@127.0.0.1" in line
+    assert "does not answer" in line
+    assert "secret" not in done.stdout.str() + done.stderr.str()
+    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db") as store:
+        assert ", ".join(run.id for run in store.runs()[::-1]) in line
+
+
+def test_a_server_that_says_nothing_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        def page(run: Run) -> str:
+            raise AssertionError("a page is made for nobody")
+
+        plugin = MlflowPlugin(lambda: uri, page)
+        with pytest.raises(Unreachable, match="timed out") as first:
+            plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
+    with pytest.raises(Unreachable) as second:
+        plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
+    assert second.value is first.value
+
+
+def test_a_server_that_refuses_is_asked_again_for_the_next_run(tmp_path: Path) -> None:
+    asked = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(401)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        plugin = MlflowPlugin(lambda: f"http://127.0.0.1:{server.server_port}", lambda run: "")
+        try:
+            for count in (1, 2):
+                with pytest.raises(ModeltuneError, match=r"refuses: .*401") as refused:
+                    plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
+                assert not isinstance(refused.value, Unreachable)
+                assert len(asked) == count
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_without_the_client_its_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(Unreachable, match=r"pip install 'modeltune\[mlflow\]'"):
+        log(RUN, tmp_path, "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "option", "expected"),
+    [
+        ("", None, None),
+        ('mlflow = "http://team"', None, "http://team"),
+        ('mlflow = "http://team"', "http://own", "http://own"),
+        ('mlflow = "http://team"', "", ""),
+    ],
+)
+def test_the_option_comes_before_the_setting(
+    pytester: pytest.Pytester, setting: str, option: str | None, expected: str | None
+) -> None:
+    pytester.makepyprojecttoml(f"[tool.modeltune]\n{setting}\n")
+    given = [] if option is None else [f"--modeltune-mlflow={option}"]
+    config = pytester.parseconfigure(*given)
+    session: Any = config.pluginmanager.getplugin("modeltune-session")
+    assert session.mlflow() == expected
+
+
+def test_our_own_variables_are_gone_afterwards(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    with pytest.raises(Unreachable):
+        log(RUN, tmp_path, f"http://127.0.0.1:{free_port()}")
+    assert dict(os.environ) == before

@@ -1,0 +1,181 @@
+"""An artifact exists whole or not at all, and is trusted only as long as its hash holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modeltune.ground.errors import HistoryError
+from modeltune.histories.artifacts import keep, make_folder, verify
+from modeltune.records.runs import Artifact
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+NAME = "artifacts/20261120-211000-0a1b2c3d.weights.h5"
+WEIGHTS = b"weights" * 1000
+
+
+def write(path: Path) -> None:
+    """Write what Keras would."""
+    path.write_bytes(WEIGHTS)
+
+
+def files(folder: Path) -> list[str]:
+    """Return all files below the folder."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_kept_file_is_named_by_its_hash_and_size(tmp_path: Path) -> None:
+    artifact = keep(tmp_path, NAME, write, refit=2)
+    assert artifact == Artifact(NAME, hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), 2)
+    assert verify(tmp_path, artifact) == tmp_path / NAME
+    assert (tmp_path / NAME).read_bytes() == WEIGHTS
+    assert files(tmp_path) == [NAME]
+
+
+def test_it_is_written_under_another_name_with_the_suffix_keras_insists_on(tmp_path: Path) -> None:
+    seen = []
+
+    def look(path: Path) -> None:
+        seen.append(path)
+        assert not (tmp_path / NAME).exists()
+        write(path)
+
+    keep(tmp_path, NAME, look)
+    assert seen[0].name.endswith(".weights.h5")
+    assert seen[0].parent == tmp_path / "artifacts"
+
+
+def test_it_is_on_disk_before_its_name_and_the_name_before_we_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    calls = []
+    fsync, rename = os.fsync, os.rename
+
+    def watched_fsync(descriptor: int) -> None:
+        kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"
+        calls.append(f"fsync {kind}")
+        fsync(descriptor)
+
+    def watched_rename(source: Path, target: Path) -> None:
+        calls.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "rename", watched_rename)
+    keep(tmp_path, NAME, write)
+    assert calls == ["fsync file", "rename", "fsync folder"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no space in h5py"), KeyboardInterrupt()])
+def test_a_writer_that_fails_leaves_nothing_and_is_heard(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        keep(tmp_path, NAME, fail)
+    assert files(tmp_path) == []
+
+
+def test_a_full_disk_is_said_with_path_and_free_space(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(
+        HistoryError, match=r"h5 cannot be written: .*No space.* \(\d+ bytes free\)"
+    ):
+        keep(tmp_path, NAME, fail)
+    assert files(tmp_path) == []
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match="cannot be written"):
+        keep(tmp_path, NAME, lambda _: None)
+
+
+def test_an_artifact_is_never_overwritten(tmp_path: Path) -> None:
+    artifact = keep(tmp_path, NAME, write)
+    with pytest.raises(HistoryError) as refused:
+        keep(tmp_path, NAME, lambda path: path.write_bytes(b"other"))
+    assert (
+        str(refused.value) == f"{tmp_path / NAME} exists already; an artifact is never overwritten"
+    )
+    verify(tmp_path, artifact)
+
+
+@settings(
+    derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.integers(0, len(WEIGHTS) - 1), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_found(tmp_path: Path, place: int, bit: int) -> None:
+    artifact = Artifact("one.weights.h5", hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), 0)
+    changed = bytearray(WEIGHTS)
+    changed[place] ^= 1 << bit
+    (tmp_path / artifact.path).write_bytes(changed)
+    with pytest.raises(HistoryError, match="was changed since it was recorded: 7000 bytes"):
+        verify(tmp_path, artifact)
+
+
+def test_a_cut_or_missing_file_is_found(tmp_path: Path) -> None:
+    artifact = keep(tmp_path, NAME, write)
+    (tmp_path / NAME).write_bytes(WEIGHTS[:-1])
+    with pytest.raises(HistoryError) as refused:
+        verify(tmp_path, artifact)
+    found, recorded = (hashlib.sha256(w).hexdigest()[:12] for w in (WEIGHTS[:-1], WEIGHTS))
+    assert str(refused.value) == (
+        f"{tmp_path / NAME} was changed since it was recorded: 6999 bytes with sha256 {found}..., "
+        f"recorded 7000 bytes with sha256 {recorded}...; restore it, or run the spec again"
+    )
+    (tmp_path / NAME).unlink()
+    with pytest.raises(HistoryError, match="is missing; the run that recorded it"):
+        verify(tmp_path, artifact)
+
+
+HOSTILE = [
+    "../x.h5",
+    "/etc/passwd",
+    "a/../../x",
+    "",
+    ".",
+    "a//b",
+    ".hidden",
+    "a\0b",
+    "a b",
+    "a\n",
+    "ä",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_leads_outside(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is no artifact name"):
+        keep(tmp_path / "store", name, write)
+    with pytest.raises(HistoryError, match="is no artifact name"):
+        verify(tmp_path / "store", Artifact(name, "", 0, 0))
+    assert files(tmp_path) == []
+
+
+def test_swapped_files_are_found(tmp_path: Path) -> None:
+    one = keep(tmp_path, "one.weights.h5", write)
+    two = keep(tmp_path, "two.weights.h5", lambda path: path.write_bytes(WEIGHTS[::-1]))
+    with pytest.raises(HistoryError, match="was changed"):
+        verify(tmp_path, replace(one, path=two.path))
+
+
+def test_only_a_new_modeltune_folder_is_hidden_from_git(tmp_path: Path) -> None:
+    (tmp_path / "old" / ".modeltune").mkdir(parents=True)
+    for folder in ("old", "new"):
+        make_folder(tmp_path / folder / ".modeltune" / "artifacts")
+        make_folder(tmp_path / folder / ".modeltune" / "artifacts")
+    assert files(tmp_path) == ["new/.modeltune/.gitignore"]

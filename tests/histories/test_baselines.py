@@ -1,0 +1,299 @@
+"""A baseline is a text file that says what was accepted, and that nobody can edit unseen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import modeltune as mt
+from modeltune.ground.errors import HistoryError
+from modeltune.histories import baselines
+from modeltune.histories.baselines import BASELINE_FOLDER, accept, path_of, read, refusal, unused
+from modeltune.records.runs import Run, RunStatus, Scores
+from modeltune.records.samples import Samples
+from modeltune.specs.gates import Outcome, Verdict
+from modeltune.specs.spec_type import Spec
+from tests.support.sample_runs import DIGITS
+
+RIGHT = np.array([[True, True, True, False], [True, True, False, False]])
+SAMPLES = Samples(size=4, refits=2, values={"accuracy": RIGHT})
+GREEN = replace(
+    DIGITS,
+    status=RunStatus.PASSED,
+    verdicts=(Verdict('mt.metric("accuracy") >= 0.5', Outcome.PASSED, 0.625, 0.5, "above"),),
+    scores={"accuracy": Scores((0.75, 0.5)), "loss": Scores((0.21, float("nan")))},
+    validation={
+        "kind": "Holdout",
+        "refits": [{"seed": 0, "fold": None}, {"seed": 1, "fold": None}],
+    },
+)
+
+
+FORGED = {"accuracy": {"mean": 0.2, "std": 0.0, "values": [0.2, 0.2]}}
+
+
+def accepted(folder: Path, run: Run = GREEN, samples: Samples | None = SAMPLES) -> Path:
+    """Accept a run into a folder and return the file."""
+    file = folder / "spec_digits.py"
+    path = path_of(file, run.spec)
+    accept(run, samples, file, why="first", before=path if path.exists() else None)
+    return path
+
+
+def edited(path: Path, sign_again: bool, **fields: object) -> None:
+    """Change fields of a baseline file, with or without a new digest."""
+    data = json.loads(path.read_text()) | fields
+    data.pop("sha256")
+    digest = baselines._digest(data) if sign_again else "0" * 64
+    path.write_text(json.dumps(data | {"sha256": digest}))
+
+
+def mlp(name: str = "mlp", **fields: object) -> Spec:
+    @mt.spec(
+        data=lambda: None,  # type: ignore[arg-type,return-value]
+        search=mt.RandomSearch(mt.maximize("val_accuracy")),
+    )
+    def mlp(hp: object) -> None: ...
+
+    return mlp.with_fields(name, **fields)
+
+
+def test_what_was_accepted_is_read_back_whole(tmp_path: Path) -> None:
+    found = read(accepted(tmp_path))
+
+    assert (found.run, found.spec, found.why) == (GREEN.id, "spec_digits.py::mlp", "first")
+    assert found.scores["accuracy"] == GREEN.scores["accuracy"]
+    assert np.isnan(found.scores["loss"].values[1])
+    assert found.refits == ((0, None), (1, None))
+    assert found.weights == GREEN.artifact
+    assert found.samples is not None
+    assert np.array_equal(found.samples.values["accuracy"], RIGHT)
+
+
+def test_the_file_is_sorted_text_that_ends_with_a_newline(tmp_path: Path) -> None:
+    text = accepted(tmp_path).read_text()
+
+    def is_sorted(value: object) -> bool:
+        if isinstance(value, dict):
+            return list(value) == sorted(value) and all(map(is_sorted, value.values()))
+        return all(map(is_sorted, value)) if isinstance(value, list) else True
+
+    assert is_sorted(json.loads(text))
+    assert text.endswith("}\n")
+    assert max(map(len, text.splitlines())) < 200
+    json.loads(text, parse_constant=pytest.fail)  # no NaN token
+
+
+def test_the_file_lies_beside_the_specs(tmp_path: Path) -> None:
+    assert accepted(tmp_path) == tmp_path / BASELINE_FOLDER / "spec_digits.py.mlp.json"
+    assert [path.name for path in (tmp_path / BASELINE_FOLDER).iterdir()] == [
+        "spec_digits.py.mlp.json"
+    ]
+
+
+@given(st.text())
+def test_law_no_name_leads_out_of_the_folder(name: str) -> None:
+    path = path_of("/specs/spec_a.py", f"spec_a.py::{name}")
+    assert path.parent == Path("/specs") / BASELINE_FOLDER
+    assert path.suffix == ".json"
+    assert len(path.name) < 255
+
+
+def test_long_names_stay_apart() -> None:
+    one, other = (path_of("spec_a.py", f"spec_a.py::{'x' * 300}{end}") for end in "ab")
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda p: edited(p, False, why="another"), "was edited: its digest"),
+        (lambda p: edited(p, True, scores=FORGED), "contradicts itself: accuracy"),
+        (lambda p: edited(p, True, scores={}), "contradicts itself: accuracy"),
+        (lambda p: edited(p, True, format=99), "newer modeltune .format 99"),
+        (lambda p: edited(p, True, refits=3), "is no baseline"),
+        (lambda p: edited(p, True, more="fields"), "is no baseline"),
+        (lambda p: p.write_text("[]"), "is no baseline"),
+        (lambda p: p.write_text('{"format": 1'), "cannot be read"),
+        (lambda p: p.write_bytes(b"\xff\xfe"), "cannot be read"),
+        (lambda p: p.write_text(""), "cannot be read"),
+        (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
+    ],
+    ids=[
+        "edited", "forged", "no scores", "newer", "other type", "more fields", "a list",
+        "cut short", "no text", "empty", "a folder",
+    ],
+)  # fmt: skip
+def test_a_file_that_was_changed_is_refused_by_name(
+    tmp_path: Path, spoil: object, words: str
+) -> None:
+    path = accepted(tmp_path)
+    spoil(path)  # type: ignore[operator]
+
+    with pytest.raises(HistoryError, match=words) as caught:
+        read(path)
+
+    assert str(path) in str(caught.value)
+
+
+def test_garbled_samples_are_refused(tmp_path: Path) -> None:
+    path = accepted(tmp_path)
+    data = json.loads(path.read_text())
+    data["samples"]["values"]["accuracy"]["zlib"] = ["AAAA"]
+
+    edited(path, True, samples=data["samples"])
+
+    with pytest.raises(HistoryError, match="is no baseline"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"status": RunStatus.ERROR}, "it is error"),
+        ({"status": RunStatus.INTERRUPTED}, "it is interrupted"),
+        ({"scores": {}}, "nothing was measured"),
+        (
+            {"verdicts": (Verdict("m >= 2", Outcome.FAILED, 1.0, 2.0, ""),)},
+            "only runs that passed can be; m >= 2 failed",
+        ),
+        ({"verdicts": (Verdict("m >= 2", Outcome.ERROR, None, 2.0, ""),)}, "m >= 2 error"),
+        (
+            {"checks": (Verdict("integrity.evaluate", Outcome.FAILED, 1.0, 2.0, ""),)},
+            "integrity.evaluate failed",
+        ),
+    ],
+)
+def test_only_a_run_that_passed_is_accepted(
+    tmp_path: Path, fields: dict[str, object], words: str
+) -> None:
+    run = replace(GREEN, **fields)  # type: ignore[arg-type]
+
+    with pytest.raises(HistoryError, match=words):
+        accepted(tmp_path, run)
+
+    assert not (tmp_path / BASELINE_FOLDER).exists()
+
+
+def test_a_run_that_only_strictness_made_red_may_become_the_baseline() -> None:
+    run = replace(
+        GREEN,
+        status=RunStatus.FAILED,
+        verdicts=(Verdict("m >= mt.baseline", Outcome.NO_BASELINE, 1.0, None, ""),),
+    )
+    assert refusal(run) is None
+
+
+def test_a_run_that_could_not_be_compared_may_replace_what_it_could_not_be_compared_with() -> None:
+    for source in ("baseline", "previous"):
+        verdict = Verdict(
+            f"m >= mt.{source}", Outcome.INVALID, 1.0, None, "other data", {"source": source}
+        )
+        found = refusal(replace(GREEN, status=RunStatus.FAILED, verdicts=(verdict,)))
+        assert (found is None) == (source == "baseline")
+
+
+def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> None:
+    accepted(tmp_path)
+    better = replace(
+        GREEN,
+        id="ffff",
+        scores={"accuracy": Scores((0.75, 0.75)), "f1": Scores((0.5, 0.5))},
+        fingerprints={"spec": "cd34"},
+    )
+    file = tmp_path / "spec_digits.py"
+
+    lines = accept(better, None, file, why="wider", before=path_of(file, GREEN.spec))
+
+    assert lines[0] == f"accepted spec_digits.py::mlp: run ffff, was {GREEN.id}"
+    assert "  accuracy: 0.625 ± 0.18 -> 0.75" in lines
+    assert "  f1: - -> 0.5" in lines
+    assert "  spec changed" in lines
+    assert read(path_of(file, GREEN.spec)).replaced == GREEN.id
+
+
+def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    noise = np.random.default_rng(0).random((2, 200_000)).astype(np.float32)
+    many = Samples(size=200_000, refits=2, values={"loss": noise}, definitions={"loss": "mse"})
+    run = replace(GREEN, scores={"loss": Scores(tuple(noise.mean(axis=1).tolist()))})
+    file = tmp_path / "spec_digits.py"
+
+    lines = accept(run, many, file, why="large")
+
+    assert "without its samples" in lines[-1]
+    kept = read(path_of(file, run.spec)).samples
+    assert kept is not None
+    assert not kept.values
+    assert kept.definitions == {"loss": "mse"}  # another definition is still noticed
+    assert path_of(file, run.spec).stat().st_size < baselines.LARGEST
+
+
+def test_who_accepts_is_whom_git_knows(tmp_path: Path) -> None:
+    for name, value in {"user.name": "Ada", "user.email": "ada@example.org"}.items():
+        subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+        subprocess.run(["git", "config", name, value], cwd=tmp_path, check=True)
+
+    assert read(accepted(tmp_path)).by == "Ada <ada@example.org>"
+
+
+def test_a_renamed_spec_finds_its_baseline_by_its_aliases(tmp_path: Path) -> None:
+    old = accepted(tmp_path)
+    file = str(tmp_path / "spec_digits.py")
+
+    def paths(**fields: object) -> list[Path]:
+        spec = mlp("perceptron", **fields)
+        vars(spec)["file"] = file
+        return baselines.paths_of(spec)
+
+    assert old not in paths()
+    assert old in paths(aliases=["mlp"])
+    assert old in paths(aliases=["spec_digits.py::mlp"])
+
+
+def test_accepting_under_a_new_name_leaves_the_file_which_is_then_unused(tmp_path: Path) -> None:
+    """A spec that is still there may have it too."""
+    old = accepted(tmp_path)
+    file = tmp_path / "spec_digits.py"
+    renamed = replace(GREEN, spec="spec_digits.py::perceptron")
+    spec, other = mlp("perceptron", aliases=["mlp"]), mlp()
+    for each in (spec, other):
+        vars(each)["file"] = str(file)
+    assert list(unused(tmp_path, [spec], [file])) == []
+
+    accept(renamed, None, file, why="renamed", before=old)
+
+    assert baselines.find(spec) == tmp_path / BASELINE_FOLDER / "spec_digits.py.perceptron.json"
+    assert list(unused(tmp_path, [spec], [file])) == [old]
+    assert list(unused(tmp_path, [spec, other], [file])) == []
+
+
+def test_a_baseline_under_the_name_of_another_spec_is_refused(tmp_path: Path) -> None:
+    path = accepted(tmp_path)
+    swapped = path.rename(path.with_name("spec_digits.py.cnn.json"))
+
+    with pytest.raises(HistoryError, match=r"is the baseline of .*mlp, under another"):
+        read(swapped)
+
+
+def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "spec_digits.py"
+    file.touch()
+    kept = accepted(tmp_path)
+    orphan = accepted(tmp_path, replace(GREEN, spec="spec_digits.py::gone"))
+    lost_file = accepted(tmp_path, replace(GREEN, spec="spec_lost.py::mlp"))
+    spec = mlp()
+    vars(spec)["file"] = str(file)
+
+    assert list(unused(tmp_path, [spec], [file])) == [orphan, lost_file]
+    # Of a file that was not collected whole, nothing is known.
+    assert list(unused(tmp_path, [], [])) == [lost_file]
+    assert kept.exists()

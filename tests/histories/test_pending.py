@@ -1,0 +1,452 @@
+"""A run that could not be recorded waits on disk, whole, and is recorded once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+import modeltune as mt
+from modeltune.cli import main
+from modeltune.ground.errors import HistoryError, UnrecordableError
+from modeltune.harness.recording import Recording
+from modeltune.histories.artifacts import keep, verify
+from modeltune.histories.contract import some_run
+from modeltune.histories.pending import flush, read, spool, waiting
+from modeltune.histories.store import Store, open_store
+from modeltune.records.events import Event, Listener, Note
+from modeltune.records.runs import Best, Run, RunStatus
+from tests.histories.test_store import TRACED, every_kill, in_child
+from tests.support import scripted_runs
+from tests.support.sample_runs import DIGITS, runs
+from tests.support.scripted_runs import ALL, scripting
+from tests.support.scripted_sessions import OPTIONS, SPEC, load
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/history.db"
+
+
+@pytest.fixture
+def store(url: str) -> Store:
+    return open_store(url)
+
+
+def flushed(url: str) -> list[tuple[bool, str]]:
+    return list(flush(url, is_named=True))
+
+
+# What waits is what was judged.
+
+
+@settings(max_examples=40)
+@given(run=runs)
+def test_every_run_survives_its_waiting(tmp_path_factory: pytest.TempPathFactory, run: Run) -> None:
+    run = replace(run, id=f"run-{next(_numbers)}")
+    folder = tmp_path_factory.getbasetemp() / "waiting"
+    store = _store(f"sqlite:///{folder}/history.db")
+    path = spool(store, run)
+    found = read(path)
+    # By repr: it finds NaN equal to itself, and tells 1 from True, and one order from another.
+    assert repr(found.run) == repr(run)
+    # The commit may have been: then what was recorded and what waited have to be the same.
+    store.record(run)
+    store.record(found.run)
+
+
+_numbers = itertools.count()
+_stores: dict[str, Store] = {}
+
+
+def _store(url: str) -> Store:
+    return _stores.setdefault(url, open_store(url))
+
+
+def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modeltune.histories.places import place_of
+    from modeltune.histories.store import _engine
+
+    monkeypatch.chdir(tmp_path)
+    place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3")
+    path = spool(Store(place, _engine(place)), DIGITS)
+    assert path == tmp_path / ".modeltune" / "pending" / f"{DIGITS.id}.json"
+    text = path.read_text()
+    assert "hunter" not in text
+    named = "postgresql+psycopg://me@host/runs"
+    assert read(path).store == named
+    # As an earlier modeltune has written it.
+    path.write_text(text.replace(named, "postgresql+psycopg://me:***@host/runs?sslpassword=***"))
+    assert read(path).store == named
+
+
+def test_a_run_waits_where_its_files_cannot_be_noted_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modeltune.histories.places import place_of
+    from modeltune.histories.store import _engine
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".modeltune/artifacts").mkdir(parents=True)
+    (tmp_path / ".modeltune/artifacts/histories.txt").write_bytes(b"\xff")
+    place = place_of("postgresql://me@host/runs")
+    with pytest.raises(HistoryError, match=r"histories\.txt, which names histories"):
+        Store(place, _engine(place)).record(DIGITS)
+
+
+def recording(store: Store, run: str, listen: Listener) -> Recording:
+    return Recording(run, scripted_runs.scripted, store, listen)
+
+
+def test_what_can_never_be_recorded_does_not_wait_for_it(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(HistoryError, match="has no place in a record"):
+        spool(store, some_run("a", search={"x": object()}))
+    said: list[Event] = []
+    record = recording(store, "a", said.append)
+    record.set(best=Best(2**70, 1.0, {}))
+    with pytest.raises(UnrecordableError) as refused:
+        record.record()
+    note = (
+        "run a of scripted_runs.py::scripted (error) is not recorded and never can be as it is, so "
+        "that it does not wait either; mend what has no place in a record, and run its spec again"
+    )
+    assert (refused.value.__notes__, said) == ([note], [Note(note)])
+    assert waiting(tmp_path) == []
+    # What an earlier modeltune has let wait.
+    path = spool(store, some_run("a", best=Best(2**70, 1.0, {})))
+    ((is_sent, line),) = flushed(url)
+    assert not is_sent
+    assert line.endswith(f"; it never will have one: remove {path}")
+
+
+def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
+    store: Store, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Store.known
+    kept = keep(tmp_path, "artifacts/a.weights.h5", lambda path: path.write_text("12345"))
+    spool(store, some_run("a", artifact=kept, files={}))
+
+    def overtaken(self: Store, ids: Sequence[str]) -> dict[str, RunStatus]:
+        found = known(self, ids)
+        flushed(url)
+        return found
+
+    monkeypatch.setattr(Store, "known", overtaken)
+    recording(store, "b", lambda event: None).drop_lost(["a"])
+    verify(tmp_path, kept)
+    assert waiting(tmp_path) == []
+
+
+# Each is recorded once.
+
+
+def test_what_waits_is_recorded_and_then_gone(store: Store, url: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        spool(store, some_run(name))
+    assert flushed(url) == [
+        (True, f"recorded: run {name} of spec_digits.py::mlp (failed) in {tmp_path}/history.db")
+        for name in ("a", "b")
+    ]
+    assert repr(store.run("a")) == repr(some_run("a"))
+    assert waiting(tmp_path) == []
+    assert flushed(url) == []
+
+
+@TRACED
+def test_a_killed_flush_is_finished_by_the_next_and_sends_nothing_twice(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    expected = set[str]()
+
+    def send() -> str:
+        return str(flushed(url))
+
+    def next_two() -> None:
+        names = {f"{len(expected)}", f"{len(expected) + 1}"}
+        expected.update(names)
+        for name in names:
+            spool(store, some_run(name))
+
+    next_two()
+    for _ in every_kill(send, "unlink", "fsync"):
+        flushed(url)
+        assert waiting(tmp_path) == []
+        assert {summary.id for summary in store.runs()} == expected
+        assert len(store.runs()) == len(expected)
+        next_two()
+
+
+def test_two_flushes_at_once_get_in_nobody_s_way(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        spool(store, some_run(name))
+    record = Store.record
+
+    def overtaken(self: Store, run: Run) -> None:
+        for path in waiting(self.folder):
+            record(self, read(path).run)
+            path.unlink()
+
+    monkeypatch.setattr(Store, "record", overtaken)
+    # What the other has sent meanwhile is neither sent nor amiss.
+    assert [is_sent for is_sent, _ in flushed(url)] == [True]
+    assert [summary.id for summary in store.runs()] == ["b", "a"]
+
+
+def test_a_file_that_cannot_be_removed_is_said_and_the_others_are_sent(
+    store: Store, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [spool(store, some_run(name)) for name in ("a", "b")]
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as then:
+        then.setattr(Path, "unlink", refuse)
+        assert flushed(url) == [
+            (
+                False,
+                f"{path} cannot be removed ([Errno 13] Permission denied: '{path}'), though its run "
+                f"is recorded in {tmp_path}/history.db; make its folder writable and flush again, "
+                "or remove it",
+            )
+            for path in paths
+        ]
+    assert [summary.id for summary in store.runs()] == ["b", "a"]
+    assert [is_sent for is_sent, _ in flushed(url)] == [True, True]
+
+
+def _changed(path: Path) -> None:
+    path.write_text(path.read_text().replace("0.9611", "0.9999"))
+
+
+def _newer(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pending": 99}))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut short": (lambda path: os.truncate(path, 700), "is no run that waits ("),
+    "empty": (lambda path: os.truncate(path, 0), "is no run that waits (Expecting value"),
+    "changed": (_changed, "is no run that waits (it was changed since it was written)"),
+    "another's": (lambda path: path.write_text("{}"), "is no run that waits (no 'pending')"),
+    "a list": (lambda path: path.write_text("[1]"), "is no run that waits (list indices"),
+    "not text": (lambda path: path.write_bytes(b"\xff\xfe"), "is no run that waits ('utf-8' codec"),
+    "of a newer modeltune": (_newer, "(format 99, of a newer modeltune: upgrade it)"),
+    "renamed": (lambda path: path.rename(path.with_name("b.json")), "(it holds run a)"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: [Errno 21] Is a dir"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_no_run_that_waits_is_said_and_stays(
+    store: Store, url: str, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool(store, some_run("c"))
+    harm, said = DAMAGES[damage]
+    harm(spool(store, some_run("a")))
+    (path,) = set(waiting(tmp_path)) - {tmp_path / "pending" / "c.json"}
+    before = path.is_dir() or path.read_bytes()
+
+    assert main(["flush", "--store", url]) == 1
+
+    out, err = capsys.readouterr()
+    assert out.startswith("recorded: run c ")
+    assert err.startswith(f"{path} ")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert waiting(tmp_path) == [path]
+    assert (path.is_dir() or path.read_bytes()) == before
+
+
+def test_a_run_that_differs_from_the_recorded_one_of_its_id_stays(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    store.record(some_run("a", error="other"))
+    path = spool(store, some_run("a"))
+    assert flushed(url) == [(False, f"{tmp_path}/history.db: another run is already recorded as a")]
+    assert waiting(tmp_path) == [path]
+
+
+def test_what_was_meant_for_another_store_is_sent_there_only_when_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    with open_store("sqlite:///.modeltune/other.db") as other:
+        spool(other, DIGITS)
+    assert main(["flush"]) == 1
+    named = f"sqlite:///{tmp_path}/.modeltune/other.db"
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/.modeltune/pending/{DIGITS.id}.json: its run was meant for {named}; "
+        f"name the store that is to have it: modeltune flush --store {named}\n"
+    )
+    assert main(["flush", "--store", named]) == 0
+    assert main(["flush"]) == 0
+    assert capsys.readouterr().out.endswith("no run waits to be recorded\n")
+
+
+def test_nothing_is_sent_to_a_history_that_does_not_open(
+    store: Store, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spool(store, DIGITS)
+    (tmp_path / "history.db").write_text("a letter, not a database " * 99)
+    assert main(["flush", "--store", url]) == 1
+    assert "is not a SQLite file" in capsys.readouterr().err
+    assert waiting(tmp_path) == [path]
+
+
+def test_history_mentions_what_waits(
+    store: Store, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.record(DIGITS)
+    spool(store, some_run("a"))
+    assert main(["history", "--store", url]) == 0
+    said = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush --store {url}"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+# A session that trained, and cannot record.
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
+    (pytester.path / "spec_a.py").write_text(SPEC)
+    (pytester.path / "pyproject.toml").touch()
+    return pytester.path
+
+
+def ruin(history: Path) -> None:
+    history.rename(history.with_name("copy.db"))
+    history.write_text("a letter, not a database " * 99)
+
+
+def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
+    pytester: pytest.Pytester, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = project / ".modeltune" / "history.db"
+    with scripting(project / "log", lambda: ruin(history)):
+        done = pytester.runpytest_inprocess(*OPTIONS)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    (path,) = waiting(project / ".modeltune")
+    run = read(path).run
+    assert run.passed
+    assert (
+        f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
+        f"{path}; to record it: modeltune flush"
+    ) in done.outlines
+    assert any(
+        line.startswith(f"{history}: file is not a database; restore") for line in done.outlines
+    )
+    assert set((project / "log").read_text().splitlines()) == ALL
+
+    shutil.move(history.with_name("copy.db"), history)
+    capsys.readouterr()
+    assert main(["flush"]) == 0
+    assert capsys.readouterr() == (
+        f"recorded: run {run.id} of spec_a.py::scripted (passed) in {history}\n",
+        "",
+    )
+    with open_store(f"sqlite:///{history}") as store:
+        assert repr(store.run("-1")) == repr(run)
+        assert len(store.runs()) == 1
+        for kept in (run.artifact, *run.files.values()):
+            assert kept
+            verify(store.folder, kept)
+
+
+def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_files_stay(
+    pytester: pytest.Pytester, project: Path
+) -> None:
+    history = project / ".modeltune" / "history.db"
+    with scripting(project / "log", lambda: ruin(history)):
+        assert pytester.runpytest_inprocess(*OPTIONS).ret == 1
+    shutil.move(history.with_name("copy.db"), history)
+    with scripting(project / "again"):
+        assert pytester.runpytest_inprocess(*OPTIONS).ret == 0
+    assert (project / "again").read_text() == ""
+    (path,) = waiting(project / ".modeltune")
+    run = read(path).run
+    assert run.artifact
+    verify(project / ".modeltune", run.artifact)
+
+
+def test_a_history_lost_before_judgement_leaves_the_search_to_go_on(
+    pytester: pytest.Pytester, project: Path
+) -> None:
+    history = project / ".modeltune" / "history.db"
+    (project / "spec_a.py").write_text(SPEC.replace(">= 0.5", ">= mt.previous"))
+    with scripting(project / "log", lambda: ruin(history)):
+        assert pytester.runpytest_inprocess(*OPTIONS).ret == 1
+    shutil.move(history.with_name("copy.db"), history)
+    assert main(["flush", "--store", f"sqlite:///{history}"]) == 0
+    with scripting(project / "again"):
+        assert pytester.runpytest_inprocess(*OPTIONS).ret == 0
+    assert (project / "again").read_text() == ""
+    with open_store(f"sqlite:///{history}") as store:
+        assert [run.status.value for run in store.runs()] == ["passed", "interrupted"]
+
+
+def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(
+    pytester: pytest.Pytester, project: Path
+) -> None:
+    folder = project / ".modeltune"
+
+    def lose() -> None:
+        ruin(folder / "history.db")
+        (folder / "pending").write_text("in the way")
+
+    with scripting(project / "log", lose):
+        done = pytester.runpytest_inprocess(*OPTIONS)
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(["*is not recorded, nor could it be kept to be recorded later: *"])
+    assert (folder / "pending").read_text() == "in the way"
+    assert list((folder / "scratch").glob("*/ledger.jsonl"))
+
+
+def without_space() -> None:
+    """Have the disk be full for SQLite from now on."""
+    command = ["strace", "-o", os.devnull, "-p", str(os.getpid()), "-e", "trace=pwrite64"]
+    tracing = subprocess.Popen(
+        [*command, "-e", "inject=pwrite64:error=ENOSPC"], stderr=subprocess.PIPE
+    )
+    assert tracing.stderr
+    assert b"attached" in tracing.stderr.readline()
+
+
+@TRACED
+def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: str) -> None:
+    def trained() -> str:
+        with scripting(tmp_path / "log", without_space):
+            try:
+                mt.run(scripted_runs.scripted, store=url, listen=lambda event: None)
+            except HistoryError as error:
+                return "\n".join([str(error), *error.__notes__])
+        return "recorded"
+
+    status, words = in_child(trained)
+    assert status == 0
+    said, waits = words.splitlines()
+    history = tmp_path / "history.db"
+    assert said == f"{history}: database or disk is full; free some space, then run again"
+    (path,) = waiting(tmp_path)
+    assert f"(passed) is not recorded, but waits in {path}; to record it: modeltune flush" in waits
+    with open_store(url) as store:
+        assert store.runs() == []
+    assert [is_sent for is_sent, _ in flushed(url)] == [True]

@@ -1,0 +1,361 @@
+"""Which evidence a comparison rests on: seeds where there are enough, else samples, else nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics
+
+from modeltune.judgement.evidence import Evidence, compare, measured_on_classes
+from modeltune.judgement.significance import (
+    REPLICATES,
+    Bootstrap,
+    McNemar,
+    Question,
+    StudentT,
+    resamples,
+)
+from modeltune.records.runs import Scores
+from modeltune.records.samples import Samples
+
+N = 60
+RANDOM = np.random.default_rng(7)
+LABELS = RANDOM.integers(0, 3, N)
+LABELS[7] = 3
+"""The true classes of the test part; one is so rare that many a resample is without it."""
+
+
+def predicted(refits: int, share: float) -> Any:
+    """Return classes of which about this share are right."""
+    return np.where(RANDOM.random((refits, N)) < share, LABELS, RANDOM.integers(0, 3, (refits, N)))
+
+
+def classifier(refits: int, share: float = 0.8, seeds: Sequence[int] | None = None) -> Evidence:
+    """Return what refits of a classifier left: accuracy, loss and the report, told by samples."""
+    told = predicted(refits, share)
+    right = told == LABELS
+    loss = np.where(right, 0.1, 2.0) + RANDOM.random((refits, N)).round(3)
+    samples = Samples(
+        N,
+        refits,
+        {"": LABELS},
+        {"": told},
+        {"": [0, 1, 2, 3]},
+        {"accuracy": right, "loss": loss.astype(np.float32)},
+        {"dark": np.arange(N) % 2 == 0},
+    )
+    return evidence(samples, ("accuracy", "loss", "precision", "recall", "f1"), seeds)
+
+
+def regressor(refits: int, noise: float = 1.0) -> Evidence:
+    truth = np.linspace(0, 5, 2 * N).reshape(N, 2).astype(np.float32)
+    told = (truth + noise * RANDOM.normal(size=(refits, N, 2))).astype(np.float32)
+    samples = Samples(N, refits, {"": truth}, {"": told}, {}, {}, {"dark": np.arange(N) % 2 == 0})
+    return evidence(samples, ("mae", "mse", "rmse", "r2", "explained_variance"), None)
+
+
+def evidence(samples: Samples, names: Sequence[str], seeds: Sequence[int] | None) -> Evidence:
+    scores = {
+        name: Scores(tuple(samples.score(name, refit) or 0.0 for refit in range(samples.refits)))
+        for name in names
+    }
+    found = tuple((seed, None) for seed in seeds or range(samples.refits))
+    return Evidence(scores, found, samples)
+
+
+def untold(given: Evidence) -> Evidence:
+    """Return the evidence without its samples."""
+    return replace(given, samples=None)
+
+
+# Which evidence
+
+KINDS: list[tuple[str, str, int, int, str]] = [
+    # what is compared, by how many refits of this run and of the recorded one, by which test
+    ("accuracy", "told", 3, 3, "paired t over seeds"),
+    ("accuracy", "told", 5, 5, "paired t over seeds"),
+    ("accuracy", "told", 5, 3, "Welch's t over seeds"),
+    ("accuracy", "other seeds", 3, 3, "Welch's t over seeds"),
+    ("accuracy", "untold", 3, 3, "paired t over seeds"),
+    ("accuracy", "untold", 4, 3, "Welch's t over seeds"),
+    ("accuracy", "told", 1, 1, "exact McNemar"),
+    ("accuracy", "told", 3, 1, "exact McNemar"),
+    ("accuracy", "told", 1, 3, "exact McNemar"),
+    ("accuracy", "told", 3, 2, "exact McNemar"),  # of the first refits, whose weights are kept
+    ("accuracy", "told", 2, 2, "paired bootstrap"),
+    ("loss", "told", 1, 1, "paired bootstrap"),
+    ("loss", "told", 2, 2, "paired bootstrap"),
+    ("loss", "told", 3, 3, "paired t over seeds"),
+    ("f1", "told", 1, 1, "paired bootstrap"),
+    ("f1", "told", 2, 2, "paired bootstrap"),
+    ("f1", "told", 3, 1, "paired bootstrap"),
+    ("f1", "told", 3, 3, "paired t over seeds"),
+    ("r2", "told", 1, 1, "paired bootstrap"),
+    ("r2", "told", 3, 3, "paired t over seeds"),
+    ("accuracy", "untold", 2, 2, "paired t over seeds"),
+    ("accuracy", "untold", 2, 3, "Welch's t over seeds"),
+    ("accuracy", "untold", 1, 1, "a point"),
+    ("accuracy", "untold", 3, 1, "a point"),
+    ("accuracy", "untold then", 1, 1, "a point"),
+    ("auc", "told", 1, 1, "a point"),  # no mean over samples, and not of the report
+    ("auc", "told", 3, 1, "a point"),
+    ("auc", "told", 2, 2, "paired t over seeds"),
+    ("auc", "told", 3, 3, "paired t over seeds"),
+]
+
+
+@pytest.mark.parametrize(("metric", "how", "mine", "theirs", "test"), KINDS)
+def test_the_evidence_is_the_best_that_both_have(
+    metric: str, how: str, mine: int, theirs: int, test: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "modeltune.judgement.evidence.resamples", lambda n: resamples(n, replicates=60)
+    )
+    make = regressor if metric == "r2" else classifier
+    now, then = make(mine), make(theirs)
+    if metric == "auc":
+        auc = [Scores(tuple(RANDOM.random(count))) for count in (mine, theirs)]
+        now, then = replace(now, scores={"auc": auc[0]}), replace(then, scores={"auc": auc[1]})
+    if how == "other seeds":
+        then = replace(then, refits=tuple((seed, None) for seed in range(7, 7 + theirs)))
+    if how == "untold":
+        now, then = untold(now), untold(then)
+    if how == "untold then":
+        then = untold(then)
+    found = compare(metric, 1, now, then)
+    assert ("a point" if found.comparison is None else found.comparison.test) == test
+    if found.comparison is not None:
+        is_recipe = "seeds" in test
+        assert found.comparison.question is (Question.RECIPE if is_recipe else Question.ARTIFACT)
+        assert found.comparison.n == (mine if is_recipe else N)
+        assert found.comparison.delta == pytest.approx(found.candidate - found.reference, abs=1e-6)
+    is_first = "seeds" not in test and test != "a point" and mine != theirs
+    counts = (1, 1) if is_first else (mine, theirs)
+    for value, side, count in zip(
+        (found.candidate, found.reference), (now, then), counts, strict=True
+    ):
+        assert value == pytest.approx(np.mean(side.scores[metric].values[:count]))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss", "f1"])
+@pytest.mark.parametrize("what", ["another truth", "another order", "fewer samples"])
+@pytest.mark.parametrize(("refits", "test"), [(1, None), (2, "paired t over seeds")])
+def test_samples_of_another_truth_are_never_paired(
+    metric: str, what: str, refits: int, test: str | None
+) -> None:
+    now, then = classifier(refits), classifier(refits)
+    samples = then.samples
+    assert samples is not None
+    truth = {
+        "another truth": np.where(np.arange(N) == 30, (LABELS + 1) % 3, LABELS),
+        "another order": LABELS[::-1],
+        "fewer samples": LABELS[:-1],
+    }[what]
+    size = len(truth)
+    other = replace(
+        samples,
+        size=size,
+        truth={"": truth},
+        predicted={"": samples.predicted[""][:, :size]},
+        values={name: values[:, :size] for name, values in samples.values.items()},
+    )
+    found = compare(metric, 1, now, replace(then, samples=other))
+    assert (found.comparison and found.comparison.test) == test
+
+
+# What is computed of it
+
+
+def test_outcomes_are_counted_where_they_differ() -> None:
+    now, then = classifier(1, 0.6), classifier(1, 0.9)
+    assert now.samples is not None
+    assert then.samples is not None
+    mine, theirs = (side.values["accuracy"][0] for side in (now.samples, then.samples))
+    found = compare("accuracy", 1, now, then).comparison
+    assert found == McNemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()), N)
+    dark = compare("accuracy", 1, now.on("dark"), then.on("dark")).comparison
+    assert isinstance(dark, McNemar)
+    assert (dark.n, dark.lost) == (N // 2, int((theirs & ~mine)[::2].sum()))
+    ones = compare("accuracy", 1, now.on(1), then.on(1)).comparison
+    assert isinstance(ones, McNemar)
+    assert (ones.n, ones.won) == ((LABELS == 1).sum(), int((mine & ~theirs)[LABELS == 1].sum()))
+    # A share that is to be small: what was lost is won.
+    found = compare("accuracy", -1, now, then).comparison
+    assert found == McNemar(int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), N)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("refits", [1, 2])
+def test_values_are_compared_by_their_difference_on_each_sample(sign: int, refits: int) -> None:
+    now, then = classifier(refits), classifier(refits)
+    assert now.samples is not None
+    assert then.samples is not None
+    each = now.samples.values["loss"].mean(0, float) - then.samples.values["loss"].mean(0, float)
+    found = compare("loss", sign, now, then).comparison
+    assert isinstance(found, Bootstrap)
+    assert found.delta == pytest.approx(sign * each.mean())
+    expected = sign * np.concatenate([each[picks].mean(axis=1) for picks in resamples(N)])
+    assert found.replicates == pytest.approx(np.sort(expected))
+
+
+def sklearn_on(metric: str, samples: Samples, refit: int, rows: Any, label: int | None) -> float:
+    """Return what scikit-learn makes of these rows, NaN where the class is not among them."""
+    truth, told = samples.truth[""][rows], samples.predicted[""][refit][rows]
+    numbers: dict[str, Callable[..., float]] = {
+        "mae": metrics.mean_absolute_error,
+        "mse": metrics.mean_squared_error,
+        "rmse": metrics.root_mean_squared_error,
+        "r2": metrics.r2_score,
+        "explained_variance": metrics.explained_variance_score,
+    }
+    if metric == "rmse":
+        return math.sqrt(metrics.mean_squared_error(truth, told))
+    if metric in numbers:
+        return float(numbers[metric](truth, told))
+    if label is not None and label not in truth:
+        return math.nan
+    labels = np.unique(truth) if label is None else [label]
+    score = {
+        "precision": metrics.precision_score,
+        "recall": metrics.recall_score,
+        "f1": metrics.f1_score,
+    }[metric]
+    return float(score(truth, told, labels=labels, average="macro", zero_division=0))
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows"),
+    [
+        *((metric, rows) for metric in ("precision", "recall", "f1") for rows in (None, "dark", 2)),
+        *((metric, rows) for metric in ("mae", "rmse", "r2") for rows in (None, "dark")),
+        ("mse", None),
+        ("explained_variance", None),
+    ],
+)
+@pytest.mark.parametrize(("sign", "refits"), [(1, 1), (-1, 2)])
+def test_a_report_on_a_resample_is_scikit_learns(
+    metric: str, rows: str | int | None, sign: int, refits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "modeltune.judgement.evidence.resamples", lambda n: resamples(n, replicates=60)
+    )
+    make = classifier if metric in ("precision", "recall", "f1") else regressor
+    now, then = make(refits, 0.7).on(rows), make(refits, 0.4).on(rows)
+    assert now.samples is not None
+    assert then.samples is not None
+    found = compare(metric, sign, now, then).comparison
+    assert isinstance(found, Bootstrap)
+    label = rows if isinstance(rows, int) else None
+    within = np.arange(N) if rows != "dark" else np.arange(N)[::2]
+    expected = []
+    for picks in resamples(len(within), replicates=60):
+        for pick in picks:
+            sides = [
+                np.mean([sklearn_on(metric, side, r, within[pick], label) for r in range(refits)])
+                for side in (now.samples, then.samples)
+            ]
+            expected.append(sign * (sides[0] - sides[1]))
+    assert found.replicates == pytest.approx(np.sort(expected), abs=1e-6)
+    whole = [
+        np.mean([sklearn_on(metric, side, r, within, label) for r in range(refits)])
+        for side in (now.samples, then.samples)
+    ]
+    assert found.delta == pytest.approx(sign * (whole[0] - whole[1]), abs=1e-6)
+    assert found.n == {None: N, "dark": N // 2, 2: (LABELS == 2).sum()}[rows]
+
+
+def test_a_resample_without_the_class_is_left_out() -> None:
+    truth = np.array([0] * 9 + [1])
+    told = np.array([[0] * 8 + [1, 1]])
+    samples = Samples(10, 1, {"": truth}, {"": told}, {"": [0, 1]})
+    other = replace(samples, predicted={"": truth[None]})
+    now, then = (Evidence({}, ((0, None),), side, 1) for side in (samples, other))
+    found = compare("precision", 1, now, then).comparison
+    assert isinstance(found, Bootstrap)
+    without = sum(int((picks == 9).sum(axis=1).astype(bool).sum()) for picks in resamples(10))
+    assert len(found.replicates) == without < REPLICATES
+    assert np.isfinite(found.replicates).all()
+
+
+def test_seeds_are_paired_by_their_seed_and_fold() -> None:
+    now, then = untold(classifier(3)), untold(classifier(3))
+    mine, theirs = (np.array(side.scores["loss"].values) for side in (now, then))
+    found = compare("loss", -1, now, then)
+    assert isinstance(found.comparison, StudentT)
+    t = stats.ttest_rel(theirs, mine, alternative="less")
+    assert found.comparison.p_worse == pytest.approx(t.pvalue)
+    assert found.comparison.delta == pytest.approx(theirs.mean() - mine.mean())
+    assert (found.candidate, found.reference) == pytest.approx((mine.mean(), theirs.mean()))
+    folds = tuple((0, fold) for fold in range(3))
+    unpaired = compare("loss", -1, replace(now, refits=folds), then).comparison
+    assert unpaired is not None
+    t = stats.ttest_ind(theirs, mine, alternative="less", equal_var=False)
+    assert unpaired.p_worse == pytest.approx(t.pvalue)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_folds_vary_more_than_they_seem_to(k: int) -> None:
+    """Nadeau and Bengio: the variance of the mean over k folds is v (1/k + 1/(k - 1))."""
+    now, then = untold(classifier(k)), untold(classifier(k))
+    folds = tuple((0, fold) for fold in range(k))
+    now, then = replace(now, refits=folds), replace(then, refits=folds)
+    mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
+    found = compare("accuracy", 1, now, then, overlap=1 / (k - 1)).comparison
+    differences = mine - theirs
+    error = math.sqrt(differences.var(ddof=1) * (1 / k + 1 / (k - 1)))
+    assert found is not None
+    assert found.p_worse == pytest.approx(stats.t.cdf(differences.mean() / error, k - 1))
+    plain = compare("accuracy", 1, now, then).comparison
+    assert plain is not None
+    assert abs(plain.p_worse - 0.5) > abs(found.p_worse - 0.5)
+
+
+def test_folds_of_other_folds_are_corrected_too() -> None:
+    now, then = untold(classifier(4)), untold(classifier(3))
+    mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
+    found = compare("accuracy", 1, now, then, overlap=0.5).comparison
+    assert isinstance(found, StudentT)
+    assert found.variances == pytest.approx((mine.var(ddof=1) * 3, theirs.var(ddof=1) * 2.5))
+
+
+# Slices and classes
+
+
+def test_what_a_slice_measured_comes_from_its_samples() -> None:
+    given = classifier(2)
+    assert given.samples is not None
+    right = given.samples.values["accuracy"]
+    assert given.on(None).values("accuracy") == given.scores["accuracy"].values
+    assert given.on("dark").values("accuracy") == pytest.approx(right[:, ::2].mean(axis=1))
+    assert given.on(1).values("accuracy") == pytest.approx(right[:, LABELS == 1].mean(axis=1))
+    assert given.on("unknown").values("accuracy") == ()
+    assert given.on("dark").values("auc") == ()
+    assert untold(given).on("dark").values("accuracy") == ()
+    assert given.on(1).mask("accuracy").sum() == (LABELS == 1).sum()
+
+
+def test_a_slice_is_another_one_when_it_has_other_samples_of_the_same_test_part() -> None:
+    given = classifier(1).on("dark")
+    assert given.samples is not None
+    other = replace(given.samples, slices={"dark": np.arange(N) % 2 == 1})
+    assert evidence.is_other_slice(given, replace(given, samples=other))
+    assert not evidence.is_other_slice(given, given)
+    # A stream in another order has its slices in that order too.
+    shuffled = replace(other, truth={"": LABELS[::-1]})
+    assert not evidence.is_other_slice(given, replace(given, samples=shuffled))
+
+
+@pytest.mark.parametrize("metric", ["auc", "mae"])
+def test_a_metric_that_is_no_mean_is_not_judged_by_class(metric: str) -> None:
+    samples = classifier(1).samples
+    assert samples is not None
+    with pytest.raises(LookupError, match="not a mean over samples"):
+        measured_on_classes(metric, samples)
+    for told in ("accuracy", "loss", "precision", "recall", "f1"):
+        assert measured_on_classes(told, samples) == [0, 1, 2, 3]

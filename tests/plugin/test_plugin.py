@@ -1,0 +1,460 @@
+"""pytest runs specs for real: what the user sees, every option, exit codes, workers, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modeltune.histories.store import open_store
+from modeltune.records.runs import Run
+from tests.support.interrupted import stopped
+from tests.support.scripted_projects import CONFTEST
+from tests.support.scripted_runs import scripting
+from tests.support.tiny_specs import load_everything, source
+
+HEAVY = "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn scipy jinja2 tabulate alembic"
+
+# Whatever the two refits reach, the first gate is out of reach and the second cannot fail.
+RED = source(
+    "validation=mt.Holdout(epochs=1, seeds=2), "
+    "gates=[mt.metric('accuracy') >= 1.999, mt.metric('loss') <= 1e9, mt.metric('f1') >= mt.baseline]",
+    name="deep",
+)
+# The same of a script, which measures nothing but accuracy, and calls no build function.
+HYPERBAND = "search=mt.Hyperband(mt.maximize('val_accuracy'), max_epochs=3), "
+SCRIPTED = source(f"{HYPERBAND}gates=[mt.metric('accuracy') >= 0]")
+SCRIPTED_UNDECIDED = source(f"{HYPERBAND}gates=[mt.metric('accuracy') >= mt.baseline]")
+SCRIPTED_RED = source(
+    f"{HYPERBAND}validation=mt.Holdout(seeds=2), "
+    "gates=[mt.metric('accuracy') >= 1.999, mt.metric('accuracy') <= 9, mt.metric('accuracy') >= mt.baseline]",
+    name="deep",
+)
+GREEN = source("gates=[mt.metric('accuracy') >= 0]")
+ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
+SHORT = source(f"{ONE}gates=[mt.metric('accuracy') >= 0]")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load_everything()
+
+
+@pytest.fixture
+def scripted(project: pytest.Pytester, tmp_path: Path) -> Iterator[pytest.Pytester]:
+    """Yield a project whose specs are trained by a script: for what is not about models."""
+    with scripting(tmp_path / "trained.txt"):
+        yield project
+
+
+def report(folder: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["runs"]
+    return runs
+
+
+def recorded(project: pytest.Pytester, database: str = ".modeltune/history.db") -> list[Run]:
+    with open_store(f"sqlite:///{project.path / database}") as store:
+        return [store.run(summary.id) for summary in store.runs()]
+
+
+def recorded_at_all(project: pytest.Pytester) -> bool:
+    return (project.path / ".modeltune").exists()
+
+
+def files(folder: Path) -> set[str]:
+    """Return the names of all files but those pytest's own test plugin writes."""
+    found = (file.relative_to(folder) for file in folder.rglob("*"))
+    theirs = ("__pycache__", "runpytest", "stdout", "stderr")
+    return {str(file) for file in found if not any(name in str(file) for name in theirs)}
+
+
+# what the user sees
+
+
+def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(spec_a=GREEN, spec_b=RED)
+    done = project.runpytest_inprocess("--junitxml=junit.xml")
+    assert done.ret == 1
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.re_match_lines(
+        [
+            r"spec_a.py::dense: RandomSearch, up to 2 trials, max\w* val_accuracy",
+            r"  trial 1/2: [\d.]+ in 1 epoch, best [\d.]+ \(trial 1\), [\d.]+s left",
+            r"  trial 2/2: [\d.]+ in 1 epoch, best [\d.]+ \(trial \d\)$",
+            r"  validating the best values: 1 refit of 1 epoch",
+            r"  refit 1/1 \(seed 0\): accuracy [\d.]+ on test, [\d.]+s",
+            r"spec_b.py::deep: RandomSearch, up to 2 trials, max\w* val_accuracy",
+            r"_+ deep _+",
+            r"gate +measured +bound +outcome +reason",
+            r'mt.metric\("accuracy"\) >= 1.999 +[\d.]+ +1.999 +failed +.*below the bound',
+            r'mt.metric\("loss"\) <= 1e9|mt.metric\("loss"\) <= 1000000000.0 +[\d.]+ .* passed',
+            r'mt.metric\("f1"\) >= mt.baseline +[\d.]+ +- +no_baseline ',
+            r"=+ modeltune =+",
+            r"maximize val_accuracy",
+            r"spec +status +tested accuracy +search's best +trials +seconds",
+            r"spec_[ab].py::\w+ +(passed|failed) ",
+            r"report: .modeltune/report/report.html, report.md and report.json$",
+            r"FAILED spec_b.py::deep - .*",
+        ]
+    )
+    assert "1 refit of" in done.stdout.str()
+    runs = report(project.path / ".modeltune" / "report")
+    assert [(run["spec"], run["status"]) for run in runs] == [
+        ("spec_a.py::dense", "passed"), ("spec_b.py::deep", "failed"),
+    ]  # fmt: skip
+    outcomes = [verdict["outcome"] for verdict in runs[1]["verdicts"]]
+    assert outcomes == ["failed", "passed", "no_baseline"]
+    assert {run.id for run in recorded(project)} == {run["id"] for run in runs}
+    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert page.startswith("## modeltune: 1 failed, 1 passed\n")
+    junit = (project.path / "junit.xml").read_text()
+    assert re.search(
+        r'<failure message="[^"]*mt.metric\(&quot;accuracy&quot;\) &gt;= 1.999 ', junit
+    )
+    mean = runs[0]["scores"]["accuracy"]["mean"]
+    assert f'<property name="modeltune.accuracy" value="{mean:.6g}" />' in junit
+    assert not (project.path / ".modeltune" / "scratch").exists() or not list(
+        (project.path / ".modeltune" / "scratch").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["-p no:terminal", "-p no:cacheprovider -s -v --tb=no --pdb", "-q --capture=sys -W error"],
+)
+def test_pytest_s_own_options_do_no_harm(project: pytest.Pytester, arguments: str) -> None:
+    project.makepyfile(spec_a=SHORT)
+    done = project.runpytest_inprocess(*arguments.split())
+    assert done.ret == 0
+    assert [run.status.value for run in recorded(project)] == ["passed"]
+    quiet = arguments.startswith(("-q", "-p no:terminal"))
+    assert ("trial 1/1" in done.stdout.str()) is not quiet
+
+
+# options
+
+
+def test_the_report_goes_where_the_option_says(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    assert scripted.runpytest_inprocess("--modeltune-report=out/deep").ret == 0
+    assert len(report(scripted.path / "out" / "deep")) == 1
+    assert not (scripted.path / ".modeltune" / "report").exists()
+
+
+def test_a_report_that_cannot_be_written_is_not_green(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED, out="")
+    done = scripted.runpytest_inprocess("-q", "--modeltune-report=out.py")
+    assert done.ret == 1
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["modeltune: no report: *out.py*"])
+
+
+def test_runs_are_recorded_where_the_option_says(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    url = f"sqlite:///{scripted.path / 'mine' / 'runs.db'}"
+    assert scripted.runpytest_inprocess(f"--modeltune-store={url}").ret == 0
+    assert len(recorded(scripted, "mine/runs.db")) == 1
+    assert not (scripted.path / ".modeltune" / "history.db").exists()
+
+
+def test_what_is_undecided_is_green_and_red_under_strict(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert scripted.runpytest_inprocess().ret == 0
+    assert scripted.runpytest_inprocess("--modeltune-strict").ret == 1
+
+
+def test_the_search_s_scratch_is_kept_on_demand(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    assert scripted.runpytest_inprocess("--modeltune-keep-trials").ret == 0
+    (scratch,) = (scripted.path / ".modeltune" / "scratch").iterdir()
+    assert scratch.name == recorded(scripted)[0].id
+
+
+def test_settings_are_read_from_pyproject_and_options_come_first(scripted: pytest.Pytester) -> None:
+    scripted.makepyprojecttoml(
+        '[tool.modeltune]\nstore = "sqlite:///runs.db"\nreport = "out"\nstrict = true\nkeep_trials = true'
+    )
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert scripted.runpytest_inprocess("--modeltune-report=first").ret == 1
+    assert len(report(scripted.path / "first")) == len(recorded(scripted, "runs.db")) == 1
+    assert list((scripted.path / "scratch").iterdir())
+    assert not (scripted.path / "out").exists()
+
+
+def test_a_subfolder_shares_the_project_s_history_and_report(
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scripted.mkdir("models")
+    (folder / "pytest.ini").write_text("[pytest]")
+    (folder / "spec_a.py").write_text(SCRIPTED)
+    monkeypatch.chdir(folder)
+    assert scripted.runpytest_inprocess().ret == 0
+    assert len(recorded(scripted)) == len(report(scripted.path / ".modeltune" / "report")) == 1
+    assert not (folder / ".modeltune").exists()
+
+
+@pytest.mark.parametrize("option", ["report", "store", "workers", "budget"])
+def test_no_option_takes_the_test_path_for_its_value(project: pytest.Pytester, option: str) -> None:
+    assert project.runpytest_inprocess(f"--modeltune-{option}").ret == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("workers=many", "'many': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=-1", "'-1': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=1.5", "'1.5': write \"auto\", or a number of processes, 0 or more"),
+        ("workers=", "'': write \"auto\", or a number of processes, 0 or more"),
+        ("budget=30", '\'30\': write a time such as "90s", "30m" or "1h30m"'),
+        ("budget=0m", "'0m': write more than no time"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_advice(
+    project: pytest.Pytester, option: str, said: str
+) -> None:
+    project.makepyfile(spec_a=SHORT)
+    done = project.runpytest_inprocess(f"--modeltune-{option}")
+    assert done.ret == 4
+    assert said in done.stderr.str()
+    assert not recorded_at_all(project)
+
+
+def test_a_budget_is_shared_and_every_spec_is_judged(scripted: pytest.Pytester) -> None:
+    budget = "0.001s"
+    scripted.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED)
+    scripted.makepyprojecttoml(f'[tool.modeltune]\nbudget = "{budget}"\n')
+    for arguments in ((), ("--modeltune-budget=0.002s",)):
+        done = scripted.runpytest_inprocess(*arguments)
+        assert done.ret == 0
+        said = arguments[0].partition("=")[2] if arguments else budget
+        notes = done.stdout.str().count(
+            f"search stopped after 1 trials: the budget of {said} leaves time for validation only"
+        )
+        assert notes == 2
+    assert [len(run.trials) for run in recorded(scripted)] == [1] * 4
+
+
+# GitHub Actions
+
+
+def in_github(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have pytest run as in GitHub Actions; return the file that holds the summary."""
+    summary = project.path / "summary.md"
+    summary.write_text("before")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    return summary
+
+
+def assert_annotated(project: pytest.Pytester, done: pytest.RunResult, file: str) -> None:
+    """Check that there is one error and one warning, at the gates' own line in this file."""
+    lines = (project.path / file).read_text().splitlines()
+    line = 1 + next(i for i, text in enumerate(lines) if "1.999" in text)
+    commands = [line for line in done.outlines if line.startswith("::")]
+    assert len(commands) == 2
+    place = rf"file={file},line={line},title=spec_b.py%3A%3Adeep%3A"
+    assert re.match(
+        rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]
+    )
+    assert re.match(
+        rf'::warning {place} no_baseline::mt.metric\("accuracy"\) >= mt.baseline: ', commands[1]
+    )
+
+
+@pytest.mark.parametrize("arguments", ["", "-q"])
+def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    folder = scripted.mkdir("models")
+    (folder / "spec_b.py").write_text(SCRIPTED_RED)
+    summary = in_github(scripted, monkeypatch)
+    done = scripted.runpytest_inprocess(*arguments.split())
+    assert done.ret == 1
+    assert_annotated(scripted, done, "models/spec_b.py")
+    page = (scripted.path / ".modeltune" / "report" / "report.md").read_text()
+    assert summary.read_text() == f"before\n{page}"
+    assert "**failed**" in page
+
+
+def test_elsewhere_nothing_is_annotated(scripted: pytest.Pytester) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
+    assert "::warning" not in scripted.runpytest_inprocess().stdout.str()
+
+
+@pytest.mark.parametrize("kind", ["folder", "full"])
+def test_a_summary_that_cannot_be_added_to_is_a_warning(
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    scripted.makepyfile(spec_a=SCRIPTED)
+    summary = scripted.path / "summary.md"
+    if kind == "folder":
+        summary.mkdir()
+    else:
+        summary.write_bytes(b"x" * 1024 * 1024)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    done = scripted.runpytest_inprocess("-q")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["modeltune: nothing added to GITHUB_STEP_SUMMARY: *summary.md*"])
+    assert summary.is_dir() or summary.stat().st_size == 1024 * 1024
+    assert (scripted.path / ".modeltune" / "report" / "report.md").exists()
+
+
+def test_what_a_model_raises_is_not_obeyed(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.makepyfile(
+        spec_a=source(ONE, r'raise ValueError("a\n::error::b\n  ::set-env name=a::b\n##[error]c")')
+    )
+    done = project.runpytest_inprocess("-rA", "--tb=short")
+    assert done.ret == 1
+    # It is said, in lines of their own.
+    assert any("[error]c" in line for line in done.outlines)
+    assert not any("##[" in line and "::" not in line[:2] for line in done.outlines)
+    assert any("::error::b" in line for line in done.outlines)
+    commands = [line for line in done.outlines if line.strip().startswith("::")]
+    assert [line.partition(",")[0] for line in commands] == ["::error file=spec_a.py"]
+
+
+def test_what_a_spec_is_called_is_not_obeyed(
+    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = '@pytest.mark.parametrize("fit", [pytest.param(mt.Fit(epochs=1), id="##[error]x")])'
+    scripted.makepyfile(spec_a=SCRIPTED.replace("\n@spec(", f"\n{mark}\n@spec("))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    done = scripted.runpytest_inprocess()
+    assert done.ret == 0
+    said = [line for line in done.outlines if "[error]x" in line]
+    assert len(said) == 2  # as it began, and in the table at the end
+    assert not any("##[" in line for line in said)
+
+
+# processes
+
+
+def test_workers_of_xdist_run_specs_into_one_report(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = in_github(project, monkeypatch)
+    project.makeconftest(CONFTEST)
+    project.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED_RED, test_c="def test_c(): ...")
+    options = "--junitxml=junit.xml", "--modeltune-accept-new"
+    done = project.runpytest_subprocess("-n", "2", *options)
+    assert done.ret == 1
+    done.assert_outcomes(passed=2, failed=1)
+    assert done.stdout.str().count("\naccepted spec_a.py::dense: run ") == 1
+    assert [path.name for path in project.path.glob("baselines/*")] == ["spec_a.py.dense.json"]
+    done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
+    runs = report(project.path / ".modeltune" / "report")
+    assert {run["spec"]: run["status"] for run in runs} == {
+        "spec_a.py::dense": "passed", "spec_b.py::deep": "failed",
+    }  # fmt: skip
+    assert {run["id"] for run in runs} == {run.id for run in recorded(project)}
+    junit = (project.path / "junit.xml").read_text()
+    for run in runs:
+        assert f'<property name="modeltune.run" value="{run["id"]}" />' in junit
+    assert_annotated(project, done, "spec_b.py")
+    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert summary.read_text() == f"before\n{page}"
+
+
+def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
+    project: pytest.Pytester,
+) -> None:
+    long = GREEN.replace("max_trials=2", "max_trials=500").replace(
+        "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
+    )
+    project.makepyfile(spec_a=long)
+    first = stopped(project.path, at="  trial 2/")
+    assert first.status == 2, first.shown
+    (run,) = recorded(project)
+    assert run.status.value == "interrupted"
+    assert len(run.trials) >= 2
+    assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
+    assert [r["status"] for r in report(project.path / ".modeltune" / "report")] == ["interrupted"]
+    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.shown)
+
+    # The second run takes over what the first has finished, and needs no third.
+    second = stopped(project.path, "-k", "dense", "-x", at="  note: ")
+    note = next(line for line in second.shown if "note: " in line)
+    taken_over = re.fullmatch(
+        r"  note: goes on where it was interrupted: finished trials (\d+)\n", note
+    )
+    assert taken_over
+    # A trial may be kept in the instant before the interrupt, and not be in the record yet.
+    assert int(taken_over[1]) in (len(run.trials), len(run.trials) + 1)
+
+
+# runs without a spec
+
+
+WITNESS = f"""
+import sys
+def pytest_unconfigure():
+    print("loaded", [name for name in "{HEAVY}".split() if name in sys.modules])
+    ours = [name for name in sys.modules if name.partition(".")[0] == "modeltune"]
+    print("ours", sorted(ours))
+"""
+
+
+@pytest.mark.parametrize("tests", [{}, {"test_a": "def test_a(): ...\ndef test_b(): assert 0"}])
+def test_a_run_without_a_spec_is_left_alone(
+    project: pytest.Pytester, tests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    project.makepyprojecttoml("[tool.modeltune]\nno_such_key = 1\n")
+    for name, text in tests.items():
+        project.makepyfile(**{name: text})
+    project.makeconftest(WITNESS)
+    before = files(project.path)
+    common = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    with_us = project.runpytest_subprocess(*common)
+    assert files(project.path) == before
+    without = project.runpytest_subprocess(*common, "-p", "no:modeltune")
+    assert with_us.ret == without.ret
+
+    def told(result: pytest.RunResult) -> list[str]:
+        kept = [line for line in result.outlines if not line.startswith(("plugins:", "ours"))]
+        return [re.sub(r"in \d.*s", "", line) for line in kept]
+
+    assert told(with_us) == told(without)
+    assert not with_us.errlines
+    with_us.stdout.fnmatch_lines(
+        [
+            "loaded []",
+            "ours [[]'modeltune', 'modeltune.plugin.hookspecs', 'modeltune.plugin.mlflow_plugin', 'modeltune.plugin', "
+            "'modeltune.plugin.session', 'modeltune.plugin.live_hooks']",
+        ]
+    )
+
+
+def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(spec_a=GREEN, spec_b=RED)
+    project.makeconftest(WITNESS)
+    before = files(project.path)
+    done = project.runpytest_subprocess("--collect-only", "-q", "-p", "no:cacheprovider")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["spec_a.py::dense", "spec_b.py::deep", "loaded []"])
+    assert files(project.path) == before
+
+
+def test_the_gallery_is_collected_without_loading_anything_heavy(project: pytest.Pytester) -> None:
+    gallery = Path(__file__).parents[2] / "model_specs"
+    project.makepyfile(witness=WITNESS)
+    started = time.perf_counter()
+    done = project.runpytest_subprocess(
+        "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
+    )
+    assert time.perf_counter() - started < 5  # Keras alone takes longer; benchmarks/ measures
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(
+        ["*spec_digits.py::mlp", "*spec_wine.py::classifier*hyperband*", "loaded []"]
+    )

@@ -1,0 +1,391 @@
+"""Samples survive packing to the bit, refuse what is not theirs, and score as scikit-learn does."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn import metrics
+
+from modeltune.records.samples import (
+    CLASS_METRICS,
+    NUMBER_METRICS,
+    WIDTH,
+    Samples,
+    joined,
+    packed,
+    unpacked,
+)
+
+names = st.text("abcdefghij_ é/", max_size=6)
+any_float = st.floats(width=32)
+integer_types = st.sampled_from([np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64])
+
+
+def classes(*shape: int) -> Any:
+    return integer_types.flatmap(lambda kind: arrays.arrays(kind, shape))
+
+
+def floats(*shape: int) -> Any:
+    return arrays.arrays(np.float32, shape, elements=any_float)
+
+
+@st.composite
+def all_samples(draw: st.DrawFn) -> Samples:
+    n, refits, columns = draw(st.integers(0, 40)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    bools = arrays.arrays(bool, (refits, n))
+    return Samples(
+        n,
+        refits,
+        draw(st.dictionaries(names, classes(n) | floats(n, columns), max_size=3)),
+        draw(
+            st.dictionaries(names, classes(refits, n) | floats(refits, n, columns), max_size=3)
+        ),
+        draw(st.dictionaries(names, st.lists(st.integers(-1, 99)), max_size=3)),
+        draw(st.dictionaries(names, bools | floats(refits, n), max_size=3)),
+        draw(st.dictionaries(names, arrays.arrays(bool, n), max_size=3)),
+        draw(st.dictionaries(names, names, max_size=3)),
+    )  # fmt: skip
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two arrays hold the same values; whole numbers come back as int64."""
+    if one.dtype.kind in "iu":
+        return bool(other.dtype == np.int64 and np.array_equal(one, other))
+    return bool(one.dtype == other.dtype and one.tobytes() == other.tobytes())
+
+
+def equal(one: Samples, other: Samples) -> bool:
+    for each in fields(Samples):
+        mine, theirs = getattr(one, each.name), getattr(other, each.name)
+        if each.name in ("truth", "predicted", "values", "slices"):
+            if set(mine) != set(theirs):
+                return False
+            if not all(same(mine[name], theirs[name]) for name in mine):
+                return False
+        elif mine != theirs:
+            return False
+    return True
+
+
+# Packing
+
+
+@given(samples=all_samples())
+def test_law_samples_survive_json_to_the_bit(samples: Samples) -> None:
+    text = json.dumps(packed(samples), allow_nan=False)
+    assert equal(samples, unpacked(json.loads(text)))
+
+
+@given(samples=all_samples())
+def test_law_packing_what_was_unpacked_changes_no_character(samples: Samples) -> None:
+    text = json.dumps(packed(samples))
+    assert json.dumps(packed(unpacked(json.loads(text)))) == text
+
+
+@given(samples=all_samples())
+def test_law_packed_text_is_sorted_and_in_short_lines(samples: Samples) -> None:
+    data = packed(samples)
+    for part in data.values():
+        if isinstance(part, dict):
+            assert list(part) == sorted(part)
+    for part in ("truth", "predicted", "values", "slices"):
+        for array in data[part].values():
+            *full, last = array["zlib"]
+            assert {len(line) for line in full} <= {WIDTH}
+            assert 0 < len(last) <= WIDTH == 96
+            assert all(line.isascii() and " " not in line for line in array["zlib"])
+
+
+def test_a_whole_test_part_takes_few_bytes() -> None:
+    """10 000 samples of ten classes, three refits: a file that can be reviewed and committed."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 10, 10_000)
+    predicted = np.where(random.random((3, 10_000)) < 0.9, truth, 0)
+    right = predicted == truth
+    samples = Samples(10_000, 3, {"": truth}, {"": predicted}, values={"accuracy": right})
+    assert len(json.dumps(packed(samples))) < 35_000
+
+
+SOME = Samples(
+    200,
+    2,
+    {"": np.arange(200) % 7},
+    {"": np.arange(400).reshape(2, 200) % 5},
+    {"": list(range(7))},
+    {"loss": np.sqrt(np.arange(400, dtype=np.float32)).reshape(2, 200)},
+    {"dark": np.arange(200) % 3 == 0},
+    {"loss": "mean"},
+)
+ARRAYS = [("truth", ""), ("predicted", ""), ("values", "loss"), ("slices", "dark")]
+
+garblings: st.SearchStrategy[Callable[[str, int, str], str]] = st.sampled_from(
+    [
+        lambda text, place, _: text[:place],
+        lambda text, place, _: text[place + 1 :],
+        lambda text, place, _: text[:place] + text[place + 1 :],
+        lambda text, place, char: text[:place] + char + text[place:],
+        lambda text, place, char: text[:place] + char + text[place + 1 :],
+        lambda text, place, _: text[:place] + text[place:][::-1],
+        lambda text, _, char: text + char,
+    ]
+)
+
+
+@given(
+    where=st.sampled_from(ARRAYS),
+    garble=garblings,
+    place=st.floats(0, 1, exclude_max=True),
+    char=st.characters(max_codepoint=400) | st.sampled_from("A=+/\n"),
+)
+def test_law_text_that_was_garbled_is_a_value_error_or_says_the_same(
+    where: tuple[str, str], garble: Any, place: float, char: str
+) -> None:
+    data = json.loads(json.dumps(packed(SOME)))
+    array = data[where[0]][where[1]]
+    text = "".join(array["zlib"])
+    array["zlib"] = [garble(text, int(place * len(text)), char)]
+    try:
+        found = unpacked(data)
+    except ValueError:
+        return
+    assert equal(found, SOME)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["size"], 199),
+        (["refits"], 3),
+        (["truth", "", "shape"], [199]),
+        (["truth", "", "shape"], [2, 100]),
+        (["truth", "", "type"], "|O"),
+        (["truth", "", "type"], "<M8[s]"),
+        (["truth", "", "type"], "<u8"),
+        (["truth", "", "type"], "|S1"),
+        (["predicted", "", "shape"], [200, 2]),
+        (["values", "loss", "type"], "<f8"),
+        (["values", "loss", "zlib"], []),
+        (["slices", "dark", "shape"], [201]),
+        (["slices", "dark", "shape"], [100]),
+        (["slices", "dark", "shape"], [10**13]),  # and is not made room for
+        (["slices", "dark", "shape"], [2**40, 2**40]),
+    ],
+)
+def test_what_does_not_fit_together_is_a_value_error(path: list[str], value: Any) -> None:
+    data: Any = json.loads(json.dumps(packed(SOME)))
+    place = data
+    for name in path[:-1]:
+        place = place[name]
+    assert place[path[-1]] != value
+    place[path[-1]] = value
+    with pytest.raises(ValueError, match=r"."):
+        unpacked(data)
+
+
+@pytest.mark.parametrize("name", list(packed(SOME)))
+def test_what_is_missing_is_named(name: str) -> None:
+    data = packed(SOME)
+    del data[name]
+    with pytest.raises(KeyError, match=name):
+        unpacked(data)
+
+
+def test_whole_numbers_take_the_bytes_they_need() -> None:
+    def kind(most: int, least: int = 0) -> str:
+        truth = {"": np.array([least, most])}
+        return str(packed(Samples(2, 1, truth))["truth"][""]["type"])
+
+    assert [kind(9), kind(300), kind(70_000), kind(9, -1)] == ["|u1", "<u2", "<u4", "<i8"]
+
+
+# Scores
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[Any, Any, Any]:
+    n = draw(st.integers(1, 30))
+    # A label such as -1 may be left out of the loss; no model predicts it.
+    least = draw(st.sampled_from([0, -1]))
+    truth, told = (
+        draw(arrays.arrays(np.int64, n, elements=st.integers(lowest, 4))) for lowest in (least, 0)
+    )
+    rows = draw(arrays.arrays(bool, n))
+    rows[0] = True
+    return truth, told, rows
+
+
+@given(found=predictions())
+def test_law_a_classifier_scores_as_scikit_learn_says(found: tuple[Any, Any, Any]) -> None:
+    truth, predicted, rows = found
+    samples = Samples(len(truth), 2, {"": truth}, {"": np.stack([truth, predicted])})
+    true, told = truth[rows], predicted[rows]
+    labels = np.unique(true[true >= 0])  # as the report of a run, which names the head's classes
+    if not len(labels):
+        assert math.isnan(samples.score("f1", 1, rows) or 0.0)
+        return
+    expected = metrics.precision_recall_fscore_support(
+        true, told, labels=labels, average="macro", zero_division=0
+    )
+    for name, theirs in zip(CLASS_METRICS, expected, strict=False):
+        assert samples.score(name, 1, rows) == pytest.approx(theirs)
+        assert samples.score(name, 0, rows) == 1
+    labels = np.unique(truth[truth >= 0])
+    recalls = metrics.recall_score(truth, predicted, average="macro", labels=labels)
+    assert samples.score("recall", 1) == pytest.approx(recalls)
+
+
+@given(found=predictions(), label=st.integers(0, 4))
+def test_law_a_class_scores_as_its_row_of_the_report(
+    found: tuple[Any, Any, Any], label: int
+) -> None:
+    truth, predicted, _ = found
+    right = (truth == predicted)[None]
+    samples = Samples(len(truth), 1, {"": truth}, {"": predicted[None]}, values={"accuracy": right})
+    report = metrics.classification_report(
+        truth, predicted, labels=[label], output_dict=True, zero_division=0
+    )[str(label)]
+    scored = [samples.class_score(name, 0, label) for name in CLASS_METRICS]
+    assert scored == pytest.approx([report["precision"], report["recall"], report["f1-score"]])
+    if (truth == label).any():
+        assert samples.class_score("accuracy", 0, label) == pytest.approx(report["recall"])
+
+
+@given(
+    data=st.data(),
+    n=st.integers(2, 20),
+    columns=st.integers(1, 3),
+)
+def test_law_numbers_score_as_scikit_learn_says(data: Any, n: int, columns: int) -> None:
+    tenths = arrays.arrays(
+        np.float32, (n, columns), elements=st.integers(-50, 50).map(lambda i: i / 8)
+    )
+    truth, predicted = data.draw(tenths), data.draw(tenths)
+    samples = Samples(n, 1, {"": truth}, {"": predicted[None]})
+    expected = {
+        "mae": metrics.mean_absolute_error,
+        "mse": metrics.mean_squared_error,
+        "rmse": lambda *both: math.sqrt(metrics.mean_squared_error(*both)),
+        "r2": metrics.r2_score,
+        "explained_variance": metrics.explained_variance_score,
+    }
+    assert list(expected) == list(NUMBER_METRICS)
+    for name, theirs in expected.items():
+        found = samples.score(name, 0)
+        assert found == pytest.approx(theirs(truth.astype(float), predicted.astype(float)))
+    assert samples.class_score("mae", 0, 1) is None
+
+
+@given(values=arrays.arrays(np.float32, (2, 9), elements=st.floats(0, 9, width=32)))
+def test_law_a_metric_with_values_is_their_mean(values: Any) -> None:
+    samples = Samples(9, 2, values={"loss": values})
+    rows = np.arange(9) < 5
+    for refit in (0, 1):
+        assert samples.score("loss", refit) == pytest.approx(values[refit].mean(dtype=float))
+        assert samples.score("loss", refit, rows) == values[refit][rows].mean(dtype=float)
+    assert samples.score("auc", 0) is None
+
+
+def test_values_of_a_compiled_metric_come_before_the_report() -> None:
+    """Whoever compiles a metric called "recall" means that one."""
+    truth = np.array([0, 0, 1, 1])
+    compiled = np.array([[1.0, 1.0, 0.5, 0.5]], np.float32)
+    samples = Samples(4, 1, {"": truth}, {"": truth[None]}, values={"recall": compiled})
+    assert samples.score("recall", 0) == 0.75
+    assert samples.class_score("recall", 0, 1) == 0.5
+
+
+@pytest.mark.parametrize("metric", [*CLASS_METRICS, "mae", "rmse", "r2", "loss"])
+def test_nothing_has_no_score(metric: str) -> None:
+    kinds = (
+        {"": np.zeros(3, int)} if metric in CLASS_METRICS else {"": np.zeros((3, 1), np.float32)}
+    )
+    values = {"loss": np.ones((1, 3), np.float32)}
+    samples = Samples(3, 1, kinds, {"": kinds[""][None]}, values=values)
+    assert math.isnan(samples.score(metric, 0, np.zeros(3, bool)) or 0.0)
+
+
+def test_outputs_are_told_apart_by_their_prefix() -> None:
+    truth = {"digit_": np.array([0, 1, 1]), "ink_": np.ones((3, 1), np.float32)}
+    predicted = {"digit_": np.array([[0, 1, 0]]), "ink_": np.full((1, 3, 1), 3, np.float32)}
+    samples = Samples(3, 1, truth, predicted)
+    assert samples.score("digit_recall", 0) == 0.75
+    assert samples.score("ink_mae", 0) == 2
+    assert samples.score("digit_mae", 0) is None
+    assert samples.score("recall", 0) is None
+    assert samples.classified("digit_accuracy") == samples.classified("anything") == "digit_"
+
+
+def test_which_classes_are_meant_must_be_clear() -> None:
+    two = {"a_": np.zeros(2, int), "b_": np.zeros(2, int)}
+    assert Samples(2, 1, two).classified("b_accuracy") == "b_"
+    with pytest.raises(LookupError, match="several classified outputs"):
+        Samples(2, 1, two).classified("accuracy")
+    with pytest.raises(LookupError, match="no classes"):
+        Samples(2, 1, {"": np.zeros((2, 1), np.float32)}).classified("mae")
+
+
+# Joining
+
+
+def refits() -> Iterator[Samples]:
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        yield replace(
+            SOME,
+            refits=1,
+            predicted={"": random.integers(0, 7, (1, 200))},
+            values={"loss": random.random((1, 200)).astype(np.float32)},
+        )
+
+
+def test_refits_are_joined_in_their_order() -> None:
+    each = list(refits())
+    together = joined(each)
+    assert together is not None
+    assert (together.size, together.refits) == (200, 3)
+    for refit, one in enumerate(each):
+        assert together.score("loss", refit) == one.score("loss", 0)
+        assert together.score("f1", refit) == one.score("f1", 0)
+    assert equal(together, unpacked(packed(together)))
+
+
+@pytest.mark.parametrize("what", ["truth", "order", "size"])
+def test_refits_of_other_samples_are_not_joined(what: str) -> None:
+    one, two, three = refits()
+    truth = three.truth[""].copy()
+    if what == "truth":
+        truth[7] += 1
+    elif what == "order":
+        truth = truth[::-1]
+    else:
+        truth = truth[:-1]
+    other = replace(three, truth={"": truth}, size=len(truth))
+    assert joined([one, two, other]) is None
+    assert joined([other, one, two]) is None
+
+
+def test_only_what_every_refit_tells_is_kept() -> None:
+    one, two, _ = refits()
+    together = joined([one, replace(two, values={})])
+    assert together is not None
+    assert (list(together.values), list(together.predicted)) == ([], [""])
+
+
+def test_packing_loads_neither_keras_nor_scikit_learn() -> None:
+    """What reads a baseline file is to be as quick as a linter."""
+    code = (
+        "import sys, modeltune.records.samples; "
+        "assert not {'keras', 'tensorflow', 'sklearn', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

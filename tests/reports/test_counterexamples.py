@@ -1,0 +1,66 @@
+"""A counter-example is shown: what changed of a row, an image before and after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from modeltune.records.runs import Run
+from modeltune.reports.counterexamples import WIDEST, counterexamples
+from modeltune.reports.tables import failure, show
+from modeltune.specs.gates import Outcome, Verdict
+from tests.support.sample_runs import DIGITS
+
+
+def run_with(*shown: dict[str, Any], text: str = "test[3] tilt: 7 -> 1") -> Run:
+    details = {"counterexample": {"text": text, "shown": list(shown)}}
+    found = Verdict("mt.invariant(tilt)", Outcome.FAILED, 1.0, 0.0, text, details)
+    return replace(DIGITS, verdicts=(found,))
+
+
+def image(before: Any, after: Any = None) -> dict[str, Any]:
+    return {"input": "", "shape": [2, 2], "kind": "image", "before": before, "after": after}
+
+
+def test_an_image_is_drawn_before_and_after() -> None:
+    (text,) = counterexamples(run_with(image([[0.0, 1.0], [0.5, 0.0]], [[1.0, 1.0], [1.0, 1.0]])))
+    assert text.splitlines() == ["test[3] tilt: 7 -> 1", "    @@   @@@@", "  ==     @@@@"]
+
+
+def test_colours_are_drawn_by_their_brightness() -> None:
+    (text,) = counterexamples(run_with(image([[[0, 0, 0], [255, 255, 255]]])))
+    assert text.splitlines()[1:] == ["    @@"]
+
+
+def test_an_image_of_one_value_says_it() -> None:
+    (text,) = counterexamples(run_with(image([[0.0, 0.0]])))
+    assert text.splitlines()[1:] == ["  every value is 0"]
+
+
+def test_a_large_image_is_thinned_out() -> None:
+    row = [0.0, 1.0] * 50
+    (text,) = counterexamples(run_with(image([row] * 100)))
+    lines = text.splitlines()[1:]
+    assert len(lines) <= WIDEST
+    assert max(map(len, lines)) <= 2 + 2 * WIDEST
+
+
+def test_of_a_row_the_values_that_changed_are_listed() -> None:
+    values = [{"at": at, "before": 0.5, "after": 0.75} for at in range(15)]
+    shown = {"input": "age", "shape": [20], "kind": "values", "values": values, "differ": 15}
+    (text,) = counterexamples(run_with(shown))
+    assert text.splitlines()[1].startswith("  age: [0] 0.5 -> 0.75, [1] 0.5 -> 0.75, ")
+    assert text.endswith(" and 3 more")
+
+
+def test_what_is_too_large_says_its_shape() -> None:
+    shown = {"input": "", "shape": [128, 128, 3], "kind": "summary", "before": {}, "after": {}}
+    (text,) = counterexamples(run_with(shown))
+    assert text.endswith("  [128, 128, 3], too large to show")
+
+
+def test_a_red_run_and_its_record_show_it_without_what_a_terminal_obeys() -> None:
+    run = run_with(image([[0.0, 1.0]]), text="test[3] \x1b[31mtilt\x1b[0m: 7 -> 1")
+    for text in (failure(run), show(run)):
+        assert "\n    @@\n" in text
+        assert "\x1b" not in text

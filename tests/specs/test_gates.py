@@ -1,0 +1,177 @@
+"""Gates print as typed and refuse what cannot be judged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+import modeltune as mt
+from modeltune.specs.gates import Gate, Outcome, Reference, Severity
+
+accuracy = mt.metric("accuracy")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        'mt.metric("accuracy") >= 0.95',
+        'mt.metric("accuracy") > 0.95',
+        'mt.metric("loss") <= 1',
+        'mt.metric("loss") < 1e-05',
+        'mt.metric("accuracy").worst >= 0.9',
+        'mt.metric("accuracy").std <= 0.01',
+        'mt.metric("parameters", severity="warn") <= 50000',
+        'mt.gap("accuracy") <= 0.05',
+        'mt.gain_over_dummy("accuracy").worst >= 0.1',
+        'mt.metric("a \\"b\\"") >= -0.5',
+        'mt.metric("accuracy") >= mt.baseline',
+        'mt.metric("accuracy") >= mt.baseline - 0.01',
+        'mt.metric("accuracy") >= mt.previous * 0.98 + 0.01',
+        'mt.metric("accuracy") >= (mt.baseline - 0.01) * 2',
+        'mt.metric("accuracy") >= 0.98 * mt.baseline',
+        'mt.metric("accuracy") >= 2 * (mt.baseline + 1) - 3',
+        'mt.metric("accuracy") >= 1 + mt.baseline',
+        'mt.metric("accuracy") >= mt.median(10) * 0.9',
+        'mt.metric("accuracy") >= (1 + mt.median(10)) * 0.9',
+    ],
+)
+def test_a_gate_prints_as_typed(typed: str) -> None:
+    gate = eval(typed)
+    assert repr(gate) == typed
+    assert list(gate.problems()) == []
+
+
+@pytest.mark.parametrize(
+    ("gate", "text"),
+    [
+        (accuracy >= 0.95, "accuracy >= 0.95"),
+        (accuracy.worst >= mt.baseline - 0.01, "accuracy.worst >= mt.baseline - 0.01"),
+        (mt.gap("accuracy") <= 0.05, "gap(accuracy) <= 0.05"),
+    ],
+)
+def test_the_short_form_names_the_measure(gate: Gate, text: str) -> None:
+    assert str(gate) == text
+
+
+def test_mean_is_the_default() -> None:
+    assert repr(accuracy.worst.mean >= 0.9) == 'mt.metric("accuracy") >= 0.9'
+
+
+def test_a_bound_typed_first_is_the_same_gate() -> None:
+    assert repr(0.95 <= accuracy) == 'mt.metric("accuracy") >= 0.95'  # noqa: SIM300
+    assert repr(mt.baseline > mt.metric("loss")) == 'mt.metric("loss") < mt.baseline'
+
+
+@pytest.mark.parametrize(
+    ("bound", "operations"),
+    [
+        (mt.baseline, ()),
+        (mt.baseline - 0.01, (("-", 0.01),)),
+        (2 * (mt.baseline + 1), (("+", 1), ("*", 2))),
+        (1 + mt.baseline * 3, (("*", 3), ("+", 1))),
+    ],
+)
+def test_a_reference_keeps_its_arithmetic_in_order(
+    bound: Reference, operations: tuple[tuple[str, float], ...]
+) -> None:
+    assert bound.source == "baseline"
+    assert bound.operations == operations
+
+
+def test_a_gate_has_no_truth_value() -> None:
+    with pytest.raises(TypeError, match=r"judged after training\. For a range write two gates"):
+        bool(accuracy >= 0.9)
+
+
+def test_a_chained_comparison_cannot_half_work() -> None:
+    with pytest.raises(TypeError, match=r"write two gates: \[m >= low, m <= high\]"):
+        0.8 <= accuracy <= 0.9  # noqa: B015
+
+
+@pytest.mark.parametrize(
+    "compare", [lambda: accuracy == 0.9, lambda: accuracy != 0.9], ids=["==", "!="]
+)
+def test_equality_is_no_gate(compare: Any) -> None:
+    with pytest.raises(TypeError, match="compares with >=, <=, > or <"):
+        compare()
+
+
+@pytest.mark.parametrize("operand", [True, "1", None, math.nan, math.inf, 10**400])
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda operand: mt.baseline + operand,
+        lambda operand: mt.baseline - operand,
+        lambda operand: mt.baseline * operand,
+        lambda operand: operand * mt.baseline,
+    ],
+    ids=["+", "-", "*", "left *"],
+)
+def test_a_reference_takes_only_finite_numbers(apply: Any, operand: object) -> None:
+    with pytest.raises(TypeError, match=r"takes \+ - \* with a finite number"):
+        apply(operand)
+
+
+@pytest.mark.parametrize("runs", [0, -1, True, 2.0, "3", None])
+def test_a_median_is_over_a_number_of_runs(runs: Any) -> None:
+    with pytest.raises(TypeError, match="write the number of runs, 1 or more"):
+        mt.median(runs)
+
+
+@pytest.mark.parametrize(
+    ("gate", "text"),
+    [
+        (accuracy >= "0.9", 'mt.metric("accuracy") >= "0.9": the bound is "0.9"; write a number'),
+        (accuracy >= True, "the bound is True; write a number"),
+        (accuracy >= None, "the bound is None; write a number"),
+        (accuracy >= accuracy, 'the bound is mt.metric("accuracy"); write a number'),
+        (accuracy >= math.nan, 'mt.metric("accuracy") >= float("nan"): no value can be judged'),
+        (accuracy <= math.inf, "no value can be judged against inf"),
+        (accuracy <= 10**400, "no value can be judged"),
+        (mt.metric("a", severity="fatal") >= 1, 'severity is "fatal"; write "fail" or "warn"'),
+        (mt.metric("a", severity=[]) >= 1, 'severity is []; write "fail" or "warn"'),  # type: ignore[arg-type]
+        (mt.metric("") >= 1, "is no metric name; write a string"),
+        (mt.metric(3) >= 1, "3 is no metric name; write a string"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_judged_is_refused(gate: Gate, text: str) -> None:
+    ((_, problem),) = gate.problems()
+    assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "severity"),
+    [
+        ("fail", Severity.FAIL),
+        ("warn", Severity.WARN),
+        (Severity.FAIL, Severity.FAIL),
+        (Severity.WARN, Severity.WARN),
+    ],
+)
+def test_a_severity_is_a_word_or_a_member(given: Any, severity: Severity) -> None:
+    gate = mt.metric("a", severity=given) >= 1
+    assert gate.severity is severity
+    assert list(gate.problems()) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "red", "red_under_strict"),
+    [
+        (Outcome.PASSED, False, False),
+        (Outcome.WARNED, False, False),
+        (Outcome.FAILED, True, True),
+        (Outcome.NO_BASELINE, False, True),
+        (Outcome.INCONCLUSIVE, False, True),
+        (Outcome.INVALID, True, True),
+        (Outcome.ERROR, True, True),
+        (Outcome.WAIVED, False, False),
+    ],
+)
+def test_which_outcomes_are_red(outcome: Outcome, red: bool, red_under_strict: bool) -> None:
+    assert (outcome.is_red(), outcome.is_red(strict=True)) == (red, red_under_strict)
+
+
+def test_every_outcome_is_in_the_table_of_red_ones() -> None:
+    assert len(Outcome) == 8

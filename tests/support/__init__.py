@@ -1,0 +1,1 @@
+"""What tests share: small models, example projects, servers and browsers they start."""

@@ -1,0 +1,137 @@
+"""Commands in processes of their own that have Keras from the start, where its import proves nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import util
+from pathlib import Path
+from types import SimpleNamespace
+
+from modeltune.harness.executors import worker
+from modeltune.harness.executors.processes import _main_left_alone, warm_up
+
+
+class Forked:
+    """A process forked from the server that trial processes are forked from, and what it shows.
+
+    Every process it starts holds the writing end of ``output`` too, unless it has other ends for
+    its stdout and stderr: so ``output`` ends once none is left, whatever has become of parents.
+    """
+
+    def __init__(
+        self,
+        main: Callable[..., object],
+        *arguments: object,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+    ):
+        """Start a function of a module, in a folder, with this environment in place of ours."""
+        reading, writing = os.pipe()
+        given = worker.Descriptor(writing), folder, dict(environ or os.environ), main, arguments
+        context = multiprocessing.get_context("forkserver")
+        self._process = context.Process(target=_begin, args=given)
+        warm_up()
+        with _main_left_alone():
+            self._process.start()
+        os.close(writing)
+        self.output = open(reading, encoding="utf-8", errors="replace")  # noqa: SIM115  closed at the end
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end, and return the exit code and what has not been read of the output."""
+        with self.output:
+            rest = self.output.read()
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode, rest
+
+
+def pytest(*arguments: str) -> None:
+    """Do what ``python -m pytest`` does."""
+    sys.argv = ["pytest", *arguments]
+    sys.path.insert(0, os.getcwd())
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+def modeltune(*arguments: str) -> None:
+    """Do what the command ``modeltune`` does; a pytest that it starts is forked from it."""
+    from modeltune.cli import commands, main
+
+    sys.argv = ["modeltune", *arguments]
+    commands.subprocess = SimpleNamespace(run=_fork_pytest)  # type: ignore[assignment]
+    sys.exit(main())
+
+
+def _fork_pytest(
+    command: Sequence[str], check: bool, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run`` does with a ``python -m pytest``, whose output is not captured."""
+    assert command[:3] == [sys.executable, "-m", "pytest"]
+    assert not check
+    given = Path.cwd(), env, pytest, command[3:]
+    child = multiprocessing.get_context("fork").Process(target=_become, args=given)
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return subprocess.CompletedProcess(command, child.exitcode)
+
+
+def script(path: str) -> None:
+    """Do what ``python -W ignore path`` does."""
+    warnings.simplefilter("ignore")
+    sys.argv = [path]
+    runpy.run_path(path, run_name="__main__")
+
+
+def _begin(
+    output: worker.Descriptor,
+    folder: Path,
+    environ: dict[str, str],
+    main: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> None:
+    for number in (1, 2):
+        os.dup2(output.number, number)
+    os.close(output.number)
+    _become(folder, environ, main, arguments)
+
+
+def _become(
+    folder: Path,
+    environ: Mapping[str, str],
+    main: Callable[..., object],
+    arguments: Sequence[object],
+) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # The server ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    util.spawnv_passfds = fork_a_server
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(folder)
+    main(*arguments)
+
+
+def fork_a_server(path: bytes, arguments: list[str], descriptors: list[int]) -> int:
+    """Fork what was to be a new Python: the server for trials, without another eight-second import."""
+    if pid := os.fork():
+        return pid
+    try:
+        kept = [0, 1, 2, *sorted(descriptors)]
+        for last, following in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(last + 1, following)
+        exec(arguments[-1], {})
+    finally:
+        os._exit(0)

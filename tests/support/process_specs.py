@@ -1,0 +1,129 @@
+"""Specs for tests in several processes: such a process imports them from here by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras import layers
+
+import modeltune as mt
+from tests.support.small_models import dense, digits
+
+
+def data() -> mt.Data:
+    return digits()
+
+
+def broken() -> mt.Data:
+    raise LookupError("no such table")
+
+
+def killed() -> mt.Data:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return digits()
+
+
+def different() -> mt.Data:
+    import tensorflow as tf
+
+    seed = os.getpid()
+    x = np.random.default_rng(seed).normal(size=(32, 64)).astype("float32")
+    stream = tf.data.Dataset.from_tensor_slices((x, np.zeros(32, int))).batch(8)
+    return mt.Data(stream, stream, stream)
+
+
+def declared(**fields: Any) -> Any:
+    fields = {
+        "data": data,
+        "search": mt.GridSearch(mt.maximize("val_accuracy")),
+        "fit": mt.Fit(epochs=1),
+        "validation": mt.Holdout(seeds=1),
+    } | fields
+    return mt.spec(**fields)
+
+
+def classifier() -> Any:
+    return dense(layers.Dense(10, activation="softmax"))
+
+
+@declared()
+def steady(hp: Any) -> Any:
+    hp.Int("number", 1, 9)
+    return classifier()
+
+
+@declared(data=broken)
+def without_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(data=killed)
+def with_deadly_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(data=different)
+def with_other_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(
+    search=mt.GridSearch(mt.maximize("val_accuracy"), trial_minutes=0.2, trial_gigabytes=0.9),
+)
+def moody(hp: Any) -> Any:
+    """Do what the value says to the process the model is built in."""
+    behaviour = hp.Choice("behaviour", ["well", "raises", "exits", "dies", "hangs", "grows"])
+    if behaviour == "raises":
+        raise ValueError("as announced")
+    if behaviour == "exits":
+        sys.exit("enough")
+    if behaviour == "dies":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == "hangs":
+        _with_a_child()
+    if behaviour == "grows":
+        hoard = np.ones(2**28)
+        signal.pause()
+        hoard.sum()
+    return classifier()
+
+
+def _with_a_child() -> None:
+    """Wait for ever, as does a child whose number is left in CHILD."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    Path(os.environ["CHILD"]).write_text(str(child.pid))
+    signal.pause()
+
+
+class Looking(keras_tuner.HyperModel):  # type: ignore[misc]
+    """Fail with what it sees of its data."""
+
+    def build(self, hp: Any) -> Any:
+        return classifier()
+
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, **arguments: Any) -> Any:
+        raise ValueError(f"{type(x).__name__} of {x.shape}, process {os.getppid()}")
+
+
+looking = declared()(Looking())
+
+
+@declared(
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2, seed=1),
+    validation=mt.Holdout(epochs=2, seeds=2),
+)
+def searched(hp: Any) -> Any:
+    """A net whose training draws random numbers."""
+    width = hp.Choice("width", [4, 8, 12, 16, 20, 24])
+    return dense(
+        layers.Dense(width, activation="relu"),
+        layers.Dropout(0.2),
+        layers.Dense(10, activation="softmax"),
+    )
