@@ -6,26 +6,31 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input
 # Written last: an installation that was interrupted has none, and is started afresh.
 INSTALLED := $(VENV)/.installed
 
-# Two workers; a third costs more CPU than it fills. Long files first, as tests/conftest.py puts them.
-TESTS := -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder
+# Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: check test specs bench install programs clean
+.PHONY: check lint test specs wheel bench install programs clean
 .DEFAULT_GOAL := check
 # What is missing of the system is said before anything else is done.
 .NOTPARALLEL:
 
-check: programs $(INSTALLED)
+check: programs lint test
+
+lint: $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict modeltune
 	$(VENV)/bin/lint-imports
-	$(PYTHON) $(TESTS)
 
 test: programs $(INSTALLED)
-	$(PYTHON) $(TESTS)
+	$(PYTHON) -m pytest tests/ $(IN_TWO)
 
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/
+
+# What others install: the wheel in an empty environment, outside this folder.
+wheel: $(INSTALLED)
+	.ci/wheel
 
 # Some twenty-five minutes, most of them spent by stock keras-tuner.
 bench: $(INSTALLED)
