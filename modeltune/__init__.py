@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.ground import DataError, HistoryError, ModeltuneError, SearchError, SpecError
+    from modeltune.ground import (
+        DataError,
+        HistoryError,
+        ModeltuneError,
+        SearchError,
+        SpecError,
+        __version__,
+    )
     from modeltune.harness import run
     from modeltune.histories import history
     from modeltune.records import Run
@@ -58,6 +65,7 @@ __all__ = [
     "SearchError",
     "Spec",
     "SpecError",
+    "__version__",
     "baseline",
     "directional",
     "gain_over_dummy",
@@ -79,7 +87,10 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        "ground": ("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
+        "ground": (
+            *("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
+            "__version__",
+        ),
         "harness": ("run",),
         "histories": ("history",),
         "records": ("Run",),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.text import counted
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
+    from modeltune.ground.version import __version__
 
 __all__ = [
     "DEFAULT_REPORT",
@@ -56,6 +57,7 @@ __all__ = [
     "SearchError",
     "SpecError",
     "UnrecordableError",
+    "__version__",
     "as_typed",
     "counted",
     "default_store",
@@ -110,5 +112,6 @@ __getattr__, __dir__ = door(
             "frames_of_others",
             "is_ours",
         ),
+        "version": ("__version__",),
     },
 )

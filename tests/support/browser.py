@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-
-BINARY, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -86,15 +85,16 @@ class Browser:
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
     """Lend a browser whose profile is in an empty folder."""
-    missing = [path for path in (BINARY, DRIVER) if not Path(path).exists()]
-    assert not missing, f"no {' and '.join(missing)}: apt-get install chromium chromium-driver"
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    assert binary, "no chromium: .ci/programs installs it"
+    assert driver, "no chromedriver: .ci/programs installs it"
     options = webdriver.ChromeOptions()
-    options.binary_location = BINARY
+    options.binary_location = binary
     for flag in (*FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    window = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        yield Browser(driver)
+        yield Browser(window)
     finally:
-        driver.quit()
+        window.quit()
