@@ -297,3 +297,16 @@ def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> No
     # Of a file that was not collected whole, nothing is known.
     assert list(unused(tmp_path, [], [])) == [lost_file]
     assert kept.exists()
+
+
+def test_a_baseline_of_the_first_format_is_read() -> None:
+    baseline = read(Path(__file__).parent / "data" / BASELINE_FOLDER / "spec_flowers.py.mlp.json")
+
+    assert (baseline.run, baseline.by) == ("b3fa12baac55db80", "Anna <anna@example.com>")
+    assert baseline.why == "the first that is good enough"
+    assert baseline.refits == ((0, None), (1, None), (2, None))
+    assert baseline.scores["accuracy"].mean == pytest.approx(0.575)
+    assert baseline.samples is not None
+    assert [baseline.samples.score("accuracy", refit) for refit in range(3)] == pytest.approx(
+        baseline.scores["accuracy"].values
+    )

@@ -23,7 +23,7 @@ from modeltune.histories.contract import some_run
 from modeltune.histories.pending import flush, read, spool, waiting
 from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
-from modeltune.records.runs import Best, Run, RunStatus
+from modeltune.records.runs import Best, Run, RunStatus, from_json
 from tests.histories.test_store import TRACED, every_kill, in_child
 from tests.support import scripted_runs
 from tests.support.sample_runs import DIGITS, runs
@@ -165,6 +165,21 @@ def test_what_waits_is_recorded_and_then_gone(store: Store, url: str, tmp_path: 
     assert repr(store.run("a")) == repr(some_run("a"))
     assert waiting(tmp_path) == []
     assert flushed(url) == []
+
+
+def test_a_run_that_an_earlier_version_left_to_wait_is_recorded(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    data = Path(__file__).parent / "data"
+    shutil.copytree(data / "pending", tmp_path / "pending")
+    (path,) = waiting(tmp_path)
+
+    assert [is_recorded for is_recorded, _ in flushed(url)] == [True]
+
+    assert not path.exists()
+    reported = json.loads((data / "report-0003.json").read_text())["runs"]
+    (same,) = (run for run in reported if run["id"] == "7ad8467d831c93ce")
+    assert repr(store.run(path.stem)) == repr(from_json(same | {"id": path.stem}))
 
 
 @TRACED

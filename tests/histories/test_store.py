@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -29,10 +30,14 @@ from modeltune.histories.artifacts import give_name
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
-from modeltune.records.runs import Run, RunStatus, Scores
+from modeltune.records.runs import Run, RunStatus, Scores, from_json
+from modeltune.specs.gates import Outcome
 from tests.support.sample_runs import DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+DATA = Path(__file__).parent / "data"
+"""What earlier versions have written, see its README."""
 
 
 @pytest.fixture
@@ -400,11 +405,13 @@ def test_a_killed_first_open_leaves_no_half_made_history(tmp_path: Path) -> None
         attempts += 1
 
 
-NEXT = """
+NEXT_HEAD = f"{int(HEAD) + 1:04}"
+
+NEXT = f"""
 from alembic import op
 import sqlalchemy as sa
-revision = "0004"
-down_revision = "0003"
+revision = "{NEXT_HEAD}"
+down_revision = "{HEAD}"
 def upgrade():
     op.add_column("runs", sa.Column("colour", sa.Text()))
     op.execute("UPDATE runs SET colour = 'red'")
@@ -417,9 +424,9 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be a modeltune with one more migration."""
     migrations = tmp_path / "100%_migrations"
     shutil.copytree(stores.MIGRATIONS, migrations)
-    (migrations / "versions" / "0004_colour.py").write_text(NEXT)
+    (migrations / "versions" / f"{NEXT_HEAD}_colour.py").write_text(NEXT)
     monkeypatch.setattr(stores, "MIGRATIONS", migrations)
-    monkeypatch.setattr(stores, "HEAD", "0004")
+    monkeypatch.setattr(stores, "HEAD", NEXT_HEAD)
 
 
 def schema(path: Path) -> tuple[str, bool, bool]:
@@ -437,7 +444,7 @@ def test_an_older_history_is_upgraded_with_its_runs(tmp_path: Path, recorded: by
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}", create=False) as store:
         assert len(store.runs()) == 5
-    assert schema(path) == ("0004", True, True)
+    assert schema(path) == (NEXT_HEAD, True, True)
 
 
 DIGITS_0002 = replace(DIGITS, model={})
@@ -453,7 +460,7 @@ def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
 ) -> None:
     # Two runs, DIGITS and one that ended in an error, recorded by the modeltune of that schema.
     path = tmp_path / "history.db"
-    shutil.copyfile(Path(__file__).parent / "data" / f"history-{version}.db", path)
+    shutil.copyfile(DATA / f"history-{version}.db", path)
     assert schema(path)[0] == version
     with open_store(f"sqlite:///{path}", create=False) as store:
         assert [run.status.value for run in store.runs()] == ["error", "failed"]
@@ -461,6 +468,32 @@ def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
         assert repr(store.run(DIGITS.id)) == repr(digits)
         store.record(some_run("today"))
         assert repr(store.run("today")) == repr(some_run("today"))
+    assert schema(path)[0] == HEAD
+
+
+def test_a_history_of_schema_0003_reads_as_the_report_of_its_runs_does(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    shutil.copyfile(DATA / "history-0003.db", path)
+    report = json.loads((DATA / "report-0003.json").read_text())
+    assert (schema(path)[0], report["schema"]) == ("0003", 1)
+    with open_store(f"sqlite:///{path}", create=False) as store:
+        assert len(report["runs"]) == store.count() == 9
+        for data in report["runs"]:
+            run = store.run(data["id"])
+            # By repr: a curve has a NaN, equal to nothing.
+            assert repr(run) == repr(from_json(data))
+            store.record(run)
+        assert store.count() == 9
+        outcomes = {
+            verdict.outcome for run in map(store.run, store.ids()) for verdict in run.verdicts
+        }
+        assert outcomes == set(Outcome)
+        assert repr(store.run(DIGITS.id)) == repr(DIGITS)
+        failed = [trial for trial in store.run("7ad8467d").trials if trial.score is None]
+        assert [trial.reason for trial in failed] == ["ValueError: unlucky"] * 2
+        assert [file[1] for file in store.files() if file[0] == "7ad8467d831c93ce"] == [
+            "weights", "architecture", "examples", "samples",
+        ]  # fmt: skip
     assert schema(path)[0] == HEAD
 
 
@@ -476,9 +509,9 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(tmp_path: Path, recor
     path.write_bytes(recorded)
     for acknowledged in every_kill(upgrade, "pwrite64", "fdatasync", "unlink"):
         seen.add(found := schema(path))
-        assert found == ("0004", True, True) or not acknowledged
+        assert found == (NEXT_HEAD, True, True) or not acknowledged
         path.write_bytes(recorded)
-    assert seen == {("0003", False, False), ("0004", True, True)}
+    assert seen == {(HEAD, False, False), (NEXT_HEAD, True, True)}
 
 
 def test_a_history_one_may_only_read_is_read_and_says_so_when_written(recorded: bytes) -> None:
