@@ -31,7 +31,7 @@ from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
 from modeltune.specs.gates import Outcome, Verdict
-from modeltune.specs.identity import run_identity
+from modeltune.specs.identity.parts import run_identity
 from modeltune.specs.spec_type import Spec
 
 SPECS = 20

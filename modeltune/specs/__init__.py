@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from modeltune.specs.checks import CHECKS, Checks
     from modeltune.specs.datasets import Data
+    from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
         COMPARE,
         Gate,
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         RandomSearch,
         Search,
     )
-    from modeltune.specs.spec_type import DECLARED, FIELDS, Fit, Spec, data_arguments, spec
+    from modeltune.specs.spec_type import DECLARED, FIELDS, Spec, data_arguments, spec
     from modeltune.specs.validations import Holdout, KFold, Refit, Validation
 
 __all__ = [
@@ -168,6 +169,7 @@ __getattr__, __dir__ = door(
             "previous",
             "seeds",
         ),
+        "fit": ("Fit",),
         "identity": (
             "GATES",
             "HELD",
@@ -196,7 +198,6 @@ __getattr__, __dir__ = door(
         "spec_type": (
             "DECLARED",
             "FIELDS",
-            "Fit",
             "Spec",
             "data_arguments",
             "spec",

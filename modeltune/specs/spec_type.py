@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modeltune.ground import Problem, SpecError, as_typed, counted, is_integer, typed
+from modeltune.ground import Problem, SpecError, counted, is_integer, typed
 from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
+from modeltune.specs.fit import Fit
 from modeltune.specs.gates import Gate, Measure, On, Seeds
 from modeltune.specs.searches import Hyperband, Search
 from modeltune.specs.validations import Holdout, KFold, Validation
@@ -30,71 +31,6 @@ FIELDS = (
 """What a spec declares, and what parametrize can vary."""
 
 DEFAULT_CHECKS = Checks()
-
-
-@dataclass(frozen=True, repr=False)
-class Fit:
-    """How every candidate is trained.
-
-    Args:
-        epochs: epochs per trial; Hyperband sets each trial's epochs itself.
-        batch_size: samples per gradient step of array data; datasets bring their own.
-        class_weight: weight of the loss per class index, as in ``model.fit``.
-        callbacks: factories, called without arguments for a fresh callback per fit:
-            ``lambda: keras.callbacks.EarlyStopping(patience=3)``.
-        dtype_policy: Keras dtype policy during build and training (``"mixed_float16"``),
-            restored afterwards; None leaves the policy as it is.
-        shuffle: reshuffle array train data before each epoch.
-        threads: TensorFlow's threads in each fit. One suits small models, with as many
-            trials at once as there are cores; give a large model more. A last digit can
-            depend on it, so it belongs to the spec and not to the machine.
-        tensorboard: write learning curves and hyperparameters of trials and refits where
-            ``tensorboard --logdir .modeltune/tensorboard`` shows them. Written from what is
-            recorded: it changes no number, no speed, and not which runs can be reused.
-    """
-
-    epochs: int = 10
-    batch_size: int = 32
-    class_weight: Mapping[int, float] | None = None
-    callbacks: Sequence[Callable[[], Any]] = ()
-    dtype_policy: str | None = None
-    shuffle: bool = True
-    threads: int = 1
-    tensorboard: bool = False
-
-    label = "fit"
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield every broken field with its remedy."""
-        for name in ("epochs", "batch_size", "threads"):
-            value = getattr(self, name)
-            if not is_integer(value) or value < 1:
-                yield name, f"{value!r}: write 1 or more"
-        if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
-            yield (
-                "class_weight",
-                f"{typed(self.class_weight)}: write a dict of class index to weight",
-            )
-        if not isinstance(self.callbacks, Sequence) or isinstance(self.callbacks, str):
-            yield "callbacks", f"{typed(self.callbacks)}: write a list of factories"
-        else:
-            for index, factory in enumerate(self.callbacks):
-                if not callable(factory):
-                    yield (
-                        f"callbacks[{index}]",
-                        f"{typed(factory)} would be shared by all trials; write a factory: "
-                        f"lambda: {type(factory).__name__}(...)",
-                    )
-        if self.dtype_policy is not None and not isinstance(self.dtype_policy, str):
-            yield (
-                "dtype_policy",
-                f'{typed(self.dtype_policy)}: write a name such as "mixed_float16"',
-            )
-        if not isinstance(self.tensorboard, bool):
-            yield "tensorboard", f"{typed(self.tensorboard)}: write True or False"
-
-    def __repr__(self) -> str:
-        return as_typed(self)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -18,7 +18,7 @@ from modeltune.histories.store import Store, open_store
 from modeltune.judgement.gate_verdicts import Strictness
 from modeltune.records.runs import Artifact, Run, RunStatus, Scores
 from modeltune.specs.gates import Measure, Outcome
-from modeltune.specs.identity import fingerprints
+from modeltune.specs.identity.parts import fingerprints
 from modeltune.specs.spec_type import Spec
 from tests.support.sample_runs import DIGITS
 

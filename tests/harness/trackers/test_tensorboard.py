@@ -24,7 +24,7 @@ from modeltune.records.events import Event, Note, TrialFinished
 from modeltune.records.runs import Run, Trial, TrialStatus
 from modeltune.reports.filenames import file_name
 from modeltune.reports.tables import clean
-from modeltune.specs.identity import search_identity
+from modeltune.specs.identity.parts import search_identity
 from tests.support import scripted_runs
 from tests.support.hostile import HOSTILE
 from tests.support.scripted_runs import scripting

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +18,11 @@ from typing import Any
 
 import pytest
 
-from modeltune.specs.identity import (
-    HELD,
-    UNCOMPARABLE,
+import modeltune as mt
+from modeltune.ground.declarations import typed
+from modeltune.ground.tracebacks import PACKAGE
+from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
+from modeltune.specs.identity.parts import (
     changed,
     edited,
     fingerprints,
@@ -612,13 +617,13 @@ import json, sys
 from modeltune.plugin.lazy_imports import lazily
 with lazily():
     from {module} import mlp
-from modeltune.specs.identity import search_identity
+from modeltune.specs.identity.parts import search_identity
 found = search_identity(mlp)
 heavy = {{*"tensorflow keras keras_tuner numpy pandas sklearn".split()}} & {{*sys.modules}}
 assert not heavy, heavy
 json.dump(found, sys.stdout)
 """
-    paths = [str(project.folder), str(project.folder / "src"), str(Path(__file__).parents[2])]
+    paths = [str(project.folder), str(project.folder / "src"), str(PACKAGE.parent)]
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "7"},
@@ -638,6 +643,42 @@ def holding(held: object) -> dict[str, str]:
     names: dict[str, Any] = {}
     exec(compile(f"{BARE}protocol = mt.spec(data=print, search=SEARCH)", "<cell 1>", "exec"), names)
     return search_identity(names["protocol"](mlp))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        mt.Data(train=([1], [2])),
+        mt.Hyperband(mt.maximize("a"), max_epochs=3),
+        mt.Fit(batch_size=8),
+        mt.KFold(k=3),
+        mt.Checks(overlap="fail"),
+        mt.metric("a").per_class() >= mt.baseline - 0.01,
+        mt.directional(3, "up", by=1.0),
+        [mt.Data, mt.spec, mt.metric, mt.maximize],
+    ],
+    ids=typed,
+)
+def test_no_identity_changes_when_modules_of_ours_move(
+    held: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = holding(held)
+    assert not before[f"{HELD}the build function"].startswith(UNCOMPARABLE)
+    moved = types.ModuleType("modeltune.moved")
+    moved.__file__ = str(PACKAGE / "moved.py")
+    monkeypatch.setitem(sys.modules, moved.__name__, moved)
+    for module in [m for name, m in sys.modules.items() if name.startswith("modeltune.specs.")]:
+        for definition in vars(module).values():
+            if str(getattr(definition, "__module__", "")).startswith("modeltune.specs."):
+                if inspect.isclass(definition) or inspect.isfunction(definition):
+                    monkeypatch.setattr(definition, "__module__", moved.__name__)
+    assert mt.Data.__module__ == mt.spec.__module__ == moved.__name__
+    assert changed(before, holding(held)) == []
+
+
+def test_no_fingerprint_changes_when_the_text_of_our_classes_does(project: Project) -> None:
+    spec = project.spec().with_fields(data=mt.Data(train=([1], [2])))
+    assert fingerprints(spec)["data_source"] == hashlib.sha256(b"mt.Data").hexdigest()
 
 
 def test_a_keras_object_is_what_its_config_and_weights_are() -> None:

@@ -1,0 +1,54 @@
+"""What a spec's searches and runs depend on, in digests that stored runs are compared by.
+
+Here belongs reading a user's code and values without running them. What follows from a
+difference is decided by whoever compares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeltune.ground import door
+
+if TYPE_CHECKING:
+    from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
+    from modeltune.specs.identity.parts import (
+        GATES,
+        changed,
+        edited,
+        fingerprints,
+        gates_identity,
+        recorded_identity,
+        run_identity,
+        search_identity,
+    )
+
+__all__ = [
+    "GATES",
+    "HELD",
+    "UNCOMPARABLE",
+    "changed",
+    "edited",
+    "fingerprints",
+    "gates_identity",
+    "recorded_identity",
+    "run_identity",
+    "search_identity",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        "contents": ("HELD", "UNCOMPARABLE"),
+        "parts": (
+            "GATES",
+            "changed",
+            "edited",
+            "fingerprints",
+            "gates_identity",
+            "recorded_identity",
+            "run_identity",
+            "search_identity",
+        ),
+    },
+)

@@ -1,0 +1,189 @@
+"""What a search and a run depend on besides their data, in named parts that can be compared."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from modeltune.ground import project_root, typed
+from modeltune.specs.datasets import Data
+from modeltune.specs.identity.contents import HELD, content, digest
+from modeltune.specs.identity.dependencies import Dependencies
+from modeltune.specs.spec_type import Spec, data_arguments
+
+PREFIX = "identity/"
+"""How the keys of a run's fingerprints begin that hold the parts of its identity."""
+
+GATES = "gates/"
+"""How the keys of a run's fingerprints begin that hold the functions in its gates."""
+
+VERSIONS = ("keras", "tensorflow", "keras-tuner", "numpy", "modeltune")
+"""The packages whose versions are part of every search's identity."""
+
+
+def fingerprints(spec: Spec) -> dict[str, str]:
+    """Return what a run record keeps of a spec: its text, its source, and the run's identity."""
+    sources = {"source": _source(spec.model), "data_source": _source(spec.data)}
+    return {
+        **{name: digest(text) for name, text in {"spec": repr(spec), **sources}.items()},
+        **{f"{PREFIX}{name}": part for name, part in run_identity(spec).items()},
+        **{f"{GATES}{name}": part for name, part in gates_identity(spec).items()},
+    }
+
+
+def run_identity(spec: Spec) -> dict[str, str]:
+    """Return what a run's scores and checks depend on besides its data; gates are not part of it."""
+    return search_identity(spec) | {
+        "validation": typed(spec.validation),
+        "checks": typed(spec.checks),
+    }
+
+
+def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """Return the ``run_identity`` among a run's fingerprints; nothing when none was recorded."""
+    return {
+        name.removeprefix(PREFIX): part
+        for name, part in fingerprints.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return the names of the parts that differ, sorted."""
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def edited(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Return the parts of code that differ between two processes that import the same files.
+
+    Parts made of values are left out: each process may have made its values at random.
+    """
+    return [name for name in changed(here, there) if not name.startswith(HELD)]
+
+
+def search_identity(spec: Spec) -> dict[str, str]:
+    """Return what a search depends on besides its data, in parts named for users.
+
+    A search takes over finished trials only when all parts are the same. They cover:
+
+    - the search, the fit, and the versions of Python and of the packages that are imported;
+    - the code in the user's own files that the build function, the data function and the
+      callbacks lead to by name. It counts as Python reads it: comments, formatting and
+      docstrings do not matter;
+    - what a file does when it is imported, besides binding names, for each of these files;
+    - what a function holds, in its closure or as an instance. A value that cannot be compared,
+      such as a lock, makes a part that begins with ``UNCOMPARABLE`` and differs in each process.
+
+    The parts are the same in every process, and computing them loads no module. They are
+    computed once per spec: what was imported is what runs, even when its file is edited later.
+    """
+    if spec not in _identities:
+        _identities[spec] = _identity(spec)
+    return dict(_identities[spec])
+
+
+_identities: WeakKeyDictionary[Spec, dict[str, str]] = WeakKeyDictionary()
+
+
+def gates_identity(spec: Spec) -> dict[str, str]:
+    """Return the slices and behaviours in a spec's gates, in parts as in ``search_identity``.
+
+    Nothing when the gates have none.
+    """
+    functions = [function for gate in spec.gates for function in gate.asked]
+    if not functions:
+        return {}
+    dependencies = Dependencies()
+    parts = content("the gates", functions, dependencies)
+    code = {f"code of the gates ({p.name})": d for p, d in dependencies.digests().items()}
+    return parts | code
+
+
+def _source(code: object) -> str:
+    """Return the source of a function or of an object's class."""
+    if isinstance(code, Data):
+        return "mt.Data"  # our own class, whose text says nothing about the user's data
+    definition = code if inspect.isroutine(code) else type(code)
+    try:
+        return inspect.getsource(definition)
+    except (OSError, TypeError):
+        return repr(definition)
+
+
+def _identity(spec: Spec) -> dict[str, str]:
+    dependencies = Dependencies()
+    home = Path(spec.file)
+    parts = {
+        "search": typed(spec.search),
+        # Where curves are shown changes no result.
+        "fit": typed(replace(spec.fit, tensorboard=False)),
+        **content("the build function", spec.model, dependencies, model=spec.model),
+        **_data(spec, home, dependencies),
+        **content("the callbacks", list(spec.fit.callbacks), dependencies),
+    }
+    if home.is_file():
+        dependencies.add_import(home)
+        for conftest in _conftests(home):
+            dependencies.add_import(conftest)
+    for path, file_digest in dependencies.digests().items():
+        name = os.path.relpath(path, home.parent)
+        parts[f"code in {name}" if path == home else f"imported code ({name})"] = file_digest
+    return parts | _versions(dependencies.packages)
+
+
+def _data(spec: Spec, home: Path, dependencies: Dependencies) -> dict[str, str]:
+    if isinstance(spec.data, Data):
+        # Its arrays have fingerprints; a stream may be made anywhere in the file.
+        dependencies.add_file(home)
+        return {}
+    for name in data_arguments(spec.data):
+        dependencies.add_fixture(name, [home, *_conftests(home)])
+    return content("the data function", spec.data, dependencies)
+
+
+def _conftests(home: Path) -> list[Path]:
+    """Return the conftest.py files that pytest applies to a spec file, the nearest first."""
+    folder, root = home.absolute().parent, project_root(home.parent)
+    folders = [folder, *folder.parents]
+    return [
+        conftest
+        for place in folders[: folders.index(root) + 1]
+        if (conftest := place / "conftest.py").is_file()
+    ]
+
+
+def _versions(packages: set[str]) -> dict[str, str]:
+    minor = ".".join(map(str, sys.version_info[:2]))
+    imported = {_distribution(name) for name in packages - sys.stdlib_module_names} - {None}
+    return {
+        "the version of python": minor,
+        **{
+            f"the version of {name}": _version(name)
+            for name in sorted({*VERSIONS, *filter(None, imported)})
+        },
+    }
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@functools.cache
+def _distribution(package: str) -> str | None:
+    """Return the name under which an imported package is installed: scikit-learn for sklearn."""
+    known = {"sklearn": "scikit-learn", "keras_tuner": "keras-tuner", "PIL": "pillow"}
+    name = known.get(package, package)
+    if _version(name) != "not installed":
+        return name
+    return next(iter(metadata.packages_distributions().get(package, ())), None)
