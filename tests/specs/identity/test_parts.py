@@ -667,11 +667,11 @@ def test_no_identity_changes_when_modules_of_ours_move(
     moved = types.ModuleType("modeltune.moved")
     moved.__file__ = str(PACKAGE / "moved.py")
     monkeypatch.setitem(sys.modules, moved.__name__, moved)
-    for module in [m for name, m in sys.modules.items() if name.startswith("modeltune.specs.")]:
-        for definition in vars(module).values():
-            if str(getattr(definition, "__module__", "")).startswith("modeltune.specs."):
-                if inspect.isclass(definition) or inspect.isfunction(definition):
-                    monkeypatch.setattr(definition, "__module__", moved.__name__)
+    ours = [m for name, m in sys.modules.items() if name.startswith("modeltune.specs.")]
+    for definition in [value for module in ours for value in vars(module).values()]:
+        is_ours = str(getattr(definition, "__module__", "")).startswith("modeltune.specs.")
+        if is_ours and (inspect.isclass(definition) or inspect.isfunction(definition)):
+            monkeypatch.setattr(definition, "__module__", moved.__name__)
     assert mt.Data.__module__ == mt.spec.__module__ == moved.__name__
     assert changed(before, holding(held)) == []
 
