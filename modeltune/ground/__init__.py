@@ -38,6 +38,13 @@ if TYPE_CHECKING:
         SpecError,
         UnrecordableError,
     )
+    from modeltune.ground.locks import (
+        is_supported_system,
+        is_unlocked,
+        require_supported_system,
+        try_lock,
+        wait_for_lock,
+    )
     from modeltune.ground.text import counted
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
@@ -67,10 +74,15 @@ __all__ = [
     "is_integer",
     "is_ours",
     "is_positive_number",
+    "is_supported_system",
+    "is_unlocked",
     "load_config",
     "project_root",
+    "require_supported_system",
     "seconds_of",
+    "try_lock",
     "typed",
+    "wait_for_lock",
 ]
 
 __getattr__, __dir__ = door(
@@ -105,6 +117,13 @@ __getattr__, __dir__ = door(
             "SearchError",
             "SpecError",
             "UnrecordableError",
+        ),
+        "locks": (
+            "is_supported_system",
+            "is_unlocked",
+            "require_supported_system",
+            "try_lock",
+            "wait_for_lock",
         ),
         "text": ("counted",),
         "tracebacks": (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
-from modeltune.ground import Deadline, HistoryError, default_store
+from modeltune.ground import Deadline, HistoryError, default_store, require_supported_system
 from modeltune.harness.cached_runs import reused
 from modeltune.harness.conclusion import check_search, conclude, refuse
 from modeltune.harness.executors import Executor
@@ -66,6 +66,7 @@ def run(
         HistoryError: the run could not be recorded. A finished one waits in
             ``.modeltune/pending`` until ``modeltune flush`` records it.
     """
+    require_supported_system()
     run_id, listen = secrets.token_hex(8), listen or _print
     replaces = accept is not None and not accept.only_new
     is_kept = replaces or (accept is not None and baselines.find(spec) is None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import HistoryError, default_store, project_root
+from modeltune.ground import HistoryError, default_store, is_unlocked, project_root, try_lock
 from modeltune.histories import baselines, ledgers, pending
 from modeltune.histories.artifacts import ARTIFACTS, run_of, words_in
 from modeltune.histories.places import place_of
@@ -208,9 +207,7 @@ def _remove_folder(path: Path) -> bool:
     with contextlib.ExitStack() as stack:
         if (path / "lock").exists():
             lock = stack.enter_context((path / "lock").open())
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(lock):
                 return False
         shutil.rmtree(path)
     return True
@@ -220,10 +217,9 @@ def _is_free(lock: Path) -> bool:
     """Tell whether no process holds this lock."""
     try:
         with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError):
+            return is_unlocked(file)
+    except FileNotFoundError:
         return False
-    return True
 
 
 def _is_old(path: Path, now: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, is_unlocked, try_lock
 from modeltune.histories.artifacts import make_folder, sync_folder
 from modeltune.records import Json
 
@@ -178,13 +177,7 @@ def runs_of(folder: Path) -> tuple[list[str], bool]:
     The ledger is left as it is, whoever has it open.
     """
     with (folder / FILE).open("rb") as file:
-        is_free = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            # At once, for a run that begins now would take this one for another.
-            fcntl.flock(file, fcntl.LOCK_UN)
-        except BlockingIOError:
-            is_free = False
+        is_free = is_unlocked(file)
         runs: list[str] = []
         for entry in iter(partial(_next, file), None):
             if entry["key"] == "runs":
@@ -235,9 +228,7 @@ def _locked(folder: Path) -> IO[bytes] | None:
     while True:
         make_folder(folder)
         file = (folder / FILE).open("a+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             file.close()
             return None
         # Whoever had it may have removed it meanwhile.

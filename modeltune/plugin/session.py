@@ -84,10 +84,14 @@ class Session:
         options = self._options
         is_served = options["reuse"] or options["rejudge"]
         if options["workers"] and not is_served and not self._config.option.collectonly:
-            # Its import of keras goes on while the rest is collected.
-            from modeltune.harness import warm_up
+            from modeltune.ground import is_supported_system
 
-            warm_up()
+            # On another system the run says that it is none.
+            if is_supported_system():
+                from modeltune.harness import warm_up
+
+                # Its import of keras goes on while the rest is collected.
+                warm_up()
         return list(spec_items(collector, name, obj, self._options, self._deadline, self._listen))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

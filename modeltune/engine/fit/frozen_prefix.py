@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import inspect
 import json
@@ -22,6 +21,7 @@ import tensorflow as tf
 from keras.src.models.functional import Functional
 
 from modeltune.engine.data import Array, Arrays, Part, leaves, map_arrays
+from modeltune.ground import wait_for_lock
 
 Model: TypeAlias = Any
 """A ``keras.Model``."""
@@ -518,7 +518,7 @@ def _alone(lock: Path) -> Iterator[None]:
     while True:
         with open(lock, "wb") as file:
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+                wait_for_lock(file)
             if not _is_still(lock, file.fileno()):
                 continue  # its holder has removed it, and another may lock a new one
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import multiprocessing
@@ -24,7 +23,14 @@ from typing import Any
 
 import psutil
 
-from modeltune.ground import CodeError, ModeltuneError, SearchError
+from modeltune.ground import (
+    CodeError,
+    ModeltuneError,
+    SearchError,
+    require_supported_system,
+    try_lock,
+    wait_for_lock,
+)
 from modeltune.harness.executors import worker
 from modeltune.harness.executors.interface import underway, unheard
 from modeltune.records import Failure, Listener, Result, Task, TrialTask, failed, own_values
@@ -42,6 +48,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 
 def warm_up(*also: str) -> None:
     """Start the server, if there is none yet, and return while it imports, these modules ``also``."""
+    require_supported_system()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
@@ -465,13 +472,13 @@ def _folder(scratch: Path) -> Iterator[Path]:
     """
     for left in scratch.glob("data-*/lock"):
         with contextlib.suppress(OSError), left.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left.parent, ignore_errors=True)
+            if try_lock(lock):
+                shutil.rmtree(left.parent, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=scratch))
     folder = made.with_name(f"data-{made.name}")
     with (made / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         # Seen by others under this name only once it is locked.
         made.rename(folder)
         try:

@@ -14,9 +14,8 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import parent_process
+from multiprocessing import parent_process, reduction
 from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ class Descriptor:
         self.number = number
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _detached, (DupFd(self.number),)
+        return _detached, (reduction.DupFd(self.number),)
 
 
 def _detached(duplicate: Any) -> Descriptor:
