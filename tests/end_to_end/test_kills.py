@@ -78,7 +78,7 @@ CALLS = (
 def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
     """Return the calls by which a run changes its folder: name, which of that name, and as traced.
 
-    Of SQLite's writes every third, since tests/test_histories.py kills it at all of them; and of
+    Of SQLite's writes every third, since tests/histories/test_store.py kills it at all of them; and of
     syncs, since a kill takes nothing that only waits for its sync.
     """
     trace = log.with_suffix(".strace")

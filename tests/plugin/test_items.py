@@ -13,7 +13,6 @@ import pytest
 import modeltune.harness
 from modeltune.ground import PACKAGE, deadlines
 from modeltune.ground.deadlines import Deadline
-from modeltune.harness.executors import processes
 from modeltune.histories.baselines import Accept
 from modeltune.judgement.gate_verdicts import judge, status_of
 from modeltune.plugin.items import SpecItem, parameter_id
@@ -599,7 +598,7 @@ def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
     workers: int | str,
 ) -> None:
     warmed: list[int] = []
-    monkeypatch.setattr(processes, "warm_up", lambda: warmed.append(len(harness.options)))
+    monkeypatch.setattr(modeltune.harness, "warm_up", lambda: warmed.append(len(harness.options)))
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     project.pytester.makepyprojecttoml(f"[tool.modeltune]\n{settings}\n[tool.pytest]\n")
     project.write(spec_a=TWO.replace("@red", "@rules"))
@@ -633,7 +632,7 @@ def test_an_error_inside_modeltune_shows_one_line_and_how_to_see_more(
 ) -> None:
     names: dict[str, Any] = {}
     exec(compile("def run(*_, **__): [][1]", str(PACKAGE / "harness.py"), "exec"), names)
-    monkeypatch.setattr(modeltune.harness.pipeline, "run", names["run"])
+    monkeypatch.setattr(modeltune.harness, "run", names["run"])
     project.write(spec_a="@rules\ndef dense(hp): ...")
     done = project.run(code=1)
     done.stdout.fnmatch_lines(

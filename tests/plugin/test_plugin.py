@@ -430,8 +430,9 @@ def test_a_run_without_a_spec_is_left_alone(
     with_us.stdout.fnmatch_lines(
         [
             "loaded []",
-            "ours [[]'modeltune', 'modeltune.plugin.hookspecs', 'modeltune.plugin.mlflow_plugin', 'modeltune.plugin', "
-            "'modeltune.plugin.session', 'modeltune.plugin.live_hooks']",
+            "ours [[]'modeltune', 'modeltune.ground', 'modeltune.ground.doors', 'modeltune.plugin', "
+            "'modeltune.plugin.hookspecs', 'modeltune.plugin.live_hooks', "
+            "'modeltune.plugin.mlflow_plugin', 'modeltune.plugin.session']",
         ]
     )
 

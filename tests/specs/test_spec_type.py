@@ -104,13 +104,13 @@ def test_a_hypermodel_class_or_instance_builds(model: Any, depth: int, name: str
 def test_an_instance_goes_by_its_own_name() -> None:
     model = Cnn()
     model.name = "deep"  # type: ignore[attr-defined]
-    assert protocol()(model).id == "test_specs.py::deep"
+    assert protocol()(model).id == "test_spec_type.py::deep"
 
 
 def test_a_spec_has_an_address_and_the_functions_docstring() -> None:
     line = inspect.currentframe().f_lineno  # type: ignore[union-attr]
     spec = protocol()(mlp)
-    assert (spec.id, spec.name, spec.__name__) == ("test_specs.py::mlp", "mlp", "mlp")
+    assert (spec.id, spec.name, spec.__name__) == ("test_spec_type.py::mlp", "mlp", "mlp")
     assert (spec.file, spec.line, spec.module) == (__file__, line + 1, __name__)
     assert spec.__doc__ == "Two dense layers."
 
@@ -273,7 +273,7 @@ wrong_fields = pytest.mark.parametrize(
 def test_a_wrong_field_is_named(fields: dict[str, Any], named: str, advice: str) -> None:
     message = refused(lambda: protocol(**fields))
     assert (
-        f"test_specs.py:{protocol.__code__.co_firstlineno + 1}: mt.spec(...) has 1 problem:"
+        f"test_spec_type.py:{protocol.__code__.co_firstlineno + 1}: mt.spec(...) has 1 problem:"
         in message
     )
     assert f"\n  {named}: " in message
@@ -296,7 +296,7 @@ def test_with_fields_gives_another_spec_of_the_same_model() -> None:
     other = spec.with_fields(name="mlp[grid]", search=mt.GridSearch(BEST), gates=[gate])
     assert (other.name, other.id, other.line) == (
         "mlp[grid]",
-        "test_specs.py::mlp[grid]",
+        "test_spec_type.py::mlp[grid]",
         spec.line,
     )
     assert other.search == mt.GridSearch(BEST)
@@ -358,7 +358,9 @@ def test_a_spec_travels_as_its_address_with_what_was_changed_since(
 def test_a_spec_no_name_of_its_module_stands_for_does_not_travel() -> None:
     spec = protocol()(mlp)
     for unnamed in (spec, spec.with_fields(fit=mt.Fit(epochs=9))):
-        with pytest.raises(pickle.PicklingError, match=r"^test_specs\.py::mlp is no name of mod"):
+        with pytest.raises(
+            pickle.PicklingError, match=r"^test_spec_type\.py::mlp is no name of mod"
+        ):
             pickle.dumps(unnamed)
 
 
