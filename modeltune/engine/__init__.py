@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data import load
+    from modeltune.engine.data import load_data
     from modeltune.engine.engine import Engine
     from modeltune.engine.fit import followed_by
     from modeltune.engine.quiet import quietly
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Engine",
     "followed_by",
-    "load",
+    "load_data",
     "of_architecture",
     "quietly",
     "rebuilt_model",
@@ -31,7 +31,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        "data": ("load",),
+        "data": ("load_data",),
         "engine": ("Engine",),
         "fit": ("followed_by",),
         "quiet": ("quietly",),

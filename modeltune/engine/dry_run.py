@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, Loaded, Part, leaves, map_arrays
+from modeltune.engine.data import Arrays, LoadedData, Part, leaves, map_arrays
 from modeltune.engine.fit import Model, candidate, failure_of, fit, frozen_prefix, overrides_fit
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.engine.probe import probe
-from modeltune.engine.score import Output, Task, evaluate, predict, report_names
+from modeltune.engine.score import Output, OutputTask, evaluate, predict, report_names
 from modeltune.ground import SpecError
 from modeltune.records import Failure
 from modeltune.specs import Behaviour, KFold, Spec, Subject
@@ -25,7 +25,7 @@ SAMPLES, TRAINED = 8, 2
 """How many samples the rehearsal looks at, and trains on: shapes show on two, large models are slow."""
 
 
-def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
+def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
     """Build every conditional branch once and put one batch through the default candidate.
 
     Returns:
@@ -52,7 +52,7 @@ def dry_run(spec: Spec, loaded: Loaded, oracle: Oracle) -> Failure | None:
     return None
 
 
-def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model) -> None:
+def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Model) -> None:
     train, validation = _first_batch(loaded.train, spec), _first_batch(loaded.validation, spec)
     try:
         rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, train, validation)
@@ -88,7 +88,7 @@ def _rehearse(spec: Spec, loaded: Loaded, hp: ReadHyperParameters, model: Model)
 
 
 def _behind_frozen_layers(
-    spec: Spec, loaded: Loaded, model: Model, train: Part, validation: Part
+    spec: Spec, loaded: LoadedData, model: Model, train: Part, validation: Part
 ) -> tuple[Model, Part, Part]:
     """Return the head of a model and its features where nobody could tell, else what was given.
 
@@ -165,12 +165,12 @@ def _is_raised_by_a_library(error: Exception) -> bool:
     return any(Path(library) in innermost.parents for library in libraries)
 
 
-def _label_problems(loaded: Loaded, outputs: list[Output]) -> Iterator[str]:
+def _label_problems(loaded: LoadedData, outputs: list[Output]) -> Iterator[str]:
     for output in outputs:
         path = output.path
-        if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
+        if output.task is OutputTask.MULTICLASS and output.y.shape != output.predicted.shape:
             highest = output.predicted.shape[-1] - 1
-        elif output.task is Task.BINARY:
+        elif output.task is OutputTask.BINARY:
             highest = 1
         else:
             continue

@@ -9,7 +9,14 @@ from pathlib import Path
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from modeltune.engine.data import Loaded, check_data, load, sharing
+from modeltune.engine.data import (
+    LoadedData,
+    check_data,
+    is_shareable,
+    load_data,
+    read_parts,
+    write_parts,
+)
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.environments import devices, environment, use_threads
 from modeltune.engine.examination import examine
@@ -48,7 +55,7 @@ class Engine:
         self._spec = spec
         self._fixtures = fixtures
         self._features = features
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedData | None = None
         self._oracle: Oracle | None = None
         use_threads(spec.fit.threads)
         devices()  # its search for a GPU logs
@@ -59,13 +66,13 @@ class Engine:
 
     def load(self) -> tuple[dict[str, Json], dict[str, str]]:
         """Load and check the data; return its description and fingerprints."""
-        self._loaded = load(self._spec, self._fixtures)
+        self._loaded = load_data(self._spec, self._fixtures)
         return self._loaded.description, self._loaded.fingerprints
 
     def share(self, folder: Path) -> None:
         """Write the data where other engines can ``take`` it."""
-        if sharing.is_shareable(self._data):
-            sharing.write(self._data, folder)
+        if is_shareable(self._data):
+            write_parts(self._data, folder)
 
     def take(self, folder: Path, fingerprints: Mapping[str, str]) -> None:
         """Take the data another engine has loaded; streams are loaded anew.
@@ -73,10 +80,10 @@ class Engine:
         Raises:
             DataError: the data function returns other data in this process.
         """
-        if (folder / sharing.FILE).exists():
-            self._loaded = sharing.read(folder)
+        if (shared := read_parts(folder)) is not None:
+            self._loaded = shared
             return
-        self._loaded = load(self._spec, self._fixtures)
+        self._loaded = load_data(self._spec, self._fixtures)
         if self._loaded.fingerprints != fingerprints:
             changed = [n for n, d in self._loaded.fingerprints.items() if d != fingerprints[n]]
             raise DataError(
@@ -136,7 +143,7 @@ class Engine:
         return examine(self._spec, self._data, task)
 
     @property
-    def _data(self) -> Loaded:
+    def _data(self) -> LoadedData:
         assert self._loaded is not None  # load or take comes first
         return self._loaded
 

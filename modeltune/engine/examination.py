@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, Loaded, Part, map_arrays
+from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
 from modeltune.engine.fit import Model, candidate
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe
 from modeltune.engine.score import (
     evaluate,
     predict,
+    refit_samples,
     report,
     restore,
-    samples_of,
     targets,
     with_weights,
 )
@@ -34,7 +34,7 @@ WARM_UP = 5
 LATENCY_BATCH = 32
 
 
-def examine(spec: Spec, loaded: Loaded, task: ExamineTask) -> Examined:
+def examine(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
     """Find out about the tuned model what gates ask for."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
@@ -80,7 +80,7 @@ def _foreign(config: Json) -> Iterator[str]:
             yield from _foreign(value)
 
 
-def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: Loaded) -> Rescored:
+def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> Rescored:
     """Score a kept model on today's test part by what today's model is compiled with."""
     try:
         model = _kept(kept, loaded.test)
@@ -91,7 +91,7 @@ def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: Loaded) -> Resc
         on = [each for each in slices if isinstance(each, On)]
         on_test = predict(model, loaded.test, size, on)
         scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
-        samples = samples_of(model, on_test, scores, targets(loaded.train))
+        samples = refit_samples(model, on_test, scores, targets(loaded.train))
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
         return Rescored(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     parameters = float(model.count_params())

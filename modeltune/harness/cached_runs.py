@@ -49,7 +49,7 @@ def reused(
     Args:
         spec: the spec as it is today.
         history: the store it is recorded in.
-        prints: the fingerprints of its data as it is today, ``Loaded.fingerprints``.
+        prints: the fingerprints of its data as it is today, ``LoadedData.fingerprints``.
         strictness: which outcomes are red.
         rejudge: judge a run whatever ended its search; of an id, that run only.
 

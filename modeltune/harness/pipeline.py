@@ -158,10 +158,10 @@ def _recorded(
     rejudge: bool | str,
 ) -> Run | str:
     """Return the recorded run that this one would repeat, or why there is none."""
-    from modeltune.engine import load
+    from modeltune.engine import load_data
 
     try:
-        prints = load(spec, fixtures).fingerprints
+        prints = load_data(spec, fixtures).fingerprints
     except Exception as error:  # noqa: BLE001  the run that follows meets and records it
         return f"its data do not load: {type(error).__name__}"
     with open_store(store or default_store()) as history:

@@ -116,8 +116,8 @@ def _rebuilt(
     weights = kept_weights(run, history)
     assert run.best is not None  # a run without has no weights
     with quietly():
-        from modeltune.engine import load, rebuilt_model
-    loaded = load(spec, fixtures)
+        from modeltune.engine import load_data, rebuilt_model
+    loaded = load_data(spec, fixtures)
     if is_of_same_data:
         _refuse_other_data(run, loaded.fingerprints)
     seed = _refit(run, spec).seed

@@ -65,7 +65,8 @@ class Evidence:
             return np.ones(self.samples.size, bool)
         if isinstance(self.rows, str):
             return self.samples.slices[self.rows]
-        return self.samples.truth[self.samples.classified(metric)] == self.rows
+        is_in_class: Array = self.samples.truth[self.samples.classified(metric)] == self.rows
+        return is_in_class
 
     def _score(self, metric: str, refit: int) -> float | None:
         assert self.samples is not None

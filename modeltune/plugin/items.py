@@ -16,7 +16,7 @@ import pytest
 
 from modeltune.ground import PACKAGE, Deadline, ModeltuneError, is_ours
 from modeltune.records import Event, Listener, Run, RunRecorded
-from modeltune.specs import DECLARED, FIELDS, Spec, data_arguments
+from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
 THEIR_WARNINGS = (
     # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
@@ -154,7 +154,7 @@ def spec_items(
         for other, value in vars(module).items()
         if isinstance(value, Spec) and other != name
     }
-    declared = {line for called, line in getattr(module, DECLARED, ()) if called == name}
+    declared = {line for called, line in getattr(module, DECLARATIONS, ()) if called == name}
     lines = sorted(declared - elsewhere)
     if len(lines) > 1 and spec.module == module.__name__:
         raise collector.CollectError(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modeltune.records.runs import Json
 
-Array: TypeAlias = Any
-"""A numpy array."""
+Array: TypeAlias = NDArray[Any]
 
 WIDTH = 96
 """Characters in a line of packed values: baseline files are read in reviews."""
@@ -52,14 +52,14 @@ class Samples:
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it."""
-        rows = slice(None) if rows is None else rows
+        chosen = slice(None) if rows is None else rows
         if metric in self.values:
-            values = self.values[metric][refit][rows]
+            values = self.values[metric][refit][chosen]
             return float(np.mean(values, dtype=np.float64)) if len(values) else math.nan
         prefix = self.reported(metric)
         if prefix is None:
             return None
-        truth, predicted = self.truth[prefix][rows], self.predicted[prefix][refit][rows]
+        truth, predicted = self.truth[prefix][chosen], self.predicted[prefix][refit][chosen]
         name = metric.removeprefix(prefix)
         if name in CLASS_METRICS:
             return class_metric(name, truth, predicted)

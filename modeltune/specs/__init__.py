@@ -65,13 +65,13 @@ if TYPE_CHECKING:
         RandomSearch,
         Search,
     )
-    from modeltune.specs.spec_type import DECLARED, FIELDS, Spec, data_arguments, spec
+    from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
     from modeltune.specs.validations import Holdout, KFold, Refit, Validation
 
 __all__ = [
     "CHECKS",
     "COMPARE",
-    "DECLARED",
+    "DECLARATIONS",
     "FIELDS",
     "GATES",
     "HELD",
@@ -148,6 +148,7 @@ __getattr__, __dir__ = door(
             "Checks",
         ),
         "datasets": ("Data",),
+        "fit": ("Fit",),
         "gates": (
             "COMPARE",
             "Gate",
@@ -169,7 +170,6 @@ __getattr__, __dir__ = door(
             "previous",
             "seeds",
         ),
-        "fit": ("Fit",),
         "identity": (
             "GATES",
             "HELD",
@@ -196,7 +196,7 @@ __getattr__, __dir__ = door(
             "Search",
         ),
         "spec_type": (
-            "DECLARED",
+            "DECLARATIONS",
             "FIELDS",
             "Spec",
             "data_arguments",

@@ -22,7 +22,7 @@ from modeltune.specs.gates import Gate, Measure, On, Seeds
 from modeltune.specs.searches import Hyperband, Search
 from modeltune.specs.validations import Holdout, KFold, Validation
 
-DECLARED = "__modeltune_declared__"
+DECLARATIONS = "__modeltune_declared__"
 """The module global that lists (name, line) of every decorated model, shadowed ones included."""
 
 FIELDS = (
@@ -381,7 +381,7 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
     if is_definition:
-        module_globals.setdefault(DECLARED, []).append((name, line))
+        module_globals.setdefault(DECLARATIONS, []).append((name, line))
     return Spec(protocol, model, str(name), str(module_globals.get("__name__")), file, line)
 
 

@@ -24,7 +24,7 @@ BY_NAME = {plant.name: plant for plant in PLANTS}
 MUTANTS = {
     "36 test rows are in train too": """
 import modeltune.engine.data.checks as checks
-checks._overlap = lambda *_: checks.Finding(False, 0.0, 0.0, "fine", {})
+checks._overlap = lambda *_: checks.CheckResult(False, 0.0, 0.0, "fine", {})
 """,
     "the loss is NaN": """
 from modeltune.engine.score import refit
@@ -33,7 +33,7 @@ training.not_finite = refit.not_finite = lambda *_: None
 """,
     "train lacks a class that test has": """
 import modeltune.engine.data.checks as checks
-checks._labels = lambda *_: checks.Finding(False, 0.0, 0.0, "fine", {})
+checks._labels = lambda *_: checks.CheckResult(False, 0.0, 0.0, "fine", {})
 """,
     "the search space changed, a stale run is judged": """
 from modeltune.harness import cached_runs

@@ -46,7 +46,7 @@ from keras import layers
 from sklearn import metrics
 
 import modeltune as mt
-from modeltune.engine.data.loading import Part, load
+from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.fit.training import candidate, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate, predict, report
@@ -204,7 +204,7 @@ def test_defect_9_an_index_means_one_run_its_numbers_and_its_model(kept: Runs, i
     hp.values = dict(run.best.values)
     with candidate(kept.spec, hp, 99) as model:
         load_weights(model, verify(kept.folder, run.artifact))
-        again = evaluate(model, load(kept.spec).test, 24)
+        again = evaluate(model, load_data(kept.spec).test, 24)
     assert again == {name: run.scores[name].values[0] for name in again}
     others = [other.scores["off"].values[0] for other in kept.runs if other.best != run.best]
     assert again["off"] not in others

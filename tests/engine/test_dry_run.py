@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import Loaded, Part, load
+from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.oracles import Oracle
 from modeltune.records.tasks import Failure
@@ -32,8 +32,8 @@ class Poison(Part):
         raise AssertionError("the test part was read")
 
 
-def rehearsed(spec: Spec, folder: Path, data: Loaded | None = None) -> Failure | None:
-    return dry_run(spec, data or load(spec), Oracle(spec.search, folder))
+def rehearsed(spec: Spec, folder: Path, data: LoadedData | None = None) -> Failure | None:
+    return dry_run(spec, data or load_data(spec), Oracle(spec.search, folder))
 
 
 def refusal(spec: Spec, folder: Path) -> str:
@@ -61,7 +61,7 @@ RESOURCES = [
 
 def test_a_sound_spec_is_not_refused_and_test_not_read(tmp_path: Path) -> None:
     spec = spec_of(gates=[mt.metric("f1") >= 0, mt.gap("loss") <= 9, *RESOURCES])
-    data = load(spec)
+    data = load_data(spec)
     poisoned = replace(data, test=Poison("test", data.test.size, "", data.test.labels))
     assert rehearsed(spec, tmp_path, poisoned) is None
 
@@ -215,7 +215,7 @@ def test_every_branch_is_built_and_one_trained(tmp_path: Path) -> None:
 
     spec = spec_of(Branching)
     oracle = Oracle(spec.search, tmp_path)
-    assert dry_run(spec, load(spec), oracle) is None
+    assert dry_run(spec, load_data(spec), oracle) is None
     assert (built, fitted) == (["flat", "deep"], ["flat"])
     assert {hp.name for hp in oracle.space.space} == {"kind", "depth"}
 

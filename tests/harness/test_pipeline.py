@@ -12,7 +12,7 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine import engine
-from modeltune.engine.data.loading import load
+from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.training import candidate, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate
@@ -139,7 +139,7 @@ def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finis
     hp.values = dict(found.best.values)
     with candidate(spec, hp, 12345) as model:
         load_weights(model, verify(finished.folder, found.artifact))
-        again = evaluate(model, load(spec).test, spec.fit.batch_size)
+        again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
     assert again == {name: found.scores[name].values[0] for name in again}
 
 
@@ -305,7 +305,7 @@ def unreachable(*given: Any) -> Any:
 def test_a_store_that_does_not_open_stops_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "load", unreachable)
+    monkeypatch.setattr(engine, "load_data", unreachable)
     (tmp_path / "history.db").write_text("a letter, not a database " * 99)
     with pytest.raises(mt.HistoryError):
         run(spec_of(), tmp_path)

@@ -246,7 +246,7 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
 ) -> None:
     import keras
 
-    from modeltune.engine.data.loading import load
+    from modeltune.engine.data.loading import load_data
 
     Path("spec_a.py").unlink()
 
@@ -262,7 +262,7 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     )
     names: dict[str, Any] = {"__name__": "spec_a"}
     exec(TEXT, names)
-    test = load(names["dense"]).test
+    test = load_data(names["dense"]).test
     model = keras.models.load_model("model.keras")
     assert model.optimizer.name == "adam"
     scores = model.evaluate(test.x, test.y, verbose=0, return_dict=True)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import load
+from modeltune.engine.data.loading import load_data
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.fit.training import train_trial
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
@@ -161,7 +161,7 @@ def ran(
 
 
 def searched(spec: Spec, folder: Path) -> list[Trial]:
-    data, found = load(spec), Found([])
+    data, found = load_data(spec), Found([])
     oracle = Oracle(spec.search, folder)
     dry_run(spec, data, oracle)
     executor = Inline(lambda task: train_trial(spec, data.train, data.validation, task))

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import Part, load
+from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.fit.training import candidate, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, train_refit
@@ -45,7 +45,7 @@ def validated(
     perform: Callable[[RefitTask], Refitted] | None = None,
     events: list[Event] | None = None,
 ) -> Validated:
-    data = load(spec)
+    data = load_data(spec)
     executor = Inline(perform or (lambda task: train_refit(spec, data, task)))
     told = [] if events is None else events
     weights = folder / "refit.weights.h5"
@@ -94,7 +94,7 @@ def test_mean_and_sample_deviation_are_over_refits_never_over_epochs(held_out: A
 
 def test_weights_are_the_first_refits_and_score_what_was_recorded(held_out: Any) -> None:
     spec, found, weights = held_out
-    data = load(spec)
+    data = load_data(spec)
     with candidate(spec, ReadHyperParameters.of(HP), 99) as model:
         load_weights(model, weights)
         again = evaluate(model, data.test, spec.fit.batch_size)
@@ -113,7 +113,7 @@ def test_everything_a_gate_can_ask_for_is_measured_once_per_refit(held_out: Any)
 
 def test_gain_is_measured_against_the_most_frequent_class(held_out: Any) -> None:
     spec, found, _ = held_out
-    data = load(spec)
+    data = load_data(spec)
     dummy = np.mean(data.test.y == np.bincount(data.train.y).argmax())
     for gain, accuracy in zip(
         found.scores["gain_over_dummy(accuracy)"].values,
@@ -149,7 +149,7 @@ def test_every_row_of_train_and_validation_is_left_out_once(kind: str) -> None:
     # Only train has weights: validation's samples weigh 1.
     data = mt.Data((x[:30], y[:30], *(w[:30] for w in weights)), (x[30:], y[30:]), (x, y))
     spec = spec_of(data=data, validation=mt.KFold(k=5, seeds=2))
-    loaded, left_out = load(spec), []
+    loaded, left_out = load_data(spec), []
     for one in spec.validation.refits():
         inside, outside = parts_of(spec, loaded, one)
         assert set(inside.x[:, 0]) == set(range(50)) - set(outside.x[:, 0])
@@ -286,7 +286,7 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
 
 def test_data_whose_parts_do_not_join_fail_as_a_refit(tmp_path: Path) -> None:
     spec = spec_of(softmax, validation=mt.KFold(k=2))
-    data = load(spec)
+    data = load_data(spec)
     odd = replace(data, validation=Part("validation", 60, "", x={}, y={}))
     task = RefitTask(spec.validation.refits()[0], HP, 1, None)
     assert train_refit(spec, odd, task).failure is not None

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import modeltune as mt
-from modeltune.specs.spec_type import DECLARED, data_arguments
+from modeltune.specs.spec_type import DECLARATIONS, data_arguments
 
 BEST = mt.maximize("val_accuracy")
 
@@ -170,7 +170,7 @@ def test_every_declaration_in_a_module_is_listed_even_when_shadowed() -> None:
         "@rules\ndef m(hp): ...\n@rules\ndef m(hp): ...\n@rules\nclass C:\n def build(self, hp): ...",
         space,
     )
-    assert space[DECLARED] == [("m", 1), ("m", 3), ("C", 5)]
+    assert space[DECLARATIONS] == [("m", 1), ("m", 3), ("C", 5)]
 
 
 # What is wrong with it

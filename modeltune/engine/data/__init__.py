@@ -10,49 +10,52 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data import sharing
     from modeltune.engine.data.checks import check_data
     from modeltune.engine.data.loading import (
-        Array,
         Arrays,
-        Loaded,
+        LoadedData,
         Part,
         class_labels,
         concatenate,
         leaves,
-        load,
+        load_data,
         map_arrays,
     )
+    from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
 
 __all__ = [
-    "Array",
     "Arrays",
-    "Loaded",
+    "LoadedData",
     "Part",
     "check_data",
     "class_labels",
     "concatenate",
+    "is_shareable",
     "leaves",
-    "load",
+    "load_data",
     "map_arrays",
-    "sharing",
+    "read_parts",
+    "write_parts",
 ]
 
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".": ("sharing",),
         "checks": ("check_data",),
         "loading": (
-            "Array",
             "Arrays",
-            "Loaded",
+            "LoadedData",
             "Part",
             "class_labels",
             "concatenate",
             "leaves",
-            "load",
+            "load_data",
             "map_arrays",
+        ),
+        "sharing": (
+            "is_shareable",
+            "read_parts",
+            "write_parts",
         ),
     },
 )

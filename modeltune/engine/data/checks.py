@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from modeltune.engine.data.loading import Array, Arrays, Loaded, Part, class_labels, leaves
-from modeltune.records import Json
+from modeltune.engine.data.loading import Arrays, LoadedData, Part, class_labels, leaves
+from modeltune.records import Array, Json
 from modeltune.specs import CHECKS, Checks, Outcome, Severity, Verdict
 
-EXAMPLES = 3
+MOST_NAMED = 3
 """How many rows, columns or classes a reason names."""
 
 CHUNK = 4096
@@ -29,7 +29,7 @@ DRIFT_COLUMNS = 2_000
 DRIFT_SEED = 0
 """Which rows and columns are drawn where there are more."""
 
-ALPHA = 0.0001
+DRIFT_ALPHA = 0.0001
 """How often chance may be taken for drift, over all features together (Holm)."""
 
 FEW_VALUES = 50
@@ -40,7 +40,7 @@ FEW_CLASSES = 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check has found: ``bad`` None when streams leave the question open."""
 
     bad: bool | None
@@ -60,14 +60,14 @@ class Distance:
     p: float
 
 
-def check_data(loaded: Loaded, checks: Checks) -> tuple[Verdict, ...]:
+def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
     """Return one verdict per check, in the order of the fields of Checks; nothing is raised.
 
     A finding is WARNED or FAILED by its check's severity. What would need another pass
     over a stream is INCONCLUSIVE; a check that crashes is an ERROR.
     """
     rows = _Rows(loaded)
-    questions: dict[str, Callable[[], Finding]] = {
+    questions: dict[str, Callable[[], CheckResult]] = {
         "overlap": lambda: _overlap(loaded, rows),
         "duplicates": lambda: _duplicates(loaded.train, rows),
         "constant_features": lambda: _constant_features(loaded),
@@ -77,7 +77,7 @@ def check_data(loaded: Loaded, checks: Checks) -> tuple[Verdict, ...]:
     return tuple(_verdict(name, checks.severity(name), questions[name]) for name in CHECKS)
 
 
-def _verdict(name: str, severity: Severity, question: Callable[[], Finding]) -> Verdict:
+def _verdict(name: str, severity: Severity, question: Callable[[], CheckResult]) -> Verdict:
     gate = f"checks.{name}"
     try:
         found = question()
@@ -97,7 +97,7 @@ def _verdict(name: str, severity: Severity, question: Callable[[], Finding]) -> 
 class _Rows:
     """The row hashes of the parts in memory, computed once, when first asked for."""
 
-    def __init__(self, loaded: Loaded):
+    def __init__(self, loaded: LoadedData):
         self._parts = {
             part.name: part for part in _parts_of(loaded) if part.stream is None
         }  # fmt: skip
@@ -158,7 +158,7 @@ def _same_dtype(dtypes: Sequence[Any]) -> Any:
     return np.result_type(*dtypes)
 
 
-def _overlap(loaded: Loaded, rows: _Rows) -> Finding:
+def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
     pairs = (
         (loaded.test, loaded.train),
         (loaded.validation, loaded.train),
@@ -197,19 +197,19 @@ def _overlap(loaded: Loaded, rows: _Rows) -> Finding:
             details["distinct_train_rows"] = distinct = len(set(rows.of("train")))
             if distinct <= loaded.train.size // 2:
                 advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
-        return Finding(True, measured, 0.0, f"{'; '.join(said)}. {advice}", details)
+        return CheckResult(True, measured, 0.0, f"{'; '.join(said)}. {advice}", details)
     if open_pairs:
-        return Finding(None, measured, 0.0, not_checked, details)
-    return Finding(False, measured, 0.0, "no row of one part is in another", details)
+        return CheckResult(None, measured, 0.0, not_checked, details)
+    return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
 
 
-def _duplicates(train: Part, rows: _Rows) -> Finding:
+def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     if train.stream is not None:
-        return Finding(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"), {})
+        return CheckResult(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"), {})
     first: dict[bytes, int] = {}
     twins = [(r, f) for r, h in enumerate(rows.of("train")) if (f := first.setdefault(h, r)) != r]
     if not twins:
-        return Finding(False, 0.0, 0.0, "no row of train repeats another", {"repeated": 0})
+        return CheckResult(False, 0.0, 0.0, "no row of train repeats another", {"repeated": 0})
     targets = row_hashes(train.y)
     conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
     is_one = len(twins) == 1
@@ -231,18 +231,18 @@ def _duplicates(train: Part, rows: _Rows) -> Finding:
         said += "all with the same target"
     share = len(twins) / train.size
     details: dict[str, Json] = {"repeated": len(twins), "conflicting": len(conflicts)}
-    return Finding(True, share, 0.0, said, details)
+    return CheckResult(True, share, 0.0, said, details)
 
 
-def _constant_features(loaded: Loaded) -> Finding:
+def _constant_features(loaded: LoadedData) -> CheckResult:
     train = loaded.train
     if train.stream is not None:
         reason = _not_checked("inputs", "that never vary")
-        return Finding(None, None, 0.0, reason, {})
+        return CheckResult(None, None, 0.0, reason, {})
     said: list[str] = []
     count = 0
     if train.size < 2:
-        return Finding(False, 0.0, 0.0, "train is one row, which has nothing to vary from", {})
+        return CheckResult(False, 0.0, 0.0, "train is one row, which has nothing to vary from", {})
     tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
     for path, array in leaves(train.x):
         name = _named("x", path)
@@ -269,8 +269,8 @@ def _constant_features(loaded: Loaded) -> Finding:
             what = f" ({array[0]})" if np.size(array[0]) == 1 else ""
             said.append(f"{name} is the same in every row of train{what}")
     if said:
-        return Finding(True, float(count), 0.0, "; ".join(said), {"constant": count})
-    return Finding(False, 0.0, 0.0, "every input varies in train", {"constant": 0})
+        return CheckResult(True, float(count), 0.0, "; ".join(said), {"constant": count})
+    return CheckResult(False, 0.0, 0.0, "every input varies in train", {"constant": 0})
 
 
 def _is_constant(array: Array) -> Array:
@@ -283,7 +283,7 @@ def _is_constant(array: Array) -> Array:
     return same
 
 
-def _labels(loaded: Loaded) -> Finding:
+def _labels(loaded: LoadedData) -> CheckResult:
     said: list[str] = []
     left_open: list[str] = []
     details: dict[str, Json] = {}
@@ -319,12 +319,12 @@ def _labels(loaded: Loaded) -> Finding:
                 examples = [f"{label} ({_rows(in_train[label], 'train')})" for label in absent]
                 said.append(f"test has no row of class{_es(absent)} {_listed(examples)}{output}")
     if said:
-        return Finding(True, float(missing), 0.0, "; ".join(said), details)
+        return CheckResult(True, float(missing), 0.0, "; ".join(said), details)
     if left_open:
-        return Finding(None, None, 0.0, _not_checked_for(left_open), details)
+        return CheckResult(None, None, 0.0, _not_checked_for(left_open), details)
     if not outputs:
-        return Finding(False, 0.0, 0.0, "y holds no class labels", details)
-    return Finding(False, 0.0, 0.0, "train and test have the same classes", details)
+        return CheckResult(False, 0.0, 0.0, "y holds no class labels", details)
+    return CheckResult(False, 0.0, 0.0, "train and test have the same classes", details)
 
 
 def _classes(part: Part, train: Part) -> dict[str, dict[Any, int]]:
@@ -366,7 +366,7 @@ def _are_classes(labels: Array) -> bool:
     return len(np.unique(labels)) <= max(FEW_CLASSES, len(labels) // 10)
 
 
-def _beyond(loaded: Loaded) -> Iterator[tuple[str, str]]:
+def _beyond(loaded: LoadedData) -> Iterator[tuple[str, str]]:
     """Yield the parts whose labels are outside train's lowest and highest, as loading has read them."""
     for path, (low, high) in loaded.train.labels.items():
         if high - low >= max(FEW_CLASSES, loaded.train.size // 10):
@@ -381,11 +381,11 @@ def _beyond(loaded: Loaded) -> Iterator[tuple[str, str]]:
                 yield part.name, text
 
 
-def _drift(loaded: Loaded, max_drift: float) -> Finding:
+def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     train, test = loaded.train, loaded.test
     if train.stream is not None or test.stream is not None:
         reason = _not_checked("features", "that drift from train to test")
-        return Finding(None, None, max_drift, reason, {})
+        return CheckResult(None, None, max_drift, reason, {})
     rng = np.random.default_rng(DRIFT_SEED)
     rows = [_drawn(rng, part.size, DRIFT_ROWS) for part in (train, test)]
     found: list[Distance] = []
@@ -413,10 +413,10 @@ def _drift(loaded: Loaded, max_drift: float) -> Finding:
     }
     if not found:
         reason = f"nothing to compare: no numbers in {', '.join(left_out)}"
-        return Finding(False, None, max_drift, reason, details)
+        return CheckResult(False, None, max_drift, reason, details)
     chances = _holm([one.p for one in found])
     real = [
-        (one, chance) for one, chance in zip(found, chances, strict=True) if chance <= ALPHA
+        (one, chance) for one, chance in zip(found, chances, strict=True) if chance <= DRIFT_ALPHA
     ]  # fmt: skip
     real.sort(key=lambda pair: -pair[0].distance)
     far = [(one, chance) for one, chance in real if one.distance > max_drift]
@@ -430,13 +430,13 @@ def _drift(loaded: Loaded, max_drift: float) -> Finding:
         reason = f"none of {len(found)} {which} is farther apart than {max_drift:g}"
         if not real:
             reason = f"none of {len(found)} {which} differs by more than chance"
-        return Finding(False, measured, max_drift, reason, details)
+        return CheckResult(False, measured, max_drift, reason, details)
     examples = [f"{one.feature} by {one.distance:.2f} ({one.method})" for one, _ in far]
     reason = (
         f"{len(far)} of {len(found)} {which} differ between train and test: {_listed(examples)}; "
         f"harmless would be up to {max_drift:g}. Remedy: split by chance, or look at where test comes from"
     )
-    return Finding(True, measured, max_drift, reason, details)
+    return CheckResult(True, measured, max_drift, reason, details)
 
 
 def _feature_distances(
@@ -522,7 +522,7 @@ def _drawn(rng: np.random.Generator, size: int, most: int) -> Array:
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
 
 
-def _parts_of(loaded: Loaded) -> tuple[Part, Part, Part]:
+def _parts_of(loaded: LoadedData) -> tuple[Part, Part, Part]:
     return loaded.train, loaded.validation, loaded.test
 
 
@@ -539,8 +539,8 @@ def _es(items: Sequence[object]) -> str:
 
 
 def _listed(items: Sequence[str]) -> str:
-    shown = ", ".join(items[:EXAMPLES])
-    return shown if len(items) <= EXAMPLES else f"{shown}, ... ({len(items) - EXAMPLES} more)"
+    shown = ", ".join(items[:MOST_NAMED])
+    return shown if len(items) <= MOST_NAMED else f"{shown}, ... ({len(items) - MOST_NAMED} more)"
 
 
 def _not_checked(what: str, how: str) -> str:

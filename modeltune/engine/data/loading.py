@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modeltune.ground import DataError, SpecError
-from modeltune.records import Json
+from modeltune.records import Array, Json
 from modeltune.specs import Data, KFold, Spec, data_arguments
 
-Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
 
@@ -70,7 +68,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedData:
     """The three parts of a spec's data, ready to train on, and how they came about."""
 
     train: Part
@@ -91,7 +89,7 @@ class Loaded:
         return {f"data/{part.name}": part.fingerprint for part in parts}
 
 
-def load(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loaded:
+def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> LoadedData:
     """Return the spec's checked data; ``fixtures`` are the arguments its data function asks for.
 
     Raises:
@@ -118,7 +116,7 @@ def load(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loaded:
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)
     train, validation, test = (_described(parts[name]) for name in ("train", "validation", "test"))
-    return Loaded(train, validation, test, tuple(cuts))
+    return LoadedData(train, validation, test, tuple(cuts))
 
 
 def class_labels(y: Arrays) -> Array | None:

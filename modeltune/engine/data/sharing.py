@@ -1,4 +1,4 @@
-"""Hand loaded data to other processes: arrays in files that every process maps, none copies."""
+"""Share loaded data with other processes: arrays in files that they map instead of copying."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data.loading import Array, Arrays, Loaded, Part, map_arrays
+from modeltune.engine.data.loading import Arrays, LoadedData, Part, map_arrays
+from modeltune.records import Array
 
-FILE = "parts.pickle"
+PARTS_FILE = "parts.pickle"
 
 
-def is_shareable(loaded: Loaded) -> bool:
-    """Tell whether all parts are arrays; a stream is loaded anew by each process."""
+def is_shareable(loaded: LoadedData) -> bool:
+    """Tell whether all parts are arrays; each process loads a stream by itself."""
     return all(part.stream is None for part in (loaded.train, loaded.validation, loaded.test))
 
 
-def write(loaded: Loaded, folder: Path) -> None:
-    """Write array parts to a folder of their own."""
+def write_parts(loaded: LoadedData, folder: Path) -> None:
+    """Write parts made of arrays into a folder that holds nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = count()
 
@@ -31,26 +32,35 @@ def write(loaded: Loaded, folder: Path) -> None:
         np.save(path, array)
         return path
 
-    (folder / FILE).write_bytes(pickle.dumps(_each_part(loaded, save)))
+    (folder / PARTS_FILE).write_bytes(pickle.dumps(_map_parts(loaded, save)))
 
 
-def read(folder: Path) -> Loaded:
-    """Return the parts of a folder, mapped; what a process writes into an array stays its own."""
-    written: Loaded = pickle.loads((folder / FILE).read_bytes())
-    return _each_part(written, _mapped)
+def read_parts(folder: Path) -> LoadedData | None:
+    """Return the parts in a folder, mapped from their files; None when none were written.
+
+    What a process writes into an array is seen by this process only.
+    """
+    try:
+        content = (folder / PARTS_FILE).read_bytes()
+    except FileNotFoundError:
+        return None
+    written: LoadedData = pickle.loads(content)
+    return _map_parts(written, _mapped)
 
 
 def _mapped(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="c")
     except ValueError:
-        # Python objects cannot be mapped.
+        # NumPy cannot map an array of Python objects.
         array = np.load(path, allow_pickle=True)
     return array
 
 
-def _each_part(loaded: Loaded, function: Callable[[Any], Any]) -> Loaded:
-    def each(part: Part) -> Part:
+def _map_parts(loaded: LoadedData, function: Callable[[Any], Any]) -> LoadedData:
+    """Return the data with ``function`` applied to every array."""
+
+    def mapped(part: Part) -> Part:
         arrays: dict[str, Arrays] = {
             name: map_arrays(function, getattr(part, name)) for name in ("x", "y", "sample_weight")
         }
@@ -58,7 +68,7 @@ def _each_part(loaded: Loaded, function: Callable[[Any], Any]) -> Loaded:
 
     return replace(
         loaded,
-        train=each(loaded.train),
-        validation=each(loaded.validation),
-        test=each(loaded.test),
+        train=mapped(loaded.train),
+        validation=mapped(loaded.validation),
+        test=mapped(loaded.test),
     )

@@ -15,11 +15,10 @@ from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.utils.python_utils import pythonify_logs
 from tensorflow.python.framework import ops
 
+from modeltune.engine.data import Arrays
+
 Model: TypeAlias = Any
 """A compiled ``keras.Model``."""
-
-Arrays: TypeAlias = Any
-"""A NumPy array, or dicts, tuples and lists of arrays with equal first dimension."""
 
 Order: TypeAlias = Callable[[int], np.ndarray]
 """The row numbers in the order an epoch visits them, by the epoch's number."""

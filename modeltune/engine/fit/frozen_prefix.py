@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional
 
-from modeltune.engine.data import Array, Arrays, Part, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.ground import wait_for_lock
+from modeltune.records import Array
 
 Model: TypeAlias = Any
 """A ``keras.Model``."""

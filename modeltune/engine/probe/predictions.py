@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from modeltune.engine.data import Array, Arrays, leaves, map_arrays
+from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.probe.transforms import NotProbed, row_of, said_by, stacked
-from modeltune.engine.score import Output, Task, probabilities
+from modeltune.engine.score import Output, OutputTask, probabilities
+from modeltune.records import Array
 from modeltune.specs import Behaviour
 
 BATCH = 32
@@ -67,23 +68,23 @@ def output_of(output: Output, model: Model, raw: Arrays) -> Array:
 
 def is_number(output: Output) -> bool:
     """Tell whether an output predicts numbers, not classes."""
-    return output.task in (Task.REGRESSION, Task.OTHER)
+    return output.task in (OutputTask.REGRESSION, OutputTask.OTHER)
 
 
 def decided(output: Output, predicted: Array) -> Array:
     """Return the class or classes an output names, as the report counts them, or the numbers."""
-    if output.task is Task.MULTICLASS:
+    if output.task is OutputTask.MULTICLASS:
         return np.asarray(predicted.argmax(-1))
-    if output.task in (Task.BINARY, Task.MULTILABEL):
+    if output.task in (OutputTask.BINARY, OutputTask.MULTILABEL):
         return np.asarray(predicted > output.threshold).astype(int)
     return predicted.astype(np.float64)
 
 
 def confidence(output: Output, predicted: Array) -> float | None:
     """Return the probability of what is predicted, of an output that names a single class."""
-    if output.task is Task.MULTICLASS and predicted.ndim == 1:
+    if output.task is OutputTask.MULTICLASS and predicted.ndim == 1:
         return float(probabilities(output, predicted).max())
-    if output.task is Task.BINARY and predicted.size == 1:
+    if output.task is OutputTask.BINARY and predicted.size == 1:
         positive = float(probabilities(output, predicted).reshape(-1)[0])
         return positive if decided(output, predicted).item() else 1 - positive
     return None
@@ -135,12 +136,12 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
     """Return what reads the number that has a direction from one prediction."""
     task, of = output.task, behaviour.of
     width = int(np.prod(output.predicted.shape[1:], dtype=int))
-    if task is Task.BINARY:
+    if task is OutputTask.BINARY:
         if of not in (None, 0, 1):
             raise NotProbed(f"of={of}: the model says yes or no; write 0 or 1")
         return lambda p: abs((of == 0) - float(probabilities(output, p).reshape(-1)[0]))
     if of is None and width > 1:
-        what = "classes" if task in (Task.MULTICLASS, Task.MULTILABEL) else "columns"
+        what = "classes" if task in (OutputTask.MULTICLASS, OutputTask.MULTILABEL) else "columns"
         raise NotProbed(
             f"the model predicts {width} {what}; say which has the direction: of=0 to of={width - 1}"
         )

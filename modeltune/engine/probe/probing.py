@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data import Array, Arrays, Part, concatenate, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.probe.points import Finding, Space, Tried, Try, drawn, shrunk, weight
 from modeltune.engine.probe.predictions import (
@@ -39,9 +39,9 @@ from modeltune.engine.probe.transforms import (
     stacked,
     takes_severity,
 )
-from modeltune.engine.score import Output, Task, predict
+from modeltune.engine.score import Output, OutputTask, predict
 from modeltune.ground import is_finite_number, is_integer, typed
-from modeltune.records import Json, plain
+from modeltune.records import Array, Json, plain
 from modeltune.specs import Behaviour, Kind, Probed
 
 STREAMED = 512
@@ -392,7 +392,7 @@ def _is_expected(
     if is_number(output):
         return bool((np.abs(decision - wanted) <= slack_of(tolerance, decision, wanted)).all())
     if (
-        output.task is Task.MULTICLASS
+        output.task is OutputTask.MULTICLASS
         and not ((wanted >= 0) & (wanted < predicted.shape[-1])).all()
     ):
         raise NotProbed(

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modeltune.engine.data import Array, Arrays, leaves, map_arrays
+from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.ground import is_integer
+from modeltune.records import Array
 from modeltune.specs import Behaviour, Kind
 
 

@@ -11,7 +11,7 @@ import keras
 from modeltune.engine.fit import Model
 from modeltune.records import Json
 
-LISTED = 200
+MOST_LAYERS = 200
 """How many layers are listed: of a deeper model its outer ones first."""
 
 Value = TypeVar("Value")
@@ -28,13 +28,13 @@ def described(model: Model) -> dict[str, Json]:
     """
     found = list(_layers(model, 0, {id(model)}))
     deepest = max((depth for _, depth in found), default=0)
-    while deepest and sum(depth <= deepest for _, depth in found) > LISTED:
+    while deepest and sum(depth <= deepest for _, depth in found) > MOST_LAYERS:
         deepest -= 1
     outer = [(layer, depth) for layer, depth in found if depth <= deepest]
     return {
         "parameters": _parameters(model, "weights"),
         "trainable": _parameters(model, "trainable_weights"),
-        "layers": [_layer(layer, depth) for layer, depth in outer[:LISTED]],
+        "layers": [_layer(layer, depth) for layer, depth in outer[:MOST_LAYERS]],
         "layers_total": len(found),
     }
 

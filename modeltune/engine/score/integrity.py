@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from modeltune.engine.data import Array, Arrays, Part, concatenate, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
-from modeltune.engine.score.scoring import Output, Predictions, Task, predict
-from modeltune.records import Json
+from modeltune.engine.score.scoring import Output, OutputTask, Predictions, predict
+from modeltune.records import Array, Json
 from modeltune.specs import Outcome, Verdict
 
 ROWS = 256
@@ -390,7 +390,7 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
                 f"{name} is {values[outside][0]:.4g}, no probability: end the model with softmax or "
                 "sigmoid, or compile its loss with from_logits=True"
             )
-        elif output.task is Task.MULTICLASS:
+        elif output.task is OutputTask.MULTICLASS:
             sums = values.sum(axis=-1).reshape(len(values), -1)
             off = (np.abs(sums - 1) > slack).any(axis=1)
             if off.any():
@@ -410,7 +410,7 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
 
 def _is_probability(model: Model, output: Output) -> bool:
     """Tell by its loss whether an output is meant as probabilities: hinge and mse take any number."""
-    if output.from_logits or output.task in (Task.REGRESSION, Task.OTHER):
+    if output.from_logits or output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return False
     loss = model.loss
     if isinstance(loss, Mapping):

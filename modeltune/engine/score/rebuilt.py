@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
-from modeltune.engine.data import Loaded, Part
+from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import devices, use_threads
 from modeltune.engine.fit import Model, candidate, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
@@ -55,7 +55,7 @@ def rebuilt_model(
 
 
 def scores_again(
-    spec: Spec, model: Model, loaded: Loaded, refit: Refit, recorded: Collection[str]
+    spec: Spec, model: Model, loaded: LoadedData, refit: Refit, recorded: Collection[str]
 ) -> dict[str, float]:
     """Return what the model scores today by the names that were recorded, as far as it measures them.
 

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.model_selection import KFold as Folds
 from sklearn.model_selection import StratifiedKFold
 
-from modeltune.engine.data import Arrays, Loaded, Part, class_labels, concatenate, map_arrays
+from modeltune.engine.data import Arrays, LoadedData, Part, class_labels, concatenate, map_arrays
 from modeltune.engine.fit import (
     Model,
     candidate,
@@ -27,11 +27,11 @@ from modeltune.engine.score.architecture import described
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import (
     Predictions,
+    dummy_gain,
     evaluate,
-    gain_over_dummy,
     predict,
+    refit_samples,
     report,
-    samples_of,
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
@@ -40,7 +40,7 @@ from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, Verd
 
 
 def train_refit(
-    spec: Spec, loaded: Loaded, task: RefitTask, features: Path | None = None
+    spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> Refitted:
     """Train the best values on this refit's part of the data and score the result on test."""
     started = time.monotonic()
@@ -140,7 +140,7 @@ def _score(
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
     on_test = predict(model, test, spec.fit.batch_size, slices)
     scores, tables = measured(model, test, on_test, spec.fit.batch_size)
-    samples = samples_of(model, on_test, scores, targets(train))
+    samples = refit_samples(model, on_test, scores, targets(train))
     if test.stream is not None and samples is not None and not samples.truth:
         # In which order a stream came can only be told by its targets.
         samples = None
@@ -178,7 +178,7 @@ def derived(
             on_train = on_train or _scores(model, train, size)
             found[key] = on_train[name] - scores[name]
         elif subject is Subject.GAIN_OVER_DUMMY:
-            found[key] = gain_over_dummy(model, train, on_test, scores[name], name)
+            found[key] = dummy_gain(model, train, on_test, scores[name], name)
     if isinstance(spec.validation, KFold):
         found |= {f"fold_{name}": value for name, value in _scores(model, watched, size).items()}
     return {**found, "parameters": float(model.count_params())}
@@ -188,7 +188,7 @@ def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     return measured(model, part, predict(model, part, batch_size), batch_size)[0]
 
 
-def parts_of(spec: Spec, loaded: Loaded, refit: Refit) -> tuple[Part, Part]:
+def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> tuple[Part, Part]:
     """Return what this refit trains on and what its callbacks watch."""
     if refit.fold is None or not isinstance(spec.validation, KFold):
         return loaded.train, loaded.validation

@@ -16,17 +16,17 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn import metrics
 
-from modeltune.engine.data import Array, Arrays, Part, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit import Model, number
 from modeltune.ground import SpecError
-from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Json, Samples
+from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: far enough for every float32 sigmoid to be 0 or 1."""
 
 
-class Task(enum.Enum):
+class OutputTask(enum.Enum):
     """What one output of a model does, as far as its report goes."""
 
     MULTICLASS = "multiclass"
@@ -45,7 +45,7 @@ class Output:
 
     name: str
     path: str
-    task: Task
+    task: OutputTask
     from_logits: bool
     y: Array
     predicted: Array
@@ -149,7 +149,7 @@ def _takes_two(function: Any) -> bool:
     return True
 
 
-def samples_of(
+def refit_samples(
     model: Model, test: Predictions, scores: Mapping[str, float], train_labels: Mapping[str, Array]
 ) -> Samples | None:
     """Return what this one refit did on each test sample, None where its outputs have no rows.
@@ -174,14 +174,14 @@ def samples_of(
     for output in test.outputs:
         if not np.isfinite(output.predicted).all():
             continue
-        if output.task in (Task.MULTICLASS, Task.BINARY):
+        if output.task in (OutputTask.MULTICLASS, OutputTask.BINARY):
             true, found, _ = classes_of(output)
             if len(true) == size:
                 truth[output.prefix], predicted[output.prefix] = true, found[None]
                 train = replace(output, y=train_labels[output.path])
                 labels = np.union1d(true, _true_classes(train))
                 classes[output.prefix] = [int(label) for label in labels]
-        elif output.task is Task.REGRESSION:
+        elif output.task is OutputTask.REGRESSION:
             shape = (size, -1)
             truth[output.prefix] = output.y.reshape(shape).astype(np.float32)
             predicted[output.prefix] = output.predicted.reshape(shape).astype(np.float32)[None]
@@ -259,7 +259,7 @@ def _definition(metric: Any) -> str:
 
 def _true_classes(output: Output) -> Array:
     """Return the classes among an output's targets, as many targets as there may be."""
-    if output.task is Task.BINARY:
+    if output.task is OutputTask.BINARY:
         return np.unique(output.y.reshape(-1).astype(int))
     one_hot = output.y.ndim == output.predicted.ndim and output.y.shape[-1] > 1
     return np.unique(output.y.argmax(-1) if one_hot else output.y.astype(int))
@@ -283,7 +283,7 @@ def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
             continue
         if not np.isfinite(output.predicted).all():
             found, table = dict.fromkeys(names, math.nan), {}
-        elif output.task is Task.REGRESSION:
+        elif output.task is OutputTask.REGRESSION:
             found, table = _regression(output)
         else:
             found, table = _classification(output)
@@ -297,9 +297,7 @@ def report_names(outputs: list[Output]) -> list[str]:
     return [f"{output.prefix}{name}" for output in outputs for name in _report_names(output.task)]
 
 
-def gain_over_dummy(
-    model: Model, train: Part, test: Predictions, score: float, metric: str
-) -> float:
+def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metric: str) -> float:
     """Return (score - dummy) / (perfect - dummy), NaN when dummy and perfect score the same.
 
     The dummy always predicts train's class shares, or train's target mean or median,
@@ -323,10 +321,10 @@ def targets(part: Part) -> dict[str, Array]:
     return dict(leaves(_joined([y for _, y, _ in part.batches(8192)])))
 
 
-def _report_names(task: Task) -> tuple[str, ...]:
-    if task is Task.OTHER:
+def _report_names(task: OutputTask) -> tuple[str, ...]:
+    if task is OutputTask.OTHER:
         return ()
-    return NUMBER_METRICS if task is Task.REGRESSION else CLASS_METRICS
+    return NUMBER_METRICS if task is OutputTask.REGRESSION else CLASS_METRICS
 
 
 def _outputs(model: Model, y: Arrays, predicted: Arrays) -> list[Output]:
@@ -362,24 +360,26 @@ def _losses(model: Model, names: list[str]) -> dict[str, Any]:
     return dict.fromkeys(names, loss)
 
 
-def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[Task, bool]:
+def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[OutputTask, bool]:
     """Return what an output does, by its loss where that decides, else by targets and shapes."""
     name = _loss_name(loss)
     from_logits = bool(getattr(loss, "from_logits", False))
     one_hot = y.shape == predicted.shape and y.ndim > 1 and y.shape[-1] > 1 and _is_one_hot(y)
     if not np.issubdtype(y.dtype, np.number) and y.dtype != bool:
-        return Task.OTHER, from_logits
+        return OutputTask.OTHER, from_logits
     if "categorical" in name or one_hot:
-        return Task.MULTICLASS, from_logits
+        return OutputTask.MULTICLASS, from_logits
     if name.startswith("binary"):
         return (
-            Task.BINARY if predicted.shape[-1] == 1 or predicted.ndim == 1 else Task.MULTILABEL
+            OutputTask.BINARY
+            if predicted.shape[-1] == 1 or predicted.ndim == 1
+            else OutputTask.MULTILABEL
         ), from_logits
     if y.dtype.kind in "iub" and predicted.ndim == y.ndim + 1 and predicted.shape[-1] > 1:
-        return Task.MULTICLASS, from_logits
+        return OutputTask.MULTICLASS, from_logits
     if predicted.size == y.size:
-        return Task.REGRESSION, from_logits
-    return Task.OTHER, from_logits
+        return OutputTask.REGRESSION, from_logits
+    return OutputTask.OTHER, from_logits
 
 
 def _loss_name(loss: Any) -> str:
@@ -400,13 +400,13 @@ def probabilities(output: Output, predicted: Array) -> Array:
     if not output.from_logits or not np.isfinite(numbers).all():
         return numbers
     return np.asarray(
-        softmax(numbers, axis=-1) if output.task is Task.MULTICLASS else expit(numbers)
+        softmax(numbers, axis=-1) if output.task is OutputTask.MULTICLASS else expit(numbers)
     )
 
 
 def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
     """Return true and predicted class per sample and all classes the output can name."""
-    if output.task is Task.BINARY:
+    if output.task is OutputTask.BINARY:
         predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
         return output.y.reshape(-1).astype(int), predicted, [0, 1]
     count = output.predicted.shape[-1]
@@ -416,7 +416,7 @@ def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
 
 
 def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
-    if output.task is Task.MULTILABEL:
+    if output.task is OutputTask.MULTILABEL:
         width = output.predicted.shape[-1]
         classes = list(range(width))
         true = output.y.reshape(-1, width).astype(int)
@@ -460,9 +460,9 @@ def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
 
 def _perfect(output: Output) -> Array:
     """Return predictions that are the targets: one-hot, 0/1, certain logits, or the numbers."""
-    if output.task in (Task.REGRESSION, Task.OTHER):
+    if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return output.y.reshape(output.predicted.shape).astype(np.float32)
-    if output.task is Task.MULTICLASS and output.y.shape != output.predicted.shape:
+    if output.task is OutputTask.MULTICLASS and output.y.shape != output.predicted.shape:
         classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
         hard = np.eye(output.predicted.shape[-1], dtype=np.float32)[classes]
     else:
@@ -476,11 +476,11 @@ def _repeated(output: Output, constant: Array) -> Array:
 
 
 def _constants(output: Output, y_train: Array) -> list[Array]:
-    if output.task in (Task.REGRESSION, Task.OTHER):
+    if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         numbers = y_train.astype(np.float64)
         shape = output.predicted.shape[1:]
         return [f(numbers, axis=0).reshape(shape) for f in (np.mean, np.median)]
-    if output.task is Task.MULTICLASS:
+    if output.task is OutputTask.MULTICLASS:
         count = output.predicted.shape[-1]
         if y_train.ndim == output.predicted.ndim and y_train.shape[-1] == count:
             shares = y_train.reshape(-1, count).mean(axis=0)

@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modeltune.engine.data import Array, Arrays, Part, leaves, map_arrays
-from modeltune.engine.score.scoring import Output, Predictions, Task, classes_of, probabilities
-from modeltune.records import Json
+from modeltune.engine.data import Arrays, Part, leaves, map_arrays
+from modeltune.engine.score.scoring import (
+    Output,
+    OutputTask,
+    Predictions,
+    classes_of,
+    probabilities,
+)
+from modeltune.records import Array, Json
 
-FORMAT = 1
+EXAMPLES_FORMAT = 1
 """The number in a file of examples; it changes when a key changes its meaning."""
 
 WORST, OTHERS = 24, 8
@@ -102,16 +108,22 @@ def examples(part: Part, predictions: Predictions) -> Json:
     if not shown:
         return None
     # The kept refit is the first one.
-    return {"format": FORMAT, "refit": 0, "of": part.size, "wrong": count, "samples": shown}
+    return {
+        "format": EXAMPLES_FORMAT,
+        "refit": 0,
+        "of": part.size,
+        "wrong": count,
+        "samples": shown,
+    }
 
 
 # Which samples
 
 
 def _answers(output: Output) -> _Answers:
-    if output.task is Task.REGRESSION:
+    if output.task is OutputTask.REGRESSION:
         return _numbers(output)
-    if output.task is Task.OTHER:
+    if output.task is OutputTask.OTHER:
         y, predicted = output.y, output.predicted
         return _Answers(lambda row: _targets(y[row]), lambda row: _targets(predicted[row]))
     return _decisions(output)
@@ -124,7 +136,7 @@ def _decisions(output: Output) -> _Answers:
     if shares.min(initial=0) < 0 or shares.max(initial=1) > 1 + 1e-6:
         # Scores of some other kind say nothing of how sure the model was.
         shares = np.full(shares.shape, np.nan)
-    if output.task is Task.MULTICLASS:
+    if output.task is OutputTask.MULTICLASS:
         true, found, _ = classes_of(output)
         sure = shares.max(axis=-1)
     else:
@@ -133,7 +145,7 @@ def _decisions(output: Output) -> _Answers:
         sure = np.where(found, shares, 1 - shares)
     true, found, sure = (array.reshape(size, -1) for array in (true, found, sure))
     missed = true != found
-    is_labels = output.task is Task.MULTILABEL and output.predicted.ndim == 2
+    is_labels = output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2
     if true.shape[1] > 1 and not is_labels:
         share = missed.mean(axis=1)
         return _Answers(_nothing, _nothing, error=share, badness=share)

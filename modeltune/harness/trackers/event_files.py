@@ -57,7 +57,7 @@ def session_end(status: TrialStatus, at: float) -> Event:
     return _about_session(metadata.SESSION_END_INFO_TAG, data, at)
 
 
-def write(folder: Path, events: Iterable[Event], at: float) -> None:
+def write_events(folder: Path, events: Iterable[Event], at: float) -> None:
     """Write an event file in one piece; TensorBoard shows the folder as one run.
 
     Raises:

@@ -22,7 +22,7 @@ from modeltune.specs import Verdict
 EXPERIMENT = "modeltune"
 """The experiment when MLFLOW_EXPERIMENT_NAME says none."""
 
-PATIENCE = {
+CLIENT_SETTINGS = {
     # A server that is down holds up a run for half a minute, not for MLflow's own ten.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -285,7 +285,7 @@ def _connected(uri: str) -> tuple[MlflowClient, str]:
 @contextlib.contextmanager
 def _patience() -> Iterator[None]:
     """Have MLflow give up soon and print nothing, unless the user's environment says otherwise."""
-    ours = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    ours = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield

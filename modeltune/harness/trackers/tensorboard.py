@@ -64,7 +64,12 @@ def write_trial(folder: Path, trial: Trial) -> None:
     Raises:
         OSError: the files cannot be written.
     """
-    from modeltune.harness.trackers.event_files import scalar, session_end, session_start, write
+    from modeltune.harness.trackers.event_files import (
+        scalar,
+        session_end,
+        session_start,
+        write_events,
+    )
 
     place, ended = folder / f"trial-{trial.id}", time.time()
     _write_curves(place, trial.curve, trial.initial_epoch, trial.seconds, ended)
@@ -74,7 +79,7 @@ def write_trial(folder: Path, trial: Trial) -> None:
         epoch = trial.best_epoch or trial.initial_epoch + trial.epochs
         events.append(scalar(OBJECTIVE, trial.score, epoch, ended))
     events.append(session_end(trial.status, ended))
-    write(place, events, began)
+    write_events(place, events, began)
 
 
 def _write_curves(
@@ -85,7 +90,7 @@ def _write_curves(
     ended: float,
 ) -> None:
     """Write the curves on train and on validation, the epochs spread evenly over the seconds."""
-    from modeltune.harness.trackers.event_files import scalar, write
+    from modeltune.harness.trackers.event_files import scalar, write_events
 
     for part, prefix in (("train", ""), ("validation", "val_")):
         events = []
@@ -97,7 +102,7 @@ def _write_curves(
                 at = ended - one * (len(values) - epoch)
                 events.append(scalar(metric.removeprefix(prefix), value, inherited + epoch, at))
         if events:
-            write(place / part, events, ended - seconds)
+            write_events(place / part, events, ended - seconds)
 
 
 def _note(error: Exception) -> Note:

@@ -39,7 +39,10 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        "contents": ("HELD", "UNCOMPARABLE"),
+        "contents": (
+            "HELD",
+            "UNCOMPARABLE",
+        ),
         "parts": (
             "GATES",
             "changed",

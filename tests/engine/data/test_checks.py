@@ -15,7 +15,7 @@ from sklearn import datasets
 
 import modeltune as mt
 from modeltune.engine.data.checks import _holm, _ks, _total_variation, check_data, row_hashes
-from modeltune.engine.data.loading import Loaded, Part, load
+from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.records.runs import plain
 from modeltune.specs.checks import CHECKS, Checks
 from modeltune.specs.gates import Outcome, Verdict
@@ -30,7 +30,7 @@ def part(name: str, x: Any, y: Any = None) -> Part:
     return Part(name, size, name, x=x, y=np.arange(size) % 3 if y is None else y)
 
 
-def loaded(train: Any, validation: Any = None, test: Any = None) -> Loaded:
+def loaded(train: Any, validation: Any = None, test: Any = None) -> LoadedData:
     """Return parts of x, or of (x, y); what is not given has nothing wrong with it."""
     shape = np.shape(train[0] if isinstance(train, tuple) else train)[1:]
     given = {
@@ -38,19 +38,19 @@ def loaded(train: Any, validation: Any = None, test: Any = None) -> Loaded:
         "validation": numbers(30, 1, shape) if validation is None else validation,
         "test": numbers(30, 2, shape) if test is None else test,
     }
-    return Loaded(
+    return LoadedData(
         *(part(n, *(one if isinstance(one, tuple) else (one,))) for n, one in given.items())
     )
 
 
-def verdict(check: str, data: Loaded, severity: str = "warn", **options: Any) -> Verdict:
+def verdict(check: str, data: LoadedData, severity: str = "warn", **options: Any) -> Verdict:
     verdicts = check_data(data, Checks(**{check: severity}, **options))
     assert [one.gate for one in verdicts] == [f"checks.{name}" for name in CHECKS]
     json.dumps(plain([one.details for one in verdicts]), allow_nan=False)
     return verdicts[CHECKS.index(check)]
 
 
-def random_split(x: Any, y: Any, seed: int) -> Loaded:
+def random_split(x: Any, y: Any, seed: int) -> LoadedData:
     rows = np.random.default_rng(seed).permutation(len(x))
     cut = np.split(rows, [int(0.6 * len(x)), int(0.8 * len(x))])
     return loaded(*((x[one], y[one]) for one in cut))
@@ -147,7 +147,7 @@ def test_rows_that_agree_in_one_of_two_inputs_do_not_overlap() -> None:
     def inputs(rows: int, seed: int) -> Any:
         return {"same": np.zeros((rows, 2)), "own": numbers(rows, seed)}
 
-    data = Loaded(part("train", inputs(9, 0)), part("validation", inputs(9, 1)), part("test", inputs(9, 2)))  # fmt: skip
+    data = LoadedData(part("train", inputs(9, 0)), part("validation", inputs(9, 1)), part("test", inputs(9, 2)))  # fmt: skip
     assert verdict("overlap", data).outcome is Outcome.PASSED
     data.test.x["own"][2] = data.train.x["own"][1]
     assert verdict("overlap", data).measured == 1 / 9
@@ -238,7 +238,7 @@ def test_an_input_of_one_value_is_constant(x: Any) -> None:
 
 def test_one_of_several_inputs_is_named() -> None:
     inputs = {"age": numbers(40, shape=(1,)), "flag": np.ones((40, 1))}
-    data = Loaded(*(part(name, inputs) for name in ("train", "validation", "test")))
+    data = LoadedData(*(part(name, inputs) for name in ("train", "validation", "test")))
     assert "x.flag is the same" in verdict("constant_features", data).reason
 
 
@@ -416,9 +416,9 @@ def streamed(rows: int, seed: int, labels: int = 3) -> Any:
     return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(rows, seed=seed).batch(8)
 
 
-def loaded_by_us(**parts: Any) -> Loaded:
+def loaded_by_us(**parts: Any) -> LoadedData:
     spec = mt.spec(data=mt.Data(**parts), search=mt.GridSearch(mt.maximize("val_accuracy")))
-    return load(spec(lambda hp: None))
+    return load_data(spec(lambda hp: None))
 
 
 def test_what_streams_leave_unchecked_is_said() -> None:

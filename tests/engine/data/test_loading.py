@@ -12,15 +12,15 @@ import pytest
 import tensorflow as tf
 
 import modeltune as mt
-from modeltune.engine.data.loading import Loaded, class_labels, concatenate, leaves, load
+from modeltune.engine.data.loading import LoadedData, class_labels, concatenate, leaves, load_data
 from tests.support.small_models import spec_of
 
 X = np.arange(80, dtype="float32").reshape(40, 2)
 Y = np.arange(40) % 2
 
 
-def loaded(data: Any, fixtures: dict[str, object] | None = None, **fields: Any) -> Loaded:
-    return load(spec_of(data=data, **fields), fixtures)
+def loaded(data: Any, fixtures: dict[str, object] | None = None, **fields: Any) -> LoadedData:
+    return load_data(spec_of(data=data, **fields), fixtures)
 
 
 def batched(x: Any = X, y: Any = Y, size: int = 16) -> tf.data.Dataset:

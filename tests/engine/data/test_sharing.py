@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import modeltune as mt
-from modeltune.engine.data.loading import Loaded, Part, leaves, load
-from modeltune.engine.data.sharing import FILE, is_shareable, read, write
+from modeltune.engine.data.loading import LoadedData, Part, leaves, load_data
+from modeltune.engine.data.sharing import PARTS_FILE, is_shareable, read_parts, write_parts
 from tests.support.small_models import digits, spec_of
 
 NUMBERS = np.arange(24, dtype="float32").reshape(6, 4)
@@ -32,9 +32,11 @@ ARRAYS: dict[str, Any] = {
 }
 
 
-def loaded(x: Any, y: Any = NUMBERS, sample_weight: Any = None) -> Loaded:
+def loaded(x: Any, y: Any = NUMBERS, sample_weight: Any = None) -> LoadedData:
     part = Part("train", 6, "abc", {"": (0, 3)}, {"x": (4,)}, x=x, y=y, sample_weight=sample_weight)
-    return Loaded(part, replace(part, name="validation"), replace(part, name="test", x=y), ("cut",))
+    return LoadedData(
+        part, replace(part, name="validation"), replace(part, name="test", x=y), ("cut",)
+    )
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -48,8 +50,8 @@ def assert_same(one: Any, other: Any) -> None:
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
     given = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
-    write(given, tmp_path / "data")
-    came = read(tmp_path / "data")
+    write_parts(given, tmp_path / "data")
+    came = read_parts(tmp_path / "data")
     assert (came.cuts, came.description, came.fingerprints) == (
         given.cuts, given.description, given.fingerprints,
     )  # fmt: skip
@@ -63,27 +65,27 @@ def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
 
 
 def test_what_is_none_stays_none(tmp_path: Path) -> None:
-    write(loaded(NUMBERS, y=None), tmp_path)
-    came = read(tmp_path)
+    write_parts(loaded(NUMBERS, y=None), tmp_path)
+    came = read_parts(tmp_path)
     assert came.train.y is came.train.sample_weight is came.test.x is None
 
 
 def test_what_a_process_writes_into_its_arrays_stays_its_own(tmp_path: Path) -> None:
-    write(loaded(NUMBERS.copy()), tmp_path)
+    write_parts(loaded(NUMBERS.copy()), tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    mine, theirs = read(tmp_path), read(tmp_path)
+    mine, theirs = read_parts(tmp_path), read_parts(tmp_path)
     mine.train.x[:] = -1
     mine.train.x.flush()
     assert (mine.train.x == -1).all()
     np.testing.assert_array_equal(theirs.train.x, NUMBERS)
-    np.testing.assert_array_equal(read(tmp_path).train.x, NUMBERS)
+    np.testing.assert_array_equal(read_parts(tmp_path).train.x, NUMBERS)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_a_mapped_part_gives_the_batches_of_the_loaded_one(tmp_path: Path) -> None:
-    given = load(spec_of())
-    write(given, tmp_path)
-    came = read(tmp_path)
+    given = load_data(spec_of())
+    write_parts(given, tmp_path)
+    came = read_parts(tmp_path)
     assert came.fingerprints == given.fingerprints
     for ours, theirs in zip(given.train.batches(32), came.train.batches(32), strict=True):
         assert_same(ours, theirs)
@@ -93,7 +95,7 @@ def test_streams_are_not_shared(tmp_path: Path) -> None:
     import tensorflow as tf
 
     data = digits()
-    assert is_shareable(load(spec_of(data=data)))
+    assert is_shareable(load_data(spec_of(data=data)))
     stream = tf.data.Dataset.from_tensor_slices(data.validation).batch(8)
-    assert not is_shareable(load(spec_of(data=mt.Data(data.train, stream, data.test))))
-    assert not (tmp_path / FILE).exists()
+    assert not is_shareable(load_data(spec_of(data=mt.Data(data.train, stream, data.test))))
+    assert not (tmp_path / PARTS_FILE).exists()

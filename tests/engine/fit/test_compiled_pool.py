@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import load
+from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit import compiled_pool
 from modeltune.engine.fit import epoch_graph as epoch_graph
 from modeltune.engine.fit.compiled_pool import Compiled, Entry, key_of
@@ -45,7 +45,7 @@ def alone() -> Iterator[pytest.MonkeyPatch]:
 
 
 def trained(spec: Spec, *, epochs: int = 2, hp: Any = None, **task: Any) -> Trained:
-    data = load(spec)
+    data = load_data(spec)
     task = {"initial_epoch": 0, "seed": 5} | task
     config = (hp or values()).get_config()
     result = train_trial(spec, data.train, data.validation, TrialTask(1, config, epochs, **task))
@@ -318,7 +318,7 @@ def test_a_failed_model_is_not_kept(pool: Compiled) -> None:
             raise RuntimeError("power cut")
 
     spec = spec_of(net(), fit=mt.Fit(epochs=1, callbacks=[Fails]))
-    data = load(spec)
+    data = load_data(spec)
     task = TrialTask(1, values().get_config(), 1, 0, 5)
     failure = train_trial(spec, data.train, data.validation, task).failure
     assert failure is not None
@@ -418,7 +418,7 @@ def test_a_promotion_with_other_values_is_built(tmp_path: Path) -> None:
 @pytest.mark.parametrize("validation", [mt.Holdout(seeds=2), mt.KFold(k=2)])
 def test_refits_share_their_compiled_steps(validation: Any, alone: pytest.MonkeyPatch) -> None:
     spec = spec_of(net(lambda: layers.Dropout(0.2)), digits(160, 60), validation=validation)
-    data, config = load(spec), values().get_config()
+    data, config = load_data(spec), values().get_config()
 
     def refits() -> list[Any]:
         return [

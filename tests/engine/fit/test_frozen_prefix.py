@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import Part, load
+from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.fit import compiled_pool, frozen_prefix
 from modeltune.engine.fit import epoch_graph as epoch_graph
 from modeltune.engine.fit.training import candidate, fit, train_trial
@@ -92,7 +92,7 @@ def spec(
 def trained(
     declared: Spec, epochs: int = 2, features: Path | None = None, **fields: Any
 ) -> Trained:
-    data = load(declared)
+    data = load_data(declared)
     task = TrialTask(1, values().get_config(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})
     result = train_trial(declared, data.train, data.validation, task, features)
     assert result.failure is None, result.failure.traceback
@@ -319,7 +319,7 @@ def test_a_promotion_continues_across_both_paths(
 
 
 def test_the_full_model_is_handed_back(tmp_path: Path) -> None:
-    declared, data = spec(nested), load(spec())
+    declared, data = spec(nested), load_data(spec())
     with candidate(declared, values(), 5) as model:
         curve, path = fit(
             declared, values(), model, data.train, data.validation, 2, 0, 5, features=tmp_path
@@ -340,7 +340,7 @@ def test_a_refit_uses_the_same_features(tmp_path: Path, calls: list[str]) -> Non
     declared = spec()
     trained(declared, features=tmp_path)
     task = RefitTask(mt.Holdout(seeds=1).refits()[0], values().get_config(), 2, None)
-    refitted = train_refit(declared, load(declared), task, tmp_path)
+    refitted = train_refit(declared, load_data(declared), task, tmp_path)
     assert refitted.trained_by == "frozen prefix + graph, compiled step reused"
     assert calls == ["train", "validation"]
     assert "accuracy" in refitted.scores
@@ -352,7 +352,7 @@ def test_folds_have_their_own_features(
     declared = spec(validation=mt.KFold(3))
     for fold in mt.KFold(3).refits():
         refitted = train_refit(
-            declared, load(declared), RefitTask(fold, values().get_config(), 1, None), tmp_path
+            declared, load_data(declared), RefitTask(fold, values().get_config(), 1, None), tmp_path
         )
         assert refitted.trained_by == "frozen prefix + graph"
     assert len({*tmp_path.iterdir()}) == len(calls) == 6
@@ -673,7 +673,7 @@ def key(data: mt.Data | None = None, rows: slice = slice(None), **fields: Any) -
     keras.utils.set_random_seed(1)
     cut = frozen_prefix.split(sequential(conv(1, **fields)))
     assert isinstance(cut, frozen_prefix.Split)
-    part = load(declared).train
+    part = load_data(declared).train
     prefix = frozen_prefix._prefix_key(cut.prefix, 32)
     return prefix and frozen_prefix._key(prefix, part.take(np.arange(part.size)[rows]))
 

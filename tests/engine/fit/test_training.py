@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import load
+from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.training import candidate, train_trial
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.records.tasks import Trained, TrialTask
@@ -33,7 +33,7 @@ from tests.support.small_models import (
 
 
 def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> Trained:
-    data = load(spec)
+    data = load_data(spec)
     return train_trial(
         spec,
         data.train,

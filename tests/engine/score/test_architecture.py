@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from modeltune.engine.score.architecture import LISTED, described
+from modeltune.engine.score.architecture import MOST_LAYERS, described
 
 
 def listed(model: Any) -> list[tuple[str, str, Any, int, bool, int]]:
@@ -96,10 +96,10 @@ def test_what_a_layer_raises_is_left_out() -> None:
 
 
 def test_of_a_deep_model_the_outer_layers_are_listed_first() -> None:
-    many = [layers.Activation("relu") for _ in range(LISTED)]
+    many = [layers.Activation("relu") for _ in range(MOST_LAYERS)]
     inner = keras.Sequential([keras.Input((4,)), *many], name="inner")
     found = described(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
     assert [layer["name"] for layer in found["layers"]] == ["inner", "dense"]
-    assert found["layers_total"] == LISTED + 2
+    assert found["layers_total"] == MOST_LAYERS + 2
     flat = described(keras.Sequential([keras.Input((4,)), *many, layers.Dense(2)]))
-    assert (len(flat["layers"]), flat["layers_total"]) == (LISTED, LISTED + 1)
+    assert (len(flat["layers"]), flat["layers_total"]) == (MOST_LAYERS, MOST_LAYERS + 1)

@@ -15,10 +15,10 @@ from sklearn import metrics
 from modeltune.engine.data.loading import Part
 from modeltune.engine.score.scoring import (
     Output,
+    OutputTask,
     Predictions,
-    Task,
+    dummy_gain,
     evaluate,
-    gain_over_dummy,
     predict,
     report,
     report_names,
@@ -62,7 +62,9 @@ def identity(width: int, **options: Any) -> Any:
     return dense(layers.Activation("linear"), shape=(width,), **options)
 
 
-def output(y: Any, predicted: Any, task: Task, from_logits: bool = False, name: str = "") -> Output:
+def output(
+    y: Any, predicted: Any, task: OutputTask, from_logits: bool = False, name: str = ""
+) -> Output:
     return Output(name, "", task, from_logits, np.asarray(y), np.asarray(predicted))
 
 
@@ -104,7 +106,7 @@ def test_weights_of_a_reshuffling_dataset_stay_with_their_rows(classifier: Any) 
     gains = []
     for test in (stream(rows.batch(16)), part(weight=weight)):
         predictions = predict(classifier, test, 16)
-        perfect = gain_over_dummy(classifier, part(), predictions, 0.0, "loss")
+        perfect = dummy_gain(classifier, part(), predictions, 0.0, "loss")
         gains.append(perfect)
     assert gains[0] == pytest.approx(gains[1], rel=1e-5)
 
@@ -141,14 +143,15 @@ def test_one_sigmoid_column_tells_two_classes(
     shape: tuple[int, ...], logits: bool, predicted: Any
 ) -> None:
     column = np.reshape(predicted, (4, 1))
-    _, tables = report([output(np.reshape([0, 1, 0, 0], shape), column, Task.BINARY, logits)])
+    _, tables = report([output(np.reshape([0, 1, 0, 0], shape), column, OutputTask.BINARY, logits)])
     assert tables["output"]["confusion"] == [[2, 1], [0, 1]]
 
 
 def test_one_hot_labels_are_classes() -> None:
     shares = np.array([[0.7, 0.3], [0.6, 0.4], [0.1, 0.9]])
     one_hot, integer = (
-        report([output(y, shares, Task.MULTICLASS)]) for y in (np.eye(2)[[0, 1, 1]], [0, 1, 1])
+        report([output(y, shares, OutputTask.MULTICLASS)])
+        for y in (np.eye(2)[[0, 1, 1]], [0, 1, 1])
     )
     assert one_hot == integer
     assert one_hot[1]["output"]["confusion"] == [[1, 0], [1, 1]]
@@ -156,21 +159,23 @@ def test_one_hot_labels_are_classes() -> None:
 
 def test_multilabel_columns_are_judged_on_their_own() -> None:
     y = [[1, 1], [0, 1], [1, 0]]
-    numbers, tables = report([output(y, [[0.9, 0.8], [0.6, 0.7], [0.8, 0.1]], Task.MULTILABEL)])
+    numbers, tables = report(
+        [output(y, [[0.9, 0.8], [0.6, 0.7], [0.8, 0.1]], OutputTask.MULTILABEL)]
+    )
     assert [row["precision"] for row in tables["output"]["per_class"]] == [2 / 3, 1.0]
     assert tables["output"]["confusion"] is None
     assert numbers["recall"] == 1.0
 
 
 def test_a_class_that_test_lacks_does_not_lower_the_averages() -> None:
-    numbers, _ = report([output([0, 1], np.eye(3)[[0, 1]], Task.MULTICLASS)])
+    numbers, _ = report([output([0, 1], np.eye(3)[[0, 1]], OutputTask.MULTICLASS)])
     assert numbers == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
 
 
 @pytest.mark.parametrize("shape", [(90,), (90, 1)])
 def test_a_column_of_predictions_is_compared_row_by_row(shape: tuple[int, ...]) -> None:
     y, predicted = PROGRESS[:90], PROGRESS[:90, None] + PATIENTS[:90, :1]
-    numbers, _ = report([output(y.reshape(shape), predicted, Task.REGRESSION)])
+    numbers, _ = report([output(y.reshape(shape), predicted, OutputTask.REGRESSION)])
     flat = predicted[:, 0]
     assert numbers == pytest.approx(
         {
@@ -187,12 +192,14 @@ def test_a_column_of_predictions_is_compared_row_by_row(shape: tuple[int, ...]) 
 @pytest.mark.parametrize(
     ("task", "y", "predicted"),
     [
-        (Task.REGRESSION, [1.0, 2.0], [[1.0], [math.nan]]),
-        (Task.MULTICLASS, [0, 1], [[0.5, 0.5], [math.nan, math.nan]]),
-        (Task.BINARY, [0, 1], [[math.inf], [0.1]]),
+        (OutputTask.REGRESSION, [1.0, 2.0], [[1.0], [math.nan]]),
+        (OutputTask.MULTICLASS, [0, 1], [[0.5, 0.5], [math.nan, math.nan]]),
+        (OutputTask.BINARY, [0, 1], [[math.inf], [0.1]]),
     ],
 )
-def test_predictions_that_are_not_finite_have_no_score(task: Task, y: Any, predicted: Any) -> None:
+def test_predictions_that_are_not_finite_have_no_score(
+    task: OutputTask, y: Any, predicted: Any
+) -> None:
     numbers, _ = report([output(y, predicted, task)])
     assert numbers
     assert all(math.isnan(value) for value in numbers.values())
@@ -200,17 +207,17 @@ def test_predictions_that_are_not_finite_have_no_score(task: Task, y: Any, predi
 
 # tasks
 
-LOSSES: list[tuple[Any, int, Any, Task]] = [
-    ("sparse_categorical_crossentropy", 10, Y, Task.MULTICLASS),
-    (keras.losses.SparseCategoricalCrossentropy(name="mine"), 10, Y, Task.MULTICLASS),
-    ("categorical_crossentropy", 10, np.eye(10)[Y], Task.MULTICLASS),
-    ("mse", 10, np.eye(10)[Y], Task.MULTICLASS),
-    ("binary_crossentropy", 1, Y % 2, Task.BINARY),
-    (keras.losses.BinaryFocalCrossentropy(name="mine"), 1, Y % 2, Task.BINARY),
-    (keras.losses.BinaryCrossentropy(from_logits=True), 3, np.ones((90, 3)), Task.MULTILABEL),
-    (keras.losses.mean_absolute_error, 1, X[:, 20], Task.REGRESSION),
-    ("mse", 2, X[:, 20:22], Task.REGRESSION),
-    ("mse", 1, Y, Task.REGRESSION),
+LOSSES: list[tuple[Any, int, Any, OutputTask]] = [
+    ("sparse_categorical_crossentropy", 10, Y, OutputTask.MULTICLASS),
+    (keras.losses.SparseCategoricalCrossentropy(name="mine"), 10, Y, OutputTask.MULTICLASS),
+    ("categorical_crossentropy", 10, np.eye(10)[Y], OutputTask.MULTICLASS),
+    ("mse", 10, np.eye(10)[Y], OutputTask.MULTICLASS),
+    ("binary_crossentropy", 1, Y % 2, OutputTask.BINARY),
+    (keras.losses.BinaryFocalCrossentropy(name="mine"), 1, Y % 2, OutputTask.BINARY),
+    (keras.losses.BinaryCrossentropy(from_logits=True), 3, np.ones((90, 3)), OutputTask.MULTILABEL),
+    (keras.losses.mean_absolute_error, 1, X[:, 20], OutputTask.REGRESSION),
+    ("mse", 2, X[:, 20:22], OutputTask.REGRESSION),
+    ("mse", 1, Y, OutputTask.REGRESSION),
 ]  # fmt: skip
 
 
@@ -219,7 +226,7 @@ LOSSES: list[tuple[Any, int, Any, Task]] = [
     LOSSES,
     ids=[f"{n}-{case[3].value}" for n, case in enumerate(LOSSES)],
 )
-def test_the_loss_says_what_an_output_does(loss: Any, width: int, y: Any, task: Task) -> None:
+def test_the_loss_says_what_an_output_does(loss: Any, width: int, y: Any, task: OutputTask) -> None:
     model = dense(layers.Dense(width), loss=loss, metrics=[])
     (found,) = predict(model, part(y=y), 90).outputs
     assert found.task is task
@@ -234,7 +241,7 @@ def test_the_most_frequent_class_gains_nothing() -> None:
     test = part(X[:10], y)
     scores = evaluate(model, test, 10)
     assert scores["accuracy"] == pytest.approx(0.6)
-    gain = gain_over_dummy(model, test, predict(model, test, 10), scores["accuracy"], "accuracy")
+    gain = dummy_gain(model, test, predict(model, test, 10), scores["accuracy"], "accuracy")
     assert gain == 0
 
 
@@ -243,7 +250,7 @@ def test_class_shares_gain_nothing_in_loss() -> None:
     model = constant([0.6, 0.3, 0.1])
     test = part(X[:10], y)
     loss = evaluate(model, test, 10)["loss"]
-    gain = gain_over_dummy(model, test, predict(model, test, 10), loss, "loss")
+    gain = dummy_gain(model, test, predict(model, test, 10), loss, "loss")
     assert gain == pytest.approx(0, abs=1e-5)
 
 
@@ -253,7 +260,7 @@ def test_logits_gain_as_probabilities_do() -> None:
     model = constant(np.log([0.6, 0.3, 0.1]).tolist(), loss=loss)
     test = part(X[:10], y)
     measured = evaluate(model, test, 10)["loss"]
-    gain = gain_over_dummy(model, test, predict(model, test, 10), measured, "loss")
+    gain = dummy_gain(model, test, predict(model, test, 10), measured, "loss")
     assert gain == pytest.approx(0, abs=1e-5)
 
 
@@ -263,7 +270,7 @@ def test_the_better_of_mean_and_median_gains_nothing(metric: str, predicted: Any
     model = constant([float(predicted(y))], loss="mse", metrics=["mse", "mae"])
     test = part(X[:5], y)
     score = evaluate(model, test, 5)[metric]
-    assert gain_over_dummy(model, test, predict(model, test, 5), score, metric) == pytest.approx(0)
+    assert dummy_gain(model, test, predict(model, test, 5), score, metric) == pytest.approx(0)
 
 
 PERFECT: dict[str, tuple[Any, Any, str, str]] = {
@@ -283,14 +290,14 @@ def test_a_perfect_model_gains_everything(case: str) -> None:
     test = part(x, y)
     predictions = predict(model, test, 4)
     scores = {**report(predictions.outputs)[0], **evaluate(model, test, 4)}
-    gain = gain_over_dummy(model, test, predictions, scores[metric], metric)
+    gain = dummy_gain(model, test, predictions, scores[metric], metric)
     assert gain == pytest.approx(1, abs=1e-6)
 
 
 def test_where_a_dummy_is_perfect_there_is_no_gain_to_measure() -> None:
     model = constant([1.0, 0.0])
     test = part(X[:4], np.zeros(4, int))
-    assert math.isnan(gain_over_dummy(model, test, predict(model, test, 4), 1.0, "accuracy"))
+    assert math.isnan(dummy_gain(model, test, predict(model, test, 4), 1.0, "accuracy"))
 
 
 # several outputs
@@ -321,8 +328,8 @@ def test_outputs_are_named_and_paired_as_keras_does(two_headed: Any, y: Any) -> 
     test = part(y=y)
     predictions = predict(two_headed, test, 16)
     assert {o.name: o.task for o in predictions.outputs} == {
-        "digit": Task.MULTICLASS,
-        "ink": Task.REGRESSION,
+        "digit": OutputTask.MULTICLASS,
+        "ink": OutputTask.REGRESSION,
     }
     numbers, _ = report(predictions.outputs)
     scores = evaluate(two_headed, test, 16)
@@ -330,7 +337,7 @@ def test_outputs_are_named_and_paired_as_keras_does(two_headed: Any, y: Any) -> 
     assert "digit_f1" in numbers
     for metric in ("loss", "digit_accuracy", "ink_r2"):
         value = {**numbers, **scores}[metric]
-        assert gain_over_dummy(two_headed, test, predictions, value, metric) < 1
+        assert dummy_gain(two_headed, test, predictions, value, metric) < 1
 
 
 def test_predictions_carry_no_weights_where_the_part_has_none(classifier: Any) -> None:

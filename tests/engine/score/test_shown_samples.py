@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import Part, load
+from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import refit
-from modeltune.engine.score.scoring import Output, Predictions, Task
+from modeltune.engine.score.scoring import Output, OutputTask, Predictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
 from modeltune.harness.recording import Recording
 from modeltune.harness.resuming import refits_of
@@ -30,7 +30,7 @@ from modeltune.records.tasks import EXAMPLES, RefitTask
 from tests.support.small_models import LABELS, PIXELS, dense, spec_of, values
 
 
-def output(task: Task, y: Any, predicted: Any, name: str = "", **fields: Any) -> Output:
+def output(task: OutputTask, y: Any, predicted: Any, name: str = "", **fields: Any) -> Output:
     facts: dict[str, Any] = {"path": name, "from_logits": False} | fields
     predicted = np.asarray(predicted, np.float32)
     return Output(name, task=task, y=np.asarray(y), predicted=predicted, **facts)
@@ -49,7 +49,7 @@ def classified(y: list[int], predicted: list[int], sure: list[float]) -> Output:
     """Return an output that is this sure of the classes it predicts, of three."""
     scores = np.repeat((1 - np.asarray(sure))[:, None] / 2, 3, axis=1)
     scores[np.arange(len(y)), predicted] = sure
-    return output(Task.MULTICLASS, y, scores)
+    return output(OutputTask.MULTICLASS, y, scores)
 
 
 def indices(found: Any) -> list[int]:
@@ -113,7 +113,7 @@ def test_no_wrong_sample_that_is_left_out_was_surer_than_one_that_is_shown(
 
 
 def test_numbers_come_by_their_absolute_error() -> None:
-    found = shown(output(Task.REGRESSION, [1.0, 2.0, 3.0], [[1.5], [-2.0], [4.0]]))
+    found = shown(output(OutputTask.REGRESSION, [1.0, 2.0, 3.0], [[1.5], [-2.0], [4.0]]))
     assert (found["wrong"], indices(found)) == (None, [1, 2, 0])
     assert answers(found) == [(2, -2, None, 4), (3, 4, None, 1), (1, 1.5, None, 0.5)]
     assert {sample["is_wrong"] for sample in found["samples"]} == {None}
@@ -121,17 +121,17 @@ def test_numbers_come_by_their_absolute_error() -> None:
 
 def test_columns_and_outputs_are_held_against_their_own_spread() -> None:
     # A kilogram is more of an error here than a metre.
-    columns = output(Task.REGRESSION, [[0, 1000], [2, 3000]], [[0, 1010], [1, 3000]], "table")
+    columns = output(OutputTask.REGRESSION, [[0, 1000], [2, 3000]], [[0, 1010], [1, 3000]], "table")
     assert indices(shown(columns)) == [1, 0]
     assert [error for *_, error in answers(shown(columns), "table")] == [0.5, 0.005]
-    large = output(Task.REGRESSION, [0, 5000], [1000, 5000], "large")
-    small = output(Task.REGRESSION, [0, 1], [0, 0.4], "small")
+    large = output(OutputTask.REGRESSION, [0, 5000], [1000, 5000], "large")
+    small = output(OutputTask.REGRESSION, [0, 1], [0, 0.4], "small")
     assert indices(shown(large, small)) == [1, 0]
 
 
 def test_a_wrong_class_comes_before_any_error() -> None:
-    kind = output(Task.BINARY, [0, 1, 1], [[0.4], [0.1], [0.8]], "kind")
-    size = output(Task.REGRESSION, [0, 1, 2], [9, 1, 2], "size")
+    kind = output(OutputTask.BINARY, [0, 1, 1], [[0.4], [0.1], [0.8]], "kind")
+    size = output(OutputTask.REGRESSION, [0, 1, 2], [9, 1, 2], "size")
     found = shown(kind, size)
     assert (found["wrong"], indices(found)) == (1, [1, 0, 2])
     assert answers(found, "kind") == [(1, 0, 0.9, None), (0, 0, 0.6, None), (1, 1, 0.8, None)]
@@ -141,37 +141,45 @@ def test_a_wrong_class_comes_before_any_error() -> None:
     ("made", "expected"),
     [
         pytest.param(
-            output(Task.BINARY, [1, 0], [2.0, -1.0], from_logits=True),
+            output(OutputTask.BINARY, [1, 0], [2.0, -1.0], from_logits=True),
             [(1, 1, 0.880797, None), (0, 0, 0.731059, None)],
             id="logits",
         ),
         pytest.param(
-            output(Task.MULTICLASS, [1, 0], [[0.0, 9.0], [3.0, 2.0]]),
+            output(OutputTask.MULTICLASS, [1, 0], [[0.0, 9.0], [3.0, 2.0]]),
             [(1, 1, None, None), (0, 0, None, None)],
             id="scores that are no probabilities",
         ),
         pytest.param(
-            output(Task.MULTICLASS, np.eye(3)[[2, 0]], [[1, 2, 0], [3, 0, 0]], from_logits=True),
+            output(
+                OutputTask.MULTICLASS, np.eye(3)[[2, 0]], [[1, 2, 0], [3, 0, 0]], from_logits=True
+            ),
             [(2, 1, 0.665241, None), (0, 0, 0.909443, None)],
             id="one-hot",
         ),
         pytest.param(
-            output(Task.MULTILABEL, [[1, 0, 1], [0, 1, 1]], [[0.9, 0.2, 0.7], [0.6, 0.9, 0.1]]),
+            output(
+                OutputTask.MULTILABEL, [[1, 0, 1], [0, 1, 1]], [[0.9, 0.2, 0.7], [0.6, 0.9, 0.1]]
+            ),
             [([1, 2], [0, 1], 0.9, None), ([0, 2], [0, 2], 0.7, None)],
             id="labels",
         ),
         pytest.param(
-            output(Task.MULTICLASS, [[[0, 1]], [[1, 1]]], [[[[1, 0], [0, 1]]], [[[1, 0], [0, 1]]]]),
+            output(
+                OutputTask.MULTICLASS,
+                [[[0, 1]], [[1, 1]]],
+                [[[[1, 0], [0, 1]]], [[[1, 0], [0, 1]]]],
+            ),
             [(None, None, None, 0.5), (None, None, None, 0)],
             id="a class per pixel",
         ),
         pytest.param(
-            output(Task.REGRESSION, np.zeros((2, 5, 5)), [np.ones((5, 5)), np.zeros((5, 5))]),
+            output(OutputTask.REGRESSION, np.zeros((2, 5, 5)), [np.ones((5, 5)), np.zeros((5, 5))]),
             [(None, None, None, 1), (None, None, None, 0)],
             id="a number per pixel",
         ),
         pytest.param(
-            output(Task.OTHER, np.array(["a", "b"]), [[1, 2], [3, 4]]),
+            output(OutputTask.OTHER, np.array(["a", "b"]), [[1, 2], [3, 4]]),
             [("a", [1, 2], None, None), ("b", [3, 4], None, None)],
             id="anything else",
         ),
@@ -183,7 +191,7 @@ def test_each_task_says_what_it_predicted(made: Output, expected: list[Any]) -> 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_predictions_that_are_no_numbers_have_no_examples(value: float) -> None:
-    assert shown(output(Task.REGRESSION, [1.0, 2.0], [value, 2.0])) is None
+    assert shown(output(OutputTask.REGRESSION, [1.0, 2.0], [value, 2.0])) is None
 
 
 # what they are
@@ -192,7 +200,7 @@ def test_predictions_that_are_no_numbers_have_no_examples(value: float) -> None:
 def inputs(x: Any) -> list[Any]:
     """Return what is shown of the first input of each row, in the order of the rows."""
     size = len(x)
-    found = shown(output(Task.REGRESSION, np.zeros(size), np.arange(size, 0, -1)), x=x)
+    found = shown(output(OutputTask.REGRESSION, np.zeros(size), np.arange(size, 0, -1)), x=x)
     return [sample["x"][""] for sample in found["samples"]]
 
 
@@ -266,7 +274,7 @@ def test_texts_and_rows_are_kept_as_they_are_and_the_rest_in_figures(x: Any, exp
 
 def test_several_inputs_are_told_apart_by_their_names() -> None:
     x = {"picture": np.zeros((2, 4, 4)), "words": (np.array(["a", "b"]), np.array([1.5, 2]))}
-    found = shown(output(Task.REGRESSION, [0.0, 0.0], [0.0, 1.0]), x=x)
+    found = shown(output(OutputTask.REGRESSION, [0.0, 0.0], [0.0, 1.0]), x=x)
     first = found["samples"][0]["x"]
     assert {name: value["kind"] for name, value in first.items()} == {
         "picture": "image",
@@ -278,12 +286,12 @@ def test_several_inputs_are_told_apart_by_their_names() -> None:
 
 def test_too_much_to_keep_is_cut_from_the_end() -> None:
     noise = np.random.default_rng(0).random((40, 64, 64, 3))
-    found = shown(output(Task.REGRESSION, np.zeros(40), np.arange(40)), x=noise)
+    found = shown(output(OutputTask.REGRESSION, np.zeros(40), np.arange(40)), x=noise)
     assert 0 < len(found["samples"]) < WORST + OTHERS
     assert indices(found) == list(range(39, 39 - len(found["samples"]), -1))
     assert len(json.dumps(found)) < BYTES + 1000
     assert (
-        shown(output(Task.OTHER, [0], [0]), x={str(n): np.ones((1, 64)) for n in range(999)})
+        shown(output(OutputTask.OTHER, [0], [0]), x={str(n): np.ones((1, 64)) for n in range(999)})
         is None
     )
 
@@ -297,7 +305,7 @@ def stream(x: Any, y: Any) -> Any:
 
 def test_a_stream_is_read_again_for_the_samples_that_are_shown() -> None:
     y = np.arange(50.0)
-    made = output(Task.REGRESSION, y, np.where(y % 10 == 3, 100, y))
+    made = output(OutputTask.REGRESSION, y, np.where(y % 10 == 3, 100, y))
     found = shown(made, stream=stream(y[:, None], y))
     assert indices(found)[:5] == [3, 13, 23, 33, 43]
     for sample in found["samples"]:
@@ -306,7 +314,7 @@ def test_a_stream_is_read_again_for_the_samples_that_are_shown() -> None:
 
 @pytest.mark.parametrize("y", [np.arange(50.0)[::-1], np.arange(43.0)], ids=["order", "length"])
 def test_a_stream_that_yields_other_targets_than_before_has_no_examples(y: Any) -> None:
-    made = output(Task.REGRESSION, np.arange(50.0), np.zeros(50))
+    made = output(OutputTask.REGRESSION, np.arange(50.0), np.zeros(50))
     assert shown(made, stream=stream(y[:, None], y)) is None
 
 
@@ -340,7 +348,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Run, Path]:
 def test_a_run_keeps_what_the_kept_refit_got_wrong(recorded: Any) -> None:
     spec, run, folder = recorded
     found = json.loads(verify(folder, run.files["examples"]).read_text())
-    test = load(spec).test
+    test = load_data(spec).test
     with open_store(f"sqlite:///{folder / 'history.db'}") as store:
         samples = samples_of(run, store)
     assert samples is not None
@@ -399,7 +407,7 @@ def test_a_refit_is_not_lost_over_its_examples(
     (tmp_path / EXAMPLES).write_text("of an earlier refit")
     config = values(unused=1).get_config()
     task = RefitTask(spec.validation.refits()[0], config, 1, tmp_path / "refit.weights.h5")
-    done = refit.train_refit(spec, load(spec), task)
+    done = refit.train_refit(spec, load_data(spec), task)
     assert done.failure is None
     assert done.note == (
         "no examples are kept, for choosing them failed: "
