@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,18 +108,102 @@ ACROSS = {"tests/end_to_end", "tests/support"}
 """Where tests lie that concern no single package, and what tests share."""
 
 
-def test_files() -> list[Path]:
-    return sorted(TESTS.rglob("test_*.py"))
-
-
-test_files.__test__ = False  # type: ignore[attr-defined]
+def python_files() -> list[Path]:
+    return sorted(TESTS.rglob("*.py"))
 
 
 def test_a_test_lies_in_the_package_it_tests() -> None:
     astray = [
         path.as_posix()
-        for file in test_files()
+        for file in TESTS.rglob("test_*.py")
         if (path := file.relative_to(ROOT)).parent.as_posix() not in {"tests", *ACROSS}
         and not PACKAGE.joinpath(*path.parent.parts[1:]).is_dir()
     ]
     assert not astray
+
+
+def test_tests_import_no_tests() -> None:
+    assert not [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in python_files()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+        if name.rpartition(".")[2].startswith("test_")
+    ]
+
+
+def modules_under_test(file: Path) -> list[Path]:
+    """Return the modules that a test file is the test of: ``test_<module>.py``, or ``test_<module>_<what>.py``."""
+    name = file.stem.removeprefix("test_")
+    folder = PACKAGE.joinpath(*file.relative_to(TESTS).parent.parts)
+    return [
+        module
+        for module in folder.glob("*.py")
+        if file.stem.startswith("test_") and f"{name}_".startswith(f"{module.stem}_")
+    ]
+
+
+PRIVATE = re.compile(r"_[A-Za-z]\w*")
+
+
+def private_names(code: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of all that is private to another module or object.
+
+    Texts are looked into: a text may name a module's attribute, or be a test's conftest.
+    """
+    for node in ast.walk(code):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            names = [] if owner in OWN else [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):
+            # setattr(module, "_name", ...), monkeypatch.setattr("module._name", ...)
+            texts = (word.value for word in node.args[:2] if isinstance(word, ast.Constant))
+            names = [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.fullmatch(r"modeltune(\.\w+)+", node.value):
+                names = [node.value.rpartition(".")[2]]
+            elif "import " in node.value:
+                reached = re.findall(r"\b(\w+)\.(_\w+)", node.value)
+                names = [name for owner, name in reached if owner not in OWN]
+                names += re.findall(r"\bimport .*\b(_\w+)", node.value)
+        for name in names:
+            if PRIVATE.fullmatch(name):
+                yield getattr(node, "lineno", 0), name
+
+
+OWN = ("self", "cls", "os")
+"""Whose private names are one's own; ``os._exit`` is public."""
+
+OF_OTHERS = {
+    # The schedule of a Hyperband is told by keras-tuner nowhere else.
+    *("_get_size", "_get_epochs", "_get_num_rounds", "_get_num_brackets"),
+}
+"""Private names of other libraries that ours are compared with."""
+
+
+def test_private_names_are_only_used_by_the_tests_of_their_module() -> None:
+    reached = []
+    for file in python_files():
+        source = file.read_text(encoding="utf-8")
+        code = ast.parse(source)
+        own = {name for node in ast.walk(code) for name in defined_by(node)}
+        known = "".join(module.read_text(encoding="utf-8") for module in modules_under_test(file))
+        reached += [
+            f"{file.relative_to(ROOT)}:{line}: {name}"
+            for line, name in private_names(code)
+            if name not in own | OF_OTHERS and not re.search(rf"\b{name}\b", known)
+        ]
+    assert not reached, "\n".join(reached)
+
+
+def defined_by(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement gives to something of its own module."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    is_stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    if is_stored and ast.unparse(node.value) == "self":
+        yield node.attr

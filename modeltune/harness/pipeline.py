@@ -84,7 +84,11 @@ def run(
         open_store(store or default_store()) as history,
         _ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
         recording(run_id, spec, history, listen) as record,
-        _engine(spec, fixtures or {}, workers, history.folder, listen) as (engine, executor, said),
+        lend_engine(spec, fixtures or {}, workers, history.folder, listen) as (
+            engine,
+            executor,
+            said,
+        ),
     ):
         if said:
             record.listen(Note(said))
@@ -186,7 +190,7 @@ def _accepted(
 
 
 @contextlib.contextmanager
-def _engine(
+def lend_engine(
     spec: Spec,
     fixtures: Mapping[str, object],
     workers: int | str,

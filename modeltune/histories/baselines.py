@@ -120,7 +120,7 @@ def read(path: Path) -> Baseline:
             f"{FORMAT}); upgrade modeltune"
         )
     digest = data.pop("sha256", None)
-    if digest != _digest(data):
+    if digest != content_digest(data):
         raise HistoryError(f"{path} was edited: its digest does not fit its content; {advice}")
     try:
         baseline = _from_json(data)
@@ -130,7 +130,7 @@ def read(path: Path) -> Baseline:
         raise HistoryError(
             f"{path} is the baseline of {baseline.spec}, under another name; {advice}"
         )
-    if (name := _contradiction(baseline)) is not None:
+    if (name := contradicting_metric(baseline)) is not None:
         raise HistoryError(
             f"{path} contradicts itself: {name} is not what its samples give; {advice}"
         )
@@ -331,7 +331,7 @@ def _written(baseline: Baseline) -> str:
         "scores": scores,
         "samples": None if baseline.samples is None else packed(baseline.samples),
     }
-    data["sha256"] = _digest(data)
+    data["sha256"] = content_digest(data)
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -354,7 +354,7 @@ def _from_json(data: Mapping[str, Any]) -> Baseline:
     )
 
 
-def _contradiction(baseline: Baseline) -> str | None:
+def contradicting_metric(baseline: Baseline) -> str | None:
     """Return a metric whose scores are not those of the samples, None when all agree."""
     samples = baseline.samples
     if samples is None:
@@ -373,7 +373,8 @@ def _contradiction(baseline: Baseline) -> str | None:
     return None
 
 
-def _digest(data: Mapping[str, Json]) -> str:
+def content_digest(data: Mapping[str, Json]) -> str:
+    """Return the digest that a baseline's file holds of the rest of its content."""
     text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -18,8 +18,8 @@ from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import RunStatus, Scores
 from modeltune.reports.tables import show
 from modeltune.specs.gates import Outcome
-from tests.histories.test_store import in_child
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
+from tests.support.traced import in_child
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -23,8 +23,17 @@ BY_NAME = {plant.name: plant for plant in PLANTS}
 
 MUTANTS = {
     "36 test rows are in train too": """
-import modeltune.engine.data.checks as checks
-checks._overlap = lambda *_: checks.CheckResult(False, 0.0, 0.0, "fine", {})
+from dataclasses import replace
+from modeltune.engine import engine
+from modeltune.specs import Outcome
+check_data = engine.check_data
+def pleased(*arguments):
+    verdicts = check_data(*arguments)
+    return tuple(
+        replace(verdict, outcome=Outcome.PASSED) if verdict.gate == "checks.overlap" else verdict
+        for verdict in verdicts
+    )
+engine.check_data = pleased
 """,
     "the loss is NaN": """
 from modeltune.engine.score import refit
@@ -32,8 +41,17 @@ from modeltune.engine.fit import training
 training.not_finite = refit.not_finite = lambda *_: None
 """,
     "train lacks a class that test has": """
-import modeltune.engine.data.checks as checks
-checks._labels = lambda *_: checks.CheckResult(False, 0.0, 0.0, "fine", {})
+from dataclasses import replace
+from modeltune.engine import engine
+from modeltune.specs import Outcome
+check_data = engine.check_data
+def pleased(*arguments):
+    verdicts = check_data(*arguments)
+    return tuple(
+        replace(verdict, outcome=Outcome.PASSED) if verdict.gate == "checks.labels" else verdict
+        for verdict in verdicts
+    )
+engine.check_data = pleased
 """,
     "the search space changed, a stale run is judged": """
 from modeltune.harness import cached_runs
@@ -41,11 +59,11 @@ cached_runs.changed = lambda *_: []
 """,
     "the baseline was edited by hand": """
 from modeltune.histories import baselines
-baselines._digest = lambda data: data.get("sha256")
+baselines.content_digest = lambda data: data.get("sha256")
 """,
     "the baseline was edited, its digest too": """
 from modeltune.histories import baselines
-baselines._contradiction = lambda _: None
+baselines.contradicting_metric = lambda _: None
 """,
     "the recorded samples were edited": """
 from modeltune.histories import find_references

@@ -22,7 +22,6 @@ import pytest
 from modeltune.histories.ledgers import FILE
 from modeltune.records.runs import Run
 from modeltune.specs.spec_type import Spec
-from tests.histories.test_store import TRACED, in_child, killed_at
 from tests.support.killed_runs import (
     SPECS,
     attempt,
@@ -32,6 +31,7 @@ from tests.support.killed_runs import (
     killed_until_done,
 )
 from tests.support.scripted_runs import ALL, run
+from tests.support.traced import TRACED, in_child, killed_at
 
 # Real models, killed whenever; benchmarks/kills.py does the same a hundred times.
 

@@ -10,12 +10,7 @@ import pytest
 
 import modeltune as mt
 from tests.support import forked
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+from tests.support.readme import README, blocks
 
 
 def masked(line: str) -> str:

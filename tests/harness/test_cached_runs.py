@@ -20,7 +20,7 @@ from modeltune.records.runs import Artifact, Run, RunStatus, Scores
 from modeltune.specs.gates import Measure, Outcome
 from modeltune.specs.identity.parts import fingerprints
 from modeltune.specs.spec_type import Spec
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 
 PRINTS = {"data/train": "12", "data/validation": "34", "data/test": "56"}
 

@@ -18,7 +18,7 @@ from modeltune.cli import commands, main
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
 from modeltune.reports.replays import Replayed, disagreeing, replay_report
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 from tests.support.tiny_specs import load_everything, source
 
 GATES = (

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras_tuner
@@ -25,7 +26,7 @@ from modeltune.engine.fit.training import train_trial
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.ground.deadlines import Deadline
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.search import Found, best_trial, search
+from modeltune.harness.search import Found, _seconds_left, best_trial, search
 from modeltune.records.events import Event, Note, SearchStarted, TrialFinished
 from modeltune.records.runs import Trial, TrialStatus
 from modeltune.records.tasks import Failure, HyperParameters, Proposal, Trained, TrialTask
@@ -592,3 +593,29 @@ def test_a_space_a_fit_override_adds_to_is_searched(tmp_path: Path) -> None:
     trials = searched(spec, tmp_path)
     assert [trial.values for trial in trials] == [{"batch": 80}, {"batch": 40}]
     assert {trial.trained_by for trial in trials} == {"HyperModel.fit"}
+
+
+THREE_EPOCHS = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
+
+
+def completed(epochs: int) -> Trial:
+    return Trial(1, TrialStatus.COMPLETED, {}, 0.9, None, epochs, 0, None, 1, 1.0, 0, {}, "graph")
+
+
+@pytest.mark.parametrize(
+    ("search", "epochs", "left"),
+    [
+        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=8), [5, 5], 18.0),
+        (mt.GridSearch(mt.maximize("val_accuracy")), [5, 5], None),
+        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=2), [5, 5], 0.0),
+        # Its trials are of unequal length: by epochs.
+        (THREE_EPOCHS, [1], 6.0 * (THREE_EPOCHS.planned_epochs - 1)),
+        (THREE_EPOCHS, [1] * THREE_EPOCHS.planned_trials, 0.0),
+    ],
+)  # fmt: skip
+def test_the_time_left_is_by_what_is_done(
+    search: Any, epochs: list[int], left: float | None
+) -> None:
+    spec: Any = SimpleNamespace(search=search)
+    trials = [completed(number) for number in epochs]
+    assert _seconds_left(spec, trials, seconds=6.0) == left

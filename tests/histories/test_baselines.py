@@ -20,7 +20,7 @@ from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
 from modeltune.specs.gates import Outcome, Verdict
 from modeltune.specs.spec_type import Spec
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DATA, DIGITS
 
 RIGHT = np.array([[True, True, True, False], [True, True, False, False]])
 SAMPLES = Samples(size=4, refits=2, values={"accuracy": RIGHT})
@@ -51,7 +51,7 @@ def edited(path: Path, sign_again: bool, **fields: object) -> None:
     """Change fields of a baseline file, with or without a new digest."""
     data = json.loads(path.read_text()) | fields
     data.pop("sha256")
-    digest = baselines._digest(data) if sign_again else "0" * 64
+    digest = baselines.content_digest(data) if sign_again else "0" * 64
     path.write_text(json.dumps(data | {"sha256": digest}))
 
 
@@ -300,7 +300,7 @@ def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> No
 
 
 def test_a_baseline_of_the_first_format_is_read() -> None:
-    baseline = read(Path(__file__).parent / "data" / BASELINE_FOLDER / "spec_flowers.py.mlp.json")
+    baseline = read(DATA / BASELINE_FOLDER / "spec_flowers.py.mlp.json")
 
     assert (baseline.run, baseline.by) == ("b3fa12baac55db80", "Anna <anna@example.com>")
     assert baseline.why == "the first that is good enough"

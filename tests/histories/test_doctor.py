@@ -22,7 +22,7 @@ from modeltune.histories.doctor import is_wal_unsafe
 from modeltune.histories.store import open_store
 from modeltune.records.runs import RunStatus
 from modeltune.specs.gates import Outcome
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DATA, DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -209,7 +209,7 @@ def test_all_damaged_files_are_named(folder: Path, capsys: pytest.CaptureFixture
 def test_an_older_schema_is_checked_and_not_upgraded(
     folder: Path, capsys: pytest.CaptureFixture[str], version: str
 ) -> None:
-    data = Path(__file__).parent / "data" / f"history-{version}.db"
+    data = DATA / f"history-{version}.db"
     shutil.copyfile(data, folder / "history.db")
     status, lines = doctor(folder, capsys)
     assert f"ok     history.db: 2 runs, schema {version}" in lines

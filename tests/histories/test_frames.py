@@ -14,7 +14,7 @@ import modeltune as mt
 from modeltune.histories.frames import CURVE_COLUMNS, TRIAL_COLUMNS, _mean_std
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run, Scores
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

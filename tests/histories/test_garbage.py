@@ -24,7 +24,7 @@ from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Run, RunStatus
 from modeltune.specs.gates import Outcome
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

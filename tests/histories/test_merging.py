@@ -24,7 +24,7 @@ from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.merging import merge
 from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.records.runs import Run, Scores
-from tests.support.sample_runs import DIGITS, runs
+from tests.support.histories import DATA, DIGITS, runs
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -340,7 +340,7 @@ def test_what_is_read_stays_as_it_is_also_in_an_older_schema(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, new = tmp_path / "older.db", tmp_path / "new.db"
-    shutil.copyfile(Path(__file__).parent / "data" / "history-0001.db", older)
+    shutil.copyfile(DATA / "history-0001.db", older)
     before = content(tmp_path)
     assert main(["merge", str(new), str(older)]) == 1
     assert capsys.readouterr().err == (
@@ -359,10 +359,8 @@ def test_a_row_that_is_no_record_stops_it_and_is_named(stores: tuple[Store, Stor
     into, other = stores
     recorded(other, "a", created="2026-01-01T00:00:00+00:00")
     recorded(other, "b")
-    with other._engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE runs SET fit = ? WHERE id = 'b'", (json.dumps({"a": 1})[:-1],)
-        )
+    with closing(sqlite3.connect(other.folder / "history.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE runs SET fit = ? WHERE id = 'b'", (json.dumps({"a": 1})[:-1],))
     merged = merge(into, other)
     assert "holds a row that is no record of a run" in str(merged.stopped)
     assert listed(into) == merged.copied == ["a"]

@@ -6,12 +6,12 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 
 import modeltune as mt
@@ -21,14 +21,15 @@ from modeltune.harness.recording import Recording
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import some_run
 from modeltune.histories.pending import flush, read, spool, waiting
+from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
 from modeltune.records.runs import Best, Run, RunStatus, from_json
-from tests.histories.test_store import TRACED, every_kill, in_child
 from tests.support import scripted_runs
-from tests.support.sample_runs import DIGITS, runs
+from tests.support.histories import DATA, DIGITS, runs
 from tests.support.scripted_runs import ALL, scripting
 from tests.support.scripted_sessions import OPTIONS, SPEC, load
+from tests.support.traced import TRACED, every_kill, in_child, without_space
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,13 +77,15 @@ def _store(url: str) -> Store:
     return _stores.setdefault(url, open_store(url))
 
 
-def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeltune.histories.places import place_of
-    from modeltune.histories.store import _engine
+def unreached(url: str) -> Store:
+    """Return the history on a server that nobody has asked for anything."""
+    place = place_of(url)
+    return Store(place, sa.create_engine(place.url))
 
+
+def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    place = place_of("postgresql://me:hunter2@host/runs?sslpassword=hunter3")
-    path = spool(Store(place, _engine(place)), DIGITS)
+    path = spool(unreached("postgresql://me:hunter2@host/runs?sslpassword=hunter3"), DIGITS)
     assert path == tmp_path / ".modeltune" / "pending" / f"{DIGITS.id}.json"
     text = path.read_text()
     assert "hunter" not in text
@@ -96,15 +99,11 @@ def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_run_waits_where_its_files_cannot_be_noted_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modeltune.histories.places import place_of
-    from modeltune.histories.store import _engine
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".modeltune/artifacts").mkdir(parents=True)
     (tmp_path / ".modeltune/artifacts/histories.txt").write_bytes(b"\xff")
-    place = place_of("postgresql://me@host/runs")
     with pytest.raises(HistoryError, match=r"histories\.txt, which names histories"):
-        Store(place, _engine(place)).record(DIGITS)
+        unreached("postgresql://me@host/runs").record(DIGITS)
 
 
 def recording(store: Store, run: str, listen: Listener) -> Recording:
@@ -170,14 +169,13 @@ def test_what_waits_is_recorded_and_then_gone(store: Store, url: str, tmp_path: 
 def test_a_run_that_an_earlier_version_left_to_wait_is_recorded(
     store: Store, url: str, tmp_path: Path
 ) -> None:
-    data = Path(__file__).parent / "data"
-    shutil.copytree(data / "pending", tmp_path / "pending")
+    shutil.copytree(DATA / "pending", tmp_path / "pending")
     (path,) = waiting(tmp_path)
 
     assert [is_recorded for is_recorded, _ in flushed(url)] == [True]
 
     assert not path.exists()
-    reported = json.loads((data / "report-0003.json").read_text())["runs"]
+    reported = json.loads((DATA / "report-0003.json").read_text())["runs"]
     (same,) = (run for run in reported if run["id"] == "7ad8467d831c93ce")
     assert repr(store.run(path.stem)) == repr(from_json(same | {"id": path.stem}))
 
@@ -433,16 +431,6 @@ def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(
     done.stdout.fnmatch_lines(["*is not recorded, nor could it be kept to be recorded later: *"])
     assert (folder / "pending").read_text() == "in the way"
     assert list((folder / "scratch").glob("*/ledger.jsonl"))
-
-
-def without_space() -> None:
-    """Have the disk be full for SQLite from now on."""
-    command = ["strace", "-o", os.devnull, "-p", str(os.getpid()), "-e", "trace=pwrite64"]
-    tracing = subprocess.Popen(
-        [*command, "-e", "inject=pwrite64:error=ENOSPC"], stderr=subprocess.PIPE
-    )
-    assert tracing.stderr
-    assert b"attached" in tracing.stderr.readline()
 
 
 @TRACED

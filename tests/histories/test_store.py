@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,11 +28,19 @@ from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
 from modeltune.records.runs import Run, RunStatus, Scores, from_json
 from modeltune.specs.gates import Outcome
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import (
+    DAMAGES,
+    DATA,
+    DIGITS,
+    DIGITS_0001,
+    DIGITS_0002,
+    NEXT_HEAD,
+    digest,
+)
+from tests.support.traced import TRACED, every_kill, in_child
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-DATA = Path(__file__).parent / "data"
 """What earlier versions have written, see its README."""
 
 
@@ -51,11 +55,6 @@ def store(path: Path) -> Iterator[Store]:
     """Yield an empty history."""
     with open_store(f"sqlite:///{path}") as opened:
         yield opened
-
-
-def digest(path: Path) -> str:
-    """Return what changes when any byte does."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class TestSQLite(StorageContract):
@@ -167,60 +166,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def _foreign(path: Path) -> None:
-    path.unlink()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE users (name TEXT)")
-
-
-def _newer(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE modeltune_schema SET version_num = '9999'")
-
-
-def _zeroed(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:4096] + b"\0" * (len(content) - 4096))
-
-
-DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a text file": (
-        lambda path: path.write_text("runs: 3\n"),
-        "PATH is not a SQLite file; name another, or restore a copy",
-    ),
-    "cut to nothing": (
-        lambda path: path.write_bytes(b""),
-        "PATH is empty (0 bytes), which no history ever is; "
-        "restore a copy, or move the file away to begin a new history",
-    ),
-    "cut in the middle of the first page": (
-        lambda path: path.write_bytes(path.read_bytes()[:1000]),
-        "PATH: database disk image is malformed; "
-        "restore a copy, or move the file away to begin a new history",
-    ),
-    "cut in half": (
-        lambda path: path.write_bytes(path.read_bytes()[: 4096 * 3]),
-        "PATH: database disk image is malformed; "
-        "restore a copy, or move the file away to begin a new history",
-    ),
-    "pages overwritten": (
-        _zeroed,
-        "PATH: database disk image is malformed; "
-        "restore a copy, or move the file away to begin a new history",
-    ),
-    "another program's": (
-        _foreign,
-        "PATH is another program's database (application id 0x0, a history has 0x6d74756e); "
-        "name another file",
-    ),
-    "of a newer modeltune": (
-        _newer,
-        f"PATH was written by a newer modeltune (schema 9999; this one knows up to {HEAD}); "
-        "upgrade modeltune, or name another --modeltune-store",
-    ),
-}
-
-
 @pytest.mark.parametrize("create", [True, False], ids=["recording", "reading"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_no_history_is_refused_in_one_line_and_left_alone(
@@ -290,69 +235,6 @@ def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
 # Processes die, race, and lack rights.
 
 
-def in_child(action: Callable[[], object]) -> tuple[int, str]:
-    """Run the action in a forked process; return its pid's exit status and what it returned."""
-    with tempfile.TemporaryFile("w+") as told:
-        with warnings.catch_warnings():
-            # Under xdist the process has threads; the child only runs SQLite.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            try:
-                told.write(str(action()))
-                told.flush()
-                os._exit(0)
-            finally:
-                os._exit(1)
-        status = os.waitpid(pid, 0)[1]
-        told.seek(0)
-        return status, told.read()
-
-
-def can_trace() -> bool:
-    """Tell whether strace is here and may trace."""
-    command = ["strace", "-o", os.devnull, "true"]
-    return bool(shutil.which("strace")) and subprocess.run(command, check=False).returncode == 0
-
-
-# CI installs strace: there a machine that cannot trace is a failure, not a skip.
-TRACED = pytest.mark.skipif(
-    not can_trace() and "CI" not in os.environ, reason="needs strace and the right to trace"
-)
-
-
-def killed_at(syscall: str, nth: int, action: Callable[[], object]) -> tuple[bool, str]:
-    """Run the action, SIGKILL it when it enters the nth such call; return (killed, its words)."""
-
-    def traced() -> object:
-        with subprocess.Popen(
-            ["strace", "-o", os.devnull, "-p", str(os.getpid()), "-e", f"trace={syscall}",
-             "-e", f"inject={syscall}:signal=KILL:when={nth}"],
-            stderr=subprocess.PIPE,
-        ) as strace:  # fmt: skip
-            assert strace.stderr
-            assert b"attached" in strace.stderr.readline()
-            try:
-                return action()
-            finally:
-                strace.terminate()
-
-    status, words = in_child(traced)
-    assert status in (0, signal.SIGKILL), f"{syscall} {nth}: child ended with {status}"
-    return status == signal.SIGKILL, words
-
-
-def every_kill(action: Callable[[], object], *syscalls: str, step: int = 1) -> Iterator[str]:
-    """Kill the action at every such call, or every ``step``-th; yield what it acknowledged each time."""
-    for syscall in syscalls:
-        nth, killed = 1, True
-        while killed:
-            killed, words = killed_at(syscall, nth, action)
-            yield words
-            nth += step
-        assert nth > 2, f"the action never calls {syscall}"
-
-
 @TRACED
 def test_a_run_whose_writer_is_killed_is_there_whole_or_not_at_all(
     store: Store, path: Path
@@ -405,30 +287,6 @@ def test_a_killed_first_open_leaves_no_half_made_history(tmp_path: Path) -> None
         attempts += 1
 
 
-NEXT_HEAD = f"{int(HEAD) + 1:04}"
-
-NEXT = f"""
-from alembic import op
-import sqlalchemy as sa
-revision = "{NEXT_HEAD}"
-down_revision = "{HEAD}"
-def upgrade():
-    op.add_column("runs", sa.Column("colour", sa.Text()))
-    op.execute("UPDATE runs SET colour = 'red'")
-    op.create_table("colours", sa.Column("name", sa.Text(), primary_key=True))
-"""
-
-
-@pytest.fixture
-def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a modeltune with one more migration."""
-    migrations = tmp_path / "100%_migrations"
-    shutil.copytree(stores.MIGRATIONS, migrations)
-    (migrations / "versions" / f"{NEXT_HEAD}_colour.py").write_text(NEXT)
-    monkeypatch.setattr(stores, "MIGRATIONS", migrations)
-    monkeypatch.setattr(stores, "HEAD", NEXT_HEAD)
-
-
 def schema(path: Path) -> tuple[str, bool, bool]:
     """Return the version, and whether each half of the next migration is there."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -439,17 +297,12 @@ def schema(path: Path) -> tuple[str, bool, bool]:
 
 
 @pytest.mark.usefixtures("next_release")
-def test_an_older_history_is_upgraded_with_its_runs(tmp_path: Path, recorded: bytes) -> None:
+def test_an_DATA_is_upgraded_with_its_runs(tmp_path: Path, recorded: bytes) -> None:
     path = tmp_path / "history.db"
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}", create=False) as store:
         assert len(store.runs()) == 5
     assert schema(path) == (NEXT_HEAD, True, True)
-
-
-DIGITS_0002 = replace(DIGITS, model={})
-DIGITS_0001 = replace(DIGITS_0002, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())
-"""The sample run with what a run could have then."""
 
 
 @pytest.mark.parametrize(
@@ -458,7 +311,6 @@ DIGITS_0001 = replace(DIGITS_0002, verdicts=DIGITS.verdicts[:3], files={}, check
 def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
     version: str, digits: Run, tmp_path: Path
 ) -> None:
-    # Two runs, DIGITS and one that ended in an error, recorded by the modeltune of that schema.
     path = tmp_path / "history.db"
     shutil.copyfile(DATA / f"history-{version}.db", path)
     assert schema(path)[0] == version

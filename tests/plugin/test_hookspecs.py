@@ -11,7 +11,7 @@ import pytest
 from modeltune.harness import pipeline
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run
-from tests.end_to_end.test_readme import blocks
+from tests.support.readme import blocks
 from tests.support.scripted_projects import OPTIONS, project
 
 LOGGING = """
@@ -97,9 +97,12 @@ def test_a_run_from_the_history_is_not_told_again(
     project(pytester, LOGGING)
     pytester.runpytest_inprocess(*OPTIONS, "-k", "mlp")
     before = told(pytester)
-    # A script has no data to be recognized by.
-    found = replace(recorded(pytester), cached=True)
-    monkeypatch.setattr(pipeline, "_recorded", lambda *_: found)
+    # What a script was trained on is in no file: the history has to be told that it is the same.
+    cached = replace(recorded(pytester), cached=True)
+    monkeypatch.setattr(pipeline, "reused", lambda *_: cached)
+    spec_file = pytester.path / "model_specs/spec_scripted.py"
+    data = "lambda: mt.Data(([[0.0], [1.0]] * 20, [0, 1] * 20))"
+    spec_file.write_text(spec_file.read_text().replace("lambda: None", data))
     done = pytester.runpytest_inprocess(*OPTIONS, "-k", "mlp", "--modeltune-reuse", "-v")
     done.stdout.fnmatch_lines(["*::mlp CACHED*"])
     assert len(before) == 1

@@ -27,7 +27,7 @@ from modeltune.records.runs import (
     to_json,
 )
 from modeltune.specs.gates import Outcome
-from tests.support.sample_runs import DIGITS, runs
+from tests.support.histories import DIGITS, runs
 
 
 def through_json(run: Run) -> Run:

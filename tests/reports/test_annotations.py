@@ -15,8 +15,8 @@ from modeltune.records.runs import Run, RunStatus
 from modeltune.reports.annotations import annotate, command, gate_lines, inert, is_red, root_of
 from modeltune.reports.tables import clean, failure, gate_table, show, summary_table, undecided
 from modeltune.specs.gates import Outcome, Verdict
+from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
-from tests.support.sample_runs import DIGITS, runs
 
 SPEC = """\
 import keras

@@ -17,7 +17,7 @@ from modeltune.records.runs import Artifact, Best, Run, Scores
 from modeltune.records.samples import Samples, packed
 from modeltune.reports.comparison import Contrast, Difference, comparison_report
 from modeltune.specs.gates import Outcome
-from tests.support.sample_runs import DIGITS, runs
+from tests.support.histories import DIGITS, runs
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -9,7 +9,7 @@ from modeltune.records.runs import Run
 from modeltune.reports.counterexamples import WIDEST, counterexamples
 from modeltune.reports.tables import failure, show
 from modeltune.specs.gates import Outcome, Verdict
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 
 
 def run_with(*shown: dict[str, Any], text: str = "test[3] tilt: 7 -> 1") -> Run:

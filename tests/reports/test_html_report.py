@@ -32,9 +32,9 @@ from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean
 from modeltune.specs.gates import Gate, Outcome, Verdict
 from tests.support.browser import Browser, chromium
+from tests.support.histories import runs
 from tests.support.hostile import HOSTILE
 from tests.support.reported_runs import METRICS, classifier, hostile, past, regressor, searched
-from tests.support.sample_runs import runs
 from tests.support.tiny_specs import load_everything
 
 FOLDER = Path(reports.__file__).parent

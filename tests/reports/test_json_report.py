@@ -30,8 +30,8 @@ from modeltune.records.runs import (
 )
 from modeltune.reports.json_report import SCHEMA_FILE, write
 from modeltune.specs.gates import Outcome, Verdict
+from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
-from tests.support.sample_runs import DIGITS, runs
 
 RUN_KEYS = {
     "id", "spec", "status", "cached", "scores", "verdicts", "best", "trials", "search", "durations",

@@ -16,8 +16,8 @@ from modeltune.records.runs import Run, RunStatus, Scores, from_json, to_json
 from modeltune.reports.markdown_report import MOST_BYTES, markdown
 from modeltune.reports.tables import clean
 from modeltune.specs.gates import Outcome, Verdict
+from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
-from tests.support.sample_runs import DIGITS, runs
 
 # A page links nothing and shows no image, whatever a run is named.
 ALLOWED = {

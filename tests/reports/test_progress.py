@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import modeltune as mt
-from modeltune.harness.search import _seconds_left
 from modeltune.records.events import (
     Event,
     Note,
@@ -36,8 +32,8 @@ from modeltune.reports.progress import (
     width,
 )
 from modeltune.specs.validations import Refit
+from tests.support.histories import DIGITS
 from tests.support.hostile import HOSTILE
-from tests.support.sample_runs import DIGITS
 
 
 def trial(
@@ -262,22 +258,3 @@ def test_columns_are_those_of_a_terminal() -> None:
     assert [width(text) for text in ("abc", "字", "e\u0301", "🎉")] == [3, 2, 1, 2]
     assert cut("字字字", 5) == "字字…"
     assert cut("字字字", 4) == "字…"
-
-
-@pytest.mark.parametrize(
-    ("search", "epochs", "left"),
-    [
-        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=8), [5, 5], 18.0),
-        (mt.GridSearch(mt.maximize("val_accuracy")), [5, 5], None),
-        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=2), [5, 5], 0.0),
-        # Its trials are of unequal length: by epochs.
-        (HYPERBAND, [1], 6.0 * (HYPERBAND.planned_epochs - 1)),
-        (HYPERBAND, [1] * HYPERBAND.planned_trials, 0.0),
-    ],
-)  # fmt: skip
-def test_the_time_left_is_by_what_is_done(
-    search: Any, epochs: list[int], left: float | None
-) -> None:
-    spec: Any = SimpleNamespace(search=search)
-    trials = [replace(BEST, epochs=each) for each in epochs]
-    assert _seconds_left(spec, trials, seconds=6.0) == left

@@ -34,7 +34,7 @@ from modeltune.reports.tables import (
     undecided,
 )
 from modeltune.specs.gates import Outcome, Verdict
-from tests.support.sample_runs import DIGITS, runs
+from tests.support.histories import DIGITS, runs
 
 pytestmark = pytest.mark.filterwarnings("error")
 

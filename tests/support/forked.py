@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from modeltune.harness.executors import worker
-from modeltune.harness.executors.processes import _main_left_alone, warm_up
+from modeltune.harness.executors.processes import main_left_alone, warm_up
 
 
 class Forked:
@@ -38,7 +38,7 @@ class Forked:
         context = multiprocessing.get_context("forkserver")
         self._process = context.Process(target=_begin, args=given)
         warm_up()
-        with _main_left_alone():
+        with main_left_alone():
             self._process.start()
         os.close(writing)
         self.output = open(reading, encoding="utf-8", errors="replace")  # noqa: SIM115  closed at the end

@@ -166,7 +166,7 @@ def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = N
     given = worker.Descriptor(writing), spec, workers, url(folder)
     process = context.Process(target=_run, args=given)
     processes.warm_up()
-    with processes._main_left_alone():
+    with processes.main_left_alone():
         process.start()
     os.close(writing)
     with open(reading, "rb", buffering=0) as output:

@@ -120,7 +120,7 @@ def scripting(log: Path, at_the_end: Callable[[], object] = lambda: None) -> Ite
         yield script, Inline(script.perform), None
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pipeline, "_engine", lent)
+        patched.setattr(pipeline, "lend_engine", lent)
         yield
 
 

@@ -79,7 +79,7 @@ class Process:
         context = multiprocessing.get_context("forkserver")
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=worker.main, args=(other, birth))
-        with contextlib.nullcontext() if in_main else _main_left_alone():
+        with contextlib.nullcontext() if in_main else main_left_alone():
             self._process.start()
         other.close()
         assert self._process.pid is not None  # it was started
@@ -505,7 +505,7 @@ def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> worker
 
 
 @contextlib.contextmanager
-def _main_left_alone() -> Iterator[None]:
+def main_left_alone() -> Iterator[None]:
     """Keep multiprocessing from importing the program's main module, such as pytest's, once more."""
     main = sys.modules["__main__"]
     before = dict(vars(main))

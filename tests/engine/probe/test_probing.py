@@ -19,6 +19,7 @@ from modeltune.engine.probe.probing import probe
 from modeltune.judgement.behaviour_verdicts import verdict
 from modeltune.specs.behaviours import Behaviour, Probed
 from modeltune.specs.gates import Outcome
+from tests.support import forked
 
 ZEROS = np.zeros((300, 4), np.float32)
 LABELS = np.zeros(300, int)
@@ -649,22 +650,12 @@ def test_samples_are_predicted_in_batches_and_rows_once(monkeypatch: pytest.Monk
     assert sizes == [32] * (3 + 7)
 
 
-def test_nothing_is_left_in_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def first_probe() -> None:
+    assert probed(mt.invariant(brighter), bright_above(0.3)).violations
+
+
+def test_nothing_is_left_in_the_folder_nor_said_by_the_first_probe_of_a_process(
+    tmp_path: Path,
 ) -> None:
-    from hypothesis import configuration
-    from hypothesis.internal.conjecture import providers
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(configuration, "__hypothesis_home_directory", tmp_path / ".hypothesis")
-    # Have it look for constants once more, as the first probe of a process does.
-    monkeypatch.setattr(providers, "_seen_modules", set())
-    monkeypatch.setattr(providers, "_sys_modules_len", None)
-    from hypothesis.internal import constants_ast
-
-    constants_ast.constants_from_module.cache_clear()
-    model = bright_above(0.3)
-    capfd.readouterr()
-    assert probed(mt.invariant(brighter), model).violations
+    assert forked.Forked(first_probe, folder=tmp_path).end() == (0, "")
     assert list(tmp_path.iterdir()) == []
-    assert capfd.readouterr() == ("", "")

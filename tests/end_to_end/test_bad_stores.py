@@ -17,12 +17,11 @@ from modeltune.ground.errors import HistoryError
 from modeltune.histories.contract import some_run
 from modeltune.histories.pending import spool
 from modeltune.histories.store import open_store
-from tests.histories.test_pending import without_space
-from tests.histories.test_store import DAMAGES, TRACED, digest, in_child
 from tests.support import scripted_runs
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DAMAGES, DIGITS, digest
 from tests.support.scripted_runs import scripting
 from tests.support.scripted_sessions import OPTIONS, SPEC, load
+from tests.support.traced import TRACED, in_child, without_space
 
 COMMANDS = {
     "history": ["history"],

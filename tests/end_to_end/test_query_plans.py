@@ -19,7 +19,7 @@ from modeltune.harness.recording import Recording
 from modeltune.histories.find_references import references
 from modeltune.histories.store import Store, open_store
 from modeltune.specs.spec_type import Spec
-from tests.support.sample_runs import DIGITS
+from tests.support.histories import DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -58,14 +58,14 @@ def read_through(store: Store, act: Callable[[], object]) -> list[str]:
     def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
         seen.append((statement, parameters))
 
-    sa.event.listen(store._engine, "before_cursor_execute", note)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         act()
     finally:
-        sa.event.remove(store._engine, "before_cursor_execute", note)
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
     assert seen
     found = []
-    with store._engine.connect() as connection:
+    with store.reading() as connection:
         for statement, parameters in seen:
             if statement.startswith(("BEGIN", "PRAGMA")):
                 continue

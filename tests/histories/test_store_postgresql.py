@@ -24,20 +24,12 @@ from modeltune.histories.pending import read, waiting
 from modeltune.histories.schema import runs
 from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.records.runs import Run
-from tests.histories.test_store import (
-    DIGITS_0001,
-    DIGITS_0002,
-    TRACED,
-    every_kill,
-    next_release,
-)
 from tests.support import forked
+from tests.support.histories import DATA, DIGITS, DIGITS_0001, DIGITS_0002, NEXT_HEAD
 from tests.support.postgres import PASSWORD, STRANGER, Server
-from tests.support.sample_runs import DIGITS
 from tests.support.scripted_runs import scripting
 from tests.support.scripted_sessions import OPTIONS, SPEC, at_once, load
-
-__all__ = ["next_release"]
+from tests.support.traced import TRACED, every_kill
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -252,11 +244,11 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(
     for acknowledged in every_kill(upgrade, "sendto", step=2):
         quiet(postgres, database)
         seen.add(found := schema(postgres, database))
-        assert found == ("0004", True, True) or not acknowledged
-        if found[0] == "0004":
-            undo = "UPDATE modeltune_schema SET version_num = '0003'; DROP TABLE colours; "
+        assert found == (NEXT_HEAD, True, True) or not acknowledged
+        if found[0] == NEXT_HEAD:
+            undo = f"UPDATE modeltune_schema SET version_num = '{HEAD}'; DROP TABLE colours; "
             postgres.ask(undo + "ALTER TABLE runs DROP COLUMN colour", database)
-    assert seen == {("0003", False, False), ("0004", True, True)}
+    assert seen == {(HEAD, False, False), (NEXT_HEAD, True, True)}
 
 
 @TRACED
@@ -291,9 +283,8 @@ def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
         then.setattr(stores, "HEAD", version)
         open_store(url).close()
     # The rows of the file that the modeltune of that schema wrote.
-    kept = Path(__file__).parent / "data" / f"history-{version}.db"
     with (
-        closing(sqlite3.connect(kept)) as old,
+        closing(sqlite3.connect(DATA / f"history-{version}.db")) as old,
         psycopg.connect(host=postgres.folder, user="modeltune", dbname=database) as new,
     ):
         for table in ("runs", "trials", "scores", "verdicts", "artifacts"):
