@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modeltune.cli import main
+from modeltune.cli import commands, main
 from modeltune.histories import pending
 from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
@@ -91,7 +91,7 @@ def test_history_is_narrowed(
 def test_a_long_history_lists_its_last_runs_and_says_how_many_there_are(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "LISTED", 2)
+    monkeypatch.setattr(commands, "LISTED", 2)
     store.record(replace(DIGITS, id="newest"))
     said = "the last 2 of 3 runs; --limit 0 lists all"
 

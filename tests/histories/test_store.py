@@ -41,8 +41,6 @@ from tests.support.traced import TRACED, every_kill, in_child
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-"""What earlier versions have written, see its README."""
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
