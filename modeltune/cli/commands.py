@@ -123,12 +123,18 @@ def _bars() -> str:
 
 
 def show_run(arguments: argparse.Namespace) -> str:
-    """Show everything about one run."""
+    """Show everything about one run, or about one of its trials."""
     from modeltune.histories import open_store
-    from modeltune.reports import show
+    from modeltune.reports import show, show_trial
 
     with open_store(arguments.store, create=False) as store:
-        return show(store.run(arguments.run))
+        run = store.run(arguments.run)
+    if arguments.trial is None:
+        return show(run)
+    try:
+        return show_trial(run, arguments.trial)
+    except LookupError as error:
+        raise HistoryError(str(error)) from error
 
 
 def accept_run(arguments: argparse.Namespace) -> str:

@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
         "show", parents=[store], allow_abbrev=False, help="show everything about a run"
     )
     shown.add_argument("run", metavar="RUN", help="id, start of an id, or -1 for the newest")
+    shown.add_argument(
+        "--trial", type=_count, metavar="N", help="only trial N: why it failed, how it was trained"
+    )
     shown.set_defaults(command=commands.show_run)
     specs = argparse.ArgumentParser(add_help=False)
     specs.add_argument(

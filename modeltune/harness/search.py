@@ -33,6 +33,9 @@ from modeltune.records import (
 )
 from modeltune.specs import Hyperband, Spec
 
+LONGEST_TRACEBACK = 16_000
+"""Characters of a traceback that are kept with a trial: its beginning and its end."""
+
 
 @dataclass
 class Found:
@@ -277,7 +280,17 @@ def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) ->
         seed=task.seed,
         curve=trained.curve,
         trained_by=trained.trained_by,
+        traceback=_shortened(trained.failure.traceback) if trained.failure else None,
     )
+
+
+def _shortened(traceback: str | None) -> str | None:
+    """Return a traceback without its middle when it is too long: the error stands at its end."""
+    if traceback is None or len(traceback) <= LONGEST_TRACEBACK:
+        return traceback
+    beginning, end = LONGEST_TRACEBACK // 4, 3 * LONGEST_TRACEBACK // 4
+    left_out = f"({len(traceback) - beginning - end} characters left out)"
+    return f"{traceback[:beginning]}\n... {left_out} ...\n{traceback[-end:]}"
 
 
 def _out_of_time(

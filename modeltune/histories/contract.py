@@ -73,7 +73,7 @@ EXAMPLE = Run(
     best=Best(1, 0.9611, {"units": 64, "rate": 0.001, "norm": True}),
     trials=(
         Trial(0, TrialStatus.FAILED, {"units": 32}, None, "OOM | killed", 0, 0, None, None, 0.5, 7,
-              {}, "graph"),
+              {}, "graph", "Traceback (most recent call last):\n  line 1, in mlp\nMemoryError: killed\n"),
         Trial(1, TrialStatus.COMPLETED, {"units": 64, "rate": 0.001, "norm": True}, 0.9611, None, 3,
               2, 0, 4, 12.34, 2**32 - 1, {"val_accuracy": (0.9, math.nan, 0.9611)}, "fit"),
     ),
@@ -135,6 +135,7 @@ _trials = st.builds(
     seed=_counts,
     curve=st.dictionaries(_texts, st.lists(_floats, max_size=3).map(tuple), max_size=2),
     trained_by=_texts,
+    traceback=st.none() | _texts,
 )
 _verdicts = st.builds(
     Verdict,

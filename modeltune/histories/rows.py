@@ -90,6 +90,7 @@ def parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
                     "seed": trial.seed,
                     "trained_by": trial.trained_by,
                     "curve": plain(trial.curve),
+                    "traceback": trial.traceback,
                 }
                 for position, trial in enumerate(run.trials)
             ],
@@ -190,6 +191,7 @@ def _trial(row: sa.Row[Any]) -> Trial:
         seed=row.seed,
         curve={name: tuple(map(float, values)) for name, values in row.curve.items()},
         trained_by=row.trained_by,
+        traceback=row.traceback,
     )
 
 

@@ -115,6 +115,7 @@ trials = sa.Table(
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("trained_by", Words, nullable=False),
     sa.Column("curve", sa.JSON, nullable=False),
+    sa.Column("traceback", Words),
 )
 
 scores = sa.Table(

@@ -40,7 +40,7 @@ APPLICATION_ID = 0x6D74756E
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
 
 

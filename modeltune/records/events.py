@@ -116,5 +116,6 @@ def portable(event: Event) -> Event:
         return replace(event, search=search)
     if isinstance(event, TrialFinished):
         best = None if event.best is None else replace(event.best, values={}, curve={})
-        return replace(event, trial=replace(event.trial, values={}, curve={}), best=best)
+        trial = replace(event.trial, values={}, curve={}, traceback=None)
+        return replace(event, trial=trial, best=best)
     return event

@@ -45,6 +45,8 @@ class Trial:
     ``score`` is the objective at ``best_epoch`` of this trial's own epochs, None when
     it failed; ``curve`` holds one value per epoch trained, per logged metric; ``epochs``
     counts the epochs trained here, after ``initial_epoch`` inherited from ``parent``.
+    ``reason`` says in one line why it failed, ``traceback`` where: it is None when nothing
+    was raised, as when the loss was not finite or the process died.
     """
 
     id: int
@@ -60,6 +62,7 @@ class Trial:
     seed: int
     curve: Mapping[str, tuple[float, ...]]
     trained_by: str
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)

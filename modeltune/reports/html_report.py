@@ -49,6 +49,9 @@ MOST_PAIRS = 20
 MOST_ROWS = 300
 """Rows of a table of trials, classes, slices or layers."""
 
+MOST_TRACEBACKS = 10
+"""Different tracebacks of failed trials that are shown, each once for all trials it ended."""
+
 SPARK = 120
 """Points of a line that small: more could not be told apart."""
 
@@ -82,6 +85,7 @@ def html(reported: Sequence[Reported]) -> str:
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},
         most_rows=MOST_ROWS,
+        most_tracebacks=MOST_TRACEBACKS,
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
         style=style,
@@ -220,6 +224,15 @@ class _Part:
         return sorted(trials, key=loss)[:MOST_ROWS]
 
     @cached_property
+    def tracebacks(self) -> list[_Traceback]:
+        """Where trials failed: each traceback once, with the trials that ended so, the first first."""
+        ended: dict[str, list[Trial]] = {}
+        for trial in self.run.trials:
+            if trial.traceback is not None:
+                ended.setdefault(trial.traceback, []).append(trial)
+        return [_Traceback(text, trials) for text, trials in ended.items()]
+
+    @cached_property
     def refits(self) -> list[Mapping[str, Json]]:
         found = self.run.validation.get("refits")
         refits = found if isinstance(found, list | tuple) else []
@@ -286,6 +299,21 @@ class _Part:
         }
         found = [(title, list(flat(document))) for title, document in documents.items()]
         return [(title, entries) for title, entries in found if entries]
+
+
+@dataclass(frozen=True, eq=False)
+class _Traceback:
+    """A traceback and the trials it ended."""
+
+    text: str
+    trials: list[Trial]
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of the trials, the first twenty of more."""
+        shown = ", ".join(str(trial.id) for trial in self.trials[:20])
+        more = len(self.trials) - 20
+        return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass(frozen=True, eq=False)

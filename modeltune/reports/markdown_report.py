@@ -25,6 +25,9 @@ MOST_BYTES = 64_000
 
 MOST_TRIALS = 20
 
+MOST_LINES = 12
+"""Lines of a traceback: the innermost frames and the error stand at its end."""
+
 LONGEST = 610
 """Characters of one text in a table: a name of 300 and a value of 300 are whole."""
 
@@ -206,6 +209,7 @@ def _sections(run: Run) -> Iterator[str]:
         values = [(name, _value(value)) for name, value in run.best.values.items()]
         yield _table([title, ""], values, lambda each: [*map(_code, each)], "value", 4_000)
     yield _trials(run)
+    yield _traceback(run)
     facts = [fact for fact in _facts(run) if fact[1]]
     yield _table(["run", ""], facts, lambda fact: [fact[0], _code(fact[1])], "fact", 4_000)
 
@@ -234,6 +238,20 @@ def _trials(run: Run) -> str:
 
     headers = ["trial", "status", "score", "epochs", "values", "reason"]
     return _table(headers, shown, row, "trial", 9_000, MOST_TRIALS)
+
+
+def _traceback(run: Run) -> str:
+    """Return where the first failed trial raised: the end of its traceback, and how to see others."""
+    failed = [trial for trial in run.trials if trial.traceback is not None]
+    if not failed:
+        return ""
+    lines = (failed[0].traceback or "").splitlines()
+    shown = lines[-MOST_LINES:]
+    cut = f", the last {len(shown)} of {len(lines)} lines" if len(shown) < len(lines) else ""
+    title = (
+        f"where trial {failed[0].id} failed{cut}; modeltune show {run.id} --trial N shows trial N:"
+    )
+    return _fenced([title, *shown], 3_000)
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
-from modeltune.records import Artifact, Json, Run, RunStatus, Scores, Summary, Trial, Values
+from modeltune.records import (
+    Artifact,
+    Json,
+    Run,
+    RunStatus,
+    Scores,
+    Summary,
+    Trial,
+    TrialStatus,
+    Values,
+)
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Outcome, Verdict, maximize, minimize
 
@@ -165,6 +175,71 @@ def show(run: Run) -> str:
     return "\n\n".join(section for section in _sections(run) if section)
 
 
+def show_trial(run: Run, trial_id: int) -> str:
+    """Return everything recorded of one trial of a run; of a failed one with its traceback.
+
+    Raises:
+        LookupError: the run has no trial of this number; names those it has.
+    """
+    trial = next((trial for trial in run.trials if trial.id == trial_id), None)
+    if trial is None:
+        raise LookupError(f"run {run.id} has no trial {trial_id}: {_trials_there_are(run)}")
+    is_best = run.best is not None and run.best.trial == trial.id
+    facts = {
+        "run": run.id,
+        "spec": run.spec,
+        "trial": f"{trial.id} of {len(run.trials)}" + (", the best" if is_best else ""),
+        "status": trial.status.value,
+        "reason": trial.reason,
+        "objective": run.objective,
+        "score": None if trial.score is None else number(trial.score),
+        "best epoch": None if trial.best_epoch is None else str(trial.best_epoch),
+        "values": _values(trial.values),
+        "epochs": _epochs(trial),
+        "seconds": seconds(trial.seconds),
+        "seed": str(trial.seed),
+        "trained by": trial.trained_by,
+    }
+    sections = [
+        _facts((name, value) for name, value in facts.items() if value),
+        _titled("learning curves", _curve_table(trial)),
+    ]
+    if trial.traceback is not None:
+        sections.append(_titled("traceback", "\n".join(printable_lines(trial.traceback))))
+    elif trial.status is TrialStatus.FAILED:
+        sections.append(
+            "no traceback: nothing was raised in the spec's code, or an earlier modeltune, which "
+            "kept none, recorded this trial"
+        )
+    return "\n\n".join(section for section in sections if section)
+
+
+def _trials_there_are(run: Run) -> str:
+    """Return the numbers of a run's trials as ranges: ``its trials are 1 to 4, 6``."""
+    numbers = sorted(trial.id for trial in run.trials)
+    if not numbers:
+        return "it has none"
+    ranges = [[numbers[0], numbers[0]]]
+    for id_ in numbers[1:]:
+        if id_ == ranges[-1][1] + 1:
+            ranges[-1][1] = id_
+        else:
+            ranges.append([id_, id_])
+    listed = (f"{low} to {high}" if high > low else str(low) for low, high in ranges)
+    return f"its trials are {', '.join(listed)}"
+
+
+def _curve_table(trial: Trial) -> str:
+    """Return a row per metric of a trial: its values of the first and last epoch, and between."""
+    rows = []
+    for metric, values in trial.curve.items():
+        known = [value for value in values if math.isfinite(value)]
+        ends = (values[0], values[-1]) if values else (None, None)
+        extremes = (min(known, default=None), max(known, default=None))
+        rows.append([metric, *map(number, (*ends, *extremes)), str(len(values))])
+    return table(["metric", "first", "last", "lowest", "highest", "epochs"], rows)
+
+
 def failure(run: Run) -> str:
     """Return what a red run is shown by: its error, its gates, and where the rest is."""
     error = "\n".join(clean(line) for line in (run.error or "").splitlines())
@@ -275,6 +350,11 @@ def clean(text: str) -> str:
     return _printable(" ".join(text.split()))
 
 
+def printable_lines(text: str) -> list[str]:
+    """Return the lines of a text with their indentation, each without what a terminal would obey."""
+    return [_printable(line).rstrip() for line in text.expandtabs().splitlines()]
+
+
 def _printable(line: str) -> str:
     return "".join(
         "?" if unicodedata.category(character) == "Cs" else character
@@ -319,6 +399,7 @@ def _sections(run: Run) -> Iterator[str]:
     yield _titled("advice", "\n".join(clean(line) for line in run.advice))
     yield _titled("scores on test", _score_table(run))
     yield _titled("trials", trial_table(run))
+    yield _where_trials_failed(run)
     yield _titled("model", _model(run))
     for title, document in {
         "task report": run.task_report,
@@ -332,10 +413,18 @@ def _sections(run: Run) -> Iterator[str]:
         yield _titled(title, _facts(flat(document)))
 
 
+def _where_trials_failed(run: Run) -> str:
+    """Return the command that shows where a trial failed; nothing of a run without such a trial."""
+    failed = next((trial.id for trial in run.trials if trial.traceback is not None), None)
+    if failed is None:
+        return ""
+    return f"where trial {failed} failed: modeltune show {clean(run.id)} --trial {failed}"
+
+
 def _pictures(run: Run) -> Iterator[str]:
     for text in counterexamples(run):
         # Spaces are pixels here.
-        yield "\n".join(_printable(line).rstrip() for line in text.splitlines())
+        yield "\n".join(printable_lines(text))
 
 
 def _slice_table(run: Run) -> str:

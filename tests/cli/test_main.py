@@ -16,7 +16,7 @@ from modeltune.histories import pending
 from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import RunStatus, Scores
-from modeltune.reports.tables import show
+from modeltune.reports.tables import show, show_trial
 from modeltune.specs.gates import Outcome
 from tests.support.histories import DIGITS
 from tests.support.traced import in_child
@@ -217,6 +217,12 @@ def test_show_tells_everything_about_one_run(
     assert capsys.readouterr() == (show(DIGITS) + "\n", "")
 
 
+@pytest.mark.usefixtures("store")
+def test_show_tells_everything_about_one_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "-2", "--trial", "0"]) == 0
+    assert capsys.readouterr() == (show_trial(DIGITS, 0) + "\n", "")
+
+
 def test_without_a_history_it_says_how_to_get_one_and_makes_none(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -239,6 +245,8 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
          '"spec_digits.py::mlp"? Recorded are spec_digits.py::cnn, spec_digits.py::mlp'),
         (["show", "-3"], "no run -3: TMP/.modeltune/history.db holds 2 runs, "
          "counted from -1, the newest"),
+        (["show", "-2", "--trial", "2"],
+         "run 20261120-211000-0a1b2c3d has no trial 2: its trials are 0 to 1"),
         (["show", "x", "--store", "sqlite:///no.db"],
          "TMP/no.db: there is no history yet; the first run of a spec makes it"),
         (["compare", "-1", "x"], 'no run "x": TMP/.modeltune/history.db holds 2 runs, the newest '

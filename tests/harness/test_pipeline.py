@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,12 @@ def test_an_error_is_recorded_with_every_gate_not_measured(tmp_path: Path, case:
     assert events[-1] == RunRecorded(found)
     assert not (tmp_path / "scratch").exists() or not list((tmp_path / "scratch").iterdir())
     assert found.environment["versions"]
+    # A trial that failed says where in the author's code, and nothing of ours.
+    for trial in found.trials:
+        assert trial.traceback is not None
+        assert re.findall('File ".*/(.*)", line', trial.traceback) == ["test_pipeline.py"]
+        assert trial.traceback.endswith("RuntimeError: no such layer\n")
+    assert bool(found.trials) is (case == "search")
 
 
 def test_an_interrupt_in_the_second_trial_keeps_the_first(tmp_path: Path) -> None:

@@ -26,7 +26,13 @@ from modeltune.engine.fit.training import train_trial
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.ground.deadlines import Deadline
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.search import Found, _seconds_left, best_trial, search
+from modeltune.harness.search import (
+    LONGEST_TRACEBACK,
+    Found,
+    _seconds_left,
+    best_trial,
+    search,
+)
 from modeltune.records.events import Event, Note, SearchStarted, TrialFinished
 from modeltune.records.runs import Trial, TrialStatus
 from modeltune.records.tasks import Failure, HyperParameters, Proposal, Trained, TrialTask
@@ -435,6 +441,24 @@ def test_a_search_of_failures_shows_the_first_traceback(tmp_path: Path, slots: i
         "small_models.py::softmax: none of 4 trials completed; the first failed with "
         f"ValueError: no\n{FAILED.traceback}"
     )
+
+
+def test_a_failed_trial_keeps_its_traceback(tmp_path: Path) -> None:
+    found, *_ = ran(tmp_path, lambda task, hp: FAILED if task.id == 2 else scored(0.5))
+    tracebacks = {trial.id: trial.traceback for trial in found.trials}
+    assert tracebacks.pop(2) == FAILED.traceback
+    assert set(tracebacks.values()) == {None}
+
+
+def test_of_a_long_traceback_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    long = Failure("no", "".join(f"line {n}\n" for n in range(10_000)))
+    found, *_ = ran(tmp_path, lambda task, hp: long if task.id == 1 else scored(0.5))
+    kept = found.trials[0].traceback
+    assert kept is not None
+    assert kept.startswith("line 0\nline 1\n")
+    assert kept.endswith("line 9998\nline 9999\n")
+    assert "\n... (82890 characters left out) ...\n" in kept
+    assert len(kept) < LONGEST_TRACEBACK + 50
 
 
 def test_a_search_without_a_trial_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:

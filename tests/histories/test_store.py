@@ -34,6 +34,7 @@ from tests.support.histories import (
     DIGITS,
     DIGITS_0001,
     DIGITS_0002,
+    DIGITS_0003,
     NEXT_HEAD,
     digest,
 )
@@ -295,7 +296,7 @@ def schema(path: Path) -> tuple[str, bool, bool]:
 
 
 @pytest.mark.usefixtures("next_release")
-def test_an_DATA_is_upgraded_with_its_runs(tmp_path: Path, recorded: bytes) -> None:
+def test_an_older_history_is_upgraded_with_its_runs(tmp_path: Path, recorded: bytes) -> None:
     path = tmp_path / "history.db"
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}", create=False) as store:
@@ -338,9 +339,10 @@ def test_a_history_of_schema_0003_reads_as_the_report_of_its_runs_does(tmp_path:
             verdict.outcome for run in map(store.run, store.ids()) for verdict in run.verdicts
         }
         assert outcomes == set(Outcome)
-        assert repr(store.run(DIGITS.id)) == repr(DIGITS)
+        assert repr(store.run(DIGITS.id)) == repr(DIGITS_0003)
         failed = [trial for trial in store.run("7ad8467d").trials if trial.score is None]
         assert [trial.reason for trial in failed] == ["ValueError: unlucky"] * 2
+        assert {trial.traceback for trial in failed} == {None}
         assert [file[1] for file in store.files() if file[0] == "7ad8467d831c93ce"] == [
             "weights", "architecture", "examples", "samples",
         ]  # fmt: skip

@@ -25,7 +25,7 @@ from modeltune.harness import report_files
 from modeltune.harness.report_files import gather, write_reports
 from modeltune.histories.artifacts import keep
 from modeltune.histories.store import open_store
-from modeltune.records.runs import Run, RunStatus, Scores, from_json, to_json
+from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus, from_json, to_json
 from modeltune.reports.html_charts import ROOM, charts
 from modeltune.reports.html_report import html
 from modeltune.reports.reported import Reported
@@ -144,6 +144,33 @@ def test_an_error_is_shown_whole_and_at_the_top() -> None:
     assert '<pre class="error" tabindex="0">ValueError: no\n    data</pre>' in page
     text = Page(content(page)).text
     assert text.index("ValueError: no data") < text.index("Search")
+
+
+def test_tracebacks_of_failed_trials_are_folded_away_each_once() -> None:
+    run = searched(30, 1)
+    failed = [trial.id for trial in run.trials if trial.score is None]
+    assert failed == [7, 18, 29]
+    texts = {7: "ValueError: <no>\n    x", 18: "KeyError", 29: "ValueError: <no>\n    x"}
+    trials = tuple(replace(trial, traceback=texts.get(trial.id)) for trial in run.trials)
+    page = html([Reported(replace(run, trials=trials))])
+    assert page.count("<summary>Where trial") == 2
+    assert (
+        "<summary>Where trials 7, 29 failed: loss is not finite</summary>\n"
+        '<pre class="error" tabindex="0">ValueError: &lt;no&gt;\n    x</pre>'
+    ) in page
+    assert '>Where trial 18 failed: loss is not finite</summary>\n<pre class="error"' in page
+
+
+def test_of_many_tracebacks_some_are_shown_and_the_way_to_the_others() -> None:
+    run = searched(1, 1)
+    failed = replace(run.trials[0], status=TrialStatus.FAILED, score=None, curve={})
+    trials = tuple(replace(failed, id=n, traceback=f"line {n // 25}") for n in range(300))
+    text = Page(content(html([Reported(replace(run, trials=trials))]))).text
+    listed = ", ".join(map(str, range(20)))
+    assert f"Where trials {listed} and 5 more failed: " in text
+    assert "line 9" in text
+    assert "line 10" not in text
+    assert f"Trials failed in 2 more places: modeltune show {run.id} --trial N shows" in text
 
 
 def test_no_runs_are_a_page_too() -> None:

@@ -168,6 +168,13 @@ def test_what_is_behind_a_run_is_folded_away() -> None:
 | 0 | failed | - | 0 | `units=32` | `OOM \\| killed` |
 | 1 (best) | completed | 0.9611 | 3 | `units=64, rate=0.001, norm=True` | - |
 
+```text
+where trial 0 failed; modeltune show 20261120-211000-0a1b2c3d --trial N shows trial N:
+Traceback (most recent call last):
+  line 1, in mlp
+MemoryError: killed
+```
+
 | run |  |
 | --- | --- |
 | id | `20261120-211000-0a1b2c3d` |
@@ -182,6 +189,19 @@ def test_what_is_behind_a_run_is_folded_away() -> None:
 </details>
 """
     )
+
+
+def test_of_a_long_traceback_the_end_is_shown() -> None:
+    text = "\n".join(["Traceback:", *map(str, range(50)), "ValueError: no"])
+    trials = (replace(DIGITS.trials[0], traceback=text), DIGITS.trials[1])
+    page = checked(markdown([replace(DIGITS, trials=trials)]))
+    (shown,) = (text for text in page.code if text.startswith("where trial 0 failed"))
+    said, *lines = shown.splitlines()
+    assert said == (
+        "where trial 0 failed, the last 12 of 52 lines; "
+        f"modeltune show {DIGITS.id} --trial N shows trial N:"
+    )
+    assert lines == [*map(str, range(39, 50)), "ValueError: no"]
 
 
 def test_a_counter_example_keeps_its_pixels() -> None:

@@ -27,6 +27,7 @@ from modeltune.reports.tables import (
     number,
     parse_objective,
     show,
+    show_trial,
     sparkline,
     summary_table,
     trends,
@@ -248,6 +249,84 @@ cpus          2"""
     )
 
 
+def test_a_run_says_how_to_see_where_a_trial_failed() -> None:
+    said = "where trial 0 failed: modeltune show 20261120-211000-0a1b2c3d --trial 0"
+    assert f"\n\n{said}\n\n" in show(DIGITS)
+    completed = replace(DIGITS, trials=DIGITS.trials[1:])
+    assert "--trial" not in show(completed)
+
+
+def test_a_failed_trial_is_shown_with_its_traceback() -> None:
+    assert (
+        show_trial(DIGITS, 0)
+        == """\
+run         20261120-211000-0a1b2c3d
+spec        spec_digits.py::mlp
+trial       0 of 2
+status      failed
+reason      OOM | killed
+objective   maximize val_accuracy
+values      units=32
+epochs      0
+seconds     0.5
+seed        7
+trained by  graph
+
+traceback
+Traceback (most recent call last):
+  line 1, in mlp
+MemoryError: killed"""
+    )
+
+
+def test_a_completed_trial_is_shown_with_its_score_and_curves() -> None:
+    assert (
+        show_trial(DIGITS, 1)
+        == """\
+run         20261120-211000-0a1b2c3d
+spec        spec_digits.py::mlp
+trial       1 of 2, the best
+status      completed
+objective   maximize val_accuracy
+score       0.9611
+best epoch  4
+values      units=64, rate=0.001, norm=True
+epochs      3 after 2 of trial 0
+seconds     12.3
+seed        4294967295
+trained by  fit
+
+learning curves
+metric        first    last    lowest    highest    epochs
+------------  -------  ------  --------  ---------  --------
+val_accuracy  0.9      0.9611  0.9       0.9611     3"""
+    )
+
+
+def test_a_failed_trial_without_a_traceback_says_why_there_is_none() -> None:
+    run = replace(DIGITS, trials=(replace(DIGITS.trials[0], traceback=None),))
+    assert show_trial(run, 0).endswith(
+        "\n\nno traceback: nothing was raised in the spec's code, or an earlier modeltune, which "
+        "kept none, recorded this trial"
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([], "it has none"),
+        ([3], "its trials are 3"),
+        ([0, 1], "its trials are 0 to 1"),
+        ([6, 1, 2, 4, 3], "its trials are 1 to 4, 6"),
+    ],
+)
+def test_an_unknown_trial_is_told_which_there_are(numbers: list[int], said: str) -> None:
+    run = replace(DIGITS, trials=tuple(replace(DIGITS.trials[1], id=n) for n in numbers))
+    with pytest.raises(LookupError) as raised:
+        show_trial(run, 9)
+    assert raised.value.args == (f"run {DIGITS.id} has no trial 9: {said}",)
+
+
 def test_a_red_run_is_shown_by_error_gates_and_the_way_to_the_rest() -> None:
     run = replace(DIGITS, verdicts=DIGITS.verdicts[:1], error="first line\n\n  second")
     assert (
@@ -338,7 +417,9 @@ def test_a_text_that_looks_like_a_number_stays_as_it_was_typed() -> None:
 @law
 @given(runs)
 def test_every_run_can_be_shown_and_printed(run: Run) -> None:
-    for text in (show(run), failure(run), gate_table(run), trial_table(run), summary_table([run])):
+    trials = [show_trial(run, trial.id) for trial in run.trials]
+    tables = (gate_table(run), trial_table(run), summary_table([run]))
+    for text in (show(run), failure(run), *tables, *trials):
         text.encode()
         kinds = {unicodedata.category(character) for character in text.replace("\n", "")}
         assert not kinds & {"Cc", "Cf", "Cs"}

@@ -21,7 +21,10 @@ DATA = Path(__file__).parents[1] / "histories" / "data"
 NEXT_HEAD = f"{int(HEAD) + 1:04}"
 """The schema that the fixture ``next_release`` migrates to."""
 
-DIGITS_0002 = replace(DIGITS, model={})
+DIGITS_0003 = replace(
+    DIGITS, trials=tuple(replace(trial, traceback=None) for trial in DIGITS.trials)
+)
+DIGITS_0002 = replace(DIGITS_0003, model={})
 DIGITS_0001 = replace(DIGITS_0002, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())
 """The sample run with what a run could have then."""
 

@@ -80,7 +80,7 @@ def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
         ),
         best=Best(1, 0.5, {text: text}),
         trials=(
-            Trial(0, TrialStatus.FAILED, {text: text}, None, text, 0, 0, None, None, 0.1, 0, {}, text),
+            Trial(0, TrialStatus.FAILED, {text: text}, None, text, 0, 0, None, None, 0.1, 0, {}, text, text),
             Trial(1, TrialStatus.COMPLETED, {text: text}, 0.5, None, 1, 0, None, 0, 0.1, 0, {text: (0.5,)}, text),
         ),
         search={"kind": text},
