@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from pathlib import Path
 from traceback import FrameSummary
@@ -18,5 +19,13 @@ def is_ours(file: str | Path) -> bool:
 
 def frames_of_others(trace: TracebackType | None) -> list[FrameSummary]:
     """Return the frames of a traceback without ours; all of them when there are no others."""
-    frames = traceback.extract_tb(trace)
-    return [frame for frame in frames if not is_ours(frame.filename)] or list(frames)
+    frames = list(traceback.extract_tb(trace))
+    others: list[FrameSummary] = []
+    is_below_ours = False
+    for frame in frames:
+        # A context manager of ours that decorates a function calls it from contextlib.
+        is_between = is_below_ours and frame.filename == contextlib.__file__
+        is_below_ours = is_ours(frame.filename) or is_between
+        if not is_below_ours:
+            others.append(frame)
+    return others or frames
