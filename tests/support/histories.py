@@ -13,7 +13,17 @@ from modeltune.histories.contract import EXAMPLE as DIGITS
 from modeltune.histories.contract import any_run as runs
 from modeltune.histories.store import HEAD
 
-__all__ = ["DAMAGES", "DATA", "DIGITS", "DIGITS_0001", "DIGITS_0002", "NEXT_HEAD", "digest", "runs"]
+__all__ = [
+    "DAMAGES",
+    "DATA",
+    "DIGITS",
+    "DIGITS_0001",
+    "DIGITS_0002",
+    "DIGITS_0003",
+    "NEXT_HEAD",
+    "digest",
+    "runs",
+]
 
 DATA = Path(__file__).parents[1] / "histories" / "data"
 """What earlier versions have written; its README says which."""
