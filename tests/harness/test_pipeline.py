@@ -204,8 +204,8 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     found = run(spec, tmp_path, workers=2)
     assert found.passed
     assert found.notes[0] == (
-        "trained in this process: PicklingError: small_models.py::softmax is no name of module "
-        "small_models; trial_minutes and trial_gigabytes are not enforced in one process"
+        "trained in this process: PicklingError: module tests.support.small_models has no "
+        "name for small_models.py::softmax; trial_minutes and trial_gigabytes are not enforced in one process"
     )
     assert run(spec, tmp_path).notes[0] == (
         "trial_minutes and trial_gigabytes are not enforced in one process"
