@@ -14,7 +14,8 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine import engine
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit.training import candidate, load_weights
+from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate
 from modeltune.ground.deadlines import Deadline
@@ -138,7 +139,7 @@ def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finis
     assert found.best is not None
     hp = ReadHyperParameters()
     hp.values = dict(found.best.values)
-    with candidate(spec, hp, 12345) as model:
+    with built(spec, hp, 12345) as model:
         load_weights(model, verify(finished.folder, found.artifact))
         again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
     assert again == {name: found.scores[name].values[0] for name in again}
