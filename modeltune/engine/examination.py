@@ -34,7 +34,7 @@ WARM_UP = 5
 LATENCY_BATCH = 32
 
 
-def examine(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
+def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
     """Find out about the tuned model what gates ask for."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed

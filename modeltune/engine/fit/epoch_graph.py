@@ -118,7 +118,7 @@ def fit_graph(
     return FitResult.of(history, "graph")
 
 
-def rehearse(
+def first_steps(
     model: Model,
     x: Arrays,
     y: Arrays,

@@ -61,16 +61,16 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
         batches = _batches(prefix, part)
         if isinstance(batches, str):
             return batches
-        return replace(part, x=unpacked(_joined(batches)))
+        return replace(part, x=as_input(_joined(batches)))
     key = _key(prefix.key, part)
     paths = [folder / f"{key}-{number}.npy" for number in range(prefix.outputs)]
     if stored := _all_mapped(paths, part.size):
-        return replace(part, x=unpacked(stored))
+        return replace(part, x=as_input(stored))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f"{key}.lock"):
             if stored := _all_mapped(paths, part.size):
-                return replace(part, x=unpacked(stored))
+                return replace(part, x=as_input(stored))
             batches = _batches(prefix, part)
             if isinstance(batches, str):
                 return batches
@@ -79,7 +79,7 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
         return f"its features cannot be written: {error}"
     if not (written := _all_mapped(paths, part.size)):
         return f"its features in {folder} cannot be read back"
-    return replace(part, x=unpacked(written))
+    return replace(part, x=as_input(written))
 
 
 def in_graph(model: Model) -> Callable[[Arrays], list[Array]]:
@@ -173,7 +173,7 @@ def are_equal(one: list[Array], other: list[Array]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-def unpacked(items: list[Any]) -> Any:
+def as_input(items: list[Any]) -> Any:
     """Return the item of a list of one, else the list: so Keras takes inputs."""
     return items[0] if len(items) == 1 else items
 

@@ -105,7 +105,7 @@ def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
         if isinstance(cut, frozen_prefix.Whole):
             return cut
         model, train, validation = cut.head, cut.train, cut.validation
-    return epoch_graph.rehearse(
+    return epoch_graph.first_steps(
         model,
         train.x,
         train.y,

@@ -15,12 +15,12 @@ from modeltune.engine.data import Part
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.feature_files import (
     are_equal,
+    as_input,
     features,
     files_of,
     in_graph,
     prefix_of,
     prune,
-    unpacked,
 )
 from modeltune.engine.fit.model_structure import calls_foreign, is_of_keras, nodes, structure
 
@@ -165,7 +165,7 @@ def _head(model: Model, graph: Model, frontier: list[Any]) -> Model:
     operations = [node.operation for node in nodes(graph)]
     connected = [(op, len(op._inbound_nodes), len(op._outbound_nodes)) for op in operations]
     histories = [(tensor, tensor._keras_history) for tensor in graph.inputs]
-    head = keras.Model(unpacked(frontier), graph._outputs_struct)
+    head = keras.Model(as_input(frontier), graph._outputs_struct)
     # Keras tells the full model's layers and inputs of the nodes it made anew for the head,
     # which does not look there again, while `layer.output` of a layer with two is an error.
     for operation, inbound, outbound in connected:
