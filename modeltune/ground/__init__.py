@@ -28,14 +28,6 @@ if TYPE_CHECKING:
         is_positive_number,
         typed,
     )
-    from modeltune.ground.durable_files import (
-        append_durably,
-        flush_to_disk,
-        make_folder,
-        sync_file,
-        sync_folder,
-        write_durably,
-    )
     from modeltune.ground.errors import (
         CodeError,
         DataError,
@@ -46,6 +38,7 @@ if TYPE_CHECKING:
         SpecError,
         UnrecordableError,
     )
+    from modeltune.ground.internals import MissingNameError, private_name
     from modeltune.ground.locks import (
         is_supported_system,
         is_unlocked,
@@ -66,6 +59,7 @@ __all__ = [
     "DataError",
     "Deadline",
     "HistoryError",
+    "MissingNameError",
     "ModeltuneError",
     "NoHistoryError",
     "Problem",
@@ -73,12 +67,10 @@ __all__ = [
     "SpecError",
     "UnrecordableError",
     "__version__",
-    "append_durably",
     "as_typed",
     "counted",
     "default_store",
     "door",
-    "flush_to_disk",
     "frames_of_others",
     "is_finite_number",
     "is_integer",
@@ -87,16 +79,13 @@ __all__ = [
     "is_supported_system",
     "is_unlocked",
     "load_config",
-    "make_folder",
+    "private_name",
     "project_root",
     "require_supported_system",
     "seconds_of",
-    "sync_file",
-    "sync_folder",
     "try_lock",
     "typed",
     "wait_for_lock",
-    "write_durably",
 ]
 
 __getattr__, __dir__ = door(
@@ -122,14 +111,6 @@ __getattr__, __dir__ = door(
             "is_positive_number",
             "typed",
         ),
-        "durable_files": (
-            "append_durably",
-            "flush_to_disk",
-            "make_folder",
-            "sync_file",
-            "sync_folder",
-            "write_durably",
-        ),
         "errors": (
             "CodeError",
             "DataError",
@@ -139,6 +120,10 @@ __getattr__, __dir__ = door(
             "SearchError",
             "SpecError",
             "UnrecordableError",
+        ),
+        "internals": (
+            "MissingNameError",
+            "private_name",
         ),
         "locks": (
             "is_supported_system",

@@ -101,6 +101,8 @@ def conclude(
     past = references(spec, history, prints, run_id)
     task, unmeasured = _task(spec, history, past, winner, weights)
     examined = engine.examine(task) if task is not None else Examined()
+    for note in examined.notes:
+        listen(Note(note))
     past = with_rescored(past, examined.rescored)
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)

@@ -11,7 +11,7 @@ import argparse
 import pytest
 
 from modeltune.plugin import hookspecs
-from modeltune.plugin.live_hooks import Watching
+from modeltune.plugin.live_hooks import LiveHooks
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
 from modeltune.plugin.session import Session
 
@@ -138,8 +138,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{option} says something only beside {other}")
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)
-    watching = Watching(config)
-    config.pluginmanager.register(watching, "modeltune-watching")
-    session = Session(config, watching)
+    live_hooks = LiveHooks(config)
+    config.pluginmanager.register(live_hooks, "modeltune-live")
+    session = Session(config, live_hooks)
     config.pluginmanager.register(session, "modeltune-session")
     config.pluginmanager.register(MlflowPlugin(session.mlflow, session.page), "modeltune-mlflow")

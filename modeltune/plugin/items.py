@@ -7,14 +7,16 @@ import sysconfig
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 
-from modeltune.ground import PACKAGE, Deadline, ModeltuneError, is_ours
+from modeltune.ground import PACKAGE, Deadline, MissingNameError, ModeltuneError, is_ours
+from modeltune.plugin.pytest_internals import parameters_of
 from modeltune.records import Event, Listener, Run, RunRecorded
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
@@ -63,18 +65,42 @@ def _as_xml(text: str) -> str:
     return NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+@dataclass(frozen=True)
+class ItemContext:
+    """What all items of a session share.
+
+    Args:
+        options: keyword arguments of ``harness.run``.
+        deadline: called when an item begins to run; returns when it has to be done.
+        listen: called with every event while an item runs.
+        note: called where pytest lacks a name, with what is done instead.
+    """
+
+    options: Mapping[str, Any]
+    deadline: Callable[[], Deadline]
+    listen: Listener
+    note: Callable[[MissingNameError, str], None]
+
+
 class SpecItem(pytest.Function):
     """A spec as a test: passes when its model was searched, validated and holds its gates.
 
     ``obj`` is a function of the fixtures the spec asks for, placed where the build
-    function is. ``run`` is the recorded run, None before it ended.
+    function is. ``run`` is the recorded run, None before it ended. ``unbound`` are fields of
+    the spec that are parametrized, and known only once the item is set up.
     """
 
     spec: Spec
-    options: Mapping[str, Any]
-    deadline: Callable[[], Deadline]
-    listen: Listener
+    context: ItemContext
     run: Run | None = None
+    unbound: Collection[str] = ()
+
+    def setup(self) -> None:
+        """Set up the fixtures, and the fields of the spec that are parametrized."""
+        super().setup()
+        if self.unbound:
+            values: dict[str, Any] = {name: self.funcargs[name] for name in self.unbound}
+            self.spec = self.spec.with_fields(**values)
 
     def runtest(self) -> None:
         """Run the spec; raise GatesFailed when it is not green."""
@@ -87,9 +113,9 @@ class SpecItem(pytest.Function):
                 run = run_spec(
                     self.spec,
                     fixtures={name: self.funcargs[name] for name in data_arguments(self.spec.data)},
-                    deadline=self.deadline(),
+                    deadline=self.context.deadline(),
                     listen=self._listen,
-                    **self.options,
+                    **self.context.options,
                 )
             except KeyboardInterrupt:
                 # One that arrives inside a library may have frames without a line number, and
@@ -102,7 +128,7 @@ class SpecItem(pytest.Function):
         if isinstance(event, RunRecorded):
             self.run = event.run
             self.user_properties += properties(event.run)
-        self.listen(event)
+        self.context.listen(event)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the gate table of a red run, an error's own words, or the user's traceback."""
@@ -127,16 +153,9 @@ def spec_items(
     collector: pytest.Module | pytest.Class,
     name: str,
     spec: Spec,
-    options: Mapping[str, Any],
-    deadline: Callable[[], Deadline],
-    listen: Listener,
+    context: ItemContext,
 ) -> Iterator[SpecItem]:
     """Yield the items of one module attribute, several when it is parametrized.
-
-    Args:
-        options: keyword arguments of ``harness.run``.
-        deadline: asked when an item begins to run.
-        listen: told of every event while an item runs.
 
     Raises:
         pytest.Collector.CollectError: two specs of one name, one inside a class, or a broken
@@ -173,18 +192,16 @@ def spec_items(
         setattr(module, name, spec)
     del function.__test__  # -k would match it
     fields = {argument for mark in marks for argument in _arguments(mark)} & {*FIELDS}
-    for made_item in made or ():
-        item = _item(collector, made_item, spec, fields)
-        item.options, item.deadline, item.listen = options, deadline, listen
-        yield item
+    for item in made or ():
+        yield _spec_item(collector, item, spec, fields, context)
 
 
-def collect_error(collector: pytest.Collector, report: pytest.CollectReport) -> Any:
+def collect_error(
+    collector: pytest.Collector,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    report: pytest.CollectReport | pytest.TestReport,
+) -> Any:
     """Return what to show of a spec file that does not collect, or None: pytest's own words do."""
-    call: Any = getattr(report, "call", None)
-    excinfo = call and call.excinfo
-    if not excinfo:
-        return None
     if isinstance(excinfo.value, ModeltuneError):
         return str(excinfo.value)
     if "attempted relative import with no known parent package" in str(excinfo.value):
@@ -308,25 +325,34 @@ def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
     return function
 
 
-def _item(
-    collector: pytest.Module, made: pytest.Function, spec: Spec, fields: set[str]
+def _spec_item(
+    collector: pytest.Module,
+    item: pytest.Function,
+    spec: Spec,
+    fields: Collection[str],
+    context: ItemContext,
 ) -> SpecItem:
-    """Return the spec's item in place of the plain function item pytest has made."""
-    callspec = getattr(made, "callspec", None)
-    params = callspec.params if callspec else {}
+    """Make the plain function item that pytest has made the spec's item.
+
+    Args:
+        fields: those of the spec's fields that are parametrized.
+    """
+    values: Mapping[str, object] = {}
+    unbound: Collection[str] = ()
+    if fields:
+        try:
+            values = parameters_of(item)
+        except MissingNameError as missing:
+            context.note(missing, "parametrized specs get their fields when they begin to run")
+            unbound = fields
     try:
         bound = spec.with_fields(
-            name=made.name, **{field: params[field] for field in fields if field in params}
+            name=item.name, **{field: values[field] for field in fields if field in values}
         )
     except ModeltuneError as error:
         raise collector.CollectError(str(error)) from error
-    item: SpecItem = SpecItem.from_parent(
-        made.parent,
-        name=made.name,
-        callspec=callspec,
-        callobj=made.obj,
-        fixtureinfo=made._fixtureinfo,
-        originalname=made.originalname,
-    )
-    item.spec = bound
+    # All that pytest has put into it stays. A new item would need of it what it keeps private.
+    item.__class__ = SpecItem
+    assert isinstance(item, SpecItem)
+    item.spec, item.context, item.unbound = bound, context, unbound
     return item

@@ -6,36 +6,45 @@ import os
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, nullcontext, suppress
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from modeltune.plugin.live_terminal import Live
+    from modeltune.ground import MissingNameError
+    from modeltune.plugin.live_terminal import LiveDisplay
+    from modeltune.plugin.xdist_internals import Channel
     from modeltune.records import Event
-
-CHANNEL = "modeltune_events"
-"""What a worker of pytest-xdist knows its way to the controller by."""
 
 HERE = ""
 """Where a spec runs that runs in this process; else the name of a worker."""
 
 
-class Watching:
+class LiveHooks:
     """The hooks that show specs while they run; nothing under -q, or without a terminal reporter."""
 
     def __init__(self, config: pytest.Config):
         self._config = config
-        self._is_xdist_worker = hasattr(config, "workerinput")
-        # Taken out: others may make JSON of what is in there.
-        self._channel = getattr(config, "workerinput", {}).pop(CHANNEL, None)
+        self._is_xdist_worker = is_xdist_worker(config)
+        self._channel: Channel | None = None
+        if self._is_xdist_worker:
+            from modeltune.plugin.xdist_internals import take_channel
+
+            self._channel = take_channel(config)
         self._spec: str | None = None
-        self._live: Live | None = None
-        self._of_workers = ExitStack()
-        self._hearing = threading.Lock()
+        self._display: LiveDisplay | None = None
+        self._display_of_workers = ExitStack()
+        self._receiving = threading.Lock()
         self._have_workers_specs = False
+        self.notes: dict[str, list[str]] = {}
+
+    def note(self, missing: MissingNameError, instead: str) -> None:
+        """Have the session say at its end which name a library lacks, and what is done instead."""
+        texts = self.notes.setdefault(str(missing), [])
+        if instead not in texts:
+            texts.append(instead)
 
     def tell(self, event: Event) -> None:
         """Show an event of the spec that runs in this process."""
@@ -50,16 +59,16 @@ class Watching:
                 self._send(self._spec, event)
             return
 
-        if self._live is not None:
-            self._live.tell(HERE, event)
+        if self._display is not None:
+            self._display.tell(HERE, event)
         for line in lines(event):
-            self._say(line)
+            self._print(line)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Show how far a spec is until it has run."""
-        collection = sys.modules.get("modeltune.plugin.items")
-        if collection is None or not isinstance(item, collection.SpecItem) or self._is_quiet:
+        items = sys.modules.get("modeltune.plugin.items")
+        if items is None or not isinstance(item, items.SpecItem) or self._is_quiet:
             return (yield)
         if self._is_xdist_worker:
             self._spec = item.spec.id
@@ -68,48 +77,85 @@ class Watching:
                 return (yield)
             finally:
                 self._send(None, None)
-        from modeltune.plugin.live_terminal import watched
-
-        with watched(self._config, shown) as self._live:
-            if self._live is not None:
-                self._live.begin(HERE, item.spec.id)
+        with ExitStack() as stack:
+            self._display = self._displayed(stack)
+            if self._display is not None:
+                self._display.begin(HERE, item.spec.id)
             try:
                 return (yield)
             finally:
-                self._live = None
+                self._display = None
 
-    def _say(self, line: str) -> None:
+    def _displayed(self, stack: ExitStack) -> LiveDisplay | None:
+        """Return a display on the terminal until the stack is closed, None where there is none."""
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.live_terminal import display
+
+        try:
+            return display(self._config, printable, stack)
+        except MissingNameError as missing:
+            self.note(missing, "no progress is drawn")
+            return None
+
+    def _print(self, line: str) -> None:
         """Print a line while an item runs, also without a terminal."""
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.pytest_internals import begin_line
+
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is None:
             return
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            reporter.write_line(shown(line), flush=True)
+        with self._uncaptured():
+            try:
+                begin_line(reporter)
+            except MissingNameError as missing:
+                self.note(missing, "lines of a running spec may begin behind others")
+            reporter.write_line(printable(line), flush=True)
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        """Return a context in which what is printed is not captured."""
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.pytest_internals import capture_disabled
+
+        try:
+            return capture_disabled(self._config)
+        except MissingNameError as missing:
+            self.note(missing, "lines of a running spec go to its captured output")
+            return nullcontext()
 
     @property
     def _is_quiet(self) -> bool:
         return self._config.get_verbosity() < 0
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what was done in a plainer way because a library has changed."""
+        for missing, texts in self.notes.items():
+            line = f"modeltune: {missing}: {', '.join(texts)}"
+            terminalreporter.write_line(printable(line), yellow=True)
 
     # pytest-xdist
 
     # Last: until then others find in there what they can make JSON of.
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give a worker a channel of its own, inside xdist's connection to wherever it runs."""
-        if not self._is_quiet and self._config.pluginmanager.hasplugin("terminalreporter"):
-            channel = node.gateway.newchannel()
-            channel.setcallback(partial(self._hear, node.gateway.id), endmarker=None)
-            node.workerinput[CHANNEL] = channel
+        """Let a worker tell this process what happens in its specs."""
+        if self._is_quiet or not self._config.pluginmanager.hasplugin("terminalreporter"):
+            return
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.xdist_internals import open_channel
+
+        try:
+            open_channel(node, self._receive)
+        except MissingNameError as missing:
+            self.note(missing, "no progress is shown of specs in workers")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Let the controller know of specs before xdist tells it that all is collected."""
-        collection = sys.modules.get("modeltune.plugin.items")
-        if collection is None or self._is_quiet:
+        items = sys.modules.get("modeltune.plugin.items")
+        if items is None or self._is_quiet:
             return
-        if any(isinstance(item, collection.SpecItem) for item in session.items):
+        if any(isinstance(item, items.SpecItem) for item in session.items):
             self._send(None, None)
 
     def _send(self, spec: str | None, event: Event | None) -> None:
@@ -125,35 +171,33 @@ class Watching:
         with suppress(OSError):
             self._channel.send(message)
 
-    def _hear(self, worker: str, message: bytes | None) -> None:
-        """Show what a worker has told, None when it is gone; called in a thread of its channel."""
+    def _receive(self, worker: str, message: bytes | None) -> None:
+        """Show what a worker tells, None when it is gone; called in a thread of its channel."""
         import pickle
 
         spec, event = (None, None) if message is None else pickle.loads(message)
         # Held to the end: meanwhile the terminal cannot be given back.
-        with self._hearing:
+        with self._receiving:
             self._have_workers_specs |= message is not None
-            if self._live is None:
+            if self._display is None:
                 return
             if spec is None:
-                self._live.end(worker)
+                self._display.end(worker)
             elif event is None:
-                self._live.begin(worker, spec)
+                self._display.begin(worker, spec)
             else:
-                self._live.tell(worker, event)
-                self._live.say(worker, event)
+                self._display.tell(worker, event)
+                self._display.say(worker, event)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
         """Show from now on what workers tell, if they have specs.
 
-        Here, since the terminal's writer is nothing to touch from a channel's thread.
+        Here, since a channel's thread must not touch the terminal's writer.
         """
-        with self._hearing:
-            if self._have_workers_specs and self._live is None:
-                from modeltune.plugin.live_terminal import watched
-
-                self._live = self._of_workers.enter_context(watched(self._config, shown))
+        with self._receiving:
+            if self._have_workers_specs and self._display is None:
+                self._display = self._displayed(self._display_of_workers)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -162,21 +206,27 @@ class Watching:
             return (yield)
         finally:
             # Workers may go on telling: nobody listens any more.
-            with self._hearing:
-                self._live = None
-                self._of_workers.close()
+            with self._receiving:
+                self._display = None
+                self._display_of_workers.close()
 
     # debuggers
 
     def pytest_enter_pdb(self) -> None:
         """Leave the terminal to the debugger."""
-        if self._live is not None:
-            self._live.pause()
+        if self._display is not None:
+            self._display.pause()
 
     def pytest_leave_pdb(self) -> None:
-        """Go on showing."""
-        if self._live is not None:
-            self._live.resume()
+        """Show specs again."""
+        if self._display is not None:
+            self._display.resume()
+
+
+def is_xdist_worker(config: pytest.Config) -> bool:
+    """Tell a worker of pytest-xdist from its controller, and from a session without xdist."""
+    xdist = sys.modules.get("xdist")
+    return xdist is not None and bool(xdist.is_xdist_worker(SimpleNamespace(config=config)))
 
 
 def is_github() -> bool:
@@ -184,8 +234,8 @@ def is_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def shown(line: str) -> str:
-    """Return a line as it is printed: in GitHub Actions nothing of it is obeyed."""
+def printable(line: str) -> str:
+    """Return a line as it is printed: GitHub Actions then obeys nothing in it."""
     if not is_github():
         return line
     from modeltune.reports import inert

@@ -6,14 +6,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import UnsupportedOperation
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from modeltune.plugin.pytest_internals import (
+    Writer,
+    capture_disabled,
+    capture_watched,
+    is_pytests_own,
+)
 from modeltune.reports import Following, clean, cut, follow, heartbeat, lines, live, width
 
 if TYPE_CHECKING:
@@ -137,7 +143,7 @@ def _without_commands(text: str) -> str:
     return re.sub(r"\x1b\].*?(?:\x07|\x1b\\)", "", text)
 
 
-class Live:
+class LiveDisplay:
     """Follow the specs that run, and show how far they are: at once, or when all was silent.
 
     Args:
@@ -236,71 +242,46 @@ class Live:
                 self.tick()
 
 
-@contextmanager
-def watched(config: pytest.Config, shown: Callable[[str], str]) -> Iterator[Live | None]:
-    """Show on the terminal of a pytest session what is followed; None where there is none.
+def display(
+    config: pytest.Config, printable: Callable[[str], str], stack: ExitStack
+) -> LiveDisplay | None:
+    """Return a display on the terminal of a pytest session, shown until the stack is closed.
+
+    None where there is no terminal reporter.
 
     Args:
-        shown: makes a line fit to be printed.
+        config: pytest's.
+        printable: makes a line fit to be printed.
+        stack: takes what undoes it all.
+
+    Raises:
+        MissingNameError: this pytest lacks what is needed for it; nothing is changed.
     """
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    writer = getattr(reporter, "_tw", None)
-    file = getattr(writer, "_file", None)
-    if writer is None or file is None:
-        yield None
-        return
+    if reporter is None:
+        return None
+    writer = Writer(reporter)
+    file = writer.file
     is_live = _is_live(config, reporter, file)
-    capture = config.pluginmanager.getplugin("capturemanager")
     # While a test runs, standard output is somebody else's: this is a way of our own.
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
+    with capture_disabled(config):
         file.flush()
         descriptor = _duplicate(file)
     if descriptor is None:
         screen = Screen(file.write, lambda: (80, 24), is_live=False)
     else:
+        stack.callback(os.close, descriptor)
         screen = _screen(descriptor, file.encoding or "utf-8", is_live)
     # Where xdist has written its line anew, pytest knows of all the versions.
-    line = re.split(r"[\r\n]", writer._current_line)[-1]
-    terminal = Terminal(file, screen, line)
-    following = Live(terminal, screen.is_live, shown)
-    try:
-        writer._file = terminal
-        following.start()
-        with _paused_by(capture, following):
-            yield following
-    finally:
-        try:
-            following.stop()
-        finally:
-            writer._file = file
-            if descriptor is not None:
-                os.close(descriptor)
-
-
-@contextmanager
-def _paused_by(capture: Any, following: Live) -> Iterator[None]:
-    """Pause while pytest captures nothing: a debugger, or a test, writes past its reporter.
-
-    ``pytest_enter_pdb`` comes when the debugger's header is on the screen, and not at all when
-    one that has continued stops again.
-    """
-    if capture is None:
-        yield
-        return
-    suspend, resume = capture.suspend_global_capture, capture.resume_global_capture
-
-    def suspended(in_: bool = False) -> None:
-        following.pause()
-        suspend(in_)
-
-    def resumed() -> None:
-        resume()
-        following.resume()
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(capture, "suspend_global_capture", suspended)
-        patched.setattr(capture, "resume_global_capture", resumed)
-        yield
+    terminal = Terminal(file, screen, re.split(r"[\r\n]", writer.line)[-1])
+    shown = LiveDisplay(terminal, screen.is_live, printable)
+    watched = capture_watched(config, shown.pause, shown.resume)
+    stack.callback(writer.write_to, file)
+    writer.write_to(terminal)
+    stack.callback(shown.stop)
+    shown.start()
+    stack.enter_context(watched)
+    return shown
 
 
 def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
@@ -309,7 +290,7 @@ def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
     timeout = config.getini("faulthandler_timeout") if has_faulthandler else None
     return (
         # Another one, such as that of pytest-sugar, draws lines of its own.
-        type(reporter) is pytest.TerminalReporter
+        is_pytests_own(reporter)
         and file.isatty()
         and os.environ.get("TERM", "dumb") != "dumb"
         # As pytest does: logs of CI are no terminals, even where they pretend to be.

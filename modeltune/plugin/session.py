@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modeltune.plugin.live_hooks import Watching, is_github, shown
+from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
 
 if TYPE_CHECKING:
     from modeltune.ground import Config, Deadline
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Session:
     """The plugin's hooks and what they share; does nothing until a spec is collected."""
 
-    def __init__(self, config: pytest.Config, watching: Watching):
+    def __init__(self, config: pytest.Config, live_hooks: LiveHooks):
         self._config = config
-        self._watching = watching
+        self._live_hooks = live_hooks
         self._homes: dict[Spec, str] = {}
         self._runs: list[Json] = []
         self._accepted: list[str] = []
@@ -39,7 +39,7 @@ class Session:
         self._report_error: str | None = None
         self._summary_error: str | None = None
         self._untold: dict[str, list[str]] = {}
-        self._is_xdist_worker = hasattr(config, "workerinput")
+        self._is_xdist_worker = is_xdist_worker(config)
         self._started = time.monotonic()
         self._specs_left = 0
 
@@ -49,7 +49,7 @@ class Session:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Import spec files with heavy modules bound lazily, and let errors speak for themselves."""
+        """Import spec files with heavy modules bound lazily."""
         is_spec_file = isinstance(collector, pytest.Module) and self._is_spec_file(collector.path)
         if is_spec_file:
             from modeltune.plugin.lazy_imports import lazily
@@ -63,11 +63,23 @@ class Session:
 
             items = [item for item in report.result if isinstance(item, SpecItem)]
             self._collected[collector.path] = [item.spec for item in items]
-        if report.failed and (is_spec_file or "modeltune.specs.spec_type" in sys.modules):
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(
+        self,
+        node: pytest.Item | pytest.Collector,
+        call: pytest.CallInfo[Any],
+        report: pytest.CollectReport | pytest.TestReport,
+    ) -> None:
+        """Let the errors of spec files, and of files that use ours, speak for themselves."""
+        if not isinstance(node, pytest.Collector) or call.excinfo is None:
+            return
+        is_spec_file = isinstance(node, pytest.Module) and self._is_spec_file(node.path)
+        if is_spec_file or "modeltune.specs.spec_type" in sys.modules:
             from modeltune.plugin.items import collect_error
 
-            report.longrepr = collect_error(collector, report) or report.longrepr
-        return report
+            report.longrepr = collect_error(node, call.excinfo, report) or report.longrepr
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(
@@ -77,7 +89,7 @@ class Session:
         specs = sys.modules.get("modeltune.specs.spec_type")
         if specs is None or not isinstance(obj, specs.Spec):
             return None
-        from modeltune.plugin.items import spec_items
+        from modeltune.plugin.items import ItemContext, spec_items
 
         if not self._is_home(collector.module.__name__, obj):
             return []
@@ -92,7 +104,8 @@ class Session:
 
                 # Its import of keras goes on while the rest is collected.
                 warm_up()
-        return list(spec_items(collector, name, obj, self._options, self._deadline, self._listen))
+        context = ItemContext(options, self._deadline, self._listen, self._live_hooks.note)
+        return list(spec_items(collector, name, obj, context))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and fix what each of them is."""
@@ -146,7 +159,12 @@ class Session:
             import json
 
             # As text: execnet carries no subclasses of float and str, such as numpy's.
-            facts = {"run": self._runs.pop(), "accepted": self._accepted, "unused": self._unused}
+            facts = {
+                "run": self._runs.pop(),
+                "accepted": self._accepted,
+                "unused": self._unused,
+                "notes": self._live_hooks.notes,
+            }
             report.modeltune = json.dumps(facts)  # type: ignore[attr-defined]
             self._accepted = []
         return report
@@ -165,6 +183,7 @@ class Session:
             self._tell_plugins(from_json(facts["run"]))
             self._accepted += facts["accepted"]
             self._unused = facts["unused"]
+            self._live_hooks.notes |= facts["notes"]
 
     def _listen(self, event: Event) -> None:
         from modeltune.records import BaselineAccepted, RunRecorded, to_json
@@ -176,7 +195,7 @@ class Session:
         if isinstance(event, BaselineAccepted):
             self._accepted += event.lines
             return
-        self._watching.tell(event)
+        self._live_hooks.tell(event)
 
     def _tell_plugins(self, run: Run) -> None:
         """Tell each plugin of a run that was recorded; what one raises is kept to be shown.
@@ -256,7 +275,7 @@ class Session:
 
         for said, told_of in self._untold.items():
             line = f"modeltune: recorded, but not told of {', '.join(told_of)}: {clean(said)}"
-            terminalreporter.write_line(shown(line), yellow=True)
+            terminalreporter.write_line(printable(line), yellow=True)
         runs = [from_json(run) for run in self._runs]
         if is_github():
             from modeltune.reports import annotate, root_of
@@ -275,7 +294,7 @@ class Session:
         ]
         for text in texts:
             for line in text.splitlines():
-                terminalreporter.write_line(shown(line))
+                terminalreporter.write_line(printable(line))
         if not self._report_error:
             file = self._report_file
             html = _relative(file.with_suffix(".html"))

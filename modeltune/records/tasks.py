@@ -142,11 +142,15 @@ class Rescored:
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none."""
+    """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none.
+
+    ``notes`` say what a library lacks, and what was done instead.
+    """
 
     probed: Mapping[str, Probed] = field(default_factory=dict)
     rescored: Mapping[str, Rescored] = field(default_factory=dict)
     latency_ratio: tuple[float, float, float] | str | None = None
+    notes: tuple[str, ...] = ()
 
 
 Task: TypeAlias = TrialTask | RefitTask

@@ -1,4 +1,4 @@
-"""Declare the data of a spec: train, validation and test parts."""
+"""The data of a spec as its author declares it: train, validation and test parts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The three parts of a data set; the search never sees ``test``.
+    """Three parts of one problem; the search never sees ``test``.
 
-    A part is one of:
-
-    - ``(x, y)`` or ``(x, y, sample_weight)``, arrays with equal first dimensions. ``x`` and
-      ``y`` may be dicts or tuples of arrays for several inputs or outputs;
-    - a batched, finite ``tf.data.Dataset``;
-    - a ``keras.utils.PyDataset``.
-
-    If ``validation`` or ``test`` is left out and ``train`` is arrays, modeltune cuts each from
-    train: a fifth of it, seeded, stratified by class label.
+    Each part is ``(x, y)`` or ``(x, y, sample_weight)`` of arrays with equal
+    first dimensions, where ``x`` and ``y`` may be dicts or tuples of arrays for
+    several inputs or outputs; or a batched, finite ``tf.data.Dataset``; or a
+    ``keras.utils.PyDataset``. A ``validation`` or ``test`` part left out is cut
+    from array ``train`` data: a fifth each, seeded, stratified by class label.
     """
 
     train: object

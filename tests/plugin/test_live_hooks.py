@@ -14,8 +14,9 @@ import pytest
 import xdist.newhooks
 
 import modeltune as mt
-from modeltune.plugin.live_hooks import CHANNEL, Watching
-from modeltune.plugin.live_terminal import Live, Terminal
+from modeltune.plugin.live_hooks import LiveHooks
+from modeltune.plugin.live_terminal import LiveDisplay, Terminal
+from modeltune.plugin.xdist_internals import CHANNEL
 from modeltune.records.events import Note, Underway
 from tests.support.terminals import BEST, FINISHED, SEARCH, Plugins, Writer
 
@@ -38,20 +39,20 @@ class Channel:
 
 
 def calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[object, ...]]:
-    """Return what a method of Live will be called with."""
+    """Return what a method of LiveDisplay will be called with."""
     seen: list[tuple[object, ...]] = []
-    method = getattr(Live, name)
+    method = getattr(LiveDisplay, name)
 
-    def noted(live: Live, *arguments: object) -> None:
+    def noted(display: LiveDisplay, *arguments: object) -> None:
         seen.append(arguments)
-        method(live, *arguments)
+        method(display, *arguments)
 
-    monkeypatch.setattr(Live, name, noted)
+    monkeypatch.setattr(LiveDisplay, name, noted)
     return seen
 
 
 class Config(SimpleNamespace):
-    """What watching asks of pytest's configuration."""
+    """What the hooks ask of pytest's configuration."""
 
     verbosity = 0
 
@@ -64,7 +65,7 @@ def test_what_workers_tell_is_said_until_the_session_ends(monkeypatch: pytest.Mo
         """Where all that a worker told is written while the session cannot end."""
 
         def write(self, text: str) -> int:
-            assert watching._hearing.locked() or text == "F\n"
+            assert hooks._receiving.locked() or text == "F\n"
             return super().write(text)
 
     log = Log()
@@ -76,17 +77,17 @@ def test_what_workers_tell_is_said_until_the_session_ends(monkeypatch: pytest.Mo
     node: Any = SimpleNamespace(
         gateway=SimpleNamespace(id="gw0", newchannel=lambda: channel), workerinput={}
     )
-    watching = Watching(config)
-    watching.pytest_configure_node(node)
+    hooks = LiveHooks(config)
+    hooks.pytest_configure_node(node)
     assert node.workerinput == {CHANNEL: channel}
-    session = watching.pytest_runtestloop()
+    session = hooks.pytest_runtestloop()
     next(session)
 
     # Workers without specs leave pytest alone, as does every thread but its own.
-    watching.pytest_xdist_node_collection_finished()
+    hooks.pytest_xdist_node_collection_finished()
     channel.heard(pickle.dumps((None, None)))
     assert writer.file is log
-    watching.pytest_xdist_node_collection_finished()
+    hooks.pytest_xdist_node_collection_finished()
     assert isinstance(writer.file, Terminal)
     for event in (None, SEARCH, Underway(1, None, 5, None, 0.0), FINISHED):
         channel.heard(pickle.dumps(("spec_a.py::mlp", event)))
@@ -113,7 +114,7 @@ def test_what_workers_tell_is_said_until_the_session_ends(monkeypatch: pytest.Mo
 def test_a_worker_goes_on_when_its_controller_is_gone() -> None:
     channel = Channel()
     config: Any = Config(workerinput={CHANNEL: channel})
-    worker = Watching(config)
+    worker = LiveHooks(config)
     # An execnet channel is nothing that other plugins could make JSON of.
     assert config.workerinput == {}
     worker.tell(SEARCH)
@@ -130,7 +131,7 @@ def test_nothing_of_a_spec_file_s_own_travels_to_the_controller() -> None:
 
     channel = Channel()
     config: Any = Config(workerinput={CHANNEL: channel})
-    worker = Watching(config)
+    worker = LiveHooks(config)
     search = replace(SEARCH.search, objective=mt.maximize(Metric.ACCURACY), hyperparameters=Metric)
     trial = replace(BEST, values={"metric": Metric.ACCURACY}, curve={Metric.ACCURACY: (0.9,)})
     worker.tell(replace(SEARCH, search=search))
@@ -140,7 +141,7 @@ def test_nothing_of_a_spec_file_s_own_travels_to_the_controller() -> None:
 
 def test_a_worker_without_a_channel_tells_nobody() -> None:
     config: Any = Config(workerinput={})
-    Watching(config).tell(Note("as under another xdist, or an older controller"))
+    LiveHooks(config).tell(Note("as under another xdist, or an older controller"))
 
 
 def test_other_plugins_make_json_of_what_a_worker_is_given() -> None:
@@ -155,7 +156,7 @@ def test_other_plugins_make_json_of_what_a_worker_is_given() -> None:
     plugins = pytest.PytestPluginManager()
     plugins.add_hookspecs(xdist.newhooks)
     plugins.register(Other())
-    plugins.register(Watching(config))
+    plugins.register(LiveHooks(config))
     plugins.hook.pytest_configure_node(node=node)
     assert [*node.workerinput] == [CHANNEL]
 
@@ -163,12 +164,12 @@ def test_other_plugins_make_json_of_what_a_worker_is_given() -> None:
 def test_nothing_is_said_under_q() -> None:
     channel = Channel()
     config: Any = Config(workerinput={CHANNEL: channel}, verbosity=-1)
-    Watching(config).tell(SEARCH)
+    LiveHooks(config).tell(SEARCH)
     assert channel.sent == []
     node: Any = SimpleNamespace(workerinput={})
     without_terminal: Any = Config(pluginmanager=Plugins())
     for controller in (config, without_terminal):
-        Watching(controller).pytest_configure_node(node)
+        LiveHooks(controller).pytest_configure_node(node)
         assert node.workerinput == {}
     # Without plugins there is nobody to print it.
-    Watching(cast(pytest.Config, Config(verbosity=-1))).tell(SEARCH)
+    LiveHooks(cast(pytest.Config, Config(verbosity=-1))).tell(SEARCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from io import StringIO
@@ -14,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.plugin.live_hooks import HERE
-from modeltune.plugin.live_terminal import HEARTBEAT, Live, Screen, Terminal, _is_live, watched
+from modeltune.plugin.live_terminal import (
+    HEARTBEAT,
+    LiveDisplay,
+    Screen,
+    Terminal,
+    _is_live,
+    display,
+)
 from modeltune.records.events import Underway
 from tests.support.terminals import FINISHED, SEARCH, Emulator, Plugins, Writer
 
@@ -147,8 +155,8 @@ def test_a_log_gets_whole_lines_and_no_command() -> None:
 # when, and when not
 
 
-def live_on(terminal: Terminal, clock: Callable[[], float], is_live: bool = True) -> Live:
-    return Live(terminal, is_live, clock=clock)
+def live_on(terminal: Terminal, clock: Callable[[], float], is_live: bool = True) -> LiveDisplay:
+    return LiveDisplay(terminal, is_live, clock=clock)
 
 
 class Clock:
@@ -274,12 +282,12 @@ def test_an_impatient_ctrl_c_leaves_nothing_of_ours_behind(
         writer = Writer(log)
         plugins = Plugins(terminalreporter=SimpleNamespace(_tw=writer))
         config: Any = SimpleNamespace(pluginmanager=plugins)
-        watching = watched(config, str)
-        live = watching.__enter__()
+        stack = contextlib.ExitStack()
+        live = display(config, str, stack)
         assert live is not None
         monkeypatch.setattr(live._thread, "join", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            watching.__exit__(None, None, None)
+            stack.close()
         assert writer.file is log
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])
@@ -291,7 +299,8 @@ def test_of_a_line_that_was_written_anew_the_last_version_counts() -> None:
     config: Any = SimpleNamespace(
         pluginmanager=Plugins(terminalreporter=SimpleNamespace(_tw=writer))
     )
-    with watched(config, str):
+    with contextlib.ExitStack() as stack:
+        display(config, str, stack)
         assert isinstance(writer.file, Terminal)
         assert writer.file._line == ".."
     assert writer.file is log

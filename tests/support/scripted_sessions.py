@@ -31,6 +31,15 @@ def scripted(hp):
     raise NotImplementedError
 """
 
+PARAMETRIZED = SPEC.replace("import modeltune", "import pytest\nimport modeltune").replace(
+    "@mt.spec(",
+    """@pytest.mark.parametrize(
+    "gates", [[mt.metric("accuracy") >= 0.5], [mt.metric("accuracy") >= 0.99]], ids=["low", "high"]
+)
+@mt.spec(""",
+)
+"""The same under two gates: one holds, one does not."""
+
 OPTIONS = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--modeltune-workers=0")
 
 

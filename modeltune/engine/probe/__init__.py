@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.engine.probe.hypothesis_internals import what_hypothesis_lacks
     from modeltune.engine.probe.probing import probe
 
-__all__ = ["probe"]
+__all__ = ["probe", "what_hypothesis_lacks"]
 
 __getattr__, __dir__ = door(
     __name__,
     {
+        "hypothesis_internals": ("what_hypothesis_lacks",),
         "probing": ("probe",),
     },
 )

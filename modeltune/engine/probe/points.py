@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modeltune.engine.probe.hypothesis_internals import files_elsewhere
 from modeltune.engine.probe.predictions import BATCH
 from modeltune.engine.probe.transforms import NotProbed, Point, takes_severity
 from modeltune.ground import is_integer
@@ -145,7 +144,7 @@ def drawn(space: Space, wanted: int, seed: int) -> list[Point]:
 
     points: dict[Point, None] = {}
     size = min(BATCH, wanted)
-    with _without_traces():
+    with files_elsewhere():
         for part in range(8):  # later batches repeat some of what earlier ones held
             batches = 1 + math.ceil((wanted - len(points)) / size)
 
@@ -186,7 +185,7 @@ def shrunk(space: Space, found: Finding, tried: Tried, seed: int) -> Finding:
             return False  # Something was found already; this is not smaller.
 
     settings = _settings(hypothesis.Phase.generate, hypothesis.Phase.shrink, max_examples=100)
-    with _without_traces():
+    with files_elsewhere():
         try:
             chance = random.Random(seed)
             point = hypothesis.find(points(), violates, settings=settings, random=chance)
@@ -216,23 +215,6 @@ def _settings(*phases: hypothesis.Phase, max_examples: int) -> hypothesis.settin
         suppress_health_check=list(hypothesis.HealthCheck),
         verbosity=hypothesis.Verbosity.quiet,
     )
-
-
-@contextlib.contextmanager
-def _without_traces() -> Iterator[None]:
-    """Have Hypothesis keep what it writes out of the user's folder.
-
-    Even without a database it keeps the constants of loaded modules in ``.hypothesis``.
-    """
-    from hypothesis import configuration
-
-    before = getattr(configuration, "__hypothesis_home_directory", None)
-    with tempfile.TemporaryDirectory(prefix="modeltune-") as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(before)
 
 
 def _place(space: Space, point: Point) -> tuple[int, int]:

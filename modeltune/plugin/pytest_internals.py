@@ -1,0 +1,104 @@
+"""All that we use of pytest though it is not documented. PYTEST_DONT_REWRITE
+
+Each of these functions raises MissingNameError where pytest has another name by now; whoever calls
+it does something plainer then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TextIO
+
+import pytest
+
+from modeltune.ground import private_name
+
+NAMES = {
+    "terminal reporter": "TerminalReporter",  # of _pytest.terminal; of pytest only since 8.4
+    "writer": "_tw",  # of a terminal reporter
+    "file": "_file",  # of its writer
+    "line": "_current_line",  # what its writer has written since the last line break
+    "begin line": "ensure_newline",  # of a terminal reporter
+    "disabled": "global_and_fixture_disabled",  # of the capture manager
+    "suspend": "suspend_global_capture",
+    "resume": "resume_global_capture",
+    "call": "callspec",  # of a function item that is parametrized
+    "parameters": "params",  # of its call
+}
+"""What pytest calls what we use, by our words for it."""
+
+
+class Writer:
+    """What a terminal reporter writes with: an open file, which can be exchanged for another."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._writer = _find(reporter, "writer")
+        self.file: TextIO = _find(self._writer, "file")
+        self.line: str = _find(self._writer, "line")
+
+    def write_to(self, file: Any) -> None:
+        """Have everything go to this file from now on."""
+        setattr(self._writer, NAMES["file"], file)
+
+
+def is_pytests_own(reporter: object) -> bool:
+    """Tell pytest's terminal reporter from that of another plugin, which may draw lines itself."""
+    from _pytest import terminal
+
+    return type(reporter) is _find(terminal, "terminal reporter")
+
+
+def begin_line(reporter: Any) -> None:
+    """Have a terminal reporter write what comes next on a line of its own."""
+    _find(reporter, "begin line")()
+
+
+def capture_disabled(config: pytest.Config) -> AbstractContextManager[None]:
+    """Return a context in which output goes to the terminal, also while a test runs."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    context = nullcontext() if manager is None else _find(manager, "disabled")()
+    assert isinstance(context, AbstractContextManager)
+    return context
+
+
+def capture_watched(
+    config: pytest.Config, suspended: Callable[[], None], resumed: Callable[[], None]
+) -> AbstractContextManager[None]:
+    """Return a context in which ``suspended`` is called before pytest stops capturing output.
+
+    ``resumed`` is called once it captures again. Meanwhile a debugger, or a test, writes past
+    the terminal reporter: ``pytest_enter_pdb`` comes when the debugger's header is on the screen,
+    and not at all when one that has continued stops again.
+    """
+    manager = config.pluginmanager.getplugin("capturemanager")
+    if manager is None:
+        return nullcontext()
+    suspend, resume = _find(manager, "suspend"), _find(manager, "resume")
+
+    def suspend_it(in_: bool = False) -> None:
+        suspended()
+        suspend(in_)
+
+    def resume_it() -> None:
+        resume()
+        resumed()
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(manager, NAMES["suspend"], suspend_it)
+            patched.setattr(manager, NAMES["resume"], resume_it)
+            yield
+
+    return watched()
+
+
+def parameters_of(item: pytest.Function) -> Mapping[str, object]:
+    """Return by name the values that ``parametrize`` gives to an item; it is parametrized."""
+    values: Mapping[str, object] = _find(_find(item, "call"), "parameters")
+    return values
+
+
+def _find(owner: object, word: str) -> Any:
+    return private_name("pytest", owner, NAMES[word])
