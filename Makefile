@@ -1,4 +1,5 @@
-# `make specs` searches and judges the models, `make test` tests modeltune, `make check` is what CI runs.
+# `make specs` searches and judges the models, `make test` tests modeltune, `make check` is what CI runs;
+# `make quick` takes less than a minute, between two edits.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -9,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: check lint test specs wheel bench install programs clean
+.PHONY: check lint test quick coverage specs wheel bench install programs clean
 .DEFAULT_GOAL := check
 # What is missing of the system is said before anything else is done.
 .NOTPARALLEL:
@@ -24,6 +25,21 @@ lint: $(INSTALLED)
 
 test: programs $(INSTALLED)
 	$(PYTHON) -m pytest tests/ $(IN_TWO)
+
+# What trains nothing, with ten examples of each law instead of a hundred.
+quick: programs lint
+	$(PYTHON) -m pytest -n 2 --hypothesis-profile few -k "not real_session" \
+		tests/test_*.py tests/ground tests/specs tests/records tests/judgement tests/reports
+
+# Some lines are reached only in processes that tests kill, and are not counted. A test that fails
+# because it is measured hides no figure.
+coverage: programs $(INSTALLED)
+	rm -rf .coverage
+	-$(PYTHON) -m coverage run -m pytest tests/ $(IN_TWO)
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage html --quiet
+	$(PYTHON) -m coverage report --skip-covered
+	@echo "line by line: .coverage/html/index.html"
 
 specs: $(INSTALLED)
 	$(PYTHON) -m pytest model_specs/

@@ -13,7 +13,16 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves, map_arrays
-from modeltune.engine.fit import Model, candidate, failure_of, fit, frozen_prefix, overrides_fit
+from modeltune.engine.fit import (
+    Candidate,
+    FitPlan,
+    Model,
+    built,
+    failure_of,
+    fit,
+    frozen_prefix,
+    overrides_fit,
+)
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.engine.probe import probe
 from modeltune.engine.score import Output, OutputTask, evaluate, predict, report_names
@@ -40,7 +49,7 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
     first = True
     for hp in explore(spec.model, oracle):
         try:
-            with candidate(spec, hp, spec.search.seed) as model:
+            with built(spec, hp, spec.search.seed) as model:
                 if first:
                     _rehearse(spec, loaded, hp, model)
         except SpecError:
@@ -68,7 +77,8 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
             # A fit of the user's own may count on a dataset where the spec has one.
             one = _as_given(loaded.train, batch)
             other = _as_given(loaded.validation, held_out)
-        curve, _ = fit(spec, hp, rehearsed, one, other, 1, 0, spec.search.seed)
+        plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
+        curve, _ = fit(plan, Candidate(rehearsed))
         evaluated = _evaluated(spec, rehearsed, held_out)
         if missing := spec.search.objective.missing_from(curve):
             problems.append(missing)

@@ -19,7 +19,7 @@ from modeltune.engine.data import (
 )
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.environments import devices, environment, use_threads
-from modeltune.engine.examination import examine
+from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import train_trial
 from modeltune.engine.oracles import Oracle
 from modeltune.engine.score import check_slices, train_refit
@@ -140,7 +140,7 @@ class Engine:
 
     def examine(self, task: ExamineTask) -> Examined:
         """Find out about the tuned model what gates ask for besides its scores."""
-        return examine(self._spec, self._data, task)
+        return examine_model(self._spec, self._data, task)
 
     @property
     def _data(self) -> LoadedData:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
-from modeltune.engine.fit import Model, candidate
+from modeltune.engine.fit import Model, built
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks
 from modeltune.engine.score import (
@@ -34,11 +34,11 @@ WARM_UP = 5
 LATENCY_BATCH = 32
 
 
-def examine(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
+def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
     """Find out about the tuned model what gates ask for."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
-    with candidate(spec, hp, seed) as built:
+    with built(spec, hp, seed) as today:
         model = restore(spec, hp, task.weights, loaded.test)
         probed: dict[str, Probed] = {}
         for gate in spec.gates:
@@ -46,7 +46,7 @@ def examine(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
                 known = task.known.get(gate.key, ())
                 probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
         rescored = {
-            name: _rescored(spec, built, kept, loaded) for name, kept in task.rescore.items()
+            name: _rescored(spec, today, kept, loaded) for name, kept in task.rescore.items()
         }
         ratio: tuple[float, float, float] | str | None = None
         if task.faster_than is not None:

@@ -28,7 +28,7 @@ from modeltune.specs import (
     Search,
 )
 
-Space: TypeAlias = Any
+SearchSpace: TypeAlias = Any
 """A ``keras_tuner.HyperParameters``."""
 
 SEED_FOR_ZERO = 2**32 - 1
@@ -51,7 +51,7 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
         self.values: dict[str, Any]
 
     @classmethod
-    def of(cls, hyperparameters: Space | HyperParameters) -> ReadHyperParameters:
+    def of(cls, hyperparameters: SearchSpace | HyperParameters) -> ReadHyperParameters:
         """Return a copy of the space and values, or of their configuration, that has read nothing."""
         is_config = isinstance(hyperparameters, Mapping)
         config = hyperparameters if is_config else hyperparameters.get_config()
@@ -118,7 +118,7 @@ class Oracle:
             self._oracle.verbose = 0
 
     @property
-    def space(self) -> Space:
+    def space(self) -> SearchSpace:
         """A copy of the space known so far."""
         return self._oracle.get_space()
 
@@ -126,7 +126,7 @@ class Oracle:
         """Return the space known so far with these values."""
         return {**self.space.get_config(), "values": dict(values)}
 
-    def learn(self, hyperparameters: Space) -> None:
+    def learn(self, hyperparameters: SearchSpace) -> None:
         """Add the hyperparameters a build has registered to the space.
 
         Raises:

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
         is_positive_number,
         typed,
     )
+    from modeltune.ground.durable_files import (
+        append_durably,
+        flush_to_disk,
+        make_folder,
+        sync_file,
+        sync_folder,
+        write_durably,
+    )
     from modeltune.ground.errors import (
         CodeError,
         DataError,
@@ -67,10 +75,12 @@ __all__ = [
     "SpecError",
     "UnrecordableError",
     "__version__",
+    "append_durably",
     "as_typed",
     "counted",
     "default_store",
     "door",
+    "flush_to_disk",
     "frames_of_others",
     "is_finite_number",
     "is_integer",
@@ -79,13 +89,17 @@ __all__ = [
     "is_supported_system",
     "is_unlocked",
     "load_config",
+    "make_folder",
     "private_name",
     "project_root",
     "require_supported_system",
     "seconds_of",
+    "sync_file",
+    "sync_folder",
     "try_lock",
     "typed",
     "wait_for_lock",
+    "write_durably",
 ]
 
 __getattr__, __dir__ = door(
@@ -110,6 +124,14 @@ __getattr__, __dir__ = door(
             "is_integer",
             "is_positive_number",
             "typed",
+        ),
+        "durable_files": (
+            "append_durably",
+            "flush_to_disk",
+            "make_folder",
+            "sync_file",
+            "sync_folder",
+            "write_durably",
         ),
         "errors": (
             "CodeError",

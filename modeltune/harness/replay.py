@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
-from modeltune.ground import HistoryError, ModeltuneError
+from modeltune.ground import HistoryError, ModeltuneError, write_durably
 from modeltune.harness.run_differences import differing_code
-from modeltune.histories import Store, give_name, verify
+from modeltune.histories import Store, verify
 from modeltune.records import Json, Run, plain
 from modeltune.reports import Replayed, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed, run_identity
@@ -154,19 +154,16 @@ def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
 
 def _write(model: Any, target: Path) -> None:
     """Write a model to a ``.keras`` file whole or not at all; one that is there stays."""
-    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    draft = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         with quietly():
-            model.save(partial)
-        give_name(partial, target)
+            write_durably(target, draft, model.save, is_new=True)
     except FileExistsError as error:
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
     except Exception as error:
         # What get_config of the user's classes raises, and what a full disk does.
         said = " ".join(str(error).split())
         raise HistoryError(f"{target} cannot be written: {type(error).__name__}: {said}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_json(replayed: Replayed) -> Json:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from modeltune.ground import sync_file, sync_folder
 from modeltune.harness.executors import Executor
-from modeltune.histories import Ledger, sync_folder
+from modeltune.histories import Ledger
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -163,8 +163,7 @@ def _sync(path: Path | None) -> None:
     """Make a file durable before the line in the ledger that says it is there."""
     if path is None or not path.exists():
         return
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(path)
     sync_folder(path.parent)
     sync_folder(path.parent.parent)
 

@@ -12,15 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
-    from modeltune.histories.artifacts import (
-        drop,
-        give_name,
-        keep,
-        make_folder,
-        names_of,
-        sync_folder,
-        verify,
-    )
+    from modeltune.histories.artifacts import drop, keep, names_of, verify
     from modeltune.histories.baselines import BASELINE_FOLDER, Accept, unused
     from modeltune.histories.doctor import Mark, examine
     from modeltune.histories.find_references import (
@@ -57,11 +49,9 @@ __all__ = [
     "drop",
     "examine",
     "flush",
-    "give_name",
     "history",
     "keep",
     "leftovers",
-    "make_folder",
     "merge",
     "names_of",
     "open_as_it_is",
@@ -72,7 +62,6 @@ __all__ = [
     "references",
     "remove_leftover",
     "samples_of",
-    "sync_folder",
     "to_rescore",
     "unused",
     "verify",
@@ -89,11 +78,8 @@ __getattr__, __dir__ = door(
         ),
         "artifacts": (
             "drop",
-            "give_name",
             "keep",
-            "make_folder",
             "names_of",
-            "sync_folder",
             "verify",
         ),
         "baselines": (

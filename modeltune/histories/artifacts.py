@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, append_durably, make_folder, write_durably
 from modeltune.records import Artifact
 
 ARTIFACTS = "artifacts"
@@ -53,21 +53,12 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
         HistoryError: when it cannot be written, or exists: artifacts are never overwritten.
     """
     target = _within(folder, name)
-    partial = _partial(target)
     try:
         make_folder(target.parent)
         if os.path.lexists(target):
             raise HistoryError(f"{target} exists already; an artifact is never overwritten")
-        try:
-            write(partial)
-            with partial.open("r+b") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-                os.fsync(file.fileno())
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(target.parent)
+        write_durably(target, _draft(target), write)
+        size, sha256 = _measured(target)
     except OSError as error:
         raise HistoryError(f"{target} cannot be written: {error}{_space(folder)}") from error
     return Artifact(path=name, sha256=sha256, bytes=size, refit=refit)
@@ -86,9 +77,7 @@ def verify(folder: Path, artifact: Artifact) -> Path:
             f"{folder}: a run names an artifact {artifact.path!r}; {error}"
         ) from error
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size, sha256 = _measured(path)
     except FileNotFoundError as error:
         raise HistoryError(
             f"{path} is missing; the run that recorded it cannot be replayed, run its spec again"
@@ -107,30 +96,9 @@ def verify(folder: Path, artifact: Artifact) -> Path:
 def drop(folder: Path, name: str) -> None:
     """Remove what ``keep`` of this name wrote before its process was killed, if anything can be."""
     target = _within(folder, name)
-    for path in (target, _partial(target)):
+    for path in (target, _draft(target)):
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def give_name(new: Path, path: Path) -> None:
-    """Rename a file to a name that nothing has yet; ``new`` may still be there afterwards.
-
-    Raises:
-        FileExistsError: something has the name; it is left as it is.
-    """
-    try:
-        # Unlike a rename, a link fails when there is a file.
-        os.link(new, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links: who makes the file may replace it, and nobody else.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        try:
-            new.rename(path)
-        except BaseException:
-            path.unlink()
-            raise
 
 
 def leave_word(folder: Path, history: str) -> None:
@@ -138,11 +106,7 @@ def leave_word(folder: Path, history: str) -> None:
     beside = folder / ARTIFACTS
     if not beside.is_dir() or history in words_in(folder):
         return
-    with (beside / HISTORIES).open("a", encoding="utf-8") as file:
-        file.write(f"{history}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(beside)
+    append_durably(beside / HISTORIES, f"{history}\n")
 
 
 def words_in(folder: Path) -> list[str]:
@@ -163,33 +127,15 @@ def words_in(folder: Path) -> list[str]:
         ) from error
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder and its parents, durably; a new ``.modeltune`` is hidden from git."""
-    try:
-        folder.mkdir()
-    except FileNotFoundError:
-        make_folder(folder.parent)
-        make_folder(folder)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-    else:
-        if folder.name == ".modeltune":
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _partial(target: Path) -> Path:
+def _draft(target: Path) -> Path:
+    """Return the name of a file while it is written; ``run_of`` and ``modeltune gc`` know it."""
     return target.with_name(f"new-{target.name}")
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    """Return a file's size in bytes and its sha256 in hex."""
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _within(folder: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, make_folder, write_durably
 from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, number, plain
 from modeltune.specs import KFold, Outcome, Validation
 
@@ -187,11 +187,13 @@ def accept(
     target = path_of(file, run.spec)
     text, is_complete = _text(baseline)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.new")
-        # JSON's own escape of a lone surrogate is Python's.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(target)
+        make_folder(target.parent)
+        write_durably(
+            target,
+            target.with_name(f".{target.name}.new"),
+            # JSON's own escape of a lone surrogate is Python's.
+            lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"),
+        )
     except OSError as error:
         raise HistoryError(f"{target} cannot be written: {error}") from error
     lines = [f"accepted {run.spec}: run {run.id}" + (f", was {old.run}" if old else "")]

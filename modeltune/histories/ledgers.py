@@ -14,8 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from modeltune.ground import HistoryError, is_unlocked, try_lock
-from modeltune.histories.artifacts import make_folder, sync_folder
+from modeltune.ground import (
+    HistoryError,
+    flush_to_disk,
+    is_unlocked,
+    make_folder,
+    sync_folder,
+    try_lock,
+)
 from modeltune.records import Json
 
 FILE = "ledger.jsonl"
@@ -66,8 +72,7 @@ class Ledger:
         text = json.dumps({"key": key, "value": value}, allow_nan=False).encode()
         try:
             self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            flush_to_disk(self._file)
         except OSError as error:
             path = self.folder / FILE
             raise HistoryError(f"{path}: a finished trial cannot be kept: {error}") from error

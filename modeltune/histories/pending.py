@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import HistoryError, ModeltuneError, UnrecordableError, default_store
-from modeltune.histories.artifacts import keep, sync_folder
+from modeltune.ground import (
+    HistoryError,
+    ModeltuneError,
+    UnrecordableError,
+    default_store,
+    sync_folder,
+)
+from modeltune.histories.artifacts import keep
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
 from modeltune.records import Json, Run, from_json, to_json

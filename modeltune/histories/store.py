@@ -27,8 +27,15 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool, QueuePool
 
-from modeltune.ground import HistoryError, NoHistoryError, UnrecordableError, counted
-from modeltune.histories.artifacts import give_name, leave_word, make_folder, sync_folder
+from modeltune.ground import (
+    HistoryError,
+    NoHistoryError,
+    UnrecordableError,
+    counted,
+    make_folder,
+    write_durably,
+)
+from modeltune.histories.artifacts import leave_word
 from modeltune.histories.places import DAMAGED, Place, place_of
 from modeltune.histories.rows import AT_A_GLANCE, all_rows, batches, parts, read, run_row, summaries
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
@@ -491,19 +498,21 @@ def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _make(path: Path) -> None:
     """Make an empty history at the path, complete from its first moment, unless one is there."""
     make_folder(path.parent)
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    engine = _engine(Place(sa.URL.create("sqlite", database=str(new)), new, new.parent))
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    with contextlib.suppress(FileExistsError):
+        # Else another process was first.
+        write_durably(path, draft, _write_empty, is_new=True)
+
+
+def _write_empty(path: Path) -> None:
+    """Write a history without runs."""
+    engine = _engine(Place(sa.URL.create("sqlite", database=str(path)), path, path.parent))
     try:
         with _writing(engine) as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             _migrate(connection)
-        with contextlib.suppress(FileExistsError):
-            # Else another process was first.
-            give_name(new, path)
-        sync_folder(path.parent)
     finally:
         engine.dispose()
-        new.unlink(missing_ok=True)
 
 
 def _refuse_foreign(place: Place, path: Path) -> None:

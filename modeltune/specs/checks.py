@@ -1,4 +1,4 @@
-"""How severe each check of the data is, before the search: overlap, duplicates, labels, drift."""
+"""Declare how severe each check of the data is: overlap, duplicates, labels, drift."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from modeltune.ground import Problem, as_typed, is_finite_number, typed
 from modeltune.specs.gates import Severity
 
 CHECKS = ("overlap", "duplicates", "constant_features", "labels", "drift")
-"""The checks, in the order in which their verdicts come."""
+"""The checks, in the order of their verdicts."""
 
 
 @dataclass(frozen=True, repr=False)
 class Checks:
-    """How severe each check of the data is; every check is always made.
+    """How severe each check of the data is. Every check always runs, before the search.
 
-    Data in memory are checked before the search, streams as far as loading has read them.
-    ``"fail"`` makes the run red, ``"warn"`` only says so.
+    A check with ``"fail"`` makes the run red, one with ``"warn"`` only reports. Streams are
+    checked as far as loading has read them.
 
     Args:
-        overlap: rows of test or validation that are also in train, or of test in validation.
-        duplicates: rows of train that repeat an earlier one, and what their labels say.
-        constant_features: columns of a table that never vary in train; of images and other
-            inputs of more axes, only an input that is the same in every sample.
+        overlap: rows of test or validation that are also in train, or rows of test in validation.
+        duplicates: rows of train that repeat an earlier row, with the same target or another.
+        constant_features: columns of a table that never vary in train. An input with more axes,
+            such as images, is reported only when it is the same in every sample.
         labels: classes of test or validation that train lacks, classes of train that test lacks.
         drift: features and labels that are distributed differently in train and test.
-        max_drift: the largest harmless distance of two distributions, from 0 (the same) to 1:
-            the largest difference of the two cumulative shares (Kolmogorov-Smirnov) of a
-            number, half the summed differences of the shares (total variation) of a class.
-            A larger one counts where chance cannot explain it.
+        max_drift: the largest harmless distance of two distributions, from 0 (the same) to 1. For
+            numbers it is the Kolmogorov-Smirnov statistic, the largest difference of the two
+            cumulative shares; for classes the total variation, half the sum of the differences of
+            the shares. A larger distance is reported if chance cannot explain it.
     """
 
     overlap: Severity | str = "warn"
@@ -57,14 +57,18 @@ class Checks:
         return Severity(getattr(self, check))
 
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in CHECKS}
-        # Either way of writing a severity prints as the shorter one.
-        words: dict[str, Any] = {n: s.value for n, s in given.items() if isinstance(s, Severity)}
+        severities = {name: getattr(self, name) for name in CHECKS}
+        # Print Severity.FAIL as "fail", the shorter way to write it.
+        words: dict[str, Any] = {
+            name: severity.value
+            for name, severity in severities.items()
+            if isinstance(severity, Severity)
+        }
         return as_typed(dataclasses.replace(self, **words))
 
 
 def checks_of(value: object) -> object:
-    """Return Checks of one severity for ``"fail"`` or ``"warn"``; anything else as it is."""
+    """Return Checks of one severity for ``"fail"`` or ``"warn"``, and anything else unchanged."""
     if not _is_severity(value):
         return value
     severities: dict[str, Any] = dict.fromkeys(CHECKS, Severity(value).value)

@@ -1,4 +1,4 @@
-"""What a search optimises: a logged metric and an explicit direction."""
+"""Declare what a search optimises: a logged metric and an explicit direction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class Direction(enum.Enum):
-    """Whether a larger or a smaller value is better; never guessed from a name."""
+    """Whether a larger or a smaller value is better; modeltune never guesses it from a name."""
 
     MAX = "max"
     MIN = "min"
@@ -25,27 +25,27 @@ class Objective:
 
     def __repr__(self) -> str:
         verb = "maximize" if self.direction is Direction.MAX else "minimize"
-        quoted = isinstance(self.metric, str)  # a mistake is shown as it is, to be refused
-        metric = json.dumps(self.metric, ensure_ascii=False) if quoted else repr(self.metric)
+        is_text = isinstance(self.metric, str)  # a mistake too has to print in its error
+        metric = json.dumps(self.metric, ensure_ascii=False) if is_text else repr(self.metric)
         return f"mt.{verb}({metric})"
 
     def better(self, score: float, than: float) -> bool:
-        """Tell whether score strictly beats than; a NaN never does."""
+        """Tell whether ``score`` is strictly better than ``than``; a NaN never is."""
         return score > than if self.direction is Direction.MAX else score < than
 
     def missing_from(self, logged: Iterable[str]) -> str | None:
-        """Return what is wrong with this name given those a fit has logged, or None."""
+        """Return an error text if a fit has not logged this metric, else None."""
         names = sorted(logged)
         if self.metric in names:
             return None
         return (
             f"search.objective: {self!r} names no logged metric; logged: {', '.join(names)}. "
-            "Compile the model with that metric, or name one of these"
+            "Compile the model with this metric, or name one of those logged"
         )
 
     @property
     def worst(self) -> float:
-        """The infinity every score beats."""
+        """The infinity that every score is better than."""
         return -math.inf if self.direction is Direction.MAX else math.inf
 
     @property

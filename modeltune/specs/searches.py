@@ -1,4 +1,4 @@
-"""The four searches as declarations: keras-tuner's oracles with their arguments."""
+"""Declare a search: keras-tuner's four oracles with their arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modeltune.specs.objectives import Objective
 
 @dataclass(frozen=True)
 class Rung:
-    """One round of one Hyperband bracket: how many trials train from which epoch to which."""
+    """One round of a Hyperband bracket: how many trials train, from which epoch to which."""
 
     bracket: int
     round: int
@@ -26,24 +26,25 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Search(ABC):
-    """What all four searches take besides their own arguments.
+    """The arguments that all four searches share.
 
     Args:
-        objective: ``mt.maximize(name)`` or ``mt.minimize(name)`` of a logged metric.
+        objective: ``mt.maximize(name)`` or ``mt.minimize(name)``; the fit must log this metric.
         seed: an integer from 0 to 2**32 - 2; the same seed proposes the same trials.
         max_minutes: stop proposing trials after so many minutes, then validate.
         hyperparameters, tune_new_entries, allow_new_entries: as in keras-tuner:
             a ``keras_tuner.HyperParameters`` that overrides part of the space.
-        max_retries_per_trial: train a trial that failed again, under another seed.
-        max_consecutive_failed_trials: stop the search after so many failures in a
-            row; None goes on (keras-tuner stops after 3 and loses the search).
-        trial_minutes: end a trial or refit that takes longer, with its process.
-        trial_gigabytes: end one whose process holds more; None: 0.9 of what is free.
-        window: how many trials are proposed ahead of the oldest whose score is not known.
-            Proposals depend on it, and not on how many run at once: more trial
-            processes than this stand idle.
-        deterministic: False proposes as soon as any trial ends, with no window: busier
-            processes, but which trials are tried depends on how long each takes.
+        max_retries_per_trial: how often a failed trial is trained again, under other seeds.
+        max_consecutive_failed_trials: stop the search after so many failures in a row; None
+            continues (keras-tuner stops after 3 and loses the search).
+        trial_minutes: end a trial or refit that takes longer, together with its process.
+        trial_gigabytes: end a trial or refit whose process uses more memory; None for 0.9 of the
+            memory that is free.
+        window: how far proposals may run ahead: at most so many trials are proposed from the
+            oldest one whose score is unknown. Proposals then do not depend on the number of
+            trial processes; processes beyond the window have nothing to do.
+        deterministic: False proposes a trial whenever any trial ends, without a window. This
+            keeps processes busier, but the proposals then depend on how long each trial takes.
     """
 
     objective: Objective = dataclasses.field(kw_only=False)
@@ -69,10 +70,10 @@ class Search(ABC):
 
     @abstractmethod
     def own_problems(self) -> Iterator[Problem]:
-        """Yield (field, what is wrong with it and what to write)."""
+        """Yield every broken field of this kind of search with its remedy."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield every broken field with its remedy; nothing when the search is sound."""
+        """Yield every broken field with its remedy."""
         if isinstance(self.objective, str):
             yield (
                 "objective",
@@ -82,10 +83,10 @@ class Search(ABC):
         elif not isinstance(self.objective, Objective):
             yield (
                 "objective",
-                f"{self.objective!r} is no objective; write mt.maximize(name) or mt.minimize(name)",
+                f"{self.objective!r} is not an objective; write mt.maximize(name) or mt.minimize(name)",
             )
         elif not isinstance(self.objective.metric, str) or not self.objective.metric:
-            yield "objective", f"{self.objective.metric!r} is no metric name; write a string"
+            yield "objective", f"{self.objective.metric!r} is not a metric name; write a string"
         if not is_integer(self.seed) or not 0 <= self.seed < 2**32 - 1:
             yield "seed", f"{self.seed!r}: write an integer from 0 to 2**32 - 2"
         for name in ("max_minutes", "trial_minutes", "trial_gigabytes"):
@@ -110,7 +111,10 @@ class Search(ABC):
         if self.hyperparameters is None:
             for name in ("tune_new_entries", "allow_new_entries"):
                 if not getattr(self, name):
-                    yield name, "False needs a space to keep to; pass hyperparameters as well"
+                    yield (
+                        name,
+                        "False needs a space to restrict the search to; pass hyperparameters as well",
+                    )
         yield from self.own_problems()
 
     def __repr__(self) -> str:
@@ -119,7 +123,7 @@ class Search(ABC):
 
 @dataclass(frozen=True, repr=False)
 class RandomSearch(Search):
-    """Draw ``max_trials`` distinct candidates at random."""
+    """Draw ``max_trials`` different candidates at random."""
 
     max_trials: int = 10
 
@@ -137,8 +141,8 @@ class RandomSearch(Search):
 class GridSearch(Search):
     """Try every combination once, in order; ``max_trials=None`` covers the whole space.
 
-    As in keras-tuner a Float without a step (and a log-sampled Int) stands for
-    ten values of its range and its default.
+    As in keras-tuner, a Float without a step and a log-sampled Int contribute ten values of
+    their range and their default.
     """
 
     max_trials: int | None = None
@@ -156,12 +160,12 @@ class GridSearch(Search):
 
 @dataclass(frozen=True, repr=False)
 class BayesianOptimization(Search):
-    """Let a Gaussian process propose; random until ``num_initial_points`` trials completed.
+    """Propose by a Gaussian process, after ``num_initial_points`` random trials.
 
     Args:
-        num_initial_points: random trials at the start; None: three per hyperparameter.
-        alpha: assumed noise variance of a score, on the normalised scores.
-        beta: weight of exploration in the confidence bound ``mean - beta * std``.
+        num_initial_points: random trials at the start; None for three per hyperparameter.
+        alpha: the assumed noise variance of a normalised score.
+        beta: the weight of exploration in the confidence bound ``mean - beta * std``.
     """
 
     max_trials: int = 10
@@ -189,9 +193,9 @@ class BayesianOptimization(Search):
 class Hyperband(Search):
     """Train many candidates briefly and promote the best thirds (``factor=3``) to more epochs.
 
-    The schedule follows keras-tuner's formula (Li et al., 2018, "Hyperband"):
-    bracket b of floor(log_f R) + 1 brackets starts ceil(ceil(1 + log_f R) / (b + 1) * f**b)
-    candidates at ceil(R / f**b) epochs, with R = ``max_epochs`` and f = ``factor``.
+    The schedule follows keras-tuner's formula (Li et al., 2018, "Hyperband"). With
+    R = ``max_epochs`` and f = ``factor`` there are floor(log_f R) + 1 brackets; bracket b starts
+    ceil(ceil(1 + log_f R) / (b + 1) * f**b) candidates at ceil(R / f**b) epochs.
     """
 
     max_epochs: int = 100
@@ -202,7 +206,7 @@ class Hyperband(Search):
 
     @property
     def schedule(self) -> tuple[Rung, ...]:
-        """The rungs of all iterations in the order in which brackets start."""
+        """The rungs of all iterations, in the order in which their brackets start."""
         brackets, epochs = 0, float(self.max_epochs)
         while epochs >= 1:
             epochs /= self.factor
@@ -230,7 +234,7 @@ class Hyperband(Search):
 
     @property
     def planned_epochs(self) -> int:
-        """The epochs an undisturbed search trains, promotions counted from where they continue."""
+        """The epochs an undisturbed search trains; a promoted trial counts its new epochs only."""
         return sum(rung.trials * (rung.epochs - rung.initial_epoch) for rung in self.schedule)
 
     def own_problems(self) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""A spec: one model, the data, search, fit, validation and gates it is held to."""
+"""Declare specs: the protocol that ``mt.spec`` makes, and a model under that protocol."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from modeltune.specs.searches import Hyperband, Search
 from modeltune.specs.validations import Holdout, KFold, Validation
 
 DECLARATIONS = "__modeltune_declared__"
-"""The module global that lists (name, line) of every decorated model, shadowed ones included."""
+"""The module global that lists (name, line) of every decorated model, overwritten ones included."""
 
 FIELDS = (
     "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
 )  # fmt: skip
-"""What a spec declares, and what parametrize can vary."""
+"""The fields of a spec, each of which parametrize can vary."""
 
 DEFAULT_CHECKS = Checks()
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Protocol:
-    """The rules models are compared under; decorating a build function makes a Spec."""
+    """The rules under which models are compared; called with a build function, it returns a Spec."""
 
     data: Callable[..., Data] | Data
     search: Search
@@ -105,14 +105,17 @@ class Protocol:
             if isinstance(gate, Measure):
                 yield f"gates[{index}]", f"{gate!r} has no bound; write {gate!r} >= ..."
             elif not isinstance(gate, Gate | Behaviour):
-                yield f"gates[{index}]", f"{typed(gate)} is no gate; write mt.metric(name) >= bound"
+                yield (
+                    f"gates[{index}]",
+                    f"{typed(gate)} is not a gate; write mt.metric(name) >= bound",
+                )
             else:
                 for _, text in gate.problems():
                     yield f"gates[{index}]", text
-        yield from self._ambiguous()
+        yield from self._ambiguous_gates()
 
-    def _ambiguous(self) -> Iterator[Problem]:
-        """Yield gates that another one would be taken for: what is measured is kept by name."""
+    def _ambiguous_gates(self) -> Iterator[Problem]:
+        """Yield gates that share a name with an earlier one: measurements are stored by name."""
         demands: dict[str, int] = {}
         slices: dict[str, tuple[int, Callable[..., Any]]] = {}
         for index, gate in enumerate(self.gates):
@@ -121,8 +124,9 @@ class Protocol:
                 if first != index:
                     yield (
                         f"gates[{index}]",
-                        f"{gate!r} reads like gates[{first}] and would be taken for it; use named "
-                        "functions, or functools.partial of one, and one list for all cases",
+                        f"{gate!r} prints the same as gates[{first}], and their results would be mixed "
+                        "up; use named functions, or functools.partial of one, and one list for all "
+                        "cases",
                     )
             elif isinstance(gate, Gate) and isinstance(gate.measure.slices, On):
                 name, select = gate.measure.slices.name, gate.measure.slices.select
@@ -130,8 +134,8 @@ class Protocol:
                 if same is not select:
                     yield (
                         f"gates[{index}]",
-                        f"{gate!r}: gates[{first}] has another slice {typed(name)}; name one of "
-                        "them otherwise, or give both the same function",
+                        f"{gate!r}: gates[{first}] gives the name {typed(name)} to another slice; "
+                        "rename one of them, or give both the same function",
                     )
 
     def __repr__(self) -> str:
@@ -146,9 +150,9 @@ class Protocol:
 
 
 class Spec:
-    """A declared model under its protocol. Frozen; calling it builds the model.
+    """A declared model under its protocol. A spec is frozen; calling it builds the model.
 
-    ``name`` and ``file`` are its address: ``spec_digits.py::mlp``.
+    ``file`` and ``name`` together are its address: ``spec_digits.py::mlp``.
     """
 
     def __init__(
@@ -218,17 +222,21 @@ class Spec:
 
     @property
     def refit_epochs(self) -> int:
-        """The epochs of each refit: the validation's, else those of the search's longest trial."""
+        """The epochs of each refit: those of the validation, or of the search's longest trial."""
         longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
         return self.validation.epochs or longest
 
     @property
     def id(self) -> str:
-        """The spec's address: file name and name."""
+        """The spec's address: its file's name and its own, ``spec_digits.py::mlp``."""
         return f"{Path(self.file).name}::{self.name}"
 
     def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
-        """Return this spec with other fields; raises SpecError when one is broken."""
+        """Return a copy of this spec with other fields.
+
+        Raises:
+            SpecError: a field is broken.
+        """
         for field in ("gates", "aliases"):
             if field in fields:
                 fields[field] = _as_tuple(fields[field])
@@ -243,23 +251,23 @@ class Spec:
         return spec
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as an address: the module that declares this spec, and the fields changed since.
+        """Pickle the spec as an address: the module that declares it, and the fields changed since.
 
         Raises:
-            pickle.PicklingError: no name of its module stands for it.
+            pickle.PicklingError: its module has no name for it.
         """
         module = sys.modules.get(self.module)
         for name, value in vars(module).items() if module else ():
             if value is self._declared:
-                return _resolved, (self.module, self.file, name, self.name, self._changed)
-        raise pickle.PicklingError(f"{self.id} is no name of module {self.module}")
+                return _imported_spec, (self.module, self.file, name, self.name, self._changed)
+        raise pickle.PicklingError(f"module {self.module} has no name for {self.id}")
 
     def __call__(self, hp: Any) -> Any:
         """Build the model for a ``keras_tuner.HyperParameters``."""
         return self.model.build(hp) if hasattr(self.model, "build") else self.model(hp)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # pytest stores the marks typed above the decorator in this one attribute.
+        # Except for the attribute in which pytest stores marks that stand above the decorator.
         if name != "pytestmark":
             raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
         super().__setattr__(name, value)
@@ -271,18 +279,20 @@ class Spec:
         return f"{self.protocol!r}({typed(self.model)})"
 
 
-def _resolved(module: str, file: str, attribute: str, name: str, fields: dict[str, Any]) -> Spec:
+def _imported_spec(
+    module_name: str, file: str, attribute: str, name: str, fields: dict[str, Any]
+) -> Spec:
     """Return the spec at an address, in a process that may not have imported its file yet."""
     try:
-        found = importlib.import_module(module)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError:
-        # Collected without its root on the path: pytest's import mode "importlib".
-        sys.path.append(str(Path(file).parents[module.count(".")]))
-        found = importlib.import_module(module)
-    imported = getattr(found, "__file__", None)
-    if module != "__main__" and (imported is None or not Path(imported).samefile(file)):
-        raise ImportError(f"module {module} is {imported} here, not {file}")
-    declared: Spec = getattr(found, attribute)
+        # With pytest's import mode "importlib" the module's root is not on the path.
+        sys.path.append(str(Path(file).parents[module_name.count(".")]))
+        module = importlib.import_module(module_name)
+    imported = getattr(module, "__file__", None)
+    if module_name != "__main__" and (imported is None or not Path(imported).samefile(file)):
+        raise ImportError(f"module {module_name} is {imported} in this process, not {file}")
+    declared: Spec = getattr(module, attribute)
     return declared.with_fields(name, **fields)
 
 
@@ -314,27 +324,26 @@ def spec(
     examples: bool = True,
     **unknown: object,
 ) -> Protocol:
-    """Declare the protocol models are searched, validated and judged under.
+    """Declare the protocol under which models are searched, validated and judged.
 
-    Use it as a decorator on a build function ``(hp) -> compiled keras.Model``, or on
-    a ``keras_tuner.HyperModel`` subclass or instance; keep it to decorate several.
+    Use it as a decorator on a build function ``(hp) -> compiled keras.Model``, or on a
+    ``keras_tuner.HyperModel`` subclass or instance. Keep it in a variable to decorate several.
 
     Args:
         data: a function returning ``mt.Data``; its arguments are pytest fixtures.
-        search: which oracle proposes candidates, and for what objective.
+        search: which oracle proposes candidates, and which objective they are compared by.
         fit: how each candidate is trained.
-        validation: how the winner is refitted and scored on the test part.
-        gates: what its scores must satisfy.
-        checks: how severe the checks of the data are: "warn" (default), "fail", or of each its
-            own with ``mt.Checks(overlap="fail")``.
+        validation: how the best values are refitted and scored on the test part.
+        gates: what the scores must satisfy.
+        checks: how severe the checks of the data are: "warn" (default) or "fail" for all of them,
+            ``mt.Checks(overlap="fail")`` for a single one.
         escalate: ``mt.seeds(max=10)``: while a gate is inconclusive, validate under more seeds.
-        aliases: earlier names of this spec, under which its baseline may lie:
+        aliases: earlier names of this spec, under which its baseline may be stored:
             ``["perceptron"]``, or with the file it was in, ``["spec_old.py::perceptron"]``.
-        examples: keep a few test samples with each run, the most wrong first, for its report;
-            False keeps none.
+        examples: whether each run keeps a few test samples for its report, the most wrong first.
 
     Raises:
-        SpecError: naming every broken field, the file and the line.
+        SpecError: names every broken field, the file and the line.
     """
     problems: list[Problem] = []
     for name in unknown:
@@ -347,7 +356,7 @@ def spec(
         fit,
         validation,
         _as_tuple(gates),
-        checks_of(checks),  # type: ignore[arg-type]  # problems names anything else
+        checks_of(checks),  # type: ignore[arg-type]  # problems reports anything else
         escalate,
         _as_tuple(aliases),
         examples,
@@ -361,7 +370,7 @@ def spec(
 
 
 def _as_tuple(listed: Any) -> Any:
-    """Return a list as a tuple; anything else as it is, for ``problems`` to name."""
+    """Return a list as a tuple, and anything else unchanged for ``problems`` to report."""
     return tuple(listed) if isinstance(listed, list | tuple) else listed
 
 
@@ -375,8 +384,8 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         try:
             model = model()
         except Exception as error:
-            refused = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
-            raise SpecError(_listed([("model", refused)], file, line, str(name))) from error
+            text = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
+            raise SpecError(_listed([("model", text)], file, line, str(name))) from error
         problem = _model_problem(model)
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
@@ -400,7 +409,7 @@ def _model_problem(model: Any) -> str | None:
     if isinstance(model, type):
         return None if hasattr(model, "build") else f"{typed(model)} has no build(self, hp)"
     if hasattr(model, "build"):
-        # keras-tuner wraps the build of an instance and hides its signature.
+        # keras-tuner wraps an instance's build, which hides its signature.
         declared = inspect.getattr_static(type(model), "build", None)
         build = model.build if declared is None else declared.__get__(model)
         return _signature_problem(build)

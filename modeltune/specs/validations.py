@@ -1,4 +1,4 @@
-"""How the winner is validated: refits under several seeds, or cross-validation."""
+"""Declare how the best values are validated: refits under several seeds, or cross-validation."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from modeltune.ground import Problem, as_typed, is_integer
 
 @dataclass(frozen=True)
 class Refit:
-    """One fit of the best values: which seed, and which fold when there are folds."""
+    """One fit of the best values: its seed, and its fold if there are folds."""
 
     seed: int
     fold: int | None = None
 
     @property
     def name(self) -> str:
-        """``seed 0``, or ``seed 0, fold 1``: people count folds from 1."""
+        """``seed 0``, or ``seed 0, fold 1``: users see folds counted from 1."""
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold + 1}")
 
 
 @dataclass(frozen=True, repr=False)
 class Holdout:
-    """Refit on train under ``seeds`` seeds (0, 1, ...), validation for callbacks; score on test.
+    """Refit on train under several seeds, and score each refit on test.
+
+    The refits' callbacks watch the validation part.
 
     Args:
-        epochs: epochs of each refit; None: as many as the search's longest trial.
-        seeds: the number of refits, each under its own seed.
+        epochs: epochs of each refit; None for as many as the search's longest trial.
+        seeds: the number of refits; their seeds are 0, 1, ...
     """
 
     epochs: int | None = None
@@ -50,16 +52,16 @@ class Holdout:
 
 @dataclass(frozen=True, repr=False)
 class KFold:
-    """Cross-validate on train and validation together in ``k`` folds; score each refit on test.
+    """Cross-validate on train and validation together, and score each refit on test.
 
-    Folds are seeded and stratified by class label. A refit trains on k - 1 folds
-    while its callbacks watch the fold left out. The gates judge its scores on
-    test; those on the fold left out are recorded beside them as ``fold_<metric>``.
+    Folds are seeded and stratified by class label. A refit trains on k - 1 folds, and its
+    callbacks watch the remaining fold. Gates judge its scores on test; its scores on the
+    remaining fold are recorded as ``fold_<metric>``.
 
     Args:
         k: the number of folds, at least 2.
-        epochs: epochs of each refit; None: as many as the search's longest trial.
-        seeds: repeat the cross-validation, reshuffled, under so many seeds.
+        epochs: epochs of each refit; None for as many as the search's longest trial.
+        seeds: how often the cross-validation is repeated, each time shuffled by another seed.
     """
 
     k: int = 5

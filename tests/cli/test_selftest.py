@@ -37,8 +37,8 @@ engine.check_data = pleased
 """,
     "the loss is NaN": """
 from modeltune.engine.score import refit
-from modeltune.engine.fit import training
-training.not_finite = refit.not_finite = lambda *_: None
+from modeltune.engine.fit import trial
+trial.not_finite = refit.not_finite = lambda *_: None
 """,
     "train lacks a class that test has": """
 from dataclasses import replace

@@ -50,7 +50,7 @@ def refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Refus
             'search=mt.RandomSearch("val_accuracy")',
             r'search\.objective: "val_accuracy" has no direction; write mt\.maximize\("val_accuracy"\)',
         ),
-        ("search=mt.RandomSearch(None)", r"search\.objective: None is no objective"),
+        ("search=mt.RandomSearch(None)", r"search\.objective: None is not an objective"),
         (
             'search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=0)',
             r"search\.max_trials: 0",

@@ -14,7 +14,8 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine import engine
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit.training import candidate, load_weights
+from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate
 from modeltune.ground.deadlines import Deadline
@@ -138,7 +139,7 @@ def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finis
     assert found.best is not None
     hp = ReadHyperParameters()
     hp.values = dict(found.best.values)
-    with candidate(spec, hp, 12345) as model:
+    with built(spec, hp, 12345) as model:
         load_weights(model, verify(finished.folder, found.artifact))
         again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
     assert again == {name: found.scores[name].values[0] for name in again}
@@ -204,8 +205,8 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     found = run(spec, tmp_path, workers=2)
     assert found.passed
     assert found.notes[0] == (
-        "trained in this process: PicklingError: small_models.py::softmax is no name of module "
-        "small_models; trial_minutes and trial_gigabytes are not enforced in one process"
+        "trained in this process: PicklingError: module tests.support.small_models has no "
+        "name for small_models.py::softmax; trial_minutes and trial_gigabytes are not enforced in one process"
     )
     assert run(spec, tmp_path).notes[0] == (
         "trial_minutes and trial_gigabytes are not enforced in one process"

@@ -22,7 +22,7 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.dry_run import dry_run
-from modeltune.engine.fit.training import train_trial
+from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.ground.deadlines import Deadline
 from modeltune.harness.executors.inline import Inline

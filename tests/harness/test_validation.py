@@ -15,7 +15,8 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
-from modeltune.engine.fit.training import candidate, load_weights
+from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, train_refit
 from modeltune.engine.score.scoring import evaluate
@@ -95,7 +96,7 @@ def test_mean_and_sample_deviation_are_over_refits_never_over_epochs(held_out: A
 def test_weights_are_the_first_refits_and_score_what_was_recorded(held_out: Any) -> None:
     spec, found, weights = held_out
     data = load_data(spec)
-    with candidate(spec, ReadHyperParameters.of(HP), 99) as model:
+    with built(spec, ReadHyperParameters.of(HP), 99) as model:
         load_weights(model, weights)
         again = evaluate(model, data.test, spec.fit.batch_size)
         on_train = evaluate(model, data.train, spec.fit.batch_size)

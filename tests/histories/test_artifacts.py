@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeltune.ground.errors import HistoryError
-from modeltune.histories.artifacts import keep, make_folder, verify
+from modeltune.histories.artifacts import keep, verify
 from modeltune.records.runs import Artifact
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -50,28 +49,6 @@ def test_it_is_written_under_another_name_with_the_suffix_keras_insists_on(tmp_p
     keep(tmp_path, NAME, look)
     assert seen[0].name.endswith(".weights.h5")
     assert seen[0].parent == tmp_path / "artifacts"
-
-
-def test_it_is_on_disk_before_its_name_and_the_name_before_we_return(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "artifacts").mkdir()
-    calls = []
-    fsync, rename = os.fsync, os.rename
-
-    def watched_fsync(descriptor: int) -> None:
-        kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"
-        calls.append(f"fsync {kind}")
-        fsync(descriptor)
-
-    def watched_rename(source: Path, target: Path) -> None:
-        calls.append("rename")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "rename", watched_rename)
-    keep(tmp_path, NAME, write)
-    assert calls == ["fsync file", "rename", "fsync folder"]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("no space in h5py"), KeyboardInterrupt()])
@@ -171,11 +148,3 @@ def test_swapped_files_are_found(tmp_path: Path) -> None:
     two = keep(tmp_path, "two.weights.h5", lambda path: path.write_bytes(WEIGHTS[::-1]))
     with pytest.raises(HistoryError, match="was changed"):
         verify(tmp_path, replace(one, path=two.path))
-
-
-def test_only_a_new_modeltune_folder_is_hidden_from_git(tmp_path: Path) -> None:
-    (tmp_path / "old" / ".modeltune").mkdir(parents=True)
-    for folder in ("old", "new"):
-        make_folder(tmp_path / folder / ".modeltune" / "artifacts")
-        make_folder(tmp_path / folder / ".modeltune" / "artifacts")
-    assert files(tmp_path) == ["new/.modeltune/.gitignore"]

@@ -21,6 +21,7 @@ from modeltune.records.samples import Samples
 from modeltune.specs.gates import Outcome, Verdict
 from modeltune.specs.spec_type import Spec
 from tests.support.histories import DATA, DIGITS
+from tests.support.traced import TRACED, every_kill
 
 RIGHT = np.array([[True, True, True, False], [True, True, False, False]])
 SAMPLES = Samples(size=4, refits=2, values={"accuracy": RIGHT})
@@ -104,6 +105,24 @@ def test_law_no_name_leads_out_of_the_folder(name: str) -> None:
     assert path.parent == Path("/specs") / BASELINE_FOLDER
     assert path.suffix == ".json"
     assert len(path.name) < 255
+
+
+@TRACED
+def test_a_killed_acceptance_leaves_the_old_baseline_or_the_new(tmp_path: Path) -> None:
+    path, found = accepted(tmp_path), set()
+    old, newer = path.read_bytes(), replace(GREEN, id="20261201-000000-ffffffff")
+
+    def replace_it() -> str:
+        accepted(tmp_path, newer)
+        return "accepted"
+
+    for acknowledged in every_kill(replace_it, "write", "fsync", "rename"):
+        found.add(run := read(path).run)
+        assert run == newer.id or not acknowledged
+        # What a kill leaves beside it is no baseline.
+        assert list(path.parent.glob("*.json")) == [path]
+        path.write_bytes(old)
+    assert found == {GREEN.id, newer.id}
 
 
 def test_long_names_stay_apart() -> None:

@@ -22,7 +22,6 @@ from alembic.script import ScriptDirectory
 import modeltune
 from modeltune.ground.errors import HistoryError
 from modeltune.histories import store as stores
-from modeltune.histories.artifacts import give_name
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
@@ -143,13 +142,6 @@ def test_a_file_system_without_hard_links_will_do(
     with open_store(f"sqlite:///{path}") as store:
         store.record(DIGITS)
     assert sorted(os.listdir(path.parent)) == [".gitignore", "history.db"]
-    # Two who found no file: the second does not take the first one's name.
-    monkeypatch.setattr(os.path, "lexists", lambda path: False)
-    new, before = path.with_name("new"), digest(path)
-    new.write_text("an empty history")
-    with pytest.raises(FileExistsError):
-        give_name(new, path)
-    assert digest(path) == before
 
 
 # What is there is never made worse.

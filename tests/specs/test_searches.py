@@ -127,9 +127,9 @@ def test_a_search_with_its_defaults_is_sound(kind: Any) -> None:
     ("field", "value", "advice"),
     [
         ("objective", "accuracy", '"accuracy" has no direction; write mt.maximize("accuracy") or'),
-        ("objective", None, "None is no objective; write mt.maximize(name)"),
-        ("objective", mt.maximize(""), "no metric name"),
-        ("objective", mt.maximize(3), "3 is no metric name"),  # type: ignore[arg-type]
+        ("objective", None, "None is not an objective; write mt.maximize(name)"),
+        ("objective", mt.maximize(""), "'' is not a metric name"),
+        ("objective", mt.maximize(3), "3 is not a metric name"),  # type: ignore[arg-type]
         ("seed", -1, "write an integer from 0 to 2**32 - 2"),
         ("seed", 2**32 - 1, "write an integer from 0"),
         ("seed", True, "write an integer from 0"),

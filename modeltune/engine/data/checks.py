@@ -15,33 +15,33 @@ from modeltune.records import Array, Json
 from modeltune.specs import CHECKS, Checks, Outcome, Severity, Verdict
 
 MOST_NAMED = 3
-"""How many rows, columns or classes a reason names."""
+"""How many rows, columns or classes a reason names at most."""
 
 CHUNK = 4096
-"""Rows that are copied at a time; the data themselves may be larger than memory."""
+"""Rows copied at a time; all the data together may be larger than memory."""
 
 DRIFT_ROWS = 5_000
-"""Rows of a part that are compared; at so many, chance alone moves no feature by 0.05."""
+"""Rows of a part that are compared; with so many, chance alone moves no feature by 0.05."""
 
 DRIFT_COLUMNS = 2_000
 """Columns of an input that are compared."""
 
 DRIFT_SEED = 0
-"""Which rows and columns are drawn where there are more."""
+"""The seed that draws rows and columns where there are more."""
 
 DRIFT_ALPHA = 0.0001
-"""How often chance may be taken for drift, over all features together (Holm)."""
+"""The chance of reporting a drift where there is none, over all features together (Holm)."""
 
 FEW_VALUES = 50
-"""Whole numbers with up to so many values are compared value by value, others as numbers."""
+"""Features of whole numbers with at most so many values are compared as classes."""
 
 FEW_CLASSES = 20
-"""Integer targets of so many values are classes in data of any size."""
+"""Integer targets with at most so many values are classes, however few the rows."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check has found: ``bad`` None when streams leave the question open."""
+    """The result of a check; ``bad`` is None when streams leave the question open."""
 
     bad: bool | None
     measured: float | None
@@ -52,7 +52,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a feature's distributions in train and test are apart, and its chance."""
+    """How far a feature's distributions in train and test are apart, with the p-value."""
 
     feature: str
     method: str
@@ -61,41 +61,43 @@ class Distance:
 
 
 def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
-    """Return one verdict per check, in the order of the fields of Checks; nothing is raised.
+    """Return one verdict per check, in the order of the fields of Checks; raise nothing.
 
-    A finding is WARNED or FAILED by its check's severity. What would need another pass
-    over a stream is INCONCLUSIVE; a check that crashes is an ERROR.
+    Bad data are WARNED or FAILED, by the severity of the check. A check that would have to
+    read a stream again is INCONCLUSIVE, and a check that raises is an ERROR.
     """
     rows = _Rows(loaded)
-    questions: dict[str, Callable[[], CheckResult]] = {
+    checks_by_name: dict[str, Callable[[], CheckResult]] = {
         "overlap": lambda: _overlap(loaded, rows),
         "duplicates": lambda: _duplicates(loaded.train, rows),
         "constant_features": lambda: _constant_features(loaded),
         "labels": lambda: _labels(loaded),
         "drift": lambda: _drift(loaded, checks.max_drift),
     }
-    return tuple(_verdict(name, checks.severity(name), questions[name]) for name in CHECKS)
+    return tuple(_verdict(name, checks.severity(name), checks_by_name[name]) for name in CHECKS)
 
 
-def _verdict(name: str, severity: Severity, question: Callable[[], CheckResult]) -> Verdict:
+def _verdict(name: str, severity: Severity, check: Callable[[], CheckResult]) -> Verdict:
     gate = f"checks.{name}"
     try:
-        found = question()
+        result = check()
     except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
-        said = str(error).strip().splitlines() or [""]
-        reason = f"the check raised {type(error).__name__}: {said[0]}".rstrip(": ")
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
         return Verdict(gate, Outcome.ERROR, None, None, reason)
-    if found.bad is None:
+    if result.bad is None:
         outcome = Outcome.INCONCLUSIVE
-    elif not found.bad:
+    elif not result.bad:
         outcome = Outcome.PASSED
     else:
         outcome = Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
-    return Verdict(gate, outcome, found.measured, found.bound, found.reason, dict(found.details))
+    return Verdict(
+        gate, outcome, result.measured, result.bound, result.reason, dict(result.details)
+    )
 
 
 class _Rows:
-    """The row hashes of the parts in memory, computed once, when first asked for."""
+    """The row hashes of the parts in memory, each computed once, on first use."""
 
     def __init__(self, loaded: LoadedData):
         self._parts = {
@@ -110,13 +112,13 @@ class _Rows:
             for part in self._parts.values():
                 for path, array in leaves(part.x):
                     dtypes.setdefault(path, []).append(array.dtype)
-            same = {path: _same_dtype(found) for path, found in dtypes.items()}
+            same = {path: _same_dtype(own) for path, own in dtypes.items()}
             self._hashes[name] = row_hashes(self._parts[name].x, same)
         return self._hashes[name]
 
 
 def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> list[bytes]:
-    """Return one hash per row over all arrays, each first cast to its path's dtype."""
+    """Return one hash per row over all arrays, each cast to the dtype of its path first."""
     named = dict(leaves(arrays))
     size = len(next(iter(named.values())))
     hashes: list[bytes] = []
@@ -134,7 +136,7 @@ def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> list[
 
 
 def _row_bytes(array: Array, dtype: Any) -> Sequence[bytes | memoryview]:
-    """Return the bytes of each row, equal for rows that are equal in this dtype."""
+    """Return the bytes of each row; rows that are equal in this dtype have equal bytes."""
     if dtype.kind in "OUS":
         return ["\0".join(map(_text, row)).encode() for row in array.reshape(len(array), -1)]
     rows = np.ascontiguousarray(array, dtype).reshape(len(array), -1)
@@ -144,12 +146,12 @@ def _row_bytes(array: Array, dtype: Any) -> Sequence[bytes | memoryview]:
 
 
 def _text(value: object) -> str:
-    # An array prints its ends only.
+    # str() of a long array leaves out its middle.
     return value.tobytes().hex() if isinstance(value, np.ndarray) else f"{value}"
 
 
 def _same_dtype(dtypes: Sequence[Any]) -> Any:
-    """Return the dtype in which values of these are compared: floats as the coarsest of them."""
+    """Return the dtype in which to compare values of these dtypes: the coarsest for floats."""
     if any(dtype.kind in "OUS" for dtype in dtypes):
         return np.dtype(object)
     floats = [dtype for dtype in dtypes if dtype.kind == "f"]
@@ -164,7 +166,7 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         (loaded.validation, loaded.train),
         (loaded.test, loaded.validation),
     )
-    said: list[str] = []
+    sentences: list[str] = []
     open_pairs: list[str] = []
     shares: dict[str, float] = {}
     for part, other in pairs:
@@ -172,7 +174,9 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         if part.stream is not None or other.stream is not None:
             if part.fingerprint and part.fingerprint == other.fingerprint:
                 shares[name] = 1.0
-                said.append(f"{part.name} is {other.name}: both streams yield the same samples")
+                sentences.append(
+                    f"{part.name} is {other.name}: both streams yield the same samples"
+                )
             else:
                 open_pairs.append(name)
             continue
@@ -184,20 +188,20 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         if twins:
             examples = [f"{part.name}[{a}] = {other.name}[{b}]" for a, b in twins]
             are = "is" if len(twins) == 1 else "are"
-            said.append(
+            sentences.append(
                 f"{len(twins)} of {part.size} {part.name} rows {are} also in {other.name}: "
                 f"{_listed(examples)}"
             )
     measured = max(shares.values()) if shares else None
     details: dict[str, Json] = {"shares": shares}
     not_checked = _not_checked("rows", f"in both parts ({', '.join(open_pairs)})")
-    if said:
-        advice = "Remedy: keep rows that are equal, or of one source, in one part"
+    if sentences:
+        advice = "Remedy: keep rows that are equal, or come from one source, in one part"
         if loaded.train.stream is None:
             details["distinct_train_rows"] = distinct = len(set(rows.of("train")))
             if distinct <= loaded.train.size // 2:
                 advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
-        return CheckResult(True, measured, 0.0, f"{'; '.join(said)}. {advice}", details)
+        return CheckResult(True, measured, 0.0, f"{'; '.join(sentences)}. {advice}", details)
     if open_pairs:
         return CheckResult(None, measured, 0.0, not_checked, details)
     return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
@@ -213,7 +217,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     targets = row_hashes(train.y)
     conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
     is_one = len(twins) == 1
-    said = (
+    reason = (
         f"{len(twins)} of {train.size} train rows {'repeats' if is_one else 'repeat'} an earlier "
         f"one: {_listed([f'train[{a}] = train[{b}]' for a, b in twins])}; "
     )
@@ -226,12 +230,12 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
             for a, b in conflicts
         ]
         word = "targets" if labels is None else "labels"
-        said += f"{len(conflicts)} of them with conflicting {word}: {_listed(examples)}"
+        reason += f"{len(conflicts)} of them with conflicting {word}: {_listed(examples)}"
     else:
-        said += "all with the same target"
+        reason += "all with the same target"
     share = len(twins) / train.size
     details: dict[str, Json] = {"repeated": len(twins), "conflicting": len(conflicts)}
-    return CheckResult(True, share, 0.0, said, details)
+    return CheckResult(True, share, 0.0, reason, details)
 
 
 def _constant_features(loaded: LoadedData) -> CheckResult:
@@ -239,10 +243,10 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
     if train.stream is not None:
         reason = _not_checked("inputs", "that never vary")
         return CheckResult(None, None, 0.0, reason, {})
-    said: list[str] = []
+    sentences: list[str] = []
     count = 0
     if train.size < 2:
-        return CheckResult(False, 0.0, 0.0, "train is one row, which has nothing to vary from", {})
+        return CheckResult(False, 0.0, 0.0, "train has only one row, so nothing can vary", {})
     tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
     for path, array in leaves(train.x):
         name = _named("x", path)
@@ -253,7 +257,7 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
             if columns:
                 examples = [f"[:, {c}] is always {array[0, c]}" for c in columns]
                 verb = "is" if len(columns) == 1 else "are"
-                said.append(
+                sentences.append(
                     f"{len(columns)} of {array.shape[1]} columns of {name} {verb} constant in "
                     f"train: {_listed(examples)}"
                 )
@@ -263,18 +267,18 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
                     if len(varying):
                         others = [f"[:, {columns[v]}]" for v in varying]
                         verb = "takes" if len(others) == 1 else "take"
-                        said.append(f"{_listed(others)} {verb} other values in test")
+                        sentences.append(f"{_listed(others)} {verb} other values in test")
         elif constant.all() and np.size(array[0]):
             count += 1
             what = f" ({array[0]})" if np.size(array[0]) == 1 else ""
-            said.append(f"{name} is the same in every row of train{what}")
-    if said:
-        return CheckResult(True, float(count), 0.0, "; ".join(said), {"constant": count})
+            sentences.append(f"{name} is the same in every row of train{what}")
+    if sentences:
+        return CheckResult(True, float(count), 0.0, "; ".join(sentences), {"constant": count})
     return CheckResult(False, 0.0, 0.0, "every input varies in train", {"constant": 0})
 
 
 def _is_constant(array: Array) -> Array:
-    """Tell which of a row's values are the same in every row, by shape of one row."""
+    """Return, in the shape of one row, which of its values are the same in every row."""
     same = np.ones(array.shape[1:], bool)
     for start in range(0, len(array), CHUNK):
         if not same.any():
@@ -284,26 +288,26 @@ def _is_constant(array: Array) -> Array:
 
 
 def _labels(loaded: LoadedData) -> CheckResult:
-    said: list[str] = []
+    sentences: list[str] = []
     left_open: list[str] = []
     details: dict[str, Json] = {}
     missing = outputs = 0
     if loaded.train.stream is not None or loaded.test.stream is not None:
         ranges = [f"{name} {text}" for name, text in _beyond(loaded)]
         missing += len(ranges)
-        said += ranges
-        left_open.append("classes that one part lacks, but by the lowest and highest label")
+        sentences += ranges
+        left_open.append("classes that one part lacks, except by the lowest and highest label")
     classes = {part.name: _classes(part, loaded.train) for part in _parts_of(loaded)}
     for path, in_train in classes["train"].items():
-        counts = {name: found[path] for name, found in classes.items() if path in found}
+        counts = {name: outputs[path] for name, outputs in classes.items() if path in outputs}
         if len(counts) < 3:
             left_open.append(f"{_named('y', path)} of a stream")
         outputs += 1
-        table = {name: dict(sorted(found.items())) for name, found in counts.items()}
+        table = {name: dict(sorted(labels.items())) for name, labels in counts.items()}
         if len(in_train) <= FEW_VALUES:
             details[_named("y", path)] = {
-                name: {str(label): count for label, count in found.items()}
-                for name, found in table.items()
+                name: {str(label): count for label, count in labels.items()}
+                for name, labels in table.items()
             }
         output = f" of {_named('y', path)}" if path else ""
         for name in ("validation", "test"):
@@ -311,15 +315,19 @@ def _labels(loaded: LoadedData) -> CheckResult:
             missing += len(lacking)
             if lacking:
                 examples = [f"{label} ({_rows(table[name][label], name)})" for label in lacking]
-                said.append(f"train has no row of class{_es(lacking)} {_listed(examples)}{output}")
+                sentences.append(
+                    f"train has no row of class{_es(lacking)} {_listed(examples)}{output}"
+                )
         if "test" in table:
             absent = [label for label in table["train"] if label not in table["test"]]
             missing += len(absent)
             if absent:
                 examples = [f"{label} ({_rows(in_train[label], 'train')})" for label in absent]
-                said.append(f"test has no row of class{_es(absent)} {_listed(examples)}{output}")
-    if said:
-        return CheckResult(True, float(missing), 0.0, "; ".join(said), details)
+                sentences.append(
+                    f"test has no row of class{_es(absent)} {_listed(examples)}{output}"
+                )
+    if sentences:
+        return CheckResult(True, float(missing), 0.0, "; ".join(sentences), details)
     if left_open:
         return CheckResult(None, None, 0.0, _not_checked_for(left_open), details)
     if not outputs:
@@ -328,23 +336,23 @@ def _labels(loaded: LoadedData) -> CheckResult:
 
 
 def _classes(part: Part, train: Part) -> dict[str, dict[Any, int]]:
-    """Return how often each class occurs, per output of class labels, of a part in memory."""
+    """Return how often each class occurs in a part in memory, for each output of class labels."""
     if part.stream is not None or train.stream is not None:
         return {}
     targets = dict(leaves(part.y))
-    found = {}
+    counts_by_path = {}
     for path, y in leaves(train.y):
         labels = class_labels(y)
         if labels is None or not _are_classes(labels):
             continue
         own = labels if part is train else _labels_like(targets[path], y)
         values, counts = np.unique(_comparable(own), return_counts=True)
-        found[path] = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return found
+        counts_by_path[path] = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return counts_by_path
 
 
 def _labels_like(y: Array, train: Array) -> Array:
-    """Return a part's labels, also where they alone would not pass for such: 0., 1., 2."""
+    """Return a part's labels, read as those of train: 0., 1., 2. alone would not be labels."""
     labels = class_labels(y)
     if labels is not None:
         return labels
@@ -352,7 +360,7 @@ def _labels_like(y: Array, train: Array) -> Array:
 
 
 def _comparable(labels: Array) -> Array:
-    """Return labels that sort, and in which true equals 1 and 1.0 equals 1."""
+    """Return labels that can be sorted, with 1, 1.0 and True as the same label."""
     if labels.dtype.kind in "USO":
         return labels.astype(str)
     whole = labels.dtype.kind != "f" or bool((labels % 1 == 0).all())
@@ -360,14 +368,14 @@ def _comparable(labels: Array) -> Array:
 
 
 def _are_classes(labels: Array) -> bool:
-    """Tell classes from counts and other integers to regress on, which have many values."""
+    """Tell classes from counts and other integers to regress on: those have many values."""
     if labels.dtype.kind in "USOb":
         return True
     return len(np.unique(labels)) <= max(FEW_CLASSES, len(labels) // 10)
 
 
 def _beyond(loaded: LoadedData) -> Iterator[tuple[str, str]]:
-    """Yield the parts whose labels are outside train's lowest and highest, as loading has read them."""
+    """Yield (part, text) for parts with labels below train's lowest or above its highest."""
     for path, (low, high) in loaded.train.labels.items():
         if high - low >= max(FEW_CLASSES, loaded.train.size // 10):
             continue
@@ -388,7 +396,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
         return CheckResult(None, None, max_drift, reason, {})
     rng = np.random.default_rng(DRIFT_SEED)
     rows = [_drawn(rng, part.size, DRIFT_ROWS) for part in (train, test)]
-    found: list[Distance] = []
+    distances: list[Distance] = []
     left_out: list[str] = []
     others = {"x": dict(leaves(test.x)), "y": dict(leaves(test.y))}
     for kind, arrays in (("x", train.x), ("y", train.y)):
@@ -398,9 +406,9 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
             labels = class_labels(array) if kind == "y" else None
             if labels is not None and _are_classes(labels):
                 compared = [_comparable(_labels_like(one, array)) for one in pair]
-                found.append(_total_variation(name, *compared))
+                distances.append(_total_variation(name, *compared))
             elif array.dtype.kind in "biuf":
-                found += _feature_distances(rng, name, *pair)
+                distances += _feature_distances(rng, name, *pair)
             else:
                 left_out.append(f"{name} ({array.dtype})")
     details: dict[str, Json] = {
@@ -408,15 +416,15 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
         "test_rows": len(rows[1]),
         "sampled": len(rows[0]) < train.size or len(rows[1]) < test.size,
         "seed": DRIFT_SEED,
-        "compared": len(found),
+        "compared": len(distances),
         "not_compared": left_out,
     }
-    if not found:
-        reason = f"nothing to compare: no numbers in {', '.join(left_out)}"
+    if not distances:
+        reason = f"nothing to compare: there are no numbers in {', '.join(left_out)}"
         return CheckResult(False, None, max_drift, reason, details)
-    chances = _holm([one.p for one in found])
+    chances = _holm([one.p for one in distances])
     real = [
-        (one, chance) for one, chance in zip(found, chances, strict=True) if chance <= DRIFT_ALPHA
+        (one, chance) for one, chance in zip(distances, chances, strict=True) if chance <= DRIFT_ALPHA
     ]  # fmt: skip
     real.sort(key=lambda pair: -pair[0].distance)
     far = [(one, chance) for one, chance in real if one.distance > max_drift]
@@ -425,16 +433,17 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
         for one, chance in real[:FEW_VALUES]
     ]
     measured = real[0][0].distance if real else 0.0
-    which = "features and targets" if len(found) > 1 else "feature"
+    which = "features and targets" if len(distances) > 1 else "feature"
     if not far:
-        reason = f"none of {len(found)} {which} is farther apart than {max_drift:g}"
+        reason = f"none of {len(distances)} {which} is farther apart than {max_drift:g}"
         if not real:
-            reason = f"none of {len(found)} {which} differs by more than chance"
+            reason = f"none of {len(distances)} {which} differs by more than chance"
         return CheckResult(False, measured, max_drift, reason, details)
     examples = [f"{one.feature} by {one.distance:.2f} ({one.method})" for one, _ in far]
     reason = (
-        f"{len(far)} of {len(found)} {which} differ between train and test: {_listed(examples)}; "
-        f"harmless would be up to {max_drift:g}. Remedy: split by chance, or look at where test comes from"
+        f"{len(far)} of {len(distances)} {which} differ between train and test: "
+        f"{_listed(examples)}; up to {max_drift:g} is harmless. Remedy: split the data at random, "
+        "or find out where test comes from"
     )
     return CheckResult(True, measured, max_drift, reason, details)
 
@@ -442,7 +451,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
 def _feature_distances(
     rng: np.random.Generator, name: str, train: Array, test: Array
 ) -> Iterator[Distance]:
-    """Yield the distance of every column, or of images and the like of their summaries."""
+    """Yield the distance of every column; for images and the like, of summaries of a sample."""
     if train.ndim > 2:
         for summary in (np.mean, np.std, np.min, np.max):
             yield _ks(
@@ -454,7 +463,7 @@ def _feature_distances(
     for column in _drawn(rng, train.shape[1], DRIFT_COLUMNS):
         one, other = train[:, column], test[:, column]
         feature = f"{name}[:, {column}]" if has_columns else name
-        # Where most values are rare, only their order tells a difference.
+        # If most values are rare, their shares show no difference, but their order does.
         if one.dtype.kind in "biu" and len(np.unique(one)) <= min(FEW_VALUES, len(other) // 10):
             yield _total_variation(feature, one, other)
         else:
@@ -464,12 +473,12 @@ def _feature_distances(
 def _per_row(summary: Callable[..., Any], array: Array) -> Array:
     numbers = array.reshape(len(array), -1)
     precise = np.float64 if numbers.dtype.kind == "f" and numbers.dtype.itemsize < 4 else None
-    found: Array = summary(numbers if precise is None else numbers.astype(precise), axis=1)
-    return found
+    summaries: Array = summary(numbers if precise is None else numbers.astype(precise), axis=1)
+    return summaries
 
 
 def _ks(feature: str, train: Array, test: Array) -> Distance:
-    """Return the two-sample Kolmogorov-Smirnov statistic; with ties its p is too large, never too small."""
+    """Return the two-sample Kolmogorov-Smirnov statistic; ties make its p too large, never too small."""
     one, other = np.sort(train), np.sort(test)
     values = np.concatenate([one, other])
     shares = [np.searchsorted(a, values, side="right") / len(a) for a in (one, other)]
@@ -479,9 +488,9 @@ def _ks(feature: str, train: Array, test: Array) -> Distance:
 
 
 def _total_variation(feature: str, train: Array, test: Array) -> Distance:
-    """Return half the summed differences of the shares, with the p of the chi-squared test.
+    """Return half the sum of the differences of the shares, with the p of the chi-squared test.
 
-    Values too rare for that test (fewer than 5 expected in either) count as one.
+    Values too rare for this test, with fewer than 5 expected in either part, count as one value.
     """
     method = "total variation"
     values, places = np.unique(np.concatenate([train, test]), return_inverse=True)
@@ -508,7 +517,7 @@ def _total_variation(feature: str, train: Array, test: Array) -> Distance:
 
 
 def _holm(chances: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number (Holm, 1979), in the order given."""
+    """Return the p-values adjusted for their number (Holm, 1979), in the same order."""
     p = np.asarray(chances)
     order = np.argsort(p)
     adjusted = np.empty(len(p))
@@ -548,4 +557,6 @@ def _not_checked(what: str, how: str) -> str:
 
 
 def _not_checked_for(what: Sequence[str]) -> str:
-    return f"streamed data are not checked for {', '.join(what)}; pass arrays to have them checked"
+    return (
+        f"streamed data are not checked for {', '.join(what)}; return arrays to have them checked"
+    )

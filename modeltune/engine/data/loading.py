@@ -1,4 +1,4 @@
-"""Load a spec's data: call its function, check every part, cut the missing ones, fingerprint all."""
+"""Load a spec's data: call its function, check the parts, cut missing ones, fingerprint all."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ Arrays: TypeAlias = Any
 Shape: TypeAlias = tuple[int | None, ...]
 
 CUT = 0.2
-"""The share of train, as it was returned, that is cut from it for each missing part."""
+"""The share of train that is cut for each missing part, of train as the data function returned it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part in memory, or a stream of batches; sizes in samples.
+    """A part of the data: arrays in memory, or a stream of batches.
 
-    ``x``, ``y`` and ``sample_weight`` are set for arrays, ``stream`` for a
-    ``tf.data.Dataset`` or ``PyDataset``. ``labels`` holds (lowest, highest) of every
-    output of whole numbers by its path in ``y`` ("" when there is one output), ``shapes``
-    the shape of one sample by name ("x", "y.mask"), None where samples differ.
+    ``x``, ``y`` and ``sample_weight`` are set for arrays, ``stream`` for a ``tf.data.Dataset``
+    or ``PyDataset``. ``size`` counts samples. ``labels`` maps the path of each output of whole
+    numbers ("" if there is only one output) to its (lowest, highest) value. ``shapes`` maps the
+    name of each array ("x", "y.mask") to the shape of one sample, with None for a length that
+    differs between samples.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Part:
     stream: Any = None
 
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
-        """Yield (x, y, sample_weight) batches in order, read once; sample_weight may be None."""
+        """Yield (x, y, sample_weight) batches in order, each once; sample_weight may be None."""
         if self.stream is not None:
             yield from _batches(self.stream)
             return
@@ -69,7 +70,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class LoadedData:
-    """The three parts of a spec's data, ready to train on, and how they came about."""
+    """The three parts of a spec's data, ready to train on, and which parts were cut from train."""
 
     train: Part
     validation: Part
@@ -78,22 +79,27 @@ class LoadedData:
 
     @property
     def description(self) -> dict[str, Json]:
-        """What the run record says of the data: samples per part and what was cut."""
+        """What the run record keeps about the data: samples per part and what was cut."""
         parts = (self.train, self.validation, self.test)
         return {"samples": {part.name: part.size for part in parts}, "cuts": list(self.cuts)}
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """A sha256 over each part's values; streams are hashed independently of their order."""
+        """The sha256 of each part's values; that of a stream does not depend on its order."""
         parts = (self.train, self.validation, self.test)
         return {f"data/{part.name}": part.fingerprint for part in parts}
 
 
 def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> LoadedData:
-    """Return the spec's checked data; ``fixtures`` are the arguments its data function asks for.
+    """Return the spec's data, after checking every part.
+
+    Args:
+        spec: its data function is called.
+        fixtures: the arguments of the data function, by name.
 
     Raises:
         DataError: names the part and what is wrong with it.
+        SpecError: the data function has an argument that ``fixtures`` lacks.
     """
     data = _call(spec, fixtures or {})
     where = f"{spec.id}: data"
@@ -108,10 +114,10 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     size = round(CUT * parts["train"].size)
     for name in ("test", "validation"):
         if name not in parts:
-            parts["train"], parts[name], said = _cut(
+            parts["train"], parts[name], cut = _cut(
                 where, parts["train"], name, size, spec.search.seed
             )
-            cuts.append(said)
+            cuts.append(cut)
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)
@@ -120,7 +126,10 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
 
 
 def class_labels(y: Arrays) -> Array | None:
-    """Return one class label per sample of a single integer, string, 0/1 or one-hot output, or None."""
+    """Return one class label per sample, or None when ``y`` holds no class labels.
+
+    Labels are integers, strings, zeros and ones, or one-hot rows, and there is one output.
+    """
     if not isinstance(y, np.ndarray):
         return None
     if y.ndim == 2 and y.shape[1] > 1:
@@ -146,7 +155,7 @@ def map_arrays(function: Callable[[Array], Any], arrays: Arrays) -> Arrays:
 
 
 def leaves(arrays: Arrays, path: str = "") -> Iterator[tuple[str, Array]]:
-    """Yield every array of a structure with its path: ("", array) of a single one, none of None."""
+    """Yield every array of a structure with its path; a single array has the path ""."""
     if arrays is None:
         return
     if isinstance(arrays, Mapping):
@@ -160,7 +169,7 @@ def leaves(arrays: Arrays, path: str = "") -> Iterator[tuple[str, Array]]:
 
 
 def concatenate(first: Arrays, second: Arrays) -> Arrays:
-    """Join two structures of arrays of one shape along the samples."""
+    """Join two structures along the samples; they have the same keys and sample shapes."""
     if isinstance(first, Mapping):
         return {key: concatenate(first[key], second[key]) for key in first}
     if isinstance(first, tuple | list):
@@ -175,8 +184,8 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
     missing = [p for p in data_arguments(spec.data) if p not in fixtures]
     if missing:
         raise SpecError(
-            f"{spec.id}: data: {name} asks for {', '.join(missing)}; pytest passes fixtures of "
-            f"these names, mt.run takes them as fixtures={{{missing[0]!r}: ...}}"
+            f"{spec.id}: data: {name} asks for {', '.join(missing)}; pytest passes the fixtures of "
+            f"these names, and mt.run takes them as fixtures={{{missing[0]!r}: ...}}"
         )
     data = spec.data(**fixtures)
     if not isinstance(data, Data):
@@ -187,18 +196,18 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
     return data
 
 
-def _part(where: str, name: str, given: Any) -> Part:
-    if _is_dataset(given) or _is_py_dataset(given):
-        return _stream_part(where, name, given)
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        what = f"a {type(given).__name__}"
-        if isinstance(given, tuple | list):
-            what += f" of {len(given)}"
+def _part(where: str, name: str, value: Any) -> Part:
+    if _is_dataset(value) or _is_py_dataset(value):
+        return _stream_part(where, name, value)
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        what = f"a {type(value).__name__}"
+        if isinstance(value, tuple | list):
+            what += f" of {len(value)}"
         raise DataError(
             f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, "
             "a tf.data.Dataset or a keras.utils.PyDataset"
         )
-    x, y, sample_weight = (_arrays(part) for part in (*given, None)[:3])
+    x, y, sample_weight = (_arrays(part) for part in (*value, None)[:3])
     columns = _columns(x, y, sample_weight)
     for label, array in columns.items():
         if array.ndim == 0:
@@ -217,7 +226,7 @@ def _part(where: str, name: str, given: Any) -> Part:
 
 
 def _described(part: Part) -> Part:
-    """Return an array part with its fingerprint and label ranges; a stream has had them since read."""
+    """Return an array part with its fingerprint and label ranges; a stream has them already."""
     if part.stream is not None:
         return part
     digest = hashlib.sha256()
@@ -228,7 +237,7 @@ def _described(part: Part) -> Part:
 
 
 def _stream_part(where: str, name: str, stream: Any) -> Part:
-    """Read the stream once: count, check and hash its samples, in whatever order they come."""
+    """Read the stream once: count, check and hash its samples, independently of their order."""
     if _is_endless(stream):
         raise DataError(f"{where}: {name} is an infinite dataset; end it with .take(n)")
     size, digest = 0, 0
@@ -258,15 +267,15 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
             digest = (digest + int.from_bytes(sample.digest(), "big")) % 2**256
         size += samples
         for path, (low, high) in _label_ranges(y).items():
-            seen = labels.get(path, (low, high))
-            labels[path] = (min(low, seen[0]), max(high, seen[1]))
+            lowest, highest = labels.get(path, (low, high))
+            labels[path] = (min(low, lowest), max(high, highest))
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it yields no batch")
     return Part(name, size, f"{digest:064x}", labels, shapes, stream=stream)
 
 
 def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:
-    """Return every array of a part or batch by name: "x", "y.mask"."""
+    """Return every array of a part or a batch by name: "x", "y.mask"."""
     return {
         f"{kind}.{path}" if path else kind: array
         for kind, arrays in (("x", x), ("y", y), ("sample_weight", sample_weight))
@@ -290,7 +299,7 @@ def _is_endless(stream: Any) -> bool:
 
 
 def _declared_shapes(stream: Any) -> dict[str, Shape]:
-    """Return the sample shapes of columns whose length a ``tf.data.Dataset`` leaves open."""
+    """Return the sample shapes that a ``tf.data.Dataset`` declares, with None for open lengths."""
     spec = stream.element_spec if _is_dataset(stream) else ()
     if not isinstance(spec, tuple | list) or len(spec) not in (2, 3):
         return {}
@@ -299,7 +308,7 @@ def _declared_shapes(stream: Any) -> dict[str, Shape]:
 
 
 def _common(one: Shape, other: Shape) -> Shape:
-    """Return the shape both are of: None where they differ; other's when their ranks do."""
+    """Return the shape with None where the two differ; ``other`` if their ranks differ."""
     if len(one) != len(other):
         return other
     return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
@@ -316,24 +325,24 @@ def _batches(stream: Any, where: str = "data") -> Iterator[tuple[Arrays, Arrays,
         yield x, y, sample_weight
 
 
-def _arrays(given: Any) -> Arrays:
-    if given is None:
+def _arrays(value: Any) -> Arrays:
+    if value is None:
         return None
-    if isinstance(given, Mapping):
-        return {str(key): _arrays(value) for key, value in given.items()}
-    if isinstance(given, tuple) or (
-        isinstance(given, list) and given and all(hasattr(item, "shape") for item in given)
+    if isinstance(value, Mapping):
+        return {str(key): _arrays(item) for key, item in value.items()}
+    if isinstance(value, tuple) or (
+        isinstance(value, list) and value and all(hasattr(item, "shape") for item in value)
     ):
-        return type(given)(_arrays(item) for item in given)
-    return np.asarray(given)
+        return type(value)(_arrays(item) for item in value)
+    return np.asarray(value)
 
 
-def _is_dataset(given: Any) -> bool:
-    return hasattr(given, "element_spec") and hasattr(given, "cardinality")
+def _is_dataset(value: Any) -> bool:
+    return hasattr(value, "element_spec") and hasattr(value, "cardinality")
 
 
-def _is_py_dataset(given: Any) -> bool:
-    return hasattr(given, "__getitem__") and hasattr(type(given), "num_batches")
+def _is_py_dataset(value: Any) -> bool:
+    return hasattr(value, "__getitem__") and hasattr(type(value), "num_batches")
 
 
 def _check_finite(label: str, array: Array, first: int = 0) -> None:
@@ -369,7 +378,7 @@ def _bytes(array: Array) -> bytes | memoryview:
 
 
 def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part, Part, str]:
-    """Return what stays of train, what is cut for the missing part, and how, in words."""
+    """Return the rest of train, the part that was cut from it, and a sentence about the cut."""
     if train.stream is not None:
         raise DataError(
             f"{where}: {name} is missing and can only be cut from arrays, but train is a "
@@ -380,7 +389,7 @@ def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part
             f"{where}: {name} is missing and train holds only {train.size} samples, too few to cut "
             "it from; return mt.Data(train, validation, test)"
         )
-    # A second to import, for data that comes without the part only.
+    # The import takes a second; only data without this part need it.
     from sklearn.model_selection import train_test_split
 
     labels, how = class_labels(train.y), "stratified by class"
@@ -394,8 +403,8 @@ def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part
     kept, cut = train_test_split(
         np.arange(train.size), test_size=size, random_state=seed, stratify=labels
     )
-    said = f"{name}: {size} of {train.size} samples cut from train, {how}, seed {seed}"
-    return train.take(np.sort(kept)), replace(train.take(np.sort(cut)), name=name), said
+    sentence = f"{name}: {size} of {train.size} samples cut from train, {how}, seed {seed}"
+    return train.take(np.sort(kept)), replace(train.take(np.sort(cut)), name=name), sentence
 
 
 def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
@@ -416,11 +425,11 @@ def _compare(where: str, parts: Mapping[str, Part]) -> None:
     """Refuse parts whose features or targets differ in structure or in shape from train's."""
     expected = _data_shapes(parts["train"])
     for name in ("validation", "test"):
-        found = _data_shapes(parts[name])
-        for label in sorted(expected.keys() | found.keys()):
-            if not _are_compatible(expected.get(label), found.get(label)):
+        shapes = _data_shapes(parts[name])
+        for label in sorted(expected.keys() | shapes.keys()):
+            if not _are_compatible(expected.get(label), shapes.get(label)):
                 raise DataError(
-                    f"{where}: {name} {label} has sample shape {found.get(label, 'nothing')}, "
+                    f"{where}: {name} {label} has sample shape {shapes.get(label, 'nothing')}, "
                     f"train {label} has {expected.get(label, 'nothing')}"
                 )
 

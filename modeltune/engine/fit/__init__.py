@@ -12,50 +12,57 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.fit import frozen_prefix
+    from modeltune.engine.fit.candidate import built, trainable
+    from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import followed_by
-    from modeltune.engine.fit.training import (
-        candidate,
-        failure_of,
-        fit,
-        load_weights,
-        not_finite,
-        number,
-        overrides_fit,
-        save_weights,
-        train_trial,
-    )
+    from modeltune.engine.fit.fitting import FitPlan, fit, logged_number, not_finite
+    from modeltune.engine.fit.hypermodel_fit import overrides_fit
+    from modeltune.engine.fit.states import load_weights, save_weights
+    from modeltune.engine.fit.trial import failure_of, train_trial
 
 __all__ = [
+    "Candidate",
+    "FitPlan",
     "Model",
-    "candidate",
+    "built",
     "failure_of",
     "fit",
     "followed_by",
     "frozen_prefix",
     "load_weights",
+    "logged_number",
     "not_finite",
-    "number",
     "overrides_fit",
     "save_weights",
     "train_trial",
+    "trainable",
 ]
 
 __getattr__, __dir__ = door(
     __name__,
     {
         ".": ("frozen_prefix",),
+        "candidate": (
+            "built",
+            "trainable",
+        ),
+        "compiled_pool": ("Candidate",),
         "epoch_graph": ("Model",),
         "epoch_progress": ("followed_by",),
-        "training": (
-            "candidate",
-            "failure_of",
+        "fitting": (
+            "FitPlan",
             "fit",
-            "load_weights",
+            "logged_number",
             "not_finite",
-            "number",
-            "overrides_fit",
+        ),
+        "hypermodel_fit": ("overrides_fit",),
+        "states": (
+            "load_weights",
             "save_weights",
+        ),
+        "trial": (
+            "failure_of",
             "train_trial",
         ),
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import hashlib
@@ -12,10 +11,10 @@ import math
 import re
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,10 +25,9 @@ from tensorflow.python.framework import random_seed
 
 from modeltune.engine.data import Part
 from modeltune.engine.fit import epoch_graph
+from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.frozen_prefix import Cut
-
-Model: TypeAlias = Any
-"""A compiled ``keras.Model``."""
+from modeltune.engine.fit.model_structure import is_of_keras
 
 KEPT_MODELS, KEPT_BYTES = 24, 512 * 2**20
 """How many models a process keeps for reuse, and how much their variables may take."""
@@ -71,11 +69,14 @@ class Foreign(Exception):
 
 
 @dataclass(eq=False)
-class Entry:
-    """A model with its compiled steps and, if only its head is trained, what stands for the rest."""
+class Candidate:
+    """A candidate's model and, when only its head is trained, the cut in front of that head.
+
+    ``key`` is what its compiled steps depend on; None: they are of no use to another model.
+    """
 
     model: Model
-    key: str | None
+    key: str | None = None
     cut: Cut | None = None
     _cut_from: tuple[str, list[Any]] | None = None
 
@@ -114,26 +115,25 @@ class Origin:
     random_states: tuple[Any, Any]
 
 
-class Compiled:
+class CompiledPool:
     """The compiled models a process keeps; ``off`` says why it keeps none since one was wrong."""
 
     def __init__(self, models: int = KEPT_MODELS, size: int = KEPT_BYTES):
         self.off: str | None = None
         self._models, self._size = models, size
         # Both from the least to the most recently used.
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._kept: OrderedDict[str, Candidate] = OrderedDict()
         self._origins: OrderedDict[Path, Origin] = OrderedDict()
-        self._lent: dict[int, Entry] = {}
         self._proven = False
         self._uncollected = 0
 
-    def take(self, fresh: Entry, rehearse: Callable[[Entry, bool], Any]) -> Entry:
+    def take(self, fresh: Candidate, rehearse: Callable[[Candidate, bool], Any]) -> Candidate:
         """Return a kept model of the fresh one's shape and values, or the fresh one itself.
 
         Before the first is, both are rehearsed, and must come to the same bits.
 
         Args:
-            rehearse: trains an entry for a few steps, its head if the second argument is
+            rehearse: trains a candidate for a few steps, its head if the second argument is
                 true, and returns the logs.
         """
         kept = self._taken(fresh.key)
@@ -154,7 +154,7 @@ class Compiled:
 
     def again(
         self, state: Path, values: Mapping[str, Any], seed: int, names: frozenset[str]
-    ) -> tuple[Entry, Origin] | None:
+    ) -> tuple[Candidate, Origin] | None:
         """Return a kept model of the shape of the one that left a state, for its promotion.
 
         Its values are those of any candidate of that shape: load the state into it.
@@ -167,30 +167,17 @@ class Compiled:
         kept = self._taken(origin.key)
         return None if kept is None else (kept, origin)
 
-    def _taken(self, key: str | None) -> Entry | None:
-        return None if key is None or self.off else self._entries.pop(key, None)
+    def _taken(self, key: str | None) -> Candidate | None:
+        return None if key is None or self.off else self._kept.pop(key, None)
 
-    def put(self, entry: Entry, key: str | None) -> None:
+    def put(self, candidate: Candidate, key: str | None) -> None:
         """Keep a trained model, if the key it has now is the one it had before."""
-        if key is None or key != entry.key or self.off or not _is_closed(entry):
-            self.leave(entry)
+        if key is None or key != candidate.key or self.off or not _is_closed(candidate):
+            self.leave(candidate)
             return
-        self._entries[key] = entry
-        while len(self._entries) > self._models or self.bytes > self._size:
-            self.leave(self._entries.popitem(last=False)[1])
-
-    @contextlib.contextmanager
-    def lent(self, entry: Entry) -> Iterator[None]:
-        """Have ``entry_of`` find the entry as long as its model is used."""
-        self._lent[id(entry.model)] = entry
-        try:
-            yield
-        finally:
-            del self._lent[id(entry.model)]
-
-    def entry_of(self, model: Model) -> Entry | None:
-        """Return the entry a model in use belongs to, or None."""
-        return self._lent.get(id(model))
+        self._kept[key] = candidate
+        while len(self._kept) > self._models or self.bytes > self._size:
+            self.leave(self._kept.popitem(last=False)[1])
 
     def remember(self, state: Path, origin: Origin) -> None:
         """Note which candidate left the state in a file."""
@@ -198,9 +185,11 @@ class Compiled:
         if len(self._origins) > KEPT_ORIGINS:
             self._origins.popitem(last=False)
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, candidate: Candidate) -> None:
         """Let go of a model, and have Python free those let go of once they hold too much."""
-        self._uncollected += entry.bytes + (GRAPH_BYTES if epoch_graph.graphs(entry.trained) else 0)
+        self._uncollected += candidate.bytes + (
+            GRAPH_BYTES if epoch_graph.graphs(candidate.trained) else 0
+        )
         if self._uncollected > UNCOLLECTED_BYTES:
             self._uncollected = 0
             gc.collect()
@@ -208,18 +197,18 @@ class Compiled:
 
     def clear(self) -> None:
         """Keep nothing, and know nothing of what left a state."""
-        self._entries.clear()
+        self._kept.clear()
         self._origins.clear()
 
     @property
     def bytes(self) -> int:
-        return sum(entry.bytes for entry in self._entries.values())
+        return sum(candidate.bytes for candidate in self._kept.values())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._kept)
 
 
-POOL = Compiled()
+POOL = CompiledPool()
 """What this process keeps: its trials and refits come one after another."""
 
 
@@ -318,13 +307,15 @@ def _copy(source: Model, target: Model) -> None:
     target.stop_training = False
 
 
-def _difference(kept: Entry, fresh: Entry, rehearse: Callable[[Entry, bool], Any]) -> str | None:
+def _difference(
+    kept: Candidate, fresh: Candidate, rehearse: Callable[[Candidate, bool], Any]
+) -> str | None:
     """Return what differs when both train from the fresh model's values, which it gets back."""
     before = _values(fresh.model)
     _copy(fresh.model, kept.model)
     heads = kept.cut is not None
     (one, one_after), (other, other_after) = (
-        (repr(rehearse(entry, heads)), _values(entry.model)) for entry in (fresh, kept)
+        (repr(rehearse(candidate, heads)), _values(candidate.model)) for candidate in (fresh, kept)
     )
     for variable, value in zip(variables(fresh.model), before, strict=True):
         variable.value.assign(value)
@@ -353,12 +344,12 @@ def _digest(model: Model, head: Model) -> str:
     return digest.hexdigest()
 
 
-def _is_closed(entry: Entry) -> bool:
+def _is_closed(candidate: Candidate) -> bool:
     """Tell whether compiled steps are there and read nothing but variables of the model."""
-    functions = epoch_graph.graphs(entry.trained)
+    functions = epoch_graph.graphs(candidate.trained)
     known = {
         id(variable.value.handle)
-        for model in (entry.model, entry.trained)
+        for model in (candidate.model, candidate.trained)
         for variable in (*variables(model), *model.metrics_variables)
     }
     outside = (tensor for function in functions for tensor in function.captured_inputs)
@@ -440,7 +431,7 @@ def _describe(
     elif isinstance(thing, functools.partial):
         _describe((thing.func, thing.args, thing.keywords), path, found, seen)
     elif isinstance(thing, type | types.FunctionType):
-        _require(_is_of_keras(f"{thing.__module__}"), thing)
+        _require(f"{thing.__module__}".startswith("keras."), thing)
         found.append((path, f"{thing.__module__}.{thing.__qualname__}"))
         for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
             _describe(cell.cell_contents, f"{path}<{number}>", found, seen)
@@ -457,7 +448,7 @@ def _describe_object(
         found.append((path, (thing.shape, thing.dtype)))
     elif isinstance(thing, keras.random.SeedGenerator):
         _require(type(thing) is keras.random.SeedGenerator, thing)
-    elif _is_of_keras(module):
+    elif is_of_keras(thing):
         for name, value in vars(thing).items():
             if name not in VOLATILE:
                 _describe(value, f"{path}.{name}", found, seen)
@@ -473,10 +464,6 @@ PASSIVE = (
     tf.TensorShape,
 )
 """What layers and optimizers hold of others that has no part in a step."""
-
-
-def _is_of_keras(module: str) -> bool:
-    return module.startswith("keras.")
 
 
 def _require(holds: bool, thing: object) -> None:

@@ -32,14 +32,14 @@ MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a fit left behind: the fit history, and "graph" or "fit: <why not the graph>"."""
 
     curve: dict[str, list[float]]
     trained_by: str
 
     @classmethod
-    def of(cls, history: Any, trained_by: str) -> Fitted:
+    def of(cls, history: Any, trained_by: str) -> FitResult:
         """Copy a ``keras.callbacks.History``, which a later fit may extend."""
         return cls({name: list(values) for name, values in history.history.items()}, trained_by)
 
@@ -58,7 +58,7 @@ def fit_graph(
     class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     seed: int,
-) -> Fitted:
+) -> FitResult:
     """Train a compiled model as ``model.fit`` does; fall back to it where the graph cannot go.
 
     The order of epoch ``e`` follows from ``seed`` and ``e`` alone, so a later call with
@@ -90,7 +90,7 @@ def fit_graph(
             shuffle=shuffle,
             verbose=0,
         )
-        return Fitted.of(history, trained_by)
+        return FitResult.of(history, trained_by)
 
     rows = _Rows.of(train, batch_size, class_weight)
 
@@ -111,14 +111,14 @@ def fit_graph(
             shuffle=False,
             verbose=0,
         )
-        return Fitted.of(history, f"fit: {only_steps}")
+        return FitResult.of(history, f"fit: {only_steps}")
 
     held_out = None if validation is None else _Rows.of(validation, batch_size)
     history = _fit_by_graph(model, rows, order, epochs, initial_epoch, held_out, callbacks)
-    return Fitted.of(history, "graph")
+    return FitResult.of(history, "graph")
 
 
-def rehearse(
+def first_steps(
     model: Model,
     x: Arrays,
     y: Arrays,

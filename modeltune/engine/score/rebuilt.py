@@ -14,7 +14,7 @@ import keras
 
 from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import devices, use_threads
-from modeltune.engine.fit import Model, candidate, load_weights
+from modeltune.engine.fit import Model, built, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import derived, measured, parts_of
 from modeltune.engine.score.scoring import predict
@@ -42,7 +42,7 @@ def rebuilt_model(
     hp.values = dict(values)
     with contextlib.ExitStack() as stack:
         try:
-            model = stack.enter_context(candidate(spec, hp, seed))
+            model = stack.enter_context(built(spec, hp, seed))
             if not model.built and test is not None:
                 model.predict_on_batch(next(test.batches(1))[0])
             load_weights(model, weights)

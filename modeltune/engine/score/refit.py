@@ -14,13 +14,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from modeltune.engine.data import Arrays, LoadedData, Part, class_labels, concatenate, map_arrays
 from modeltune.engine.fit import (
+    FitPlan,
     Model,
-    candidate,
     failure_of,
     fit,
     load_weights,
     not_finite,
     save_weights,
+    trainable,
 )
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.architecture import described
@@ -48,18 +49,10 @@ def train_refit(
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
         train, watched = parts_of(spec, loaded, task.refit)
-        with candidate(spec, hp, seed, (train, watched), features=features) as model:
-            curve, trained_by = fit(
-                spec,
-                hp,
-                model,
-                train,
-                watched,
-                task.epochs,
-                0,
-                seed,
-                features=features,
-            )
+        plan = FitPlan(spec, hp, train, watched, task.epochs, seed, features=features)
+        with trainable(plan) as candidate:
+            model = candidate.model
+            curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve)
             scores: dict[str, float] = {}
             tables: dict[str, Json] = {}

@@ -17,7 +17,7 @@ from scipy.special import expit, softmax
 from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.fit import Model, number
+from modeltune.engine.fit import Model, logged_number
 from modeltune.ground import SpecError
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
@@ -83,7 +83,7 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
             verbose=0,
             return_dict=True,
         )
-    return {name: number(name, value) for name, value in logs.items()}
+    return {name: logged_number(name, value) for name, value in logs.items()}
 
 
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
@@ -513,7 +513,7 @@ def _score_of(model: Model, test: Predictions, predictions: list[Array], metric:
     logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=test.sample_weight)
     model.reset_metrics()
     if metric in logs:
-        return number(metric, logs[metric])
+        return logged_number(metric, logs[metric])
     return report(replaced)[0].get(metric, math.nan)
 
 

@@ -18,8 +18,7 @@ from tensorboard.summary.writer.record_writer import (  # type: ignore[import-un
     RecordWriter,
 )
 
-from modeltune.ground import is_finite_number
-from modeltune.histories import make_folder
+from modeltune.ground import is_finite_number, make_folder
 from modeltune.records import TrialStatus, Values
 from modeltune.reports import clean
 

@@ -94,7 +94,7 @@ def test_rows_of_test_in_train_are_counted_and_shown() -> None:
     assert found.measured == 2 / 360
     assert found.reason == (
         "2 of 360 test rows are also in train: test[3] = train[1024], test[7] = train[2]. "
-        "Remedy: keep rows that are equal, or of one source, in one part"
+        "Remedy: keep rows that are equal, or come from one source, in one part"
     )
 
 

@@ -17,10 +17,9 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit import compiled_pool
-from modeltune.engine.fit import epoch_graph as epoch_graph
-from modeltune.engine.fit.compiled_pool import Compiled, Entry, key_of
-from modeltune.engine.fit.training import train_trial
+from modeltune.engine.fit import compiled_pool, epoch_graph
+from modeltune.engine.fit.compiled_pool import Candidate, CompiledPool, key_of
+from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.score.refit import train_refit
 from modeltune.records.tasks import RefitTask, Trained, TrialTask
 from modeltune.specs.spec_type import Spec
@@ -30,8 +29,8 @@ Build = Callable[[Any], Any]
 
 
 @pytest.fixture(autouse=True)
-def pool(monkeypatch: pytest.MonkeyPatch) -> Compiled:
-    fresh = Compiled()
+def pool(monkeypatch: pytest.MonkeyPatch) -> CompiledPool:
+    fresh = CompiledPool()
     monkeypatch.setattr(compiled_pool, "POOL", fresh)
     return fresh
 
@@ -149,7 +148,7 @@ def test_a_reused_step_trains_to_the_bits_of_a_new_one(
     assert state(tmp_path / "0.npz") == state(tmp_path / "1.npz") == state(tmp_path / "new.npz")
 
 
-def test_mixed_precision_is_another_shape(pool: Compiled) -> None:
+def test_mixed_precision_is_another_shape(pool: CompiledPool) -> None:
     specs = [spec_of(net(), fit=mt.Fit(dtype_policy=p)) for p in (None, "mixed_float16")]
     results = [trained(spec) for spec in (*specs, *specs)]
     assert [is_reused(result) for result in results] == [False, False, True, True]
@@ -242,7 +241,7 @@ FOREIGN: dict[str, Build] = {
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_what_keras_did_not_make_is_compiled_each_time(case: str, pool: Compiled) -> None:
+def test_what_keras_did_not_make_is_compiled_each_time(case: str, pool: CompiledPool) -> None:
     assert not is_reused(trained(spec_of(FOREIGN[case]), epochs=1))
     # So there is nothing for the next to reuse.
     assert len(pool) == 0
@@ -307,12 +306,12 @@ class Recompiles(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("callback", [Freezes, Recompiles])
-def test_a_model_that_a_callback_changed_is_not_kept(callback: Any, pool: Compiled) -> None:
+def test_a_model_that_a_callback_changed_is_not_kept(callback: Any, pool: CompiledPool) -> None:
     trained(spec_of(net(), fit=mt.Fit(epochs=1, callbacks=[callback])))
     assert len(pool) == 0
 
 
-def test_a_failed_model_is_not_kept(pool: Compiled) -> None:
+def test_a_failed_model_is_not_kept(pool: CompiledPool) -> None:
     class Fails(keras.callbacks.Callback):
         def on_train_end(self, logs: Any = None) -> None:
             raise RuntimeError("power cut")
@@ -325,7 +324,7 @@ def test_a_failed_model_is_not_kept(pool: Compiled) -> None:
     assert (failure.reason, len(pool)) == ("RuntimeError: power cut", 0)
 
 
-def test_a_step_that_reads_what_the_model_does_not_hold_is_not_kept(pool: Compiled) -> None:
+def test_a_step_that_reads_what_the_model_does_not_hold_is_not_kept(pool: CompiledPool) -> None:
     model = net()(values())
     key = key_of(model, "")
     outside = tf.constant(2.0)
@@ -334,7 +333,7 @@ def test_a_step_that_reads_what_the_model_does_not_hold_is_not_kept(pool: Compil
     fit(model)
     del model.train_step
     assert key_of(model, "") == key is not None
-    pool.put(Entry(model, key), key)
+    pool.put(Candidate(model, key), key)
     assert len(pool) == 0
 
 
@@ -346,7 +345,7 @@ def fit(model: Any) -> None:
 
 
 def test_a_step_that_would_train_other_numbers_turns_reuse_off(
-    pool: Compiled, monkeypatch: pytest.MonkeyPatch, alone: pytest.MonkeyPatch
+    pool: CompiledPool, monkeypatch: pytest.MonkeyPatch, alone: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(relabelled)
     expected = trained(spec, hp=values(drop=0.5)).curve
@@ -477,25 +476,25 @@ def test_names_and_seeds_start_anew() -> None:
 # memory
 
 
-def entry(pool: Compiled, width: int) -> tuple[Entry, Any]:
+def entry(pool: CompiledPool, width: int) -> tuple[Candidate, Any]:
     model = dense(layers.Dense(width), layers.Dense(10, activation="softmax"))
-    made = Entry(model, key_of(model, ""))
+    made = Candidate(model, key_of(model, ""))
     fit(model)
     pool.put(made, key_of(model, ""))
     return made, weakref.ref(model)
 
 
 def test_the_least_recently_used_model_goes_first() -> None:
-    pool = Compiled(models=2)
+    pool = CompiledPool(models=2)
     models = [entry(pool, width)[1] for width in (3, 4, 5)]
     gc.collect()
     assert [model() is not None for model in models] == [False, True, True]
 
 
 def test_models_together_hold_no_more_bytes_than_allowed() -> None:
-    size = entry(Compiled(), 8)[0].bytes
+    size = entry(CompiledPool(), 8)[0].bytes
     assert size == 4 * (3 * (64 * 8 + 8 + 8 * 10 + 10) + 1) + 8  # Adam's moments, rate and steps
-    pool = Compiled(size=2 * size)
+    pool = CompiledPool(size=2 * size)
     models = [entry(pool, width)[1] for width in (8, 7, 6)]
     gc.collect()
     assert [model() is not None for model in models] == [False, True, True]
@@ -503,9 +502,9 @@ def test_models_together_hold_no_more_bytes_than_allowed() -> None:
 
 
 def test_python_looks_for_dead_models_once_they_hold_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, collected = Compiled(), []
+    pool, collected = CompiledPool(), []
     monkeypatch.setattr(compiled_pool.gc, "collect", lambda: collected.append(1))
-    small = Entry(dense(layers.Dense(1)), None)
+    small = Candidate(dense(layers.Dense(1)), None)
     pool.leave(small)
     assert not collected
     monkeypatch.setattr(compiled_pool, "UNCOLLECTED_BYTES", small.bytes)

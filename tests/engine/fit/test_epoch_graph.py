@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from tensorflow.python.framework import ops
 
 from modeltune.engine.fit import epoch_graph
-from modeltune.engine.fit.epoch_graph import Fitted
+from modeltune.engine.fit.epoch_graph import FitResult
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 X, Y = PIXELS[:200] / 16.0, LABELS[:200]
@@ -95,7 +95,7 @@ def assert_as_fit(
     callbacks: Callable[[], list[Any]] = list,
     n_epochs: int = 2,
     **options: Any,
-) -> Fitted:
+) -> FitResult:
     """Train by ours and by ``model.fit`` in natural order; every bit and name must agree.
 
     Where the model and its data are those of many tests, and traced steps thus the same, the
@@ -158,7 +158,7 @@ class TestEqualsFit:
         fitted = epoch_graph.fit_graph(
             model, X, Y, batch_size=32, epochs=3, validation_data=(VX, VY), seed=7
         )
-        assert fitted == Fitted(curve, "graph")
+        assert fitted == FitResult(curve, "graph")
         assert_same_state(model, reference)
 
     @pytest.mark.parametrize(

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,82 +13,26 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine.data.loading import Part, load_data
-from modeltune.engine.fit import compiled_pool, frozen_prefix
-from modeltune.engine.fit import epoch_graph as epoch_graph
-from modeltune.engine.fit.training import candidate, fit, train_trial
-from modeltune.engine.score.refit import train_refit
-from modeltune.records.tasks import RefitTask, Trained, TrialTask
-from modeltune.specs.spec_type import Spec
-from tests.support import forked
+from modeltune.engine.data.loading import load_data
+from modeltune.engine.fit import feature_files, frozen_prefix
+from modeltune.engine.fit.candidate import trainable
+from modeltune.engine.fit.fitting import FitPlan, fit
+from modeltune.engine.fit.model_structure import structure
+from modeltune.engine.oracles import ReadHyperParameters
+from tests.support.frozen_models import (
+    IMAGES,
+    compiled,
+    conv,
+    headed,
+    hidden,
+    images,
+    sequential,
+    spec,
+    trained,
+)
 from tests.support.small_models import LABELS, PIXELS, dense, softmax, spec_of, values
 
-IMAGES = np.repeat(np.repeat(PIXELS.reshape(-1, 8, 8, 1), 2, axis=1), 2, axis=2)
 LARGE_IMAGES = np.repeat(np.kron(PIXELS.reshape(-1, 8, 8)[:160], np.ones((4, 4)))[..., None], 3, -1)
-
-
-def images(train: int = 96, validation: int = 48) -> mt.Data:
-    ends = np.cumsum([0, train, validation, 48])
-    parts = [(IMAGES[a:b], LABELS[a:b]) for a, b in pairwise(ends)]
-    return mt.Data(*parts)
-
-
-def conv(filters: int = 4, seed: int = 1, **fields: Any) -> Any:
-    """Return a layer with weights that are the same in every trial, as pre-trained ones are."""
-    start = keras.initializers.GlorotUniform(seed=seed)
-    fields = {"activation": "relu", "kernel_initializer": start, "trainable": False} | fields
-    return layers.Conv2D(filters, 3, **fields)
-
-
-def compiled(model: Any, **fields: Any) -> Any:
-    fields = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy"} | fields
-    model.compile(**{"metrics": ["accuracy"], **fields})
-    return model
-
-
-def sequential(*leading: Any, **fields: Any) -> Any:
-    """Return two frozen convolutions and a trainable end, after these layers."""
-    return compiled(
-        keras.Sequential(
-            [
-                keras.Input((16, 16, 1)),
-                *leading,
-                conv(),
-                layers.BatchNormalization(trainable=False),
-                conv(6, strides=2),
-                layers.GlobalAveragePooling2D(),
-                layers.LayerNormalization(),
-                layers.Dropout(0.3),
-                layers.Dense(10, activation="softmax"),
-            ]
-        ),
-        **fields,
-    )
-
-
-def spec(
-    build: Any = None,
-    data: Any = None,
-    validation: Any = None,
-    **fit: Any,
-) -> Spec:
-    return spec_of(
-        build or (lambda hp: sequential()),
-        data or images(),
-        search=mt.RandomSearch(mt.minimize("val_loss"), max_trials=2),
-        validation=validation or mt.Holdout(seeds=1),
-        fit=mt.Fit(**{"epochs": 2, "batch_size": 32, **fit}),
-    )
-
-
-def trained(
-    declared: Spec, epochs: int = 2, features: Path | None = None, **fields: Any
-) -> Trained:
-    data = load_data(declared)
-    task = TrialTask(1, values().get_config(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})
-    result = train_trial(declared, data.train, data.validation, task, features)
-    assert result.failure is None, result.failure.traceback
-    return result
 
 
 def state(path: Path) -> list[np.ndarray]:
@@ -105,57 +41,25 @@ def state(path: Path) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every model trained on steps of its own: what is shared would be rehearsed first."""
-    monkeypatch.setattr(compiled_pool, "key_of", lambda model, like: None)
-
-
-@pytest.fixture
-def untrained(alone: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Do all that a trial does but take its steps, and list the models that would take them."""
-    given: list[Any] = []
-
-    def fit(model: Any, *data: Any, **options: Any) -> epoch_graph.Fitted:
-        given.append(model)
-        return epoch_graph.Fitted({"loss": [1.0], "val_loss": [1.0]}, "graph")
-
-    monkeypatch.setattr(epoch_graph, "fit", fit)
-    return given
-
-
-@pytest.fixture
 def uncut(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Train whole while the returned patch holds."""
     with monkeypatch.context() as patch:
-        patch.setattr(frozen_prefix, "cut", lambda *_: frozen_prefix.Whole())
+        patch.setattr(frozen_prefix, "cut_model", lambda *_: frozen_prefix.Whole())
         yield patch
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count the times features are made rather than read."""
-    made: list[str] = []
-    original = frozen_prefix._batches
-
-    def counted(prefix: frozen_prefix.Prefix, part: Part) -> Any:
-        made.append(part.name)
-        return original(prefix, part)
-
-    monkeypatch.setattr(frozen_prefix, "_batches", counted)
-    return made
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count the batches that go through a graph: to make features or to check a cut."""
     seen: list[str] = []
-    original = frozen_prefix._in_graph
+    original = feature_files.in_graph
 
     def counted(model: Any) -> Any:
         run = original(model)
         return lambda batch: [seen.append(model.name), run(batch)][1]
 
-    monkeypatch.setattr(frozen_prefix, "_in_graph", counted)
+    for module in (feature_files, frozen_prefix):
+        monkeypatch.setattr(module, "in_graph", counted)
     return seen
 
 
@@ -320,10 +224,11 @@ def test_a_promotion_continues_across_both_paths(
 
 def test_the_full_model_is_handed_back(tmp_path: Path) -> None:
     declared, data = spec(nested), load_data(spec())
-    with candidate(declared, values(), 5) as model:
-        curve, path = fit(
-            declared, values(), model, data.train, data.validation, 2, 0, 5, features=tmp_path
-        )
+    hp = ReadHyperParameters.of(values())
+    plan = FitPlan(declared, hp, data.train, data.validation, 2, 5, features=tmp_path)
+    with trainable(plan) as candidate:
+        model = candidate.model
+        curve, path = fit(plan, candidate)
         assert path == "frozen prefix + graph"
         measured = model.evaluate(
             data.validation.x, data.validation.y, batch_size=32, return_dict=True, verbose=0
@@ -334,28 +239,6 @@ def test_the_full_model_is_handed_back(tmp_path: Path) -> None:
         assert model.layers[-1].output.shape == (None, 10)  # an error once a layer has two
         assert keras.Model.from_config(model.get_config()).count_params() == model.count_params()
         assert int(model.optimizer.iterations) == 6
-
-
-def test_a_refit_uses_the_same_features(tmp_path: Path, calls: list[str]) -> None:
-    declared = spec()
-    trained(declared, features=tmp_path)
-    task = RefitTask(mt.Holdout(seeds=1).refits()[0], values().get_config(), 2, None)
-    refitted = train_refit(declared, load_data(declared), task, tmp_path)
-    assert refitted.trained_by == "frozen prefix + graph, compiled step reused"
-    assert calls == ["train", "validation"]
-    assert "accuracy" in refitted.scores
-
-
-def test_folds_have_their_own_features(
-    tmp_path: Path, calls: list[str], untrained: list[Any]
-) -> None:
-    declared = spec(validation=mt.KFold(3))
-    for fold in mt.KFold(3).refits():
-        refitted = train_refit(
-            declared, load_data(declared), RefitTask(fold, values().get_config(), 1, None), tmp_path
-        )
-        assert refitted.trained_by == "frozen prefix + graph"
-    assert len({*tmp_path.iterdir()}) == len(calls) == 6
 
 
 # where it would change a number
@@ -492,52 +375,6 @@ def test_streams_are_trained_whole() -> None:
     assert result.trained_by == "model.fit: streamed data"
 
 
-def test_features_that_depend_on_the_place_in_a_batch_are_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: list[Any]
-) -> None:
-    original = frozen_prefix._in_graph
-
-    def by_place(model: Any) -> Any:
-        run = original(model)
-        return lambda batch: [a + np.arange(len(a)).reshape(-1, 1) for a in run(batch)]
-
-    monkeypatch.setattr(frozen_prefix, "_in_graph", by_place)
-    result = trained(spec(), epochs=1, features=tmp_path)
-    assert "depend on a sample's place in its batch" in result.trained_by
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_cut_that_predicts_other_numbers_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = frozen_prefix._mapped
-
-    def damaged(path: Path, size: int) -> Any:
-        array = original(path, size)
-        return None if array is None else array + np.float32(1e-3)
-
-    monkeypatch.setattr(frozen_prefix, "_mapped", damaged)
-    result = trained(spec(), epochs=1, features=tmp_path)
-    assert result.trained_by.endswith("cut in two it predicts other numbers")
-
-
-def headed(*head: Any) -> Spec:
-    """Return a spec of the same frozen layers with another head, made when it builds."""
-
-    def build(hp: Any) -> Any:
-        given = keras.Input((16, 16, 1))
-        tensor = layers.GlobalAveragePooling2D()(conv(6, strides=2)(conv()(given)))
-        for make in head:
-            tensor = make()(tensor)
-        return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(tensor)))
-
-    return spec(build)
-
-
-def hidden(units: int, activation: str = "relu") -> Any:
-    return lambda: layers.Dense(units, activation=activation)
-
-
 def test_a_cut_is_checked_once_for_heads_that_differ_in_sizes(
     tmp_path: Path, runs: list[str], untrained: list[Any]
 ) -> None:
@@ -559,14 +396,14 @@ def test_a_cut_is_checked_for_every_kind_of_head(
 
 
 def test_connections_and_settings_tell_heads_apart_and_sizes_do_not() -> None:
-    def structure(units: int, rate: float, swapped: bool, seed: int = 2) -> Any:
+    def described(units: int, rate: float, swapped: bool, seed: int = 2) -> Any:
         given = [keras.Input((units,)), keras.Input((units,))]
         one, two = reversed(given) if swapped else given
         dropped = layers.Dropout(rate, seed=seed)(layers.Dense(units, name=f"d{units}")(one))
-        return frozen_prefix._structure(keras.Model(given, layers.Add()([dropped, two])))
+        return structure(keras.Model(given, layers.Add()([dropped, two])))
 
-    assert structure(4, 0.2, False) == structure(8, 0.4, False, 3) is not None
-    assert structure(4, 0.2, False) != structure(4, 0.2, True)
+    assert described(4, 0.2, False) == described(8, 0.4, False, 3) is not None
+    assert described(4, 0.2, False) != described(4, 0.2, True)
 
 
 @pytest.mark.parametrize("kind", ["layer", "activation", "inner activation"])
@@ -613,230 +450,3 @@ def test_a_wrong_cut_is_refused_whatever_other_heads_were_found_right(
     for units in (8, 16):
         result = trained(headed(hidden(units, "tanh")), epochs=1, features=tmp_path)
         assert result.trained_by.endswith("cut in two it predicts other numbers")
-
-
-def test_large_features_of_small_data_are_not_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: list[Any]
-) -> None:
-    monkeypatch.setattr(frozen_prefix, "LARGE", 0)
-    monkeypatch.setattr(frozen_prefix, "GROWTH", 0.01)
-    result = trained(spec(), epochs=1, features=tmp_path)
-    assert "its features would take 0.0 GiB, the data 0.0 GiB" in result.trained_by
-
-
-def test_a_folder_that_cannot_be_written_costs_only_the_speed(
-    tmp_path: Path, untrained: list[Any]
-) -> None:
-    (tmp_path / "taken").write_text("a file")
-    result = trained(spec(), epochs=1, features=tmp_path / "taken")
-    assert "its features cannot be written: [Errno" in result.trained_by
-
-
-# what is kept
-
-
-def test_a_second_trial_reads_what_the_first_wrote(
-    tmp_path: Path, calls: list[str], untrained: list[Any]
-) -> None:
-    trained(spec(), features=tmp_path)
-    kept = {path: path.stat().st_ino for path in tmp_path.iterdir()}
-    assert [path.suffix for path in kept] == [".npy"] * 2
-
-    def renamed(hp: Any) -> Any:  # Keras numbers its layers: other names, the same prefix
-        conv()
-        return sequential(optimizer="sgd")
-
-    trained(spec(renamed), features=tmp_path, seed=6)
-    assert calls == ["train", "validation"]
-    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == kept
-
-
-def test_a_truncated_file_is_made_again(tmp_path: Path, calls: list[str]) -> None:
-    declared = spec()
-    first = trained(declared, features=tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for size in (0, 40, 1000):
-        calls.clear()
-        compiled_pool.POOL.clear()  # or the features it has mapped would do
-        for path, content in before.items():
-            path.write_bytes(content[:size])
-        again = trained(declared, features=tmp_path)
-        assert again.curve == first.curve
-        assert again.trained_by == "frozen prefix + graph"
-        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-        assert len(calls) == 2
-
-
-def key(data: mt.Data | None = None, rows: slice = slice(None), **fields: Any) -> str | None:
-    declared = spec(data=data)
-    keras.utils.clear_session(free_memory=False)
-    keras.utils.set_random_seed(1)
-    cut = frozen_prefix.split(sequential(conv(1, **fields)))
-    assert isinstance(cut, frozen_prefix.Split)
-    part = load_data(declared).train
-    prefix = frozen_prefix._prefix_key(cut.prefix, 32)
-    return prefix and frozen_prefix._key(prefix, part.take(np.arange(part.size)[rows]))
-
-
-def test_the_same_prefix_and_data_have_the_same_key() -> None:
-    assert key() == key() is not None
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"seed": 2},
-        {"activation": "tanh"},
-        {"name": "relu", "activation": "tanh"},
-        {"dtype": "float16"},
-        {"rows": slice(1, None)},
-        {"rows": slice(None, None, -1)},
-        {"data": images(100)},
-    ],
-    ids=["weights", "function", "name", "dtype", "rows", "order", "data"],
-)
-def test_other_weights_data_or_rows_have_another_key(other: dict[str, Any]) -> None:
-    assert key(**other) != key()
-
-
-def test_arrays_are_told_apart_by_their_bytes_though_ids_come_again() -> None:
-    before = len(frozen_prefix._hashes)
-    for number in range(50):
-        content = number.to_bytes(4, "little")
-        array = np.frombuffer(content, np.uint8)
-        assert (
-            frozen_prefix._hash(array)
-            == frozen_prefix._hash(array)
-            == hashlib.sha256(content).hexdigest()
-        )
-    del array
-    assert len(frozen_prefix._hashes) == before
-
-
-def test_data_is_hashed_once_and_weights_in_every_trial(
-    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, untrained: list[Any]
-) -> None:
-    data, hashed = images(), []
-    original = frozen_prefix._bytes
-
-    def counted(array: Any) -> Any:
-        hashed.append(array.shape)
-        return original(array)
-
-    monkeypatch.setattr(frozen_prefix, "_bytes", counted)
-    for seed in (1, 1, 2):
-        trained(spec(lambda hp, s=seed: sequential(conv(1, seed=s)), data), features=tmp_path)
-    assert [shape for shape in hashed if len(shape) == 4 and shape[1] == 16] == [
-        (96, 16, 16, 1),
-        (48, 16, 16, 1),
-    ]
-    assert calls == ["train", "validation"] * 2
-
-
-HOLDER = """
-import fcntl, os, sys
-file = open(sys.argv[1], "wb")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("locked", flush=True)
-sys.stdin.read()
-os.unlink(sys.argv[1])
-"""
-
-
-@contextlib.contextmanager
-def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds a lock until its input ends or it is killed."""
-    command = [sys.executable, "-c", HOLDER, str(lock)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "locked\n"
-        yield process
-        process.kill()
-
-
-@pytest.mark.parametrize("end", ["finished", "killed"])
-def test_who_needs_features_that_another_process_makes_waits_for_them(
-    tmp_path: Path,
-    calls: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    end: str,
-    untrained: list[Any],
-) -> None:
-    data = images()
-    trained(spec(data=data), features=tmp_path / "made")
-    made = {path.name: path for path in (tmp_path / "made").iterdir()}
-    of_train = next(name for name, path in made.items() if len(np.load(path)) == 96)
-    calls.clear()
-    compiled_pool.POOL.clear()  # or nothing more would be needed than this process has
-    (tmp_path / "features").mkdir()
-    flock, waited = fcntl.flock, []
-    with holder(tmp_path / "features" / of_train.replace("-0.npy", ".lock")) as process:
-
-        def ends_while_waited_for(file: Any, operation: int) -> None:
-            if not waited:
-                with pytest.raises(BlockingIOError):
-                    flock(file, operation | fcntl.LOCK_NB)
-                waited.append(end)
-                if end == "killed":
-                    (tmp_path / "features" / f"{of_train}.0123.tmp").write_text("what it left")
-                    process.kill()
-                else:
-                    for name, path in made.items():
-                        path.rename(tmp_path / "features" / name)
-                    process.stdin.close()
-            flock(file, operation)
-
-        monkeypatch.setattr(fcntl, "flock", ends_while_waited_for)
-        result = trained(spec(data=data), features=tmp_path / "features")
-    assert (result.trained_by, waited) == ("frozen prefix + graph", [end])
-    assert calls == ([] if end == "finished" else ["train", "validation"])
-    assert {path.name for path in (tmp_path / "features").iterdir()} == made.keys()
-
-
-def race(start: Path, features: Path) -> None:
-    """Train once told to, and print which features were made here and what came of it."""
-    made, original = [], frozen_prefix._batches
-    frozen_prefix._batches = lambda prefix, part: (made.append(part.name), original(prefix, part))[
-        1
-    ]
-    sys.stdout.write("ready\n")
-    start.read_text()
-    result = trained(spec(), features=features)
-    sys.stdout.write(json.dumps([made, result.trained_by, result.curve]))
-
-
-def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
-    features, starts = tmp_path / "features", [tmp_path / "start-a", tmp_path / "start-b"]
-    for start in starts:
-        os.mkfifo(start)
-    racers = [forked.Forked(race, start, features, folder=tmp_path) for start in starts]
-    assert [racer.output.readline() for racer in racers] == ["ready\n"] * 2
-    for start in starts:
-        start.open("w").close()
-    said = [json.loads(racer.end()[1].splitlines()[-1]) for racer in racers]
-    (made, path, curve), (made_too, path_too, curve_too) = said
-    assert sorted(made + made_too) == ["train", "validation"]
-    assert (path, curve) == (path_too, curve_too)
-    assert path == "frozen prefix + graph"
-    assert {file.suffix for file in features.iterdir()} == {".npy"}
-
-
-def test_features_unused_for_longest_go_when_there_are_too_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for age, name in enumerate(["new", "middle", "old"]):
-        np.save(tmp_path / f"{name}.npy", np.zeros(100))
-        os.utime(tmp_path / f"{name}.npy", (1000 - age, 1000 - age))
-    monkeypatch.setattr(frozen_prefix, "KEPT_BYTES", 2 * (tmp_path / "new.npy").stat().st_size)
-    frozen_prefix._prune(tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle"}
-
-
-def test_features_that_are_read_count_as_used(tmp_path: Path, untrained: list[Any]) -> None:
-    trained(spec(), features=tmp_path)
-    for path in tmp_path.iterdir():
-        os.utime(path, (1, 1))
-    trained(spec(), features=tmp_path)
-    assert all(path.stat().st_mtime > 1 for path in tmp_path.iterdir())

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from modeltune.engine.data.loading import Part
-from modeltune.engine.fit.training import load_weights, save_weights
+from modeltune.engine.fit.states import load_weights, save_weights
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import evaluate, predict, report
 from modeltune.records.runs import plain

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +15,8 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit.training import candidate, train_trial
+from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.records.tasks import Trained, TrialTask
 from modeltune.specs.spec_type import Spec
@@ -139,7 +139,7 @@ def test_a_raising_build_keeps_one_line_and_the_users_traceback() -> None:
     assert found.reason == "MemoryError: no room"
     assert found.traceback is not None
     assert 'raise MemoryError("no room\\nat all")' in found.traceback
-    assert "modeltune/training.py" not in found.traceback
+    assert "modeltune/engine/fit" not in found.traceback
 
 
 def test_an_interrupt_is_not_a_failure() -> None:
@@ -193,7 +193,7 @@ def test_policy_and_random_states_are_restored(build: Any) -> None:
 
 def test_the_policy_reaches_every_layer() -> None:
     spec = spec_of(fit=mt.Fit(dtype_policy="mixed_float16"))
-    with candidate(spec, ReadHyperParameters.of(values()), 0) as model:
+    with built(spec, ReadHyperParameters.of(values()), 0) as model:
         assert {layer.dtype_policy.name for layer in model.layers} == {"mixed_float16"}
         assert model.compute_dtype == "float16"
     assert trained(spec).failure is None
@@ -295,80 +295,6 @@ def test_several_inputs_and_outputs_train() -> None:
         search=mt.RandomSearch(mt.maximize("val_digit_accuracy")),
     )
     assert trained(spec).failure is None
-
-
-# HyperModel
-
-
-class Batched(keras_tuner.HyperModel):
-    """Searches its batch size, as keras-tuner's guide does."""
-
-    steps: int
-
-    def build(self, hp: Any) -> Any:
-        return softmax(hp)
-
-    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-        history = model.fit(*args, batch_size=hp.Choice("batch", [80, 20]), **kwargs)
-        self.steps = int(model.optimizer.iterations)
-        return history
-
-
-def returning(given: Any) -> type:
-    class Fitting(Batched):
-        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-            return given
-
-    return Fitting
-
-
-def test_a_hypermodels_fit_reads_its_batch_size_from_the_values() -> None:
-    model = Batched()
-    result = trained(spec_of(model), hp=values(batch=20))
-    assert (result.failure, result.trained_by) == (None, "HyperModel.fit")
-    assert (result.read, model.steps) == ({"width", "batch"}, 160 / 20)
-
-
-@pytest.mark.parametrize(
-    ("returned", "curve"),
-    [
-        ({"val_accuracy": 0.5, "loss": 1}, {"val_accuracy": (0.5,), "loss": (1.0,)}),
-        ({"val_accuracy": [0.5, 0.75]}, {"val_accuracy": (0.5, 0.75)}),
-        (0.5, {"val_accuracy": (0.5,)}),
-        (np.float32(0.5), {"val_accuracy": (0.5,)}),
-    ],
-    ids=["dict", "dict of lists", "float", "numpy"],
-)
-def test_a_hypermodels_fit_may_return(returned: Any, curve: dict[str, tuple[float, ...]]) -> None:
-    assert trained(spec_of(returning(returned))).curve == curve
-
-
-@pytest.mark.parametrize(("returned", "what"), [(None, "None"), ("0.5", "a str"), (True, "a bool")])
-def test_a_hypermodels_fit_may_not_return(returned: Any, what: str) -> None:
-    assert f"Fitting.fit returned {what}; return model.fit(...)" in failure(
-        spec_of(returning(returned))
-    )
-
-
-def test_a_hypermodels_fit_need_not_take_what_keras_tuner_does_not_pass() -> None:
-    class Narrow(Batched):
-        def fit(
-            self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, epochs: int,
-            callbacks: Any,
-        ) -> Any:  # fmt: skip
-            return model.fit(
-                x, y, validation_data=validation_data, epochs=epochs, callbacks=callbacks, verbose=0
-            )
-
-    assert trained(spec_of(Narrow), epochs=2).failure is None
-
-
-def test_a_builder_that_only_builds_is_fitted_by_us() -> None:
-    class Builder:
-        def build(self, hp: Any) -> Any:
-            return softmax(hp)
-
-    assert trained(spec_of(Builder)).trained_by == "graph"
 
 
 def test_regression_trains() -> None:

@@ -1,0 +1,167 @@
+"""Build a candidate's model under its seed and dtype policy, or take an equal one from the pool."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from modeltune.engine.data import Part
+from modeltune.engine.fit import compiled_pool
+from modeltune.engine.fit.compiled_pool import Candidate
+from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.fitting import FitPlan, rehearse
+from modeltune.engine.fit.hypermodel_fit import overrides_fit
+from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.ground import SpecError
+from modeltune.records import TrialTask, own_values
+from modeltune.specs import Spec
+
+
+class _RetracingIsExpected(logging.Filter):
+    """Drop TensorFlow's advice on retracing: every candidate is another model."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "tf.function retracing" not in str(record.msg)
+
+
+logging.getLogger("tensorflow").addFilter(_RetracingIsExpected())
+
+
+@contextlib.contextmanager
+def built(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model]:
+    """Lend the model the spec builds of these values, under its dtype policy and this seed.
+
+    Policy and random states are restored afterwards.
+
+    Raises:
+        SpecError: the build function returned something other than a compiled model, or
+            Keras knows no such dtype policy.
+    """
+    with _surroundings(spec, seed):
+        candidate = Candidate(_build(spec, hp))
+        try:
+            yield candidate.model
+        finally:
+            compiled_pool.POOL.leave(candidate)
+
+
+@contextlib.contextmanager
+def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidate]:
+    """Lend the candidate to train by this plan; restore policy and random states afterwards.
+
+    Where this process has trained an equal model before, that one is given the fresh one's
+    values and trains in its place. A task that continues a state this process has left
+    needs no fresh model: it loads that state.
+
+    Raises:
+        SpecError: as ``built``.
+    """
+    spec, hp = plan.spec, plan.hp
+    data = _described(spec, (plan.train, plan.validation))
+    candidate = None
+    with _surroundings(spec, plan.seed):
+        try:
+            candidate = None if task is None or data is None else _continued(hp, task)
+            if candidate is None:
+                model = _build(spec, hp)
+                key = None if data is None else compiled_pool.key_of(model, data)
+                candidate = Candidate(model, key)
+                candidate = compiled_pool.POOL.take(candidate, partial(rehearse, plan))
+            if task is not None and task.keep_state is not None and candidate.key is not None:
+                states = random.getstate(), np.random.get_state()
+                values, read = own_values(hp.values), frozenset(hp.read)
+                origin = compiled_pool.Origin(candidate.key, values, plan.seed, read, states)
+                compiled_pool.POOL.remember(task.keep_state, origin)
+            yield candidate
+            trained, candidate = candidate, None
+            key = None if data is None else compiled_pool.key_of(trained.model, data)
+            compiled_pool.POOL.put(trained, key)
+        finally:
+            if candidate is not None:
+                compiled_pool.POOL.leave(candidate)
+
+
+@contextlib.contextmanager
+def _surroundings(spec: Spec, seed: int) -> Iterator[None]:
+    """Set the spec's dtype policy and the seed, and count names anew; restore what was there."""
+    policy_before = keras.config.dtype_policy()
+    random_before, numpy_before = random.getstate(), np.random.get_state()
+    try:
+        # Layer and metric names count up over a session; a candidate's must not depend on
+        # those before it.
+        compiled_pool.start_anew(seed)
+        _set_dtype_policy(spec, policy_before)
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy_before)
+        random.setstate(random_before)
+        np.random.set_state(numpy_before)
+
+
+def _set_dtype_policy(spec: Spec, current: Any) -> None:
+    try:
+        keras.config.set_dtype_policy(spec.fit.dtype_policy or current)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {spec.name}: fit.dtype_policy: {spec.fit.dtype_policy!r} is "
+            'no dtype policy of Keras; write "float32", "mixed_float16", "mixed_bfloat16", ...'
+        ) from error
+
+
+def _build(spec: Spec, hp: ReadHyperParameters) -> Model:
+    model = spec(hp)
+    builder = getattr(spec.model, "__name__", type(spec.model).__name__)
+    if not isinstance(model, keras.Model):
+        what = "None" if model is None else f"a {type(model).__name__}"
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {builder} returned {what}; end it with `return model`, "
+            "a compiled keras.Model"
+        )
+    if not model.compiled:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {builder} returned a model that is not compiled; "
+            "call model.compile(...) before returning it"
+        )
+    return model
+
+
+def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
+    """Return a kept model for a promotion, everything else being as after its build, or None."""
+    if task.continue_from is None:
+        return None
+    kept = compiled_pool.POOL.again(task.continue_from, own_values(hp.values), task.seed, hp.names)
+    if kept is None:
+        return None
+    candidate, origin = kept
+    hp.read |= origin.read
+    random_state, numpy_state = origin.random_states
+    random.setstate(random_state)
+    np.random.set_state(numpy_state)
+    return candidate
+
+
+def _described(spec: Spec, parts: tuple[Part, Part]) -> str | None:
+    """Return all of the data that a compiled step depends on; None where no step is reused."""
+    if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
+        return None
+    described = [f"batches of {spec.fit.batch_size}, weighed {spec.fit.class_weight is not None}"]
+    for part in parts:
+        arrays = part.x, part.y, part.sample_weight
+        if part.stream is not None or any(
+            not isinstance(leaf, np.ndarray)
+            for leaf in keras.tree.flatten(arrays)
+            if leaf is not None
+        ):
+            return None
+        shapes = keras.tree.map_structure(
+            lambda leaf: f"{leaf.dtype}{leaf.shape[1:]}", arrays, none_is_leaf=False
+        )
+        described.append(repr(shapes))
+    return "; ".join(described)

@@ -1,0 +1,296 @@
+"""Run a frozen prefix once over a part of the data, and keep its outputs in files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modeltune.engine.data import Arrays, Part, leaves, map_arrays
+from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.model_structure import without_names
+from modeltune.ground import wait_for_lock
+from modeltune.records import Array
+
+GROWTH, LARGE = 4, 2**30
+"""Features this many times larger than their input, and larger than so many bytes, are not made."""
+
+KEPT_BYTES = 2 * 2**30
+"""How much a folder of features may hold beside those of one trial; new weights of a base add to it."""
+
+_descriptions: WeakKeyDictionary[Part, str] = WeakKeyDictionary()
+"""What tells the x of each living part from others: data do not change while a process runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A frozen prefix as it is run, in batches of one size; what has no ``key`` is not kept."""
+
+    run: Callable[[Arrays], list[Array]]
+    outputs: int
+    batch_size: int
+    key: str | None
+
+
+def prefix_of(model: Model, batch_size: int, is_kept: bool) -> Prefix:
+    """Return a frozen prefix as it is run; one that is not kept needs no key."""
+    key = _prefix_key(model, batch_size) if is_kept else None
+    return Prefix(in_graph(model), len(model.outputs), batch_size, key)
+
+
+def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
+    """Return the part with the prefix's outputs as its x, in memory or mapped from ``folder``.
+
+    Files are named by a hash of all that goes into them, appear whole or not at all, and
+    are made again when they cannot be read. Of processes that need the same ones at the
+    same time, one makes them and the others wait for it.
+    """
+    if folder is None or prefix.key is None:
+        batches = _batches(prefix, part)
+        if isinstance(batches, str):
+            return batches
+        return replace(part, x=as_input(_joined(batches)))
+    key = _key(prefix.key, part)
+    paths = [folder / f"{key}-{number}.npy" for number in range(prefix.outputs)]
+    if stored := _all_mapped(paths, part.size):
+        return replace(part, x=as_input(stored))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / f"{key}.lock"):
+            if stored := _all_mapped(paths, part.size):
+                return replace(part, x=as_input(stored))
+            batches = _batches(prefix, part)
+            if isinstance(batches, str):
+                return batches
+            _write(paths, batches, part.size)
+    except OSError as error:
+        return f"its features cannot be written: {error}"
+    if not (written := _all_mapped(paths, part.size)):
+        return f"its features in {folder} cannot be read back"
+    return replace(part, x=as_input(written))
+
+
+def in_graph(model: Model) -> Callable[[Arrays], list[Array]]:
+    """Return the model's inference as one graph for any number of samples, traced when first run."""
+
+    def tensor(array: Array) -> Any:
+        # As Keras's array adapter does: https://github.com/keras-team/keras, array_slicing.py
+        return tf.convert_to_tensor(
+            array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
+        )
+
+    graph = tf.function(
+        lambda batch: keras.tree.flatten(model(batch, training=False)), autograph=False
+    )
+
+    def run(batch: Arrays) -> list[Array]:
+        tensors = map_arrays(tensor, batch)
+        specs = map_arrays(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors)
+        return [output.numpy() for output in graph.get_concrete_function(specs)(tensors)]
+
+    return run
+
+
+def files_of(x: Arrays) -> list[tuple[str, int, int]] | None:
+    """Return what tells the files these arrays are mapped from, or None when one is in memory."""
+    files = []
+    for _, array in leaves(x):
+        if not isinstance(array, np.memmap) or array.filename is None:
+            return None
+        try:
+            status = os.stat(array.filename)
+        except OSError:
+            return None
+        files.append((str(array.filename), status.st_dev, status.st_ino))
+    return files
+
+
+def prune(folder: Path, needed: Collection[tuple[int, int]] = ()) -> None:
+    """Remove the features unused for longest, until at most KEPT_BYTES are kept.
+
+    Those needed, by device and inode, stay whatever they take: the next trial needs them
+    too. Whoever has another one mapped keeps it until it is done with it.
+    """
+    found = []
+    for path in folder.glob("*.npy"):
+        with contextlib.suppress(OSError):
+            found.append((path.stat(), path))
+    kept = 0
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime, reverse=True):
+        kept += status.st_size
+        if kept > KEPT_BYTES and (status.st_dev, status.st_ino) not in needed:
+            with contextlib.suppress(OSError):  # gone already, or another user's
+                path.unlink()
+
+
+# the numbers
+
+
+def _windows(size: int, batch_size: int) -> Iterator[Array]:
+    for start in range(0, size, batch_size):
+        yield np.arange(start, min(start + batch_size, size))
+
+
+def _batches(prefix: Prefix, part: Part) -> Iterator[list[Array]] | str:
+    """Return the features in batches, or why those of one pass may not stand for shuffled ones."""
+    run, batch_size = prefix.run, prefix.batch_size
+    remainder = part.size % batch_size
+    rows = np.arange(min(part.size, batch_size + remainder))
+    first, *rest = [run(part.take(rows[w]).x) for w in _windows(len(rows), batch_size)]
+    straight = _joined([first, *rest])
+    if any(array.dtype.kind not in "biuf" or len(array) != len(rows) for array in straight):
+        return "its frozen layers do not give one row of numbers per sample"
+    size = sum(array.nbytes for array in straight) // len(rows) * part.size
+    given = sum(array.nbytes for _, array in leaves(part.x))
+    if size > max(GROWTH * given, LARGE):
+        return f"its features would take {size / 2**30:.1f} GiB, the data {given / 2**30:.1f} GiB"
+    back = rows[::-1]
+    shuffled = _joined(run(part.take(back[w]).x) for w in _windows(len(rows), batch_size))
+    if not are_equal(straight, [array[::-1] for array in shuffled]):
+        return "the numbers of its frozen layers depend on a sample's place in its batch"
+    others = list(_windows(part.size, batch_size))[1:]
+    return chain([first], (run(part.take(rows).x) for rows in others))
+
+
+def _joined(batches: Iterable[list[Array]]) -> list[Array]:
+    return [np.concatenate(column) for column in zip(*batches, strict=True)]
+
+
+def are_equal(one: list[Array], other: list[Array]) -> bool:
+    """Tell whether two lists of arrays have the same bytes."""
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def as_input(items: list[Any]) -> Any:
+    """Return the item of a list of one, else the list: so Keras takes inputs."""
+    return items[0] if len(items) == 1 else items
+
+
+# the keys
+
+
+def _key(prefix_key: str, part: Part) -> str:
+    """Return the hash of all that decides the features."""
+    # A part's fingerprint outlives take(): its rows are told apart by their own bytes.
+    return hashlib.sha256(f"{prefix_key}{_described(part)}".encode()).hexdigest()
+
+
+def _described(part: Part) -> str:
+    """Return names, types, shapes and sha256 of the arrays in x, computed once for each part."""
+    if part not in _descriptions:
+        _descriptions[part] = "".join(
+            f";{name}:{array.dtype}:{array.shape}:{hashlib.sha256(_bytes(array)).hexdigest()}"
+            for name, array in leaves(part.x)
+        )
+    return _descriptions[part]
+
+
+def _prefix_key(prefix: Model, batch_size: int) -> str | None:
+    """Return the hash of a prefix and its weights, or None if it has no description."""
+    try:
+        architecture = json.dumps(without_names(prefix.get_config(), {}), sort_keys=True)
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+    versions = f"keras {keras.version()}, tensorflow {tf.__version__}"
+    policy = f"{keras.config.dtype_policy().name}, {keras.config.floatx()}"
+    channels = keras.config.image_data_format()
+    digest = hashlib.sha256(f"{architecture};{versions};{policy};{channels};{batch_size}".encode())
+    for variable in prefix.variables:
+        array = np.asarray(variable)
+        digest.update(f";{variable.name}:{array.dtype}:{array.shape}:".encode())
+        digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+# the files
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait for whoever holds the lock of this file, and hold it; it goes with its process.
+
+    A process takes one at a time, so none waits in a circle. Where the file system has no
+    locks, nobody waits, and concurrent writers write the same bytes.
+    """
+    while True:
+        with open(lock, "wb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                wait_for_lock(file)
+            if not _is_still(lock, file.fileno()):
+                continue  # its holder has removed it, and another may lock a new one
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Tell whether an open file is the one that now has its name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _all_mapped(paths: list[Path], size: int) -> list[Array]:
+    """Return the arrays in the files, none if one is missing or damaged."""
+    found = [array for path in paths if (array := _mapped(path, size)) is not None]
+    return found if len(found) == len(paths) else []
+
+
+def _mapped(path: Path, size: int) -> Array | None:
+    """Return the array in a file without reading it, or None if it is missing or damaged."""
+    try:
+        array: Array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    if len(array) != size:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return array
+
+
+def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None:
+    """Write one array per file, batch by batch, each under its name only when it is whole."""
+    for path in paths:
+        for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+    drafts = [path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths]
+    files = [open(draft, "wb") for draft in drafts]  # noqa: SIM115  closed below, all or none
+    try:
+        for number, batch in enumerate(batches):
+            for file, array in zip(files, batch, strict=True):
+                if number == 0:
+                    shape = (size, *array.shape[1:])
+                    descr = np.lib.format.dtype_to_descr(array.dtype)
+                    header = {"descr": descr, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(array).data)
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        for draft, path in zip(drafts, paths, strict=True):
+            draft.rename(path)
+    finally:
+        for file, draft in zip(files, drafts, strict=True):
+            file.close()
+            draft.unlink(missing_ok=True)

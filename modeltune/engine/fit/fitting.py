@@ -1,0 +1,251 @@
+"""Fit a model: by whole epochs in one graph, on its head alone, or by ``model.fit``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modeltune.engine.data import Part
+from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
+from modeltune.engine.fit.compiled_pool import Candidate
+from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.epoch_progress import Follower, follower
+from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
+from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.ground import SpecError
+from modeltune.records import Failure
+from modeltune.specs import Spec
+
+Curve: TypeAlias = dict[str, tuple[float, ...]]
+"""A fit history: by the name of each metric its value at every epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitPlan:
+    """How a candidate is trained: on which data, for how many epochs, under which seed.
+
+    ``validation`` is evaluated after every epoch. ``features`` is the folder that keeps the
+    outputs of frozen layers, for any trial and run; None: they are kept in memory.
+    """
+
+    spec: Spec
+    hp: ReadHyperParameters
+    train: Part
+    validation: Part
+    epochs: int
+    seed: int
+    initial_epoch: int = 0
+    features: Path | None = None
+
+
+def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
+    """Train the candidate; return its fit history and which path trained it.
+
+    Leading layers that are frozen are run once, their outputs kept in ``plan.features``,
+    and only the rest is trained, where that changes no number.
+    """
+    spec, train, validation = plan.spec, plan.train, plan.validation
+    callbacks = _callbacks(spec)
+    if overrides_fit(spec.model):
+        arguments = _fit_arguments(plan, callbacks)
+        if not plan.initial_epoch:
+            del arguments["initial_epoch"]
+        history = history_of_override(spec, plan.hp, candidate.model, arguments)
+        return _curve(history), "HyperModel.fit"
+    if train.stream is not None or validation.stream is not None:
+        with warnings.catch_warnings():
+            # Said of every finite dataset whose length is unknown, as after filter().
+            warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
+            fitted = candidate.model.fit(**_fit_arguments(plan, callbacks))
+        return _curve(fitted.history), "model.fit: streamed data"
+    cut = candidate.cut_of(train, validation) or _cut(plan, candidate.model, callbacks)
+    model = candidate.model
+    if isinstance(cut, frozen_prefix.Cut):
+        candidate.keep_cut(cut, train, validation)
+        model, train, validation = cut.head, cut.train, cut.validation
+    graphs = epoch_graph.graphs(model)
+    result = epoch_graph.fit_graph(
+        model,
+        train.x,
+        train.y,
+        train.sample_weight,
+        batch_size=spec.fit.batch_size,
+        epochs=plan.epochs,
+        initial_epoch=plan.initial_epoch,
+        validation_data=_evaluation(validation),
+        callbacks=callbacks,
+        class_weight=spec.fit.class_weight,
+        shuffle=spec.fit.shuffle,
+        seed=plan.seed,
+    )
+    trained_by = result.trained_by
+    if isinstance(cut, frozen_prefix.Cut):
+        trained_by = f"frozen prefix + {trained_by}"
+    elif cut.reason is not None:
+        trained_by += f"; frozen layers not cut off: {cut.reason}"
+    if compiled_pool.POOL.off is not None:
+        trained_by += f"; compiled steps not reused: {compiled_pool.POOL.off}"
+    elif graphs and graphs == epoch_graph.graphs(model):
+        trained_by += ", compiled step reused"
+    return _curve(result.curve), trained_by
+
+
+def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
+    """Take a few steps as ``fit`` will, by the candidate's head or by all of it; return the logs."""
+    model, train, validation = candidate.model, plan.train, plan.validation
+    if head:
+        cut = candidate.cut_of(train, validation) or _cut(plan, model, [])
+        if isinstance(cut, frozen_prefix.Whole):
+            return cut
+        model, train, validation = cut.head, cut.train, cut.validation
+    return epoch_graph.first_steps(
+        model,
+        train.x,
+        train.y,
+        train.sample_weight,
+        batch_size=plan.spec.fit.batch_size,
+        validation_data=_evaluation(validation),
+        class_weight=plan.spec.fit.class_weight,
+    )
+
+
+class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
+    """End a fit whose loss or objective is NaN or infinite: ``not_finite`` makes it a failure."""
+
+    def __init__(self, objective: str):
+        super().__init__()
+        self._watched = ("loss", objective)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if any(not np.isfinite((logs or {}).get(name, 0.0)) for name in self._watched):
+            self.model.stop_training = True
+
+
+class TellEpochs(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tell a follower how many epochs are done."""
+
+    def __init__(self, tell: Follower, objective: str):
+        super().__init__()
+        self._tell = tell
+        self._objective = objective
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        value = (logs or {}).get(self._objective)
+        self._tell(epoch + 1, value if isinstance(value, float) else None)
+
+
+BLIND_CALLBACKS = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.TerminateOnNaN,
+    keras.callbacks.LambdaCallback,
+    StopWhenNotFinite,
+    TellEpochs,
+)
+"""Callbacks that cannot tell whether their ``model`` is the full model or its head."""
+
+
+def not_finite(
+    spec: Spec, curve: Mapping[str, tuple[float, ...]], initial_epoch: int = 0
+) -> Failure | None:
+    """Return the failure of a fit whose loss or objective is NaN or infinite at any epoch."""
+    for name in ("loss", spec.search.objective.metric):
+        for epoch, value in enumerate(curve.get(name, ()), start=initial_epoch + 1):
+            if not np.isfinite(value):
+                return Failure(f"{name} is {value} at epoch {epoch}")
+    return None
+
+
+def _cut(
+    plan: FitPlan, model: Model, callbacks: list[Any]
+) -> frozen_prefix.Cut | frozen_prefix.Whole:
+    """Return the head to train in the model's place, or why the model is trained whole."""
+    if not frozen_prefix.freezes(model):
+        return frozen_prefix.Whole()
+    for callback in callbacks:
+        if type(callback) not in BLIND_CALLBACKS:
+            return frozen_prefix.Whole(f"{type(callback).__name__} could see the model")
+    train, validation = plan.train, plan.validation
+    if why := epoch_graph.why_only_arrays(model, [train.x, validation.x]):
+        return frozen_prefix.Whole(why)
+    return frozen_prefix.cut_model(
+        model, train, validation, plan.spec.fit.batch_size, plan.features
+    )
+
+
+def _callbacks(spec: Spec) -> list[Any]:
+    callbacks = [factory() for factory in spec.fit.callbacks]
+    for index, callback in enumerate(callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise SpecError(
+                f"fit.callbacks[{index}] made {callback!r}; "
+                "write a factory that returns a keras.callbacks.Callback"
+            )
+    metric = spec.search.objective.metric
+    tell = follower()
+    return [
+        *callbacks,
+        StopWhenNotFinite(metric),
+        *([] if tell is None else [TellEpochs(tell, metric)]),
+    ]
+
+
+def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
+    """Return the arguments of ``model.fit`` that train by this plan."""
+    spec, train = plan.spec, plan.train
+    arguments: dict[str, Any] = {
+        "validation_data": _evaluation(plan.validation),
+        "epochs": plan.epochs,
+        "initial_epoch": plan.initial_epoch,
+        "callbacks": callbacks,
+        "verbose": 0,
+    }
+    if train.stream is not None:
+        arguments["x"] = train.stream
+        # Keras warns when it is asked to shuffle a tf.data.Dataset, its default.
+        is_dataset = isinstance(train.stream, tf.data.Dataset)
+        arguments["shuffle"] = spec.fit.shuffle and not is_dataset
+    else:
+        arguments |= {"x": train.x, "y": train.y, "batch_size": spec.fit.batch_size}
+        arguments["shuffle"] = spec.fit.shuffle
+        if train.sample_weight is not None:
+            arguments["sample_weight"] = train.sample_weight
+    if spec.fit.class_weight is not None:
+        arguments["class_weight"] = dict(spec.fit.class_weight)
+    return arguments
+
+
+def _evaluation(part: Part) -> Any:
+    """Return a part as Keras takes it for ``validation_data``."""
+    if part.stream is not None:
+        return part.stream
+    if part.sample_weight is None:
+        return part.x, part.y
+    return part.x, part.y, part.sample_weight
+
+
+def _curve(history: Mapping[str, Any]) -> Curve:
+    return {name: tuple(logged_number(name, v) for v in values) for name, values in history.items()}
+
+
+def logged_number(metric: str, value: Any) -> float:
+    """Return a logged value as a float.
+
+    Raises:
+        SpecError: it is an array, as of ``F1Score(average=None)``.
+    """
+    if np.size(value) != 1:
+        raise SpecError(
+            f'metric "{metric}" is an array of shape {np.shape(value)}, not a number; have it '
+            'averaged (average="macro"), or leave it out: the report holds every class'
+        )
+    return float(np.asarray(value).item())

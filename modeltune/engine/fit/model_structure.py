@@ -1,0 +1,110 @@
+"""Describe a model by its graph and settings, without the names that Keras counts up."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from modeltune.engine.fit.epoch_graph import Model
+
+REFERENCES = ("keras_history", "input_layers", "output_layers")
+"""The keys under which a configuration names tensors: layer, node and number of the output."""
+
+
+def nodes(graph: Model) -> list[Any]:
+    """Return the nodes of a functional model from its inputs to its outputs."""
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def is_of_keras(thing: Any) -> bool:
+    """Tell whether the class of a thing is Keras's own."""
+    return type(thing).__module__.startswith("keras.")
+
+
+def calls_foreign(layer: Any) -> bool:
+    """Tell whether a layer holds a function of the user's, whose code is in no configuration."""
+    return any(
+        inspect.isfunction(value) and not value.__module__.startswith("keras.")
+        for value in vars(layer).values()
+    )
+
+
+def structure(head: Model) -> str | None:
+    """Return the classes, settings and connections of a graph without its sizes.
+
+    None when it runs code of the user's, which may do other things under the same name.
+    """
+    tensors: dict[int, str] = {}
+
+    def kind(argument: Any) -> Any:
+        if id(argument) in tensors:
+            return tensors[id(argument)]
+        is_plain = argument is None or isinstance(argument, bool | str)
+        return argument if is_plain else type(argument).__qualname__
+
+    names: dict[str, str] = {}
+    described: list[Any] = []
+    for node in nodes(head):
+        is_layer = isinstance(node.operation, keras.layers.Layer)
+        layers = node.operation._flatten_layers() if is_layer else [node.operation]
+        if not all(is_of_keras(layer) and not calls_foreign(layer) for layer in layers):
+            return None
+        try:
+            config = node.operation.get_config()
+        except (TypeError, ValueError, NotImplementedError):
+            return None
+        layer = {"class_name": str(type(node.operation)), "config": config}
+        given = keras.tree.map_structure(kind, (node.arguments.args, node.arguments.kwargs))
+        described.append([_without_sizes(without_names(layer, names)), given])
+        for tensor in node.outputs:
+            tensors[id(tensor)] = f"tensor {len(tensors)}"
+    ends = [[tensors[id(tensor)] for tensor in end] for end in (head.inputs, head.outputs)]
+    try:
+        return json.dumps([described, ends], sort_keys=True)
+    except (TypeError, ValueError):
+        return None
+
+
+def without_names(config: Any, seen: dict[str, str]) -> Any:
+    """Return a configuration with layers numbered as they appear: Keras counts up generated names."""
+    if isinstance(config, list | tuple):
+        return [without_names(item, seen) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    is_named = not str(config.get("class_name", "")).endswith("DTypePolicy")
+    plain: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in REFERENCES:
+            plain[key] = _numbered(value, seen)
+        elif key == "config" and isinstance(value, Mapping) and is_named and "name" in value:
+            inner = {k: v for k, v in value.items() if k != "name"}
+            plain[key] = {"name": _number(value["name"], seen), **without_names(inner, seen)}
+        elif key == "name" and ("inbound_nodes" in config or "layers" in config):
+            plain[key] = _number(value, seen)
+        else:
+            plain[key] = without_names(value, seen)
+    return plain
+
+
+def _without_sizes(config: Any) -> Any:
+    if isinstance(config, list | tuple):
+        return [_without_sizes(item) for item in config]
+    if isinstance(config, Mapping):
+        return {k: v if k in REFERENCES else _without_sizes(v) for k, v in config.items()}
+    # What tells an axis, no stride or a 1 x 1 kernel stays: some are rewritten otherwise.
+    return "size" if isinstance(config, int | float) and config not in (-1, 0, 1) else config
+
+
+def _numbered(reference: Any, seen: dict[str, str]) -> Any:
+    if isinstance(reference, list | tuple):
+        return [_numbered(item, seen) for item in reference]
+    return _number(reference, seen) if isinstance(reference, str) else reference
+
+
+def _number(name: str, seen: dict[str, str]) -> str:
+    return seen.setdefault(name, f"#{len(seen)}")

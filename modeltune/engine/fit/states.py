@@ -1,0 +1,51 @@
+"""Save and load what training leaves: a trial's whole state, or the weights of a finished model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from modeltune.engine.fit.epoch_graph import Model
+
+
+def save_state(model: Model, path: Path) -> None:
+    """Write weights, optimizer variables and random states to an ``.npz`` file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    variables = [*model.variables, *model.optimizer.variables]
+    np.savez(path, *(np.asarray(variable) for variable in variables))
+
+
+def load_state(model: Model, path: Path) -> None:
+    """Restore what ``save_state`` wrote into a model of the same architecture."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    with np.load(path) as stored:
+        values = [stored[name] for name in stored.files]
+    for variable, value in zip([*model.variables, *model.optimizer.variables], values, strict=True):
+        variable.assign(value)
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """Write the weights, without the optimizer's, to a ``.weights.h5`` file of Keras."""
+    with _without_optimizer(model):
+        model.save_weights(path)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Read what ``save_weights`` wrote into a model of the same architecture."""
+    with _without_optimizer(model):
+        model.load_weights(path)
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Model) -> Iterator[None]:
+    # Keras would write its variables too, three times the file for Adam, and complain about
+    # them when it reads the file into a model whose optimizer has not taken a step.
+    optimizer, model.optimizer = model.optimizer, None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer

@@ -1,0 +1,63 @@
+"""Train one trial: build its model, continue what it continues, fit it, keep its state."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+
+from modeltune.engine.data import Part
+from modeltune.engine.fit.candidate import trainable
+from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
+from modeltune.engine.fit.states import load_state, save_state
+from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.ground import frames_of_others
+from modeltune.records import Failure, Trained, TrialTask
+from modeltune.specs import Spec
+
+
+def train_trial(
+    spec: Spec, train: Part, validation: Part, task: TrialTask, features: Path | None = None
+) -> Trained:
+    """Train one candidate; whatever it raises becomes its failure.
+
+    ``features`` is the folder that keeps the outputs of frozen layers, for any trial and
+    run; without one they are kept in memory.
+    """
+    started = time.monotonic()
+    hp = ReadHyperParameters.of(task.hyperparameters)
+    plan = FitPlan(
+        spec,
+        hp,
+        train,
+        validation,
+        task.epochs,
+        task.seed,
+        initial_epoch=task.initial_epoch,
+        features=features,
+    )
+    try:
+        with trainable(plan, task) as candidate:
+            model = candidate.model
+            if task.continue_from is not None:
+                if not model.built:
+                    model.predict_on_batch(next(train.batches(1))[0])
+                load_state(model, task.continue_from)
+            curve, trained_by = fit(plan, candidate)
+            failure = not_finite(spec, curve, task.initial_epoch)
+            if task.keep_state is not None and failure is None:
+                save_state(model, task.keep_state)
+    except Exception as error:  # noqa: BLE001  whatever a candidate raises is its own failure
+        curve, trained_by = {}, "not trained"
+        failure = failure_of(error)
+    seconds = time.monotonic() - started
+    return Trained(curve, trained_by, seconds, hp.get_config(), frozenset(hp.read), failure)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return one line naming the error, and its traceback from the user's code down."""
+    lines = str(error).strip().splitlines() or [""]
+    reason = f"{type(error).__name__}: {lines[0]}".rstrip(": ")
+    frames = traceback.format_list(frames_of_others(error.__traceback__))
+    text = "".join(frames + traceback.format_exception_only(error))
+    return Failure(reason, f"Traceback (most recent call last):\n{text}")
