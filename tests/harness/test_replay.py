@@ -160,7 +160,7 @@ def test_a_model_that_the_weights_do_not_fit_is_said(copied: Run, modeltune: Mod
     Path("spec_a.py").write_text(TEXT.replace("units=2):", "units=3):"))
     code, out, err = modeltune("replay", "-1")
     assert (code, out) == (1, "")
-    assert "the model of the run cannot be rebuilt by the spec: " in err
+    assert "the spec cannot rebuild the run's model: " in err
     assert err.endswith("; code changed since: code in spec_a.py\n")
 
 

@@ -1,4 +1,4 @@
-"""Describe how a model is built, as plain data: its layers with their shapes and parameters."""
+"""Describe how a model is built as plain data: its layers with their shapes and parameters."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from modeltune.engine.fit import Model
 from modeltune.records import Json
 
 MOST_LAYERS = 200
-"""How many layers are listed: of a deeper model its outer ones first."""
+"""How many layers are listed at most; outer layers come before those inside them."""
 
 Value = TypeVar("Value")
 
 
 def described(model: Model) -> dict[str, Json]:
-    """Return a model's parameters and layers; nothing of it is raised, whatever its code does.
+    """Return a model's parameters and layers; raise nothing, whatever the model's code raises.
 
-    Keys are "parameters", "trainable" (how many of them are), "layers" in the model's order, a
-    nested model's own behind it, and "layers_total". A layer has "name", "kind" (its class),
-    "shape" of its output (the batch and other open axes None; null where it has none, several,
-    or others each time it is called), "parameters" with those of layers inside, "trainable",
-    and "depth", 0 of the model's own.
+    Returns:
+        "parameters", "trainable" (the number of trainable parameters), "layers_total", and
+        "layers" in the model's order, with the layers of a nested model after it. A layer has
+        "name", "kind" (its class), "parameters" (those of layers inside included),
+        "trainable", "depth" (0 for the model's own layers), and the "shape" of its output, with
+        None for the batch and other open axes. The shape is None if the layer has no output,
+        several outputs, or different ones each time it is called.
     """
-    found = list(_layers(model, 0, {id(model)}))
-    deepest = max((depth for _, depth in found), default=0)
-    while deepest and sum(depth <= deepest for _, depth in found) > MOST_LAYERS:
+    layers = list(_layers(model, 0, {id(model)}))
+    deepest = max((depth for _, depth in layers), default=0)
+    while deepest and sum(depth <= deepest for _, depth in layers) > MOST_LAYERS:
         deepest -= 1
-    outer = [(layer, depth) for layer, depth in found if depth <= deepest]
+    outer = [(layer, depth) for layer, depth in layers if depth <= deepest]
     return {
         "parameters": _parameters(model, "weights"),
         "trainable": _parameters(model, "trainable_weights"),
         "layers": [_layer(layer, depth) for layer, depth in outer[:MOST_LAYERS]],
-        "layers_total": len(found),
+        "layers_total": len(layers),
     }
 
 
@@ -70,9 +72,9 @@ def _shape(layer: Any) -> list[int | None] | None:
     ]
     if not outputs:
         outputs = [[tuple(layer.compute_output_shape(**layer._build_shapes_dict))]]
-    if any(each != outputs[0] for each in outputs) or len(outputs[0]) != 1:
+    if any(shapes != outputs[0] for shapes in outputs) or len(outputs[0]) != 1:
         return None
-    # Called on samples, it knows their number.
+    # A layer that was called on samples has their number as its first axis.
     return [None, *(None if length is None else int(length) for length in outputs[0][0][1:])]
 
 
@@ -82,7 +84,10 @@ def _parameters(layer: Any, kind: str) -> int:
 
 
 def _tried(ask: Callable[[], Value], otherwise: Value) -> Value:
-    """Return what a layer says, which may be the user's code, or ``otherwise`` when it raises."""
+    """Return what a function of a layer returns, or ``otherwise`` if it raises.
+
+    A layer may be the user's code.
+    """
     try:
         return ask()
     except Exception:  # noqa: BLE001  a description is no reason to lose a trained model

@@ -1,7 +1,8 @@
-"""Check a trained model: it repeats itself, survives being saved, and scores what was reported."""
+"""Check a trained model: its predictions repeat, survive saving, and give the reported scores."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,22 +18,22 @@ from modeltune.records import Array, Json
 from modeltune.specs import Outcome, Verdict
 
 ROWS = 256
-"""Rows of test that are predicted again and again."""
+"""Rows of test that are predicted several times."""
 
 SINGLE_ROWS = 16
-"""Rows that are predicted one by one: each is a call of its own."""
+"""Rows that are predicted one by one, which costs a call for each."""
 
 SEED = 0
-"""Which rows are drawn of an array part; of a stream they are the first."""
+"""The seed that draws the rows of an array part; of a stream, the first rows are taken."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The largest harmless difference, relative to the largest prediction (``scale``).
+    """The largest harmless differences, relative to the largest prediction.
 
-    ``same``: between two runs of the same computation, which differ in the order of sums at
-    most. ``batched``: between one row alone and in a batch, for which other kernels may be
-    chosen at every layer; float32 then differs by some 1e-6, float16 by some 1e-3.
+    ``same`` is for two runs of the same computation, which differ at most in the order of sums.
+    ``batched`` is for a row alone and in a batch, where TensorFlow may choose other kernels at
+    every layer; float32 then differs by some 1e-6, float16 by some 1e-3.
     """
 
     dtype: str
@@ -45,19 +46,19 @@ TOLERANCES = (
     Tolerance("float16", 2e-3, 2e-2),
     Tolerance("float32", 1e-5, 1e-4),
 )
-"""From the coarsest; a model has the one of the coarsest dtype it computes in."""
+"""The tolerances, coarsest first; the coarsest dtype that a model computes in decides."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Some rows of test and how many of them the model is given at a time."""
+    """Some rows of test, and how many of them the model gets at a time."""
 
     x: Arrays
     size: int
     batch_size: int
 
     def predicted_by(self, model: Model, most: int | None = None) -> Arrays:
-        """Return predictions for the rows, at most so many at a time."""
+        """Return predictions for the rows, in batches of at most ``most`` rows."""
         step = most or self.batch_size
         joined: Arrays = None
         for start in range(0, self.size, step):
@@ -75,36 +76,33 @@ def check_model(
     scores: Mapping[str, float],
     predictions: Predictions | None = None,
 ) -> tuple[Verdict, ...]:
-    """Return one verdict per property that every trained model has; nothing is raised.
+    """Return one verdict per property that every trained model must have; raise nothing.
 
     Args:
         model: the refitted model, as it was scored.
-        restored: a freshly built model of the same values with the saved weights loaded.
-        part: the test part; all of it is predicted once, a few hundred rows again.
+        restored: a freshly built model of the same values, with the saved weights loaded.
+        part: the test part; all of it is predicted once, a few hundred rows several times.
         batch_size: how many rows of arrays are predicted at a time.
-        scores: what was reported of the model on this part, by Keras's names.
-        predictions: the model's predictions on the whole part, if they are at hand.
+        scores: the model's reported scores on this part, by Keras's names.
+        predictions: the model's predictions on the whole part, if there are any yet.
     """
-    memory: dict[str, Any] = {} if predictions is None else {"predictions": predictions}
 
-    def once(name: str, make: Callable[[], Any]) -> Any:
-        if name not in memory:
-            memory[name] = make()
-        return memory[name]
-
+    # Each is computed inside the first check that needs it, so that this check reports its error.
+    @functools.cache
     def on_part() -> Predictions:
-        found: Predictions = once("predictions", lambda: predict(model, part, batch_size))
-        return found
+        return predict(model, part, batch_size) if predictions is None else predictions
 
+    @functools.cache
     def rows() -> _Rows:
-        found: _Rows = once("rows", lambda: _some_rows(model, part, batch_size))
-        return found
+        return _some_rows(model, part, batch_size)
 
+    @functools.cache
     def predicted() -> Arrays:
-        return once("predicted", lambda: rows().predicted_by(model))
+        return rows().predicted_by(model)
 
+    @functools.cache
     def again() -> Arrays:
-        return once("again", lambda: rows().predicted_by(model))
+        return rows().predicted_by(model)
 
     checks: dict[str, Callable[[], Verdict]] = {
         "integrity.evaluate": lambda: _evaluate(model, part, on_part(), scores),
@@ -120,27 +118,27 @@ def _guarded(gate: str, check: Callable[[], Verdict]) -> Verdict:
     try:
         return check()
     except Exception as error:  # noqa: BLE001  a model may raise anything, which the verdict names
-        said = str(error).strip().splitlines() or [""]
-        reason = f"the check raised {type(error).__name__}: {said[0]}".rstrip(": ")
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
         return Verdict(gate, Outcome.ERROR, None, None, reason)
 
 
-# The report
+# Reported scores
 
 
 def _evaluate(
     model: Model, part: Part, predictions: Predictions, scores: Mapping[str, float]
 ) -> Verdict:
-    """Compare what Keras measured with the same metrics of aligned predictions, in float64."""
+    """Compare Keras's scores with the same metrics computed in float64 from aligned predictions."""
     gate = "integrity.evaluate"
     compared: dict[str, Json] = {}
     wrong: list[str] = []
     worst = 0.0
     relative = _tolerance(model).same
     for name, output, metric in _compiled_metrics(model, part, predictions):
-        if name not in scores or (found := _measured(metric, output, relative)) is None:
+        if name not in scores or (measured := _measured(metric, output, relative)) is None:
             continue
-        ours, allowed = found
+        ours, allowed = measured
         difference = abs(scores[name] - ours)
         compared[name] = {"reported": scores[name], "predictions": ours}
         if difference <= allowed:
@@ -157,18 +155,18 @@ def _evaluate(
         reason = f"{'; '.join(wrong)} from its predictions; {cause}"
         return Verdict(gate, Outcome.FAILED, worst, 0.0, reason, details)
     if not compared:
-        reason = "no compiled metric is an accuracy, mae, mse or rmse of plain predictions"
+        reason = "no compiled metric is an accuracy, mae, mse or rmse of the predictions"
         return Verdict(gate, Outcome.PASSED, None, None, f"nothing to compare: {reason}", details)
-    reason = f"{', '.join(compared)} of the predictions: as reported"
+    reason = f"the predictions give the reported {', '.join(compared)}"
     return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
 def _compiled_metrics(
     model: Model, part: Part, predictions: Predictions
 ) -> Iterator[tuple[str, Output, Any]]:
-    """Yield Keras's unweighted metrics with the name in ``evaluate`` and the output measured."""
+    """Yield Keras's unweighted metrics with their name in ``evaluate`` and their output."""
     if _is_masked(model, part):
-        # Keras leaves masked steps out, and predictions no longer say which these are.
+        # Keras leaves out masked steps, and the predictions do not show which steps those are.
         return
     outputs = {output.name: output for output in predictions.outputs}
     compiled = getattr(model, "_compile_metrics", None)
@@ -191,13 +189,13 @@ def _is_masked(model: Model, part: Part) -> bool:
     x, _, _ = next(part.batches(few))
     try:
         outputs = keras.tree.flatten(model(_slice(x, 0, few), training=False))
-    except Exception:  # noqa: BLE001  a predict_step of its own may call it otherwise: not known
+    except Exception:  # noqa: BLE001  its own predict_step may call it in another way: assume a mask
         return True
     return any(getattr(output, "_keras_mask", None) is not None for output in outputs)
 
 
 def _measured(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
-    """Return a metric's value and the difference that rounding allows; None where none is known."""
+    """Return a metric's value and the difference that rounding allows, or None if unknown."""
     y, predicted = output.y, _numbers(output.predicted).astype(np.float64)
     if y.dtype.kind not in "biuf" or not y.size or not np.isfinite(predicted).all():
         return None
@@ -230,7 +228,7 @@ def _measured(metric: Any, output: Output, relative: float) -> tuple[float, floa
 
 
 def _accuracy(right: Array, close: Array) -> tuple[float, float]:
-    # Rows whose classes are as good as tied may fall to either side.
+    # Rounding may decide either way about rows whose two best classes are nearly tied.
     return float(right.mean()), float(close.mean()) + 1e-6
 
 
@@ -239,15 +237,16 @@ def _accuracy(right: Array, close: Array) -> tuple[float, float]:
 
 def _predict_twice(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
     gate, tolerance = "integrity.predict_twice", _tolerance(model)
-    found = _difference(predicted, again)
-    if found <= tolerance.same:
-        reason = f"{rows.size} rows predicted twice: {_apart(found)}"
-        return Verdict(gate, Outcome.PASSED, found, tolerance.same, reason)
+    difference = _difference(predicted, again)
+    if difference <= tolerance.same:
+        reason = f"{rows.size} rows predicted twice: {_apart(difference)}"
+        return Verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
     reason = (
-        f"two predictions of the same {rows.size} rows: {_apart(found)}; something is drawn "
-        "or kept at inference: look for training=True, or a layer that counts its calls"
+        f"two predictions of the same {rows.size} rows: {_apart(difference)}; the model draws "
+        "random numbers or changes its state at inference: look for training=True, or a layer "
+        "that counts its calls"
     )
-    return Verdict(gate, Outcome.FAILED, found, tolerance.same, reason)
+    return Verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
 def _round_trip(
@@ -256,15 +255,16 @@ def _round_trip(
     gate, tolerance = "integrity.round_trip", _tolerance(model)
     if _difference(predicted, again) > tolerance.same:
         return _not_repeatable(gate, tolerance.same)
-    found = _difference(predicted, rows.predicted_by(restored))
-    if found <= tolerance.same:
-        reason = f"{rows.size} rows predicted by the saved weights: {_apart(found)}"
-        return Verdict(gate, Outcome.PASSED, found, tolerance.same, reason)
+    difference = _difference(predicted, rows.predicted_by(restored))
+    if difference <= tolerance.same:
+        reason = f"{rows.size} rows predicted with the saved weights: {_apart(difference)}"
+        return Verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
     reason = (
-        f"the model built anew with the saved weights predicts otherwise: {_apart(found)}; "
-        "is there state outside its weights, or a build that draws at random?"
+        "a newly built model with the saved weights gives other predictions: "
+        f"{_apart(difference)}; does the model keep state outside its weights, or does its build "
+        "function draw random numbers?"
     )
-    return Verdict(gate, Outcome.FAILED, found, tolerance.same, reason)
+    return Verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
 def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
@@ -273,31 +273,31 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
         return _not_repeatable(gate, tolerance.batched)
     fixed = _fixed_batch(model)
     if fixed not in (None, 1):
-        reason = f"the model takes batches of exactly {fixed} rows, never one row alone"
+        reason = f"the model takes only batches of exactly {fixed} rows, never a single row"
         return Verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
     few = min(SINGLE_ROWS, rows.size)
     alone = _Rows(_slice(rows.x, 0, few), few, 1).predicted_by(model)
     together = map_arrays(lambda array: array[:few], predicted)
-    # Rows that are few are measured against the scale of all.
-    found = _difference(together, alone, predicted)
-    if found <= tolerance.batched:
-        reason = f"{few} rows predicted one by one and together: {_apart(found)}"
-        return Verdict(gate, Outcome.PASSED, found, tolerance.batched, reason)
+    # Use the scale of all rows, not of this small subset.
+    difference = _difference(together, alone, predicted)
+    if difference <= tolerance.batched:
+        reason = f"{few} rows predicted one by one and together: {_apart(difference)}"
+        return Verdict(gate, Outcome.PASSED, difference, tolerance.batched, reason)
     reason = (
-        f"{few} rows predicted one by one and together: {_apart(found)}; a row's prediction "
+        f"{few} rows predicted one by one and together: {_apart(difference)}; a row's prediction "
         "depends on its batch: look for BatchNormalization with training=True, or statistics "
         "over axis 0"
     )
-    return Verdict(gate, Outcome.FAILED, found, tolerance.batched, reason)
+    return Verdict(gate, Outcome.FAILED, difference, tolerance.batched, reason)
 
 
 def _not_repeatable(gate: str, bound: float) -> Verdict:
-    reason = "cannot be told: the model predicts differently each time (integrity.predict_twice)"
+    reason = "unknown: the model's predictions differ each time (integrity.predict_twice)"
     return Verdict(gate, Outcome.INCONCLUSIVE, None, bound, reason)
 
 
 def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
-    """Return some rows of test, in whole batches where there are enough."""
+    """Return some rows of test, in whole batches if there are enough rows."""
     fixed = _fixed_batch(model)
     if part.stream is None:
         size = min(fixed or batch_size, part.size)
@@ -311,12 +311,12 @@ def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
         if rows is None:
             rows, size, first = x, count, count
         elif _row_shapes(x) != _row_shapes(rows) or count != first:
-            break  # padded to another length, or the shorter last batch
+            break  # a batch padded to another length, or the shorter last batch
         else:
             rows, size = concatenate(rows, x), size + count
         if size >= ROWS:
             break
-    # One batch may be larger than needed.
+    # A single batch may have more rows than needed.
     kept = size if fixed else min(size, ROWS)
     return _Rows(_slice(rows, 0, kept), kept, min(first, kept))
 
@@ -326,7 +326,7 @@ def _row_shapes(x: Arrays) -> list[tuple[int, ...]]:
 
 
 def _fixed_batch(model: Model) -> int | None:
-    """Return the batch size a model is built for; None: any."""
+    """Return the batch size that a model is built for; None when it takes any."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     shape = getattr(inputs[0], "shape", None) if inputs else None
     return shape[0] if shape else None
@@ -339,9 +339,9 @@ def _tolerance(model: Model) -> Tolerance:
 
 
 def _difference(one: Arrays, other: Arrays, scale_of: Arrays = None) -> float:
-    """Return the largest difference relative to the largest value; infinite where one is not finite.
+    """Return the largest difference relative to the largest value, for each output by its own scale.
 
-    Every output has its own scale.
+    It is infinite when a value is not finite, or when the shapes differ.
     """
     worst = 0.0
     scales = dict(leaves(one if scale_of is None else scale_of))
@@ -409,7 +409,7 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
 
 
 def _is_probability(model: Model, output: Output) -> bool:
-    """Tell by its loss whether an output is meant as probabilities: hinge and mse take any number."""
+    """Tell by its loss whether an output holds probabilities: hinge and mse take any number."""
     if output.from_logits or output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return False
     loss = model.loss
@@ -424,9 +424,9 @@ def _is_probability(model: Model, output: Output) -> bool:
 
 
 def _numbers(array: Any) -> Array:
-    found = np.asarray(array)
-    # NumPy knows bfloat16 only as somebody else's type.
-    return found if found.dtype.kind in "biu" else found.astype(np.float64)
+    numbers = np.asarray(array)
+    # bfloat16 is not one of NumPy's own types, so its kind is not "f".
+    return numbers if numbers.dtype.kind in "biu" else numbers.astype(np.float64)
 
 
 def _slice(arrays: Arrays, start: int, end: int) -> Arrays:

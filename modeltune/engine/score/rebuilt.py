@@ -1,4 +1,4 @@
-"""Rebuild the model of a recorded run, from its spec or its architecture, and score it again."""
+"""Rebuild the model of a recorded run from its spec or its architecture, and score it again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-# TensorFlow logs its view of the machine to stderr when it is imported, below.
+# TensorFlow, imported below, logs facts about the machine to stderr otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -27,17 +27,17 @@ from modeltune.specs import Measure, Refit, Spec, Subject
 def rebuilt_model(
     spec: Spec, values: Values, seed: int, weights: Path, test: Part | None = None
 ) -> Iterator[Model]:
-    """Lend the model the spec builds of these values today, with the weights in a file.
+    """Lend the model that the spec builds today from these values, with the weights in a file.
 
     Args:
-        seed: the refit's, for what a model draws when it is built and does not train.
-        test: called on once when the build function leaves the model's shapes open.
+        seed: the refit's seed, for random numbers in layers that have no trainable weights.
+        test: one sample of it is predicted if the build function leaves the model's shapes open.
 
     Raises:
-        SpecError: the spec's build function raised, or the weights do not fit what it built.
+        SpecError: the spec's build function raised, or the weights do not fit its model.
     """
     use_threads(spec.fit.threads)
-    devices()  # its search for a GPU logs
+    devices()  # which logs, and should do it here
     hp = ReadHyperParameters()
     hp.values = dict(values)
     with contextlib.ExitStack() as stack:
@@ -47,9 +47,9 @@ def rebuilt_model(
                 model.predict_on_batch(next(test.batches(1))[0])
             load_weights(model, weights)
         except Exception as error:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise SpecError(
-                f"{spec.id}: the model of the run cannot be rebuilt by the spec: {said}"
+                f"{spec.id}: the spec cannot rebuild the run's model: {cause}"
             ) from error
         yield model
 
@@ -57,33 +57,33 @@ def rebuilt_model(
 def scores_again(
     spec: Spec, model: Model, loaded: LoadedData, refit: Refit, recorded: Collection[str]
 ) -> dict[str, float]:
-    """Return what the model scores today by the names that were recorded, as far as it measures them.
+    """Return the model's scores today, for those recorded names that can be measured again.
 
     Args:
-        spec: under the validation of the run, which says what the refit was given.
-        model: the run's, as ``rebuilt_model`` lends it.
+        spec: with the run's validation, from which the parts of the refit follow.
+        model: the run's model, as ``rebuilt_model`` lends it.
         loaded: the run's data.
-        refit: whose weights they are: of a fold, the parts are those of this fold.
-        recorded: names of scores, those of gaps and gains among them.
+        refit: the refit whose weights the model has; its fold decides the parts.
+        recorded: names of scores, including gaps and gains.
     """
     size = spec.fit.batch_size
     on_test = predict(model, loaded.test, size)
     scores, _ = measured(model, loaded.test, on_test, size)
-    asked = [
+    measures = [
         Measure(subject, metric)
         for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)
         for metric in scores
         if Measure(subject, metric).key in recorded
     ]
     train, watched = parts_of(spec, loaded, refit)
-    scores |= derived(spec, model, train, watched, on_test, scores, asked)
+    scores |= derived(spec, model, train, watched, on_test, scores, measures)
     return {metric: scores[metric] for metric in recorded if metric in scores}
 
 
 def of_architecture(architecture: Path, weights: Path) -> Model | str:
-    """Return the compiled model as it was kept, whatever its spec has become, or why there is none.
+    """Return the compiled model from its stored architecture, or the reason why it cannot be made.
 
-    Keras refuses what is not data in it, such as lambdas, which would be run.
+    This does not use the spec. Keras refuses an architecture that contains code, such as lambdas.
     """
     try:
         model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
@@ -91,5 +91,5 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
     except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...
         return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     if not model.compiled:
-        return "what it was compiled with was not kept"
+        return "its architecture does not say how it was compiled"
     return model

@@ -1,4 +1,4 @@
-"""Refit the best values under one seed or fold and score the result on test."""
+"""Refit the best values under one seed or fold, and score the model on test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, Verd
 def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> Refitted:
-    """Train the best values on this refit's part of the data and score the result on test."""
+    """Train the best values on this refit's part of the data, and score the model on test."""
     started = time.monotonic()
     seed = task.refit.seed
     hp = ReadHyperParameters.of(task.hyperparameters)
@@ -82,14 +82,15 @@ def train_refit(
 
 
 def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
-    """Return the model of these values, built anew, with the weights in a file."""
+    """Return a newly built model of these values, with the weights in a file."""
     return with_weights(spec(hp), weights, part)
 
 
 def with_weights(model: Model, weights: Path, part: Part) -> Model:
-    """Return the model with the weights in a file; one without inputs meets samples first.
+    """Return the model with the weights in a file.
 
-    A subclassed or sequential model has no variables to be loaded before it is called.
+    A model without inputs is called on a sample first: a subclassed or sequential model has no
+    variables before.
     """
     if not getattr(model, "inputs", None):
         x, _, _ = next(part.batches(1))
@@ -99,7 +100,7 @@ def with_weights(model: Model, weights: Path, part: Part) -> Model:
 
 
 def _write_architecture(model: Model, path: Path) -> None:
-    """Write how the model is built, unless Keras cannot say: of a class of the user's it cannot."""
+    """Write how the model is built, unless Keras cannot tell, as for a class of the user's."""
     try:
         text = model.to_json()
     except Exception:  # noqa: BLE001  get_config is the user's code
@@ -112,30 +113,32 @@ def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) ->
     """Write test samples to look at, unless there are none or the spec wants none.
 
     Returns:
-        What failed, None when nothing did: no finished refit is lost over its examples.
+        A note if this failed, else None. A finished refit is not lost over its examples.
     """
     path.unlink(missing_ok=True)
     try:
-        found = examples(test, on_test) if spec.examples else None
-        if found is not None:
-            path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001  reading a stream again is the user's code too
+        document = examples(test, on_test) if spec.examples else None
+        if document is not None:
+            path.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001  a stream is the user's code
         path.unlink(missing_ok=True)
-        return f"no examples are kept, for choosing them failed: {failure_of(error).reason}"
+        return (
+            f"the run keeps no examples, because choosing them failed: {failure_of(error).reason}"
+        )
     return None
 
 
 def _score(
     spec: Spec, model: Model, train: Part, watched: Part, test: Part
 ) -> tuple[Predictions, dict[str, float], dict[str, Json], Json]:
-    """Return predictions on test, all scores of the final weights by name, tables and samples."""
+    """Return predictions on test, all scores of the final weights, tables and samples."""
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
     on_test = predict(model, test, spec.fit.batch_size, slices)
     scores, tables = measured(model, test, on_test, spec.fit.batch_size)
     samples = refit_samples(model, on_test, scores, targets(train))
     if test.stream is not None and samples is not None and not samples.truth:
-        # In which order a stream came can only be told by its targets.
+        # Only its targets show in which order a stream yielded its samples.
         samples = None
     scores |= derived(spec, model, train, watched, on_test, scores, measures)
     return on_test, scores, tables, None if samples is None else packed(samples)
@@ -144,9 +147,9 @@ def _score(
 def measured(
     model: Model, part: Part, predictions: Predictions, batch_size: int
 ) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return what the final weights score on a part, and the tables of its report."""
+    """Return the scores of the final weights on a part, and the tables of its report."""
     reported, tables = report(predictions.outputs)
-    # What Keras was asked to measure keeps its own definition.
+    # Where both have a metric of the same name, Keras's compiled metric comes first.
     return {**reported, **evaluate(model, part, batch_size)}, tables
 
 
@@ -159,22 +162,26 @@ def derived(
     scores: Mapping[str, float],
     measures: Iterable[Measure],
 ) -> dict[str, float]:
-    """Return what takes more than the test part: gaps and gains asked for, scores on a fold, size.
+    """Return the scores that need more than the test part: gaps, gains, scores on a fold, size.
 
-    ``train`` and ``watched`` are what this refit was given, ``scores`` those on test.
+    Args:
+        train, watched: the parts this refit was trained on and watched.
+        on_test, scores: its predictions and scores on test.
+        measures: the gaps and gains to measure are among these.
     """
     size = spec.fit.batch_size
-    found: dict[str, float] = {}
+    results: dict[str, float] = {}
     on_train: dict[str, float] = {}
     for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
         if subject is Subject.GAP:
             on_train = on_train or _scores(model, train, size)
-            found[key] = on_train[name] - scores[name]
+            results[key] = on_train[name] - scores[name]
         elif subject is Subject.GAIN_OVER_DUMMY:
-            found[key] = dummy_gain(model, train, on_test, scores[name], name)
+            results[key] = dummy_gain(model, train, on_test, scores[name], name)
     if isinstance(spec.validation, KFold):
-        found |= {f"fold_{name}": value for name, value in _scores(model, watched, size).items()}
-    return {**found, "parameters": float(model.count_params())}
+        on_fold = _scores(model, watched, size)
+        results |= {f"fold_{name}": value for name, value in on_fold.items()}
+    return {**results, "parameters": float(model.count_params())}
 
 
 def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
@@ -182,7 +189,7 @@ def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
 
 
 def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> tuple[Part, Part]:
-    """Return what this refit trains on and what its callbacks watch."""
+    """Return the part this refit trains on, and the part its callbacks watch."""
     if refit.fold is None or not isinstance(spec.validation, KFold):
         return loaded.train, loaded.validation
     both = _joined(loaded.train, loaded.validation)
@@ -209,7 +216,7 @@ def _joined(train: Part, validation: Part) -> Part:
 
 
 def _weights(part: Part, other: Part) -> Arrays:
-    """Return a part's sample weights; a part without any weighs each sample 1, as Keras does."""
+    """Return a part's sample weights; without any, each sample weighs 1, as in Keras."""
     if part.sample_weight is not None:
         return part.sample_weight
     return map_arrays(lambda w: np.ones((part.size, *w.shape[1:]), w.dtype), other.sample_weight)

@@ -1,4 +1,4 @@
-"""Score a trained model on a part: Keras's own metrics, and a report from aligned predictions."""
+"""Score a trained model on a part: Keras's metrics, and a report from aligned predictions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Sample
 from modeltune.specs import On
 
 CERTAIN = 30.0
-"""The logit of a perfect prediction: far enough for every float32 sigmoid to be 0 or 1."""
+"""The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
 
 
 class OutputTask(enum.Enum):
-    """What one output of a model does, as far as its report goes."""
+    """The kind of problem that one output of a model solves; it decides its report."""
 
     MULTICLASS = "multiclass"
     BINARY = "binary"
@@ -38,9 +38,9 @@ class OutputTask(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One output of a model on a part: what it is, its targets and its predictions, row by row.
+    """One output of a model on a part: its targets and its predictions, row by row.
 
-    ``name`` is Keras's, "" of a single output; ``path`` is where its targets are in ``y``.
+    ``name`` is Keras's name, "" for a single output; ``path`` is where its targets are in ``y``.
     """
 
     name: str
@@ -52,18 +52,18 @@ class Output:
 
     @property
     def prefix(self) -> str:
-        """What its report metrics start with: nothing for a single output."""
+        """The beginning of its report metrics' names; empty for a single output."""
         return f"{self.name}_" if self.name else ""
 
     @property
     def threshold(self) -> float:
-        """Above which a prediction of yes or no is a yes."""
+        """The value above which a prediction of yes or no means yes."""
         return 0.0 if self.from_logits else 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Every output of a model on a part, and the sample weights and slices of the same rows."""
+    """All outputs of a model on a part, with the sample weights and slices of the same rows."""
 
     outputs: list[Output]
     sample_weight: Arrays
@@ -71,7 +71,7 @@ class Predictions:
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
-    """Return what ``model.evaluate`` returns on this part, by Keras's names."""
+    """Return the scores of ``model.evaluate`` on this part, by Keras's names."""
     if part.stream is not None:
         logs = model.evaluate(part.stream, verbose=0, return_dict=True)
     else:
@@ -87,7 +87,7 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
 
 
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
-    """Return targets, predictions, weights and slices, aligned: every batch is read exactly once."""
+    """Return aligned targets, predictions, weights and slices; read every batch exactly once."""
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
     weights: list[Arrays] = []
@@ -106,10 +106,10 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
 
 
 def check_slices(slices: Sequence[On], part: Part) -> None:
-    """Try every slice once.
+    """Call every slice's function once, before anything is trained.
 
     Raises:
-        SpecError: its function raised, or returned other than one True or False per sample.
+        SpecError: a function raised, or did not return one True or False per sample.
     """
     if not slices:
         return
@@ -122,14 +122,14 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
 
 
 def _chosen(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
-    """Return by name which of these samples each slice has."""
+    """Return, by the name of each slice, which of these samples are in it."""
     size = next(len(array) for _, array in leaves(x))
-    found = {}
-    for each in slices:
-        where = f'slice "{each.name}": {getattr(each.select, "__name__", each.select)}'
-        arguments = (x, y) if _takes_two(each.select) else (x,)
+    masks = {}
+    for part in slices:
+        where = f'slice "{part.name}": {getattr(part.select, "__name__", part.select)}'
+        arguments = (x, y) if _takes_two(part.select) else (x,)
         try:
-            mask = np.asarray(each.select(*arguments))
+            mask = np.asarray(part.select(*arguments))
         except Exception as error:
             raise SpecError(f"{where} raised {type(error).__name__}: {error}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
@@ -137,8 +137,8 @@ def _chosen(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
                 "return one True or False per sample"
             )
-        found[each.name] = mask.reshape(-1)
-    return found
+        masks[part.name] = mask.reshape(-1)
+    return masks
 
 
 def _takes_two(function: Any) -> bool:
@@ -152,14 +152,14 @@ def _takes_two(function: Any) -> bool:
 def refit_samples(
     model: Model, test: Predictions, scores: Mapping[str, float], train_labels: Mapping[str, Array]
 ) -> Samples | None:
-    """Return what this one refit did on each test sample, None where its outputs have no rows.
+    """Return what this refit predicted on each test sample; None if its outputs have no rows.
 
-    A metric's values are only kept when their mean is the score that Keras reports.
+    The values of a metric are kept only when their mean is the score that Keras reports.
 
     Args:
-        model: what is compiled into it says how metrics and loss are computed.
-        test: what it predicted.
-        scores: what ``evaluate`` returned.
+        model: its compiled metrics and loss define how values are computed.
+        test: the model's predictions on test.
+        scores: the scores of ``evaluate`` on test.
         train_labels: the targets of the train part by path.
     """
     sizes = {len(output.y) for output in test.outputs}
@@ -175,9 +175,9 @@ def refit_samples(
         if not np.isfinite(output.predicted).all():
             continue
         if output.task in (OutputTask.MULTICLASS, OutputTask.BINARY):
-            true, found, _ = classes_of(output)
+            true, answers, _ = classes_of(output)
             if len(true) == size:
-                truth[output.prefix], predicted[output.prefix] = true, found[None]
+                truth[output.prefix], predicted[output.prefix] = true, answers[None]
                 train = replace(output, y=train_labels[output.path])
                 labels = np.union1d(true, _true_classes(train))
                 classes[output.prefix] = [int(label) for label in labels]
@@ -185,31 +185,31 @@ def refit_samples(
             shape = (size, -1)
             truth[output.prefix] = output.y.reshape(shape).astype(np.float32)
             predicted[output.prefix] = output.predicted.reshape(shape).astype(np.float32)[None]
-    for name, definition, each in _sample_values(model, test):
+    for name, definition, own in _sample_values(model, test):
         definitions[name] = definition
-        if each is None or name not in scores or len(each) != size:
+        if own is None or name not in scores or len(own) != size:
             continue
-        mean = float(np.mean(each, dtype=np.float64))
+        mean = float(np.mean(own, dtype=np.float64))
         if math.isclose(mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
-            is_right_or_wrong = bool(np.isin(each, (0, 1)).all())
-            values[name] = each.astype(bool if is_right_or_wrong else np.float32)[None]
+            is_right_or_wrong = bool(np.isin(own, (0, 1)).all())
+            values[name] = own.astype(bool if is_right_or_wrong else np.float32)[None]
     return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions)
 
 
 def _sample_values(model: Model, test: Predictions) -> Iterator[tuple[str, str, Array | None]]:
-    """Yield of every compiled metric and the loss: name, definition, and a value per sample or None.
+    """Yield (name, definition, values per sample or None) for every compiled metric and the loss.
 
-    How Keras averages is its own affair, so whoever uses the values compares their mean.
+    Keras may average in another way, so the caller compares the mean of the values.
     """
     for output in test.outputs:
         for metric in _compiled_metrics(model):
             # The function behind a metric that is a mean; Keras has no public name for it.
             function = getattr(metric, "_fn", None)
-            found = None
+            values = None
             if isinstance(metric, keras.metrics.MeanMetricWrapper) and function is not None:
-                found = _per_sample(partial(function, **metric._fn_kwargs), output)
+                values = _per_sample(partial(function, **metric._fn_kwargs), output)
             for name in {metric.name, f"{output.prefix}{metric.name}"}:
-                yield name, _definition(metric), found
+                yield name, _definition(metric), values
     if len(test.outputs) == 1 and model.loss is not None:
         (output,) = test.outputs
         loss = model.loss
@@ -217,18 +217,18 @@ def _sample_values(model: Model, test: Predictions) -> Iterator[tuple[str, str, 
             loss = keras.losses.get(loss)
         if isinstance(loss, Mapping | list | tuple):
             return
-        found = _per_sample(getattr(loss, "call", loss), output)
-        if found is not None:
+        values = _per_sample(getattr(loss, "call", loss), output)
+        if values is not None:
             weight = test.sample_weight
-            if isinstance(weight, np.ndarray) and weight.size == len(found):
-                found = found * weight.reshape(-1)
-            found = found + sum(float(penalty) for penalty in model.losses)
-        yield "loss", _definition(loss), found
+            if isinstance(weight, np.ndarray) and weight.size == len(values):
+                values = values * weight.reshape(-1)
+            values = values + sum(float(penalty) for penalty in model.losses)
+        yield "loss", _definition(loss), values
 
 
 def _per_sample(function: Callable[..., Any], output: Output) -> Array | None:
     try:
-        found = np.asarray(
+        values = np.asarray(
             function(
                 keras.ops.convert_to_tensor(output.y),
                 keras.ops.convert_to_tensor(output.predicted),
@@ -236,18 +236,18 @@ def _per_sample(function: Callable[..., Any], output: Output) -> Array | None:
         )
     except Exception:  # noqa: BLE001  a metric of another output, or one that needs its own state
         return None
-    if found.ndim == 0 or len(found) != len(output.y):
+    if values.ndim == 0 or len(values) != len(output.y):
         return None
-    means: Array = found.reshape(len(found), -1).mean(axis=1, dtype=np.float64)
+    means: Array = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
     return means
 
 
 def _compiled_metrics(model: Model) -> list[Any]:
-    found: list[Any] = []
+    compiled: list[Any] = []
     for metric in model.metrics:
-        # Keras keeps the compiled ones in a container that is a metric itself.
-        found += getattr(metric, "metrics", None) or [metric]
-    return [metric for metric in found if metric.name != "loss"]
+        # Keras keeps the compiled metrics in a container that is a metric too.
+        compiled += getattr(metric, "metrics", None) or [metric]
+    return [metric for metric in compiled if metric.name != "loss"]
 
 
 def _definition(metric: Any) -> str:
@@ -258,7 +258,7 @@ def _definition(metric: Any) -> str:
 
 
 def _true_classes(output: Output) -> Array:
-    """Return the classes among an output's targets, as many targets as there may be."""
+    """Return the classes that occur among an output's targets."""
     if output.task is OutputTask.BINARY:
         return np.unique(output.y.reshape(-1).astype(int))
     one_hot = output.y.ndim == output.predicted.ndim and output.y.shape[-1] > 1
@@ -266,43 +266,43 @@ def _true_classes(output: Output) -> Array:
 
 
 def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return the report's metrics by name, and the tables behind them, per output.
+    """Return the report's metrics by name, and the tables behind them by output.
 
-    Classification: precision, recall and F1 per class with its support, their macro
-    averages, and the confusion matrix (rows: true class). Regression: MAE, MSE, RMSE,
-    R2 and explained variance, uniform averages over target columns. All are NaN, without
-    a table, when a prediction is not finite.
+    For classification these are precision, recall and F1 of each class with its support, their
+    macro averages, and the confusion matrix (rows: true class). For regression they are MAE,
+    MSE, RMSE, R2 and explained variance, averaged over the target columns. If a prediction is
+    not finite, all metrics are NaN and there is no table.
     """
     numbers: dict[str, float] = {}
     tables: dict[str, Json] = {}
     for output in outputs:
-        found: dict[str, float]
+        values: dict[str, float]
         table: dict[str, Json]
         names = _report_names(output.task)
         if not names:
             continue
         if not np.isfinite(output.predicted).all():
-            found, table = dict.fromkeys(names, math.nan), {}
+            values, table = dict.fromkeys(names, math.nan), {}
         elif output.task is OutputTask.REGRESSION:
-            found, table = _regression(output)
+            values, table = _regression(output)
         else:
-            found, table = _classification(output)
-        numbers |= {f"{output.prefix}{name}": value for name, value in found.items()}
+            values, table = _classification(output)
+        numbers |= {f"{output.prefix}{name}": value for name, value in values.items()}
         tables[output.name or "output"] = {"task": output.task.value, **table}
     return numbers, tables
 
 
 def report_names(outputs: list[Output]) -> list[str]:
-    """Return the names ``report`` would give for these outputs, without computing them."""
+    """Return the names of the metrics that ``report`` computes for these outputs."""
     return [f"{output.prefix}{name}" for output in outputs for name in _report_names(output.task)]
 
 
 def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metric: str) -> float:
-    """Return (score - dummy) / (perfect - dummy), NaN when dummy and perfect score the same.
+    """Return (score - dummy) / (perfect - dummy), or NaN if dummy and perfect score the same.
 
-    The dummy always predicts train's class shares, or train's target mean or median,
-    whichever scores better; perfect predictions are the targets themselves. Both are
-    scored by the model's own loss and metrics on the test part.
+    The dummy always predicts train's class shares, or the better of train's target mean and
+    median. Perfect predictions are the targets themselves. The model's own loss and metrics
+    score both on the test part.
     """
     y_train = targets(train)
     perfect = _score_of(model, test, [_perfect(o) for o in test.outputs], metric)
@@ -361,7 +361,7 @@ def _losses(model: Model, names: list[str]) -> dict[str, Any]:
 
 
 def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[OutputTask, bool]:
-    """Return what an output does, by its loss where that decides, else by targets and shapes."""
+    """Return an output's task, from its loss if that decides it, else from targets and shapes."""
     name = _loss_name(loss)
     from_logits = bool(getattr(loss, "from_logits", False))
     one_hot = y.shape == predicted.shape and y.ndim > 1 and y.shape[-1] > 1 and _is_one_hot(y)
@@ -383,7 +383,7 @@ def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[OutputTask, bool]:
 
 
 def _loss_name(loss: Any) -> str:
-    """Return Keras's name of a loss, also of one the user has named differently."""
+    """Return Keras's name of a loss, even if the user has given it another name."""
     if isinstance(loss, str):
         return loss.replace("_", "").lower()
     kind = loss if inspect.isfunction(loss) else type(loss)
@@ -395,7 +395,7 @@ def _is_one_hot(y: Array) -> bool:
 
 
 def probabilities(output: Output, predicted: Array) -> Array:
-    """Return predictions of an output as probabilities; those that are no logits as they are."""
+    """Return an output's predictions as probabilities; unchanged if they are not logits."""
     numbers = predicted.astype(np.float64)
     if not output.from_logits or not np.isfinite(numbers).all():
         return numbers
@@ -405,7 +405,7 @@ def probabilities(output: Output, predicted: Array) -> Array:
 
 
 def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
-    """Return true and predicted class per sample and all classes the output can name."""
+    """Return the true and the predicted class of each sample, and all classes of the output."""
     if output.task is OutputTask.BINARY:
         predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
         return output.y.reshape(-1).astype(int), predicted, [0, 1]
@@ -432,7 +432,7 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         {"class": c, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
         for c, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
     ]
-    # A class without a single test sample has no recall; the averages are over those that have.
+    # A class without test samples has no recall, so the averages leave it out.
     present = support > 0
     averages = {
         name: float(np.mean(values[present])) if present.any() else math.nan
@@ -446,7 +446,7 @@ def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     true, predicted = true.astype(np.float64), output.predicted.reshape(true.shape)
     few = len(true) < 2
     mse = float(metrics.mean_squared_error(true, predicted))
-    found = {
+    values = {
         "mae": float(metrics.mean_absolute_error(true, predicted)),
         "mse": mse,
         "rmse": math.sqrt(mse),
@@ -455,11 +455,11 @@ def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         if few
         else float(metrics.explained_variance_score(true, predicted)),
     }
-    return found, dict(found)
+    return values, dict(values)
 
 
 def _perfect(output: Output) -> Array:
-    """Return predictions that are the targets: one-hot, 0/1, certain logits, or the numbers."""
+    """Return the predictions of a perfect model: one-hot, 0 or 1, large logits, or the numbers."""
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return output.y.reshape(output.predicted.shape).astype(np.float32)
     if output.task is OutputTask.MULTICLASS and output.y.shape != output.predicted.shape:
@@ -494,7 +494,7 @@ def _constants(output: Output, y_train: Array) -> list[Array]:
 
 
 def _score_of(model: Model, test: Predictions, predictions: list[Array], metric: str) -> float:
-    """Return the metric these predictions would get from the model's own loss and metrics."""
+    """Return the score of these predictions by the model's own loss and metrics."""
     replaced = [replace(o, predicted=p) for o, p in zip(test.outputs, predictions, strict=True)]
     named = {o.name: keras.ops.convert_to_tensor(o.predicted) for o in replaced}
     targets = {o.name: keras.ops.convert_to_tensor(o.y) for o in replaced}

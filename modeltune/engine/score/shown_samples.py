@@ -1,4 +1,4 @@
-"""Choose test samples to look at, the most wrong first, and say what each is and was taken for."""
+"""Choose test samples for people to look at, the most wrong first, with truth and prediction."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from modeltune.engine.score.scoring import (
 from modeltune.records import Array, Json
 
 EXAMPLES_FORMAT = 1
-"""The number in a file of examples; it changes when a key changes its meaning."""
+"""The format number in a file of examples; it changes when a key changes its meaning."""
 
 WORST, OTHERS = 24, 8
-"""How many samples are kept: the most wrong, and for comparison right ones."""
+"""How many samples are kept: the most wrong ones, and others for comparison."""
 
 SIDE = 64
 """The longest side of a kept image, in pixels."""
 
 CHARACTERS, VALUES, TARGETS = 400, 64, 16
-"""How much is kept of a text, of a row of numbers, and of the targets of one sample."""
+"""The most characters of a text, numbers of a row and targets of a sample that are kept."""
 
 BYTES = 300_000
-"""The most that all samples of a run take, as JSON."""
+"""The most bytes that all samples of a run take together, as JSON."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Answers:
-    """What one output said of each of n samples.
+    """The answers of one output for n samples.
 
-    ``wrong``, ``confidence`` and ``error`` have one value per sample, or are None where there is
-    no such thing; ``badness`` is an error in standard deviations of what is true. ``truth`` and
-    ``predicted`` return those of a sample.
+    ``truth`` and ``predicted`` return the true and the predicted value of a sample. ``wrong``,
+    ``confidence`` and ``error`` have one value per sample, or are None if the output has no such
+    values. ``badness`` is the error in standard deviations of the true values.
     """
 
     truth: Callable[[int], Json]
@@ -56,17 +56,17 @@ class _Answers:
 
 
 def examples(part: Part, predictions: Predictions) -> Json:
-    """Return a part's samples to look at as JSON data, the same of the same predictions.
+    """Return samples of a part for people to look at, as JSON; equal predictions give equal samples.
 
-    Wrong classes come first, the surest of them at the top, then the largest errors, then some
-    right ones, spread over the part; samples of equal rank stand in the part's order. Without
-    classes the largest errors come first, then some of the other samples.
+    With classes, samples with a wrong class come first, the most confident at the top, then
+    the largest errors, then some right samples, spread over the part. Without classes, the
+    largest errors come first, then some other samples. Samples of equal rank stay in the part's
+    order.
 
     Returns:
-        "of" how many samples they are, how many of these are "wrong" (null without classes), and
-        the "samples" of the "refit" whose weights are kept. None when a prediction is not
-        finite, or when a stream does not yield the targets again in the order in which they
-        were predicted.
+        "of", the number of all samples; "wrong", how many of them have a wrong class (None without
+        classes); and the "samples" of the "refit" whose weights are kept. None if a prediction
+        is not finite, or if a stream does not yield the targets in the same order again.
     """
     outputs = predictions.outputs
     if not outputs or any(
@@ -107,7 +107,7 @@ def examples(part: Part, predictions: Predictions) -> Json:
     count = None if wrong is None else int(wrong.sum())
     if not shown:
         return None
-    # The kept refit is the first one.
+    # The run keeps the weights of its first refit.
     return {
         "format": EXAMPLES_FORMAT,
         "refit": 0,
@@ -130,43 +130,43 @@ def _answers(output: Output) -> _Answers:
 
 
 def _decisions(output: Output) -> _Answers:
-    """Return what a classifier decided: one class per sample, its labels, or a class per place."""
+    """Return a classifier's answers: one class per sample, several labels, or a class per place."""
     size = len(output.y)
     shares = probabilities(output, output.predicted)
     if shares.min(initial=0) < 0 or shares.max(initial=1) > 1 + 1e-6:
-        # Scores of some other kind say nothing of how sure the model was.
+        # These are not probabilities, so the model's confidence is unknown.
         shares = np.full(shares.shape, np.nan)
     if output.task is OutputTask.MULTICLASS:
-        true, found, _ = classes_of(output)
+        true, answers, _ = classes_of(output)
         sure = shares.max(axis=-1)
     else:
         true = output.y.astype(bool).astype(int)
-        found = (output.predicted > output.threshold).astype(int)
-        sure = np.where(found, shares, 1 - shares)
-    true, found, sure = (array.reshape(size, -1) for array in (true, found, sure))
-    missed = true != found
+        answers = (output.predicted > output.threshold).astype(int)
+        sure = np.where(answers, shares, 1 - shares)
+    true, answers, sure = (array.reshape(size, -1) for array in (true, answers, sure))
+    missed = true != answers
     is_labels = output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2
     if true.shape[1] > 1 and not is_labels:
         share = missed.mean(axis=1)
         return _Answers(_nothing, _nothing, error=share, badness=share)
     wrong = missed.any(axis=1)
-    # Of several labels the surest wrong one; of a sample that is right, the one nearest to wrong.
+    # With several labels, take the most confident wrong one, or the least confident if all are right.
     surest = np.where(missed, sure, -np.inf).max(axis=1, initial=-np.inf)
     confidence = np.where(wrong, surest, sure.min(axis=1, initial=np.inf))
     if is_labels:
         return _Answers(
             lambda row: np.flatnonzero(true[row])[:TARGETS].tolist(),
-            lambda row: np.flatnonzero(found[row])[:TARGETS].tolist(),
+            lambda row: np.flatnonzero(answers[row])[:TARGETS].tolist(),
             wrong,
             confidence,
         )
     return _Answers(
-        lambda row: int(true[row, 0]), lambda row: int(found[row, 0]), wrong, confidence
+        lambda row: int(true[row, 0]), lambda row: int(answers[row, 0]), wrong, confidence
     )
 
 
 def _numbers(output: Output) -> _Answers:
-    """Return a regression's numbers; several columns have each its own unit, pixels all the same."""
+    """Return a regression's answers; each column of a table has its own unit, all pixels share one."""
     size = len(output.y)
     true = output.y.reshape(size, -1).astype(np.float64)
     predicted = output.predicted.reshape(size, -1).astype(np.float64)
@@ -183,7 +183,7 @@ def _numbers(output: Output) -> _Answers:
 
 
 def _chosen(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
-    """Return the rows to show in their order, and which of all rows are wrong, if any can be."""
+    """Return the rows to show, in order, and which of all rows are wrong (None without classes)."""
     judged = [answer.wrong for answer in answers if answer.wrong is not None]
     wrong = np.logical_or.reduce(judged) if judged else None
     sure, bad = np.full(size, -np.inf), np.zeros(size)
@@ -193,7 +193,7 @@ def _chosen(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
             sure = np.maximum(sure, np.where(answer.wrong, known, -np.inf))
         if answer.badness is not None:
             bad = np.maximum(bad, answer.badness)
-    # Sorted by the last key first, and stable: equal rows stay in order.
+    # lexsort sorts by the last key first and is stable: equal rows stay in order.
     ranked = np.lexsort((-bad, -sure))
     worst = ranked[: WORST if wrong is None else min(WORST, int(wrong.sum()))]
     others = np.setdiff1d(np.arange(size), worst) if wrong is None else np.flatnonzero(~wrong)
@@ -202,10 +202,10 @@ def _chosen(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
 
 
 def _gathered(part: Part, rows: Array, outputs: list[Output]) -> list[dict[str, Array]] | None:
-    """Return these samples, by input, None when a stream yields other targets than before."""
+    """Return the inputs of these rows, or None if a stream yields other targets than before."""
     if part.stream is None:
         return [_sample(part.x, row) for row in rows.tolist()]
-    found: dict[int, dict[str, Array]] = {}
+    samples: dict[int, dict[str, Array]] = {}
     start = 0
     for x, y, _ in part.batches(1):
         size = len(next(leaves(x))[1])
@@ -216,10 +216,10 @@ def _gathered(part: Part, rows: Array, outputs: list[Output]) -> list[dict[str, 
         ):
             return None
         for row in rows[(rows >= start) & (rows < start + size)].tolist():
-            # A copy, for the batch is not to stay in memory.
-            found[row] = {name: array.copy() for name, array in _sample(x, row - start).items()}
+            # Copy the sample, so that its whole batch does not stay in memory.
+            samples[row] = {name: array.copy() for name, array in _sample(x, row - start).items()}
         start += size
-    return [found[row] for row in rows.tolist()] if start == part.size else None
+    return [samples[row] for row in rows.tolist()] if start == part.size else None
 
 
 def _sample(x: Arrays, row: int) -> dict[str, Array]:
@@ -230,7 +230,7 @@ def _sample(x: Arrays, row: int) -> dict[str, Array]:
 
 
 def _shown(array: Array, scale: tuple[float, float] | None) -> Json:
-    """Return one input of one sample: an image, a text, a row of values, or what is known of it."""
+    """Return one input of a sample as an image, a text, a row of values, or a summary."""
     if scale is not None and _is_image(array):
         return _image(array, *scale)
     if array.dtype.kind in "SUO" and array.size == 1:
@@ -256,14 +256,14 @@ def _is_image(array: Array) -> bool:
 
 
 def _ranges(samples: list[dict[str, Array]]) -> dict[str, tuple[float, float]]:
-    """Return of each input with images what is black and what is white in all of them."""
-    found: dict[str, tuple[float, float]] = {}
+    """Return, for each input with images, the values of black and white in all its images."""
+    ranges: dict[str, tuple[float, float]] = {}
     for sample in samples:
         for path, array in sample.items():
             if _is_image(array):
-                low, high = found.get(path, (math.inf, -math.inf))
-                found[path] = min(low, float(array.min())), max(high, float(array.max()))
-    return {path: _range(low, high) for path, (low, high) in found.items()}
+                low, high = ranges.get(path, (math.inf, -math.inf))
+                ranges[path] = min(low, float(array.min())), max(high, float(array.max()))
+    return {path: _range(low, high) for path, (low, high) in ranges.items()}
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
@@ -288,7 +288,7 @@ def _image(array: Array, low: float, high: float) -> Json:
 
 
 def _targets(values: Array) -> Json:
-    """Return a number or text, a list of few, None of many."""
+    """Return one target as it is, a few as a list, and None for many."""
     flat = np.asarray(values).reshape(-1)
     if len(flat) > TARGETS:
         return None
@@ -297,17 +297,17 @@ def _targets(values: Array) -> Json:
 
 
 def _nothing(row: int) -> Json:
-    """Return no truth and no prediction: there are too many places to list."""
+    """Return None for truth and prediction: there are too many places to list."""
     return None
 
 
 def _number(values: Array | None, row: int) -> float | None:
-    found: float | None = None if values is None else _value(values[row])
-    return found
+    number: float | None = None if values is None else _value(values[row])
+    return number
 
 
 def _value(value: Any) -> Json:
-    """Return a number to six digits, None of one that is not finite; anything else as text."""
+    """Return a number to six digits, None if it is not finite, and anything else as text."""
     if value is None or isinstance(value, bool | np.bool_):
         return value if value is None else bool(value)
     if isinstance(value, int | np.integer):

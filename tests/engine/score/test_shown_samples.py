@@ -410,7 +410,7 @@ def test_a_refit_is_not_lost_over_its_examples(
     done = refit.train_refit(spec, load_data(spec), task)
     assert done.failure is None
     assert done.note == (
-        "no examples are kept, for choosing them failed: "
+        "the run keeps no examples, because choosing them failed: "
         "OSError: this stream can be read twice only"
     )
     assert (tmp_path / "refit.weights.h5").exists()
