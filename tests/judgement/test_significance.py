@@ -216,7 +216,7 @@ def test_the_bootstrap_agrees_with_scipys_on_many_samples() -> None:
     values = np.random.default_rng(2).exponential(1, 2000) - 1
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=5000, batch=500, method="percentile",
-        confidence_level=0.9, rng=np.random.default_rng(3),
+        confidence_level=0.9, random_state=np.random.default_rng(3),
     ).confidence_interval  # fmt: skip
     ours = compare_samples(values, replicates=5000).interval(0.05)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.002)

@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert process.stdout is not None
         for line in process.stdout:
             said.write(line)
-            if "running on" in line:
+            if "running on" in line or "Listening at" in line:  # uvicorn, gunicorn
                 break
         else:
             pytest.fail(f"mlflow server did not start:\n{(folder / 'said.txt').read_text()}")
