@@ -1,4 +1,4 @@
-"""Event files as TensorBoard reads them: scalars by step, and sessions of its HParams page."""
+"""Write event files for TensorBoard: scalars by step, and rows of its HParams page."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from modeltune.ground import is_finite_number, make_folder
 from modeltune.records import TrialStatus, Values
 from modeltune.reports import clean
 
-# TensorBoard's own writers of these need TensorFlow, which the pytest process does without.
+# TensorBoard's own writers need TensorFlow, which the pytest process does not load.
 
 
 def scalar(tag: str, value: float, step: int, at: float) -> Event:
-    """Return one point of a chart, ``at`` in seconds since 1970; TensorBoard keeps a float32."""
+    """Return a point of a chart, ``at`` in seconds since 1970; TensorBoard stores a float32."""
     summary = Summary()
     summary.value.add(tag=clean(tag), simple_value=value)
     return Event(wall_time=at, step=step, summary=summary)
 
 
 def session_start(values: Values, at: float) -> Event:
-    """Return what opens a row of the HParams page: the hyperparameters."""
+    """Return the event that opens a row of the HParams page, with the hyperparameters."""
     info = SessionStartInfo(start_time_secs=at)
     for name, value in values.items():
         entry = info.hparams[clean(name)]
@@ -42,14 +42,14 @@ def session_start(values: Values, at: float) -> Event:
         elif is_finite_number(value):
             entry.number_value = value
         else:
-            # Of infinity, which is no JSON, the page would show nothing.
+            # The page shows nothing for an infinity as a number, because JSON has none.
             entry.string_value = clean(str(value))
     data = HParamsPluginData(session_start_info=info)
     return _about_session(metadata.SESSION_START_INFO_TAG, data, at)
 
 
 def session_end(status: TrialStatus, at: float) -> Event:
-    """Return what closes a row of the HParams page: how it went."""
+    """Return the event that closes a row of the HParams page, with success or failure."""
     is_completed = status is TrialStatus.COMPLETED
     shown = api_pb2.STATUS_SUCCESS if is_completed else api_pb2.STATUS_FAILURE
     data = HParamsPluginData(session_end_info=SessionEndInfo(status=shown, end_time_secs=at))
@@ -60,14 +60,14 @@ def write_events(folder: Path, events: Iterable[Event], at: float) -> None:
     """Write an event file in one piece; TensorBoard shows the folder as one run.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     content = io.BytesIO()
     records = RecordWriter(content)
     for event in (Event(wall_time=at, file_version="brain.Event:2"), *events):
         records.write(event.SerializeToString())
     make_folder(folder)
-    # TensorBoard knows its files by this word, and reads them in the order of their names.
+    # TensorBoard looks for "tfevents" in the name, and reads files in the order of their names.
     (folder / f"events.out.tfevents.{at:010.0f}.modeltune").write_bytes(content.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""MLflow: a recorded run as one of its runs, with a child run per trial; sole importer of mlflow."""
+"""Log a recorded run to MLflow as a run of its own, with a child run per trial and refit."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from modeltune.reports import markdown
 from modeltune.specs import Verdict
 
 EXPERIMENT = "modeltune"
-"""The experiment when MLFLOW_EXPERIMENT_NAME says none."""
+"""The experiment when MLFLOW_EXPERIMENT_NAME is not set."""
 
 CLIENT_SETTINGS = {
-    # A server that is down holds up a run for half a minute, not for MLflow's own ten.
+    # A server that is down then delays a run by half a minute; by default it would be ten.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    # pytest prints what there is to say, and nobody is told but the server that was named.
+    # pytest prints the messages, and only the named server may learn about a run.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""MLflow's own variables, for as long as it is talked to, where the user has not set them."""
+"""MLflow's environment variables while we log, except for those that the user has set."""
 
 LONGEST_NAME = 200
 LONGEST_PARAMETER = 6000
 LONGEST_TAG = 5000
-"""Characters MLflow takes; of a name and of a tag those of all its versions."""
+"""The most characters that every supported version of MLflow accepts."""
 
 ENDED = {
     RunStatus.PASSED: "FINISHED",
@@ -46,42 +46,44 @@ ENDED = {
     TrialStatus.COMPLETED: "FINISHED",
     TrialStatus.FAILED: "FAILED",
 }
-"""MLflow's words for how something ended."""
+"""MLflow's status for each of ours."""
 
 MlflowClient = Any
 
 
 class Unreachable(ModeltuneError):
-    """There is no MLflow to talk to: names the server and what to do."""
+    """MLflow is not installed, or its server does not answer; the text says what to do."""
 
 
 def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]] = {}) -> str:
-    """Log a recorded run, its trials, gates, model and report, and return MLflow's id of it.
+    """Log a recorded run with its trials, gates, model and reports, and return MLflow's id for it.
 
-    The run is one of the experiment MLFLOW_EXPERIMENT_NAME (default ``modeltune``). Of each
-    trial there is a child run with its values as parameters, its curves as metrics by epoch,
-    and ``objective``, its score; of each refit one with its curves. The run has the winner's
-    values; per metric the mean over refits (``accuracy``), ``accuracy.std`` and, refit by
-    refit, ``accuracy.refit``; gates as tags ``gate.1``, ``gate.2``, ...
+    The run belongs to the experiment MLFLOW_EXPERIMENT_NAME (default ``modeltune``). It has the
+    best trial's values as parameters, gates as tags ``gate.1``, ``gate.2``, ..., and for each
+    metric the mean over refits (``accuracy``), ``accuracy.std``, and the single refits in
+    ``accuracy.refit``. Each trial is a child run with its values as parameters, its curves as
+    metrics by epoch, and its score as ``objective``. Each refit is a child run with its curves.
 
     Args:
-        run: as it is recorded.
-        folder: what its artifacts' paths are relative to.
-        uri: of the tracking server.
-        pages: what makes more reports, by file name, beside report.md and report.json; asked
-            once the server has answered.
+        run: the run as it is recorded.
+        folder: the folder that the paths of the run's artifacts are relative to.
+        uri: the tracking server.
+        pages: functions that write further reports, by file name, besides report.md and
+            report.json; they are called only once the server has answered.
 
     Raises:
-        Unreachable: mlflow is not installed, or no server answers there.
-        ModeltuneError: it answered, but refused, or not all could be logged; MLflow's run, if
-            there is one, is then KILLED.
+        Unreachable: mlflow is not installed, or the server does not answer.
+        ModeltuneError: the server refused, or logging failed before its end; MLflow's run, if
+            it exists, then has the status KILLED.
     """
     with _patience():
         client, experiment = _connected(uri)
         try:
             return _log(client, experiment, run, folder, pages)
         except Exception as error:
-            raise ModeltuneError(f"not all of it is logged: {_said(error, uri)}") from error
+            raise ModeltuneError(
+                f"the run is logged only in part: {_cause_of(error, uri)}"
+            ) from error
 
 
 def _log(
@@ -151,7 +153,7 @@ def _log_files(
     folder: Path,
     pages: Mapping[str, Callable[[], str]],
 ) -> None:
-    """Log the reports of this run, then its model: files whose digests are those recorded."""
+    """Log the reports of this run, then the files of its model, after checking their digests."""
     document = {"schema": SCHEMA, "created": run.created, "runs": [to_json(run)]}
     texts = {"report.md": markdown([run]), "report.json": json.dumps(document, indent=1)}
     texts |= {name: page() for name, page in pages.items()}
@@ -207,16 +209,16 @@ def _batch(
 ) -> None:
     """Log parameters, metrics by step and tags in as few requests as MLflow allows.
 
-    What is too long for it is cut, and the tag ``modeltune.cut`` names it.
+    Texts that are too long for MLflow are cut; the tag ``modeltune.cut`` names them.
     """
     from mlflow.entities import Metric, Param, RunTag
 
     texts = {name: _text(str(value)) for name, value in values.items()}
     cut = [name for name, text in texts.items() if len(text) > LONGEST_PARAMETER]
-    told = {name: _text(text) for name, text in tags.items()}
-    cut += [name for name, text in told.items() if len(text) > LONGEST_TAG]
+    tag_texts = {name: _text(text) for name, text in tags.items()}
+    cut += [name for name, text in tag_texts.items() if len(text) > LONGEST_TAG]
     if cut:
-        told["modeltune.cut"] = ", ".join(map(_text, cut))
+        tag_texts["modeltune.cut"] = ", ".join(map(_text, cut))
     client.log_batch(
         run,
         [
@@ -225,7 +227,7 @@ def _batch(
             for step, value in steps
         ],
         [Param(_name(name), _clipped(text, LONGEST_PARAMETER)) for name, text in texts.items()],
-        [RunTag(name, _clipped(text, LONGEST_TAG)) for name, text in told.items()],
+        [RunTag(name, _clipped(text, LONGEST_TAG)) for name, text in tag_texts.items()],
         synchronous=True,
     )
 
@@ -240,7 +242,7 @@ def _started(
     status: str,
     parent: str | None = None,
 ) -> Iterator[str]:
-    """Lend the id of a new run, which ends with this status, or KILLED when not all is logged."""
+    """Lend the id of a new run; at the end it gets this status, or KILLED if logging failed."""
     tags = {} if parent is None else {"mlflow.parentRunId": parent}
     shown = _clipped(_text(name), LONGEST_NAME)
     run = client.create_run(experiment, began, tags, shown).info.run_id
@@ -265,26 +267,26 @@ def _connected(uri: str) -> tuple[MlflowClient, str]:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     try:
         client = MlflowClient(tracking_uri=uri)
-        if (found := client.get_experiment_by_name(name)) is None:
+        if (experiment := client.get_experiment_by_name(name)) is None:
             try:
                 return client, client.create_experiment(name)
             except MlflowException:
-                # Another session has made it since.
-                found = client.get_experiment_by_name(name)
-                if found is None:
+                # Another session may have made it meanwhile.
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        return client, found.experiment_id
+        return client, experiment.experiment_id
     except Exception as error:
-        server, said = _masked(uri, uri), _said(error, uri)
-        # What a server answers, a wrong password's 401 too, is no error of the system.
-        if any(isinstance(each, OSError) for each in _chain(error)):
-            raise Unreachable(f"{server} does not answer: {said}") from error
-        raise ModeltuneError(f"{server} refuses: {said}") from error
+        server, cause = _masked(uri, uri), _cause_of(error, uri)
+        # An answer, such as 401 for a wrong password, is not an OSError.
+        if any(isinstance(origin, OSError) for origin in _chain(error)):
+            raise Unreachable(f"{server} does not answer: {cause}") from error
+        raise ModeltuneError(f"{server} refuses: {cause}") from error
 
 
 @contextlib.contextmanager
 def _patience() -> Iterator[None]:
-    """Have MLflow give up soon and print nothing, unless the user's environment says otherwise."""
+    """Make MLflow give up soon and print nothing, unless the user's environment says otherwise."""
     ours = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
     os.environ.update(ours)
     try:
@@ -295,15 +297,15 @@ def _patience() -> Iterator[None]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from, and so on to what was wrong first."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+    """Yield an error, the error it was raised from, and so on to the first one."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
 
 
-def _said(error: BaseException, uri: str) -> str:
-    """Return what was wrong first, in one line of bearable length, without the server's password."""
+def _cause_of(error: BaseException, uri: str) -> str:
+    """Return the first error of a chain in one short line, without the server's password."""
     *_, error = _chain(error)
     return _clipped(_masked(" ".join(f"{type(error).__name__}: {error}".split()), uri), 300)
 
@@ -327,19 +329,19 @@ def _milliseconds(created: str) -> int:
 
 
 def _name(name: str) -> str:
-    """Return a key MLflow takes, another one for any other name: letters, digits and ``_ - .``."""
-    found = re.sub(r"[^\w.-]", "_", name)
-    if found == name and name.strip(".") and len(name) <= LONGEST_NAME:
+    """Return a key that MLflow accepts, of letters, digits and ``_ - .``, different for each name."""
+    key = re.sub(r"[^\w.-]", "_", name)
+    if key == name and name.strip(".") and len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{found[:LONGEST_NAME].lstrip('.')}-{digest}"
+    return f"{key[:LONGEST_NAME].lstrip('.')}-{digest}"
 
 
 def _text(text: str) -> str:
-    """Return text that databases take: what is no UTF-8, or NUL, as its escape."""
+    """Return text that databases accept, with NUL and invalid UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _clipped(text: str, longest: int) -> str:
-    said = f"... ({len(text)} characters)"
-    return text if len(text) <= longest else text[: longest - len(said)] + said
+    note = f"... ({len(text)} characters)"
+    return text if len(text) <= longest else text[: longest - len(note)] + note

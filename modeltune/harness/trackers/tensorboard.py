@@ -1,4 +1,4 @@
-"""TensorBoard: curves and hyperparameters of trials and refits, from what is recorded of them."""
+"""Write curves and hyperparameters of recorded trials and refits for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from modeltune.reports import file_name
 TENSORBOARD_FOLDER = "tensorboard"
 
 OBJECTIVE = "objective"
-"""The tag of a trial's score: a column of the HParams page."""
+"""The tag of a trial's score, which is a column of the HParams page."""
 
 
 def run_folder(store: Path, spec: str, run: str) -> Path:
-    """Return where the events of a run are: ``tensorboard/<spec>/<run>`` beside its store."""
+    """Return the folder for a run's events: ``tensorboard/<spec>/<run>`` beside its store."""
     return store / TENSORBOARD_FOLDER / file_name(spec) / file_name(run)
 
 
 def following(listen: Listener, folder: Path) -> Listener:
-    """Return a listener that writes each trial as it finishes, and passes every event on.
+    """Return a listener that writes each finished trial, and passes every event on to ``listen``.
 
-    What cannot be written is told once, in a note; nothing is raised.
+    The first failure to write becomes a note; the listener raises nothing.
     """
     failures: list[Exception] = []
 
-    def heard(event: Event) -> None:
+    def write_and_pass_on(event: Event) -> None:
         listen(event)
         if isinstance(event, TrialFinished) and not failures:
             try:
                 write_trial(folder, event.trial)
-            except Exception as error:  # noqa: BLE001  no run ends for want of its picture
+            except Exception as error:  # noqa: BLE001  a missing picture must not end a run
                 failures.append(error)
                 listen(_note(error))
 
-    return heard
+    return write_and_pass_on
 
 
 def write_refits(folder: Path, refits: Sequence[Mapping[str, Json]], listen: Listener) -> None:
-    """Write the learning curves of a validation's refits, as the run keeps them.
+    """Write the learning curves of a validation's refits, as the run records them.
 
-    What cannot be written is told in a note; nothing is raised.
+    A failure to write becomes a note; nothing is raised.
     """
     try:
         for refit in refits:
@@ -50,15 +50,15 @@ def write_refits(folder: Path, refits: Sequence[Mapping[str, Json]], listen: Lis
             if refit["fold"] is not None:
                 name += f"-fold-{refit['fold'] + 1}"
             _write_curves(folder / name, refit["curve"], 0, refit["seconds"], time.time())
-    except Exception as error:  # noqa: BLE001  no run ends for want of its picture
+    except Exception as error:  # noqa: BLE001  a missing picture must not end a run
         listen(_note(error))
 
 
 def write_trial(folder: Path, trial: Trial) -> None:
-    """Write a trial's curves by epoch, from 1, and its row on the HParams page.
+    """Write a trial's curves by epoch, counted from 1, and its row on the HParams page.
 
-    A trial that continues another begins after the epochs it inherited. Metrics on
-    validation are a run of their own, ``trial-3/validation`` beside ``trial-3/train``, so
+    The curves of a trial that continues another one begin after the inherited epochs. Metrics on
+    validation are written as a separate run, ``trial-3/validation`` beside ``trial-3/train``, so
     that one chart shows both.
 
     Raises:
@@ -89,7 +89,7 @@ def _write_curves(
     seconds: float,
     ended: float,
 ) -> None:
-    """Write the curves on train and on validation, the epochs spread evenly over the seconds."""
+    """Write the curves on train and on validation, with the epochs evenly spaced in time."""
     from modeltune.harness.trackers.event_files import scalar, write_events
 
     for part, prefix in (("train", ""), ("validation", "val_")):
@@ -106,4 +106,4 @@ def _write_curves(
 
 
 def _note(error: Exception) -> Note:
-    return Note(f"not all is written for TensorBoard: {error}")
+    return Note(f"TensorBoard's files are incomplete: {error}")
