@@ -196,7 +196,9 @@ def test_a_model_that_was_changed_since_is_not_logged(
 ) -> None:
     kept = keep(tmp_path, "artifacts/0a1b.weights.h5", lambda path: path.write_bytes(b"weights"))
     (tmp_path / kept.path).write_bytes(b"Weights")
-    with pytest.raises(ModeltuneError, match=r"the run is logged only in part: .*was changed since"):
+    with pytest.raises(
+        ModeltuneError, match=r"the run is logged only in part: .*was changed since"
+    ):
         log(replace(RUN, artifact=kept), tmp_path, server)
     parent, _ = logged(client, request.node.name)
     assert parent.info.status == "KILLED"
