@@ -1,14 +1,17 @@
 """Hypothesis draws the same examples in every run, so that a red law stays red."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from tests.support.example import Example
     from tests.support.postgres import Server
 
 hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=100)
@@ -57,15 +60,43 @@ def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def keras_is_loaded() -> None:
+    """Import Keras before pytester notes what to forget."""
+    from tests.support.example import load_keras
+
+    load_keras()
+
+
+@pytest.fixture(scope="session")
+def script_is_loaded() -> None:
+    """Import what a scripted run needs before pytester notes what to forget."""
+    from tests.support.example import load_script
+
+    load_script()
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Return a project without specs; a pytest inside this one trains in its own process."""
-    from tests.support.tiny_specs import IN_PROCESS
+def example(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> "Example":
+    """Return a project without specs, for sessions in processes of their own."""
+    from tests.support.example import IN_PROCESS, ROOT, Example
 
     monkeypatch.delenv("MODELTUNE_STORE", raising=False)
     monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    pytester.makepyprojecttoml("")
-    return pytester
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    return Example(pytester, {"pyproject.toml": ""})
+
+
+@pytest.fixture
+def project(keras_is_loaded: None, example: "Example") -> "Example":
+    """Return a project without specs; a pytest inside this one trains in its own process."""
+    return example
+
+
+@pytest.fixture
+def scripted(script_is_loaded: None, example: "Example") -> "Example":
+    """Return a project whose specs are trained by a script: for what is not about models."""
+    return replace(example, is_scripted=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,7 @@ from typing import Any
 import pytest
 
 from modeltune.engine.fit import compiled_pool
-from modeltune.histories.store import open_store
-from modeltune.records.runs import Run
-from tests.support import forked
-from tests.support.scripted_runs import scripting
-from tests.support.tiny_specs import load_everything, source
+from tests.support.example import Example, source
 
 ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
 THREE = f"{ONE}validation=mt.Holdout(epochs=15, seeds=3), "
@@ -26,8 +22,7 @@ BASELINES = Path("baselines")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _loaded() -> Iterator[None]:
-    load_everything()
+def _compiled_models_of_this_file() -> Iterator[None]:
     yield
     compiled_pool.POOL.clear()
 
@@ -35,13 +30,6 @@ def _loaded() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def compiled_models_of_one_test() -> None:
     """Let tests train on steps that others have compiled: what is claimed here is what is compared."""
-
-
-@pytest.fixture
-def scripted(project: pytest.Pytester, tmp_path: Path) -> Iterator[pytest.Pytester]:
-    """Yield a project whose specs are trained by a script: for what is not about models."""
-    with scripting(tmp_path / "trained.txt"):
-        yield project
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +47,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def accepted(project: pytest.Pytester, kept: Callable[[str], Path]) -> Callable[[str], Path]:
+def accepted(project: Example, kept: Callable[[str], Path]) -> Callable[[str], Path]:
     """Return a function that runs a spec, accepts it and returns its baseline.
 
     The same text is trained once; the tests after that get a copy of all it left behind.
     """
 
     def accepted(text: str) -> Path:
-        project.makepyfile(spec_a=text)
         left = kept(text)
         if left.exists():
-            shutil.copytree(left, project.path, dirs_exist_ok=True)
+            shutil.copytree(left, project.with_spec(text).write(), dirs_exist_ok=True)
         else:
-            accept(project)
+            accept(project.with_spec(text))
             for name in (".modeltune", BASELINES.name):
                 shutil.copytree(project.path / name, left / name)
         (path,) = (project.path / BASELINES).iterdir()
@@ -80,117 +67,105 @@ def accepted(project: pytest.Pytester, kept: Callable[[str], Path]) -> Callable[
     return accepted
 
 
-def modeltune(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run the command in a folder; return its exit code and all it printed."""
-    return forked.Forked(forked.modeltune, *arguments, folder=folder).end()
-
-
-def runs(project: pytest.Pytester) -> list[Run]:
-    """Return the recorded runs, the newest first."""
-    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
-        return [store.run(summary.id) for summary in store.runs()]
-
-
-def verdict(project: pytest.Pytester, number: int = 0) -> dict[str, Any]:
+def verdict(project: Example, number: int = 0) -> dict[str, Any]:
     """Return a verdict of the one run of the last session, from its report."""
-    path = project.path / ".modeltune/report/report.json"
-    (run,) = json.loads(path.read_text())["runs"]
+    (run,) = project.report()["runs"]
     found: dict[str, Any] = run["verdicts"][number]
     return found
 
 
-def accept(project: pytest.Pytester) -> Path:
+def accept(project: Example) -> Path:
     """Run a project's spec, accept it and return its baseline."""
-    result = project.runpytest("--modeltune-accept-new", "--modeltune-reason=first")
-    assert result.ret == 0, result.stdout.str()
+    result = project.run_pytest("--modeltune-accept-new", "--modeltune-reason=first")
+    assert result.exit_code == 0, result.output
     (path,) = (project.path / BASELINES).iterdir()
     return path
 
 
 def test_a_first_run_says_how_to_accept_it_and_the_command_does(
-    project: pytest.Pytester,
+    project: Example,
 ) -> None:
-    project.makepyfile(spec_a=source(ONE + AGAINST))
-    project.runpytest().assert_outcomes(passed=1)
+    project = project.with_spec(source(ONE + AGAINST))
+    project.run_pytest().assert_outcomes(passed=1)
     assert verdict(project)["outcome"] == "no_baseline"
     assert not (project.path / BASELINES).exists()
     command = verdict(project)["reason"].partition("to accept this run: ")[2]
-    assert command == f'modeltune accept {runs(project)[0].id} --reason "..."'
+    assert command == f'modeltune accept {project.history()[0].id} --reason "..."'
 
-    status, said = modeltune(project.path, *command.split()[1:-1], "first")
+    status, said = project.run_modeltune(*command.split()[1:-1], "first")
 
     assert status == 0
-    assert said.startswith(f"accepted spec_a.py::dense: run {runs(project)[0].id}\n")
-    project.runpytest().assert_outcomes(passed=1)
+    assert said.startswith(f"accepted spec_a.py::dense: run {project.history()[0].id}\n")
+    project.run_pytest().assert_outcomes(passed=1)
     assert verdict(project)["outcome"] == "passed"
-    assert runs(project)[0].baseline == runs(project)[1].id
+    assert project.history()[0].baseline == project.history()[1].id
 
 
 def test_accept_new_leaves_what_is_accepted_and_accept_replaces_it(
-    scripted: pytest.Pytester,
+    scripted: Example,
 ) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED))
+    scripted = scripted.with_spec(source(SCRIPTED))
     path = accept(scripted)
     first = path.read_text()
 
-    scripted.runpytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    scripted.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
     assert path.read_text() == first
-    result = scripted.runpytest("--modeltune-accept", "--modeltune-reason=again")
+    result = scripted.run_pytest("--modeltune-accept", "--modeltune-reason=again")
 
     data = json.loads(path.read_text())
     assert data["why"] == "again"
-    assert data["run"] == runs(scripted)[0].id
+    assert data["run"] == scripted.history()[0].id
     assert data["replaced"] == json.loads(first)["run"]
     result.stdout.fnmatch_lines([f"accepted spec_a.py::dense: run {data['run']}, was *"])
 
 
-def test_a_red_run_is_not_accepted_and_says_why(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED + "gates=[mt.metric('accuracy') >= 1.5]"))
-    result = scripted.runpytest("--modeltune-accept")
+def test_a_red_run_is_not_accepted_and_says_why(scripted: Example) -> None:
+    scripted = scripted.with_spec(source(SCRIPTED + "gates=[mt.metric('accuracy') >= 1.5]"))
+    result = scripted.run_pytest("--modeltune-accept")
 
-    assert result.ret == 1
+    assert result.exit_code == 1
     assert not (scripted.path / BASELINES).exists()
     result.stdout.fnmatch_lines(["not accepted: * only runs that passed can be; *"])
 
 
-def test_only_what_ran_is_accepted(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(
-        spec_a=source(SCRIPTED) + f"\n@spec({SCRIPTED})\ndef other(hp): return compiled(hp)\n"
+def test_only_what_ran_is_accepted(scripted: Example) -> None:
+    scripted = scripted.with_spec(
+        source(SCRIPTED) + f"\n@spec({SCRIPTED})\ndef other(hp): return compiled(hp)\n"
     )
-    scripted.runpytest("-k", "other", "--modeltune-accept").assert_outcomes(passed=1, deselected=1)
+    scripted.run_pytest("-k", "other", "--modeltune-accept").assert_outcomes(passed=1, deselected=1)
 
     assert [path.name for path in (scripted.path / BASELINES).iterdir()] == ["spec_a.py.other.json"]
 
 
-def test_a_first_baseline_can_be_accepted_under_strict(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=source(f"{SCRIPTED}validation=mt.Holdout(seeds=3), {AGAINST}"))
-    assert scripted.runpytest("--modeltune-strict").ret == 1
-    assert scripted.runpytest("--modeltune-strict", "--modeltune-accept-new").ret == 0
-    assert scripted.runpytest("--modeltune-strict").ret == 0
+def test_a_first_baseline_can_be_accepted_under_strict(scripted: Example) -> None:
+    scripted = scripted.with_spec(source(f"{SCRIPTED}validation=mt.Holdout(seeds=3), {AGAINST}"))
+    assert scripted.run_pytest("--modeltune-strict").exit_code == 1
+    assert scripted.run_pytest("--modeltune-strict", "--modeltune-accept-new").exit_code == 0
+    assert scripted.run_pytest("--modeltune-strict").exit_code == 0
 
 
 def test_a_worse_recipe_is_red_and_the_reason_names_the_question(
-    project: pytest.Pytester,
+    project: Example,
     accepted: Callable[[str], Path],
 ) -> None:
     sound = source(THREE + AGAINST).replace("[0.1, 0.01]", "[0.1]")
     accepted(sound)
     blind = sound.replace("keras.Input((2,)), ", "keras.Input((2,)), keras.layers.Rescaling(0.0), ")
-    project.makepyfile(spec_a=blind)
+    project = project.with_spec(blind)
 
-    result = project.runpytest()
+    result = project.run_pytest()
 
-    assert result.ret == 1
+    assert result.exit_code == 1
     found = verdict(project)
     assert found["outcome"] == "failed"
     assert found["details"]["question"] == "recipe"
     assert "is this recipe worse: paired t over seeds on 3 seeds" in found["reason"]
 
 
-def test_one_refit_each_is_paired_on_samples(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST))
+def test_one_refit_each_is_paired_on_samples(scripted: Example) -> None:
+    scripted = scripted.with_spec(source(SCRIPTED + AGAINST))
     accept(scripted)
-    scripted.runpytest().assert_outcomes(passed=1)
+    scripted.run_pytest().assert_outcomes(passed=1)
 
     assert verdict(scripted)["details"]["question"] == "artifact"
     assert verdict(scripted)["details"]["test"] == "exact McNemar"
@@ -200,12 +175,12 @@ OTHER_DATA = ("np.random.default_rng(0)", "np.random.default_rng(1)")
 
 
 def test_on_other_test_data_the_accepted_model_is_scored_anew(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     accepted(source(ONE + AGAINST))
-    project.makepyfile(spec_a=source(ONE + AGAINST).replace(*OTHER_DATA))
+    project = project.with_spec(source(ONE + AGAINST).replace(*OTHER_DATA))
 
-    project.runpytest().assert_outcomes(passed=1)
+    project.run_pytest().assert_outcomes(passed=1)
 
     assert verdict(project)["outcome"] in ("passed", "inconclusive")
     assert verdict(project)["details"]["rescored"] is True
@@ -221,56 +196,54 @@ def test_on_other_test_data_the_accepted_model_is_scored_anew(
     ids=["gone", "swapped"],
 )
 def test_on_other_test_data_without_the_accepted_weights_nothing_is_compared(
-    project: pytest.Pytester, accepted: Callable[[str], Path], spoil: Any, words: str
+    project: Example, accepted: Callable[[str], Path], spoil: Any, words: str
 ) -> None:
     accepted(source(ONE + AGAINST))
     (weights,) = (project.path / ".modeltune/artifacts").glob("*.weights.h5")
     spoil(weights)
-    project.makepyfile(spec_a=source(ONE + AGAINST).replace(*OTHER_DATA))
+    project = project.with_spec(source(ONE + AGAINST).replace(*OTHER_DATA))
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
 
     assert verdict(project)["outcome"] == "invalid"
     assert words in verdict(project)["reason"]
 
 
 def test_what_cannot_be_compared_may_be_replaced_by_who_says_so(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     accepted(source(ONE + AGAINST))
-    project.makepyfile(spec_a=source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST))
-    assert project.runpytest("--modeltune-accept-new").ret == 1
+    project = project.with_spec(source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST))
+    assert project.run_pytest("--modeltune-accept-new").exit_code == 1
 
-    result = project.runpytest("--modeltune-accept", "--modeltune-reason=folds now")
+    result = project.run_pytest("--modeltune-accept", "--modeltune-reason=folds now")
 
-    assert result.ret == 0, result.stdout.str()
+    assert result.exit_code == 0, result.output
     assert verdict(project)["outcome"] == "invalid"
-    assert project.runpytest().ret == 0
+    assert project.run_pytest().exit_code == 0
     assert verdict(project)["outcome"] == "passed"
     assert "paired t over folds on 3 folds" in verdict(project)["reason"]
 
 
-def test_a_red_run_does_not_become_what_the_next_is_held_to(project: pytest.Pytester) -> None:
+def test_a_red_run_does_not_become_what_the_next_is_held_to(project: Example) -> None:
     gates = "gates=[mt.metric('parameters') <= mt.previous]"
     small = source(ONE + gates)
     large = small.replace("layers.Dense(units", "layers.Dense(9), keras.layers.Dense(units")
-    project.makepyfile(spec_a=small)
-    project.runpytest().assert_outcomes(passed=1)
-    project.makepyfile(spec_a=large)
-    assert project.runpytest().ret == 1
+    project = project.with_spec(small)
+    project.run_pytest().assert_outcomes(passed=1)
+    project = project.with_spec(large)
+    assert project.run_pytest().exit_code == 1
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
 
 
-def test_a_copied_project_accepts_beside_its_own_specs(
-    scripted: pytest.Pytester, tmp_path: Path
-) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED))
-    scripted.runpytest().assert_outcomes(passed=1)
+def test_a_copied_project_accepts_beside_its_own_specs(scripted: Example, tmp_path: Path) -> None:
+    scripted = scripted.with_spec(source(SCRIPTED))
+    scripted.run_pytest().assert_outcomes(passed=1)
     copied = tmp_path / "copied"
     shutil.copytree(scripted.path, copied)
 
-    status, said = modeltune(copied, "accept", "-1", "--reason", "mine")
+    status, said = scripted.run_modeltune("accept", "-1", "--reason", "mine", folder=copied)
 
     assert status == 0, said
     assert (copied / BASELINES / "spec_a.py.dense.json").exists()
@@ -278,170 +251,170 @@ def test_a_copied_project_accepts_beside_its_own_specs(
 
 
 def test_a_model_without_an_input_layer_is_validated(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     unbuilt = source(ONE + AGAINST).replace("keras.Input((2,)), ", "")
     accepted(unbuilt)
-    project.makepyfile(spec_a=unbuilt.replace(*OTHER_DATA))
-    project.runpytest().assert_outcomes(passed=1)
+    project = project.with_spec(unbuilt.replace(*OTHER_DATA))
+    project.run_pytest().assert_outcomes(passed=1)
     assert verdict(project)["details"]["rescored"] is True
 
 
-def test_another_split_is_not_compared(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
-) -> None:
+def test_another_split_is_not_compared(project: Example, accepted: Callable[[str], Path]) -> None:
     accepted(source(ONE + AGAINST))
     folds = source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST)
-    project.makepyfile(spec_a=folds)
+    project = project.with_spec(folds)
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
     assert "validated by Holdout, this one by KFold(k=3)" in verdict(project)["reason"]
 
 
 def test_another_definition_of_a_metric_is_not_compared(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     accepted(source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]"))
     other = source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]").replace(
         'loss="sparse_categorical_crossentropy"',
         "loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=7)",
     )
-    project.makepyfile(spec_a=other)
+    project = project.with_spec(other)
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
     assert "computed in another way" in verdict(project)["reason"]
 
 
-def test_an_edited_baseline_is_invalid(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST))
+def test_an_edited_baseline_is_invalid(scripted: Example) -> None:
+    scripted = scripted.with_spec(source(SCRIPTED + AGAINST))
     path = accept(scripted)
     path.write_text(path.read_text().replace('"why": "first"', '"why": "better"'))
 
-    assert scripted.runpytest().ret == 1
+    assert scripted.run_pytest().exit_code == 1
     assert verdict(scripted)["outcome"] == "invalid"
     assert f"{path} was edited" in verdict(scripted)["reason"]
 
 
 def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(
-    scripted: pytest.Pytester,
+    scripted: Example,
 ) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST))
+    scripted = scripted.with_spec(source(SCRIPTED + AGAINST))
     accept(scripted)
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST, name="renamed"))
-    result = scripted.runpytest()
+    scripted = scripted.with_spec(source(SCRIPTED + AGAINST, name="renamed"))
+    result = scripted.run_pytest()
     assert verdict(scripted)["outcome"] == "no_baseline"
     result.stdout.fnmatch_lines(
         ["unused baseline: baselines/spec_a.py.dense.json: no spec has it*"]
     )
 
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST + ", aliases=['dense']", name="renamed"))
-    result = scripted.runpytest()
+    scripted = scripted.with_spec(
+        source(SCRIPTED + AGAINST + ", aliases=['dense']", name="renamed")
+    )
+    result = scripted.run_pytest()
 
     assert verdict(scripted)["outcome"] == "passed"
     result.stdout.no_fnmatch_line("unused baseline*")
 
 
 def test_a_baseline_is_not_called_unused_when_only_part_was_collected(
-    scripted: pytest.Pytester,
+    scripted: Example,
 ) -> None:
     two = source(SCRIPTED) + f"\n@spec({SCRIPTED})\ndef other(hp): return compiled(hp)\n"
-    scripted.makepyfile(spec_a=two)
-    scripted.runpytest("--modeltune-accept").assert_outcomes(passed=2)
+    scripted = scripted.with_spec(two)
+    scripted.run_pytest("--modeltune-accept").assert_outcomes(passed=2)
 
-    result = scripted.runpytest("spec_a.py::other")
+    result = scripted.run_pytest("spec_a.py::other")
 
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("unused baseline*")
 
 
-def test_previous_and_median_look_back_without_accepting(scripted: pytest.Pytester) -> None:
+def test_previous_and_median_look_back_without_accepting(scripted: Example) -> None:
     gates = "gates=[mt.metric('accuracy') >= mt.previous, mt.metric('accuracy') >= mt.median(3)]"
-    scripted.makepyfile(spec_a=source(SCRIPTED + gates))
-    scripted.runpytest()
+    scripted = scripted.with_spec(source(SCRIPTED + gates))
+    scripted.run_pytest()
     assert verdict(scripted, 0)["outcome"] == verdict(scripted, 1)["outcome"] == "no_baseline"
 
-    scripted.runpytest().assert_outcomes(passed=1)
+    scripted.run_pytest().assert_outcomes(passed=1)
 
     assert verdict(scripted, 0)["outcome"] == verdict(scripted, 1)["outcome"] == "passed"
 
 
 def test_more_seeds_are_bought_only_while_a_gate_is_inconclusive(
-    project: pytest.Pytester,
+    project: Example,
     accepted: Callable[[str], Path],
 ) -> None:
     noisy = f"{ONE}validation=mt.Holdout(epochs=1, seeds=3), escalate=mt.seeds(max=5), "
     surely, never = (f"gates=[mt.metric('loss') <= mt.baseline{by}]" for by in (" + 9", " - 0.01"))
     accepted(source(noisy + surely))
-    project.runpytest().stdout.no_fnmatch_line("*validating under*")
-    assert len(runs(project)[0].scores["loss"].values) == 3
+    project.run_pytest().stdout.no_fnmatch_line("*validating under*")
+    assert len(project.history()[0].scores["loss"].values) == 3
     otherwise_begun = "Dense(units, kernel_initializer='he_normal', "
-    project.makepyfile(spec_a=source(noisy + never).replace("Dense(units, ", otherwise_begun))
+    project = project.with_spec(source(noisy + never).replace("Dense(units, ", otherwise_begun))
 
-    result = project.runpytest()
+    result = project.run_pytest()
 
     result.stdout.fnmatch_lines(["*note: mt.metric* inconclusive, validating under 5 seeds"])
     assert verdict(project)["outcome"] == "inconclusive"
     assert "Welch's t over seeds on 5 seeds against 3" in verdict(project)["reason"]
     assert verdict(project)["details"]["alpha"] == 0.025  # split over two looks
-    assert len(runs(project)[0].scores["loss"].values) == 5
+    assert len(project.history()[0].scores["loss"].values) == 5
 
 
-def test_rejudging_trains_nothing_and_refuses_what_has_changed(project: pytest.Pytester) -> None:
+def test_rejudging_trains_nothing_and_refuses_what_has_changed(project: Example) -> None:
     text = source(ONE + "gates=[mt.metric('accuracy') >= 0]")
-    project.makepyfile(spec_a=text)
-    assert project.runpytest("--modeltune-rejudge").ret == 1
-    project.runpytest().assert_outcomes(passed=1)
+    project = project.with_spec(text)
+    assert project.run_pytest("--modeltune-rejudge").exit_code == 1
+    project.run_pytest().assert_outcomes(passed=1)
 
-    project.makepyfile(spec_a=text.replace("accuracy') >= 0", "accuracy') >= 1.5"))
-    result = project.runpytest("--modeltune-rejudge")
-    assert result.ret == 1
+    project = project.with_spec(text.replace("accuracy') >= 0", "accuracy') >= 1.5"))
+    result = project.run_pytest("--modeltune-rejudge")
+    assert result.exit_code == 1
     assert verdict(project)["outcome"] == "failed"
-    assert len(runs(project)) == 1
+    assert len(project.history()) == 1
 
-    project.makepyfile(spec_a=text.replace('activation="softmax"', 'activation="sigmoid"'))
-    result = project.runpytest("--modeltune-rejudge")
-    assert result.ret == 1
+    project = project.with_spec(text.replace('activation="softmax"', 'activation="sigmoid"'))
+    result = project.run_pytest("--modeltune-rejudge")
+    assert result.exit_code == 1
     result.stdout.fnmatch_lines(["*no recorded run is judged anew: * changed since run *"])
-    assert len(runs(project)) == 1
+    assert len(project.history()) == 1
 
 
-def test_check_judges_a_run_of_the_history(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 0]"))
-    project.runpytest().assert_outcomes(passed=1)
+def test_check_judges_a_run_of_the_history(project: Example) -> None:
+    project = project.with_spec(source(ONE + "gates=[mt.metric('accuracy') >= 0]"))
+    project.run_pytest().assert_outcomes(passed=1)
 
-    status, said = modeltune(project.path, "check", "-1")
-    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
-    red, _ = modeltune(project.path, "check", "-1")
+    status, said = project.run_modeltune("check", "-1")
+    project = project.with_spec(source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
+    red, _ = project.run_modeltune("check", "-1")
 
     assert status == 0, said
     assert "(cached)" in said
     assert red == 1
-    assert len(runs(project)) == 1
+    assert len(project.history()) == 1
 
 
 def test_a_leak_is_red_before_anything_is_trained_when_checks_fail(
-    project: pytest.Pytester,
+    project: Example,
 ) -> None:
     leaked = source(ONE + "checks='fail', gates=[mt.metric('accuracy') >= 0]").replace(
         'return mt.Data(train=(x.astype("float32")[part], y[part]))',
         "x = x.astype('float32'); return mt.Data((x, y), test=(x[:20], y[:20]))",
     )
-    project.makepyfile(spec_a=leaked)
+    project = project.with_spec(leaked)
 
-    result = project.runpytest()
+    result = project.run_pytest()
 
-    assert result.ret == 1
+    assert result.exit_code == 1
     result.stdout.fnmatch_lines(["*nothing was trained, the data do not pass: checks.overlap: *"])
-    (run,) = runs(project)
+    (run,) = project.history()
     assert run.trials == ()
     assert [verdict.outcome.value for verdict in run.verdicts] == ["error"]
     assert "failed" in [check.outcome.value for check in run.checks]
 
 
 def test_what_is_not_measured_of_other_data_is_not_compared(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     gates = "gates=[mt.gap('accuracy') <= mt.baseline, mt.metric('artifact_bytes') <= mt.baseline]"
     accepted(source(ONE + gates))
@@ -449,9 +422,9 @@ def test_what_is_not_measured_of_other_data_is_not_compared(
     larger = larger.replace(
         "keras.layers.Dense(units,", "keras.layers.Dense(99), keras.layers.Dense(units,"
     )
-    project.makepyfile(spec_a=larger)
+    project = project.with_spec(larger)
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
 
     assert verdict(project, 0)["outcome"] == "invalid"
     assert "does not tell gap(accuracy)" in verdict(project, 0)["reason"]
@@ -467,58 +440,58 @@ def compiled("""
 
 
 def test_on_other_data_an_accepted_model_with_the_user_s_own_layers_is_not_trusted(
-    project: pytest.Pytester,
+    project: Example,
     accepted: Callable[[str], Path],
 ) -> None:
     """The kept model would be built by today's layer, and a fault in it be no drop."""
     text = source(ONE + AGAINST).replace("def compiled(", SCALE)
     text = text.replace("keras.Input((2,)), ", "keras.Input((2,)), Scale(), ")
     accepted(text)
-    project.makepyfile(spec_a=text.replace(*OTHER_DATA).replace("x * 1.0", "x * 0.0"))
+    project = project.with_spec(text.replace(*OTHER_DATA).replace("x * 1.0", "x * 0.0"))
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
 
     assert verdict(project)["outcome"] == "invalid"
     assert "Scale of it may not be what it was" in verdict(project)["reason"]
 
 
 def test_a_metric_of_the_report_is_not_one_compiled_under_its_name(
-    project: pytest.Pytester,
+    project: Example,
     accepted: Callable[[str], Path],
 ) -> None:
     text = source(ONE + "gates=[mt.metric('f1') >= mt.baseline - 1]")
     accepted(text)
     compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='f1')"
-    project.makepyfile(
-        spec_a=text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
+    project = project.with_spec(
+        text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
     )
 
-    assert project.runpytest().ret == 1
+    assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
     assert "then not compiled, but as the report has it" in verdict(project)["reason"]
 
 
-def test_what_cannot_be_accepted_is_not_green(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=source(SCRIPTED + AGAINST))
+def test_what_cannot_be_accepted_is_not_green(scripted: Example) -> None:
+    scripted = scripted.with_spec(source(SCRIPTED + AGAINST))
     (scripted.path / BASELINES).write_text("a file where the folder should be")
 
-    result = scripted.runpytest("--modeltune-strict", "--modeltune-accept-new")
+    result = scripted.run_pytest("--modeltune-strict", "--modeltune-accept-new")
 
-    assert result.ret == 1
+    assert result.exit_code == 1
     result.stdout.fnmatch_lines(["*cannot be written*"])
 
 
 def test_accept_new_allows_nothing_where_something_is_accepted(
-    project: pytest.Pytester, accepted: Callable[[str], Path]
+    project: Example, accepted: Callable[[str], Path]
 ) -> None:
     accepted(source(ONE))
     text = source(ONE + "gates=[mt.metric('top') >= mt.baseline]")
     compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='top')"
-    project.makepyfile(
-        spec_a=text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
+    project = project.with_spec(
+        text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
     )
 
-    assert project.runpytest("--modeltune-strict", "--modeltune-accept-new").ret == 1
+    assert project.run_pytest("--modeltune-strict", "--modeltune-accept-new").exit_code == 1
     assert verdict(project)["outcome"] == "no_baseline"
 
 
@@ -538,27 +511,27 @@ def test_accept_new_allows_nothing_where_something_is_accepted(
     ids=["cases", "slice", "checks"],
 )
 def test_what_was_not_measured_as_it_is_asked_today_is_not_rejudged(
-    project: pytest.Pytester, gates: str, change: tuple[str, str]
+    project: Example, gates: str, change: tuple[str, str]
 ) -> None:
     text = source(ONE + gates)
-    project.makepyfile(spec_a=text)
-    project.runpytest()
+    project = project.with_spec(text)
+    project.run_pytest()
     assert text != text.replace(*change)
-    project.makepyfile(spec_a=text.replace(*change))
+    project = project.with_spec(text.replace(*change))
 
-    result = project.runpytest("--modeltune-rejudge")
+    result = project.run_pytest("--modeltune-rejudge")
 
-    assert result.ret == 1
+    assert result.exit_code == 1
     result.stdout.fnmatch_lines(["*no recorded run is judged anew*"])
 
 
 def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(
-    project: pytest.Pytester,
+    project: Example,
 ) -> None:
-    project.makepyfile(spec_a=source(ONE + "gates=[mt.metric('latency_ratio') <= 100]"))
-    project.runpytest().assert_outcomes(passed=1)
+    project = project.with_spec(source(ONE + "gates=[mt.metric('latency_ratio') <= 100]"))
+    project.run_pytest().assert_outcomes(passed=1)
     (project.path / BASELINES).mkdir()
     (project.path / BASELINES / "spec_a.py.dense.json").write_text("{")
 
-    assert project.runpytest("--modeltune-reuse").ret == 1
+    assert project.run_pytest("--modeltune-reuse").exit_code == 1
     assert verdict(project)["outcome"] == "invalid"

@@ -7,31 +7,22 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.tiny_specs import IN_PROCESS, load_everything, source
+from tests.support.example import Example, source
 
 Refused = Callable[..., list[str]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load_everything()
-
-
 @pytest.fixture
-def refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Refused:
+def refused(project: Example) -> Refused:
     """Run pytest on a spec file; return the error it shows, line by line."""
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    pytester.makeini("[pytest]\n")
 
     def refused(text: str, *arguments: str, code: int) -> list[str]:
-        pytester.makepyfile(spec_a=text)
-        done = pytester.runpytest_inprocess(*arguments)
-        assert done.ret == code
-        printed = done.stdout.str()
-        assert not done.stderr.str()
+        done = project.with_spec(text).run_pytest(*arguments)
+        assert done.exit_code == code
+        printed = done.output
+        assert not done.stderr.lines
         assert not re.search(r"INTERNALERROR|_pytest/|modeltune/\w+\.py|trial 1", printed)
-        lines = done.outlines
+        lines = done.lines
         start = next(n for n, line in enumerate(lines) if re.match(r"_+ (ERROR )?\w.* _+$", line))
         shown = []
         for line in lines[start + 1 :]:
@@ -104,9 +95,10 @@ def test_all_broken_fields_of_a_spec_are_reported_together(refused: Refused) -> 
     ],
 )  # fmt: skip
 def test_a_spec_file_that_does_not_import_shows_the_author_s_line(
-    pytester: pytest.Pytester, refused: Refused, text: str, said: str
+    project: Example, refused: Refused, text: str, said: str
 ) -> None:
-    pytester.makepyfile(broken_helper="1 / 0", absent_helper="import nothing_of_the_kind")
+    helpers = {"broken_helper.py": "1 / 0", "absent_helper.py": "import nothing_of_the_kind"}
+    project.with_files(helpers).write()
     shown = refused(text, code=2)
     assert any(re.match(said, line) for line in shown)
     assert any("spec_a.py" in line for line in shown)
@@ -120,14 +112,12 @@ def test_a_relative_import_without_a_package_says_what_is_missing(refused: Refus
 
 
 @pytest.mark.parametrize("arguments", [[], ["--collect-only"], ["-q"], ["-p", "no:terminal"]])
-def test_an_unknown_key_in_pyproject_is_refused(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
-) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    pytester.makepyprojecttoml("[tool.modeltune]\nworker = 2\nstrict = 1\n[tool.pytest]\n")
-    pytester.makepyfile(spec_a=source(""))
-    done = pytester.runpytest_inprocess(*arguments)
-    assert done.ret == 2
+def test_an_unknown_key_in_pyproject_is_refused(project: Example, arguments: list[str]) -> None:
+    settings = "[tool.modeltune]\nworker = 2\nstrict = 1\n[tool.pytest]\n"
+    done = project.with_files({"pyproject.toml": settings, "spec_a.py": source()}).run_pytest(
+        *arguments
+    )
+    assert done.exit_code == 2
     if arguments != ["-p", "no:terminal"]:
         done.stdout.fnmatch_lines(
             [
@@ -199,9 +189,7 @@ def test_a_store_that_cannot_be_opened_is_never_green(refused: Refused, url: str
     assert "tiger" not in "".join(shown)
 
 
-def test_the_author_s_own_errors_keep_their_traceback(
-    pytester: pytest.Pytester, refused: Refused
-) -> None:
+def test_the_author_s_own_errors_keep_their_traceback(refused: Refused) -> None:
     text = source("data=lambda: open('absent.csv')")
     shown = refused(text, code=1)
     assert any("absent.csv" in line and line.startswith("E ") for line in shown)

@@ -18,10 +18,13 @@ from modeltune.histories.contract import some_run
 from modeltune.histories.pending import spool
 from modeltune.histories.store import open_store
 from tests.support import scripted_runs
+from tests.support.example import Example, scripted_source
 from tests.support.histories import DAMAGES, DIGITS, digest
 from tests.support.scripted_runs import scripting
-from tests.support.scripted_sessions import OPTIONS, SPEC, load
 from tests.support.traced import TRACED, in_child, without_space
+
+# Who may read next to nothing cannot import either.
+pytestmark = pytest.mark.usefixtures("script_is_loaded")
 
 COMMANDS = {
     "history": ["history"],
@@ -38,11 +41,6 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load()
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return the bytes of a history with a run."""
@@ -53,12 +51,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def history(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, recorded: bytes) -> Path:
+def history(scripted: Example, recorded: bytes) -> Path:
     """Return the history of the project in the working directory, with a run that waits beside it."""
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    (pytester.path / "pyproject.toml").touch()
-    (pytester.path / "spec_a.py").write_text(SPEC)
-    path = pytester.path / ".modeltune" / "history.db"
+    path = scripted.write() / ".modeltune" / "history.db"
     path.parent.mkdir()
     path.write_bytes(recorded)
     with open_store(f"sqlite:///{path}") as store:
@@ -99,16 +94,15 @@ def test_every_command_says_in_one_line_what_is_wrong_and_changes_nothing(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_pytest_is_red_before_it_trains_and_changes_nothing(
-    pytester: pytest.Pytester, history: Path, damage: str
+    scripted: Example, history: Path, damage: str
 ) -> None:
     harm, said = DAMAGES[damage]
     harm(history)
     before = contents(history.parent)
-    with scripting(pytester.path / "log"):
-        done = pytester.runpytest_inprocess(*OPTIONS)
-    assert done.ret == pytest.ExitCode.TESTS_FAILED
-    assert said.replace("PATH", str(history)) in done.outlines
-    assert (pytester.path / "log").read_text() == ""
+    done = scripted.with_spec(scripted_source()).run_pytest()
+    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
+    assert said.replace("PATH", str(history)) in done.lines
+    assert done.trained == ()
     assert contents(history.parent) == before
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from modeltune.histories.store import open_store
+from tests.support.example import IN_PROCESS, ROOT, scripted_source
 from tests.support.terminals import Emulator
-from tests.support.tiny_specs import IN_PROCESS
 
 CONFTEST = """
 import contextlib, os, sys
@@ -58,18 +58,6 @@ def scripted(spec, fixtures, workers, folder, listen):
     yield script, Inline(script.perform, listen), None
 
 pipeline.lend_engine = scripted
-"""
-SPEC = """
-import modeltune as mt
-
-@mt.spec(
-    data=lambda: None,
-    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3),
-    validation=mt.Holdout(seeds=2),
-    gates=[mt.metric("accuracy") >= 0.5],
-)
-def {name}(hp):
-    raise NotImplementedError
 """
 
 
@@ -147,15 +135,16 @@ class Session:
             os.close(self._opened)
 
 
-TESTS = str(Path(__file__).parents[2])
 REMOVED = {"CI", "BUILD_NUMBER", "NO_COLOR", "MODELTUNE_STORE", "PYTEST_XDIST_WORKER"}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "conftest.py").write_text(CONFTEST.format(tests=TESTS, gate=str(tmp_path / "gate")))
-    (tmp_path / "spec_a.py").write_text(SPEC.format(name="mlp"))
+    (tmp_path / "conftest.py").write_text(
+        CONFTEST.format(tests=str(ROOT), gate=str(tmp_path / "gate"))
+    )
+    (tmp_path / "spec_a.py").write_text(scripted_source("mlp"))
     (tmp_path / "test_other.py").write_text("def test_one(): pass\n\ndef test_two(): pass\n")
     return tmp_path
 
@@ -212,7 +201,7 @@ def test_a_terminal_shows_the_trial_that_runs_and_a_debugger_has_it_for_itself(
 
 
 def test_specs_in_workers_of_xdist_are_shown_by_name_while_they_run(project: Path) -> None:
-    (project / "spec_b.py").write_text(SPEC.format(name="net"))
+    (project / "spec_b.py").write_text(scripted_source("net"))
     arguments = "-n2", "--dist=loadfile", "test_other.py", "spec_a.py", "spec_b.py"
     with session(project, *arguments) as pytest_:
         trial = r"  trial 1: epoch 1/1, val_accuracy 0\.5, [\d.]+s"
@@ -274,7 +263,7 @@ TRAINED = """
 import keras
 import modeltune as mt
 from modeltune.engine.fit import epoch_progress
-from tests.support.tiny_specs import RULES
+from tests.support.example import RULES
 
 epoch_progress.EVERY = 0.0
 exec(RULES)
@@ -305,7 +294,7 @@ def dense(hp):
 
 
 def test_trials_in_two_processes_are_shown_while_they_train(project: Path) -> None:
-    (project / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {TESTS!r})\n")
+    (project / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n")
     (project / "spec_a.py").write_text(TRAINED.format(gate=str(project / "gate")))
     with session(project, "--modeltune-workers=2", "spec_a.py", "test_other.py") as pytest_:
         pytest_.until(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 
 import modeltune as mt
 from tests.support import forked
-from tests.support.readme import README, blocks
+from tests.support.example import Example, scripted_source
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the examples in a language, as they stand there."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
 def masked(line: str) -> str:
@@ -75,3 +83,59 @@ def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
         search = mt.RandomSearch(mt.maximize("val_accuracy"))
         mt.spec(data=lambda: mt.Data(()), search=search, gates=names["gates"])
     assert len(listed) >= 3
+
+
+def test_the_logger_in_the_readme_is_told_scores_curves_and_gates(
+    scripted: Example,
+) -> None:
+    (example,) = [text for text in blocks("python") if "pytest_modeltune_run_recorded" in text]
+    fake = """
+logged = []
+class Run:
+    def __init__(self, **named):
+        logged.append(named)
+        self.summary = {}
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        logged.append(self.summary)
+    def log(self, values):
+        logged.append(values)
+def init(**named):
+    return Run(**named)
+"""
+    end = """
+def pytest_unconfigure(config):
+    import wandb
+    (config.rootpath / "logged.txt").write_text("\\n".join(map(repr, wandb.logged)))
+"""
+    project = scripted.with_files(
+        {
+            "conftest.py": example,
+            "model_specs/spec_scripted.py": scripted_source("mlp"),
+            "model_specs/conftest.py": end,
+            "wandb.py": fake,
+        }
+    )
+    scripted.pytester.syspathinsert(scripted.path)
+    done = project.run_pytest()
+    assert done.exit_code == 0
+    assert "not told" not in done.output, done.output
+    first, *curves, summary = map(
+        ast.literal_eval, (project.path / "logged.txt").read_text().splitlines()
+    )
+    (run,) = done.history
+    assert run.best
+    assert first["name"] == "spec_scripted.py::mlp"
+    assert first["config"] == run.best.values
+    assert summary == {
+        "accuracy": 0.75,
+        "artifact_bytes": 7000.0,
+        'mt.metric("accuracy") >= 0.5': "passed",
+    }
+    assert curves == [
+        {"epoch": epoch, f"trial {trial.id}/{metric}": value}
+        for trial in run.trials
+        for metric, values in trial.curve.items()
+        for epoch, value in enumerate(values, start=trial.initial_epoch + 1)
+    ]

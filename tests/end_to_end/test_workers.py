@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,8 +15,9 @@ import pytest
 from modeltune.harness import pipeline
 from modeltune.histories.store import open_store
 from modeltune.records.runs import to_json
-from tests.support import forked, tiny_specs
-from tests.support.interrupted import Stopped, stopped
+from tests.support import forked
+from tests.support.example import Example, source
+from tests.support.forked import Stopped, stopped
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -26,7 +26,7 @@ def pytest_sessionfinish():
     assert not {"tensorflow", "keras", "keras_tuner"} & sys.modules.keys()
 """
 
-LONG = tiny_specs.source("search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=500)").replace(
+LONG = source("search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=500)").replace(
     "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
 )  # fmt: skip
 
@@ -77,37 +77,35 @@ def test_the_same_numbers_come_from_any_number_of_processes(
 
 
 def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
-    pytester: pytest.Pytester, environ: dict[str, str]
+    example: Example, environ: dict[str, str]
 ) -> None:
-    pytester.makepyfile(spec_a=LONG)
     # The other trial processes are busy when one has told of its first.
-    done = interrupted(pytester, environ, signal.SIGINT)
+    done = interrupted(example.with_spec(LONG), environ, signal.SIGINT)
     assert done.status == 2, done.shown
     assert not any("INTERNALERROR" in line for line in done.shown)
     assert_gone(done.family)
-    (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
+    (run,) = example.report()["runs"]
     assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_pytest_leaves_no_process(
-    pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
+    example: Example, environ: dict[str, str], sent: signal.Signals
 ) -> None:
-    pytester.makepyfile(spec_a=LONG)
-    done = interrupted(pytester, environ, sent)
+    done = interrupted(example.with_spec(LONG), environ, sent)
     assert done.status == -sent, done.shown
     assert_gone(done.family)
 
 
 def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
-    pytester: pytest.Pytester, environ: dict[str, str]
+    example: Example, environ: dict[str, str]
 ) -> None:
-    def ran(source: str, *arguments: str) -> tuple[int, str]:
-        pytester.path.joinpath("spec_a.py").write_text(source)
+    def ran(text: str, *arguments: str) -> tuple[int, str]:
+        folder = example.with_spec(text).write()
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:hypothesispytest", *arguments]
         done = subprocess.run(
             [*command, "-p", "witness"],
-            cwd=pytester.path,
+            cwd=folder,
             env=environ,
             capture_output=True,
             text=True,
@@ -116,9 +114,9 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
 
     def spec(bound: float, rate: float = 0.01) -> str:
         gates = f"gates=[mt.metric('accuracy') >= {bound}]"
-        return tiny_specs.source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
+        return source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
 
-    pytester.makepyfile(witness=WITHOUT_TENSORFLOW)
+    example = example.with_files({"witness.py": WITHOUT_TENSORFLOW})
     status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
     assert status == 0, shown
     assert "note: not served from the history: no finished run of it is recorded" in shown
@@ -130,28 +128,23 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     status, shown = ran(spec(1.5), "--modeltune-reuse")
     assert status == 1, shown
     assert "failed (cached)" in shown
-    (run,) = json.loads((pytester.path / ".modeltune/report/report.json").read_text())["runs"]
+    (run,) = example.report()["runs"]
     assert run["cached"] is True
     assert run["verdicts"][0]["outcome"] == "failed"
     # Another model does; that pytest is without TensorFlow while another process trains, the first
     # has shown.
-    pytester.path.joinpath("spec_a.py").write_text(spec(0.0, rate=0.02))
+    folder = example.with_spec(spec(0.0, rate=0.02)).write()
     options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
-    status, shown = forked.Forked(
-        forked.pytest, *options, folder=pytester.path, environ=environ
-    ).end()
+    status, shown = forked.Forked(forked.pytest, *options, folder=folder, environ=environ).end()
     assert status == 0, shown
     assert "note: not served from the history: code in spec_a.py changed since run " in shown
-    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db", create=False) as history:
-        assert len(history.runs()) == 2
+    assert len(example.history()) == 2
 
 
-def interrupted(
-    pytester: pytest.Pytester, environ: dict[str, str], sent: signal.Signals
-) -> Stopped:
+def interrupted(example: Example, environ: dict[str, str], sent: signal.Signals) -> Stopped:
     """Run pytest until a trial has ended, and stop it."""
     done = stopped(
-        pytester.path, "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
+        example.write(), "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
     )
     # The server, the oracle's process, a trial's.
     assert len(done.family) >= 3, done.shown

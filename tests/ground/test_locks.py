@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from modeltune.ground.locks import is_unlocked, try_lock, wait_for_lock
-from tests.support.tiny_specs import source
+from tests.support.example import source
 
 
 def test_a_lock_belongs_to_one_and_ends_when_the_file_is_closed(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from modeltune.cli import commands, main
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
 from modeltune.reports.replays import Replayed, disagreeing, replay_report
+from tests.support.example import Example, source
 from tests.support.histories import DIGITS
-from tests.support.tiny_specs import load_everything, source
 
 GATES = (
     "gates=[mt.metric('accuracy') >= 0, mt.gap('accuracy') <= 1, "
@@ -38,13 +38,8 @@ Modeltune = Callable[..., tuple[int, str, str]]
 """A command in this process: what it returns and prints."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load_everything()
-
-
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+def recorded(keras_is_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """Return a project in which a run of ``TEXT`` is recorded, not to be changed, and the run."""
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "pyproject.toml").touch()
@@ -57,7 +52,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
 
 
 @pytest.fixture
-def copied(recorded: tuple[Path, Run], project: pytest.Pytester) -> Run:
+def copied(recorded: tuple[Path, Run], project: Example) -> Run:
     """Return the run, of which the working directory is a copy that may be changed."""
     folder, run = recorded
     shutil.copytree(folder, project.path, dirs_exist_ok=True)
@@ -66,7 +61,7 @@ def copied(recorded: tuple[Path, Run], project: pytest.Pytester) -> Run:
 
 @pytest.fixture
 def modeltune(
-    project: pytest.Pytester,
+    project: Example,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Modeltune:
@@ -78,11 +73,11 @@ def modeltune(
         assert command[:3] == [sys.executable, "-m", "pytest"]
         with monkeypatch.context() as within:
             within.setattr(os, "environ", env)
-            result = project.runpytest_inprocess(*command[3:])
+            done = project.run_pytest(*command[3:])
         # It prints what it has captured.
         capsys.readouterr()
-        out, err = result.stdout.str(), result.stderr.str()
-        return subprocess.CompletedProcess(command, int(result.ret), out, err)
+        out, err = done.output, done.stderr.str()
+        return subprocess.CompletedProcess(command, done.exit_code, out, err)
 
     def do(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -94,13 +89,11 @@ def modeltune(
     return do
 
 
-def trained(project: pytest.Pytester, text: str) -> Run:
-    """Return the run of a spec file."""
-    project.makepyfile(spec_a=text)
-    result = project.runpytest()
-    assert result.ret == 0, result.stdout.str()
-    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
-        return store.run("-1")
+def trained(project: Example) -> Run:
+    """Return the run of a project's spec."""
+    done = project.run_pytest()
+    assert done.exit_code == 0, done.output
+    return done.history[0]
 
 
 def weights(run: Run) -> Path:
@@ -176,7 +169,7 @@ def test_other_data_are_refused(copied: Run, modeltune: Modeltune) -> None:
 
 
 def test_a_spec_that_pytest_does_not_find_is_said(
-    project: pytest.Pytester, copied: Run, modeltune: Modeltune
+    project: Example, copied: Run, modeltune: Modeltune
 ) -> None:
     file = project.path / "spec_a.py"
     file.write_text(source(name="renamed"))
@@ -196,7 +189,7 @@ def test_a_spec_that_pytest_does_not_find_is_said(
 
 
 def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
-    project: pytest.Pytester, modeltune: Modeltune
+    project: Example, modeltune: Modeltune
 ) -> None:
     """Replay and export what only its spec can build: a layer of the user's, data of a fixture."""
     text = CUSTOM.join(
@@ -207,8 +200,8 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     )
     text = text.replace("    return 2 * x\n\n", "    return 2 * x\n\ndef compiled")
     text = text.replace("keras.Input((2,)), ", "keras.Input((2,)), Doubled(), ")
-    project.makeconftest("import pytest\n@pytest.fixture\ndef part(): return slice(50)")
-    run = trained(project, text)
+    conftest = "import pytest\n@pytest.fixture\ndef part(): return slice(50)"
+    run = trained(project.with_spec(text).with_files({"conftest.py": conftest}))
 
     code, out, err = modeltune("replay", "-1")
     assert (code, err) == (0, ""), out
@@ -218,7 +211,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
 
     # It is the recorded validation that says what the refit was given.
     edited = text.replace("mt.KFold(2, epochs=1)", "mt.Holdout(epochs=1)")
-    project.makepyfile(spec_a=edited)
+    project.with_spec(edited).write()
     code, out, _ = modeltune("replay", "-1")
     assert (code, *out.splitlines()[-2:]) == (
         0,
@@ -233,7 +226,8 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     assert "for its architecture alone does not make it (TypeError: " in out
     assert (project.path / "model.keras").is_file()
 
-    shutil.move(project.path / "spec_a.py", project.mkdir("elsewhere"))
+    (project.path / "elsewhere").mkdir()
+    shutil.move(project.path / "spec_a.py", project.path / "elsewhere")
     code, _, err = modeltune("export", "-1", "again.keras")
     assert code == 1
     assert "so its spec has to build the model: " in err
@@ -305,10 +299,8 @@ def test_a_changed_architecture_is_refused_too(copied: Run, modeltune: Modeltune
     assert f"{file.absolute()} was changed since it was recorded" in err
 
 
-def test_a_run_without_a_model_says_how_it_ended(
-    project: pytest.Pytester, modeltune: Modeltune
-) -> None:
-    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
+def test_a_run_without_a_model_says_how_it_ended(project: Example, modeltune: Modeltune) -> None:
+    with open_store(f"sqlite:///{project.write()}/.modeltune/history.db") as store:
         store.record(replace(DIGITS, artifact=None))
     said = f"modeltune: run {DIGITS.id} of spec_digits.py::mlp kept no model: it ended as failed\n"
     assert modeltune("replay", "-1") == (1, "", said)

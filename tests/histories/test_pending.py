@@ -26,15 +26,10 @@ from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
 from modeltune.records.runs import Best, Run, RunStatus, from_json
 from tests.support import scripted_runs
+from tests.support.example import Example, scripted_source
 from tests.support.histories import DATA, DIGITS, runs
 from tests.support.scripted_runs import ALL, scripting
-from tests.support.scripted_sessions import OPTIONS, SPEC, load
 from tests.support.traced import TRACED, every_kill, in_child, without_space
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load()
 
 
 @pytest.fixture
@@ -337,37 +332,28 @@ def test_history_mentions_what_waits(
 # A session that trained, and cannot record.
 
 
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    (pytester.path / "spec_a.py").write_text(SPEC)
-    (pytester.path / "pyproject.toml").touch()
-    return pytester.path
-
-
 def ruin(history: Path) -> None:
     history.rename(history.with_name("copy.db"))
     history.write_text("a letter, not a database " * 99)
 
 
 def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
-    pytester: pytest.Pytester, project: Path, capsys: pytest.CaptureFixture[str]
+    scripted: Example, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    history = project / ".modeltune" / "history.db"
-    with scripting(project / "log", lambda: ruin(history)):
-        done = pytester.runpytest_inprocess(*OPTIONS)
-    assert done.ret == pytest.ExitCode.TESTS_FAILED
-    (path,) = waiting(project / ".modeltune")
+    history = scripted.path / ".modeltune" / "history.db"
+    done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lambda: ruin(history))
+    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
+    (path,) = waiting(scripted.path / ".modeltune")
     run = read(path).run
     assert run.passed
     assert (
         f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
         f"{path}; to record it: modeltune flush"
-    ) in done.outlines
+    ) in done.lines
     assert any(
-        line.startswith(f"{history}: file is not a database; restore") for line in done.outlines
+        line.startswith(f"{history}: file is not a database; restore") for line in done.lines
     )
-    assert set((project / "log").read_text().splitlines()) == ALL
+    assert set(done.trained) == ALL
 
     shutil.move(history.with_name("copy.db"), history)
     capsys.readouterr()
@@ -385,55 +371,48 @@ def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
 
 
 def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_files_stay(
-    pytester: pytest.Pytester, project: Path
+    scripted: Example,
 ) -> None:
-    history = project / ".modeltune" / "history.db"
-    with scripting(project / "log", lambda: ruin(history)):
-        assert pytester.runpytest_inprocess(*OPTIONS).ret == 1
+    history = scripted.path / ".modeltune" / "history.db"
+    scripted = scripted.with_spec(scripted_source())
+    assert scripted.run_pytest(at_the_end=lambda: ruin(history)).exit_code == 1
     shutil.move(history.with_name("copy.db"), history)
-    with scripting(project / "again"):
-        assert pytester.runpytest_inprocess(*OPTIONS).ret == 0
-    assert (project / "again").read_text() == ""
-    (path,) = waiting(project / ".modeltune")
+    done = scripted.run_pytest()
+    assert (done.exit_code, done.trained) == (0, ())
+    (path,) = waiting(scripted.path / ".modeltune")
     run = read(path).run
     assert run.artifact
-    verify(project / ".modeltune", run.artifact)
+    verify(scripted.path / ".modeltune", run.artifact)
 
 
-def test_a_history_lost_before_judgement_leaves_the_search_to_go_on(
-    pytester: pytest.Pytester, project: Path
-) -> None:
-    history = project / ".modeltune" / "history.db"
-    (project / "spec_a.py").write_text(SPEC.replace(">= 0.5", ">= mt.previous"))
-    with scripting(project / "log", lambda: ruin(history)):
-        assert pytester.runpytest_inprocess(*OPTIONS).ret == 1
+def test_a_history_lost_before_judgement_leaves_the_search_to_go_on(scripted: Example) -> None:
+    history = scripted.path / ".modeltune" / "history.db"
+    scripted = scripted.with_spec(scripted_source().replace(">= 0.5", ">= mt.previous"))
+    assert scripted.run_pytest(at_the_end=lambda: ruin(history)).exit_code == 1
     shutil.move(history.with_name("copy.db"), history)
     assert main(["flush", "--store", f"sqlite:///{history}"]) == 0
-    with scripting(project / "again"):
-        assert pytester.runpytest_inprocess(*OPTIONS).ret == 0
-    assert (project / "again").read_text() == ""
+    done = scripted.run_pytest()
+    assert (done.exit_code, done.trained) == (0, ())
     with open_store(f"sqlite:///{history}") as store:
         assert [run.status.value for run in store.runs()] == ["passed", "interrupted"]
 
 
-def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(
-    pytester: pytest.Pytester, project: Path
-) -> None:
-    folder = project / ".modeltune"
+def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(scripted: Example) -> None:
+    folder = scripted.path / ".modeltune"
 
     def lose() -> None:
         ruin(folder / "history.db")
         (folder / "pending").write_text("in the way")
 
-    with scripting(project / "log", lose):
-        done = pytester.runpytest_inprocess(*OPTIONS)
-    assert done.ret == 1
+    done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lose)
+    assert done.exit_code == 1
     done.stdout.fnmatch_lines(["*is not recorded, nor could it be kept to be recorded later: *"])
     assert (folder / "pending").read_text() == "in the way"
     assert list((folder / "scratch").glob("*/ledger.jsonl"))
 
 
 @TRACED
+@pytest.mark.usefixtures("script_is_loaded")
 def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: str) -> None:
     def trained() -> str:
         with scripting(tmp_path / "log", without_space):

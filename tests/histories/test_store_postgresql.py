@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+import multiprocessing
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import psycopg
@@ -25,16 +30,20 @@ from modeltune.histories.schema import runs
 from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.records.runs import Run
 from tests.support import forked
+from tests.support.example import Example, scripted_source
 from tests.support.histories import DATA, DIGITS, DIGITS_0001, DIGITS_0002, NEXT_HEAD
 from tests.support.postgres import PASSWORD, STRANGER, Server
 from tests.support.scripted_runs import scripting
-from tests.support.scripted_sessions import OPTIONS, SPEC, at_once, load
 from tests.support.traced import TRACED, every_kill
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load()
+OPTIONS = (
+    "spec_a.py",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:cacheprovider",
+    "--modeltune-workers=0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -421,6 +430,49 @@ def test_the_start_of_an_id_is_found_however_a_server_sorts(postgres: Server) ->
 # Whole sessions.
 
 
+def at_once(folder: Path, urls: Sequence[str]) -> None:
+    """Run pytest in eight processes for each URL, all at the same time; all exit with 0.
+
+    They are forked from this process after its own session: importing would take each seconds.
+    """
+    _session(folder / "warming-up", "sqlite:///history.db")
+    del sys.modules["spec_a"]
+    gc.collect()
+    gc.freeze()
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(8 * len(urls))
+    sessions = [
+        context.Process(
+            target=_with_the_others, args=(start, folder / f"project-{kind}-{number}", url)
+        )
+        for kind, url in enumerate(urls)
+        for number in range(8)
+    ]
+    for process in sessions:
+        process.start()
+    for process in sessions:
+        process.join()
+    assert not any(process.exitcode for process in sessions), sessions
+
+
+def _session(folder: Path, url: str) -> int:
+    folder.mkdir()
+    os.chdir(folder)
+    Path("spec_a.py").write_text(scripted_source())
+    Path("pyproject.toml").touch()
+    with (
+        open("said.txt", "w") as said,
+        contextlib.redirect_stdout(said),
+        scripting(folder / "log"),
+    ):
+        return int(pytest.main([*OPTIONS, f"--modeltune-store={url}"]))
+
+
+def _with_the_others(start: Barrier, folder: Path, url: str) -> None:
+    start.wait()
+    os._exit(_session(folder, url))
+
+
 def test_eight_pytest_processes_at_once_lose_nothing_in_a_server_nor_in_a_file(
     url: str, tmp_path: Path
 ) -> None:
@@ -441,29 +493,24 @@ def test_eight_pytest_processes_at_once_lose_nothing_in_a_server_nor_in_a_file(
 
 
 def test_a_run_whose_server_is_lost_waits_its_session_is_red_and_flush_sends_it_once(
-    pytester: pytest.Pytester,
-    monkeypatch: pytest.MonkeyPatch,
+    scripted: Example,
     capsys: pytest.CaptureFixture[str],
     postgres: Server,
     database: str,
     url: str,
 ) -> None:
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    (pytester.path / "spec_a.py").write_text(SPEC)
-    (pytester.path / "pyproject.toml").touch()
+    scripted = scripted.with_spec(scripted_source())
     store = f"--modeltune-store={url}"
     try:
-        with scripting(pytester.path / "log", postgres.stop):
-            lost = pytester.runpytest_inprocess(*OPTIONS, store)
-        with scripting(pytester.path / "again"):
-            refused = pytester.runpytest_inprocess(*OPTIONS, store)
+        lost = scripted.run_pytest(store, at_the_end=postgres.stop)
+        refused = scripted.run_pytest(store)
         assert main(["history", "--store", url]) == 1
         assert main(["flush", "--store", url]) == 1
     finally:
         postgres.start()
 
-    assert lost.ret == refused.ret == pytest.ExitCode.TESTS_FAILED
-    (path,) = waiting(pytester.path / ".modeltune")
+    assert lost.exit_code == refused.exit_code == pytest.ExitCode.TESTS_FAILED
+    (path,) = waiting(scripted.path / ".modeltune")
     run = read(path).run
     assert run.passed
     assert len(run.trials) == 6
@@ -471,12 +518,12 @@ def test_a_run_whose_server_is_lost_waits_its_session_is_red_and_flush_sends_it_
     assert (
         f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
         f"{path}; to record it: modeltune flush --store '{address}'"
-    ) in lost.outlines
+    ) in lost.lines
     refused.stdout.fnmatch_lines(
         ["*connection to server*; check the URL and that the server is up"]
     )
     # Refused before training.
-    assert (pytester.path / "again").read_text() == ""
+    assert refused.trained == ()
     count = "SELECT count(*) FROM runs"
     assert postgres.ask(count, database) == [(0,)]
 

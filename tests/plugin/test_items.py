@@ -19,7 +19,7 @@ from modeltune.plugin.items import SpecItem, parameter_id
 from modeltune.records.events import Listener, RunRecorded
 from modeltune.records.runs import Run, Scores
 from modeltune.specs.spec_type import Spec
-from tests.support.tiny_specs import IN_PROCESS
+from tests.support.example import Example, Session
 
 RULES = """
 import keras
@@ -76,36 +76,45 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder of spec files in which pytest runs."""
+    """An example project whose spec files begin with RULES; its sessions train nothing."""
 
-    pytester: pytest.Pytester
+    example: Example
 
-    def write(self, **sources: str) -> None:
-        """Write modules by name; those called spec_... get RULES before them."""
-        for name, source in sources.items():
-            text = RULES + inspect.cleandoc(source) + "\n" if name.startswith("spec_") else source
-            self.pytester.makepyfile(**{name: text})
+    def with_specs(self, **sources: str) -> Project:
+        """Return the project with these modules; those called spec_... get RULES before them."""
+        texts = {
+            name: RULES + inspect.cleandoc(text) + "\n" if name.startswith("spec_") else text
+            for name, text in sources.items()
+        }
+        return self.with_files(**{f"{name}.py": text for name, text in texts.items()})
 
-    def run(self, *arguments: str, code: int = 0) -> pytest.RunResult:
-        done = self.pytester.runpytest_inprocess(*arguments)
-        assert done.ret == code
+    def with_files(self, **texts: str) -> Project:
+        return Project(self.example.with_files(texts))
+
+    def with_ini(self, text: str) -> Project:
+        return self.with_files(**{"tox.ini": text})
+
+    def with_conftest(self, text: str) -> Project:
+        return self.with_files(**{"conftest.py": text})
+
+    def run(self, *arguments: str, code: int = 0) -> Session:
+        done = self.example.run_pytest(*arguments)
+        assert done.exit_code == code, done.output
         return done
 
     def items(self, *arguments: str) -> list[SpecItem]:
-        items, _ = self.pytester.inline_genitems(*arguments)
+        self.example.write()
+        items, _ = self.example.pytester.inline_genitems(*arguments)
         return [item for item in items if isinstance(item, SpecItem)]
 
     def ids(self, *arguments: str) -> list[str]:
         done = self.run("--collect-only", "-q", *arguments)
-        return [line for line in done.outlines if "::" in line]
+        return [line for line in done.lines if "::" in line]
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.delenv("MODELTUNE_STORE", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", IN_PROCESS)
-    pytester.makeini("[pytest]\n")
-    return Project(pytester)
+def project(example: Example) -> Project:
+    return Project(example.with_files({"tox.ini": "[pytest]\n"}))
 
 
 TWO = """
@@ -121,7 +130,7 @@ def deep(hp): ...
 def test_specs_are_collected_by_their_names_beside_ordinary_tests(
     project: Project, harness: Harness
 ) -> None:
-    project.write(
+    project = project.with_specs(
         spec_a=TWO + "\ndef test_helper():\n    assert blobs()", test_b="def test_b(): ..."
     )
     assert project.ids() == [
@@ -146,9 +155,9 @@ def test_specs_are_collected_by_their_names_beside_ordinary_tests(
 def test_a_spec_is_selected_as_any_test(
     project: Project, harness: Harness, arguments: list[str], ran: list[str]
 ) -> None:
-    project.pytester.makeini("[pytest]\nmarkers = slow")
-    project.write(spec_a=TWO.replace("@red", "@pytest.mark.slow\n@red"))
-    project.pytester.runpytest_inprocess(*arguments)
+    project = project.with_ini("[pytest]\nmarkers = slow")
+    project = project.with_specs(spec_a=TWO.replace("@red", "@pytest.mark.slow\n@red"))
+    project.example.run_pytest(*arguments)
     assert harness.ran == [f"spec_a.py::{name}" for name in ran]
 
 
@@ -157,18 +166,18 @@ def test_a_spec_is_selected_as_any_test(
     ["__test__", "protocol", "modeltune", "listen", "options", "SpecItem", "Protocol", "hp"],
 )
 def test_k_does_not_match_what_the_author_did_not_write(project: Project, internal: str) -> None:
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     project.run("-k", internal, code=5)
 
 
 def test_x_stops_at_the_first_red_spec(project: Project, harness: Harness) -> None:
-    project.write(spec_a="@red\ndef first(hp): ...\n@rules\ndef second(hp): ...")
+    project = project.with_specs(spec_a="@red\ndef first(hp): ...\n@rules\ndef second(hp): ...")
     project.run("-x", code=1)
     assert harness.ran == ["spec_a.py::first"]
 
 
 def test_lf_runs_only_the_failed_spec_again(project: Project, harness: Harness) -> None:
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     project.run(code=1)
     harness.specs.clear()
     project.run("--lf", code=1)
@@ -194,18 +203,20 @@ def test_marks_above_and_below_the_decorator(
     fixture = "@pytest.fixture\ndef broken():\n    raise OSError('no such disk')\n"
     lines = [f"@pytest.mark.{mark}", "@red"]
     lines = lines if place == "above" else lines[::-1]
-    project.write(spec_a=fixture + "\n".join([*lines, "def deep(hp): ..."]))
-    project.pytester.runpytest_inprocess().assert_outcomes(**outcome)
+    project = project.with_specs(spec_a=fixture + "\n".join([*lines, "def deep(hp): ..."]))
+    project.example.run_pytest().assert_outcomes(**outcome)
 
 
 def test_an_unexpected_pass_is_told(project: Project) -> None:
-    project.write(spec_a="@pytest.mark.xfail(strict=True)\n@rules\ndef dense(hp): ...")
+    project = project.with_specs(
+        spec_a="@pytest.mark.xfail(strict=True)\n@rules\ndef dense(hp): ..."
+    )
     project.run(code=1).stdout.fnmatch_lines(["*XPASS(strict)*"])
 
 
 def test_marks_of_the_module_and_of_a_hypermodel_class(project: Project, harness: Harness) -> None:
-    project.pytester.makeini("[pytest]\nmarkers =\n  slow\n  gpu")
-    project.write(
+    project = project.with_ini("[pytest]\nmarkers =\n  slow\n  gpu")
+    project = project.with_specs(
         spec_a="""
         pytestmark = pytest.mark.slow
 
@@ -267,7 +278,7 @@ SEARCHES = """
 def test_parametrize_over_fields_names_items_by_their_declarations(
     project: Project, harness: Harness, mark: str, ids: list[str]
 ) -> None:
-    project.write(spec_a=f"{mark.strip()}\n@rules\ndef dense(hp): ...")
+    project = project.with_specs(spec_a=f"{mark.strip()}\n@rules\ndef dense(hp): ...")
     named = [f"spec_a.py::dense[{name}]" for name in ids]
     assert project.ids() == named
     project.run()
@@ -278,7 +289,7 @@ def test_parametrize_over_fields_names_items_by_their_declarations(
 
 
 def test_parametrize_varies_the_field_and_nothing_else(project: Project, harness: Harness) -> None:
-    project.write(spec_a=f"{SEARCHES}@red\ndef dense(hp): ...")
+    project = project.with_specs(spec_a=f"{SEARCHES}@red\ndef dense(hp): ...")
     project.run(code=1)
     assert [type(spec.search).__name__ for spec in harness.specs] == [
         "Hyperband", "RandomSearch", "BayesianOptimization", "GridSearch",
@@ -287,7 +298,9 @@ def test_parametrize_varies_the_field_and_nothing_else(project: Project, harness
 
 
 def test_parametrize_marks_of_the_module_count(project: Project) -> None:
-    project.write(spec_a=f"pytestmark = {SEARCHES.strip()[1:]}\n@rules\ndef dense(hp): ...")
+    project = project.with_specs(
+        spec_a=f"pytestmark = {SEARCHES.strip()[1:]}\n@rules\ndef dense(hp): ..."
+    )
     assert len(project.ids()) == 4
 
 
@@ -296,12 +309,12 @@ def test_other_values_keep_pytest_s_ids() -> None:
 
 
 def test_data_asks_for_fixtures_by_name(project: Project, harness: Harness) -> None:
-    project.pytester.makeconftest(
+    project = project.with_conftest(
         "import pytest\n"
         "@pytest.fixture(params=['small', 'large'])\ndef size(request):\n    return request.param\n"
         "@pytest.fixture(autouse=True)\ndef everywhere():\n    yield\n    print('torn down')\n"
     )
-    project.write(
+    project = project.with_specs(
         spec_a="""
         def sized(size, tmp_path, *, part=3): ...
 
@@ -318,7 +331,7 @@ def test_data_asks_for_fixtures_by_name(project: Project, harness: Harness) -> N
 def test_parametrized_data_functions_each_get_their_own_fixtures(
     project: Project, harness: Harness
 ) -> None:
-    project.write(
+    project = project.with_specs(
         spec_a="""
         def here(tmp_path): ...
         def there(request, monkeypatch): ...
@@ -333,10 +346,10 @@ def test_parametrized_data_functions_each_get_their_own_fixtures(
 
 
 def test_a_fixture_named_like_a_field_is_not_that_field(project: Project, harness: Harness) -> None:
-    project.pytester.makeconftest(
+    project = project.with_conftest(
         "import pytest\n@pytest.fixture(params=[1, 2])\ndef data(request):\n    return request.param"
     )
-    project.write(
+    project = project.with_specs(
         spec_a="""
         def doubled(data): ...
 
@@ -356,7 +369,7 @@ def test_a_fixture_named_like_a_field_is_not_that_field(project: Project, harnes
 def test_a_fixture_that_fails_is_a_setup_error(
     project: Project, harness: Harness, argument: str, said: str
 ) -> None:
-    project.write(
+    project = project.with_specs(
         spec_a=f"""
         @pytest.fixture
         def broken():
@@ -375,7 +388,7 @@ def test_a_fixture_that_fails_is_a_setup_error(
 
 
 def test_obj_is_a_function_at_the_place_of_the_build_function(project: Project) -> None:
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     first, second = project.items()
     assert isinstance(first, pytest.Function)
     assert inspect.getsource(first.obj) == '@rules\ndef dense(hp):\n    "One layer."\n'
@@ -390,12 +403,14 @@ def test_obj_is_a_function_at_the_place_of_the_build_function(project: Project) 
 
 
 def test_the_module_still_holds_the_spec(project: Project, harness: Harness) -> None:
-    project.write(spec_a=TWO + "\ndef test_it():\n    assert dense.search.max_trials == 1")
+    project = project.with_specs(
+        spec_a=TWO + "\ndef test_it():\n    assert dense.search.max_trials == 1"
+    )
     project.run("-k", "test_it")
 
 
 def test_conftest_hooks_see_specs_as_items(project: Project, harness: Harness) -> None:
-    project.pytester.makeconftest(
+    project = project.with_conftest(
         """
         import pytest
 
@@ -410,13 +425,11 @@ def test_conftest_hooks_see_specs_as_items(project: Project, harness: Harness) -
                 item.add_marker(pytest.mark.xfail)
         """
     )
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     done = project.run("--junitxml=junit.xml", code=1)
     done.assert_outcomes(xpassed=1, failed=1)
     assert harness.ran == ["spec_a.py::deep", "spec_a.py::dense"]
-    assert (
-        '<property name="owner" value="deep"' in (project.pytester.path / "junit.xml").read_text()
-    )
+    assert '<property name="owner" value="deep"' in (project.example.path / "junit.xml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -425,13 +438,13 @@ def test_conftest_hooks_see_specs_as_items(project: Project, harness: Harness) -
 def test_options_that_inspect_items_do_not_run_specs(
     project: Project, harness: Harness, option: str
 ) -> None:
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     project.run(option)
     assert not harness.ran
 
 
 def test_a_spec_imported_elsewhere_is_collected_once(project: Project) -> None:
-    project.write(spec_a=TWO, spec_b="from spec_a import dense, deep as other\n")
+    project = project.with_specs(spec_a=TWO, spec_b="from spec_a import dense, deep as other\n")
     assert project.ids() == ["spec_a.py::dense", "spec_a.py::deep"]
     project.run("spec_b.py", code=5)
 
@@ -439,7 +452,7 @@ def test_a_spec_imported_elsewhere_is_collected_once(project: Project) -> None:
 def test_a_spec_of_a_module_that_is_no_spec_file_is_collected_where_it_is_first_met(
     project: Project,
 ) -> None:
-    project.write(
+    project = project.with_specs(
         models=RULES + TWO,
         spec_a="from models import dense",
         spec_b="from models import dense, deep",
@@ -453,8 +466,10 @@ def test_specs_made_by_a_function_have_the_names_they_are_bound_to(
     project: Project, harness: Harness
 ) -> None:
     make = "\ndef make(units):\n    @rules\n    def dense(hp): ...\n    return dense\n"
-    project.write(spec_a=make.strip() + "\nsmall, large = make(1), make(9)", helpers=RULES + make)
-    project.write(spec_b="from helpers import make\nsmall, large = make(1), make(9)")
+    project = project.with_specs(
+        spec_a=make.strip() + "\nsmall, large = make(1), make(9)", helpers=RULES + make
+    )
+    project = project.with_specs(spec_b="from helpers import make\nsmall, large = make(1), make(9)")
     project.run()
     assert harness.ran == [
         "spec_a.py::small", "spec_a.py::large", "helpers.py::small", "helpers.py::large",
@@ -462,8 +477,8 @@ def test_specs_made_by_a_function_have_the_names_they_are_bound_to(
 
 
 def test_two_specs_of_one_name_are_refused_with_both_lines(project: Project) -> None:
-    project.write(spec_a="@rules\ndef dense(hp): ...\n\n@red\ndef dense(hp): ...")
-    lines = (project.pytester.path / "spec_a.py").read_text().splitlines()
+    project = project.with_specs(spec_a="@rules\ndef dense(hp): ...\n\n@red\ndef dense(hp): ...")
+    lines = (project.example.write() / "spec_a.py").read_text().splitlines()
     first, second = lines.index("@rules") + 1, lines.index("@red") + 1
     project.run(code=2).stdout.fnmatch_lines(
         [f"*spec_a.py: two specs are named dense, in lines {first} and {second}; * rename one"]
@@ -471,45 +486,47 @@ def test_two_specs_of_one_name_are_refused_with_both_lines(project: Project) -> 
 
 
 def test_one_build_function_under_two_rules_is_fine(project: Project) -> None:
-    project.write(spec_a="@rules\ndef dense(hp): ...\n\nstrict = red(dense.model)")
+    project = project.with_specs(spec_a="@rules\ndef dense(hp): ...\n\nstrict = red(dense.model)")
     assert project.ids() == ["spec_a.py::dense", "spec_a.py::strict"]
 
 
 def test_one_name_in_two_files_is_fine(project: Project) -> None:
-    project.write(spec_a=TWO, spec_b="from spec_a import rules\n@rules\ndef dense(hp): ...")
+    project = project.with_specs(
+        spec_a=TWO, spec_b="from spec_a import rules\n@rules\ndef dense(hp): ..."
+    )
     assert project.ids() == ["spec_a.py::dense", "spec_a.py::deep", "spec_b.py::dense"]
 
 
 def test_a_spec_inside_a_class_is_refused(project: Project) -> None:
-    project.write(spec_a="\nclass TestAll:\n    @rules\n    def dense(hp): ...")
+    project = project.with_specs(spec_a="\nclass TestAll:\n    @rules\n    def dense(hp): ...")
     project.run(code=2).stdout.fnmatch_lines(
         ["*spec_a.py:*: dense is declared inside TestAll;*move it out of the class"]
     )
 
 
 def test_modeltune_files_says_which_files_hold_specs(project: Project) -> None:
-    project.pytester.makeini("[pytest]\nmodeltune_files = models_*.py tuned/*.py")
-    project.write(spec_a=TWO, models_b=RULES + TWO)
-    project.pytester.mkdir("tuned").joinpath("c.py").write_text(RULES + TWO)
+    project = project.with_ini("[pytest]\nmodeltune_files = models_*.py tuned/*.py")
+    project = project.with_specs(spec_a=TWO, models_b=RULES + TWO)
+    project = project.with_files(**{"tuned/c.py": RULES + TWO})
     assert {item.partition("::")[0] for item in project.ids()} == {"models_b.py", "tuned/c.py"}
 
 
 def test_a_spec_file_given_by_name_is_collected_whatever_its_name(project: Project) -> None:
-    project.write(models=RULES + TWO)
+    project = project.with_specs(models=RULES + TWO)
     assert project.ids("models.py") == ["models.py::dense", "models.py::deep"]
     project.run(code=5)
 
 
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
 def test_relative_imports_work_in_every_import_mode(project: Project, mode: str) -> None:
-    folder = project.pytester.mkpydir("models")
-    (folder / "spec_a.py").write_text("from .rules import rules\n@rules\ndef dense(hp): ...")
-    (folder / "rules.py").write_text(RULES)
+    spec = "from .rules import rules\n@rules\ndef dense(hp): ..."
+    files = {"models/__init__.py": "", "models/spec_a.py": spec, "models/rules.py": RULES}
+    project = project.with_files(**files)
     assert project.ids(f"--import-mode={mode}") == ["models/spec_a.py::dense"]
 
 
 def test_a_broken_parametrized_field_is_named(project: Project) -> None:
-    project.write(
+    project = project.with_specs(
         spec_a="@pytest.mark.parametrize('search', ['random'])\n@rules\ndef dense(hp): ..."
     )
     project.run(code=2).stdout.fnmatch_lines(
@@ -521,17 +538,15 @@ def test_p_no_modeltune_leaves_spec_files_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_ADDOPTS")
-    project.write(spec_a=TWO)
+    project = project.with_specs(spec_a=TWO)
     project.run("-p", "no:modeltune", code=5)
 
 
 def test_the_summary_has_all_specs_best_first(project: Project, harness: Harness) -> None:
     harness.accuracy = {"dense": 0.5, "deep": 0.7, "wide": 0.6}
-    project.write(spec_a=TWO, spec_b="@rules\ndef wide(hp): ...")
+    project = project.with_specs(spec_a=TWO, spec_b="@rules\ndef wide(hp): ...")
     done = project.run(code=1)
-    shown = [
-        line.split()[:3] for line in done.outlines if re.match(r"spec_\w.py::\w+ +\w+ +0", line)
-    ]
+    shown = [line.split()[:3] for line in done.lines if re.match(r"spec_\w.py::\w+ +\w+ +0", line)]
     assert shown == [
         ["spec_a.py::deep", "failed", "0.7"],
         ["spec_b.py::wide", "passed", "0.6"],
@@ -541,7 +556,7 @@ def test_the_summary_has_all_specs_best_first(project: Project, harness: Harness
 
 
 def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
-    project.write(spec_a="@rules\ndef dense(hp): ...")
+    project = project.with_specs(spec_a="@rules\ndef dense(hp): ...")
     project.run()
     project.run(
         "--modeltune-strict", "--modeltune-keep-trials", "--modeltune-store=sqlite:///a.db",
@@ -549,7 +564,7 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
         "--modeltune-reason=first",
     )  # fmt: skip
     project.run("--modeltune-rejudge", "--modeltune-accept-new", "--modeltune-run=")
-    store = f"sqlite:///{project.pytester.path / '.modeltune' / 'history.db'}"
+    store = f"sqlite:///{project.example.path / '.modeltune' / 'history.db'}"
     default = {
         "store": store,
         "strict": False,
@@ -600,8 +615,10 @@ def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
     warmed: list[int] = []
     monkeypatch.setattr(modeltune.harness, "warm_up", lambda: warmed.append(len(harness.options)))
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    project.pytester.makepyprojecttoml(f"[tool.modeltune]\n{settings}\n[tool.pytest]\n")
-    project.write(spec_a=TWO.replace("@red", "@rules"))
+    project = project.with_files(
+        **{"pyproject.toml": f"[tool.modeltune]\n{settings}\n[tool.pytest]\n"}
+    )
+    project = project.with_specs(spec_a=TWO.replace("@red", "@rules"))
     project.run("--collect-only", *arguments)
     assert not warmed
     project.run(*arguments)
@@ -617,7 +634,9 @@ def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
     project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.setattr(deadlines.time, "monotonic", lambda: 1000.0)
-    project.write(spec_a=TWO.replace("@red", "@rules"), spec_b="@rules\ndef wide(hp): ...")
+    project = project.with_specs(
+        spec_a=TWO.replace("@red", "@rules"), spec_b="@rules\ndef wide(hp): ..."
+    )
     project.run("-k", "not deep", *arguments)
     ends = [options["deadline"] for options in harness.options]
     if arguments:
@@ -633,7 +652,7 @@ def test_an_error_inside_modeltune_shows_one_line_and_how_to_see_more(
     names: dict[str, Any] = {}
     exec(compile("def run(*_, **__): [][1]", str(PACKAGE / "harness.py"), "exec"), names)
     monkeypatch.setattr(modeltune.harness, "run", names["run"])
-    project.write(spec_a="@rules\ndef dense(hp): ...")
+    project = project.with_specs(spec_a="@rules\ndef dense(hp): ...")
     done = project.run(code=1)
     done.stdout.fnmatch_lines(
         [

@@ -11,8 +11,8 @@ from _pytest.junitxml import bin_xml_escape
 from modeltune.plugin.items import properties
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.specs.gates import Outcome, Verdict
+from tests.support.example import Example, source
 from tests.support.hostile import HOSTILE
-from tests.support.tiny_specs import load_everything, source
 
 FAKED = f"""
 import sys
@@ -38,12 +38,7 @@ def judged_by_nobody(monkeypatch):
 """A conftest.py under which the n-th spec ends in the run that is named by the n-th hostile text."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load_everything()
-
-
-def cases(project: pytest.Pytester) -> dict[str, dict[str, str]]:
+def cases(project: Example) -> dict[str, dict[str, str]]:
     """Return every testcase's properties by its name, as another program reads them."""
     tree = ElementTree.parse(project.path / "junit.xml")
     return {
@@ -70,11 +65,11 @@ def escaped(text: str) -> str:
     return text
 
 
-def test_a_testcase_tells_the_run_its_scores_gates_and_baseline(project: pytest.Pytester) -> None:
+def test_a_testcase_tells_the_run_its_scores_gates_and_baseline(project: Example) -> None:
     gates = "mt.metric('accuracy') >= 0, mt.metric('accuracy') >= mt.baseline - 9"
     text = source(f"gates=[{gates}]")
-    project.makepyfile(spec_a=text, test_b="def test_b(): ...")
-    project.runpytest_inprocess("--junitxml=junit.xml", "--modeltune-accept")
+    project = project.with_files({"spec_a.py": text, "test_b.py": "def test_b(): ..."})
+    project.run_pytest("--junitxml=junit.xml", "--modeltune-accept")
     first = cases(project)["dense"]
     assert first["modeltune.status"] == "passed"
     assert float(first["modeltune.accuracy"]) <= 1
@@ -84,7 +79,7 @@ def test_a_testcase_tells_the_run_its_scores_gates_and_baseline(project: pytest.
     assert not {"modeltune.baseline", "modeltune.cached"} & first.keys()
     assert cases(project)["test_b"] == {}
 
-    project.runpytest_inprocess("--junitxml=junit.xml", "--modeltune-reuse")
+    project.run_pytest("--junitxml=junit.xml", "--modeltune-reuse")
     again = cases(project)["dense"]
     assert again["modeltune.cached"] == "true"
     assert again["modeltune.baseline"] == first["modeltune.run"]
@@ -93,15 +88,15 @@ def test_a_testcase_tells_the_run_its_scores_gates_and_baseline(project: pytest.
 
 @pytest.mark.parametrize("processes", [0, 1])
 def test_hostile_names_are_told_literally_in_xml_that_others_read(
-    project: pytest.Pytester, processes: int
+    project: Example, processes: int
 ) -> None:
     mark = "@pytest.mark.parametrize('fit', [mt.Fit(epochs=n + 1) for n in range({})], ids=str)"
     mark = mark.format(len(HOSTILE)).replace("ids=str", f"ids=map(str, range({len(HOSTILE)}))")
-    project.makepyfile(spec_a=source().replace("\n@spec(", f"\n{mark}\n@spec("))
-    project.makeconftest(FAKED)
-    run = project.runpytest_subprocess if processes else project.runpytest_inprocess
+    project = project.with_spec(source().replace("\n@spec(", f"\n{mark}\n@spec("))
+    project = project.with_files({"conftest.py": FAKED})
+    run = project.run_pytest_apart if processes else project.run_pytest
     done = run("--junitxml=junit.xml", "-q", *(["-n1"] if processes else []))
-    assert done.ret == 1
+    assert done.exit_code == 1
     found = cases(project)
     assert len(found) == len(HOSTILE)
     for number, text in enumerate(map(escaped, HOSTILE.values())):

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from modeltune.histories.store import open_store
-from modeltune.records.runs import Run
-from tests.support.interrupted import stopped
-from tests.support.scripted_projects import CONFTEST
-from tests.support.scripted_runs import scripting
-from tests.support.tiny_specs import load_everything, source
+from tests.support.example import Example, Session, source
+from tests.support.forked import stopped
 
 HEAVY = "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn scipy jinja2 tabulate alembic"
 
@@ -40,32 +33,6 @@ ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
 SHORT = source(f"{ONE}gates=[mt.metric('accuracy') >= 0]")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    load_everything()
-
-
-@pytest.fixture
-def scripted(project: pytest.Pytester, tmp_path: Path) -> Iterator[pytest.Pytester]:
-    """Yield a project whose specs are trained by a script: for what is not about models."""
-    with scripting(tmp_path / "trained.txt"):
-        yield project
-
-
-def report(folder: Path) -> list[dict[str, Any]]:
-    runs: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["runs"]
-    return runs
-
-
-def recorded(project: pytest.Pytester, database: str = ".modeltune/history.db") -> list[Run]:
-    with open_store(f"sqlite:///{project.path / database}") as store:
-        return [store.run(summary.id) for summary in store.runs()]
-
-
-def recorded_at_all(project: pytest.Pytester) -> bool:
-    return (project.path / ".modeltune").exists()
-
-
 def files(folder: Path) -> set[str]:
     """Return the names of all files but those pytest's own test plugin writes."""
     found = (file.relative_to(folder) for file in folder.rglob("*"))
@@ -77,11 +44,11 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
-    project: pytest.Pytester,
+    project: Example,
 ) -> None:
-    project.makepyfile(spec_a=GREEN, spec_b=RED)
-    done = project.runpytest_inprocess("--junitxml=junit.xml")
-    assert done.ret == 1
+    project = project.with_files({"spec_a.py": GREEN, "spec_b.py": RED})
+    done = project.run_pytest("--junitxml=junit.xml")
+    assert done.exit_code == 1
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.re_match_lines(
         [
@@ -104,14 +71,14 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
             r"FAILED spec_b.py::deep - .*",
         ]
     )
-    assert "1 refit of" in done.stdout.str()
-    runs = report(project.path / ".modeltune" / "report")
+    assert "1 refit of" in done.output
+    runs = done.reported
     assert [(run["spec"], run["status"]) for run in runs] == [
         ("spec_a.py::dense", "passed"), ("spec_b.py::deep", "failed"),
     ]  # fmt: skip
     outcomes = [verdict["outcome"] for verdict in runs[1]["verdicts"]]
     assert outcomes == ["failed", "passed", "no_baseline"]
-    assert {run.id for run in recorded(project)} == {run["id"] for run in runs}
+    assert {run.id for run in done.history} == {run["id"] for run in runs}
     page = (project.path / ".modeltune" / "report" / "report.md").read_text()
     assert page.startswith("## modeltune: 1 failed, 1 passed\n")
     junit = (project.path / "junit.xml").read_text()
@@ -129,80 +96,81 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
     "arguments",
     ["-p no:terminal", "-p no:cacheprovider -s -v --tb=no --pdb", "-q --capture=sys -W error"],
 )
-def test_pytest_s_own_options_do_no_harm(project: pytest.Pytester, arguments: str) -> None:
-    project.makepyfile(spec_a=SHORT)
-    done = project.runpytest_inprocess(*arguments.split())
-    assert done.ret == 0
-    assert [run.status.value for run in recorded(project)] == ["passed"]
+def test_pytest_s_own_options_do_no_harm(project: Example, arguments: str) -> None:
+    project = project.with_spec(SHORT)
+    done = project.run_pytest(*arguments.split())
+    assert done.exit_code == 0
+    assert [run.status.value for run in project.history()] == ["passed"]
     quiet = arguments.startswith(("-q", "-p no:terminal"))
-    assert ("trial 1/1" in done.stdout.str()) is not quiet
+    assert ("trial 1/1" in done.output) is not quiet
 
 
 # options
 
 
-def test_the_report_goes_where_the_option_says(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED)
-    assert scripted.runpytest_inprocess("--modeltune-report=out/deep").ret == 0
-    assert len(report(scripted.path / "out" / "deep")) == 1
+def test_the_report_goes_where_the_option_says(scripted: Example) -> None:
+    scripted = scripted.with_spec(SCRIPTED)
+    assert scripted.run_pytest("--modeltune-report=out/deep").exit_code == 0
+    assert len(scripted.report("out/deep")["runs"]) == 1
     assert not (scripted.path / ".modeltune" / "report").exists()
 
 
-def test_a_report_that_cannot_be_written_is_not_green(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED, out="")
-    done = scripted.runpytest_inprocess("-q", "--modeltune-report=out.py")
-    assert done.ret == 1
+def test_a_report_that_cannot_be_written_is_not_green(scripted: Example) -> None:
+    scripted = scripted.with_files({"spec_a.py": SCRIPTED, "out.py": ""})
+    done = scripted.run_pytest("-q", "--modeltune-report=out.py")
+    assert done.exit_code == 1
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["modeltune: no report: *out.py*"])
 
 
-def test_runs_are_recorded_where_the_option_says(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED)
+def test_runs_are_recorded_where_the_option_says(scripted: Example) -> None:
+    scripted = scripted.with_spec(SCRIPTED)
     url = f"sqlite:///{scripted.path / 'mine' / 'runs.db'}"
-    assert scripted.runpytest_inprocess(f"--modeltune-store={url}").ret == 0
-    assert len(recorded(scripted, "mine/runs.db")) == 1
+    assert scripted.run_pytest(f"--modeltune-store={url}").exit_code == 0
+    assert len(scripted.history("mine/runs.db")) == 1
     assert not (scripted.path / ".modeltune" / "history.db").exists()
 
 
-def test_what_is_undecided_is_green_and_red_under_strict(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
-    assert scripted.runpytest_inprocess().ret == 0
-    assert scripted.runpytest_inprocess("--modeltune-strict").ret == 1
+def test_what_is_undecided_is_green_and_red_under_strict(scripted: Example) -> None:
+    scripted = scripted.with_spec(SCRIPTED_UNDECIDED)
+    assert scripted.run_pytest().exit_code == 0
+    assert scripted.run_pytest("--modeltune-strict").exit_code == 1
 
 
-def test_the_search_s_scratch_is_kept_on_demand(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED)
-    assert scripted.runpytest_inprocess("--modeltune-keep-trials").ret == 0
+def test_the_search_s_scratch_is_kept_on_demand(scripted: Example) -> None:
+    scripted = scripted.with_spec(SCRIPTED)
+    assert scripted.run_pytest("--modeltune-keep-trials").exit_code == 0
     (scratch,) = (scripted.path / ".modeltune" / "scratch").iterdir()
-    assert scratch.name == recorded(scripted)[0].id
+    assert scratch.name == scripted.history()[0].id
 
 
-def test_settings_are_read_from_pyproject_and_options_come_first(scripted: pytest.Pytester) -> None:
-    scripted.makepyprojecttoml(
-        '[tool.modeltune]\nstore = "sqlite:///runs.db"\nreport = "out"\nstrict = true\nkeep_trials = true'
+def test_settings_are_read_from_pyproject_and_options_come_first(scripted: Example) -> None:
+    scripted = scripted.with_files(
+        {
+            "pyproject.toml": '[tool.modeltune]\nstore = "sqlite:///runs.db"\nreport = "out"\nstrict = true\nkeep_trials = true'
+        }
     )
-    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
-    assert scripted.runpytest_inprocess("--modeltune-report=first").ret == 1
-    assert len(report(scripted.path / "first")) == len(recorded(scripted, "runs.db")) == 1
+    scripted = scripted.with_spec(SCRIPTED_UNDECIDED)
+    assert scripted.run_pytest("--modeltune-report=first").exit_code == 1
+    assert len(scripted.report("first")["runs"]) == len(scripted.history("runs.db")) == 1
     assert list((scripted.path / "scratch").iterdir())
     assert not (scripted.path / "out").exists()
 
 
 def test_a_subfolder_shares_the_project_s_history_and_report(
-    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = scripted.mkdir("models")
-    (folder / "pytest.ini").write_text("[pytest]")
-    (folder / "spec_a.py").write_text(SCRIPTED)
+    scripted = scripted.with_files({"models/pytest.ini": "[pytest]", "models/spec_a.py": SCRIPTED})
+    folder = scripted.write() / "models"
     monkeypatch.chdir(folder)
-    assert scripted.runpytest_inprocess().ret == 0
-    assert len(recorded(scripted)) == len(report(scripted.path / ".modeltune" / "report")) == 1
+    assert scripted.run_pytest().exit_code == 0
+    assert len(scripted.history()) == len(scripted.report()["runs"]) == 1
     assert not (folder / ".modeltune").exists()
 
 
 @pytest.mark.parametrize("option", ["report", "store", "workers", "budget"])
-def test_no_option_takes_the_test_path_for_its_value(project: pytest.Pytester, option: str) -> None:
-    assert project.runpytest_inprocess(f"--modeltune-{option}").ret == 4
+def test_no_option_takes_the_test_path_for_its_value(project: Example, option: str) -> None:
+    assert project.run_pytest(f"--modeltune-{option}").exit_code == 4
 
 
 @pytest.mark.parametrize(
@@ -216,35 +184,33 @@ def test_no_option_takes_the_test_path_for_its_value(project: pytest.Pytester, o
         ("budget=0m", "'0m': write more than no time"),
     ],
 )
-def test_a_wrong_option_is_refused_with_advice(
-    project: pytest.Pytester, option: str, said: str
-) -> None:
-    project.makepyfile(spec_a=SHORT)
-    done = project.runpytest_inprocess(f"--modeltune-{option}")
-    assert done.ret == 4
+def test_a_wrong_option_is_refused_with_advice(project: Example, option: str, said: str) -> None:
+    project = project.with_spec(SHORT)
+    done = project.run_pytest(f"--modeltune-{option}")
+    assert done.exit_code == 4
     assert said in done.stderr.str()
-    assert not recorded_at_all(project)
+    assert not (project.path / ".modeltune").exists()
 
 
-def test_a_budget_is_shared_and_every_spec_is_judged(scripted: pytest.Pytester) -> None:
+def test_a_budget_is_shared_and_every_spec_is_judged(scripted: Example) -> None:
     budget = "0.001s"
-    scripted.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED)
-    scripted.makepyprojecttoml(f'[tool.modeltune]\nbudget = "{budget}"\n')
+    scripted = scripted.with_files({"spec_a.py": SCRIPTED, "spec_b.py": SCRIPTED})
+    scripted = scripted.with_files({"pyproject.toml": f'[tool.modeltune]\nbudget = "{budget}"\n'})
     for arguments in ((), ("--modeltune-budget=0.002s",)):
-        done = scripted.runpytest_inprocess(*arguments)
-        assert done.ret == 0
+        done = scripted.run_pytest(*arguments)
+        assert done.exit_code == 0
         said = arguments[0].partition("=")[2] if arguments else budget
-        notes = done.stdout.str().count(
+        notes = done.output.count(
             f"search stopped after 1 trials: the budget of {said} leaves time for validation only"
         )
         assert notes == 2
-    assert [len(run.trials) for run in recorded(scripted)] == [1] * 4
+    assert [len(run.trials) for run in scripted.history()] == [1] * 4
 
 
 # GitHub Actions
 
 
-def in_github(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_github(project: Example, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have pytest run as in GitHub Actions; return the file that holds the summary."""
     summary = project.path / "summary.md"
     summary.write_text("before")
@@ -254,11 +220,11 @@ def in_github(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path
     return summary
 
 
-def assert_annotated(project: pytest.Pytester, done: pytest.RunResult, file: str) -> None:
+def assert_annotated(project: Example, done: Session, file: str) -> None:
     """Check that there is one error and one warning, at the gates' own line in this file."""
     lines = (project.path / file).read_text().splitlines()
     line = 1 + next(i for i, text in enumerate(lines) if "1.999" in text)
-    commands = [line for line in done.outlines if line.startswith("::")]
+    commands = [line for line in done.lines if line.startswith("::")]
     assert len(commands) == 2
     place = rf"file={file},line={line},title=spec_b.py%3A%3Adeep%3A"
     assert re.match(
@@ -271,68 +237,67 @@ def assert_annotated(project: pytest.Pytester, done: pytest.RunResult, file: str
 
 @pytest.mark.parametrize("arguments", ["", "-q"])
 def test_in_github_actions_the_page_is_added_and_gates_are_annotated(
-    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: str
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, arguments: str
 ) -> None:
-    folder = scripted.mkdir("models")
-    (folder / "spec_b.py").write_text(SCRIPTED_RED)
+    scripted = scripted.with_files({"models/spec_b.py": SCRIPTED_RED})
     summary = in_github(scripted, monkeypatch)
-    done = scripted.runpytest_inprocess(*arguments.split())
-    assert done.ret == 1
+    done = scripted.run_pytest(*arguments.split())
+    assert done.exit_code == 1
     assert_annotated(scripted, done, "models/spec_b.py")
     page = (scripted.path / ".modeltune" / "report" / "report.md").read_text()
     assert summary.read_text() == f"before\n{page}"
     assert "**failed**" in page
 
 
-def test_elsewhere_nothing_is_annotated(scripted: pytest.Pytester) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED_UNDECIDED)
-    assert "::warning" not in scripted.runpytest_inprocess().stdout.str()
+def test_elsewhere_nothing_is_annotated(scripted: Example) -> None:
+    scripted = scripted.with_spec(SCRIPTED_UNDECIDED)
+    assert "::warning" not in scripted.run_pytest().output
 
 
 @pytest.mark.parametrize("kind", ["folder", "full"])
 def test_a_summary_that_cannot_be_added_to_is_a_warning(
-    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    scripted.makepyfile(spec_a=SCRIPTED)
+    scripted = scripted.with_spec(SCRIPTED)
     summary = scripted.path / "summary.md"
     if kind == "folder":
         summary.mkdir()
     else:
         summary.write_bytes(b"x" * 1024 * 1024)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    done = scripted.runpytest_inprocess("-q")
-    assert done.ret == 0
+    done = scripted.run_pytest("-q")
+    assert done.exit_code == 0
     done.stdout.fnmatch_lines(["modeltune: nothing added to GITHUB_STEP_SUMMARY: *summary.md*"])
     assert summary.is_dir() or summary.stat().st_size == 1024 * 1024
     assert (scripted.path / ".modeltune" / "report" / "report.md").exists()
 
 
 def test_what_a_model_raises_is_not_obeyed(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    project: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    project.makepyfile(
-        spec_a=source(ONE, r'raise ValueError("a\n::error::b\n  ::set-env name=a::b\n##[error]c")')
+    project = project.with_spec(
+        source(ONE, r'raise ValueError("a\n::error::b\n  ::set-env name=a::b\n##[error]c")')
     )
-    done = project.runpytest_inprocess("-rA", "--tb=short")
-    assert done.ret == 1
+    done = project.run_pytest("-rA", "--tb=short")
+    assert done.exit_code == 1
     # It is said, in lines of their own.
-    assert any("[error]c" in line for line in done.outlines)
-    assert not any("##[" in line and "::" not in line[:2] for line in done.outlines)
-    assert any("::error::b" in line for line in done.outlines)
-    commands = [line for line in done.outlines if line.strip().startswith("::")]
+    assert any("[error]c" in line for line in done.lines)
+    assert not any("##[" in line and "::" not in line[:2] for line in done.lines)
+    assert any("::error::b" in line for line in done.lines)
+    commands = [line for line in done.lines if line.strip().startswith("::")]
     assert [line.partition(",")[0] for line in commands] == ["::error file=spec_a.py"]
 
 
 def test_what_a_spec_is_called_is_not_obeyed(
-    scripted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = '@pytest.mark.parametrize("fit", [pytest.param(mt.Fit(epochs=1), id="##[error]x")])'
-    scripted.makepyfile(spec_a=SCRIPTED.replace("\n@spec(", f"\n{mark}\n@spec("))
+    scripted = scripted.with_spec(SCRIPTED.replace("\n@spec(", f"\n{mark}\n@spec("))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    done = scripted.runpytest_inprocess()
-    assert done.ret == 0
-    said = [line for line in done.outlines if "[error]x" in line]
+    done = scripted.run_pytest()
+    assert done.exit_code == 0
+    said = [line for line in done.lines if "[error]x" in line]
     assert len(said) == 2  # as it began, and in the table at the end
     assert not any("##[" in line for line in said)
 
@@ -341,49 +306,50 @@ def test_what_a_spec_is_called_is_not_obeyed(
 
 
 def test_workers_of_xdist_run_specs_into_one_report(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = in_github(project, monkeypatch)
-    project.makeconftest(CONFTEST)
-    project.makepyfile(spec_a=SCRIPTED, spec_b=SCRIPTED_RED, test_c="def test_c(): ...")
+    summary = in_github(scripted, monkeypatch)
+    scripted = scripted.with_files(
+        {"spec_a.py": SCRIPTED, "spec_b.py": SCRIPTED_RED, "test_c.py": "def test_c(): ..."}
+    )
     options = "--junitxml=junit.xml", "--modeltune-accept-new"
-    done = project.runpytest_subprocess("-n", "2", *options)
-    assert done.ret == 1
+    done = scripted.run_pytest_apart("-n", "2", *options)
+    assert done.exit_code == 1
     done.assert_outcomes(passed=2, failed=1)
-    assert done.stdout.str().count("\naccepted spec_a.py::dense: run ") == 1
-    assert [path.name for path in project.path.glob("baselines/*")] == ["spec_a.py.dense.json"]
+    assert done.output.count("\naccepted spec_a.py::dense: run ") == 1
+    assert [path.name for path in scripted.path.glob("baselines/*")] == ["spec_a.py.dense.json"]
     done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
-    runs = report(project.path / ".modeltune" / "report")
+    runs = done.reported
     assert {run["spec"]: run["status"] for run in runs} == {
         "spec_a.py::dense": "passed", "spec_b.py::deep": "failed",
     }  # fmt: skip
-    assert {run["id"] for run in runs} == {run.id for run in recorded(project)}
-    junit = (project.path / "junit.xml").read_text()
+    assert {run["id"] for run in runs} == {run.id for run in done.history}
+    junit = (scripted.path / "junit.xml").read_text()
     for run in runs:
         assert f'<property name="modeltune.run" value="{run["id"]}" />' in junit
-    assert_annotated(project, done, "spec_b.py")
-    page = (project.path / ".modeltune" / "report" / "report.md").read_text()
+    assert_annotated(scripted, done, "spec_b.py")
+    page = (scripted.path / ".modeltune" / "report" / "report.md").read_text()
     assert summary.read_text() == f"before\n{page}"
 
 
 def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
-    project: pytest.Pytester,
+    project: Example,
 ) -> None:
     long = GREEN.replace("max_trials=2", "max_trials=500").replace(
         "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
     )
-    project.makepyfile(spec_a=long)
-    first = stopped(project.path, at="  trial 2/")
+    project = project.with_spec(long)
+    first = stopped(project.write(), at="  trial 2/")
     assert first.status == 2, first.shown
-    (run,) = recorded(project)
+    (run,) = project.history()
     assert run.status.value == "interrupted"
     assert len(run.trials) >= 2
     assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
-    assert [r["status"] for r in report(project.path / ".modeltune" / "report")] == ["interrupted"]
+    assert [r["status"] for r in project.report()["runs"]] == ["interrupted"]
     assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.shown)
 
     # The second run takes over what the first has finished, and needs no third.
-    second = stopped(project.path, "-k", "dense", "-x", at="  note: ")
+    second = stopped(project.write(), "-k", "dense", "-x", at="  note: ")
     note = next(line for line in second.shown if "note: " in line)
     taken_over = re.fullmatch(
         r"  note: goes on where it was interrupted: finished trials (\d+)\n", note
@@ -407,26 +373,26 @@ def pytest_unconfigure():
 
 @pytest.mark.parametrize("tests", [{}, {"test_a": "def test_a(): ...\ndef test_b(): assert 0"}])
 def test_a_run_without_a_spec_is_left_alone(
-    project: pytest.Pytester, tests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    project: Example, tests: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-    project.makepyprojecttoml("[tool.modeltune]\nno_such_key = 1\n")
+    project = project.with_files({"pyproject.toml": "[tool.modeltune]\nno_such_key = 1\n"})
     for name, text in tests.items():
-        project.makepyfile(**{name: text})
-    project.makeconftest(WITNESS)
-    before = files(project.path)
+        project = project.with_files({f"{name}.py": text})
+    project = project.with_files({"conftest.py": WITNESS})
+    before = files(project.write())
     common = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-    with_us = project.runpytest_subprocess(*common)
+    with_us = project.run_pytest_apart(*common)
     assert files(project.path) == before
-    without = project.runpytest_subprocess(*common, "-p", "no:modeltune")
-    assert with_us.ret == without.ret
+    without = project.run_pytest_apart(*common, "-p", "no:modeltune")
+    assert with_us.exit_code == without.exit_code
 
-    def told(result: pytest.RunResult) -> list[str]:
-        kept = [line for line in result.outlines if not line.startswith(("plugins:", "ours"))]
+    def told(result: Session) -> list[str]:
+        kept = [line for line in result.lines if not line.startswith(("plugins:", "ours"))]
         return [re.sub(r"in \d.*s", "", line) for line in kept]
 
     assert told(with_us) == told(without)
-    assert not with_us.errlines
+    assert not with_us.stderr.lines
     with_us.stdout.fnmatch_lines(
         [
             "loaded []",
@@ -437,25 +403,25 @@ def test_a_run_without_a_spec_is_left_alone(
     )
 
 
-def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: pytest.Pytester) -> None:
-    project.makepyfile(spec_a=GREEN, spec_b=RED)
-    project.makeconftest(WITNESS)
-    before = files(project.path)
-    done = project.runpytest_subprocess("--collect-only", "-q", "-p", "no:cacheprovider")
-    assert done.ret == 0
+def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: Example) -> None:
+    project = project.with_files({"spec_a.py": GREEN, "spec_b.py": RED})
+    project = project.with_files({"conftest.py": WITNESS})
+    before = files(project.write())
+    done = project.run_pytest_apart("--collect-only", "-q", "-p", "no:cacheprovider")
+    assert done.exit_code == 0
     done.stdout.fnmatch_lines(["spec_a.py::dense", "spec_b.py::deep", "loaded []"])
     assert files(project.path) == before
 
 
-def test_the_gallery_is_collected_without_loading_anything_heavy(project: pytest.Pytester) -> None:
+def test_the_gallery_is_collected_without_loading_anything_heavy(project: Example) -> None:
     gallery = Path(__file__).parents[2] / "model_specs"
-    project.makepyfile(witness=WITNESS)
+    project = project.with_files({"witness.py": WITNESS})
     started = time.perf_counter()
-    done = project.runpytest_subprocess(
+    done = project.run_pytest_apart(
         "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
     )
     assert time.perf_counter() - started < 5  # Keras alone takes longer; benchmarks/ measures
-    assert done.ret == 0
+    assert done.exit_code == 0
     done.stdout.fnmatch_lines(
         ["*spec_digits.py::mlp", "*spec_wine.py::classifier*hyperband*", "loaded []"]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import metadata
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import xdist
 
 from modeltune.plugin.live_hooks import LiveHooks, is_xdist_worker
 from modeltune.plugin.xdist_internals import CHANNEL, NAMES, take_channel
-from tests.support.scripted_sessions import PARAMETRIZED
+from tests.support.example import PARAMETRIZED, Example
 
 
 class Channel:
@@ -73,29 +72,19 @@ def test_no_channel_was_ever_handed_to_this_process() -> None:
     assert take_channel(config) is None
 
 
-CONFTEST = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+CONFTEST = """
 from modeltune.plugin import pytest_internals, xdist_internals
-from tests.support.scripted_runs import scripting
 
 xdist_internals.NAMES["gateway"] = "of_another_version"
 pytest_internals.NAMES["call"] = "of_another_version"
-
-def pytest_configure(config):
-    script = scripting(Path("log"))
-    script.__enter__()
-    config.add_cleanup(lambda: script.__exit__(None, None, None))
 """
 
 
-def test_notes_of_a_session_and_of_its_workers_stand_at_its_end(project: pytest.Pytester) -> None:
-    project.makeconftest(CONFTEST)
-    project.makepyfile(spec_a=PARAMETRIZED)
-    done = project.runpytest_subprocess("-n1", "-pno:cacheprovider")
+def test_notes_of_a_session_and_of_its_workers_stand_at_its_end(scripted: Example) -> None:
+    project = scripted.with_files({"spec_a.py": PARAMETRIZED, "conftest.py": CONFTEST})
+    done = project.run_pytest_apart("-n1", "-pno:cacheprovider")
     done.assert_outcomes(passed=1, failed=1)
-    said = {line for line in done.outlines if line.startswith("modeltune: ")}
+    said = {line for line in done.lines if line.startswith("modeltune: ")}
     assert said == {
         f"modeltune: pytest-xdist {xdist.__version__} has no WorkerController.of_another_version: "
         "no progress is shown of specs in workers",

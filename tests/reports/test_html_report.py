@@ -32,10 +32,10 @@ from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean
 from modeltune.specs.gates import Gate, Outcome, Verdict
 from tests.support.browser import Browser, chromium
+from tests.support.example import Example
 from tests.support.histories import runs
 from tests.support.hostile import HOSTILE
 from tests.support.reported_runs import METRICS, classifier, hostile, past, regressor, searched
-from tests.support.tiny_specs import load_everything
 
 FOLDER = Path(reports.__file__).parent
 
@@ -954,20 +954,13 @@ def stripes(hp):
 """
 
 
-@pytest.fixture(scope="module")
-def loaded() -> None:
-    """Load what a session does before pytester notes what to forget."""
-    load_everything()
-
-
-@pytest.mark.usefixtures("loaded")
 def test_a_real_session_of_an_image_classifier_is_looked_at(
-    browser: Browser, project: pytest.Pytester
+    browser: Browser, project: Example
 ) -> None:
-    project.makepyfile(spec_stripes=IMAGES.replace("0.999", "0.1"))
-    project.runpytest("--modeltune-accept-new").assert_outcomes(passed=1)
-    project.makepyfile(spec_stripes=IMAGES)
-    result = project.runpytest()
+    project = project.with_files({"spec_stripes.py": IMAGES.replace("0.999", "0.1")})
+    project.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    project = project.with_files({"spec_stripes.py": IMAGES})
+    result = project.run_pytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["report: .modeltune/report/report.html, report.md and report.json"]

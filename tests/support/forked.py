@@ -10,9 +10,12 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing import util
 from pathlib import Path
 from types import SimpleNamespace
+
+import psutil
 
 from modeltune.harness.executors import worker
 from modeltune.harness.executors.processes import main_left_alone, warm_up
@@ -55,6 +58,38 @@ class Forked:
         self._process.join()
         assert self._process.exitcode is not None
         return self._process.exitcode, rest
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How it ended, the lines it showed, and its descendants at the moment of the signal."""
+
+    status: int
+    shown: list[str]
+    family: list[psutil.Process]
+
+
+def stopped(
+    folder: Path,
+    *arguments: str,
+    at: str,
+    sent: signal.Signals = signal.SIGINT,
+    environ: Mapping[str, str] | None = None,
+) -> Stopped:
+    """Run pytest in a folder until a line begins with ``at``, send it a signal, and wait for its end.
+
+    One that ends before it shows that line gets no signal.
+    """
+    process = Forked(pytest, *arguments, folder=folder, environ=environ)
+    shown, family = [], []
+    for line in process.output:
+        shown.append(line)
+        if line.startswith(at):
+            family = psutil.Process(process.pid).children(recursive=True)
+            os.kill(process.pid, sent)
+            break
+    status, rest = process.end()
+    return Stopped(status, [*shown, *rest.splitlines(keepends=True)], family)
 
 
 def pytest(*arguments: str) -> None:

@@ -124,6 +124,13 @@ def scripting(log: Path, at_the_end: Callable[[], object] = lambda: None) -> Ite
         yield
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a session's specs trained by the script, as its plugin: ``-p tests.support.scripted_runs``."""
+    training = contextlib.ExitStack()
+    training.enter_context(scripting(config.rootpath / "trained.txt"))
+    config.add_cleanup(training.close)
+
+
 def run(folder: Path, log: Path) -> str:
     """Run the script in this process; only its harness, its ledger and its history are real."""
     with scripting(log):

@@ -12,7 +12,7 @@ import pytest
 import modeltune as mt
 from modeltune.engine.probe.hypothesis_internals import NAMES, what_hypothesis_lacks
 from modeltune.engine.probe.points import Finding, Point, Space, Tried, drawn, shrunk
-from tests.support.tiny_specs import source
+from tests.support.example import source
 
 SPACE = Space(rows=300, ends=(1.0,), levels=1000)
 

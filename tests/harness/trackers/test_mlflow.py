@@ -23,11 +23,10 @@ from mlflow import MlflowClient
 from modeltune.ground.errors import ModeltuneError
 from modeltune.harness.trackers.mlflow import Unreachable, log
 from modeltune.histories.artifacts import keep
-from modeltune.histories.store import open_store
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
 from modeltune.records.runs import Run, RunStatus, Scores, Trial, TrialStatus, from_json
+from tests.support.example import Example, scripted_source
 from tests.support.hostile import HOSTILE, hostile_run
-from tests.support.scripted_projects import OPTIONS, project
 
 
 def free_port() -> int:
@@ -97,15 +96,15 @@ def history_of(client: Any, run: Any, metric: str) -> list[tuple[int, float]]:
 
 
 def test_a_session_logs_its_run_trials_gates_model_and_report(
-    pytester: pytest.Pytester, client: Any, server: str, request: pytest.FixtureRequest
+    scripted: Example, client: Any, server: str, request: pytest.FixtureRequest
 ) -> None:
-    project(pytester)
-    done = pytester.runpytest_inprocess(*OPTIONS, "-k", "mlp", f"--modeltune-mlflow={server}")
-    assert done.ret == 0
-    assert "not told" not in done.stdout.str(), done.stdout.str()
-    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db") as store:
-        run = store.run("-1")
-        weights = (store.folder / run.artifact.path).read_bytes()
+    project = scripted.with_files({"model_specs/spec_scripted.py": scripted_source("mlp")})
+    done = project.run_pytest(f"--modeltune-mlflow={server}")
+    assert done.exit_code == 0
+    assert "not told" not in done.output, done.output
+    (run,) = done.history
+    assert run.artifact
+    weights = (project.path / ".modeltune" / run.artifact.path).read_bytes()
     parent, children = logged(client, request.node.name)
     assert parent.info.run_name == run.spec == "spec_scripted.py::mlp"
     assert parent.info.status == "FINISHED"
@@ -205,17 +204,16 @@ def test_a_model_that_was_changed_since_is_not_logged(
     assert not client.list_artifacts(parent.info.run_id, "model")
 
 
-def test_a_server_that_is_down_costs_a_line_and_no_run(pytester: pytest.Pytester) -> None:
-    project(pytester)
+def test_a_server_that_is_down_costs_a_line_and_no_run(scripted: Example) -> None:
+    project = scripted.with_files({"spec_scripted.py": scripted_source("mlp", "cnn")})
     uri = f"http://somebody:secret@127.0.0.1:{free_port()}"
-    done = pytester.runpytest_inprocess(*OPTIONS, "-q", f"--modeltune-mlflow={uri}")
-    assert done.ret == 0
-    (line,) = [line for line in done.outlines if "not told" in line]
+    done = project.run_pytest("-q", f"--modeltune-mlflow={uri}")
+    assert done.exit_code == 0
+    (line,) = [line for line in done.lines if "not told" in line]
     assert "somebody:***@127.0.0.1" in line
     assert "does not answer" in line
-    assert "secret" not in done.stdout.str() + done.stderr.str()
-    with open_store(f"sqlite:///{pytester.path}/.modeltune/history.db") as store:
-        assert ", ".join(run.id for run in store.runs()[::-1]) in line
+    assert "secret" not in done.output + done.stderr.str()
+    assert ", ".join(run.id for run in done.history[::-1]) in line
 
 
 def test_a_server_that_says_nothing_is_waited_for_once(
