@@ -42,6 +42,21 @@ class Writer:
         setattr(self._writer, NAMES["file"], file)
 
 
+class FailureText:
+    """A failure in words: pytest 8 has no line for a plain string in its short summary."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.reprcrash = self  # where pytest 8 looks for a message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def toterminal(self, out: Any) -> None:
+        """Write the words as pytest writes a string."""
+        out.line(self.message)
+
+
 def is_pytests_own(reporter: object) -> bool:
     """Tell pytest's terminal reporter from that of another plugin, which may draw lines itself."""
     from _pytest import terminal

@@ -146,15 +146,20 @@ class Session:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self,
+        self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the run travel with its report from a worker of pytest-xdist to the controller."""
         report = yield
-        if is_github() and "modeltune.plugin.items" in sys.modules:
-            from modeltune.reports import inert
+        items = sys.modules.get("modeltune.plugin.items")
+        if items is not None and isinstance(report.longrepr, str):
+            if is_github():
+                from modeltune.reports import inert
 
-            if isinstance(report.longrepr, str):
                 report.longrepr = inert(report.longrepr)
+            if pytest.version_tuple < (9,) and isinstance(item, items.SpecItem):
+                from modeltune.plugin.pytest_internals import FailureText
+
+                report.longrepr = FailureText(report.longrepr)  # type: ignore[assignment]
         if self._is_xdist_worker and self._runs:
             import json
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -260,7 +261,7 @@ def test_lines_are_drawn_where_nobody_else_writes(
         getini=lambda _: surroundings["faulthandler"],
         getoption=lambda *_: surroundings.get("capture", "fd"),
     )
-    reporter = surroundings.get("reporter", object.__new__(pytest.TerminalReporter))
+    reporter = surroundings.get("reporter", object.__new__(TerminalReporter))
     file: Any = SimpleNamespace(isatty=lambda: surroundings.get("isatty", True))
     assert _is_live(config, reporter, file) is is_live
 
