@@ -1,4 +1,4 @@
-"""What an epoch costs with modeltune and in a graph loop written by hand for the same model."""
+"""How long an epoch takes with modeltune and in a graph loop written by hand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MODELS: dict[str, tuple[Callable[[], Any], int]] = {
     "28 x 28 MLP": (wide, 20_000),
     "two LSTM layers": (lstm, 2000),
 }
-"""Every model and how many samples it trains on; a third as many validate."""
+"""Every model and its number of training samples; a third as many validate."""
 
 
 def _compiled(shape: tuple[int, ...], *layers: Any) -> Any:
@@ -83,7 +83,7 @@ def ours(model: Any, train: Any, validation: Any, count: int) -> list[float]:
 
 
 def by_hand(model: Any, train: Any, validation: Any, count: int) -> list[float]:
-    """Return the same of a loop that does the same work: losses, metrics, a shuffle, validation."""
+    """Return the seconds of a handwritten loop with the same losses, metrics, shuffle, validation."""
     loss_of, optimizer = keras.losses.SparseCategoricalCrossentropy(), keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     loss, accuracy = keras.metrics.Mean(), keras.metrics.SparseCategoricalAccuracy()
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--repeat", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     # As a trial does by default.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -142,11 +142,11 @@ def main() -> None:
             (random.normal(size=(size, *shape)).astype("float32"), random.integers(0, 10, size))
             for size in (samples, samples // 3)
         ]
-        found: dict[Any, list[float]] = {by_hand: [], ours: []}
-        for _ in range(asked.repeat):
-            for side, seconds in found.items():
-                seconds += side(build(), *parts, asked.epochs)
-        hand, graph = (1000 * statistics.median(seconds) for seconds in found.values())
+        seconds_by_side: dict[Any, list[float]] = {by_hand: [], ours: []}
+        for _ in range(options.repeat):
+            for side, seconds in seconds_by_side.items():
+                seconds += side(build(), *parts, options.epochs)
+        hand, graph = (1000 * statistics.median(seconds) for seconds in seconds_by_side.values())
         met = "yes" if graph / hand <= 1.2 else "NO"
         print(
             f"| {name} | {hand:.1f} | {graph:.1f} | {graph / hand:.2f} | 1.2: {met} |", flush=True

@@ -3,16 +3,16 @@
 Three tables, all under ``mt.metric("accuracy") >= mt.baseline - 0.01`` at alpha 0.05, a spec's only
 gate. The naive rule fails a candidate that measures at least the margin below the reference.
 
-1. Simulated: two classifiers that differ on 6% of the samples, of which the drop is a part.
+1. Simulated: two classifiers that differ on 6% of the samples; the drop is a part of these.
 2. Small Keras models, trained on 500 of scikit-learn's digits under one seed each, one against
-   one: is this artifact worse? The 1297 other digits are taken for all digits there are. There,
-   what is truly worse is counted, and a test part of n digits is drawn from them *with replacement*:
-   that is how a test on 1000 digits can be repeated thousands of times, and be right or wrong.
+   one: is this artifact worse? The 1297 other digits stand for all digits in the world: a model is
+   truly worse if it is worse on them. A test part of n digits is drawn from them *with replacement*,
+   so that a test on 1000 digits can be repeated thousands of times, and be right or wrong.
 3. The same models, a few seeds a side against as many others: is this recipe worse? The worse recipe
    trains on fewer of the 500 digits. Both sides are scored on the same n digits.
 
-Groups of table 3 are redrawn from the models there are, without one being on both sides. No seed is
-on both sides either, so that pairing by seed has nothing to gain here.
+The groups of table 3 are drawn from the trained models again and again, never with a model on both
+sides. No seed is on both sides either, so pairing by seed gains nothing here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Rates:
-    """What came of many comparisons, as shares of them.
+    """The outcomes of many comparisons, as shares.
 
     Of what our rule failed, ``worse`` is the share that is truly worse, and ``beyond`` the share
     that is so by more than the margin.
@@ -65,15 +65,15 @@ def percent(share: float) -> str:
 
 @cache
 def outcome_of(lost: int, won: int, n: int) -> Outcome:
-    """Judge counts of disagreement; many draws have the same ones."""
-    found = McNemar(lost, won, n)
-    return decide(found, MARGIN, p_violated(found, MARGIN))
+    """Judge counts of disagreement; cached, because many draws have the same counts."""
+    test = McNemar(lost, won, n)
+    return decide(test, MARGIN, p_violated(test, MARGIN))
 
 
 def rates_of_counts(
     lost: NDArray[np.int64], won: NDArray[np.int64], n: int, drops: NDArray[np.float64]
 ) -> Rates:
-    """Judge draws of n samples each; ``drops`` are the true ones of the pairs they come from."""
+    """Judge draws of n samples each; ``drops`` are the true drops of the pairs they come from."""
     outcomes = np.array([outcome_of(int(b), int(c), n) for b, c in zip(lost, won, strict=True)])
     failed = outcomes == Outcome.FAILED
     return Rates(
@@ -111,7 +111,7 @@ def recipes(
     draws: int,
     random: np.random.Generator,
 ) -> Rates:
-    """Return the rates for groups of models on n digits; without candidates, equal recipes."""
+    """Return the rates for groups of models on n digits; without candidates, for equal recipes."""
     outcomes, naive = [], 0
     for _ in range(draws):
         digits = random.integers(0, reference.shape[1], n)
@@ -124,15 +124,15 @@ def recipes(
                 for side in (reference, candidate)
             ]
         before, after = (side[:, digits].mean(axis=1) for side in sides)
-        found = compare_seeds(before, after, paired)
-        outcomes.append(decide(found, MARGIN, p_violated(found, MARGIN)))
-        naive += found.delta <= -MARGIN + 1e-9
+        test = compare_seeds(before, after, paired)
+        outcomes.append(decide(test, MARGIN, p_violated(test, MARGIN)))
+        naive += test.delta <= -MARGIN + 1e-9
     ours = {outcome: outcomes.count(outcome) / draws for outcome in OUTCOMES}
     return Rates(ours, naive / draws)
 
 
 def trained(models: int, worse: int, digits: int) -> tuple[Right, Right]:
-    """Train models under seeds of their own, and ``worse`` more on so many digits; score the rest."""
+    """Train models on 500 digits and ``worse`` more on fewer, each under its own seed; score all."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
     from sklearn.datasets import load_digits
@@ -147,7 +147,7 @@ def trained(models: int, worse: int, digits: int) -> tuple[Right, Right]:
             [keras.Input((64,)), layers.Dense(32, activation="relu"), layers.Dense(10)]
         )
 
-    # One model is compiled; each fit starts from new weights and the optimizer's first state.
+    # Only one model is compiled; each fit starts from new weights and a fresh optimizer state.
     model = build()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01), loss=loss, steps_per_execution=10)
@@ -166,8 +166,8 @@ def trained(models: int, worse: int, digits: int) -> tuple[Right, Right]:
         return model.predict_on_batch(x[TRAINED:]).argmax(axis=1) == y[TRAINED:]
 
     seeds = range(1, models + worse + 1)
-    found = np.array([right(seed, TRAINED if seed <= models else digits) for seed in seeds])
-    return found[:models], found[models:]
+    answers = np.array([right(seed, TRAINED if seed <= models else digits) for seed in seeds])
+    return answers[:models], answers[models:]
 
 
 def table(columns: Iterable[str], rows: Iterable[list[str]]) -> None:
@@ -184,18 +184,18 @@ OURS = ("failed", "inconclusive", "passed", "failed by the naive rule")
 
 def simulation(draws: int, random: np.random.Generator) -> None:
     """Print table 1 and whether it meets its targets."""
-    found = {
+    rates_by_case = {
         (n, drop): simulated(n, drop, draws, random)
         for n in (200, 500, 1000, 2000, 10_000)
         for drop in (0.0, 0.02, 0.03)
     }
     print(f"## 1. Simulated, {percent(DISCORDANCE)} of the samples come out differently")
     print(f"\n{draws} draws a row; margin {MARGIN}, alpha 0.05.")
-    rows = ([f"{drop:.2f}", str(n), *rates.cells()] for (n, drop), rates in found.items())
+    rows = ([f"{drop:.2f}", str(n), *rates.cells()] for (n, drop), rates in rates_by_case.items())
     table(("true drop", "n", *OURS), sorted(rows, key=lambda row: (row[0], int(row[1]))))
 
     equal, two = (
-        {n: rates.ours[Outcome.FAILED] for (n, of), rates in found.items() if of == drop}
+        {n: rates.ours[Outcome.FAILED] for (n, of), rates in rates_by_case.items() if of == drop}
         for drop in (0.0, 0.02)
     )
     targets = [
@@ -266,17 +266,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20_000, help="a row of tables 1 and 2")
     parser.add_argument("--group-draws", type=int, default=4000, help="a row of table 3")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    if asked.models and min(asked.models // 2, asked.worse) < 5:
+    options = parser.parse_args()
+    if options.models and min(options.models // 2, options.worse) < 5:
         parser.error("--models is 10 or more (or 0), --worse 5 or more: a side has up to 5 seeds")
-    random = np.random.default_rng(asked.seed)
-    simulation(asked.draws, random)
-    if not asked.models:
+    random = np.random.default_rng(options.seed)
+    simulation(options.draws, random)
+    if not options.models:
         return
     started = time.perf_counter()
-    good, bad = trained(asked.models, asked.worse, asked.digits)
+    good, bad = trained(options.models, options.worse, options.digits)
     seconds = time.perf_counter() - started
-    for side, rows in ((good, TRAINED), (bad, asked.digits)):
+    for side, rows in ((good, TRAINED), (bad, options.digits)):
         accuracies = side.mean(axis=1)
         print(
             f"{len(side)} models trained on {rows} digits: mean accuracy {accuracies.mean():.4f}, "
@@ -286,8 +286,8 @@ def main() -> None:
         f"Trained in {seconds:.0f} s; true mean drop of the worse recipe "
         f"{good.mean() - bad.mean():.4f}.\n"
     )
-    digits_as_artifacts(good, bad, asked.draws, random)
-    digits_as_recipes(good, bad, asked.group_draws, random)
+    digits_as_artifacts(good, bad, options.draws, random)
+    digits_as_recipes(good, bad, options.group_draws, random)
 
 
 if __name__ == "__main__":

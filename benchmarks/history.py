@@ -1,7 +1,7 @@
-"""What a history of 100 000 runs costs to look into: python benchmarks/history.py
+"""How long queries take in a history of 100 000 runs: python benchmarks/history.py
 
-Builds one with 30 trials a run, of twenty specs, and prints medians in milliseconds. The run that
-is repeated has the sizes of a recorded search of digits (Hyperband, 120 epochs, three refits).
+Builds a history of twenty specs with 30 trials a run, and prints medians in milliseconds. Every run
+is as large as a recorded search of digits (Hyperband, 120 epochs, three refits).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import modeltune as mt
 from modeltune.cli import main as modeltune
 from modeltune.harness.cached_runs import reused
 from modeltune.histories import baselines, schema
-from modeltune.histories.find_references import TEST, TRAIN, references
+from modeltune.histories.find_references import TEST_PART, TRAIN_PART, references
 from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
@@ -35,7 +35,7 @@ from modeltune.specs.identity.parts import run_identity
 from modeltune.specs.spec_type import Spec
 
 SPECS = 20
-PRINTS = {TEST: "a" * 64, TRAIN: "b" * 64}
+PRINTS = {TEST_PART: "a" * 64, TRAIN_PART: "b" * 64}
 TARGET = 100
 """Milliseconds that recording, finding a baseline and ``modeltune history`` may take."""
 
@@ -123,7 +123,7 @@ def template(file: Path) -> Run:
 
 
 def fill(store: Store, run: Run, count: int) -> None:
-    """Record the run so many times under other ids and names, its parts copied by the database."""
+    """Record the run many times under other ids and names; the database copies its parts."""
     dice = random.Random(2)
     store.record(run)
     with store._engine.execution_options(immediate=True).begin() as connection:
@@ -169,34 +169,36 @@ def accepted(folder: Path, run: Run) -> Path:
 
 
 def milliseconds(act: Callable[[], object], times: int = 9) -> tuple[float, float]:
-    """Return the medians of wall and of CPU time, after once that warms caches and imports."""
-    found = []
+    """Return the median wall and CPU times, after a first call that warms caches and imports."""
+    measurements = []
     for _ in range(times + 1):
         wall, cpu = time.perf_counter(), time.process_time()
         act()
-        found.append(((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000))
-    walls, cpus = zip(*found[1:], strict=True)
+        measurements.append(
+            ((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)
+        )
+    walls, cpus = zip(*measurements[1:], strict=True)
     return statistics.median(walls), statistics.median(cpus)
 
 
 def main() -> int:
-    """Print a line per question; return 1 when one of those with a target misses it."""
+    """Print a line per query; return 1 when a query with a target misses it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--store", help="an empty PostgreSQL database; default: a new SQLite file")
     parser.add_argument("--kept", type=Path, help="a folder to keep the history in, and find it")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        made = asked.kept or stack.enter_context(tempfile.TemporaryDirectory())
+        made = options.kept or stack.enter_context(tempfile.TemporaryDirectory())
         folder = Path(made).absolute()
         folder.mkdir(exist_ok=True)
-        url = asked.store or f"sqlite:///{folder}/history.db"
+        url = options.store or f"sqlite:///{folder}/history.db"
         file = folder / "history.py"
         run = template(file)
         with open_store(url) as store:
             if not store.specs():
                 started = time.perf_counter()
-                fill(store, run, asked.runs)
+                fill(store, run, options.runs)
                 print(f"built in {time.perf_counter() - started:.0f} s")
             accepted(folder, run)
             spec = Spec(model0.protocol, model0.model, "model0", model0.module, str(file), 1)
@@ -205,7 +207,7 @@ def main() -> int:
 
 
 def ask(store: Store, url: str, spec: Spec, run: Run) -> bool:
-    """Print what each question takes; return whether one takes too long."""
+    """Print how long each query takes; return whether one takes too long."""
     dice = random.Random()
 
     def record() -> None:
@@ -224,7 +226,9 @@ def ask(store: Store, url: str, spec: Spec, run: Run) -> bool:
         "record one more run": record,
         "baseline, previous and median(10)": lambda: references(spec, store, PRINTS, newest),
         "--modeltune-reuse, unchanged": lambda: reused(spec, store, PRINTS),
-        "--modeltune-reuse, changed": lambda: reused(spec, store, {TEST: "c", TRAIN: "d"}),
+        "--modeltune-reuse, changed": lambda: reused(
+            spec, store, {TEST_PART: "c", TRAIN_PART: "d"}
+        ),
         "known counter-examples": lambda: list(store.counterexamples(spec.id)),
         "modeltune history": command("history"),
         "modeltune history SPEC": command("history", spec.id),

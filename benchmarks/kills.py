@@ -1,9 +1,9 @@
-"""Does a killed run end as if it had not been? python benchmarks/kills.py
+"""Does a killed run, started again, end like an uninterrupted one? python benchmarks/kills.py
 
 Runs of all four searches are killed (SIGKILL) at random instants, uniform over the duration of an
-uninterrupted one, and started again until they end by themselves. Then trials (but for their
-seconds), best values, scores and weights have to be those of the uninterrupted run, the history
-whole, the scratch folder empty, and no process may be left. The next kill begins the same anew.
+uninterrupted run, and started again until they end by themselves. Then trials (except for their
+seconds), best values, scores and weights must be those of the uninterrupted run, the history must be
+intact, the scratch folder empty, and no process may be left. The next kill starts from nothing.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ MOST = 4
 def kill(
     spec: Spec, workers: int, kills: int, expected: Run | None, dice: random.Random, folder: Path
 ) -> tuple[float, int, Run]:
-    """Kill runs of a spec so many times in all; return an uninterrupted one, with its seconds, and how many were killed.
+    """Kill runs of a spec ``kills`` times in all.
+
+    Returns:
+        The seconds of an uninterrupted run, this run, and how many runs were killed.
 
     Raises:
-        AssertionError: one did not end like the expected one, by default the uninterrupted.
+        AssertionError: a run did not end like ``expected``, by default the uninterrupted run.
     """
     seconds = attempt(spec, workers, folder / "uninterrupted").seconds
     (run,) = finished(folder / "uninterrupted")
@@ -52,7 +55,7 @@ def kill(
 
 
 def main() -> int:
-    """Print a line for each search and number of workers; return 1 when a run ended otherwise."""
+    """Print a line for each search and number of workers; return 1 when a run ended differently."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100, help="in all; default: 100")
     parser.add_argument("--seed", type=int, default=0, help="draws the instants; default: 0")

@@ -1,4 +1,4 @@
-"""Whether memory stays flat over a long search, in pytest's process and in those that train."""
+"""Does memory stay flat over a long search, in pytest's process and in the trial processes?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def declared(trials: int) -> Any:
 
 @declared(200)
 def widths(hp: Any) -> Any:
-    """A net of another width in nearly every trial: hardly a compiled step is used again."""
+    """A net with another width in nearly every trial: compiled steps are hardly ever shared."""
     return _classifier(hp.Int("units", 8, 2000))
 
 
@@ -61,13 +61,13 @@ def _classifier(units: int, hidden: int = 1) -> Any:
 
 def measured(spec: Any, workers: int, trials: int) -> list[tuple[int, int, int]]:
     """Return (trial, MiB here, MiB in all other processes) after every trial."""
-    me, found = psutil.Process(), []
+    me, memory = psutil.Process(), []
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=trials)
 
     def note(event: Event) -> None:
         if isinstance(event, TrialFinished):
             others = sum(_rss(child) for child in me.children(recursive=True))
-            found.append((event.trial.id, _rss(me) >> 20, others >> 20))
+            memory.append((event.trial.id, _rss(me) >> 20, others >> 20))
 
     with tempfile.TemporaryDirectory() as folder:
         mt.run(
@@ -76,7 +76,7 @@ def measured(spec: Any, workers: int, trials: int) -> list[tuple[int, int, int]]
             store=f"sqlite:///{folder}/history.db",
             listen=note,
         )
-    return found
+    return memory
 
 
 def _rss(process: psutil.Process) -> int:
@@ -87,23 +87,23 @@ def _rss(process: psutil.Process) -> int:
 
 
 def main() -> None:
-    """Print memory along each search, and fail when its last half added more than a tenth."""
+    """Print memory along each search; fail when its second half adds more than a tenth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 0])
-    asked = parser.parse_args()
-    marks = [max(1, round(asked.trials * share)) for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
+    options = parser.parse_args()
+    marks = [max(1, round(options.trials * share)) for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
     print(f"| search | processes | {' | '.join(f'MiB at {mark}' for mark in marks)} |")
     print(f"|---|---|{'---|' * len(marks)}")
     grown = []
     # In this process last: it then has TensorFlow in it.
-    for workers in asked.workers:
+    for workers in options.workers:
         from memory import large as big
         from memory import widths as many
 
         for spec in (many, big):
-            found = measured(spec, workers, asked.trials)
-            at = [found[mark - 1] for mark in marks]
+            memory = measured(spec, workers, options.trials)
+            at = [memory[mark - 1] for mark in marks]
             cells = " | ".join(f"{here} + {others}" for _, here, others in at)
             print(f"| {spec.name} | {workers} | {cells} |", flush=True)
             half, end = (sum(at[number][1:]) for number in (2, 4))

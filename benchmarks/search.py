@@ -1,4 +1,4 @@
-"""What a search costs with modeltune and with stock keras-tuner, in turn: python benchmarks/search.py"""
+"""How long a search takes with modeltune and with stock keras-tuner: python benchmarks/search.py"""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ VALIDATION = 0.25
 
 Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
 Data: TypeAlias = tuple[Samples, Samples]
-"""What is trained on, and what is held out for validation."""
+"""The samples to train on, and those held out for validation."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the command line says; ``folder`` is shared by all processes and goes at the end.
+class Settings:
+    """The settings of a measurement; all processes share ``folder``, which is removed at the end.
 
     The seed is 1 or more: keras-tuner takes 0 for none.
     """
@@ -54,7 +54,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Workload:
-    """One search: what both sides build, train on and look for."""
+    """One search: the model, data and oracle that both sides use."""
 
     build: Callable[[Any], Any]
     data: Callable[[], Data]
@@ -65,8 +65,8 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One search: wall seconds, best score, trials and epochs trained, by which path."""
+class Measurement:
+    """The result of one search: wall seconds, best score, trials, epochs, and how they trained."""
 
     seconds: float
     score: float
@@ -75,30 +75,30 @@ class Measured:
     trained_by: Mapping[str, int]
 
 
-def digits(given: Given) -> Workload:
+def digits(settings: Settings) -> Workload:
     """Real 8 x 8 digits, the perceptron the README opens with and its learning rate, Hyperband."""
     return _perceptron(
-        given,
+        settings,
         units=lambda hp: hp.Int("units", 32, 256, step=32),
         rate=lambda hp: hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"),
     )
 
 
-def many_shapes(given: Given) -> Workload:
+def many_shapes(settings: Settings) -> Workload:
     """The same digits with 61 widths and three learning rates: hardly two models of one shape."""
     return _perceptron(
-        given,
+        settings,
         units=lambda hp: hp.Int("units", 32, 512, step=8),
         rate=lambda hp: hp.Choice("learning_rate", [1e-2, 1e-3, 1e-4]),
     )
 
 
-def transfer(given: Given) -> Workload:
+def transfer(settings: Settings) -> Workload:
     """A head on a frozen InceptionV3 cut at mixed5: synthetic 128 x 128 images of 22 classes."""
     import keras
 
     size, classes = (128, 128, 3), 22
-    weights = given.folder / "mixed5.weights.h5"
+    weights = settings.folder / "mixed5.weights.h5"
 
     def backbone() -> Any:
         full = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=size)
@@ -127,14 +127,14 @@ def transfer(given: Given) -> Workload:
         keras.utils.set_random_seed(1)
         backbone().save_weights(weights)
     objective = mt.minimize("val_loss")
-    if given.quick:
-        search: Search = mt.RandomSearch(objective, max_trials=2, seed=given.seed)
+    if settings.quick:
+        search: Search = mt.RandomSearch(objective, max_trials=2, seed=settings.seed)
         return Workload(head, images, search, batch_size=64, epochs=2)
-    search = mt.Hyperband(objective, max_epochs=10, factor=3, seed=given.seed)
+    search = mt.Hyperband(objective, max_epochs=10, factor=3, seed=settings.seed)
     return Workload(head, images, search, batch_size=64)
 
 
-def fashion(given: Given) -> Workload:
+def fashion(settings: Settings) -> Workload:
     """60000 train and 10000 validation images of 28 x 28: many short steps."""
     import keras
 
@@ -152,12 +152,12 @@ def fashion(given: Given) -> Workload:
 
     def images() -> Data:
         random = np.random.default_rng(1)
-        if given.fashion is None:
+        if settings.fashion is None:
             y = np.arange(900) % 10
             patterns = random.uniform(0, 255, (10, 28, 28))
             x = (patterns[y] + random.normal(0, 255, (900, 28, 28))).clip(0, 255).astype("uint8")
         else:
-            with np.load(given.fashion) as arrays:
+            with np.load(settings.fashion) as arrays:
                 x, y = arrays["x"], arrays["y"]
         x = x.astype("float32") / 255
         held_out = np.arange(len(x)) % 5 == 0
@@ -168,11 +168,11 @@ def fashion(given: Given) -> Workload:
 
         return repeated(~held_out, 60_000), repeated(held_out, 10_000)
 
-    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=4, seed=given.seed)
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=4, seed=settings.seed)
     return Workload(mlp, images, search, batch_size=32, epochs=3)
 
 
-def lstm(given: Given) -> Workload:
+def lstm(settings: Settings) -> Workload:
     """The next value after 3200 sequences of 7 steps with 5 features: two LSTM layers, Hyperband."""
     import keras
 
@@ -190,16 +190,16 @@ def lstm(given: Given) -> Workload:
         return model
 
     def sequences() -> Data:
-        x, y = _series() if given.workout is None else _sets(given.workout)
+        x, y = _series() if settings.workout is None else _sets(settings.workout)
         rows = np.random.default_rng(1).permutation(len(x))[:3200]
         cut = len(rows) * 4 // 5
         return (x[rows[:cut]], y[rows[:cut]]), (x[rows[cut:]], y[rows[cut:]])
 
-    search = mt.Hyperband(mt.minimize("val_loss"), max_epochs=10, factor=3, seed=given.seed)
+    search = mt.Hyperband(mt.minimize("val_loss"), max_epochs=10, factor=3, seed=settings.seed)
     return Workload(regression, sequences, search, batch_size=64)
 
 
-def learning_rate(given: Given) -> Workload:
+def learning_rate(settings: Settings) -> Workload:
     """Twelve learning rates for one small convolutional model of the digits."""
     import keras
 
@@ -220,11 +220,11 @@ def learning_rate(given: Given) -> Workload:
         (x, y), (other_x, other_y) = _digits()
         return (x[..., None], y), (other_x[..., None], other_y)
 
-    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=12, seed=given.seed)
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=12, seed=settings.seed)
     return Workload(cnn, images, search, batch_size=32, epochs=3)
 
 
-def cnn(given: Given) -> Workload:
+def cnn(settings: Settings) -> Workload:
     """A small convolutional model in 12 trials of 12 epochs: how two processes share the work."""
     import keras
 
@@ -241,11 +241,11 @@ def cnn(given: Given) -> Workload:
         )
         return _classifier(made, hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"))
 
-    workload = learning_rate(given)
+    workload = learning_rate(settings)
     return replace(workload, build=model, epochs=12)
 
 
-WORKLOADS: Mapping[str, tuple[Callable[[Given], Workload], float]] = {
+WORKLOADS: Mapping[str, tuple[Callable[[Settings], Workload], float]] = {
     "digits": (digits, 10),
     "many-shapes": (many_shapes, 10),
     "transfer": (transfer, 12),
@@ -254,23 +254,23 @@ WORKLOADS: Mapping[str, tuple[Callable[[Given], Workload], float]] = {
     "learning-rate": (learning_rate, 3),
     "cnn": (cnn, 3),
 }
-"""Every workload and how many times faster than stock it shall be."""
+"""Every workload, and how many times faster than stock it should be."""
 
 
-def stock(name: str, given: Given) -> Measured:
-    """Search with keras-tuner as it comes, without display and TensorBoard."""
+def stock(name: str, settings: Settings) -> Measurement:
+    """Search with unchanged keras-tuner, without display and TensorBoard."""
     import keras
     import keras_tuner
 
-    workload = WORKLOADS[name][0](given)
+    workload = WORKLOADS[name][0](settings)
     train, validation = workload.data()
-    keras.utils.set_random_seed(given.seed)
+    keras.utils.set_random_seed(settings.seed)
     search = workload.search
     direction = "max" if search.objective.direction is Direction.MAX else "min"
     arguments: dict[str, Any] = {
         "objective": keras_tuner.Objective(search.objective.metric, direction),
         "seed": search.seed,
-        "directory": tempfile.mkdtemp(dir=given.folder),
+        "directory": tempfile.mkdtemp(dir=settings.folder),
         "overwrite": True,
     }
     started = time.perf_counter()
@@ -294,22 +294,22 @@ def stock(name: str, given: Given) -> Measured:
         for one in values
     )
     best = tuner.oracle.get_best_trials(1)[0].score
-    return Measured(seconds, best, len(values), epochs, {"model.fit": len(values)})
+    return Measurement(seconds, best, len(values), epochs, {"model.fit": len(values)})
 
 
 SPEC = """\
 from pathlib import PosixPath
 
-from search import WORKLOADS, Given, protocol
+from search import WORKLOADS, Settings, protocol
 
-workload = WORKLOADS[{name!r}][0]({given!r})
+workload = WORKLOADS[{name!r}][0]({settings!r})
 measured = protocol(workload)(workload.build)
 """
-"""A spec that a trial process can import: it knows a spec by its file and name."""
+"""A spec file, because a trial process imports a spec by its file and name."""
 
 
 WORKERS = {"learning-rate": 1}
-"""Trial processes of modeltune where they are not two."""
+"""The number of modeltune's trial processes, for workloads where it is not two."""
 
 
 def protocol(workload: Workload) -> Any:
@@ -324,22 +324,22 @@ def protocol(workload: Workload) -> Any:
     return mt.spec(data=data, search=workload.search, fit=fit)
 
 
-def modeltune(name: str, given: Given) -> Measured:
+def modeltune(name: str, settings: Settings) -> Measurement:
     """Search as ``modeltune.harness.pipeline.run`` does, between its data and its validation phase."""
     from modeltune.engine.engine import Engine
     from modeltune.harness.executors.inline import Inline
     from modeltune.harness.executors.processes import process_executor
     from modeltune.harness.search import Found, search
 
-    scratch = Path(tempfile.mkdtemp(dir=given.folder))
-    (scratch / "spec_measured.py").write_text(SPEC.format(name=name, given=given))
+    scratch = Path(tempfile.mkdtemp(dir=settings.folder))
+    (scratch / "spec_measured.py").write_text(SPEC.format(name=name, settings=settings))
     sys.path.append(str(scratch))
     spec = importlib.import_module("spec_measured").measured
     features, found = scratch / "features", Found([])
     with contextlib.ExitStack() as stack:
-        if given.workers:
+        if settings.workers:
             engine, executor = stack.enter_context(
-                process_executor(spec, {}, features, given.workers, scratch)
+                process_executor(spec, {}, features, settings.workers, scratch)
             )
         else:
             engine = Engine(spec, {}, features)
@@ -352,12 +352,12 @@ def modeltune(name: str, given: Given) -> Measured:
         seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in found.trials)
     paths = dict(Counter(trial.trained_by for trial in found.trials))
-    return Measured(seconds, best.score, len(found.trials), epochs, paths)
+    return Measurement(seconds, best.score, len(found.trials), epochs, paths)
 
 
-def measure(side: str, name: str, given: Given) -> Measured:
-    """Run one side of a workload in a fresh process, which imports and loads before its clock starts."""
-    options = asdict(given)
+def measure(side: str, name: str, settings: Settings) -> Measurement:
+    """Run one side of a workload in a fresh process, whose clock starts after imports and loading."""
+    options = asdict(settings)
     arguments = ["--quick"] if options.pop("quick") else []
     arguments += [f"--{key}={value}" for key, value in options.items() if value is not None]
     done = subprocess.run(
@@ -369,17 +369,19 @@ def measure(side: str, name: str, given: Given) -> Measured:
     )
     if done.returncode:
         sys.exit(f"{side} {name} failed:\n{done.stdout}{done.stderr}")
-    measured = Measured(**json.loads(done.stdout.splitlines()[-1]))
-    print(f"  {name} seed {given.seed} {side}: {measured}", file=sys.stderr, flush=True)
+    measured = Measurement(**json.loads(done.stdout.splitlines()[-1]))
+    print(f"  {name} seed {settings.seed} {side}: {measured}", file=sys.stderr, flush=True)
     return measured
 
 
-def row(name: str, target: float, found: Mapping[str, Sequence[Measured]]) -> str:
+def row(name: str, target: float, measurements: Mapping[str, Sequence[Measurement]]) -> str:
     """Return a workload's line of the table; the ratio is the median of the pairs' ratios."""
-    ratios = [one.seconds / other.seconds for one, other in zip(*found.values(), strict=True)]
-    seconds = [statistics.median(one.seconds for one in found[side]) for side in SIDES]
-    scores = [statistics.median(one.score for one in found[side]) for side in SIDES]
-    work = [f"{found[side][0].trials} / {found[side][0].epochs}" for side in SIDES]
+    ratios = [
+        one.seconds / other.seconds for one, other in zip(*measurements.values(), strict=True)
+    ]
+    seconds = [statistics.median(one.seconds for one in measurements[side]) for side in SIDES]
+    scores = [statistics.median(one.score for one in measurements[side]) for side in SIDES]
+    work = [f"{measurements[side][0].trials} / {measurements[side][0].epochs}" for side in SIDES]
     trained = work[0] if work[0] == work[1] else "; ".join(work)
     ratio = statistics.median(ratios)
     cells = [
@@ -410,19 +412,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first pair; 1 or more")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.seed < 1 or asked.repeat < 1 or (asked.workers or 0) < 0:
+    options = parser.parse_args()
+    if options.seed < 1 or options.repeat < 1 or (options.workers or 0) < 0:
         parser.error("--seed and --repeat are 1 or more, --workers 0 or more")
 
-    def given(folder: Path, seed: int, name: str) -> Given:
+    def settings(folder: Path, seed: int, name: str) -> Settings:
         # A process that trains finds the files, whatever folder it is in.
-        files = (file and file.absolute() for file in (asked.fashion, asked.workout))
-        workers = WORKERS.get(name, 2) if asked.workers is None else asked.workers
-        return Given(folder, seed, asked.quick, workers, *files)
+        files = (file and file.absolute() for file in (options.fashion, options.workout))
+        workers = WORKERS.get(name, 2) if options.workers is None else options.workers
+        return Settings(folder, seed, options.quick, workers, *files)
 
-    if asked.side:
-        run = stock if asked.side == "stock" else modeltune
-        print(json.dumps(asdict(run(asked.only, given(asked.folder, asked.seed, asked.only)))))
+    if options.side:
+        run = stock if options.side == "stock" else modeltune
+        print(
+            json.dumps(
+                asdict(run(options.only, settings(options.folder, options.seed, options.only)))
+            )
+        )
         return
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("tensorflow", "keras", "keras-tuner")
@@ -430,21 +436,23 @@ def main() -> None:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{os.cpu_count()} cores, load {load} before; {versions}\n")
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
-    for name in [asked.only] if asked.only else WORKLOADS:
+    for name in [options.only] if options.only else WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
-            found: dict[str, list[Measured]] = {side: [] for side in SIDES}
-            for seed in range(asked.seed, asked.seed + asked.repeat):
+            measurements: dict[str, list[Measurement]] = {side: [] for side in SIDES}
+            for seed in range(options.seed, options.seed + options.repeat):
                 for side in SIDES:
-                    found[side].append(measure(side, name, given(Path(folder), seed, name)))
-        print(row(name, WORKLOADS[name][1], found), flush=True)
-    if asked.quick:
+                    measurements[side].append(
+                        measure(side, name, settings(Path(folder), seed, name))
+                    )
+        print(row(name, WORKLOADS[name][1], measurements), flush=True)
+    if options.quick:
         print(
             "\n--quick: transfer is a random search of 2 trials of 2 epochs, not Hyperband(10, 3)."
         )
 
 
 def _perceptron(
-    given: Given, units: Callable[[Any], int], rate: Callable[[Any], float]
+    settings: Settings, units: Callable[[Any], int], rate: Callable[[Any], float]
 ) -> Workload:
     import keras
 
@@ -459,7 +467,7 @@ def _perceptron(
         )
         return _classifier(model, rate(hp))
 
-    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=given.seed)
+    search = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=10, factor=3, seed=settings.seed)
     return Workload(mlp, _digits, search, batch_size=32)
 
 
