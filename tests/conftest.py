@@ -27,7 +27,7 @@ LONG = (
         "test_compiled_pool.py",
         "test_selftest.py",
     ),
-    *("test_frozen_prefix.py", "test_workers.py", "test_plugin.py", "test_resuming.py"),
+    *("test_frozen_prefix.py", "test_workers.py", "test_sessions.py", "test_resuming.py"),
 )
 """What takes longest, a minute or two each; begun first, so that workers end at the same time."""
 

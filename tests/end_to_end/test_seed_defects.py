@@ -26,7 +26,7 @@ prove are not proven again:
     several outputs: test_scoring ``outputs_are_named_and_paired_as_keras_does``; here by gates
 18  a record is whole, locked and of a known schema: test_histories; NaN is text:
     test_json_report ``numbers_that_are_not_finite_are_text``
-19  a red gate is exit code 1: test_plugin; here that nothing is rounded
+19  a red gate is exit code 1: test_sessions; here that nothing is rounded
 """
 
 from __future__ import annotations
