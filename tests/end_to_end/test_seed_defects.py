@@ -3,28 +3,28 @@
 The numbers are those of the defects we found in MLModelTuner 1.x. Claims that other tests already
 prove are not proven again:
 
-1   the standard deviation is none of the mean: test_judging ``the_deviation_is_that_of_a_sample``,
+1   the standard deviation is none of the mean: test_gate_verdicts ``the_deviation_is_that_of_a_sample``,
     and here what becomes of it in a record
-2   deviations are over refits, not over epochs: test_validating
+2   deviations are over refits, not over epochs: test_validation
     ``mean_and_sample_deviation_are_over_refits_never_over_epochs``
-4   the values recorded are the best trial's: test_harness
+4   the values recorded are the best trial's: test_pipeline
     ``the_best_trial_is_named_with_its_own_values``, and here that they are not the defaults
 5   the refit is held against the search: test_search_checks; here that every run is
-6   the search never sees the test part: test_harness ``the_search_never_reads_the_test_part``,
-    test_searching ``the_same_spec_searches_the_same_trials_whatever_test_holds``; that parts do not
-    share rows: test_data_checks ``rows_of_test_in_train_are_counted_and_shown``
+6   the search never sees the test part: test_pipeline ``the_search_never_reads_the_test_part``,
+    test_search ``the_same_spec_searches_the_same_trials_whatever_test_holds``; that parts do not
+    share rows: engine/data/test_checks ``rows_of_test_in_train_are_counted_and_shown``
 7   rows keep their labels: test_scoring ``rows_of_a_reshuffling_dataset_stay_with_their_labels``,
-    test_model_checks ``a_model_reported_with_the_labels_of_other_rows_is_failed``
+    test_integrity ``a_model_reported_with_the_labels_of_other_rows_is_failed``
 8   one sigmoid column and one-hot labels: test_scoring ``one_sigmoid_column_tells_two_classes``,
     ``one_hot_labels_are_classes``; here on models that Keras trained
 9   a swapped file is found: test_artifacts ``swapped_files_are_found``; here the index
 11  other data start a new search: test_resuming ``other_data_start_a_new_search_and_say_so``; here
     another space, and the same once more
-16  trials do not depend on their order: test_searching
+16  trials do not depend on their order: test_search
     ``a_seed_follows_from_values_not_from_order_or_slots``; here what a record holds
-17  metrics by any name: test_validating ``a_compiled_metric_keeps_its_own_definition_and_name``,
+17  metrics by any name: test_validation ``a_compiled_metric_keeps_its_own_definition_and_name``,
     several outputs: test_scoring ``outputs_are_named_and_paired_as_keras_does``; here by gates
-18  a record is whole, locked and of a known schema: test_histories; NaN is text:
+18  a record is whole, locked and of a known schema: test_store; NaN is text:
     test_json_report ``numbers_that_are_not_finite_are_text``
 19  a red gate is exit code 1: test_sessions; here that nothing is rounded
 """
