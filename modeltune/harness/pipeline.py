@@ -200,7 +200,7 @@ def lend_engine(
     """Lend the engine and what trains, in other processes or this; say why when it is not as asked."""
     features, said = folder / "features", None
     if workers != 0:
-        from modeltune.harness.executors import Unportable, auto, process_executor
+        from modeltune.harness.executors import NotPortableError, auto, process_executor
 
         slots = auto(spec.fit.threads) if workers == "auto" else int(workers)
         with contextlib.ExitStack() as stack:
@@ -208,7 +208,7 @@ def lend_engine(
                 engine, executor = stack.enter_context(
                     process_executor(spec, fixtures, features, slots, folder / "scratch", listen)
                 )
-            except Unportable as error:
+            except NotPortableError as error:
                 said = f"trained in this process: {error}"
             else:
                 yield engine, executor, None

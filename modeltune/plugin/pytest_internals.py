@@ -14,7 +14,7 @@ import pytest
 
 from modeltune.ground import private_name
 
-NAMES = {
+PYTEST_NAMES = {
     "terminal reporter": "TerminalReporter",  # of _pytest.terminal; of pytest only since 8.4
     "writer": "_tw",  # of a terminal reporter
     "file": "_file",  # of its writer
@@ -39,7 +39,7 @@ class Writer:
 
     def write_to(self, file: Any) -> None:
         """Have everything go to this file from now on."""
-        setattr(self._writer, NAMES["file"], file)
+        setattr(self._writer, PYTEST_NAMES["file"], file)
 
 
 class FailureText:
@@ -102,8 +102,8 @@ def capture_watched(
     @contextmanager
     def watched() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(manager, NAMES["suspend"], suspend_it)
-            patched.setattr(manager, NAMES["resume"], resume_it)
+            patched.setattr(manager, PYTEST_NAMES["suspend"], suspend_it)
+            patched.setattr(manager, PYTEST_NAMES["resume"], resume_it)
             yield
 
     return watched()
@@ -116,4 +116,4 @@ def parameters_of(item: pytest.Function) -> Mapping[str, object]:
 
 
 def _find(owner: object, word: str) -> Any:
-    return private_name("pytest", owner, NAMES[word])
+    return private_name("pytest", owner, PYTEST_NAMES[word])

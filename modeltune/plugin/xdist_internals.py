@@ -16,7 +16,7 @@ from modeltune.ground import private_name
 CHANNEL = "modeltune_events"
 """Under this key a worker finds its channel to the controller in what xdist hands to it."""
 
-NAMES = {
+XDIST_NAMES = {
     "gateway": "gateway",  # of xdist's node: execnet's connection to a worker
     "name": "id",  # of a gateway
     "open": "newchannel",  # of a gateway
@@ -59,9 +59,9 @@ def open_channel(node: Any, receive: Callable[[str, bytes | None], None]) -> Non
 def take_channel(config: pytest.Config) -> Channel | None:
     """Return this worker's channel, None where there could be none."""
     # Taken out: other plugins may make JSON of what is in there.
-    channel: Channel | None = getattr(config, NAMES["input"], {}).pop(CHANNEL, None)
+    channel: Channel | None = getattr(config, XDIST_NAMES["input"], {}).pop(CHANNEL, None)
     return channel
 
 
 def _find(owner: object, word: str, library: str = "pytest-xdist") -> Any:
-    return private_name(library, owner, NAMES[word])
+    return private_name(library, owner, XDIST_NAMES[word])

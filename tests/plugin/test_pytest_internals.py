@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modeltune.plugin.pytest_internals import NAMES
+from modeltune.plugin.pytest_internals import PYTEST_NAMES
 from tests.support.example import PARAMETRIZED, Example, Session
 
 NOT_DRAWN = "no progress is drawn"
@@ -39,11 +39,11 @@ def test_nothing_is_said_where_pytest_has_all_names(scripted: Example) -> None:
     assert notes(run(scripted)) == []
 
 
-@pytest.mark.parametrize("word", NAMES)
+@pytest.mark.parametrize("word", PYTEST_NAMES)
 def test_specs_run_and_one_line_says_what_pytest_lacks(
     scripted: Example, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setitem(NAMES, word, "of_another_version")
+    monkeypatch.setitem(PYTEST_NAMES, word, "of_another_version")
     done = run(scripted)
     (note,) = notes(done)
     lacking, instead = note.removeprefix("modeltune: ").split(": ")

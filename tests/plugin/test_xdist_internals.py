@@ -10,7 +10,7 @@ import pytest
 import xdist
 
 from modeltune.plugin.live_hooks import LiveHooks, is_xdist_worker
-from modeltune.plugin.xdist_internals import CHANNEL, NAMES, take_channel
+from modeltune.plugin.xdist_internals import CHANNEL, XDIST_NAMES, take_channel
 from tests.support.example import PARAMETRIZED, Example
 
 
@@ -47,11 +47,11 @@ def test_a_worker_is_handed_a_channel() -> None:
     assert take_channel(config) is None
 
 
-@pytest.mark.parametrize("word", NAMES)
+@pytest.mark.parametrize("word", XDIST_NAMES)
 def test_without_a_name_a_worker_has_no_channel_and_one_note_says_so(
     monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setitem(NAMES, word, "of_another_version")
+    monkeypatch.setitem(XDIST_NAMES, word, "of_another_version")
     hooks, node = hooks_with_a_node()
     hooks.pytest_configure_node(node)
     assert node.workerinput == {}
@@ -75,8 +75,8 @@ def test_no_channel_was_ever_handed_to_this_process() -> None:
 CONFTEST = """
 from modeltune.plugin import pytest_internals, xdist_internals
 
-xdist_internals.NAMES["gateway"] = "of_another_version"
-pytest_internals.NAMES["call"] = "of_another_version"
+xdist_internals.XDIST_NAMES["gateway"] = "of_another_version"
+pytest_internals.PYTEST_NAMES["call"] = "of_another_version"
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from modeltune.ground import MissingNameError, private_name
 
-NAMES = {
+HYPOTHESIS_NAMES = {
     "set folder": "set_hypothesis_home_dir",
     "folder": "__hypothesis_home_directory",
 }
@@ -42,7 +42,7 @@ def what_hypothesis_lacks() -> str | None:
     if "hypothesis" not in sys.modules:
         return None
     try:
-        for word in NAMES:
+        for word in HYPOTHESIS_NAMES:
             _find(word)
     except MissingNameError as missing:
         return f"{missing}: it may have written into .hypothesis"
@@ -52,4 +52,4 @@ def what_hypothesis_lacks() -> str | None:
 def _find(word: str) -> Any:
     from hypothesis import configuration
 
-    return private_name("hypothesis", configuration, NAMES[word])
+    return private_name("hypothesis", configuration, HYPOTHESIS_NAMES[word])

@@ -1,4 +1,4 @@
-"""Draw the points at which a behaviour is tried, and shrink one that violates it; by Hypothesis."""
+"""Draw the points at which a behaviour is tried, and shrink a violation, with Hypothesis."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeltune.engine.probe.hypothesis_internals import files_elsewhere
-from modeltune.engine.probe.predictions import BATCH
-from modeltune.engine.probe.transforms import NotProbed, Point, takes_severity
+from modeltune.engine.probe.predictions import PREDICTION_BATCH
+from modeltune.engine.probe.transforms import Point, ProbeError, takes_severity
 from modeltune.ground import is_integer
 from modeltune.records import Json
 from modeltune.specs import Behaviour, Kind
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     import hypothesis
 
 LEVELS = 1000
-"""In how many steps severities that are not whole numbers go from one end to the other."""
+"""Steps from the smallest severity to the largest, where severities are not whole numbers."""
 
 FAR = 3 * 2**90
-"""Where the integers that Hypothesis draws begin.
+"""The smallest integer that Hypothesis is asked for.
 
-Close to 0 it prefers small ones, and once in twenty a constant seen in the modules that
-happen to be loaded, so that draws would differ between processes. Far out it is uniform.
+Near 0 it prefers small integers, and in one draw of twenty it takes a constant from the modules
+that happen to be loaded, so that processes would draw differently. Out here it draws uniformly.
 """
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
-    """One point tried; of a violation also the predictions before and after, and it in words."""
+class PointResult:
+    """What came of one point; for a violation also both predictions, and a sentence about it."""
 
     point: Point
     is_violation: bool
@@ -40,28 +40,28 @@ class Finding:
     text: str = ""
 
 
-Try: TypeAlias = Callable[[Sequence[Point]], list[Finding]]
-"""Try points together; the findings are in their order."""
+TryPoints: TypeAlias = Callable[[Sequence[Point]], list[PointResult]]
+"""A function that tries points together and returns their results in the same order."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """Try points, each one once: what has been found stays found, so no search is led astray."""
+class ResultCache:
+    """Try each point once and remember its result, so that a search never sees one change."""
 
-    attempt: Try
-    findings: dict[Point, Finding] = field(default_factory=dict)
+    attempt: TryPoints
+    results: dict[Point, PointResult] = field(default_factory=dict)
 
-    def __call__(self, points: Sequence[Point]) -> list[Finding]:
-        if new := [point for point in dict.fromkeys(points) if point not in self.findings]:
-            self.findings.update(zip(new, self.attempt(new), strict=True))
-        return [self.findings[point] for point in points]
+    def __call__(self, points: Sequence[Point]) -> list[PointResult]:
+        if new := [point for point in dict.fromkeys(points) if point not in self.results]:
+            self.results.update(zip(new, self.attempt(new), strict=True))
+        return [self.results[point] for point in points]
 
 
 @dataclass(frozen=True)
-class Space:
+class PointSpace:
     """All points that can be drawn: rows, and severities in steps from the one nearest 0.
 
-    ``ends`` are where the steps lead to, one end or two; none without a severity.
+    The steps lead to one or two ``ends``; there is none where nothing has a severity.
     """
 
     rows: int
@@ -72,7 +72,7 @@ class Space:
     first: int = 0
 
     @classmethod
-    def of(cls, behaviour: Behaviour, rows: int) -> Space:
+    def of(cls, behaviour: Behaviour, rows: int) -> PointSpace:
         if not takes_severity(behaviour):
             return cls(rows)
         low, high = behaviour.span
@@ -81,7 +81,7 @@ class Space:
         is_whole = is_integer(low) and is_integer(high)
         longest = max(abs(end - start) for end in ends)
         levels = int(longest) if is_whole else LEVELS if longest else 0
-        # Raising a feature by nothing is no question.
+        # Raising a feature by nothing asks nothing.
         first = 1 if behaviour.kind is Kind.DIRECTIONAL else 0
         return cls(rows, start, ends, levels, is_whole, first)
 
@@ -102,10 +102,10 @@ class Space:
         """Return every point, the smallest severities first."""
         ends = range(max(1, len(self.ends)))
         levels = range(self.first, self.levels + 1)
-        every = (
+        points = (
             self.at(level, e, row) for level in levels for e in ends for row in range(self.rows)
         )
-        return list(dict.fromkeys(every))
+        return list(dict.fromkeys(points))
 
     def by_chance(self, chance: random.Random) -> Point:
         """Return a point drawn evenly."""
@@ -126,10 +126,10 @@ class Space:
         return inside and not is_nothing and (is_integer(point.severity) or not self.is_whole)
 
 
-def drawn(space: Space, wanted: int, seed: int) -> list[Point]:
-    """Return different points, drawn by Hypothesis; one in nine is as severe as can be.
+def draw_points(space: PointSpace, wanted: int, seed: int) -> list[Point]:
+    """Return different points, drawn by Hypothesis; one in nine has the highest severity.
 
-    It draws them by the batch: of single ones every fourth would be the simplest there is.
+    Hypothesis draws whole batches: drawn one by one, every fourth would be the simplest point.
     """
     import hypothesis
     from hypothesis import strategies
@@ -143,9 +143,9 @@ def drawn(space: Space, wanted: int, seed: int) -> list[Point]:
         return space.at(level, end, _integer(draw, space.rows - 1))
 
     points: dict[Point, None] = {}
-    size = min(BATCH, wanted)
+    size = min(PREDICTION_BATCH, wanted)
     with files_elsewhere():
-        for part in range(8):  # later batches repeat some of what earlier ones held
+        for part in range(8):  # later batches repeat some points of earlier ones
             batches = 1 + math.ceil((wanted - len(points)) / size)
 
             @_settings(hypothesis.Phase.generate, max_examples=batches)
@@ -160,29 +160,31 @@ def drawn(space: Space, wanted: int, seed: int) -> list[Point]:
     return list(points)[:wanted]
 
 
-def shrunk(space: Space, found: Finding, tried: Tried, seed: int) -> Finding:
-    """Return the violation that Hypothesis shrinks this one to: lowest severity, then first row."""
+def shrink(
+    space: PointSpace, violation: PointResult, results: ResultCache, seed: int
+) -> PointResult:
+    """Return the smallest violation that Hypothesis finds: lowest severity, then first row."""
     import hypothesis
     from hypothesis import strategies
 
-    end, top = _place(space, found.point)
+    end, top = _place(space, violation.point)
 
     @strategies.composite
     def points(draw: Callable[[Any], Any]) -> Point:
-        # Most of each range is the place of what was found: Hypothesis draws that at once,
-        # and has only what is smaller to go to.
+        # Most of each range stands for the violation: Hypothesis draws that at once, and can go
+        # to smaller points only.
         span = top - space.first
         level = space.first + min(span, _integer(draw, 8 * span))
-        row = min(found.point.row, _integer(draw, 8 * found.point.row))
+        row = min(violation.point.row, _integer(draw, 8 * violation.point.row))
         point = space.at(level, end, row)
-        same = level == top and row == found.point.row
-        return found.point if same else point
+        same = level == top and row == violation.point.row
+        return violation.point if same else point
 
     def violates(point: Point) -> bool:
         try:
-            return tried([point])[0].is_violation
-        except NotProbed:
-            return False  # Something was found already; this is not smaller.
+            return results([point])[0].is_violation
+        except ProbeError:
+            return False  # There is a violation already; this is no smaller one.
 
     settings = _settings(hypothesis.Phase.generate, hypothesis.Phase.shrink, max_examples=100)
     with files_elsewhere():
@@ -190,8 +192,8 @@ def shrunk(space: Space, found: Finding, tried: Tried, seed: int) -> Finding:
             chance = random.Random(seed)
             point = hypothesis.find(points(), violates, settings=settings, random=chance)
         except hypothesis.errors.NoSuchExample:  # at odds of 1 to 10^60
-            return found
-    return tried([point])[0]
+            return violation
+    return results([point])[0]
 
 
 def _integer(draw: Callable[[Any], Any], most: int) -> int:
@@ -217,8 +219,8 @@ def _settings(*phases: hypothesis.Phase, max_examples: int) -> hypothesis.settin
     )
 
 
-def _place(space: Space, point: Point) -> tuple[int, int]:
-    """Return the end and level of a point; of one between two levels the higher."""
+def _place(space: PointSpace, point: Point) -> tuple[int, int]:
+    """Return the end and level of a point; between two levels, the higher one."""
     if point.severity is None or not space.levels:
         return 0, space.levels
     end = max(
@@ -230,5 +232,5 @@ def _place(space: Space, point: Point) -> tuple[int, int]:
 
 
 def weight(point: Point) -> tuple[float, int]:
-    """Return what makes one violation smaller than another: its severity, then its row."""
+    """Return the key that orders violations by size: severity, then row."""
     return abs(point.severity or 0), point.row

@@ -1,4 +1,4 @@
-"""Predict sample by sample, and say what a prediction is and how two of them differ."""
+"""Predict single samples, and tell in words what a prediction is and how two of them differ."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model
-from modeltune.engine.probe.transforms import NotProbed, row_of, said_by, stacked
+from modeltune.engine.probe.transforms import ProbeError, error_line, row_of, stacked
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.records import Array
 from modeltune.specs import Behaviour
 
-BATCH = 32
-"""How many samples one call predicts; the last batch is filled up, so that one graph does for all."""
+PREDICTION_BATCH = 32
+"""Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
 
 
 FLOAT32_STEPS = 16 * 2.0**-23
-"""Rounding of a float32 prediction, as part of its value."""
+"""The rounding error of a float32 prediction, as a part of its value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,33 +33,33 @@ class Predictor:
     known: dict[int, Arrays] = field(default_factory=dict)
 
     def rows(self, rows: Sequence[int]) -> list[Arrays]:
-        """Return what the model predicts for test rows, each predicted once."""
+        """Return what the model predicts for test rows; predict each row once."""
         if missing := [row for row in dict.fromkeys(rows) if row not in self.known]:
-            found = self.samples([self.sample(row) for row in missing])
-            self.known.update(zip(missing, found, strict=True))
+            predicted = self.samples([self.sample(row) for row in missing])
+            self.known.update(zip(missing, predicted, strict=True))
         return [self.known[row] for row in rows]
 
     def sample(self, row: int) -> Arrays:
-        """Return a copy of one row: what a transform does in place stays with it."""
+        """Return a copy of one row, which a transform may change in place."""
         return map_arrays(lambda array: np.array(array[row, ...]), self.x)
 
     def samples(self, samples: Sequence[Arrays]) -> list[Arrays]:
         """Return what the model predicts for each sample."""
         predicted: list[Arrays] = []
-        size = 1 if len(samples) == 1 else BATCH
+        size = 1 if len(samples) == 1 else PREDICTION_BATCH
         for start in range(0, len(samples), size):
             window = list(samples[start : start + size])
             filled = window + window[-1:] * (size - len(window))
             try:
                 batch = map_arrays(np.asarray, self.model.predict_on_batch(stacked(filled)))
             except Exception as error:
-                raise NotProbed(f"the model cannot predict: {said_by(error)}") from error
+                raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
             predicted += [row_of(batch, i) for i in range(len(window))]
         return predicted
 
 
 def output_of(output: Output, model: Model, raw: Arrays) -> Array:
-    """Return this output of what the model predicted for one sample."""
+    """Return one output from what the model predicted for one sample."""
     named = dict(leaves(raw))
     if not isinstance(raw, Mapping) and isinstance(raw, list | tuple):
         named = dict(zip(model.output_names, named.values(), strict=True))
@@ -72,7 +72,7 @@ def is_number(output: Output) -> bool:
 
 
 def decided(output: Output, predicted: Array) -> Array:
-    """Return the class or classes an output names, as the report counts them, or the numbers."""
+    """Return the class or classes that an output names, as reports count them, or its numbers."""
     if output.task is OutputTask.MULTICLASS:
         return np.asarray(predicted.argmax(-1))
     if output.task in (OutputTask.BINARY, OutputTask.MULTILABEL):
@@ -81,7 +81,7 @@ def decided(output: Output, predicted: Array) -> Array:
 
 
 def confidence(output: Output, predicted: Array) -> float | None:
-    """Return the probability of what is predicted, of an output that names a single class."""
+    """Return the probability of the predicted class; None where an output names no single class."""
     if output.task is OutputTask.MULTICLASS and predicted.ndim == 1:
         return float(probabilities(output, predicted).max())
     if output.task is OutputTask.BINARY and predicted.size == 1:
@@ -91,7 +91,7 @@ def confidence(output: Output, predicted: Array) -> float | None:
 
 
 def moved(output: Output, before: Array, after: Array, tolerance: Array | None) -> tuple[bool, str]:
-    """Tell whether a prediction differs, and how, in words."""
+    """Tell whether two predictions differ, and how, in words."""
     one, other = decided(output, before), decided(output, after)
     text = f"{worded(output, before)} -> {worded(output, after)}"
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
@@ -105,7 +105,7 @@ def moved(output: Output, before: Array, after: Array, tolerance: Array | None) 
 
 
 def slack_of(tolerance: Array | None, one: Array, other: Array) -> Array:
-    """Return how far two predictions may be apart: a tolerance of 0 still allows for rounding."""
+    """Return how far two predictions may be apart; a tolerance of 0 still allows for rounding."""
     rounding = FLOAT32_STEPS * np.maximum(np.abs(one), np.abs(other))
     return np.asarray(rounding if tolerance is None else tolerance + rounding)
 
@@ -138,15 +138,15 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
     width = int(np.prod(output.predicted.shape[1:], dtype=int))
     if task is OutputTask.BINARY:
         if of not in (None, 0, 1):
-            raise NotProbed(f"of={of}: the model says yes or no; write 0 or 1")
+            raise ProbeError(f"of={of}: the model says yes or no; write 0 or 1")
         return lambda p: abs((of == 0) - float(probabilities(output, p).reshape(-1)[0]))
     if of is None and width > 1:
         what = "classes" if task in (OutputTask.MULTICLASS, OutputTask.MULTILABEL) else "columns"
-        raise NotProbed(
+        raise ProbeError(
             f"the model predicts {width} {what}; say which has the direction: of=0 to of={width - 1}"
         )
     if of is not None and of >= width:
-        raise NotProbed(f"of={of}: the model predicts 0 to {width - 1}")
+        raise ProbeError(f"of={of}: the model predicts 0 to {width - 1}")
     return lambda p: float(probabilities(output, p).reshape(-1)[of or 0])
 
 
@@ -159,6 +159,6 @@ def worded(output: Output, predicted: Array) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(decision).tobytes()).hexdigest()[:8]
         return f"{len(decision)} values #{digest}"
     probability = confidence(output, predicted)
-    said = ", ".join(f"{value:.6g}" for value in decision)
-    said = said if len(decision) == 1 else f"[{said}]"
-    return said if probability is None else f"{said} ({probability:.2f})"
+    text = ", ".join(f"{value:.6g}" for value in decision)
+    text = text if len(decision) == 1 else f"[{text}]"
+    return text if probability is None else f"{text} ({probability:.2f})"

@@ -1,4 +1,4 @@
-"""Probe a trained model for a behaviour: ask at points drawn, predict in batches, keep what violates it."""
+"""Probe a trained model for a behaviour: draw points, predict in batches, keep a violation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ import numpy as np
 
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
-from modeltune.engine.probe.points import Finding, Space, Tried, Try, drawn, shrunk, weight
+from modeltune.engine.probe.points import (
+    PointResult,
+    PointSpace,
+    ResultCache,
+    TryPoints,
+    draw_points,
+    shrink,
+    weight,
+)
 from modeltune.engine.probe.predictions import (
-    BATCH,
+    PREDICTION_BATCH,
     Predictor,
     confidence,
     decided,
@@ -27,17 +35,17 @@ from modeltune.engine.probe.predictions import (
     worded,
 )
 from modeltune.engine.probe.transforms import (
-    NotProbed,
     Point,
+    ProbeError,
     arrays_like,
     changing,
     checked,
+    error_line,
     in_digits,
-    kind_of,
     row_of,
-    said_by,
     stacked,
     takes_severity,
+    type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask, predict
 from modeltune.ground import is_finite_number, is_integer, typed
@@ -45,29 +53,29 @@ from modeltune.records import Array, Json, plain
 from modeltune.specs import Behaviour, Kind, Probed
 
 STREAMED = 512
-"""How many samples of a stream are held to draw from."""
+"""Samples of a stream that are kept in memory to draw from."""
 
 TOLERATED = 0.05
-"""How far a number may move: this part of the standard deviation of the target in train."""
+"""How far a number may move, as a part of the standard deviation of the target in train."""
 
 UNNOTICED = 1e-3
-"""How far a prediction may move against its direction: a probability, or a part of that deviation."""
+"""How far a prediction may move against its direction: in probability, or as part of that deviation."""
 
 PIXELS = 64
-"""An image is shown up to this width and height."""
+"""The largest width and height of an image that is shown."""
 
 VALUES = 50
-"""So many differing values of a row are shown."""
+"""How many differing values of a row are shown."""
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked of how many rows: a row's sample, what becomes of it, and the asking."""
+class Experiment:
+    """A behaviour on a model: how many rows there are, a row's sample, and how points are tried."""
 
     rows: int
     sample: Callable[[int], Arrays]
     changed: Callable[[Point], Arrays]
-    attempt: Try
+    attempt: TryPoints
 
 
 def probe(
@@ -78,15 +86,15 @@ def probe(
     seed: int,
     known: Sequence[Json] = (),
 ) -> Probed:
-    """Return what was tried on the model and the smallest counter-example found.
+    """Try a behaviour on a model; return how often it was violated, and the smallest counter-example.
 
-    ``known`` are counter-examples of earlier runs, tried first; one whose row is no longer
-    the same is left out. Equal arguments give equal results. A transform or a model that
-    cannot be used gives an ``error``; nothing is raised.
+    ``known`` are counter-examples of earlier runs. They are tried first, except those whose row
+    has changed. Equal arguments give equal results. A transform or a model that cannot be used
+    gives an ``error``; nothing is raised.
     """
     try:
         return _probe(behaviour, model, test, train, seed, known)
-    except NotProbed as error:
+    except ProbeError as error:
         return Probed(error=str(error))
 
 
@@ -98,18 +106,18 @@ def _probe(
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)
     largest = None if tolerance is None else float(np.max(tolerance))
-    question = _question(behaviour, predictor, part, output, tolerance)
-    tried = Tried(question.attempt)
-    space = Space.of(behaviour, question.rows)
+    experiment = _experiment(behaviour, predictor, part, output, tolerance)
+    results_of = ResultCache(experiment.attempt)
+    space = PointSpace.of(behaviour, experiment.rows)
     is_rate = behaviour.max_violation is not None
 
     earlier = []
-    for number, point in enumerate(_still_there(known, space, question), start=1):
-        finding = tried([point])[0]
-        if finding.is_violation and not is_rate:
-            shown = _counterexample(behaviour, question, finding, known=True)
+    for number, point in enumerate(_unchanged_points(known, space, experiment), start=1):
+        result = results_of([point])[0]
+        if result.is_violation and not is_rate:
+            shown = _counterexample(behaviour, experiment, result, known=True)
             return Probed(number, 1, False, largest, shown)
-        earlier += [finding] if finding.is_violation else []
+        earlier += [result] if result.is_violation else []
 
     is_case = behaviour.kind is Kind.MINIMUM_FUNCTIONALITY
     wanted = behaviour.sample_size
@@ -121,32 +129,32 @@ def _probe(
         chance = random.Random(seed)
         points = [space.by_chance(chance) for _ in range(wanted)]
     else:
-        points = drawn(space, wanted, seed)
-    examples, violations = 0, list[Finding]()
-    for start in range(0, len(points), BATCH):
-        batch = points[start : start + BATCH]
+        points = draw_points(space, wanted, seed)
+    examples, violations = 0, list[PointResult]()
+    for start in range(0, len(points), PREDICTION_BATCH):
+        batch = points[start : start + PREDICTION_BATCH]
         examples += len(batch)
-        violations += [finding for finding in tried(batch) if finding.is_violation]
+        violations += [result for result in results_of(batch) if result.is_violation]
         if violations and not is_rate and not is_case:
             break
     is_exhaustive = is_all and examples == len(points)
     if not violations:
         return Probed(examples, 0, is_exhaustive, largest)
-    found = min(violations, key=lambda finding: weight(finding.point))
+    smallest = min(violations, key=lambda result: weight(result.point))
     if earlier:
-        found = earlier[0]
+        smallest = earlier[0]
     elif not is_all:
-        found = shrunk(space, found, tried, seed)
-    shown = _counterexample(behaviour, question, found, known=bool(earlier))
+        smallest = shrink(space, smallest, results_of, seed)
+    shown = _counterexample(behaviour, experiment, smallest, known=bool(earlier))
     return Probed(examples, len(violations), is_exhaustive, largest, shown)
 
 
 def _held(part: Part) -> Part:
-    """Return the part in memory; of a stream the first samples of one shape."""
+    """Return the part in memory; of a stream, its first samples as long as they have one shape."""
     if part.stream is None:
         return part
     held: Part | None = None
-    for x, y, _ in part.batches(BATCH):
+    for x, y, _ in part.batches(PREDICTION_BATCH):
         size = len(next(array for _, array in leaves(x)))
         batch = replace(part, stream=None, x=x, y=y, size=size)
         if held is None:
@@ -157,7 +165,7 @@ def _held(part: Part) -> Part:
         if held.size >= STREAMED:
             break
     if held is None:
-        raise NotProbed(f"{part.name} yields no batch")
+        raise ProbeError(f"{part.name} yields no batch")
     return held.take(np.arange(min(held.size, STREAMED)))
 
 
@@ -166,11 +174,11 @@ def _shapes(arrays: Arrays) -> list[tuple[int, ...]]:
 
 
 def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Output | None:
-    """Return the output that is meant, as it is on the first rows; predict these twice.
+    """Predict the first rows twice, and return the output that the behaviour is about.
 
     None for a relation over all of several outputs.
     """
-    rows = list(range(min(part.size, BATCH)))
+    rows = list(range(min(part.size, PREDICTION_BATCH)))
     once = predictor.rows(rows)
     for row, (one, other) in enumerate(
         zip(once, predictor.samples([predictor.sample(r) for r in rows]), strict=True)
@@ -178,26 +186,28 @@ def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Outpu
         for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True):
             if not np.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True):
                 at = int(np.argmax(~np.isclose(a, b, rtol=1e-3, atol=1e-5).reshape(-1)))
-                raise NotProbed(
+                raise ProbeError(
                     f"the model predicts test[{row}] as {a.reshape(-1)[at]:.6g} and then as "
                     f"{b.reshape(-1)[at]:.6g}: something in it is random at inference, so no "
                     "behaviour can be shown"
                 )
     try:
-        outputs = predict(predictor.model, part.take(np.resize(rows, BATCH)), BATCH).outputs
+        outputs = predict(
+            predictor.model, part.take(np.resize(rows, PREDICTION_BATCH)), PREDICTION_BATCH
+        ).outputs
     except Exception as error:
-        raise NotProbed(f"the model cannot predict: {said_by(error)}") from error
+        raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
     names = [output.name for output in outputs]
     if behaviour.output is not None:
         if behaviour.output not in names:
             named = ", ".join(name or "a single one without a name" for name in names)
-            raise NotProbed(f'the model has no output "{behaviour.output}"; its outputs: {named}')
+            raise ProbeError(f'the model has no output "{behaviour.output}"; its outputs: {named}')
         return outputs[names.index(behaviour.output)]
     if len(outputs) == 1:
         return outputs[0]
     if behaviour.kind is Kind.METAMORPHIC:
         return None
-    raise NotProbed(
+    raise ProbeError(
         f"the model has the outputs {', '.join(names)}; say which is meant: output={typed(names[0])}"
     )
 
@@ -213,7 +223,7 @@ def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | Non
         return np.asarray(UNNOTICED)
     target = dict(leaves(_held(train).y)).get(output.path)
     if target is None or target.dtype.kind not in "biuf":
-        raise NotProbed("the target in train holds no numbers to derive it from; write tolerance=")
+        raise ProbeError("the target in train holds no numbers to derive it from; write tolerance=")
     numbers = target.astype(np.float64)
     per_column = numbers.std(axis=0)
     is_alike = per_column.size == 1 or per_column.shape == output.predicted.shape[1:]
@@ -221,17 +231,17 @@ def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | Non
     return np.asarray((UNNOTICED if is_direction else TOLERATED) * spread)
 
 
-def _question(
+def _experiment(
     behaviour: Behaviour,
     predictor: Predictor,
     part: Part,
     output: Output | None,
     tolerance: Array | None,
-) -> Question:
+) -> Experiment:
     if behaviour.kind is Kind.METAMORPHIC:
         return _relation(behaviour, predictor, part.size, output)
     if output is None:
-        raise NotProbed("the model has no output with a target")
+        raise ProbeError("the model has no output with a target")
     if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY:
         return _cases(behaviour, predictor, output, tolerance)
     return _change(behaviour, predictor, part.size, output, tolerance)
@@ -243,16 +253,16 @@ def _change(
     rows: int,
     output: Output,
     tolerance: Array | None,
-) -> Question:
+) -> Experiment:
     """Ask what the prediction becomes when a row is transformed or its feature raised."""
     changed = changing(behaviour, predictor.sample)
     score = score_of(behaviour, output) if behaviour.kind is Kind.DIRECTIONAL else None
-    said = _subject(behaviour)
+    subject = _subject(behaviour)
 
-    def attempt(points: Sequence[Point]) -> list[Finding]:
+    def attempt(points: Sequence[Point]) -> list[PointResult]:
         before = predictor.rows([point.row for point in points])
         after = predictor.samples([changed(point) for point in points])
-        findings = []
+        results = []
         for point, raw_before, raw_after in zip(points, before, after, strict=True):
             one, other = (
                 output_of(output, predictor.model, raw) for raw in (raw_before, raw_after)
@@ -263,14 +273,14 @@ def _change(
                 is_violation, how = fell(behaviour, output, score, one, other, tolerance)
             if is_violation:
                 severity = "" if point.severity is None else f" {in_digits(point.severity)}"
-                text = f"test[{point.row}] {said}{severity}: {how}"
-                said_before, said_after = (_prediction(output, p, score) for p in (one, other))
-                findings.append(Finding(point, True, said_before, said_after, text))
+                text = f"test[{point.row}] {subject}{severity}: {how}"
+                shown_before, shown_after = (_prediction(output, p, score) for p in (one, other))
+                results.append(PointResult(point, True, shown_before, shown_after, text))
             else:
-                findings.append(Finding(point, False))
-        return findings
+                results.append(PointResult(point, False))
+        return results
 
-    return Question(rows, predictor.sample, changed, attempt)
+    return Experiment(rows, predictor.sample, changed, attempt)
 
 
 def _subject(behaviour: Behaviour) -> str:
@@ -281,88 +291,92 @@ def _subject(behaviour: Behaviour) -> str:
 
 def _relation(
     behaviour: Behaviour, predictor: Predictor, rows: int, output: Output | None
-) -> Question:
+) -> Experiment:
     """Ask whether the author's relation holds for a row."""
 
-    def ask(point: Point, raw: Arrays) -> Finding:
-        where, said = f"test[{point.row}] {behaviour.name}", ""
+    def ask(point: Point, raw: Arrays) -> PointResult:
+        where, message = f"test[{point.row}] {behaviour.name}", ""
         try:
-            held = behaviour.subject(
-                lambda given: _predicted(predictor, given), predictor.sample(point.row)
+            holds = behaviour.subject(
+                lambda samples: _predicted(predictor, samples), predictor.sample(point.row)
             )
-        except NotProbed:
+        except ProbeError:
             raise
         except AssertionError as error:
-            held, said = False, next(iter(str(error).splitlines()), "")
+            holds, message = False, next(iter(str(error).splitlines()), "")
         except Exception as error:
-            raise NotProbed(f"{where} raised {said_by(error)}") from error
-        if held is None or (isinstance(held, bool | np.bool_) and held):
-            return Finding(point, False)
-        if not isinstance(held, bool | np.bool_):
-            raise NotProbed(f"{where} returned {kind_of(held)}; return True or False, or assert")
+            raise ProbeError(f"{where} raised {error_line(error)}") from error
+        if holds is None or (isinstance(holds, bool | np.bool_) and holds):
+            return PointResult(point, False)
+        if not isinstance(holds, bool | np.bool_):
+            raise ProbeError(
+                f"{where} returned {type_in_words(holds)}; return True or False, or assert"
+            )
         before = None if output is None else output_of(output, predictor.model, raw)
-        text = f"{where} does not hold{f': {said}' if said else ''}"
-        return Finding(point, True, _prediction(output, before), None, text)
+        text = f"{where} does not hold{f': {message}' if message else ''}"
+        return PointResult(point, True, _prediction(output, before), None, text)
 
-    def attempt(points: Sequence[Point]) -> list[Finding]:
+    def attempt(points: Sequence[Point]) -> list[PointResult]:
         raws = predictor.rows([point.row for point in points])
         return [ask(point, raw) for point, raw in zip(points, raws, strict=True)]
 
-    return Question(rows, predictor.sample, lambda _: None, attempt)
+    return Experiment(rows, predictor.sample, lambda _: None, attempt)
 
 
-def _predicted(predictor: Predictor, given: Arrays) -> Arrays:
+def _predicted(predictor: Predictor, samples: Arrays) -> Arrays:
     """Predict one sample, or a batch of samples, as a relation passes them."""
     sample = predictor.sample(0)
-    pairs = list(zip(leaves(sample), leaves(arrays_like(given, sample)), strict=False))
+    pairs = list(zip(leaves(sample), leaves(arrays_like(samples, sample)), strict=False))
     if pairs and all(one.ndim + 1 == array.ndim for (_, one), (_, array) in pairs):
-        shaped = arrays_like(given, sample)
+        shaped = arrays_like(samples, sample)
         size = len(next(array for _, array in leaves(shaped)))
         rows = [row_of(shaped, i) for i in range(size)]
         if not rows:
-            raise NotProbed("predict was given a batch of no samples")
+            raise ProbeError("predict was given a batch of no samples")
         return stacked(predictor.samples([checked(r, sample, "predict was given") for r in rows]))
-    return predictor.samples([checked(given, sample, "predict was given")])[0]
+    return predictor.samples([checked(samples, sample, "predict was given")])[0]
 
 
 def _cases(
     behaviour: Behaviour, predictor: Predictor, output: Output, tolerance: Array | None
-) -> Question:
+) -> Experiment:
     """Ask whether the model does what is expected of it in the author's cases."""
     like = predictor.sample(0)
-    cases = _called(behaviour) if callable(behaviour.subject) else list(behaviour.subject)
+    cases = _cases_from(behaviour) if callable(behaviour.subject) else list(behaviour.subject)
     if not cases:
-        raise NotProbed(f"{behaviour.name} returned no case")
+        raise ProbeError(f"{behaviour.name} returned no case")
     samples = [checked(x, like, f"case[{i}] is") for i, (x, _) in enumerate(cases)]
 
-    def attempt(points: Sequence[Point]) -> list[Finding]:
+    def attempt(points: Sequence[Point]) -> list[PointResult]:
         raws = predictor.samples([samples[point.row] for point in points])
-        findings = []
+        results = []
         for point, raw in zip(points, raws, strict=True):
             predicted = output_of(output, predictor.model, raw)
             expected = cases[point.row][1]
             where = f"case[{point.row}]"
             if _is_expected(where, output, expected, predicted, tolerance):
-                findings.append(Finding(point, False))
+                results.append(PointResult(point, False))
                 continue
             text = f"{where}: expected {_wanted(expected)}, predicted {worded(output, predicted)}"
-            findings.append(Finding(point, True, None, _prediction(output, predicted), text))
-        return findings
+            results.append(PointResult(point, True, None, _prediction(output, predicted), text))
+        return results
 
-    return Question(len(cases), samples.__getitem__, lambda _: None, attempt)
+    return Experiment(len(cases), samples.__getitem__, lambda _: None, attempt)
 
 
-def _called(behaviour: Behaviour) -> list[tuple[Any, Any]]:
+def _cases_from(behaviour: Behaviour) -> list[tuple[Any, Any]]:
     try:
-        given = behaviour.subject()
+        cases = behaviour.subject()
     except Exception as error:
-        raise NotProbed(f"{behaviour.name}() raised {said_by(error)}") from error
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise NotProbed(f"{behaviour.name}() returned {kind_of(given)}; return arrays (x, y)")
-    x, y = (map_arrays(np.asarray, each) for each in given)
+        raise ProbeError(f"{behaviour.name}() raised {error_line(error)}") from error
+    if not isinstance(cases, tuple | list) or len(cases) != 2:
+        raise ProbeError(
+            f"{behaviour.name}() returned {type_in_words(cases)}; return arrays (x, y)"
+        )
+    x, y = (map_arrays(np.asarray, arrays) for arrays in cases)
     sizes = {len(array) if array.ndim else -1 for _, array in (*leaves(x), *leaves(y))}
     if len(sizes) != 1 or -1 in sizes or not isinstance(y, np.ndarray):
-        raise NotProbed(f"{behaviour.name}() returned x and y of different numbers of samples")
+        raise ProbeError(f"{behaviour.name}() returned x and y of different numbers of samples")
     return [(row_of(x, i), y[i]) for i in range(sizes.pop())]
 
 
@@ -375,17 +389,17 @@ def _is_expected(
         except AssertionError:
             return False
         except Exception as error:
-            raise NotProbed(f"{where}: {typed(expected)} raised {said_by(error)}") from error
+            raise ProbeError(f"{where}: {typed(expected)} raised {error_line(error)}") from error
         if not isinstance(answer, bool | np.bool_):
-            raise NotProbed(
-                f"{where}: {typed(expected)} returned {kind_of(answer)}; return True or False"
+            raise ProbeError(
+                f"{where}: {typed(expected)} returned {type_in_words(answer)}; return True or False"
             )
         return bool(answer)
     decision = decided(output, predicted)
     wanted = np.asarray(expected)
     if wanted.dtype.kind not in "biuf" or wanted.size != decision.size:
         what = "a number" if is_number(output) else "the number of a class"
-        raise NotProbed(f"{where}: {_wanted(expected)} is expected; write {what} or a function")
+        raise ProbeError(f"{where}: {_wanted(expected)} is expected; write {what} or a function")
     wanted = wanted.reshape(decision.shape)
     if not np.isfinite(predicted).all():
         return False
@@ -395,7 +409,7 @@ def _is_expected(
         output.task is OutputTask.MULTICLASS
         and not ((wanted >= 0) & (wanted < predicted.shape[-1])).all()
     ):
-        raise NotProbed(
+        raise ProbeError(
             f"{where}: {_wanted(expected)} is expected, but the model's classes are 0 to "
             f"{predicted.shape[-1] - 1}"
         )
@@ -409,40 +423,42 @@ def _wanted(expected: Any) -> str:
     return typed(array.item()) if array.size == 1 else typed(array.tolist())
 
 
-def _still_there(known: Sequence[Json], space: Space, question: Question) -> Iterator[Point]:
+def _unchanged_points(
+    known: Sequence[Json], space: PointSpace, experiment: Experiment
+) -> Iterator[Point]:
     """Yield the points of earlier runs whose rows are the same today."""
     for example in known:
         row, severity = example.get("row"), example.get("severity")
         if not is_integer(row) or not (severity is None or is_finite_number(severity)):
             continue
         point = Point(row, severity)
-        if space.holds(point) and example.get("row_digest") == _digest(question.sample(row)):
+        if space.holds(point) and example.get("row_digest") == _digest(experiment.sample(row)):
             yield point
 
 
 def _counterexample(
-    behaviour: Behaviour, question: Question, found: Finding, *, known: bool
+    behaviour: Behaviour, experiment: Experiment, violation: PointResult, *, known: bool
 ) -> Mapping[str, Json]:
-    """Return what to keep and show of a violation, once it has come out the same again."""
-    once, twice = question.changed(found.point), question.changed(found.point)
+    """Return what is kept and shown of a violation, after it has come out the same again."""
+    once, twice = experiment.changed(violation.point), experiment.changed(violation.point)
     pairs = zip(leaves(once), leaves(twice), strict=True)
     is_same = all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
-    if not is_same or not question.attempt([found.point])[0].is_violation:
-        raise NotProbed(
-            f"{found.text}; tried again it came out differently: {behaviour.name} is random. "
+    if not is_same or not experiment.attempt([violation.point])[0].is_violation:
+        raise ProbeError(
+            f"{violation.text}; tried again it came out differently: {behaviour.name} is random. "
             "Draw what is random in it from a generator with a fixed seed"
         )
-    x = question.sample(found.point.row)
+    x = experiment.sample(violation.point.row)
     example: Json = plain(
         {
             "part": "case" if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY else "test",
-            "row": found.point.row,
-            "severity": found.point.severity,
+            "row": violation.point.row,
+            "severity": violation.point.severity,
             "row_digest": _digest(x),
-            "before": found.before,
-            "after": found.after,
+            "before": violation.before,
+            "after": violation.after,
             "shown": [*_shown(x, once)],
-            "text": found.text,
+            "text": violation.text,
             "known": known,
         }
     )
@@ -499,11 +515,11 @@ def _shown(x: Arrays, x_after: Arrays) -> Iterator[Json]:
 def _summary(array: Array | None) -> Json:
     if array is None:
         return None
-    said: dict[str, Json] = {"digest": _digest(array)}
+    summary: dict[str, Json] = {"digest": _digest(array)}
     if array.dtype.kind in "biuf" and array.size:
         numbers = array.astype(np.float64)
-        said |= {name: _rounded(getattr(numbers, name)()) for name in ("min", "mean", "max")}
-    return said
+        summary |= {name: _rounded(getattr(numbers, name)()) for name in ("min", "mean", "max")}
+    return summary
 
 
 def _rounded(array: Any) -> Json:

@@ -1,4 +1,4 @@
-"""Apply what an author wrote to a sample, and refuse what is no sample after it."""
+"""Apply an author's transform to a sample, and refuse a result that is no sample."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from modeltune.specs import Behaviour, Kind
 
 
 class Point(NamedTuple):
-    """What is tried: a test row (or a case), and how strongly it is transformed, if it is."""
+    """What is tried: a test row or a case, and the severity of the transform if it has one."""
 
     row: int
     severity: float | None = None
 
 
-class NotProbed(Exception):
-    """Why a behaviour could not be probed, for the person at the keyboard."""
+class ProbeError(Exception):
+    """A behaviour cannot be probed: says why, to the author of the spec."""
 
 
 def changing(behaviour: Behaviour, sample_of: Callable[[int], Arrays]) -> Callable[[Point], Arrays]:
-    """Return what changes the sample of a point, and refuses what is no sample after it."""
+    """Return a function that transforms the sample of a point, and refuses a result that is none."""
     sample = sample_of(0)
     function = behaviour.subject
     if not callable(function):
@@ -40,35 +40,35 @@ def changing(behaviour: Behaviour, sample_of: Callable[[int], Arrays]) -> Callab
         try:
             returned = function(x, point.severity) if has_severity else function(x)
         except Exception as error:
-            raise NotProbed(f"{where} raised {said_by(error)}") from error
+            raise ProbeError(f"{where} raised {error_line(error)}") from error
         return checked(returned, sample, f"{where} returned")
 
     return changed
 
 
 def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Arrays]:
-    """Return what adds an amount to a column, or to an input by its name."""
+    """Return a function that adds an amount to a column, or to an input that is named."""
     feature = behaviour.subject
     if isinstance(feature, str):
         if not isinstance(sample, Mapping) or feature not in sample:
             has = f"are {', '.join(sample)}" if isinstance(sample, Mapping) else "have no names"
-            raise NotProbed(f'there is no input "{feature}": the inputs {has}')
+            raise ProbeError(f'there is no input "{feature}": the inputs {has}')
         array = sample[feature]
     else:
         if not isinstance(sample, np.ndarray):
-            raise NotProbed(
+            raise ProbeError(
                 f"column {feature} is in one of several inputs; write an input's name, or a "
                 "function (x, amount) -> x"
             )
         if sample.ndim == 0 or not -sample.shape[-1] <= feature < sample.shape[-1]:
             columns = sample.shape[-1] if sample.ndim else 0
-            raise NotProbed(f"there is no column {feature}: a sample has {columns}")
+            raise ProbeError(f"there is no column {feature}: a sample has {columns}")
         array = sample
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         kind = getattr(array, "dtype", type(array).__name__)
-        raise NotProbed(f"{behaviour.name} holds {kind}, to which nothing can be added")
+        raise ProbeError(f"{behaviour.name} holds {kind}, to which nothing can be added")
     if array.dtype.kind != "f" and not is_integer(behaviour.by):
-        raise NotProbed(
+        raise ProbeError(
             f"{behaviour.name} holds whole numbers ({array.dtype}); write a whole number for "
             f"by={behaviour.by!r}"
         )
@@ -90,7 +90,7 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
 
 
 def takes_severity(behaviour: Behaviour) -> bool:
-    """Tell whether a function is to be called with a severity: it must take two arguments."""
+    """Tell whether an author's function is called with a severity, as its second argument."""
     if behaviour.kind is Kind.DIRECTIONAL:
         return True
     if behaviour.kind is not Kind.INVARIANT:
@@ -106,31 +106,37 @@ def takes_severity(behaviour: Behaviour) -> bool:
     return len(needed) >= 2
 
 
-def checked(given: Any, sample: Arrays, said: str) -> Arrays:
-    """Return given as arrays of the sample's structure, shape and dtype, or say what differs."""
-    arrays = arrays_like(given, sample)
+def checked(returned: Any, sample: Arrays, where: str) -> Arrays:
+    """Return what a function returned as arrays like the sample; refuse another structure, shape or dtype.
+
+    Args:
+        where: begins the message, such as "invariant(flip) on test[3] returned".
+    """
+    arrays = arrays_like(returned, sample)
     got, wanted = dict(leaves(arrays)), dict(leaves(sample))
     if set(got) != set(wanted):
         inputs = ", ".join(wanted) or "a single array"
-        raise NotProbed(f"{said} {kind_of(given)}; a sample is {inputs}")
+        raise ProbeError(f"{where} {type_in_words(returned)}; a sample is {inputs}")
     for path, array in wanted.items():
         other, of = got[path], f' for "{path}"' if path else ""
         if array.dtype.kind in "USO":
             continue
         if other.dtype.hasobject:
-            raise NotProbed(f"{said} {kind_of(given)}{of}; a sample is an array of {array.dtype}")
+            raise ProbeError(
+                f"{where} {type_in_words(returned)}{of}; a sample is an array of {array.dtype}"
+            )
         if other.shape != array.shape:
-            raise NotProbed(
-                f"{said} an array of shape {other.shape}{of}; a sample's is {array.shape}"
+            raise ProbeError(
+                f"{where} an array of shape {other.shape}{of}; a sample's is {array.shape}"
             )
         # Computing with a Python or NumPy number widens: Keras would narrow it again as well.
         if not np.can_cast(other.dtype, array.dtype, "same_kind"):
-            raise NotProbed(
-                f"{said} {other.dtype}{of}; a sample is {array.dtype}: end with .astype(x.dtype)"
+            raise ProbeError(
+                f"{where} {other.dtype}{of}; a sample is {array.dtype}: end with .astype(x.dtype)"
             )
         if other.dtype.kind == "f" and not np.isfinite(other).all():
             kind = "NaN" if np.isnan(other).any() else "infinite values"
-            raise NotProbed(f"{said} {kind}{of}")
+            raise ProbeError(f"{where} {kind}{of}")
 
     def cast(path: str, array: Array) -> Array:
         # Text keeps its own length: that of the sample's dtype would cut it.
@@ -140,23 +146,23 @@ def checked(given: Any, sample: Arrays, said: str) -> Arrays:
     return _filled(sample, {path: cast(path, array) for path, array in got.items()})
 
 
-def arrays_like(given: Any, sample: Arrays) -> Arrays:
-    """Return given as arrays, lists of numbers too where a sample is a single array."""
+def arrays_like(returned: Any, sample: Arrays) -> Arrays:
+    """Return what a function returned as arrays; also lists of numbers, for a sample that is one array."""
     if isinstance(sample, Mapping | tuple | list):
-        is_alike = isinstance(given, Mapping) == isinstance(sample, Mapping)
-        if not is_alike or not isinstance(given, Mapping | tuple | list):
-            return np.asarray(given, dtype=object)
-        if isinstance(given, Mapping):
-            return {str(key): np.asarray(value) for key, value in given.items()}
-        return [np.asarray(value) for value in given]
+        is_alike = isinstance(returned, Mapping) == isinstance(sample, Mapping)
+        if not is_alike or not isinstance(returned, Mapping | tuple | list):
+            return np.asarray(returned, dtype=object)
+        if isinstance(returned, Mapping):
+            return {str(key): np.asarray(value) for key, value in returned.items()}
+        return [np.asarray(value) for value in returned]
     try:
-        return np.asarray(given)
+        return np.asarray(returned)
     except ValueError:
         return np.asarray(None)
 
 
 def _filled(sample: Arrays, arrays: Mapping[str, Array]) -> Arrays:
-    """Return the sample's structure, its arrays replaced by those of the same paths."""
+    """Return the sample's structure with other arrays in it, by their paths."""
     paths = iter([path for path, _ in leaves(sample)])
     return map_arrays(lambda _: arrays[next(paths)], sample)
 
@@ -175,16 +181,16 @@ def row_of(batch: Arrays, row: int) -> Arrays:
 
 
 def in_digits(value: float) -> str:
-    """Return a severity as it is typed."""
+    """Return a severity as people type it."""
     return f"{value:.12g}"
 
 
-def kind_of(value: object) -> str:
-    """Return what a function returned, in words."""
+def type_in_words(value: object) -> str:
+    """Return the type of a value in words: "None", "a list"."""
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def said_by(error: BaseException) -> str:
-    """Return an exception's type and first line."""
+def error_line(error: BaseException) -> str:
+    """Return the type of an error and the first line of what it says."""
     line = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}{f': {line}' if line else ''}"

@@ -12,9 +12,14 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.harness.executors.inline import Inline
     from modeltune.harness.executors.interface import Executor
-    from modeltune.harness.executors.processes import Unportable, auto, process_executor, warm_up
+    from modeltune.harness.executors.processes import (
+        NotPortableError,
+        auto,
+        process_executor,
+        warm_up,
+    )
 
-__all__ = ["Executor", "Inline", "Unportable", "auto", "process_executor", "warm_up"]
+__all__ = ["Executor", "Inline", "NotPortableError", "auto", "process_executor", "warm_up"]
 
 __getattr__, __dir__ = door(
     __name__,
@@ -22,7 +27,7 @@ __getattr__, __dir__ = door(
         "inline": ("Inline",),
         "interface": ("Executor",),
         "processes": (
-            "Unportable",
+            "NotPortableError",
             "auto",
             "process_executor",
             "warm_up",

@@ -1,4 +1,4 @@
-"""Run every task in this process, one at a time: for debuggers, coverage and small searches."""
+"""The executor in this process, one task at a time: for debuggers, coverage and small searches."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from modeltune.engine import followed_by
-from modeltune.harness.executors.interface import underway, unheard
+from modeltune.harness.executors.interface import discard_event, underway
 from modeltune.records import Listener, RefitTask, TrialTask
 
-Task = TypeVar("Task", bound=TrialTask | RefitTask)
-Result = TypeVar("Result")
+_Task = TypeVar("_Task", bound=TrialTask | RefitTask)
+_Result = TypeVar("_Result")
 
 
-class Inline(Generic[Task, Result]):
-    """Run a task when its result is waited for; ``listen`` is told how far it is meanwhile."""
+class Inline(Generic[_Task, _Result]):
+    """Run a task when ``wait`` is called; ``listen`` is called with its progress meanwhile."""
 
     slots = 1
 
-    def __init__(self, perform: Callable[[Task], Result], listen: Listener = unheard):
+    def __init__(self, perform: Callable[[_Task], _Result], listen: Listener = discard_event):
         self._perform = perform
         self._listen = listen
-        self._tasks: deque[Task] = deque()
+        self._tasks: deque[_Task] = deque()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: _Task) -> None:
         """Queue a task."""
         self._tasks.append(task)
 
-    def wait(self) -> tuple[Task, Result]:
+    def wait(self) -> tuple[_Task, _Result]:
         """Run the oldest task and return it with its result."""
         task, began = self._tasks.popleft(), time.monotonic()
 
@@ -40,8 +40,8 @@ class Inline(Generic[Task, Result]):
         with followed_by(tell):
             return task, self._perform(task)
 
-    def withdraw(self) -> list[Task]:
-        """Take back all queued tasks."""
+    def withdraw(self) -> list[_Task]:
+        """Return the queued tasks, and forget them."""
         withdrawn = list(self._tasks)
         self._tasks.clear()
         return withdrawn

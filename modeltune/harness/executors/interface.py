@@ -1,4 +1,4 @@
-"""Where trials and refits run: one small interface, so that searching knows no processes."""
+"""The interface of executors, which run trials and refits: a search knows no processes."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ from typing import Protocol, TypeVar
 
 from modeltune.records import Event, RefitTask, TrialTask, Underway
 
-Task = TypeVar("Task")
-Result = TypeVar("Result", covariant=True)
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result", covariant=True)
 
 
-class Executor(Protocol[Task, Result]):
-    """Take tasks, hand back each with its result as it finishes, in any order.
+class Executor(Protocol[_Task, _Result]):
+    """Run tasks, and return each with its result when it has finished, in any order.
 
-    A task that takes its process with it comes back too, with a result that says so.
+    A task that kills its process is returned too, with a result that says so.
     """
 
     @property
     def slots(self) -> int:
-        """How many tasks can be under way at once."""
+        """How many tasks can run at once."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: _Task) -> None:
         """Start a task, or queue it."""
 
-    def wait(self) -> tuple[Task, Result]:
-        """Return the next finished task and its result; raises IndexError when none was submitted."""
+    def wait(self) -> tuple[_Task, _Result]:
+        """Return the next finished task and its result.
 
-    def withdraw(self) -> list[Task]:
-        """Take back the tasks that have not begun: ``wait`` will not return them."""
+        Raises:
+            IndexError: no task was submitted.
+        """
+
+    def withdraw(self) -> list[_Task]:
+        """Return the tasks that have not begun, and forget them: ``wait`` will not return them."""
 
 
-def unheard(event: Event) -> None:
-    """Be told, and tell nobody."""
+def discard_event(event: Event) -> None:
+    """Discard an event: the listener where nobody listens."""
 
 
 def underway(
@@ -40,6 +44,6 @@ def underway(
     epoch: int | None = None,
     value: float | None = None,
 ) -> Underway:
-    """Return the event that a task has begun, or done another epoch."""
+    """Return the event that a task has begun, or has finished another epoch."""
     which = task.id if isinstance(task, TrialTask) else task.refit
     return Underway(which, epoch, task.epochs, value, seconds)

@@ -31,23 +31,29 @@ from modeltune.ground import (
     try_lock,
     wait_for_lock,
 )
-from modeltune.harness.executors import worker
-from modeltune.harness.executors.interface import underway, unheard
+from modeltune.harness.executors.interface import discard_event, underway
+from modeltune.harness.executors.worker import (
+    Birth,
+    Descriptor,
+    FitProgress,
+    RemoteError,
+    serve_engine,
+)
 from modeltune.records import Failure, Listener, Result, Task, TrialTask, failed, own_values
 from modeltune.specs import Spec, search_identity
 
 LOOK = 0.5
-"""Seconds between two looks at the time and memory of busy processes."""
+"""Seconds between two checks of the time and memory of busy processes."""
 
 GROWTH = 2**30
-"""How many bytes a process may gain over its first task before it is replaced by a fresh one."""
+"""Bytes by which a process may grow beyond its first task before a fresh one replaces it."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""With these the server has one thread when it forks; TensorFlow makes its own in each process."""
+"""Keeps the server at one thread until it forks; TensorFlow starts its own in each process."""
 
 
 def warm_up(*also: str) -> None:
-    """Start the server, if there is none yet, and return while it imports, these modules ``also``."""
+    """Start the server unless it runs already; it imports Keras, and the modules in ``also``, meanwhile."""
     require_supported_system()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
@@ -62,23 +68,23 @@ def warm_up(*also: str) -> None:
 
 
 def auto(threads: int) -> int:
-    """Return how many processes of so many threads keep this machine's cores busy; at least 1."""
+    """Return how many processes with this many threads keep the machine's cores busy; at least 1."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     return max(1, cores // (threads * sharing))
 
 
-class Unportable(Exception):
-    """The spec cannot be had in another process; says why."""
+class NotPortableError(Exception):
+    """The spec or a fixture cannot be passed to another process: says why."""
 
 
 class Process:
-    """One process with an engine in it, and the pipe to it."""
+    """A process that runs an engine, and the pipe to it."""
 
-    def __init__(self, birth: worker.Birth, in_main: bool):
+    def __init__(self, birth: Birth, in_main: bool):
         context = multiprocessing.get_context("forkserver")
         self.pipe, other = context.Pipe()
-        self._process = context.Process(target=worker.main, args=(other, birth))
+        self._process = context.Process(target=serve_engine, args=(other, birth))
         with contextlib.nullcontext() if in_main else main_left_alone():
             self._process.start()
         other.close()
@@ -92,34 +98,34 @@ class Process:
 
     @property
     def sentinel(self) -> int:
-        """What becomes ready when the process ends."""
+        """The object that ``wait`` reports ready when the process has ended."""
         return self._process.sentinel
 
     def send(self, name: str, *arguments: object) -> None:
-        """Call a method of the engine; its answer is to be received. A dead process is not told."""
+        """Call a method of the engine; ``receive`` returns its answer. Do nothing if the process is dead."""
         with contextlib.suppress(OSError):
             self.pipe.send((name, arguments))
 
     def receive(self) -> Any:
-        """Return the answer to the oldest call, once ``wait`` has seen it or the process's end.
+        """Return the answer to the oldest call, after ``wait`` has seen it or the end of the process.
 
         Raises:
             ModeltuneError: what the call raised.
             EOFError: the process has died.
         """
         if not self.pipe.poll():
-            # Its end has been seen first. What it has started may keep the pipe open.
+            # The process has ended, though processes it has started may keep the pipe open.
             raise EOFError
         try:
             answer = self.pipe.recv()
         except OSError as error:
             raise EOFError from error
-        if isinstance(answer, worker.Raised):
+        if isinstance(answer, RemoteError):
             raise answer.error
         return answer
 
     def memory(self) -> int:
-        """Return the bytes this process and those it has started hold; 0 of a dead one."""
+        """Return the bytes that this process and those it has started hold; 0 if it is dead."""
         total = 0
         for process in self._family():
             with contextlib.suppress(psutil.Error):
@@ -128,7 +134,7 @@ class Process:
         return total
 
     def kill(self) -> None:
-        """End the process and all it has started; return when it is gone."""
+        """Kill the process and all it has started; return when it is gone."""
         family = self._family()
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -139,7 +145,7 @@ class Process:
         self.pipe.close()
 
     def end(self) -> str:
-        """Return how the process ended, with the most memory it was seen to hold."""
+        """Return in words how the process ended, and the most memory it was seen to hold."""
         self._process.join()
         code = self._process.exitcode or 0
         how = f"exited with status {code}"
@@ -149,14 +155,14 @@ class Process:
 
     def _family(self) -> list[psutil.Process]:
         try:
-            found = self._observed
-            return [found, *found.children(recursive=True)] if found else []
+            process = self._observed
+            return [process, *process.children(recursive=True)] if process else []
         except psutil.Error:
             return []
 
 
 class Remote:
-    """An engine in another process, called like one in this; the other processes get its data."""
+    """An engine in another process, called like one in this process; its data go to all others."""
 
     def __init__(self, process: Process, others: Processes, folder: Path):
         self._process = process
@@ -171,7 +177,7 @@ class Remote:
         return call
 
     def load(self) -> Any:
-        """As ``Engine.load``; every process then maps what this one has loaded."""
+        """As ``Engine.load``; all other processes then map the data that this one has loaded."""
         self._process.send("load")
         description, fingerprints = self.answer("load")
         self._process.send("share", self._folder)
@@ -197,14 +203,14 @@ class Remote:
 
 
 class _Worker:
-    """A process, the task it is at, and how many answers are due before that task's."""
+    """A process, its task, and how many answers it owes before that of the task."""
 
     def __init__(self, process: Process, preparations: list[tuple[Any, ...]], deaths: int = 0):
         self.process = process
         self.task: Task | None = None
         self.is_announced = False
         self.deaths = deaths
-        self.unanswered = 1  # it says when it is there
+        self.unanswered = 1  # it reports when it has started
         self._since = self._looked = 0.0
         self._states: set[Path] = set()
         self._candidates: set[str] = set()
@@ -218,7 +224,7 @@ class _Worker:
         return 0.0 if self.unanswered else time.monotonic() - self._since
 
     def prepare(self, name: str, *arguments: object) -> None:
-        """Call a method that has no result."""
+        """Call a method of the engine that returns nothing."""
         self.unanswered += 1
         self.process.send(name, *arguments)
 
@@ -238,7 +244,7 @@ class _Worker:
             self._states.add(task.keep_state)
 
     def is_due(self) -> bool:
-        """Tell whether to look at its time and memory now: one that tells much is not asked more."""
+        """Tell whether to check its time and memory now, however often it reports."""
         now = time.monotonic()
         if now - self._looked < LOOK:
             return False
@@ -246,9 +252,9 @@ class _Worker:
         return True
 
     def preferred(self, queue: deque[Task]) -> Task:
-        """Return a task this process has the model for, else a new one, else another's.
+        """Return the task to take next: one whose model this process has, else a new one, else any.
 
-        It may still have the model of a candidate it trained, and its compiled steps.
+        A process may keep the model of a candidate that it has trained, with its compiled steps.
         """
 
         def rank(task: Task) -> int:
@@ -270,11 +276,11 @@ class Processes:
     """An executor over a fixed number of processes.
 
     Args:
-        start: makes a process.
-        slots: how many to run at once.
-        minutes: a task that takes longer is ended with its process; None: it may take for ever.
-        memory: bytes; a process that holds more is ended with its task.
-        listen: told how far each task is.
+        start: starts a process.
+        slots: how many processes run at once.
+        minutes: a task that takes longer fails, and its process is killed; None: no limit.
+        memory: bytes; a process that holds more is killed, and its task fails.
+        listen: called with the progress of every task.
     """
 
     def __init__(
@@ -283,7 +289,7 @@ class Processes:
         slots: int,
         minutes: float | None,
         memory: float,
-        listen: Listener = unheard,
+        listen: Listener = discard_event,
     ):
         self._start = start
         self._slots = slots
@@ -304,34 +310,34 @@ class Processes:
 
     @property
     def slots(self) -> int:
-        """How many processes there are."""
+        """How many processes run tasks."""
         return self._slots
 
     def tell(self, name: str, *arguments: object) -> None:
-        """Call a method of the engine in every process, also in those that come later."""
+        """Call a method of the engine in every process, also in those started later."""
         self._preparations.append((name, *arguments))
-        for each in self._workers:
-            each.prepare(name, *arguments)
+        for worker in self._workers:
+            worker.prepare(name, *arguments)
 
     def submit(self, task: Task) -> None:
-        """Give a task to the next process that is free."""
+        """Give a task to the next free process."""
         self._queue.append(task)
         self._assign()
 
     def wait(self) -> tuple[Task, Result]:
-        """Return the next finished task; whatever became of its process, there is a result."""
+        """Return the next finished task and its result; if its process died, the result says so."""
         while not self._finished:
             self._assign()
-            busy = [each for each in self._workers if each.task is not None]
+            busy = [worker for worker in self._workers if worker.task is not None]
             if not busy:
                 raise IndexError("no task was submitted")
             self._announce(busy)
             ready = wait([c for b in busy for c in (b.process.pipe, b.process.sentinel)], LOOK)
-            for each in busy:
-                if each.process.pipe in ready or each.process.sentinel in ready:
-                    self._receive(each)
-                if each.task is not None and each in self._workers and each.is_due():
-                    self._check(each)
+            for worker in busy:
+                if worker.process.pipe in ready or worker.process.sentinel in ready:
+                    self._receive(worker)
+                if worker.task is not None and worker in self._workers and worker.is_due():
+                    self._check(worker)
         return self._finished.popleft()
 
     def withdraw(self) -> list[Task]:
@@ -341,88 +347,88 @@ class Processes:
         return withdrawn
 
     def close(self) -> None:
-        """Kill all processes; what they were at is lost."""
-        for each in self._workers:
-            each.process.kill()
+        """Kill all processes, whatever they are doing."""
+        for worker in self._workers:
+            worker.process.kill()
 
     def _assign(self) -> None:
-        for each in self._workers:
-            while each.task is None and self._queue:
-                task = each.preferred(self._queue)
+        for worker in self._workers:
+            while worker.task is None and self._queue:
+                task = worker.preferred(self._queue)
                 self._queue.remove(task)
                 if self._kills[_candidate(task)] < 2:
-                    each.perform(task)
+                    worker.perform(task)
                 else:
-                    reason = "these values have killed two processes: not tried again"
+                    reason = "two processes died training these values: not tried again"
                     self._finished.append((task, failed(task, Failure(reason), 0.0)))
 
     def _announce(self, busy: list[_Worker]) -> None:
-        """Tell of the tasks that have begun; one whose process is still prepared has not."""
-        for each in busy:
-            if not each.is_announced and not each.unanswered and each.task is not None:
-                each.is_announced = True
-                self._listen(underway(each.task, each.seconds))
+        """Report the tasks that have begun; a task waits until its process is prepared."""
+        for worker in busy:
+            if not worker.is_announced and not worker.unanswered and worker.task is not None:
+                worker.is_announced = True
+                self._listen(underway(worker.task, worker.seconds))
 
-    def _receive(self, each: _Worker) -> None:
-        """Take what a process has to say: an epoch, a result, that it is prepared, or dead."""
-        task = each.task
+    def _receive(self, worker: _Worker) -> None:
+        """Receive one message of a process: an epoch, a result, the end of a preparation or of itself."""
+        task = worker.task
         assert task is not None
         try:
-            result = each.process.receive()
+            result = worker.process.receive()
         except EOFError:
-            self._bury(each, task)
+            self._bury(worker, task)
             return
         except ModeltuneError as error:
-            if each.unanswered:
+            if worker.unanswered:
                 raise
             # Such as sys.exit() in the code of the spec's author.
-            said = str(error)
-            result = failed(task, Failure(said.partition("\n")[0], said), each.seconds)
-        if each.unanswered:
-            each.answered()
+            text = str(error)
+            result = failed(task, Failure(text.partition("\n")[0], text), worker.seconds)
+        if worker.unanswered:
+            worker.answered()
             return
-        if isinstance(result, worker.Reached):
-            self._listen(underway(task, each.seconds, result.epoch, result.value))
+        if isinstance(result, FitProgress):
+            self._listen(underway(task, worker.seconds, result.epoch, result.value))
             return
         self._finished.append((task, result))
-        each.task = None
-        if each.has_grown():
-            self._replace(each)
+        worker.task = None
+        if worker.has_grown():
+            self._replace(worker)
 
-    def _check(self, each: _Worker) -> None:
-        """End a process that has taken too long or too much."""
-        held = each.process.memory()
-        if each.seconds > self._seconds:
-            self._fail(each, f"took longer than trial_minutes={self._seconds / 60:g}")
+    def _check(self, worker: _Worker) -> None:
+        """Kill a process whose task takes too long or that holds too much memory."""
+        held = worker.process.memory()
+        if worker.seconds > self._seconds:
+            self._fail(worker, f"took longer than trial_minutes={self._seconds / 60:g}")
         elif held > self._memory:
-            most = f"the {self._memory / 2**30:.1f} GiB it may"
-            self._fail(each, f"its process held {held / 2**30:.1f} GiB, more than {most}")
+            limit = f"the limit of {self._memory / 2**30:.1f} GiB"
+            self._fail(worker, f"its process held {held / 2**30:.1f} GiB, more than {limit}")
 
-    def _bury(self, each: _Worker, task: Task) -> None:
-        end = each.process.end()
-        if each.unanswered:
-            each.deaths += 1
-            if each.deaths > 1:
+    def _bury(self, worker: _Worker, task: Task) -> None:
+        end = worker.process.end()
+        if worker.unanswered:
+            worker.deaths += 1
+            if worker.deaths > 1:
                 raise SearchError(f"a trial process {end}, before it could train anything")
         else:
             self._kills[_candidate(task)] += 1
         if self._kills[_candidate(task)] > 1:
-            self._fail(each, f"its process {end}, for the second time")
+            self._fail(worker, f"its process {end}, for the second time")
             return
-        # Another process may have taken the memory: once more, in a fresh one.
+        # Another program may have taken the memory: try once more, in a fresh process.
         self._queue.appendleft(task)
-        self._replace(each)
+        self._replace(worker)
 
-    def _fail(self, each: _Worker, reason: str) -> None:
-        assert each.task is not None
-        self._finished.append((each.task, failed(each.task, Failure(reason), each.seconds)))
-        self._replace(each)
+    def _fail(self, worker: _Worker, reason: str) -> None:
+        assert worker.task is not None
+        self._finished.append((worker.task, failed(worker.task, Failure(reason), worker.seconds)))
+        self._replace(worker)
 
-    def _replace(self, each: _Worker) -> None:
-        each.process.kill()
-        deaths = each.deaths if each.unanswered else 0  # in a row, before one could train
+    def _replace(self, worker: _Worker) -> None:
+        worker.process.kill()
+        deaths = worker.deaths if worker.unanswered else 0  # in a row, before one could train
         fresh = _Worker(self._start(), self._preparations, deaths)
-        self._workers[self._workers.index(each)] = fresh
+        self._workers[self._workers.index(worker)] = fresh
 
 
 @contextlib.contextmanager
@@ -432,16 +438,16 @@ def process_executor(
     features: Path,
     slots: int,
     scratch: Path,
-    listen: Listener = unheard,
+    listen: Listener = discard_event,
 ) -> Iterator[tuple[Remote, Processes]]:
-    """Lend an engine in a process of its own, and an executor over ``slots`` others.
+    """Lend an engine in a process of its own, and an executor over ``slots`` other processes.
 
     Args:
         scratch: where the data lie while the processes need them.
-        listen: told how far each task is.
+        listen: called with the progress of every task.
 
     Raises:
-        Unportable: the spec or a fixture cannot be had in another process.
+        NotPortableError: the spec or a fixture cannot be passed to another process.
     """
     birth = _birth(spec, fixtures, features)
     in_main = spec.module == "__main__"
@@ -460,15 +466,15 @@ def process_executor(
         try:
             engine.answer("start")
         except CodeError as error:
-            raise Unportable(str(error)) from error
+            raise NotPortableError(str(error)) from error
         yield engine, others
 
 
 @contextlib.contextmanager
 def _folder(scratch: Path) -> Iterator[Path]:
-    """Lend a folder that goes at the end, and remove those of processes that were killed.
+    """Lend a folder and remove it afterwards; remove also folders that killed processes left.
 
-    Its lock goes with this process, however that ends.
+    The folder is locked until this process ends, however it ends.
     """
     for left in scratch.glob("data-*/lock"):
         with contextlib.suppress(OSError), left.open() as lock:
@@ -479,7 +485,7 @@ def _folder(scratch: Path) -> Iterator[Path]:
     folder = made.with_name(f"data-{made.name}")
     with (made / "lock").open("w") as lock:
         wait_for_lock(lock)
-        # Seen by others under this name only once it is locked.
+        # Others see it under this name only when it is locked.
         made.rename(folder)
         try:
             yield folder
@@ -487,26 +493,26 @@ def _folder(scratch: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> worker.Birth:
+def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
     try:
         declared = pickle.dumps((spec, dict(fixtures)))
     except Exception as error:
-        raise Unportable(f"{type(error).__name__}: {error}") from error
-    return worker.Birth(
+        raise NotPortableError(f"{type(error).__name__}: {error}") from error
+    return Birth(
         declared=declared,
         code=search_identity(spec),
         features=features,
         environ=dict(os.environ),
         folder=os.getcwd(),
         path=list(sys.path),
-        output=(worker.Descriptor(1), worker.Descriptor(2)),
+        output=(Descriptor(1), Descriptor(2)),
         warnings=list(warnings.filters),
     )
 
 
 @contextlib.contextmanager
 def main_left_alone() -> Iterator[None]:
-    """Keep multiprocessing from importing the program's main module, such as pytest's, once more."""
+    """Keep multiprocessing from importing the main module, such as pytest's, in a new process."""
     main = sys.modules["__main__"]
     before = dict(vars(main))
     main.__spec__, main.__file__ = None, None

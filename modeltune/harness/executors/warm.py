@@ -1,7 +1,7 @@
-"""Imported by the server that trial processes are forked from: everything heavy, and nothing run.
+"""Imports for the server that trial processes are forked from: everything heavy; nothing is run.
 
-A fork copies one thread only, so the server has no other: the libraries below start none
-before they are first used (https://docs.python.org/3/library/os.html#os.fork).
+A fork copies one thread only, so the server must have no other: the libraries below start theirs
+when they are first used (https://docs.python.org/3/library/os.html#os.fork).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 with quietly():
     from modeltune.engine import Engine  # noqa: F401
 
-# What is imported stays: collecting garbage in a trial process need not look at it again,
-# and its memory stays shared.
+# What is imported stays: trial processes need not search it for garbage, and its memory stays
+# shared among them.
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: an engine that does what it is told through a pipe."""
+"""What runs in a trial process: an engine whose methods are called through a pipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Descriptor:
-    """A file descriptor that arrives in a new process as a copy of its own."""
+    """A file descriptor that can be passed to a new process, which gets a copy."""
 
     def __init__(self, number: int):
         self.number = number
@@ -41,7 +41,7 @@ def _detached(duplicate: Any) -> Descriptor:
 
 @dataclass(frozen=True)
 class Birth:
-    """What a new process is given: the pickled spec and fixtures, and its surroundings."""
+    """What a new process starts with: the pickled spec and fixtures, and its surroundings."""
 
     declared: bytes
     code: Mapping[str, str]
@@ -54,33 +54,33 @@ class Birth:
 
 
 @dataclass(frozen=True)
-class Raised:
-    """An exception that travels instead of a value."""
+class RemoteError:
+    """The answer to a call that has raised an error."""
 
     error: ModeltuneError
 
 
 @dataclass(frozen=True)
-class Reached:
-    """How far the fit is, said while a task is performed: its answer comes later."""
+class FitProgress:
+    """How far a fit is: sent while a task is performed, before its answer."""
 
     epoch: int
     value: float | None
 
 
-def main(connection: Connection, birth: Birth) -> None:
+def serve_engine(connection: Connection, birth: Birth) -> None:
     """Answer calls of an engine's methods until the pipe is closed."""
     _settle(birth)
     engine: Any = None
 
     def tell(epoch: int, value: float | None) -> None:
-        connection.send(Reached(epoch, value))
+        connection.send(FitProgress(epoch, value))
 
     try:
         engine = _engine(birth)
         connection.send(None)
-    except Exception as error:  # noqa: BLE001  the one who started this process decides
-        connection.send(Raised(_portable(error)))
+    except Exception as error:  # noqa: BLE001  whoever started this process decides
+        connection.send(RemoteError(_portable(error)))
         return
     while True:
         try:
@@ -88,40 +88,40 @@ def main(connection: Connection, birth: Birth) -> None:
         except EOFError:
             return
         try:
-            # Of what is trained during another call nobody asks how far it is.
-            following = name == "perform"
-            with followed_by(tell) if following else contextlib.nullcontext():
+            # Only tasks report their progress, not what another call trains.
+            is_task = name == "perform"
+            with followed_by(tell) if is_task else contextlib.nullcontext():
                 answer = getattr(engine, name)(*arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001  raised again where it was called
-            answer = Raised(_portable(error))
+            answer = RemoteError(_portable(error))
         sys.stdout.flush()
         sys.stderr.flush()
         connection.send(answer)
 
 
 def _settle(birth: Birth) -> None:
-    """Make this process like the one that asked for it, and let it not outlive that one."""
+    """Set up this process like the one that started it, and have it end with that one."""
     os.setsid()
     for number, descriptor in enumerate(birth.output, start=1):
         os.dup2(descriptor.number, number)
         os.close(descriptor.number)
     threading.Thread(target=_follow, daemon=True).start()
     if sys.platform == "linux":
-        # For a process too busy in foreign code to see its parent go.
+        # For a process too busy in foreign code to notice the end of its parent.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(birth.environ)
     os.chdir(birth.folder)
     sys.path[:] = birth.path
-    # Tracing makes many objects that live: at Python's own rate they are searched for garbage
-    # dozens of times in each trial.
+    # Tracing makes many objects that stay: with Python's own thresholds they would be searched for
+    # garbage dozens of times in each trial.
     gc.set_threshold(50_000, 20, 100)
     warnings.resetwarnings()
     warnings.filters.extend(birth.warnings)  # type: ignore[attr-defined]
 
 
 def _follow() -> None:
-    """Go with the parent, and take along what this process has started."""
+    """Wait for the end of the parent, then kill this process and all it has started."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -139,9 +139,9 @@ def _engine(birth: Birth) -> Any:
 
 
 def _portable(error: BaseException) -> ModeltuneError:
-    """Return an error of ours as it is, another as its traceback from the user's code down."""
+    """Return an error of ours as it is, any other as text: its traceback without our frames."""
     if isinstance(error, ModeltuneError):
         return error
-    said = "".join(traceback.format_exception_only(error)).rstrip()
-    listed = "".join(traceback.format_list(frames_of_others(error.__traceback__)))
-    return CodeError(f"{said}\nTraceback (most recent call last):\n{listed.rstrip()}")
+    message = "".join(traceback.format_exception_only(error)).rstrip()
+    frames = "".join(traceback.format_list(frames_of_others(error.__traceback__)))
+    return CodeError(f"{message}\nTraceback (most recent call last):\n{frames.rstrip()}")

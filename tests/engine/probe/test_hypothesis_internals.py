@@ -10,11 +10,18 @@ import hypothesis
 import pytest
 
 import modeltune as mt
-from modeltune.engine.probe.hypothesis_internals import NAMES, what_hypothesis_lacks
-from modeltune.engine.probe.points import Finding, Point, Space, Tried, drawn, shrunk
+from modeltune.engine.probe.hypothesis_internals import HYPOTHESIS_NAMES, what_hypothesis_lacks
+from modeltune.engine.probe.points import (
+    Point,
+    PointResult,
+    PointSpace,
+    ResultCache,
+    draw_points,
+    shrink,
+)
 from tests.support.example import source
 
-SPACE = Space(rows=300, ends=(1.0,), levels=1000)
+SPACE = PointSpace(rows=300, ends=(1.0,), levels=1000)
 
 NOTE = (
     f"hypothesis {hypothesis.__version__} has no hypothesis.configuration.of_another_version: it "
@@ -25,33 +32,33 @@ NOTE = (
 def points() -> list[Point]:
     """Return what is drawn, and what the first of it shrinks to."""
 
-    def attempt(points: Any) -> list[Finding]:
-        return [Finding(point, (point.severity or 0) > 0.25) for point in points]
+    def attempt(points: Any) -> list[PointResult]:
+        return [PointResult(point, (point.severity or 0) > 0.25) for point in points]
 
-    drawn_points = drawn(SPACE, 100, seed=1)
+    points_drawn = draw_points(SPACE, 100, seed=1)
     random.seed(0)
-    found = next(f for f in attempt(drawn_points) if f.is_violation)
-    return [*drawn_points, shrunk(SPACE, found, Tried(attempt), seed=1).point]
+    found = next(f for f in attempt(points_drawn) if f.is_violation)
+    return [*points_drawn, shrink(SPACE, found, ResultCache(attempt), seed=1).point]
 
 
 def test_nothing_is_lacking_today() -> None:
     assert what_hypothesis_lacks() is None
 
 
-@pytest.mark.parametrize("word", NAMES)
+@pytest.mark.parametrize("word", HYPOTHESIS_NAMES)
 def test_without_a_name_the_same_points_are_drawn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
 ) -> None:
     expected = points()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(NAMES, word, "of_another_version")
+    monkeypatch.setitem(HYPOTHESIS_NAMES, word, "of_another_version")
     assert points() == expected
     assert what_hypothesis_lacks() == NOTE
 
 
 def test_a_run_notes_once_what_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(NAMES, "folder", "of_another_version")
+    monkeypatch.setitem(HYPOTHESIS_NAMES, "folder", "of_another_version")
     gates = "mt.invariant(np.copy), mt.invariant(np.positive)"
     names: dict[str, Any] = {"__name__": __name__}
     exec(compile(source(f"gates=[{gates}]"), __file__, "exec"), names)

@@ -17,7 +17,12 @@ import modeltune as mt
 from modeltune.engine.engine import Engine
 from modeltune.ground.errors import CodeError
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.executors.processes import Processes, Unportable, auto, process_executor
+from modeltune.harness.executors.processes import (
+    NotPortableError,
+    Processes,
+    auto,
+    process_executor,
+)
 from modeltune.records.events import Event
 from modeltune.records.tasks import RefitTask, Refitted, Trained, TrialTask
 from modeltune.specs.spec_type import Spec
@@ -163,7 +168,7 @@ def test_a_death_is_told_with_its_signal_and_peak_memory(moods: dict[str, Any]) 
 
 def test_values_that_killed_twice_are_not_tried_again(moods: dict[str, Any]) -> None:
     assert reason(moods["dies again"]) == (
-        "these values have killed two processes: not tried again"
+        "two processes died training these values: not tried again"
     )
     assert moods["dies again"].seconds == 0
 
@@ -176,7 +181,7 @@ def test_what_takes_too_long_is_ended_with_what_it_has_started(moods: dict[str, 
 def test_what_takes_too_much_memory_is_ended(moods: dict[str, Any]) -> None:
     said = reason(moods["grows"])
     assert said.startswith("its process held ")
-    assert said.endswith(" GiB, more than the 0.9 GiB it may")
+    assert said.endswith(" GiB, more than the limit of 0.9 GiB")
 
 
 # their data
@@ -235,7 +240,7 @@ def test_data_that_differ_in_each_process_are_refused(tmp_path: Path) -> None:
 def test_a_spec_without_a_name_in_its_module_cannot_travel(tmp_path: Path) -> None:
     made = process_specs.declared()(process_specs.steady.model)
     with (
-        pytest.raises(Unportable, match=r"has no name for process_specs\.py::steady$"),
+        pytest.raises(NotPortableError, match=r"has no name for test_processes\.py::steady$"),
         started(made, tmp_path),
     ):
         pass
@@ -243,7 +248,7 @@ def test_a_spec_without_a_name_in_its_module_cannot_travel(tmp_path: Path) -> No
 
 def test_a_fixture_that_cannot_be_pickled_cannot_travel(tmp_path: Path) -> None:
     with (
-        pytest.raises(Unportable, match="pickle"),
+        pytest.raises(NotPortableError, match="pickle"),
         started(process_specs.steady, tmp_path, {"rows": lambda: 3}),
     ):
         pass
@@ -328,7 +333,7 @@ def test_a_process_that_tells_much_is_looked_at_all_the_same(
 
         def receive(self) -> object:
             self.tellings += 1
-            self._other.send(worker.Reached(self.tellings, 0.5))
+            self._other.send(worker.FitProgress(self.tellings, 0.5))
             if self.tellings > 100:
                 raise EOFError
             return self.pipe.recv()
