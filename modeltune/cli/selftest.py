@@ -344,7 +344,7 @@ PLANTS = (
     ),
     Plant(
         "the search space changed, a stale run is judged",
-        Guard("--modeltune-rejudge", r"no recorded run is judged anew: .*changed since run", None),
+        Guard("--modeltune-rejudge", r"no recorded run was re-judged: .*changed since run", None),
         [("32, 256, step=32", "32, 128, step=32")],
         ["--modeltune-rejudge"],
         accepted=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data import load_data
+    from modeltune.engine.data import LoadedData, is_shareable, load_data, write_parts
     from modeltune.engine.engine import Engine
     from modeltune.engine.fit import followed_by
     from modeltune.engine.quiet import quietly
@@ -20,18 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
+    "LoadedData",
     "followed_by",
+    "is_shareable",
     "load_data",
     "of_architecture",
     "quietly",
     "rebuilt_model",
     "scores_again",
+    "write_parts",
 ]
 
 __getattr__, __dir__ = door(
     __name__,
     {
-        "data": ("load_data",),
+        "data": (
+            "LoadedData",
+            "is_shareable",
+            "load_data",
+            "write_parts",
+        ),
         "engine": ("Engine",),
         "fit": ("followed_by",),
         "quiet": ("quietly",),

@@ -64,9 +64,9 @@ class Engine:
         """Describe what numbers depend on besides the spec."""
         return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
 
-    def load(self) -> tuple[dict[str, Json], dict[str, str]]:
-        """Load and check the data; return its description and fingerprints."""
-        self._loaded = load_data(self._spec, self._fixtures)
+    def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:
+        """Load and check the data, unless they are given; return description and fingerprints."""
+        self._loaded = loaded or load_data(self._spec, self._fixtures)
         return self._loaded.description, self._loaded.fingerprints
 
     def share(self, folder: Path) -> None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         try_lock,
         wait_for_lock,
     )
-    from modeltune.ground.text import counted
+    from modeltune.ground.text import counted, first_line
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
@@ -80,6 +80,7 @@ __all__ = [
     "counted",
     "default_store",
     "door",
+    "first_line",
     "flush_to_disk",
     "frames_of_others",
     "is_finite_number",
@@ -154,7 +155,10 @@ __getattr__, __dir__ = door(
             "try_lock",
             "wait_for_lock",
         ),
-        "text": ("counted",),
+        "text": (
+            "counted",
+            "first_line",
+        ),
         "tracebacks": (
             "PACKAGE",
             "frames_of_others",

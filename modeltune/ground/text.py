@@ -1,4 +1,4 @@
-"""Counts in words: "1 run", "2 runs"."""
+"""Words for people: counts such as "1 run" and "2 runs", and the first line of an error."""
 
 from __future__ import annotations
 
@@ -6,3 +6,15 @@ from __future__ import annotations
 def counted(count: int, one: str, more: str | None = None) -> str:
     """Return a count and its noun: of several ``more``, which is ``one`` with an s if not given."""
     return f"{count} {one if count == 1 else more or f'{one}s'}"
+
+
+def first_line(text: object) -> str:
+    """Return the first line of a text or of an error's message; of an empty one its type's name.
+
+    >>> first_line("no room\\nat all")
+    'no room'
+    >>> first_line(ValueError())
+    'ValueError'
+    """
+    line = str(text).strip().partition("\n")[0].rstrip()
+    return line or ("" if isinstance(text, str) else type(text).__name__)

@@ -1,14 +1,22 @@
-"""Reuse: the recorded run of an unchanged spec, under today's gates."""
+"""Look up the recorded run of an unchanged spec, and judge it by today's gates."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modeltune.ground import HistoryError
-from modeltune.harness.conclusion import LATENCY, judged_against, measured_of
-from modeltune.histories import RECENT, baselines, references, samples_of, with_rescored
+from modeltune.harness.conclusion import LATENCY, judge_beside, measured_of
+from modeltune.histories import (
+    RECENT,
+    baselines,
+    open_store,
+    references,
+    samples_of,
+    with_rescored,
+)
 from modeltune.judgement import Strictness, status_of
 from modeltune.records import References, Rescored, Run, RunStatus
 from modeltune.specs import (
@@ -26,32 +34,76 @@ from modeltune.specs import (
 )
 
 if TYPE_CHECKING:
+    from modeltune.engine import LoadedData
     from modeltune.histories import Store
     from modeltune.records import Summary
 
 
-def reused(
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """What came of looking for a recorded run: the run, judged by today's gates, or why not one.
+
+    ``data`` are what the spec's data function returned for the comparison: a run that trains
+    after all is given them, so that it need not call the function again. It took ``seconds``.
+    """
+
+    run: Run | None = None
+    reason: str = ""
+    data: LoadedData | None = None
+    seconds: float = 0.0
+
+
+def look_up(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    store: str,
+    strictness: Strictness,
+    rejudge: bool | str,
+) -> Lookup:
+    """Load a spec's data, and look for the recorded run that a run on them would repeat.
+
+    This imports NumPy, but no Keras: data that are arrays are compared without it.
+
+    Raises:
+        HistoryError: the history cannot be read.
+    """
+    from modeltune.engine import load_data
+
+    started = time.monotonic()
+    try:
+        data = load_data(spec, fixtures)
+    except Exception as error:  # noqa: BLE001  the run that follows meets and records it
+        return Lookup(reason=f"its data do not load: {type(error).__name__}")
+    seconds = time.monotonic() - started
+    with open_store(store) as history:
+        run = find_reusable(spec, history, data.fingerprints, strictness, rejudge)
+    if isinstance(run, Run):
+        return Lookup(run)
+    return Lookup(reason=run, data=data, seconds=seconds)
+
+
+def find_reusable(
     spec: Spec,
     history: Store,
     prints: Mapping[str, str],
     strictness: Strictness = Strictness(),
     rejudge: bool | str = False,
 ) -> Run | str:
-    """Return the latest run that today's spec would repeat, judged anew, or why there is none.
+    """Return the latest run that today's spec would repeat, judged by its gates, or why none fits.
 
-    Such a run was searched to its end, and all its scores depend on is the same: search, fit,
-    validation, code, versions and data. Its gates may have been others: they are judged on
-    the recorded scores. A gate on a metric that is not among them is an error, as it would be
-    after training again; one on a gap or a gain that was not measured is no reuse.
+    Such a run was searched to its end, and everything its scores depend on is the same: search,
+    fit, validation, code, versions and data. Its gates may have been others: today's are judged
+    on the recorded scores. A gate on a metric that was not recorded is an error, as it would be
+    after training again; a run that did not measure the gap or gain a gate asks for does not fit.
 
-    The verdict is served although the weights are gone; a note of the run says so then.
+    A run fits although its weights are gone; a note of the run says so then.
 
     Args:
         spec: the spec as it is today.
         history: the store it is recorded in.
         prints: the fingerprints of its data as it is today, ``LoadedData.fingerprints``.
         strictness: which outcomes are red.
-        rejudge: judge a run whatever ended its search; of an id, that run only.
+        rejudge: take a run whatever ended its search; an id: that run only.
 
     Raises:
         HistoryError: the history cannot be read.
@@ -78,12 +130,12 @@ def reused(
             listed = ", ".join(map(repr, missing))
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
-            return _judged(run, spec, history, prints, strictness)
+            return _judged_today(run, spec, history, prints, strictness)
     return next(iter(same + others), "no finished run of it is recorded")
 
 
 def _difference(today: Mapping[str, str], summary: Summary) -> str:
-    """Return in what a run differs from one of today, in words; nothing when it does not."""
+    """Say what differs between a recorded run and one of today; empty when nothing does."""
     recorded = recorded_identity(summary.fingerprints)
     if not recorded:
         return f"run {summary.id} does not say what it was made of: an older modeltune recorded it"
@@ -95,7 +147,7 @@ def _difference(today: Mapping[str, str], summary: Summary) -> str:
 
 
 def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
-    """Tell a gate on what is only measured when a gate asks for it, of a metric that there is."""
+    """Tell a gate on what a run measures only when a gate asks for it, and this run did not."""
     if isinstance(gate, Behaviour):
         demands = {verdict.details.get("demand") for verdict in run.verdicts}
         return gate.demand not in demands or _gates_differ(run, spec)
@@ -119,7 +171,7 @@ def _gates_differ(run: Run, spec: Spec) -> bool:
     return any(run.fingerprints.get(name) != part for name, part in today.items())
 
 
-def _judged(
+def _judged_today(
     run: Run, spec: Spec, history: Store, prints: Mapping[str, str], strictness: Strictness
 ) -> Run:
     kept, notes, samples = run.artifact, run.notes, None
@@ -129,18 +181,20 @@ def _judged(
         notes = (*notes, f"its samples are not at hand: {error}")
     past = references(spec, history, prints, run.id)
     past = with_rescored(past, _not_rescored(past))
-    judged = judged_against(past, spec, measured_of(run, spec, samples), history)
+    judgement = judge_beside(past, spec, measured_of(run, spec, samples), history)
     if kept is not None:
         path = history.folder / kept.path
         # Its sha256 is checked when it is loaded: reading a large model takes its time.
         if not path.is_file() or path.stat().st_size != kept.bytes:
-            how = "are gone or changed; run the spec without reuse to make them anew"
+            how = "are gone or changed; run the spec without reuse to train them again"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
-    status = status_of(judged.verdicts, strictness, run.checks)
+    status = status_of(judgement.verdicts, strictness, run.checks)
     files = {name: file for name, file in run.files.items() if name != "examples" or spec.examples}
     return replace(
         run,
-        **vars(judged),
+        verdicts=judgement.verdicts,
+        baseline=judgement.baseline,
+        advice=judgement.advice,
         files=files,
         status=status,
         strict=strictness.is_strict,
@@ -150,7 +204,7 @@ def _judged(
 
 
 def _not_rescored(past: References) -> dict[str, Rescored]:
-    """Return for each model that would have to be scored on today's data that it was not."""
+    """Return a problem for each model that only a run could score on today's data."""
     why = Rescored(problem="that takes a run without reuse")
-    listed = [p for pasts in past.values() if not isinstance(pasts, str) for p in pasts]
-    return {each.run: why for each in listed if each.rescored}
+    recorded = [run for runs in past.values() if not isinstance(runs, str) for run in runs]
+    return {run.run: why for run in recorded if run.rescored}

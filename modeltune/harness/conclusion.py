@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from modeltune.ground import DataError, HistoryError
-from modeltune.harness.validation import Validated
+from modeltune.harness.validation import TunedModel, ValidationResult
 from modeltune.histories import (
     Store,
     accepted_model,
@@ -21,10 +21,8 @@ from modeltune.histories import (
 )
 from modeltune.judgement import Measured, advise, check_bounds, check_refit, judge
 from modeltune.records import (
-    Best,
     Examined,
     ExamineTask,
-    HyperParameters,
     Json,
     KeptModel,
     Listener,
@@ -56,8 +54,8 @@ PROBED = ("examples", "violations", "is_exhaustive", "tolerance", "counterexampl
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What gates come to, the id of the accepted run they were held against, and advice on them."""
+class Judgement:
+    """The verdicts on a run, the id of the accepted run it was compared with, and advice."""
 
     verdicts: tuple[Verdict, ...]
     baseline: str | None
@@ -66,62 +64,74 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Conclusion:
-    """What a run comes to; ``validated`` has more refits than asked for after an escalation."""
+    """What a run measured and its judgement; an escalation adds refits to the validation."""
 
-    validated: Validated
-    judged: Judged
+    validation: ValidationResult
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class RunInProgress:
+    """Which run is to be judged: its id, its spec, and the fingerprints of the data it saw."""
+
+    id: str
+    spec: Spec
+    fingerprints: Mapping[str, str]
+
+
+class Validator(Protocol):
+    """Refits and scores the tuned model under a validation; nothing is told of ``known`` refits."""
+
+    def __call__(
+        self, validation: Validation, known: Collection[Refit] = ()
+    ) -> ValidationResult: ...
 
 
 def conclude(
-    spec: Spec,
-    validated_by: Callable[[Validation, Collection[Refit]], Validated],
+    run: RunInProgress,
+    tuned: TunedModel,
     history: Store,
-    prints: Mapping[str, str],
     engine: Any,
-    winner: HyperParameters,
-    weights: Path,
-    run_id: str,
+    validate: Validator,
     listen: Listener,
 ) -> Conclusion:
     """Validate and judge a run; while gates that seeds can settle are inconclusive, get more seeds.
 
     Args:
-        spec: what is judged.
-        validated_by: refits and scores the winner, by the spec's validation or one of more seeds;
-            of the refits it is given besides, nothing is to be told again.
-        history: where earlier runs are.
-        prints: the fingerprints of today's data.
+        run: what is judged.
+        tuned: the winner of its search.
+        history: the store that holds earlier runs.
         engine: examines the tuned model where gates ask for it.
-        winner, weights: the tuned model.
-        run_id: the run that is judged.
+        validate: refits and scores the winner.
         listen: told of each escalation.
     """
+    spec = run.spec
     looks = looks_of(spec)
-    validated = validated_by(spec.validation, ())
-    past = references(spec, history, prints, run_id)
-    task, unmeasured = _task(spec, history, past, winner, weights)
+    validation = validate(spec.validation)
+    past = references(spec, history, run.fingerprints, run.id)
+    task, unmeasured = _task(spec, history, past, tuned)
     examined = engine.examine(task) if task is not None else Examined()
     for note in examined.notes:
         listen(Note(note))
     past = with_rescored(past, examined.rescored)
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
-    judged = Judged((), None, ())
+    judgement = Judgement((), None, ())
     for look, seeds in enumerate(looks):
         if look:
-            gates = ", ".join(v.gate for v in judged.verdicts if _seeds_may_settle(v))
-            listen(Note(f"{gates}: inconclusive, validating under {seeds} seeds"))
-            told = replace(spec.validation, seeds=looks[look - 1]).refits()
-            validated = validated_by(replace(spec.validation, seeds=seeds), told)
-        measured = _measured(spec, validated, examined, unmeasured, weights)
-        judged = judged_against(past, spec, measured, history)
-        if not any(_seeds_may_settle(verdict) for verdict in judged.verdicts):
+            gates = ", ".join(v.gate for v in judgement.verdicts if _seeds_may_settle(v))
+            listen(Note(f"{gates}: inconclusive, so the model is validated under {seeds} seeds"))
+            known = replace(spec.validation, seeds=looks[look - 1]).refits()
+            validation = validate(replace(spec.validation, seeds=seeds), known)
+        measured = _measured(spec, validation, examined, unmeasured, tuned.weights)
+        judgement = judge_beside(past, spec, measured, history)
+        if not any(_seeds_may_settle(verdict) for verdict in judgement.verdicts):
             break
-    return Conclusion(replace(validated, scores=measured.scores), judged)
+    return Conclusion(replace(validation, scores=measured.scores), judgement)
 
 
-def judged_against(past: References, spec: Spec, measured: Measured, history: Store) -> Judged:
-    """Return what today's gates say of what was measured, beside the runs they name."""
+def judge_beside(past: References, spec: Spec, measured: Measured, history: Store) -> Judgement:
+    """Judge what was measured by today's gates, beside the recorded runs that they name."""
     verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
     accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
     today = datetime.now(UTC).date()
@@ -131,11 +141,11 @@ def judged_against(past: References, spec: Spec, measured: Measured, history: St
         # Advice is no reason to lose a verdict that needs no history.
         past_runs = []
     advice = advise(spec.gates, verdicts, past_runs, accepted, today)
-    return Judged(verdicts, (accepted and accepted.run) or None, advice)
+    return Judgement(verdicts, (accepted and accepted.run) or None, advice)
 
 
 def _task(
-    spec: Spec, history: Store, past: References, winner: HyperParameters, weights: Path
+    spec: Spec, history: Store, past: References, tuned: TunedModel
 ) -> tuple[ExamineTask | None, dict[str, tuple[Outcome, str]]]:
     """Return what is to be examined, None when nothing is, and what cannot be measured and why."""
     behaviours = [gate for gate in spec.gates if isinstance(gate, Behaviour)]
@@ -154,31 +164,32 @@ def _task(
     if not behaviours and not rescore and faster_than is None:
         return None, unmeasured
     known = known_counterexamples(history, spec, behaviours)
-    return ExamineTask(winner, weights, known, rescore, faster_than), unmeasured
+    task = ExamineTask(tuned.hyperparameters, tuned.weights, known, rescore, faster_than)
+    return task, unmeasured
 
 
 def known_counterexamples(
     history: Store, spec: Spec, behaviours: Sequence[Behaviour]
 ) -> dict[str, list[Json]]:
-    """Return by a behaviour's key what earlier runs of the spec found against it, newest first."""
+    """Return the counter-examples of earlier runs by the behaviour's key, newest first."""
     if not behaviours:
         return {}
     keys = {behaviour.key for behaviour in behaviours}
     known: dict[str, list[Json]] = {}
-    for key, found in history.counterexamples(spec.id):
-        if key in keys and found not in known.setdefault(key, []):
-            known[key].append(found)
+    for key, counterexample in history.counterexamples(spec.id):
+        if key in keys and counterexample not in known.setdefault(key, []):
+            known[key].append(counterexample)
     return known
 
 
 def _measured(
     spec: Spec,
-    validated: Validated,
+    validation: ValidationResult,
     examined: Examined,
     unmeasured: Mapping[str, tuple[Outcome, str]],
     weights: Path,
 ) -> Measured:
-    scores = dict(validated.scores)
+    scores = dict(validation.scores)
     scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
     intervals = {}
     if isinstance(examined.latency_ratio, tuple):
@@ -186,8 +197,8 @@ def _measured(
         intervals[LATENCY] = examined.latency_ratio
     return Measured(
         scores=scores,
-        refits=tuple((refit["seed"], refit["fold"]) for refit in validated.refits),
-        samples=validated.samples,
+        refits=tuple((refit["seed"], refit["fold"]) for refit in validation.refits),
+        samples=validation.samples,
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
         unmeasured=unmeasured,
@@ -209,30 +220,36 @@ def refuse(spec: str, checks: Sequence[Verdict]) -> None:
 
 def check_search(
     spec: Spec,
-    best: Best,
-    winner: HyperParameters,
+    tuned: TunedModel,
     trials: Sequence[Trial],
-    validated: Validated,
+    validation: ValidationResult,
     rows: int,
 ) -> tuple[Verdict, ...]:
-    """Return what the refits say of the search, and where in its ranges the winner lies.
+    """Return what the refits say about the search, and where in its ranges the winner lies.
 
-    ``rows`` is the size of the validation part, by which the search was scored.
+    Args:
+        spec: the declared model.
+        tuned: the winner of the search.
+        trials: all its trials.
+        validation: the refits of the winner.
+        rows: the size of the validation part, on which the search scored.
     """
     objective = spec.search.objective
-    curves = [refit["curve"].get(objective.metric, ()) for refit in validated.refits]
+    curves = [refit["curve"].get(objective.metric, ()) for refit in validation.refits]
     if not isinstance(spec.validation, Holdout) or not all(curves):
         reason = f"the refits do not measure {objective.metric} on the rows the search did"
         refitted = Verdict("search.refit", Outcome.PASSED, None, None, f"not compared: {reason}")
     else:
-        values = validated.samples.values if validated.samples else {}
-        each = values.get(objective.test_metric)
-        is_share = each is not None and each.dtype == bool
+        values = validation.samples.values if validation.samples else {}
+        outcomes = values.get(objective.test_metric)
+        is_share = outcomes is not None and outcomes.dtype == bool
         choose = max if objective.direction is Direction.MAX else min
         scores = [choose(curve) for curve in curves]
-        refitted = check_refit(best.score, scores, objective.direction, rows if is_share else None)
+        refitted = check_refit(
+            tuned.best.score, scores, objective.direction, rows if is_share else None
+        )
     completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
-    return refitted, check_bounds(best.values, winner, completed)
+    return refitted, check_bounds(tuned.best.values, tuned.hyperparameters, completed)
 
 
 def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
@@ -265,7 +282,7 @@ def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
 
 
 def looks_of(spec: Spec) -> list[int]:
-    """Return at how many seeds the gates may be judged: as asked for, then twice that and so on."""
+    """Return at which numbers of seeds the gates may be judged: as declared, then twice that, ..."""
     seeds = [spec.validation.seeds]
     most = spec.escalate.max if spec.escalate else 0
     while seeds[-1] < most:

@@ -1,4 +1,4 @@
-"""Record a run: what is known of it so far is kept, whatever ends it."""
+"""Record a run: a draft gathers what is known of it, and is recorded whatever ends the run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.ground import HistoryError, ModeltuneError, UnrecordableError, typed
-from modeltune.harness.conclusion import Judged
-from modeltune.harness.search import Found
+from modeltune.ground import HistoryError, ModeltuneError, UnrecordableError, first_line, typed
+from modeltune.harness.conclusion import Judgement
+from modeltune.harness.search import SearchProgress
+from modeltune.harness.validation import ValidationResult
 from modeltune.histories import Store, drop, keep, names_of, pending
 from modeltune.judgement import Strictness, not_measured, status_of
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
+    Best,
     Durations,
     Event,
     Json,
@@ -29,7 +32,6 @@ from modeltune.records import (
     Run,
     RunRecorded,
     RunStatus,
-    Scores,
     plain,
 )
 from modeltune.specs import Direction, Spec, Verdict, fingerprints
@@ -39,87 +41,107 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def recording(run_id: str, spec: Spec, history: Store, listen: Listener) -> Iterator[Recording]:
-    """Lend a recording and record it at the end: as it was judged, or as what ended it early.
+def recorded_at_end(
+    run_id: str, spec: Spec, history: Store, listen: Listener
+) -> Iterator[RunDraft]:
+    """Lend a draft, and record the run at the end: as it was judged, or as what ended it early.
 
     Raises:
         HistoryError: the run could not be recorded. An error or interrupt that ended the
             run is raised instead, with a note that says so.
     """
-    record = Recording(run_id, spec, history, listen)
+    draft = RunDraft(first_draft(run_id, spec), spec, history, listen)
     try:
-        yield record
+        yield draft
     except BaseException as error:
-        record.fail(error)
+        draft.fail(error)
         try:
-            record.record()
+            draft.record()
         except HistoryError as unrecorded:
             # What ended the run, an interrupt above all, is not to be hidden by this.
-            listen(Note(text := f"this run could not be recorded: {unrecorded}"))
+            text = f"this run could not be recorded: {unrecorded}"
+            listen(Note(text))
             for note in (text, *unrecorded.__notes__):
                 error.add_note(note)
         raise
-    record.record()
+    draft.record()
 
 
-class Recording:
-    """A run as far as it has come."""
+def first_draft(run_id: str, spec: Spec) -> Run:
+    """Return the record of a run of which nothing but its declaration is known."""
+    verb = "maximize" if spec.search.objective.direction is Direction.MAX else "minimize"
+    return Run(
+        id=run_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        spec=spec.id,
+        file=spec.file,
+        status=RunStatus.ERROR,
+        objective=f"{verb} {spec.search.objective.metric}",
+        search=_declaration(spec.search),
+        fit=_declaration(spec.fit),
+        validation=_declaration(spec.validation),
+        fingerprints=fingerprints(spec),
+    )
 
-    def __init__(self, run_id: str, spec: Spec, history: Store, listen: Listener):
-        self.id = run_id
-        self.found = Found([])
+
+class RunDraft:
+    """A run as far as it has come: ``run`` is its record if it ended now.
+
+    ``progress`` holds the trials that have finished; they become part of ``run`` when it is
+    recorded.
+    """
+
+    def __init__(self, run: Run, spec: Spec, history: Store, listen: Listener):
+        self.run = run
+        self.progress = SearchProgress()
         self._spec = spec
         self._history = history
         self._tell = listen
-        self._run: Run | None = None
-        self._durations: dict[str, float] = {}
-        self._notes: list[str] = []
-        verb = "maximize" if spec.search.objective.direction is Direction.MAX else "minimize"
-        self._fields: dict[str, Any] = {
-            "id": self.id,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spec": spec.id,
-            "file": spec.file,
-            "status": RunStatus.ERROR,
-            "objective": f"{verb} {spec.search.objective.metric}",
-            "search": _declaration(spec.search),
-            "fit": _declaration(spec.fit),
-            "validation": _declaration(spec.validation),
-            "fingerprints": fingerprints(spec),
-        }
+        self._seconds: dict[str, float] = {}
 
-    def set(self, **fields: Any) -> None:
-        """Add what is now known."""
-        self._fields |= fields
+    def runs_in(self, environment: Mapping[str, Json]) -> None:
+        """Add what numbers depend on besides the spec."""
+        self.run = replace(self.run, environment=environment)
 
     def loaded(self, description: Mapping[str, Json], prints: Mapping[str, str]) -> None:
-        """Add what the data is."""
-        self.set(data=description, fingerprints=self._fields["fingerprints"] | prints)
+        """Add what the data are."""
+        all_prints = {**self.run.fingerprints, **prints}
+        self.run = replace(self.run, data=description, fingerprints=all_prints)
 
-    def validated(
-        self,
-        scores: Mapping[str, Scores],
-        tables: Mapping[str, Json],
-        refits: Sequence[Mapping[str, Json]],
-        model: Mapping[str, Json],
-    ) -> None:
-        """Add what validation measured, and how the tuned model is built."""
-        self.set(scores=scores, task_report=tables, model=model)
-        self._fields["validation"]["refits"] = list(refits)
+    def searched(self, best: Best) -> None:
+        """Add the winner of the search."""
+        self.run = replace(self.run, best=best)
+
+    def validated(self, result: ValidationResult) -> None:
+        """Add what validation measured, how the tuned model is built, and the checks on it."""
+        self.run = replace(
+            self.run,
+            scores=result.scores,
+            task_report=result.tables,
+            model=result.model,
+            validation={**self.run.validation, "refits": list(result.refits)},
+        )
+        self.checked(result.checks)
 
     def checked(self, checks: Sequence[Verdict]) -> None:
-        """Add what checks of the data and of the model found."""
-        self.set(checks=(*self._fields.get("checks", ()), *checks))
+        """Add verdicts on the data or the model that no gate asks for."""
+        self.run = replace(self.run, checks=(*self.run.checks, *checks))
 
-    def judged(self, judged: Judged, strictness: Strictness) -> None:
-        """Add what gates came to, and whether the run is green."""
-        status = status_of(judged.verdicts, strictness, self._fields.get("checks", ()))
-        self.set(**vars(judged), status=status, strict=strictness.is_strict)
+    def judged(self, judgement: Judgement, strictness: Strictness) -> None:
+        """Add the verdicts of the gates, and whether the run is green."""
+        self.run = replace(
+            self.run,
+            verdicts=judgement.verdicts,
+            baseline=judgement.baseline,
+            advice=judgement.advice,
+            status=status_of(judgement.verdicts, strictness, self.run.checks),
+            strict=strictness.is_strict,
+        )
 
     def keep(self, weights: Path, samples: Samples | None) -> None:
         """Copy the validated model beside the history, before the row that names its files."""
         folder = self._history.folder
-        weights_name, architecture_name, samples_name, examples_name = names_of(self.id)
+        weights_name, architecture_name, samples_name, examples_name = names_of(self.run.id)
         kept = keep(folder, weights_name, lambda path: shutil.copyfile(weights, path))
         files = {}
         beside = {"architecture": (ARCHITECTURE, architecture_name)}
@@ -137,49 +159,42 @@ class Recording:
             files["samples"] = keep(
                 folder, samples_name, lambda path: path.write_text(text, encoding="utf-8")
             )
-        self.set(artifact=kept, files=files)
-
-    def drop_lost(self, runs: Sequence[str]) -> None:
-        """Remove the weights of those earlier runs that were killed between weights and row."""
-        if not runs:
-            return
-        # Before the history: a flush records a run first, and then it waits no more.
-        kept = {path.stem for path in pending.waiting(self._history.folder)}
-        kept |= self._history.known(runs).keys()
-        for run in runs:
-            if run not in kept:
-                for name in names_of(run):
-                    drop(self._history.folder, name)
+        self.run = replace(self.run, artifact=kept, files=files)
 
     def listen(self, event: Event) -> None:
         """Pass an event on; notes stay with the run."""
         if isinstance(event, Note):
-            self._notes.append(event.text)
+            self.run = replace(self.run, notes=(*self.run.notes, event.text))
         self._tell(event)
 
+    def note(self, text: str) -> None:
+        """Tell the user something, and keep it with the run."""
+        self.listen(Note(text))
+
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure the seconds of a phase, also of one that is cut short."""
+    def phase(self, name: str, spent: float = 0.0) -> Iterator[None]:
+        """Measure the seconds of a phase, also of one that is cut short; some may be ``spent``."""
         started = time.monotonic()
         try:
             yield
         finally:
-            self._durations[name] = time.monotonic() - started
+            self._seconds[name] = spent + time.monotonic() - started
 
     def fail(self, error: BaseException) -> None:
         """Record why the run ended early; every gate says that it was not measured."""
-        interrupted = not isinstance(error, Exception)
+        is_interrupt = not isinstance(error, Exception)
         # What was trained is not lost with the history: its ledger stays, as after an interrupt.
-        goes_on = interrupted or isinstance(error, HistoryError)
+        resumes = is_interrupt or isinstance(error, HistoryError)
         text = (
             str(error) if isinstance(error, ModeltuneError) else f"{type(error).__name__}: {error}"
-        )
-        reason = "interrupted" if interrupted else text.partition("\n")[0]
-        if goes_on:
-            self.listen(Note("interrupted: the same command goes on after what has finished"))
-        self.set(
-            status=RunStatus.INTERRUPTED if goes_on else RunStatus.ERROR,
-            error=text.rstrip(": "),
+        ).rstrip(": ")
+        if resumes:
+            self.note("interrupted: the same command resumes after the trials that have finished")
+        reason = "interrupted" if is_interrupt else first_line(text)
+        self.run = replace(
+            self.run,
+            status=RunStatus.INTERRUPTED if resumes else RunStatus.ERROR,
+            error=text,
             verdicts=not_measured(self._spec.gates, reason),
         )
 
@@ -189,18 +204,20 @@ class Recording:
         Raises:
             HistoryError: it is not recorded; a note says where it waits to be, if it can ever be.
         """
-        durations = Durations(**self._durations)
-        trials, notes = tuple(self.found.trials), tuple(self._notes)
-        if self.found.cut_short:
-            self._fields["search"]["cut_short"] = self.found.cut_short
-        run = Run(**self._fields, trials=trials, durations=durations, notes=notes)
+        cut_short = self.progress.cut_short
+        run = self.run = replace(
+            self.run,
+            trials=tuple(self.progress.trials),
+            search={**self.run.search, **({"cut_short": cut_short} if cut_short else {})},
+            durations=Durations(**self._seconds),
+        )
         try:
             self._history.record(run)
         except HistoryError as error:
-            error.add_note(text := self._not_recorded(run, error))
+            text = self._not_recorded(run, error)
+            error.add_note(text)
             self._tell(Note(text))
             raise
-        self._run = run
         self._tell(RunRecorded(run))
 
     def _not_recorded(self, run: Run, error: HistoryError) -> str:
@@ -218,11 +235,18 @@ class Recording:
         command = pending.command(self._history.identity)
         return f"{named}, but waits in {path}; to record it: {command}"
 
-    @property
-    def run(self) -> Run:
-        """The recorded run; there is none before ``record``."""
-        assert self._run is not None
-        return self._run
+
+def drop_lost(history: Store, runs: Sequence[str]) -> None:
+    """Remove the files of those runs that were killed between their files and their row."""
+    if not runs:
+        return
+    # Before the history: a flush records a run first, and then it waits no more.
+    kept = {path.stem for path in pending.waiting(history.folder)}
+    kept |= history.known(runs).keys()
+    for run in runs:
+        if run not in kept:
+            for name in names_of(run):
+                drop(history.folder, name)
 
 
 def _declaration(declaration: Any) -> dict[str, Json]:

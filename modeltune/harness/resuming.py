@@ -1,18 +1,19 @@
-"""Resume: an executor that hands back what a ledger holds, and trains only what is missing."""
+"""Resume an interrupted run: what its ledger holds is handed back, and only the rest is trained."""
 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from modeltune.ground import sync_file, sync_folder
+from modeltune.ground import HistoryError, sync_file, sync_folder
 from modeltune.harness.executors import Executor
-from modeltune.histories import Ledger
+from modeltune.histories import Ledger, Ledgers
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -34,14 +35,36 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Notation(Generic[Task, Result]):
-    """How a ledger writes a kind of task and its result; read gives None where a file is gone."""
+    """How a ledger writes a kind of task and its result; ``read`` returns None when a file is gone."""
 
     key: Callable[[Task], str]
     write: Callable[[Task, Result], Json]
     read: Callable[[Task, Json], Result | None]
 
 
-class Resuming(Generic[Task, Result]):
+@contextlib.contextmanager
+def lend_ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
+    """Lend the ledgers in a folder, and remove the one in use unless its run is to be resumed.
+
+    Args:
+        folder: the scratch folder of a store.
+        keep_as: the name under which a ledger is kept whose run was recorded; None: it is removed.
+    """
+    ledgers, drop = Ledgers(folder), True
+    try:
+        yield ledgers
+    except HistoryError:
+        # Trained, but not recorded: the next attempt only needs to record.
+        drop = False
+        raise
+    except BaseException as error:
+        drop = isinstance(error, Exception)
+        raise
+    finally:
+        ledgers.close(keep_as, drop)
+
+
+class ResumingExecutor(Generic[Task, Result]):
     """An executor that keeps every result before it hands it on, and runs no task twice."""
 
     def __init__(
@@ -68,7 +91,7 @@ class Resuming(Generic[Task, Result]):
             bisect.insort(self._known, (self._ledger.position(key), task, known), key=_position)
 
     def wait(self) -> tuple[Task, Result]:
-        """Return what finished next: of known results, in the order they were kept."""
+        """Return the next task that finished, with its result; known results come first, in order."""
         if self._known:
             _, task, known = self._known.pop(0)
             return task, known
@@ -77,7 +100,7 @@ class Resuming(Generic[Task, Result]):
         return task, result
 
     def withdraw(self) -> list[Task]:
-        """Take back the tasks that have not begun; what is known is still handed back."""
+        """Take back the tasks that have not begun; known results are still handed back."""
         return self._executor.withdraw()
 
 

@@ -1,4 +1,4 @@
-"""Search: ask the oracle, train the candidate, tell the score, until there is nothing to ask."""
+"""Search: ask the oracle for a candidate, train it, tell the oracle its score, until none is left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,13 +38,13 @@ LONGEST_TRACEBACK = 16_000
 
 
 @dataclass
-class Found:
-    """The finished trials of a search so far, by number; kept when it is interrupted.
+class SearchProgress:
+    """The finished trials of a search, by number; an interrupted search leaves those it has.
 
-    ``cut_short`` says what ended the search before its oracle had nothing left to propose.
+    ``cut_short`` says what ended the search while its oracle could propose more.
     """
 
-    trials: list[Trial]
+    trials: list[Trial] = field(default_factory=list)
     first_failure: Failure | None = None
     cut_short: str | None = None
 
@@ -55,11 +55,11 @@ class Found:
             self.first_failure = failure
 
 
-class Asked(Protocol):
+class Proposer(Protocol):
     """What proposes candidates: an ``Oracle``, or an engine that has one."""
 
     def ask(self) -> Proposal | None:
-        """Return the next candidate, or None when there is none before another tell, or at all."""
+        """Return the next candidate; None when it takes another score first, or all are proposed."""
 
     def tell(
         self,
@@ -74,18 +74,18 @@ class Asked(Protocol):
 
 def search(
     spec: Spec,
-    oracle: Asked,
+    oracle: Proposer,
     executor: Executor[TrialTask, Trained],
     scratch: Path,
     listen: Listener,
-    found: Found,
+    progress: SearchProgress,
     deadline: Deadline = Deadline(),
 ) -> Best:
-    """Run the spec's search to its end, adding each finished trial to ``found``.
+    """Run the spec's search to its end, adding each finished trial to ``progress``.
 
     The executor holds the train and validation parts; the test part is not within reach.
-    Scores are told in the order of proposals, and proposals run ahead by a fixed number:
-    what is proposed depends on neither the number of slots nor on which trial ends first.
+    The oracle hears scores in the order of its proposals, and proposals run ahead by a fixed
+    number: what it proposes depends neither on the number of slots nor on which trial ends first.
 
     Raises:
         SearchError: no trial completed; shows the first failure's traceback.
@@ -94,34 +94,36 @@ def search(
     listen(SearchStarted(spec.id, spec.search))
     window = spec.search.window if spec.search.deterministic else executor.slots
     ids = itertools.count(1)
-    untold: dict[int, _Attempt] = {}
-    ended: dict[int, Trained] = {}
+    open_attempts: dict[int, _Attempt] = {}  # proposed, and not yet reported to the oracle
+    results: dict[int, Trained] = {}  # of those that have ended
     trial_ids: dict[str, int] = {}
     with_state: set[int] = set()
     seeds = _Seeds(spec.search.seed)
     consecutive_failures, stop, late, is_waiting = 0, None, None, False
     while True:
-        if late is None and (late := _out_of_time(spec, started, found, executor.slots, deadline)):
-            for task in executor.withdraw():
-                del untold[task.id]
+        if late is None:
+            late = _out_of_time(spec, started, progress, executor.slots, deadline)
+            if late:
+                for task in executor.withdraw():
+                    del open_attempts[task.id]
         if consecutive_failures == spec.search.max_consecutive_failed_trials:
             stop = stop or f"{consecutive_failures} trials in a row failed"
         stop = stop or late
-        while not stop and not is_waiting and len(untold) < window:
+        while not stop and not is_waiting and len(open_attempts) < window:
             proposal = oracle.ask()
             if proposal is None:
-                # Asked again after the next tell only: an answer may draw random numbers.
+                # Asked again after the next score only: an answer may draw random numbers.
                 is_waiting = True
                 break
             parent = trial_ids.get(proposal.parent or "")
             attempt = _Attempt(next(ids), proposal, parent, seeds.of(proposal, parent))
             trial_ids[proposal.id] = attempt.id
             seeds.used[attempt.id] = attempt.seed
-            untold[attempt.id] = attempt
+            open_attempts[attempt.id] = attempt
             executor.submit(_task(spec, attempt, scratch))
-        if told := _next_to_tell(spec, untold, ended):
-            attempt, trained = untold.pop(told), ended.pop(told)
-            trial = next(trial for trial in found.trials if trial.id == told)
+        if number := _next_to_report(spec, open_attempts, results):
+            attempt, trained = open_attempts.pop(number), results.pop(number)
+            trial = next(trial for trial in progress.trials if trial.id == number)
             may_continue = oracle.tell(
                 attempt.proposal.id,
                 trial.score,
@@ -131,52 +133,52 @@ def search(
             )
             if may_continue is not None:
                 # Never that of a trial not proposed yet: it may be known from before an interrupt.
-                with_state.add(told)
-                kept = {trial for name, trial in trial_ids.items() if name in may_continue}
-                spent = with_state - kept - {attempt.parent for attempt in untold.values()}
-                _drop_states(scratch, spent)
-                with_state -= spent
+                with_state.add(number)
+                needed = {trial for name, trial in trial_ids.items() if name in may_continue}
+                needed |= {attempt.parent for attempt in open_attempts.values() if attempt.parent}
+                _drop_states(scratch, with_state - needed)
+                with_state &= needed
             consecutive_failures = consecutive_failures + 1 if trained.failure else 0
             is_waiting = False
             continue
-        if not untold:
+        if not open_attempts:
             break
         task, trained = executor.wait()
-        attempt = untold[task.id]
+        attempt = open_attempts[task.id]
         missing = spec.search.objective.missing_from(trained.curve)
         if trained.failure is None and missing:
             trained = replace(trained, failure=Failure(missing))
         if trained.failure and attempt.number < spec.search.max_retries_per_trial:
             again = attempt.again()
             listen(Note(f"trial {attempt.id} failed ({trained.failure.reason}); trained again"))
-            untold[again.id] = again
+            open_attempts[again.id] = again
             seeds.used[again.id] = again.seed
             executor.submit(_task(spec, again, scratch))
             continue
         trial = _trial(spec, task, attempt.parent, trained)
-        ended[task.id] = trained
-        found.add(trial, trained.failure)
-        best = best_trial(spec, found.trials)
-        trained_for = sum(trial.seconds for trial in found.trials) / executor.slots
-        left = _seconds_left(spec, found.trials, trained_for)
+        results[task.id] = trained
+        progress.add(trial, trained.failure)
+        best = best_trial(spec, progress.trials)
+        trained_for = sum(trial.seconds for trial in progress.trials) / executor.slots
+        left = _seconds_left(spec, progress.trials, trained_for)
         listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for, left))
     if stop:
-        found.cut_short = stop
-        listen(Note(f"search stopped after {len(found.trials)} trials: {stop}"))
-    best = best_trial(spec, found.trials)
+        progress.cut_short = stop
+        listen(Note(f"search stopped after {len(progress.trials)} trials: {stop}"))
+    best = best_trial(spec, progress.trials)
     if best is None or best.score is None:
-        raise SearchError(_no_completed_trial(spec, found))
+        raise SearchError(_no_completed_trial(spec, progress))
     return Best(best.id, best.score, best.values)
 
 
-def _next_to_tell(
-    spec: Spec, untold: Mapping[int, _Attempt], ended: Mapping[int, Trained]
+def _next_to_report(
+    spec: Spec, open_attempts: Mapping[int, _Attempt], results: Mapping[int, Trained]
 ) -> int | None:
-    """Return the trial to be told: the oldest, once it has ended; any that has, when order is free."""
+    """Return the next finished trial to report: the oldest; with a free order, any."""
     if not spec.search.deterministic:
-        return next(iter(ended), None)
-    oldest = next(iter(untold), None)
-    return oldest if oldest in ended else None
+        return next(iter(results), None)
+    oldest = next(iter(open_attempts), None)
+    return oldest if oldest in results else None
 
 
 def best_trial(spec: Spec, trials: Sequence[Trial]) -> Trial | None:
@@ -294,14 +296,14 @@ def _shortened(traceback: str | None) -> str | None:
 
 
 def _out_of_time(
-    spec: Spec, started: float, found: Found, slots: int, deadline: Deadline
+    spec: Spec, started: float, progress: SearchProgress, slots: int, deadline: Deadline
 ) -> str | None:
     """Return why no other trial may begin, or None when there is time for one."""
     minutes = spec.search.max_minutes
     if time.monotonic() - started >= 60 * (minutes or math.inf):
         return f"max_minutes={minutes} are over"
-    # Something has to be found: a budget too short for one trial is overdrawn for it.
-    best = best_trial(spec, found.trials)
+    # A budget too short for one trial is overdrawn: without a trial there is nothing to judge.
+    best = best_trial(spec, progress.trials)
     if best and deadline.is_near(_seconds_to_finish(spec, best, slots)):
         return f"the budget of {deadline.budget} leaves time for validation only"
     return None
@@ -314,7 +316,7 @@ def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
 
 
 def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float | None:
-    """Return how long the trials to come should take, by those so far; None: nobody knows."""
+    """Estimate the seconds of the trials to come from those so far; None when that is unknown."""
     done, planned = len(trials), spec.search.planned_trials
     if isinstance(spec.search, Hyperband) and done < (planned or 0):
         # Its trials are of unequal length.
@@ -322,13 +324,13 @@ def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float 
     return seconds / done * max(planned - done, 0) if done and planned else None
 
 
-def _no_completed_trial(spec: Spec, found: Found) -> str:
-    if not found.trials:
+def _no_completed_trial(spec: Spec, progress: SearchProgress) -> str:
+    if not progress.trials:
         return f"{spec.id}: the search proposed no trial"
-    failure = found.first_failure
+    failure = progress.first_failure
     assert failure is not None  # every trial has failed
     detail = f"\n{failure.traceback}" if failure.traceback else ""
     return (
-        f"{spec.id}: none of {len(found.trials)} trials completed; "
+        f"{spec.id}: none of {len(progress.trials)} trials completed; "
         f"the first failed with {failure.reason}{detail}"
     )

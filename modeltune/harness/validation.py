@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import SearchError
 from modeltune.harness.executors import Executor
 from modeltune.records import (
+    Best,
     HyperParameters,
     Json,
     Listener,
@@ -27,11 +28,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Validated:
+class TunedModel:
+    """The winner of a search: its values in their space, and the file of its first refit's weights."""
+
+    best: Best
+    hyperparameters: HyperParameters
+    weights: Path
+
+
+@dataclass(frozen=True)
+class ValidationResult:
     """One value per refit for every metric, the report tables, and each refit's fit history.
 
-    ``samples`` are what happened on each test sample, None when the refits did not see the
-    same; ``checks`` were made of the model that is kept, ``model`` says how it is built.
+    ``samples`` are what the refits did on each test sample, None when they did not see the same
+    samples; ``checks`` are the verdicts on the model that is kept, ``model`` says how it is built.
     """
 
     scores: Mapping[str, Scores]
@@ -44,28 +54,34 @@ class Validated:
 
 def validate(
     spec: Spec,
-    best: HyperParameters,
+    tuned: TunedModel,
     executor: Executor[RefitTask, Refitted],
-    weights: Path,
     listen: Listener,
     validation: Validation,
-    told: Collection[Refit] = (),
-) -> Validated:
-    """Refit and score the winner; the first refit's weights are written to ``weights``.
-
-    ``validation`` is the spec's, or has more seeds; of the refits in ``told`` the listener knows.
+    known: Collection[Refit] = (),
+) -> ValidationResult:
+    """Refit and score the winner, and write the first refit's weights.
 
     Which refit is kept does not depend on its score: the best of several seeds
     would promise more than the next one keeps.
+
+    Args:
+        spec: the declared model.
+        tuned: the winner of the search; the first refit's weights go to its file.
+        executor: what trains the refits.
+        listen: told when refitting starts, and of each refit.
+        validation: the spec's, or the same with more seeds.
+        known: refits of a validation before, which the listener was told of then.
 
     Raises:
         SearchError: a refit failed; shows its traceback.
     """
     refits = validation.refits()
-    if not told:
+    if not known:
         listen(ValidationStarted(validation, spec.refit_epochs))
     for number, refit in enumerate(refits):
-        executor.submit(RefitTask(refit, best, spec.refit_epochs, weights if number == 0 else None))
+        weights = tuned.weights if number == 0 else None
+        executor.submit(RefitTask(refit, tuned.hyperparameters, spec.refit_epochs, weights))
     done: dict[Refit, Refitted] = {}
     metric = spec.search.objective.test_metric
     for number in range(1, len(refits) + 1):
@@ -77,12 +93,12 @@ def validate(
             )
         done[task.refit] = refitted
         score = refitted.scores.get(metric)
-        if task.refit not in told:
+        if task.refit not in known:
             if refitted.note is not None:
                 listen(Note(refitted.note))
             listen(RefitFinished(task.refit, number, len(refits), metric, score, refitted.seconds))
     ordered = [done[refit] for refit in refits]
-    return Validated(
+    return ValidationResult(
         scores={
             name: Scores(tuple(refitted.scores[name] for refitted in ordered))
             for name in ordered[0].scores
@@ -109,4 +125,4 @@ def _samples(packed: Sequence[Json]) -> Samples | None:
         return None
     from modeltune.records import joined, unpacked
 
-    return joined([unpacked(each) for each in packed])
+    return joined([unpacked(refit) for refit in packed])

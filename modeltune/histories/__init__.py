@@ -13,7 +13,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
     from modeltune.histories.artifacts import drop, keep, names_of, verify
-    from modeltune.histories.baselines import BASELINE_FOLDER, Accept, unused
+    from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused
     from modeltune.histories.doctor import Mark, examine
     from modeltune.histories.find_references import (
         RECENT,
@@ -38,7 +38,7 @@ __all__ = [
     "HEAD",
     "RECENT",
     "TEST_PART",
-    "Accept",
+    "Acceptance",
     "Ledger",
     "Ledgers",
     "Mark",
@@ -83,7 +83,7 @@ __getattr__, __dir__ = door(
             "verify",
         ),
         "baselines": (
-            "Accept",
+            "Acceptance",
             "BASELINE_FOLDER",
             "unused",
         ),

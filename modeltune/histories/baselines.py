@@ -68,8 +68,8 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Accept:
-    """Which runs of a session become baselines, if they passed, and why."""
+class Acceptance:
+    """The user's wish that runs that pass become baselines: why, and only where there is none yet."""
 
     why: str
     only_new: bool = False

@@ -1,4 +1,4 @@
-"""Keep what has finished on disk the moment it finishes, so that a killed search goes on."""
+"""Keep every finished trial and refit on disk at once, so that a killed search can be resumed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import IO
 
 from modeltune.ground import (
     HistoryError,
+    counted,
     flush_to_disk,
     is_unlocked,
     make_folder,
@@ -31,25 +32,16 @@ GONE = "gone-"
 
 
 class Ledger:
-    """An append-only file of results by key, in a folder of their own.
+    """An append-only file of results by key, in a folder of its own; see ``open_ledger``.
 
     Each line is a checksum and a JSON value, flushed to the disk before ``put`` returns. A
     line that a kill has cut short ends the file when it is opened again.
     """
 
-    def __init__(self, folder: Path, file: IO[bytes]):
+    def __init__(self, folder: Path, file: IO[bytes], known: dict[str, Json]):
         self.folder = folder
         self._file = file
-        self._known: dict[str, Json] = {}
-        end = 0
-        for line in file:
-            entry = _parsed(line)
-            if entry is None:
-                break
-            self._known[entry["key"]] = entry["value"]
-            end += len(line)
-        file.seek(end)
-        file.truncate()
+        self._known = known
 
     def get(self, key: str) -> Json:
         """Return the value put under this key last, or None."""
@@ -79,6 +71,21 @@ class Ledger:
         self._known[key] = value
 
 
+def open_ledger(folder: Path, file: IO[bytes]) -> Ledger:
+    """Return the ledger in a file that stands at its beginning, and cut off an unfinished line."""
+    known: dict[str, Json] = {}
+    end = 0
+    for line in file:
+        entry = _parsed(line)
+        if entry is None:
+            break
+        known[entry["key"]] = entry["value"]
+        end += len(line)
+    file.seek(end)
+    file.truncate()
+    return Ledger(folder, file, known)
+
+
 class Ledgers:
     """The ledgers beside a history, one folder per search; ``begun`` is the one in use."""
 
@@ -95,21 +102,19 @@ class Ledgers:
     ) -> tuple[Ledger, str | None]:
         """Open the ledger of this search, or a new one; return it and what the user should know.
 
-        A search is another one when anything in ``identity`` differs. Its ledger is dropped
-        when of the runs made from it some have ``ended``: then only its removal was cut short.
+        A search is another one when anything in ``identity`` differs. If some of the runs that
+        used a ledger have ``ended``, only its removal was cut short: it is emptied.
 
         Raises:
             HistoryError: the folder cannot be written; also what ``ended`` raises.
         """
-        folder = (
-            self._folder
-            / sha256(json.dumps([spec, sorted(identity.items())]).encode()).hexdigest()[:16]
-        )
+        facts = json.dumps([spec, sorted(identity.items())]).encode()
+        folder = self._folder / sha256(facts).hexdigest()[:16]
         try:
-            said = self._drop_others(spec, identity, folder)
+            note = self._drop_others(spec, identity, folder)
             file = _locked(folder)
             if file is None:
-                said = "another process is at the same search; this one starts from the beginning"
+                note = "another process runs the same search; this run starts from the first trial"
                 folder = folder.with_name(f"{folder.name}-{run_id}")
                 file = _locked(folder)
             assert file is not None  # the second folder bears this run's id
@@ -118,26 +123,26 @@ class Ledgers:
                 f"{folder} cannot be written ({error}); "
                 "make the folder writable, or name another --modeltune-store"
             ) from error
-        ledger = self.begun = Ledger(folder, file)
+        ledger = self.begun = open_ledger(folder, file)
         runs = ledger.get("runs") or []
         if runs and ended(runs):
             file.seek(0)
             file.truncate()
-            ledger, runs = Ledger(folder, file), []
+            ledger, runs = open_ledger(folder, file), []
         if trials := ledger.count("trial "):
-            refits = ledger.count("refit ")
-            counted = f"finished trials {trials}" + (f", refits {refits}" if refits else "")
-            said = f"goes on where it was interrupted: {counted}"
+            note = f"resumes after {counted(trials, 'finished trial')}"
+            if refits := ledger.count("refit "):
+                note += f" and {counted(refits, 'refit')}"
         ledger.put("search", {"spec": spec, "identity": dict(identity)})
         ledger.put("runs", [*runs, run_id])
         self.begun = ledger
-        return ledger, said
+        return ledger, note
 
     def close(self, keep_as: str | None = None, drop: bool = True) -> None:
-        """Remove the ledger in use and its folder, keep it under a name, or leave it to go on."""
+        """Remove the ledger in use and its folder, or keep it: under a name, or to be resumed."""
         if self.begun is None:
             return
-        # Nobody else may be at it before it is gone from here.
+        # The lock is held until the folder is gone, so that no other process gets it before.
         with self.begun._file, contextlib.suppress(OSError):
             if keep_as is not None and drop:
                 self.begun.folder.rename(self._folder / keep_as)
@@ -147,15 +152,15 @@ class Ledgers:
 
     def _drop_others(self, spec: str, identity: Mapping[str, str], own: Path) -> str | None:
         """Remove interrupted searches of this spec that have become others; say what changed."""
-        said = None
+        note = None
         for folder in self._folder.glob(f"{GONE}*"):
-            # Whoever removed it was killed, or is at it still.
+            # The process that removed it was killed, or is still removing it.
             shutil.rmtree(folder, ignore_errors=True)
         for path in sorted(self._folder.glob(f"*/{FILE}")):
             folder = path.parent
             if folder == own or folder.name.startswith(GONE):
                 continue
-            with _reading(path) as ledger:
+            with _unused_ledger(folder) as ledger:
                 search = ledger and ledger.get("search")
                 if ledger is None or not search or search["spec"] != spec:
                     continue
@@ -167,19 +172,20 @@ class Ledgers:
                     if identity.get(name) != search["identity"].get(name)
                 ]
                 if trials := ledger.count("trial "):
-                    said = (
-                        f"starts anew, without the {trials} finished trials of an interrupted "
+                    lost = counted(trials, "finished trial")
+                    note = (
+                        f"starts from the first trial, without the {lost} of an interrupted "
                         f"search: {', '.join(changed)} changed"
                     )
                 with contextlib.suppress(OSError):
                     _remove(folder)
-        return said
+        return note
 
 
 def runs_of(folder: Path) -> tuple[list[str], bool]:
-    """Return the ids of the runs a ledger has served, and whether one is at it now.
+    """Return the ids of the runs that used a ledger, and whether one is using it now.
 
-    The ledger is left as it is, whoever has it open.
+    The ledger stays as it is, whoever has it open.
     """
     with (folder / FILE).open("rb") as file:
         is_free = is_unlocked(file)
@@ -191,8 +197,8 @@ def runs_of(folder: Path) -> tuple[list[str], bool]:
 
 
 def remove_ledger(folder: Path) -> bool:
-    """Remove a ledger and its folder, unless a run is at it; tell whether it is gone."""
-    with _reading(folder / FILE) as ledger:
+    """Remove a ledger and its folder unless a run uses it; tell whether it is gone."""
+    with _unused_ledger(folder) as ledger:
         if ledger is None:
             return False
         _remove(folder)
@@ -202,8 +208,8 @@ def remove_ledger(folder: Path) -> bool:
 def _remove(folder: Path) -> None:
     """Remove the folder of a ledger that this process has locked.
 
-    Under a name of its own first: a ledger is there whole or not at all, and who begins the
-    same search meanwhile has another folder.
+    It is renamed first: so it is there whole or not at all, and a process that begins the same
+    search meanwhile gets another folder.
     """
     doomed = folder.with_name(f"{GONE}{uuid.uuid4().hex}")
     folder.rename(doomed)
@@ -215,14 +221,14 @@ def _next(file: IO[bytes]) -> Json:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[Ledger | None]:
-    """Lend a ledger that nobody else has open, or None."""
-    file = _locked(path.parent)
+def _unused_ledger(folder: Path) -> Iterator[Ledger | None]:
+    """Lend the ledger in a folder, or None when another process has it open."""
+    file = _locked(folder)
     if file is None:
         yield None
         return
     with file:
-        yield Ledger(path.parent, file)
+        yield open_ledger(folder, file)
 
 
 def _locked(folder: Path) -> IO[bytes] | None:
@@ -236,7 +242,7 @@ def _locked(folder: Path) -> IO[bytes] | None:
         if not try_lock(file):
             file.close()
             return None
-        # Whoever had it may have removed it meanwhile.
+        # The process that had it may have removed it meanwhile.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat((folder / FILE).stat(), os.fstat(file.fileno())):
                 sync_folder(folder)

@@ -16,7 +16,7 @@ from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, p
 
 if TYPE_CHECKING:
     from modeltune.ground import Config, Deadline
-    from modeltune.histories import Accept
+    from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Event, Json, Run
     from modeltune.specs import Spec
@@ -342,15 +342,15 @@ class Session:
         }
 
     @property
-    def _accept(self) -> Accept | None:
-        from modeltune.histories import Accept
+    def _accept(self) -> Acceptance | None:
+        from modeltune.histories import Acceptance
 
         option = self._config.getoption
         if not option("modeltune_accept") and not option("modeltune_accept_new"):
             return None
         named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
         why = option("modeltune_reason") or f"passed under {named}"
-        return Accept(why, only_new=not option("modeltune_accept"))
+        return Acceptance(why, only_new=not option("modeltune_accept"))
 
     @cached_property
     def _settings(self) -> Config:

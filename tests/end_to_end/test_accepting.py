@@ -376,7 +376,7 @@ def test_rejudging_trains_nothing_and_refuses_what_has_changed(project: Example)
     project = project.with_spec(text.replace('activation="softmax"', 'activation="sigmoid"'))
     result = project.run_pytest("--modeltune-rejudge")
     assert result.exit_code == 1
-    result.stdout.fnmatch_lines(["*no recorded run is judged anew: * changed since run *"])
+    result.stdout.fnmatch_lines(["*no recorded run was re-judged: * changed since run *"])
     assert len(project.history()) == 1
 
 
@@ -522,7 +522,7 @@ def test_what_was_not_measured_as_it_is_asked_today_is_not_rejudged(
     result = project.run_pytest("--modeltune-rejudge")
 
     assert result.exit_code == 1
-    result.stdout.fnmatch_lines(["*no recorded run is judged anew*"])
+    result.stdout.fnmatch_lines(["*no recorded run was re-judged*"])
 
 
 def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(

@@ -55,7 +55,7 @@ def scripted(spec, fixtures, workers, folder, listen):
     log = folder / "log"
     log.touch()
     script = Watched(log)
-    yield script, Inline(script.perform, listen), None
+    yield script, Inline(script.perform, listen)
 
 pipeline.lend_engine = scripted
 """

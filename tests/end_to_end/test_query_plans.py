@@ -7,15 +7,15 @@ for the tables hold no statistics. benchmarks/history.py measures.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 import modeltune as mt
-from modeltune.harness.cached_runs import reused
-from modeltune.harness.recording import Recording
+from modeltune.harness.cached_runs import find_reusable
+from modeltune.harness.recording import drop_lost
 from modeltune.histories.find_references import references
 from modeltune.histories.store import Store, open_store
 from modeltune.specs.spec_type import Spec
@@ -80,15 +80,11 @@ def read_through(store: Store, act: Callable[[], object]) -> list[str]:
     return found
 
 
-def lost(store: Store, ids: Sequence[str]) -> None:
-    Recording("one", spec(), store, lambda event: None).drop_lost(ids)
-
-
 ACTS: dict[str, Callable[[Store], object]] = {
     "recording": lambda store: store.record(replace(DIGITS, id="one more", spec=spec().id)),
     "recording again": lambda store: store.record(replace(DIGITS, id="run-0", spec=spec().id)),
     "references": lambda store: references(spec(), store, {}, "run-4"),
-    "reuse": lambda store: reused(spec(), store, {}),
+    "reuse": lambda store: find_reusable(spec(), store, {}),
     "counter-examples": lambda store: list(store.counterexamples(spec().id)),
     "history": lambda store: store.runs(None, 50),
     "history of a spec": lambda store: store.runs(spec().id, 50),
@@ -96,7 +92,7 @@ ACTS: dict[str, Callable[[Store], object]] = {
     "trends": lambda store: store.latest([spec().id, "other"], 40),
     "gates": lambda store: store.gates(["run-1", "run-2"]),
     "ended": lambda store: store.ended(["run-1", "nobody"]),
-    "files of killed runs": lambda store: lost(store, ["run-1", "nobody"]),
+    "files of killed runs": lambda store: drop_lost(store, ["run-1", "nobody"]),
     "count of a spec": lambda store: store.count(spec().id),
     "by index": lambda store: store.run("-2"),
     "by id": lambda store: store.run("run-1"),

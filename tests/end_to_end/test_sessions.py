@@ -351,9 +351,7 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
     # The second run takes over what the first has finished, and needs no third.
     second = stopped(project.write(), "-k", "dense", "-x", at="  note: ")
     note = next(line for line in second.shown if "note: " in line)
-    taken_over = re.fullmatch(
-        r"  note: goes on where it was interrupted: finished trials (\d+)\n", note
-    )
+    taken_over = re.fullmatch(r"  note: resumes after (\d+) finished trials?\n", note)
     assert taken_over
     # A trial may be kept in the instant before the interrupt, and not be in the record yet.
     assert int(taken_over[1]) in (len(run.trials), len(run.trials) + 1)

@@ -114,16 +114,23 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
 
     def spec(bound: float, rate: float = 0.01) -> str:
         gates = f"gates=[mt.metric('accuracy') >= {bound}]"
-        return source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
+        text = source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
+        return text.replace("    y = np", "    open('loaded', 'a').write('once ')\n    y = np", 1)
+
+    def loaded() -> int:
+        return len((example.path / "loaded").read_text().split())
 
     example = example.with_files({"witness.py": WITHOUT_TENSORFLOW})
     status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
     assert status == 0, shown
-    assert "note: not served from the history: no finished run of it is recorded" in shown
+    assert "note: no recorded run was reused: no finished run of it is recorded" in shown
+    # What was loaded to be compared is what the processes train on.
+    assert loaded() == 1
     status, shown = ran(spec(0.0), "--modeltune-reuse")
     assert status == 0, shown
     assert "spec_a.py::dense CACHED" in shown
     assert "passed (cached)" in shown
+    assert loaded() == 2
     # Another gate trains nothing, but judges.
     status, shown = ran(spec(1.5), "--modeltune-reuse")
     assert status == 1, shown
@@ -137,7 +144,8 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
     status, shown = forked.Forked(forked.pytest, *options, folder=folder, environ=environ).end()
     assert status == 0, shown
-    assert "note: not served from the history: code in spec_a.py changed since run " in shown
+    assert "note: no recorded run was reused: code in spec_a.py changed since run " in shown
+    assert loaded() == 4
     assert len(example.history()) == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.harness import cached_runs
-from modeltune.harness.cached_runs import reused
+from modeltune.harness.cached_runs import find_reusable
 from modeltune.histories.store import Store, open_store
 from modeltune.judgement.gate_verdicts import Strictness
 from modeltune.records.runs import Artifact, Run, RunStatus, Scores
@@ -61,7 +61,7 @@ def recorded(store: Store, name: str, spec: Spec | None = None, **fields: object
 
 
 def served(store: Store, spec: Spec | None = None, strict: bool = False) -> Run:
-    run = reused(spec or mlp(), store, PRINTS, Strictness(strict))
+    run = find_reusable(spec or mlp(), store, PRINTS, Strictness(strict))
     assert isinstance(run, Run), run
     return run
 
@@ -141,18 +141,18 @@ def test_a_loss_that_was_not_finite_stays_red_without_a_gate(store: Store) -> No
 )
 def test_a_changed_field_is_named(store: Store, fields: dict[str, object], said: str) -> None:
     recorded(store, "one")
-    assert reused(mlp(**fields), store, PRINTS) == said
+    assert find_reusable(mlp(**fields), store, PRINTS) == said
 
 
 def test_changed_data_is_never_served(store: Store) -> None:
     recorded(store, "one")
     prints = PRINTS | {"data/test": "57"}
-    assert reused(mlp(), store, prints) == "data/test changed since run one"
+    assert find_reusable(mlp(), store, prints) == "data/test changed since run one"
 
 
 def test_a_spec_without_runs_says_so(store: Store) -> None:
     recorded(store, "one", spec=mlp("mlp[other]"))
-    assert reused(mlp(), store, PRINTS) == "no finished run of it is recorded"
+    assert find_reusable(mlp(), store, PRINTS) == "no finished run of it is recorded"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_did_not_end_as_it_should_is_passed_over(
     store: Store, fields: dict[str, object]
 ) -> None:
     recorded(store, "bad", **fields)
-    assert isinstance(reused(mlp(), store, PRINTS), str)
+    assert isinstance(find_reusable(mlp(), store, PRINTS), str)
     recorded(store, "good")
     recorded(store, "worse", **fields)
     assert served(store).id == "good"
@@ -177,11 +177,11 @@ def test_what_did_not_end_as_it_should_is_passed_over(
 
 def test_a_run_cut_short_or_of_an_older_modeltune_says_why_it_is_not_served(store: Store) -> None:
     recorded(store, "old", fingerprints={"spec": "ab12"})
-    assert reused(mlp(), store, PRINTS) == (
+    assert find_reusable(mlp(), store, PRINTS) == (
         "run old does not say what it was made of: an older modeltune recorded it"
     )
     recorded(store, "short", search={"cut_short": "after 3 of 9 trials"})
-    assert reused(mlp(), store, PRINTS) == "the search of run short was cut short"
+    assert find_reusable(mlp(), store, PRINTS) == "the search of run short was cut short"
 
 
 def test_of_two_the_latest_is_served_and_a_change_taken_back_finds_its_run(store: Store) -> None:
@@ -195,7 +195,10 @@ def test_of_two_the_latest_is_served_and_a_change_taken_back_finds_its_run(store
 def test_a_gate_on_what_was_not_measured_is_named(store: Store, measure: Measure) -> None:
     recorded(store, "one")
     spec = mlp(gates=[mt.metric("accuracy") >= 0.9, measure <= 0.5])
-    assert reused(spec, store, PRINTS) == f"run one did not measure what {measure!r} <= 0.5 judges"
+    assert (
+        find_reusable(spec, store, PRINTS)
+        == f"run one did not measure what {measure!r} <= 0.5 judges"
+    )
     scores = {"accuracy": Scores((0.9,)), measure.key: Scores((0.4,))}
     recorded(store, "two", scores=scores)
     recorded(store, "three")
@@ -227,7 +230,7 @@ def test_what_cannot_be_compared_is_named(store: Store) -> None:
     lock = threading.Lock()
     spec = mlp(data=lambda: lock)
     recorded(store, "one", spec=spec)
-    said = reused(spec, store, PRINTS)
+    said = find_reusable(spec, store, PRINTS)
     assert isinstance(said, str)
     assert said.startswith(
         "what is held by the data function is not comparable: TypeError: cannot pickle"
@@ -242,10 +245,10 @@ def test_only_so_many_runs_are_looked_at(store: Store, monkeypatch: pytest.Monke
     recorded(store, "changed again", spec=changed)
     assert served(store).id == "good"
     recorded(store, "changed last", spec=changed)
-    assert reused(mlp(), store, PRINTS) == "fit changed since run changed last"
+    assert find_reusable(mlp(), store, PRINTS) == "fit changed since run changed last"
 
 
-@pytest.mark.parametrize("module", ["reusing", "loading"])
+@pytest.mark.parametrize("module", ["harness.cached_runs", "engine.data.loading"])
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
     heavy = "tensorflow keras keras_tuner sklearn pandas"
     program = f"import sys, modeltune.{module}; print(*{{*{heavy!r}.split()}} & {{*sys.modules}})"

@@ -204,13 +204,32 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     spec = spec_of(data=digits(40, 20, 20), search=search)
     found = run(spec, tmp_path, workers=2)
     assert found.passed
-    assert found.notes[0] == (
+    assert found.notes[:2] == (
         "trained in this process: PicklingError: module tests.support.small_models has no "
-        "name for small_models.py::softmax; trial_minutes and trial_gigabytes are not enforced in one process"
+        "name for small_models.py::softmax",
+        "trial_minutes and trial_gigabytes limit nothing in a run without workers",
     )
     assert run(spec, tmp_path).notes[0] == (
-        "trial_minutes and trial_gigabytes are not enforced in one process"
+        "trial_minutes and trial_gigabytes limit nothing in a run without workers"
     )
+
+
+def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+    events: list[Event] = []
+
+    def data() -> mt.Data:
+        calls.append(1)
+        return digits(40, 20, 20)
+
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1)
+    spec = spec_of(data=data, search=search, gates=PASSING)
+    trained = run(spec, tmp_path, reuse=True, listen=events.append)
+    assert len(calls) == 1
+    assert trained.durations.data > 0
+    assert isinstance(events[0], Note)
+    assert events[0].text.startswith("no recorded run was reused: ")
+    assert not trained.cached
 
 
 def test_a_search_cut_short_by_its_deadline_is_judged_on_what_it_found(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from modeltune.engine import engine
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.resuming import TRIALS, Resuming
-from modeltune.harness.search import Found, search
+from modeltune.harness.resuming import TRIALS, ResumingExecutor
+from modeltune.harness.search import SearchProgress, search
 from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
@@ -87,8 +87,8 @@ def searched(
     spec = spec_of(search=declared)
     ledgers = Ledgers(folder)
     ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda run: False)
-    oracle, found = Oracle(declared, ledger.folder), Found([])
-    resuming = Resuming(EXECUTORS[executor](trainer), ledger, TRIALS)
+    oracle, found = Oracle(declared, ledger.folder), SearchProgress()
+    resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, TRIALS)
     try:
         search(spec, oracle, resuming, ledger.folder, lambda event: None, found)
     finally:
@@ -184,7 +184,7 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
     ]
     assert {*run.files} == {"architecture", "examples", "samples"}
     assert run.model == expected.model != {}
-    assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 2"
+    assert notes[0] == "resumes after 2 finished trials and 2 refits"
     assert not list((tmp_path / "scratch").iterdir())
 
 
@@ -203,7 +203,7 @@ def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
     monkeypatch.setattr(engine, "train_refit", full)
     run, notes = ran(spec, tmp_path)
     assert run.passed
-    assert notes[0] == "goes on where it was interrupted: finished trials 2, refits 1"
+    assert notes[0] == "resumes after 2 finished trials and 1 refit"
 
 
 def test_other_data_start_a_new_search_and_say_so(
@@ -217,7 +217,7 @@ def test_other_data_start_a_new_search_and_say_so(
         with pytest.raises(KeyboardInterrupt):
             ran(spec_of(), tmp_path)
     _, notes = ran(spec_of(data=digits(train=150)), tmp_path)
-    assert notes[0].startswith("starts anew, without the 2 finished trials")
+    assert notes[0].startswith("starts from the first trial, without the 2 finished trials")
     assert notes[0].endswith("data/test, data/train, data/validation changed")
 
 
@@ -252,7 +252,7 @@ def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Pa
     assert status == -signal.SIGKILL
     status, shown = forked.Forked(forked.script, str(script), folder=tmp_path).end()
     assert status == 0, shown
-    assert "note: goes on where it was interrupted: " in shown
+    assert "note: resumes after " in shown
     with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:
         assert len(history.runs()) == 1
         run = history.run("-1")

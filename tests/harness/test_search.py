@@ -28,7 +28,7 @@ from modeltune.ground.deadlines import Deadline
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.search import (
     LONGEST_TRACEBACK,
-    Found,
+    SearchProgress,
     _seconds_left,
     best_trial,
     search,
@@ -146,13 +146,13 @@ def ran(
     *,
     deadline: Deadline = Deadline(),
     validation: Any = mt.Holdout(seeds=1),
-    found: Found | None = None,
+    found: SearchProgress | None = None,
     **arguments: Any,
-) -> tuple[Found, list[Event], Prepared]:
+) -> tuple[SearchProgress, list[Event], Prepared]:
     arguments = {"max_trials": 4} | arguments
     declared = mt.RandomSearch(mt.maximize("val_accuracy"), **arguments)
     spec = spec_of(search=declared, validation=validation)
-    found, events, executor = found or Found([]), list[Event](), Prepared(answer, slots)
+    found, events, executor = found or SearchProgress(), list[Event](), Prepared(answer, slots)
     oracle = Oracle(spec.search, folder)
     known = ReadHyperParameters.of(oracle.space)
     known.Int("width", 1, 1000)
@@ -168,7 +168,7 @@ def ran(
 
 
 def searched(spec: Spec, folder: Path) -> list[Trial]:
-    data, found = load_data(spec), Found([])
+    data, found = load_data(spec), SearchProgress()
     oracle = Oracle(spec.search, folder)
     dry_run(spec, data, oracle)
     executor = Inline(lambda task: train_trial(spec, data.train, data.validation, task))
@@ -329,10 +329,10 @@ def by_values(task: TrialTask, hp: Any) -> Mapping[str, Any] | Failure:
 
 def at_once(
     declared: Search, slots: int, picks: Sequence[int] = (), answer: Any = by_values
-) -> tuple[Found, Witness, Prepared]:
+) -> tuple[SearchProgress, Witness, Prepared]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        oracle, found = Witness(declared, folder), Found([])
+        oracle, found = Witness(declared, folder), SearchProgress()
         executor = Prepared(answer, slots, picks, branching)
         search(spec_of(search=declared), oracle, executor, folder, lambda event: None, found)
         assert executor.withdraw() == []
@@ -420,7 +420,7 @@ def test_states_are_kept_as_long_as_a_trial_may_continue_from_them(
             on_disk.append(len(states))
             return super().ask()
 
-    found, executor = Found([]), Prepared(by_values, slots, picks, branching)
+    found, executor = SearchProgress(), Prepared(by_values, slots, picks, branching)
     spec, oracle = spec_of(search=declared), Looking(declared, tmp_path)
     # Every promotion finds its parent's state: by_values looks.
     search(spec, oracle, executor, tmp_path, lambda event: None, found)
@@ -473,7 +473,7 @@ def test_what_was_found_before_an_interrupt_is_kept(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return scored(0.5)
 
-    found = Found([])
+    found = SearchProgress()
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path, interrupted, max_trials=5, found=found)
     assert [trial.id for trial in found.trials] == [1, 2]

@@ -21,8 +21,9 @@ from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, train_refit
 from modeltune.engine.score.scoring import evaluate
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.validation import Validated, validate
+from modeltune.harness.validation import TunedModel, ValidationResult, validate
 from modeltune.records.events import Event, Note, RefitFinished, ValidationStarted
+from modeltune.records.runs import Best
 from modeltune.records.tasks import Failure, RefitTask, Refitted
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import (
@@ -45,12 +46,12 @@ def validated(
     folder: Path,
     perform: Callable[[RefitTask], Refitted] | None = None,
     events: list[Event] | None = None,
-) -> Validated:
+) -> ValidationResult:
     data = load_data(spec)
     executor = Inline(perform or (lambda task: train_refit(spec, data, task)))
     told = [] if events is None else events
-    weights = folder / "refit.weights.h5"
-    return validate(spec, HP, executor, weights, told.append, spec.validation)
+    tuned = TunedModel(Best(1, 0.5, {}), HP, folder / "refit.weights.h5")
+    return validate(spec, tuned, executor, told.append, spec.validation)
 
 
 GATES = [
@@ -62,7 +63,7 @@ GATES = [
 
 
 @pytest.fixture(scope="module")
-def held_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Validated, Path]:
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, ValidationResult, Path]:
     spec, folder = (
         spec_of(validation=mt.Holdout(epochs=2, seeds=3), gates=GATES),
         tmp_path_factory.mktemp("h"),
@@ -71,7 +72,7 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Validated,
 
 
 @pytest.fixture(scope="module")
-def folded(tmp_path_factory: pytest.TempPathFactory) -> Validated:
+def folded(tmp_path_factory: pytest.TempPathFactory) -> ValidationResult:
     return validated(spec_of(validation=mt.KFold(k=3)), tmp_path_factory.mktemp("k"))
 
 
@@ -124,7 +125,7 @@ def test_gain_is_measured_against_the_most_frequent_class(held_out: Any) -> None
         assert gain == pytest.approx((accuracy - dummy) / (1 - dummy), abs=1e-6)
 
 
-def test_folds_are_scored_on_test_and_on_the_fold_left_out(folded: Validated) -> None:
+def test_folds_are_scored_on_test_and_on_the_fold_left_out(folded: ValidationResult) -> None:
     assert [refit["fold"] for refit in folded.refits] == [0, 1, 2]
     for name in ("accuracy", "loss", "f1"):
         on_fold, on_test = folded.scores[f"fold_{name}"], folded.scores[name]
@@ -133,7 +134,7 @@ def test_folds_are_scored_on_test_and_on_the_fold_left_out(folded: Validated) ->
     assert folded.scores["fold_loss"].values != folded.scores["loss"].values
 
 
-def test_the_fold_left_out_is_what_callbacks_watch(folded: Validated) -> None:
+def test_the_fold_left_out_is_what_callbacks_watch(folded: ValidationResult) -> None:
     watched = [refit["curve"]["val_loss"][-1] for refit in folded.refits]
     assert watched == pytest.approx(folded.scores["fold_loss"].values, rel=1e-5)
 
@@ -277,7 +278,8 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
 
     spec, events = spec_of(validation=mt.Holdout(epochs=7, seeds=3)), list[Event]()
     weights = tmp_path / "w.weights.h5"
-    found = validate(spec, HP, Backwards(perform), weights, events.append, spec.validation)
+    tuned = TunedModel(Best(1, 0.5, {}), HP, weights)
+    found = validate(spec, tuned, Backwards(perform), events.append, spec.validation)
     assert found.scores["accuracy"].values == (0.0, 0.1, 0.2)
     assert events[0] == ValidationStarted(spec.validation, 7)
     told = [(e.refit.seed, e.number, e.score) for e in events if isinstance(e, RefitFinished)]

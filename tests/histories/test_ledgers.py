@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.ground.errors import HistoryError
-from modeltune.histories.ledgers import FILE, Ledger, Ledgers
+from modeltune.histories.ledgers import FILE, Ledger, Ledgers, open_ledger
 
 IDENTITY = {"search": "random", "code": "1"}
 
@@ -57,7 +57,7 @@ def test_what_was_put_is_there_when_the_search_begins_again(tmp_path: Path) -> N
     ledger, said = begun(tmp_path, "b")
     assert ledger.get("trial 1") == {"score": 1}
     assert ledger.get("trial 2") is None
-    assert said == "goes on where it was interrupted: finished trials 2"
+    assert said == "resumes after 2 finished trials"
 
 
 @given(st.integers(min_value=0, max_value=10_000), st.binary(max_size=3))
@@ -72,12 +72,12 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_takes_more(
     kept = whole[: cut % (len(whole) + 1)].count(b"trial")
 
     with path.open("r+b") as file:
-        ledger = Ledger(path.parent, file)
+        ledger = open_ledger(path.parent, file)
         # A line is whole with its line break; the cut may lie between the two.
         assert ledger.count("trial ") in (kept, kept - 1)
         ledger.put("trial new", {"score": 9})
     with path.open("r+b") as file:
-        again = Ledger(path.parent, file)
+        again = open_ledger(path.parent, file)
         assert again.get("trial new") == {"score": 9}
         assert again.count("trial ") == ledger.count("trial ")
 
@@ -89,7 +89,7 @@ def test_a_flipped_byte_ends_the_file_before_it(tmp_path: Path) -> None:
     data[data.index(b'"trial 1"') + 3] ^= 1
     path.write_bytes(data)
     with path.open("r+b") as file:
-        ledger = Ledger(path.parent, file)
+        ledger = open_ledger(path.parent, file)
     assert ledger.get("trial 0") == {"score": 0}
     assert ledger.count("trial ") == 1
 
@@ -99,7 +99,8 @@ def test_another_search_starts_anew_and_says_what_changed(tmp_path: Path) -> Non
     ledger, said = begun(tmp_path, "b", code="2")
     assert ledger.count("trial ") == 0
     assert said == (
-        "starts anew, without the 3 finished trials of an interrupted search: code changed"
+        "starts from the first trial, without the 3 finished trials of an interrupted search: "
+        "code changed"
     )
     assert len(list(tmp_path.glob(f"*/{FILE}"))) == 1
 
@@ -127,7 +128,7 @@ def test_a_history_that_does_not_say_what_ended_loses_no_trial(tmp_path: Path) -
     OPEN.pop().close(drop=False)
     ledger, said = begun(tmp_path, "b")
     assert ledger.count("trial ") == 3
-    assert said == "goes on where it was interrupted: finished trials 3"
+    assert said == "resumes after 3 finished trials"
 
 
 def hold(folder: Path, held: Any, done: Any) -> None:
@@ -146,7 +147,7 @@ def test_two_processes_at_one_search_do_not_share_a_ledger(tmp_path: Path) -> No
         assert held.wait(30)
         ledger, said = begun(tmp_path, "b")
         assert ledger.count("trial ") == 0
-        assert said == "another process is at the same search; this one starts from the beginning"
+        assert said == "another process runs the same search; this run starts from the first trial"
         # Not even another search removes it.
         begun(tmp_path, "c", code="2")
         assert len(list(tmp_path.glob(f"*/{FILE}"))) >= 2

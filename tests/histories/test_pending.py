@@ -17,7 +17,7 @@ from hypothesis import given, settings
 import modeltune as mt
 from modeltune.cli import main
 from modeltune.ground.errors import HistoryError, UnrecordableError
-from modeltune.harness.recording import Recording
+from modeltune.harness.recording import RunDraft, drop_lost, first_draft
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import some_run
 from modeltune.histories.pending import flush, read, spool, waiting
@@ -101,8 +101,9 @@ def test_a_run_waits_where_its_files_cannot_be_noted_beside(
         unreached("postgresql://me@host/runs").record(DIGITS)
 
 
-def recording(store: Store, run: str, listen: Listener) -> Recording:
-    return Recording(run, scripted_runs.scripted, store, listen)
+def draft(store: Store, run: str, listen: Listener) -> RunDraft:
+    spec = scripted_runs.scripted
+    return RunDraft(first_draft(run, spec), spec, store, listen)
 
 
 def test_what_can_never_be_recorded_does_not_wait_for_it(
@@ -111,10 +112,10 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
     with pytest.raises(HistoryError, match="has no place in a record"):
         spool(store, some_run("a", search={"x": object()}))
     said: list[Event] = []
-    record = recording(store, "a", said.append)
-    record.set(best=Best(2**70, 1.0, {}))
+    unrecordable = draft(store, "a", said.append)
+    unrecordable.searched(Best(2**70, 1.0, {}))
     with pytest.raises(UnrecordableError) as refused:
-        record.record()
+        unrecordable.record()
     note = (
         "run a of scripted_runs.py::scripted (error) is not recorded and never can be as it is, so "
         "that it does not wait either; mend what has no place in a record, and run its spec again"
@@ -141,7 +142,7 @@ def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
         return found
 
     monkeypatch.setattr(Store, "known", overtaken)
-    recording(store, "b", lambda event: None).drop_lost(["a"])
+    drop_lost(store, ["a"])
     verify(tmp_path, kept)
     assert waiting(tmp_path) == []
 

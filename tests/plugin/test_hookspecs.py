@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from modeltune.harness import pipeline
+from modeltune.harness.cached_runs import Lookup
 from tests.support.example import Example, scripted_source
 
 LOGGING = """
@@ -95,7 +96,7 @@ def test_a_run_from_the_history_is_not_told_again(
     before = told(project)
     # What a script was trained on is in no file: the history has to be told that it is the same.
     cached = replace(done.history[0], cached=True)
-    monkeypatch.setattr(pipeline, "reused", lambda *_: cached)
+    monkeypatch.setattr(pipeline, "look_up", lambda *_: Lookup(cached))
     data = "lambda: mt.Data(([[0.0], [1.0]] * 20, [0, 1] * 20))"
     specs = SPECS.replace("lambda: None", data)
     project = project.with_files({"model_specs/spec_scripted.py": specs})

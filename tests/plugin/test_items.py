@@ -13,7 +13,7 @@ import pytest
 import modeltune.harness
 from modeltune.ground import PACKAGE, deadlines
 from modeltune.ground.deadlines import Deadline
-from modeltune.histories.baselines import Accept
+from modeltune.histories.baselines import Acceptance
 from modeltune.judgement.gate_verdicts import judge, status_of
 from modeltune.plugin.items import SpecItem, parameter_id
 from modeltune.records.events import Listener, RunRecorded
@@ -583,9 +583,10 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
             "workers": 0,
             "reuse": True,
             "rejudge": "0a1b",
-            "accept": Accept("first"),
+            "accept": Acceptance("first"),
         },
-        default | {"rejudge": True, "accept": Accept("passed under --modeltune-accept-new", True)},
+        default
+        | {"rejudge": True, "accept": Acceptance("passed under --modeltune-accept-new", True)},
     ]
 
 

@@ -46,7 +46,7 @@ class Script:
     def environment(self) -> dict[str, Any]:
         return {}
 
-    def load(self) -> tuple[dict[str, Any], dict[str, str]]:
+    def load(self, loaded: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
         return {"samples": {"validation": 40}}, {"data/train": "0123"}
 
     def check(self) -> tuple[Verdict, ...]:
@@ -117,7 +117,7 @@ def scripting(log: Path, at_the_end: Callable[[], object] = lambda: None) -> Ite
     @contextlib.contextmanager
     def lent(*_: object) -> Iterator[Any]:
         script = Script(log, at_the_end)
-        yield script, Inline(script.perform), None
+        yield script, Inline(script.perform)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pipeline, "lend_engine", lent)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -41,6 +41,9 @@ from modeltune.harness.executors.worker import (
 )
 from modeltune.records import Failure, Listener, Result, Task, TrialTask, failed, own_values
 from modeltune.specs import Spec, search_identity
+
+if TYPE_CHECKING:
+    from modeltune.engine import LoadedData
 
 LOOK = 0.5
 """Seconds between two checks of the time and memory of busy processes."""
@@ -176,12 +179,23 @@ class Remote:
 
         return call
 
-    def load(self) -> Any:
-        """As ``Engine.load``; all other processes then map the data that this one has loaded."""
-        self._process.send("load")
-        description, fingerprints = self.answer("load")
-        self._process.send("share", self._folder)
-        self.answer("share")
+    def load(self, loaded: LoadedData | None = None) -> Any:
+        """As ``Engine.load``; all processes then map what this process or the engine's has loaded.
+
+        Streams cannot be handed over: each process loads them itself.
+        """
+        from modeltune.engine import is_shareable, write_parts
+
+        if loaded is not None and is_shareable(loaded):
+            write_parts(loaded, self._folder)
+            description, fingerprints = loaded.description, loaded.fingerprints
+            self._process.send("take", self._folder, fingerprints)
+            self.answer("take")
+        else:
+            self._process.send("load")
+            description, fingerprints = self.answer("load")
+            self._process.send("share", self._folder)
+            self.answer("share")
         self._others.tell("take", self._folder, fingerprints)
         return description, fingerprints
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modeltune.records import Event, Json, Listener, Note, Trial, TrialFinished
 from modeltune.reports import file_name
+from modeltune.specs import Spec
 
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -20,11 +21,19 @@ def run_folder(store: Path, spec: str, run: str) -> Path:
     return store / TENSORBOARD_FOLDER / file_name(spec) / file_name(run)
 
 
-def following(listen: Listener, folder: Path) -> Listener:
+def folder_of(spec: Spec, store: Path, run: str) -> Path | None:
+    """Return where a run's events go, None when its spec asks for none."""
+    return run_folder(store, spec.id, run) if spec.fit.tensorboard else None
+
+
+def following(listen: Listener, folder: Path | None) -> Listener:
     """Return a listener that writes each finished trial, and passes every event on to ``listen``.
 
-    The first failure to write becomes a note; the listener raises nothing.
+    The first failure to write becomes a note; the listener raises nothing. Without a folder
+    nothing is written.
     """
+    if folder is None:
+        return listen
     failures: list[Exception] = []
 
     def write_and_pass_on(event: Event) -> None:
@@ -39,11 +48,15 @@ def following(listen: Listener, folder: Path) -> Listener:
     return write_and_pass_on
 
 
-def write_refits(folder: Path, refits: Sequence[Mapping[str, Json]], listen: Listener) -> None:
+def write_refits(
+    folder: Path | None, refits: Sequence[Mapping[str, Json]], listen: Listener
+) -> None:
     """Write the learning curves of a validation's refits, as the run records them.
 
-    A failure to write becomes a note; nothing is raised.
+    A failure to write becomes a note; nothing is raised. Without a folder nothing is written.
     """
+    if folder is None:
+        return
     try:
         for refit in refits:
             name = f"refit-seed-{refit['seed']}"

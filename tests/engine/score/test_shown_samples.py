@@ -19,7 +19,7 @@ from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import refit
 from modeltune.engine.score.scoring import Output, OutputTask, Predictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
-from modeltune.harness.recording import Recording
+from modeltune.harness.recording import RunDraft, first_draft
 from modeltune.harness.resuming import refits_of
 from modeltune.histories.artifacts import verify
 from modeltune.histories.find_references import samples_of
@@ -391,8 +391,9 @@ def test_examples_left_by_an_interrupted_run_are_not_kept_when_none_are_wanted_a
         file.touch()
     with open_store(f"sqlite:///{tmp_path / 'history.db'}") as history:
         for wanted in (True, False):
-            record = Recording(f"{wanted}", spec.with_fields(examples=wanted), history, print)
-            record.keep(weights, None)
+            wanting = spec.with_fields(examples=wanted)
+            draft = RunDraft(first_draft(f"{wanted}", wanting), wanting, history, print)
+            draft.keep(weights, None)
     assert [file.name for file in tmp_path.glob("artifacts/*.json")] == ["True.examples.json"]
 
 

@@ -1,0 +1,56 @@
+"""Lend a run its engine and the executor that trains, in other processes or in this one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modeltune.engine import quietly
+from modeltune.harness.executors import Executor
+from modeltune.records import Listener, Note
+from modeltune.specs import Spec
+
+
+@contextlib.contextmanager
+def lend_engine(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    workers: int | str,
+    folder: Path,
+    listen: Listener,
+) -> Iterator[tuple[Any, Executor[Any, Any]]]:
+    """Lend the engine of a run and what trains its tasks; a note says when it is not as asked.
+
+    Args:
+        spec: the declared model.
+        fixtures: what its data function asks for by argument name.
+        workers: how many processes train, "auto" as many as keep the cores busy; 0: this one.
+        folder: the store's folder, in which processes share the data and layers their outputs.
+        listen: told how far each task is.
+    """
+    features = folder / "features"
+    if workers != 0:
+        from modeltune.harness.executors import NotPortableError, auto, process_executor
+
+        slots = auto(spec.fit.threads) if workers == "auto" else int(workers)
+        with contextlib.ExitStack() as stack:
+            try:
+                engine, executor = stack.enter_context(
+                    process_executor(spec, fixtures, features, slots, folder / "scratch", listen)
+                )
+            except NotPortableError as error:
+                listen(Note(f"trained in this process: {error}"))
+            else:
+                yield engine, executor
+                return
+    from modeltune.harness.executors import Inline
+
+    with quietly():
+        from modeltune.engine import Engine
+
+    if spec.search.trial_minutes or spec.search.trial_gigabytes:
+        listen(Note("trial_minutes and trial_gigabytes limit nothing in a run without workers"))
+    own = Engine(spec, fixtures, features)
+    yield own, Inline(own.perform, listen)
