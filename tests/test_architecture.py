@@ -249,6 +249,9 @@ def defined_by(node: ast.AST) -> Iterator[str]:
     """Yield the names that a statement gives to something of its own module."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         yield node.name
-    is_stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    if is_stored and ast.unparse(node.value) == "self":
+    elif (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node.value) == "self"
+    ):
         yield node.attr

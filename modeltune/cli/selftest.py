@@ -247,7 +247,7 @@ NAN = ('compile("adam"', "compile(keras.optimizers.Adam(1e30)")
 
 OTHER_TEST = ("train=(x, bunch.target)", "train=(x[100:], bunch.target[100:])")
 
-PLANTS = (
+PLANTS: tuple[Plant, ...] = (
     Plant(
         "train labels are shuffled",
         Guard(GAIN, "below the bound"),

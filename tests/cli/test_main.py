@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_the_history_of_a_spec_draws_its_gated_metrics_and_marks_what_was_accept
     (tmp_path / "model_specs").mkdir()
     file = tmp_path / DIGITS.file
     file.write_text("")
-    fields = {"status": RunStatus.PASSED, "baseline": DIGITS.id}
+    fields: dict[str, Any] = {"status": RunStatus.PASSED, "baseline": DIGITS.id}
     gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
     for name, accuracy in (("b", 0.96), ("c", 0.97)):
         scores = {"accuracy": Scores((accuracy,))}

@@ -13,6 +13,7 @@ import pytest
 
 from modeltune.cli import main, selftest
 from modeltune.cli.selftest import PLANTS, SOUND, Guard, Plant, Session, judged
+from modeltune.ground.errors import ModeltuneError
 from modeltune.records.runs import Run, RunStatus
 from modeltune.specs.gates import Outcome, Verdict
 from tests.support import forked
@@ -158,7 +159,7 @@ def test_every_edit_is_python_and_changes_the_spec(plant: Plant, tmp_path: Path)
 
 def test_an_edit_that_finds_nothing_to_replace_is_refused(tmp_path: Path) -> None:
     plant = replace(PLANTS[0], edits=[("not there", "")])
-    with pytest.raises(selftest.ModeltuneError, match="'not there' is not there to be replaced"):
+    with pytest.raises(ModeltuneError, match="'not there' is not there to be replaced"):
         selftest._lay_out(plant, tmp_path, None)
 
 

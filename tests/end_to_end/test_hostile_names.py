@@ -72,7 +72,7 @@ def begun(folder: Path, text: str) -> None:
     """Keep a search's ledger, and go on with it."""
     for run in ("first", "second"):
         ledgers = Ledgers(folder)
-        ledger, said = ledgers.begin(text, {text: text}, run, lambda run: False)
+        ledger, said = ledgers.begin(text, {text: text}, run, lambda runs: ())
         assert ledger.get(f"trial {text}") == (None if run == "first" else {text: text})
         assert (said is None) is (run == "first")
         ledger.put(f"trial {text}", {text: text})

@@ -232,7 +232,7 @@ def test_a_gaussian_process_needs_a_dimension() -> None:
 
 
 # A tree: None, a leaf; or a name, whether its branches are conditional scopes, and a tree by value.
-trees = st.deferred(
+trees: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         st.none()
         | st.tuples(
@@ -412,7 +412,7 @@ def test_law_without_conditions_random_search_proposes_what_keras_tuner_does(see
     )
     stock._set_project_dir(tempfile.mkdtemp(), "stock")
     stock.verbose = 0
-    theirs = []
+    theirs: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         while (trial := stock.create_trial(f"slot-{len(theirs)}")).status == "RUNNING":
@@ -604,7 +604,7 @@ def test_exploring_leaves_out_scopes_no_candidate_can_reach() -> None:
 
 
 def test_declared_hyperparameters_of_a_hypermodel_are_learned() -> None:
-    class Declaring(keras_tuner.HyperModel):  # type: ignore[misc]
+    class Declaring(keras_tuner.HyperModel):
         def declare_hyperparameters(self, hp: Any) -> None:
             hp.Int("late", 1, 2)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from modeltune.ground import deadlines
 from modeltune.ground.deadlines import Deadline, seconds_of
 
 
@@ -44,7 +45,7 @@ def test_a_deadline_is_near_when_what_is_left_to_do_takes_until_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [50.0]
-    monkeypatch.setattr(deadlines.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     deadline = Deadline.after(100, "100s")
     assert deadline == Deadline(150, "100s")
     assert not deadline.is_near(99.5)

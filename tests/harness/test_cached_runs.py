@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_a_loss_that_was_not_finite_stays_red_without_a_gate(store: Store) -> No
         ),
     ],
 )
-def test_a_changed_field_is_named(store: Store, fields: dict[str, object], said: str) -> None:
+def test_a_changed_field_is_named(store: Store, fields: dict[str, Any], said: str) -> None:
     recorded(store, "one")
     assert find_reusable(mlp(**fields), store, PRINTS) == said
 
@@ -165,9 +166,7 @@ def test_a_spec_without_runs_says_so(store: Store) -> None:
         {"fingerprints": {"spec": "ab12", **PRINTS}},
     ],
 )
-def test_what_did_not_end_as_it_should_is_passed_over(
-    store: Store, fields: dict[str, object]
-) -> None:
+def test_what_did_not_end_as_it_should_is_passed_over(store: Store, fields: dict[str, Any]) -> None:
     recorded(store, "bad", **fields)
     assert isinstance(find_reusable(mlp(), store, PRINTS), str)
     recorded(store, "good")

@@ -40,7 +40,8 @@ def store(folder: Path) -> str:
 
 
 def run(spec: Spec, folder: Path, **options: Any) -> Run:
-    return pipeline.run(spec, **{"store": store(folder), "listen": silent} | options)
+    standard: dict[str, Any] = {"store": store(folder), "listen": silent}
+    return pipeline.run(spec, **(standard | options))
 
 
 def recorded(folder: Path) -> list[Run]:

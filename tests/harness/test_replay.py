@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import modeltune as mt
-from modeltune.cli import commands, main
+from modeltune.cli import main
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
 from modeltune.reports.replays import Replayed, disagreeing, replay_report
@@ -82,7 +82,7 @@ def modeltune(
     def do(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         with monkeypatch.context() as within:
-            within.setattr(commands.subprocess, "run", pytest_here)
+            within.setattr(subprocess, "run", pytest_here)
             code = main(arguments)
         return code, *capsys.readouterr()
 

@@ -12,6 +12,7 @@ import pytest
 import modeltune as mt
 from modeltune.engine import engine
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
+from modeltune.engine.score.refit import train_refit
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.resuming import TRIALS, ResumingExecutor
@@ -86,7 +87,7 @@ def searched(
 ) -> list[Trial]:
     spec = spec_of(search=declared)
     ledgers = Ledgers(folder)
-    ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda run: False)
+    ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda runs: ())
     oracle, found = Oracle(declared, ledger.folder), SearchProgress()
     resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, TRIALS)
     try:
@@ -171,7 +172,6 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
         done.append(task.refit.seed)
         return train_refit(spec, loaded, task, features)
 
-    train_refit = engine.train_refit
     monkeypatch.setattr(engine, "train_refit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ran(spec, tmp_path)

@@ -81,7 +81,8 @@ class Prepared:
         self._build(hp)
         answer = self._answer(task, hp)
         failure = answer if isinstance(answer, Failure) else None
-        curve = {} if failure else {name: tuple(values) for name, values in answer.items()}
+        logged = {} if isinstance(answer, Failure) else answer
+        curve = {name: tuple(values) for name, values in logged.items()}
         path = "not trained" if failure else "graph"
         return task, Trained(curve, path, 20.0, hp.get_config(), frozenset(hp.read), failure)
 
@@ -171,7 +172,9 @@ def searched(spec: Spec, folder: Path) -> list[Trial]:
     data, found = load_data(spec), SearchProgress()
     oracle = Oracle(spec.search, folder)
     dry_run(spec, data, oracle)
-    executor = Inline(lambda task: train_trial(spec, data.train, data.validation, task))
+    executor: Inline[Any, Any] = Inline(
+        lambda task: train_trial(spec, data.train, data.validation, task)
+    )
     search(spec, oracle, executor, folder, lambda event: None, found)
     return found.trials
 

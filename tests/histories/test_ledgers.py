@@ -193,7 +193,7 @@ def test_what_is_kept_under_a_run_s_name_outlives_the_next_search(
     ledger, _ = begun(tmp_path, "run-1")
     ledger.put("trial 1", {"score": 1})
     OPEN.pop().close("run-1")
-    _, said = begun(tmp_path, "run-2", **changed)
+    _, said = begun(tmp_path, "run-2", "spec_a.py::m", nobody, **changed)
     assert said is None
     assert (tmp_path / "run-1" / FILE).exists()
 

@@ -183,7 +183,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
         target.write_bytes(source.read_bytes() + b"more")
         (into.folder / "artifacts/a.samples.json").write_text("of another process")
 
-    monkeypatch.setattr(merging.shutil, "copyfile", copy)
+    monkeypatch.setattr(shutil, "copyfile", copy)
     merged = merge(into, other)
     assert (merged.copied, listed(into)) == ([], [])
     assert merged.refused[0].endswith("a.weights.h5 changed while it was copied")
@@ -290,7 +290,7 @@ def killed_at(step: int) -> None:
 
     for name in ("fsync", "rename"):
         setattr(os, name, counted(getattr(os, name)))
-    merging.shutil.copyfile = counted(merging.shutil.copyfile)  # type: ignore[assignment]
+    shutil.copyfile = counted(shutil.copyfile)  # type: ignore[assignment]
     Store.record = counted(Store.record)  # type: ignore[method-assign,assignment]
 
 

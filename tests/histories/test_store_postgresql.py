@@ -294,10 +294,10 @@ def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
     # The rows of the file that the modeltune of that schema wrote.
     with (
         closing(sqlite3.connect(DATA / f"history-{version}.db")) as old,
-        psycopg.connect(host=postgres.folder, user="modeltune", dbname=database) as new,
+        psycopg.connect(host=str(postgres.folder), user="modeltune", dbname=database) as new,
     ):
         for table in ("runs", "trials", "scores", "verdicts", "artifacts"):
-            kinds = dict(
+            kinds: dict[str, str] = dict(
                 new.execute(
                     "SELECT column_name, data_type FROM information_schema.columns "
                     f"WHERE table_name = '{table}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,13 @@ def test_a_suggested_bound_would_have_passed_every_run() -> None:
 
 def test_a_gate_that_cannot_see_its_margin_is_named() -> None:
     gate = mt.metric("accuracy") >= mt.baseline - 0.01
-    seen = {"margin": 0.01, "detectable": 0.05, "n": 200, "unit": "samples", "delta": -0.01}
+    seen: dict[str, Any] = {
+        "margin": 0.01,
+        "detectable": 0.05,
+        "n": 200,
+        "unit": "samples",
+        "delta": -0.01,
+    }
     (text,) = advice(gate, **seen)
     assert "detects only drops of 0.05 or more with the 200 test samples there are" in text
     assert advice(gate, **{**seen, "detectable": 0.015}) == ()

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from modeltune.judgement.evidence import Evidence, compare, measured_on_classes
+from modeltune.judgement.evidence import Evidence, compare, is_other_slice, measured_on_classes
 from modeltune.judgement.significance import (
     REPLICATES,
     Bootstrap,
@@ -344,11 +344,11 @@ def test_a_slice_is_another_one_when_it_has_other_samples_of_the_same_test_part(
     given = classifier(1).on("dark")
     assert given.samples is not None
     other = replace(given.samples, slices={"dark": np.arange(N) % 2 == 1})
-    assert evidence.is_other_slice(given, replace(given, samples=other))
-    assert not evidence.is_other_slice(given, given)
+    assert is_other_slice(given, replace(given, samples=other))
+    assert not is_other_slice(given, given)
     # A stream in another order has its slices in that order too.
     shuffled = replace(other, truth={"": LABELS[::-1]})
-    assert not evidence.is_other_slice(given, replace(given, samples=shuffled))
+    assert not is_other_slice(given, replace(given, samples=shuffled))
 
 
 @pytest.mark.parametrize("metric", ["auc", "mae"])

@@ -100,7 +100,7 @@ def test_against_a_number(bound: str, comparison: str, column: str, expected: Ou
 
 # A recorded run as bound, each side one refit: the values are compared as they are
 
-PASTS = {
+PASTS: dict[str, Past | str] = {
     "positive": past(0.9),
     "zero": past(0.0),
     "negative": past(-10.0),

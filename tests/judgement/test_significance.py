@@ -166,6 +166,7 @@ def test_the_detectable_drop_is_detected_with_its_power() -> None:
     """Against an enumeration of 1000 samples of which 6% come out differently."""
     n, discordance = 1000, 0.06
     drop = McNemar(30, 30, n).detectable(power=0.8)
+    assert drop is not None
     assert drop == pytest.approx(0.0193, abs=0.0001)
     discordant = np.arange(n + 1)
     fewest = stats.binom.isf(0.05, discordant, 0.5) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import modeltune.harness
-from modeltune.ground import PACKAGE, deadlines
+from modeltune.ground import PACKAGE
 from modeltune.ground.deadlines import Deadline
 from modeltune.histories.baselines import Acceptance
 from modeltune.judgement.gate_verdicts import judge, status_of
@@ -359,7 +360,7 @@ def test_a_fixture_named_like_a_field_is_not_that_field(project: Project, harnes
     )
     project.run()
     assert harness.fixtures == [{"data": 1}, {"data": 2}]
-    assert {spec.data.__name__ for spec in harness.specs} == {"doubled"}
+    assert {getattr(spec.data, "__name__", None) for spec in harness.specs} == {"doubled"}
 
 
 @pytest.mark.parametrize(
@@ -634,7 +635,7 @@ def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
 def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
     project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(deadlines.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     project = project.with_specs(
         spec_a=TWO.replace("@red", "@rules"), spec_b="@rules\ndef wide(hp): ..."
     )

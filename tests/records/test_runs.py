@@ -46,7 +46,15 @@ def test_the_digits_run_survives_json() -> None:
 
 
 def test_a_value_keeps_its_kind() -> None:
-    values = {"a": math.inf, "b": "inf", "c": 1, "d": 1.0, "e": True, "f": "1", "g": math.nan}
+    values: dict[str, float | str | bool] = {
+        "a": math.inf,
+        "b": "inf",
+        "c": 1,
+        "d": 1.0,
+        "e": True,
+        "f": "1",
+        "g": math.nan,
+    }
     best = Best(trial=1, score=-math.inf, values=values)
     run = replace(DIGITS, best=best, trials=(replace(DIGITS.trials[1], values=values),))
     assert repr(through_json(run)) == repr(run)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -317,7 +318,7 @@ def test_a_trend_has_the_bounds_of_its_mean_waived_or_not(gate: Gate, bounds: li
 def test_of_many_test_samples_a_thousand_are_drawn_and_it_is_said() -> None:
     page = html([regressor(samples=2_500)])
     (data,) = islands(page)
-    (numbers,) = data["numbers"]  # type: ignore[misc]
+    (numbers,) = cast(list[dict[str, Any]], data["numbers"])
     assert len(numbers["truth"]) == len(numbers["predicted"]) == 1_000
     assert "1000 of 2500 test samples are drawn" in page
 
@@ -838,7 +839,8 @@ def test_what_the_history_knows_is_gathered(tmp_path: Path) -> None:
     url = recorded(tmp_path, accepted, between, run, later)
     (found,) = gather([run], url)
     assert [each.id for each in found.past] == [run.id, "between", accepted.id]
-    assert found.baseline is found.reference is not None
+    assert found.baseline is not None
+    assert found.baseline is found.reference
     assert found.baseline.id == accepted.id
     assert found.missing == ()
     # Without a baseline it is held against the last run that was judged.

@@ -104,7 +104,7 @@ def modeltune(*arguments: str) -> None:
     from modeltune.cli import commands, main
 
     sys.argv = ["modeltune", *arguments]
-    commands.subprocess = SimpleNamespace(run=_fork_pytest)  # type: ignore[assignment]
+    setattr(commands, "subprocess", SimpleNamespace(run=_fork_pytest))  # noqa: B010  not exported
     sys.exit(main())
 
 
@@ -152,7 +152,7 @@ def _become(
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     # The server ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    util.spawnv_passfds = fork_a_server
+    util.spawnv_passfds = fork_a_server  # type: ignore[assignment]
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)

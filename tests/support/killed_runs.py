@@ -21,7 +21,8 @@ from modeltune.harness import pipeline
 from modeltune.harness.executors import processes, worker
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run
-from modeltune.specs.spec_type import Spec
+from modeltune.specs.searches import Search
+from modeltune.specs.spec_type import Protocol, Spec
 from tests.support.forked import fork_a_server
 from tests.support.small_models import digits, softmax
 
@@ -35,7 +36,7 @@ def data() -> mt.Data:
     return digits()
 
 
-def searched(search: Any) -> Any:
+def searched(search: Search) -> Protocol:
     return mt.spec(
         data=data,
         search=search,
@@ -185,7 +186,7 @@ def _run(output: worker.Descriptor, spec: Spec, workers: int, store: str) -> Non
     for number in (1, 2):
         os.dup2(output.number, number)
     os.close(output.number)
-    util.spawnv_passfds = fork_a_server
+    util.spawnv_passfds = fork_a_server  # type: ignore[assignment]
     os.write(1, b".")
     pipeline.run(spec, store=store, workers=workers, listen=lambda event: None)
 

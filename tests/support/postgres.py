@@ -47,7 +47,7 @@ class Server:
         with psycopg.connect(
             f"host={self.folder} user={USER} dbname={database}", autocommit=True
         ) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager

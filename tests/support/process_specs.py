@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 import modeltune as mt
+from modeltune.specs.spec_type import Protocol
 from tests.support.small_models import dense, digits
 
 
@@ -39,14 +40,14 @@ def different() -> mt.Data:
     return mt.Data(stream, stream, stream)
 
 
-def declared(**fields: Any) -> Any:
-    fields = {
+def declared(**fields: Any) -> Protocol:
+    standard: dict[str, Any] = {
         "data": data,
         "search": mt.GridSearch(mt.maximize("val_accuracy")),
         "fit": mt.Fit(epochs=1),
         "validation": mt.Holdout(seeds=1),
-    } | fields
-    return mt.spec(**fields)
+    }
+    return mt.spec(**(standard | fields))
 
 
 def classifier() -> Any:
@@ -102,7 +103,7 @@ def _with_a_child() -> None:
     signal.pause()
 
 
-class Looking(keras_tuner.HyperModel):  # type: ignore[misc]
+class Looking(keras_tuner.HyperModel):
     """Fail with what it sees of its data."""
 
     def build(self, hp: Any) -> Any:

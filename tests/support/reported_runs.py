@@ -59,7 +59,7 @@ def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS
         failed = number % 11 == 7
         trained = {} if failed else curve(draw, epochs, metrics)
         scores = trained.get("val_accuracy", ())
-        values = {
+        values: dict[str, bool | int | float | str] = {
             "units": draw.choice([32, 64, 96, 128]),
             "rate": 10 ** draw.uniform(-4, -1),
             "activation": draw.choice(["relu", "tanh", "gelu"]),

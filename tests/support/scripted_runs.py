@@ -74,8 +74,7 @@ class Script:
         return _space(values["name"])
 
     def perform(self, task: TrialTask | RefitTask) -> Trained | Refitted:
-        is_refit = isinstance(task, RefitTask)
-        name = f"refit {task.refit.seed}" if is_refit else f"trial {task.id}"
+        name = f"trial {task.id}" if isinstance(task, TrialTask) else f"refit {task.refit.seed}"
         descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND)
         os.writev(descriptor, [f"{name}\n".encode()])
         os.close(descriptor)

@@ -62,13 +62,12 @@ def linear(hp: Any) -> Any:
 
 def spec_of(build: Any = softmax, data: Any = None, **fields: Any) -> Spec:
     """Return a spec of two random trials of one epoch, refitted once, unless told otherwise."""
-    fields = {
+    standard: dict[str, Any] = {
         "search": mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=2),
         "fit": mt.Fit(epochs=1),
         "validation": mt.Holdout(seeds=1),
-    } | fields
-    made: Spec = mt.spec(data=data or digits(), **fields)(build)
-    return made
+    }
+    return mt.spec(data=data or digits(), **(standard | fields))(build)
 
 
 def values(**chosen: Any) -> Any:

@@ -38,13 +38,17 @@ def loaded(train: Any, validation: Any = None, test: Any = None) -> LoadedData:
         "validation": numbers(30, 1, shape) if validation is None else validation,
         "test": numbers(30, 2, shape) if test is None else test,
     }
-    return LoadedData(
+    return loaded_parts(
         *(part(n, *(one if isinstance(one, tuple) else (one,))) for n, one in given.items())
     )
 
 
+def loaded_parts(train: Part, validation: Part, test: Part) -> LoadedData:
+    return LoadedData(train, validation, test)
+
+
 def verdict(check: str, data: LoadedData, severity: str = "warn", **options: Any) -> Verdict:
-    verdicts = check_data(data, Checks(**{check: severity}, **options))
+    verdicts = check_data(data, Checks(**{check: severity, **options}))
     assert [one.gate for one in verdicts] == [f"checks.{name}" for name in CHECKS]
     json.dumps(plain([one.details for one in verdicts]), allow_nan=False)
     return verdicts[CHECKS.index(check)]
@@ -238,7 +242,7 @@ def test_an_input_of_one_value_is_constant(x: Any) -> None:
 
 def test_one_of_several_inputs_is_named() -> None:
     inputs = {"age": numbers(40, shape=(1,)), "flag": np.ones((40, 1))}
-    data = LoadedData(*(part(name, inputs) for name in ("train", "validation", "test")))
+    data = loaded_parts(*(part(name, inputs) for name in ("train", "validation", "test")))
     assert "x.flag is the same" in verdict("constant_features", data).reason
 
 

@@ -51,7 +51,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Endless(Batches):
-    num_batches = None
+    num_batches = None  # type: ignore[assignment]
 
 
 # what a data function asks for and returns

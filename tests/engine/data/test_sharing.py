@@ -39,6 +39,13 @@ def loaded(x: Any, y: Any = NUMBERS, sample_weight: Any = None) -> LoadedData:
     )
 
 
+def shared_parts(folder: Path) -> LoadedData:
+    """Return the parts that were written there."""
+    parts = read_parts(folder)
+    assert parts is not None
+    return parts
+
+
 def assert_same(one: Any, other: Any) -> None:
     assert [path for path, _ in leaves(one)] == [path for path, _ in leaves(other)]
     assert type(one) is type(other) or isinstance(one, np.ndarray)
@@ -51,7 +58,7 @@ def assert_same(one: Any, other: Any) -> None:
 def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
     given = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
     write_parts(given, tmp_path / "data")
-    came = read_parts(tmp_path / "data")
+    came = shared_parts(tmp_path / "data")
     assert (came.cuts, came.description, came.fingerprints) == (
         given.cuts, given.description, given.fingerprints,
     )  # fmt: skip
@@ -66,26 +73,26 @@ def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
 
 def test_what_is_none_stays_none(tmp_path: Path) -> None:
     write_parts(loaded(NUMBERS, y=None), tmp_path)
-    came = read_parts(tmp_path)
+    came = shared_parts(tmp_path)
     assert came.train.y is came.train.sample_weight is came.test.x is None
 
 
 def test_what_a_process_writes_into_its_arrays_stays_its_own(tmp_path: Path) -> None:
     write_parts(loaded(NUMBERS.copy()), tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    mine, theirs = read_parts(tmp_path), read_parts(tmp_path)
+    mine, theirs = shared_parts(tmp_path), shared_parts(tmp_path)
     mine.train.x[:] = -1
     mine.train.x.flush()
     assert (mine.train.x == -1).all()
     np.testing.assert_array_equal(theirs.train.x, NUMBERS)
-    np.testing.assert_array_equal(read_parts(tmp_path).train.x, NUMBERS)
+    np.testing.assert_array_equal(shared_parts(tmp_path).train.x, NUMBERS)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_a_mapped_part_gives_the_batches_of_the_loaded_one(tmp_path: Path) -> None:
     given = load_data(spec_of())
     write_parts(given, tmp_path)
-    came = read_parts(tmp_path)
+    came = shared_parts(tmp_path)
     assert came.fingerprints == given.fingerprints
     for ours, theirs in zip(given.train.batches(32), came.train.batches(32), strict=True):
         assert_same(ours, theirs)

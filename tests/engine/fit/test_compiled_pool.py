@@ -467,7 +467,11 @@ def test_names_and_seeds_start_anew() -> None:
         compiled_pool.start_anew(7)
         assert layers.Dense(1).name == "dense"
         tensorflow = tf.random.normal([]).numpy() if draws else None
-        return np.random.get_state()[1].tolist(), float(keras.random.normal([])), tensorflow
+        return (
+            np.random.get_state(legacy=False)["state"]["key"].tolist(),
+            float(keras.random.normal([])),
+            tensorflow,
+        )
 
     for draws in (False, True):
         assert drawn(draws) == drawn(draws)
@@ -503,7 +507,7 @@ def test_models_together_hold_no_more_bytes_than_allowed() -> None:
 
 def test_python_looks_for_dead_models_once_they_hold_much(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, collected = CompiledPool(), []
-    monkeypatch.setattr(compiled_pool.gc, "collect", lambda: collected.append(1))
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
     small = Candidate(dense(layers.Dense(1)), None)
     pool.leave(small)
     assert not collected

@@ -195,7 +195,7 @@ class TestEqualsFit:
         assert_as_fit(dense(metrics=lambda: ["accuracy", LargestError()]))
 
     def test_of_metrics_that_keep_confusion_counts(self) -> None:
-        column, more = np.float32(Y > 4)[:, None], np.float32(VY > 4)[:, None]
+        column, more = (np.asarray(y > 4, "float32")[:, None] for y in (Y, VY))
 
         def two_classes() -> Any:
             keras.utils.set_random_seed(3)
@@ -494,9 +494,12 @@ class TestContinuing:
 
     def test_the_random_states_of_the_process_are_left_alone(self) -> None:
         model = dense()()
-        before = random.getstate(), np.random.get_state()[1].tolist()
+        before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
         epoch_graph.fit_graph(model, X, Y, batch_size=32, epochs=1, seed=1)
-        assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+        assert (
+            random.getstate(),
+            np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        ) == before
 
 
 class TestMemory:
@@ -819,9 +822,12 @@ def schedule() -> Any:
 
 
 def arranged(structure: str, arrays: dict[str, Any]) -> Any:
-    return {"dict": dict, "tuple": lambda a: tuple(a.values()), "list": lambda a: [*a.values()]}[
-        structure
-    ](arrays)
+    kinds: dict[str, Callable[[dict[str, Any]], object]] = {
+        "dict": dict,
+        "tuple": lambda a: tuple(a.values()),
+        "list": lambda a: [*a.values()],
+    }
+    return kinds[structure](arrays)
 
 
 def two_towers(structure: str) -> Build:

@@ -246,7 +246,7 @@ def test_who_needs_features_that_another_process_makes_waits_for_them(
     calls.clear()
     compiled_pool.POOL.clear()  # or nothing more would be needed than this process has
     (tmp_path / "features").mkdir()
-    flock, waited = fcntl.flock, []
+    flock, waited = fcntl.flock, list[str]()
     with holder(tmp_path / "features" / of_train.replace("-0.npy", ".lock")) as process:
 
         def ends_while_waited_for(file: Any, operation: int) -> None:
@@ -260,6 +260,7 @@ def test_who_needs_features_that_another_process_makes_waits_for_them(
                 else:
                     for name, path in made.items():
                         path.rename(tmp_path / "features" / name)
+                    assert process.stdin
                     process.stdin.close()
             flock(file, operation)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -182,10 +182,10 @@ def test_policy_and_random_states_are_restored(build: Any) -> None:
     np.random.seed(2)
     keras.config.set_dtype_policy("float64")
     try:
-        before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr,index]
+        before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
         trained(spec_of(build, fit=mt.Fit(dtype_policy="mixed_float16")))
         assert keras.config.dtype_policy().name == "float64"
-        after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr,index]
+        after = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
         assert after == before
     finally:
         keras.config.set_dtype_policy("float32")
@@ -232,7 +232,7 @@ def test_a_factory_of_something_else_is_named() -> None:
 def test_weights_of_zero_leave_nothing_to_learn() -> None:
     ignored = trained(spec_of(fit=mt.Fit(class_weight=dict.fromkeys(range(10), 0.0))))
     data = digits()
-    x, y = data.train  # type: ignore[misc]
+    x, y = cast(tuple[Any, Any], data.train)
     weightless = mt.Data((x, y, np.zeros(len(y))), data.validation, data.test)
     assert ignored.curve["loss"] == trained(spec_of(data=weightless)).curve["loss"] == (0.0,)
 

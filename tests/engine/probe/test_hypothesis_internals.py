@@ -12,13 +12,13 @@ import pytest
 import modeltune as mt
 from modeltune.engine.probe.hypothesis_internals import HYPOTHESIS_NAMES, what_hypothesis_lacks
 from modeltune.engine.probe.points import (
-    Point,
     PointResult,
     PointSpace,
     ResultCache,
     draw_points,
     shrink,
 )
+from modeltune.engine.probe.transforms import Point
 from tests.support.example import source
 
 SPACE = PointSpace(rows=300, ends=(1.0,), levels=1000)

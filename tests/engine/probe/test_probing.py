@@ -303,7 +303,7 @@ def test_dict_inputs_are_transformed_and_raised_by_name() -> None:
     summed = keras.layers.Concatenate()([age, dose])
     last = keras.layers.Dense(1)
     model = keras.Model({"age": age, "dose": dose}, last(summed))
-    last.set_weights([np.float32([[2], [-1], [0], [0]]), np.float32([0])])
+    last.set_weights([np.array([[2], [-1], [0], [0]], "float32"), np.array([0], "float32")])
     model.compile("sgd", loss="mse")
     rng = np.random.default_rng(0)
     x = {name: rng.normal(size=(300, n)).astype("float32") for name, n in (("age", 1), ("dose", 3))}
@@ -328,7 +328,7 @@ def test_dict_inputs_are_transformed_and_raised_by_name() -> None:
 
 
 def test_a_number_may_move_by_a_part_of_the_spread_in_train() -> None:
-    y = np.tile(np.float32([-2, 2]), 150)
+    y = np.tile(np.array([-2, 2], "float32"), 150)
     model = number([1, 0, 0, 0])
     found = probed(mt.invariant(brighter), model, part(y=y))
     assert found.tolerance == pytest.approx(0.1)
@@ -343,7 +343,7 @@ def test_a_number_may_move_by_a_part_of_the_spread_in_train() -> None:
 
 
 def test_each_column_of_an_output_has_its_own_spread() -> None:
-    y = np.tile(np.float32([[-1, -100], [1, 100]]), (150, 1))
+    y = np.tile(np.array([[-1, -100], [1, 100]], "float32"), (150, 1))
     model = linear([[0, 1], [0, 0], [0, 0], [0, 0]], activation="linear", loss="mse")
     assert probed(mt.invariant(brighter), model, part(y=y)).violations == 0
     other = linear([[1, 0], [0, 0], [0, 0], [0, 0]], activation="linear", loss="mse")
@@ -374,7 +374,7 @@ def test_every_case_must_hold() -> None:
 
 def test_a_function_may_return_the_cases() -> None:
     behaviour = mt.minimum_functionality(
-        lambda: (np.eye(4, dtype=np.float32), np.float32([1, 2, 3, 5])), tolerance=0.5
+        lambda: (np.eye(4, dtype=np.float32), np.array([1, 2, 3, 5], "float32")), tolerance=0.5
     )
     found = example(probed(behaviour, number([1, 2, 3, 4]), part(y=LABELS / 1.0)))
     assert found["text"] == "case[3]: expected 5.0, predicted 4"

@@ -44,7 +44,7 @@ def test_a_shared_layer_is_listed_once_and_has_a_shape_only_when_it_is_always_th
     assert len(found) == len(shapes) == 6
 
 
-class Own(keras.Model):  # type: ignore[misc]
+class Own(keras.Model):
     """A model whose shapes are open until it is called."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def test_a_model_without_shapes_gets_them_from_what_it_was_called_on() -> None:
     assert listed(model) == [("first", "Dense", [None, 3], 18, True, 0)]
 
 
-class Hostile(layers.Layer):  # type: ignore[misc]
+class Hostile(layers.Layer):
     """A layer that answers nothing."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -71,7 +71,7 @@ class Hostile(layers.Layer):  # type: ignore[misc]
         return super().__getattribute__(name)
 
 
-class Unlisted(keras.Model):  # type: ignore[misc]
+class Unlisted(keras.Model):
     """A model that says nothing of its layers."""
 
     @property
@@ -83,7 +83,7 @@ def test_what_a_layer_raises_is_left_out() -> None:
     model = Own()
     assert described(Unlisted())["layers_total"] == 0
 
-    class Holding(keras.Model):  # type: ignore[misc]
+    class Holding(keras.Model):
         @property
         def layers(self) -> Any:
             return [Hostile.__new__(Hostile), self, model]

@@ -30,7 +30,7 @@ Builder = Callable[[], Any]
 
 
 @keras.saving.register_keras_serializable()
-class Noise(layers.Layer):  # type: ignore[misc]
+class Noise(layers.Layer):
     """Draws at inference too, as a Dropout called with training=True does."""
 
     def call(self, inputs: Any) -> Any:
@@ -38,14 +38,14 @@ class Noise(layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable()
-class BatchMean(layers.Layer):  # type: ignore[misc]
+class BatchMean(layers.Layer):
     """Normalises over the batch at inference too, as BatchNormalization with training=True."""
 
     def call(self, inputs: Any) -> Any:
         return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
 
 
-class Constant(layers.Layer):  # type: ignore[misc]
+class Constant(layers.Layer):
     """Keeps a number that is drawn when it is made, outside its weights."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def _compiled(inputs: Any) -> Any:
     return model
 
 
-class Subclassed(keras.Model):  # type: ignore[misc]
+class Subclassed(keras.Model):
     """Has no inputs to look at."""
 
     def __init__(self) -> None:

@@ -104,6 +104,7 @@ def test_a_session_logs_its_run_trials_gates_model_and_report(
     assert "not told" not in done.output, done.output
     (run,) = done.history
     assert run.artifact
+    assert run.best
     weights = (project.path / ".modeltune" / run.artifact.path).read_bytes()
     parent, children = logged(client, request.node.name)
     assert parent.info.run_name == run.spec == "spec_scripted.py::mlp"

@@ -156,11 +156,15 @@ def test_a_failed_trial_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert scalars(tmp_path) == {"trial-7": {}}
 
 
+def unheard(event: Event) -> None:
+    pytest.fail(str(event))
+
+
 def test_folds_are_runs_of_their_own(tmp_path: Path) -> None:
     refits = [
         {"seed": 0, "fold": fold, "curve": {"loss": (0.5,)}, "seconds": 1.0} for fold in (0, 1)
     ]
-    write_refits(tmp_path, refits, pytest.fail)
+    write_refits(tmp_path, refits, unheard)
     assert {*scalars(tmp_path)} == {"refit-seed-0-fold-1/train", "refit-seed-0-fold-2/train"}
 
 
@@ -183,9 +187,12 @@ def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_costs_a_note_and_no_run(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("a file")
     notes = []
-    run = ran(
-        SPECS["shown"], tmp_path, lambda event: isinstance(event, Note) and notes.append(event.text)
-    )
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    run = ran(SPECS["shown"], tmp_path, listen)
     assert run.passed
     said = [note for note in run.notes if "TensorBoard" in note]
     assert said == [note for note in notes if "TensorBoard" in note]

@@ -553,7 +553,7 @@ def test_fields_given_later_count(project: Project) -> None:
 
 def made(text: str, name: str = "mlp") -> Spec:
     names: dict[str, Spec] = {}
-    exec(compile(BARE + textwrap.dedent(text), "<cell 1>", "exec"), names)  # type: ignore[arg-type]
+    exec(compile(BARE + textwrap.dedent(text), "<cell 1>", "exec"), names)
     return names[name]
 
 
@@ -693,7 +693,7 @@ def test_a_keras_object_is_what_its_config_and_weights_are() -> None:
     layer.set_weights([weight + 1 for weight in layer.get_weights()])
     assert before != holding(layer)
 
-    class Own(keras.layers.Layer):  # type: ignore[misc]
+    class Own(keras.layers.Layer):
         pass
 
     assert holding(Own())[f"{HELD}the build function"].startswith(UNCOMPARABLE)
