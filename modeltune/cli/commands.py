@@ -40,13 +40,13 @@ TRENDS = 10
 
 def list_runs(arguments: argparse.Namespace) -> str:
     """List the recorded runs, newest first, with their trends and what waits to be recorded."""
-    from modeltune.histories import command, waiting_for
+    from modeltune.histories import flush_command, waiting_for
 
     listed, waiting = _listed(arguments), waiting_for(arguments.store)
     if not waiting:
         return listed
     count = counted(len(waiting), "run waits", "runs wait")
-    said = f"{count} in {waiting[0].parent} to be recorded: {command(arguments.store)}"
+    said = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
     return f"{listed}\n\n{said}"
 
 
@@ -234,7 +234,7 @@ def export_run(arguments: argparse.Namespace) -> str:
 
 def replay_run(arguments: argparse.Namespace) -> int:
     """Evaluate a run's own weights again; return 0 when its numbers come back."""
-    from modeltune.harness import from_json, kept_weights
+    from modeltune.harness import kept_weights, replay_from_json
     from modeltune.histories import open_store
     from modeltune.reports import disagreeing, replay_report
 
@@ -242,7 +242,7 @@ def replay_run(arguments: argparse.Namespace) -> int:
         run = store.run(arguments.run)
         kept_weights(run, store)
     facts = _under_pytest(run, _spec_file(run, arguments.specs), arguments.store, [])
-    replayed = from_json(facts["replayed"])
+    replayed = replay_from_json(facts["replayed"])
     say(replay_report(run, replayed))
     return 1 if disagreeing(run, replayed) or replayed.code else 0
 
@@ -330,11 +330,11 @@ def _url(text: str) -> str:
 
 def examine_history(arguments: argparse.Namespace) -> int:
     """Check the history and every file it names; return 1 when something is wrong."""
-    from modeltune.histories import Mark, examine
+    from modeltune.histories import Mark, diagnose
     from modeltune.reports import clean
 
     wrong = 0
-    for finding in examine(arguments.store, arguments.also, now=time.time()):
+    for finding in diagnose(arguments.store, arguments.also, now=time.time()):
         wrong += finding.mark is Mark.WRONG
         say(f"{finding.mark.value:<5}  {clean(finding.text)}")
     if wrong:

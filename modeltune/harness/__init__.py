@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modeltune.harness import replay
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.pipeline import run
-    from modeltune.harness.replay import check_target, export_kept, from_json, kept_weights
+    from modeltune.harness.replay import check_target, export_kept, kept_weights, replay_from_json
     from modeltune.harness.report_files import gather, newest_of_each, write_pictures, write_reports
     from modeltune.harness.run_differences import contrast
 
@@ -23,11 +23,11 @@ __all__ = [
     "check_target",
     "contrast",
     "export_kept",
-    "from_json",
     "gather",
     "kept_weights",
     "newest_of_each",
     "replay",
+    "replay_from_json",
     "run",
     "warm_up",
     "write_pictures",
@@ -46,8 +46,8 @@ __getattr__, __dir__ = door(
         "replay": (
             "check_target",
             "export_kept",
-            "from_json",
             "kept_weights",
+            "replay_from_json",
         ),
         "report_files": (
             "gather",

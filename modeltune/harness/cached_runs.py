@@ -131,14 +131,14 @@ def find_reusable(
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
             return _judged_today(run, spec, history, prints, strictness)
-    return next(iter(same + others), "no finished run of it is recorded")
+    return next(iter(same + others), "no finished run of this spec is recorded")
 
 
 def _difference(today: Mapping[str, str], summary: Summary) -> str:
     """Say what differs between a recorded run and one of today; empty when nothing does."""
     recorded = recorded_identity(summary.fingerprints)
     if not recorded:
-        return f"run {summary.id} does not say what it was made of: an older modeltune recorded it"
+        return f"run {summary.id} does not record its code: an older modeltune recorded it"
     recorded |= {
         name: digest for name, digest in summary.fingerprints.items() if name.startswith("data/")
     }
@@ -178,7 +178,7 @@ def _judged_today(
     try:
         samples = samples_of(run, history)
     except HistoryError as error:
-        notes = (*notes, f"its samples are not at hand: {error}")
+        notes = (*notes, f"its samples cannot be read: {error}")
     past = references(spec, history, prints, run.id)
     past = with_rescored(past, _not_rescored(past))
     judgement = judge_beside(past, spec, measured_of(run, spec, samples), history)

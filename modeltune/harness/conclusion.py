@@ -1,4 +1,4 @@
-"""Conclude a run: find what to compare with, examine the tuned model, judge, and buy seeds if need be."""
+"""Conclude a run: find what to compare with, examine the tuned model, judge, add seeds if need be."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def judge_beside(past: References, spec: Spec, measured: Measured, history: Stor
 def _task(
     spec: Spec, history: Store, past: References, tuned: TunedModel
 ) -> tuple[ExamineTask | None, dict[str, tuple[Outcome, str]]]:
-    """Return what is to be examined, None when nothing is, and what cannot be measured and why."""
+    """Return what to examine, None for nothing, and which metrics cannot be measured, with reasons."""
     behaviours = [gate for gate in spec.gates if isinstance(gate, Behaviour)]
     unmeasured: dict[str, tuple[Outcome, str]] = {}
     faster_than: KeptModel | None = None
@@ -253,7 +253,7 @@ def check_search(
 
 
 def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
-    """Return what a recorded run has measured, to be judged by today's gates."""
+    """Return what a recorded run measured, for today's gates to judge."""
     unmeasured = {}
     if LATENCY not in run.scores:
         unmeasured[LATENCY] = (

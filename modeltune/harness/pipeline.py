@@ -13,7 +13,7 @@ from modeltune.harness.cached_runs import Lookup, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.recording import drop_lost, recorded_at_end
-from modeltune.harness.resuming import TRIALS, ResumingExecutor, lend_ledgers, refits_of
+from modeltune.harness.resuming import TRIALS, ResumingExecutor, lend_ledgers, refit_notation
 from modeltune.harness.search import search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import TunedModel, validate
@@ -106,7 +106,7 @@ def run(
         with draft.phase("validation"):
             weights = ledger.folder / "refit.weights.h5"
             tuned = TunedModel(best, engine.space_at(best.values), weights)
-            refits = ResumingExecutor(executor, ledger, refits_of(spec))
+            refits = ResumingExecutor(executor, ledger, refit_notation(spec))
             validator = partial(validate, spec, tuned, refits, draft.listen)
             this_run = RunInProgress(run_id, spec, fingerprints)
             conclusion = conclude(this_run, tuned, history, engine, validator, draft.listen)

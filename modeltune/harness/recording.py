@@ -225,14 +225,14 @@ class RunDraft:
         named = f"run {run.id} of {run.spec} ({run.status.value}) is not recorded"
         if isinstance(error, UnrecordableError):
             return (
-                f"{named} and never can be as it is, so that it does not wait either; "
-                "mend what has no place in a record, and run its spec again"
+                f"{named} and never can be, so it does not wait either; mend what has no place in a "
+                "record, and run its spec again"
             )
         try:
             path = pending.spool(self._history, run)
         except HistoryError as unkept:
-            return f"{named}, nor could it be kept to be recorded later: {unkept}"
-        command = pending.command(self._history.identity)
+            return f"{named}, and could not be kept to be recorded later: {unkept}"
+        command = pending.flush_command(self._history.identity)
         return f"{named}, but waits in {path}; to record it: {command}"
 
 

@@ -1,4 +1,4 @@
-"""Replay a recorded run, or export its model: the run's own weights, checked by digest, in Keras."""
+"""Replay a recorded run or export its model, with the run's own weights, checked by digest."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def kept_weights(run: Run, history: Store) -> Path:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a file that Keras would not write, or that is there.
+    """Refuse a file name that Keras does not write to, or a file that exists.
 
     Raises:
-        HistoryError: saying what to write.
+        HistoryError: it is refused; says what to write instead.
     """
     if target.suffix != SUFFIX:
         raise HistoryError(f"{target}: Keras writes a model to a file that ends in {SUFFIX}")
@@ -47,7 +47,7 @@ def check_target(target: Path) -> None:
 
 
 def export_kept(run: Run, history: Store, target: Path) -> str | None:
-    """Write the model from the architecture kept with it; return why that cannot be, or None.
+    """Write the model from its kept architecture; return why that is not possible, or None.
 
     Raises:
         HistoryError: a file of the run is missing or was changed, or the target is refused.
@@ -71,7 +71,7 @@ def export_kept(run: Run, history: Store, target: Path) -> str | None:
 def export(
     spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store, target: Path
 ) -> tuple[str, ...]:
-    """Write the model that the spec builds today of the run's values; return what code changed.
+    """Write the model that the spec builds today from the run's values; return what code changed.
 
     Raises:
         ModeltuneError: nothing was written; says why.
@@ -82,11 +82,11 @@ def export(
     return differing_code(run_identity(spec), run)[0]
 
 
-def replay_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replayed:
-    """Score the model that the spec builds today of the run's values, with the run's weights.
+def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replayed:
+    """Score the model that the spec builds today from the run's values, with the run's weights.
 
     Raises:
-        ModeltuneError: the data are others, or the model cannot be rebuilt.
+        ModeltuneError: the data changed, or the model cannot be rebuilt.
     """
     code, notes = differing_code(run_identity(spec), run)
     try:
@@ -112,9 +112,9 @@ def _rebuilt(
     history: Store,
     is_of_same_data: bool = False,
 ) -> Iterator[tuple[Any, Any]]:
-    """Lend the model of a run, rebuilt by its spec, and the data; Keras sees only what is verified."""
+    """Lend a run's model, rebuilt by its spec, and the data; Keras reads verified files only."""
     weights = kept_weights(run, history)
-    assert run.best is not None  # a run without has no weights
+    assert run.best is not None  # a run without a winner has no weights
     with quietly():
         from modeltune.engine import load_data, rebuilt_model
     loaded = load_data(spec, fixtures)
@@ -135,7 +135,7 @@ def _refit(run: Run, spec: Spec) -> Refit:
 
 
 def _validation(run: Run) -> Validation:
-    """Return how the run was validated, as far as it says what a refit is given."""
+    """Return the run's validation, as far as it determines the data of a refit."""
     return KFold(run.validation["k"]) if run.validation.get("kind") == "KFold" else Holdout()
 
 
@@ -153,7 +153,7 @@ def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
 
 
 def _write(model: Any, target: Path) -> None:
-    """Write a model to a ``.keras`` file whole or not at all; one that is there stays."""
+    """Write a model to a new ``.keras`` file, whole or not at all."""
     draft = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         with quietly():
@@ -161,17 +161,18 @@ def _write(model: Any, target: Path) -> None:
     except FileExistsError as error:
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
     except Exception as error:
-        # What get_config of the user's classes raises, and what a full disk does.
-        said = " ".join(str(error).split())
-        raise HistoryError(f"{target} cannot be written: {type(error).__name__}: {said}") from error
+        # It may come from get_config of the user's classes, or from a full disk.
+        message = " ".join(str(error).split())
+        text = f"{target} cannot be written: {type(error).__name__}: {message}"
+        raise HistoryError(text) from error
 
 
-def to_json(replayed: Replayed) -> Json:
-    """Return what was replayed as strict JSON data."""
+def replay_to_json(replayed: Replayed) -> Json:
+    """Return the result of a replay as strict JSON data."""
     return plain(replayed)
 
 
-def from_json(data: Json) -> Replayed:
-    """Return what ``to_json`` wrote."""
+def replay_from_json(data: Json) -> Replayed:
+    """Return what ``replay_to_json`` wrote."""
     again = {metric: float(value) for metric, value in data["again"].items()}
     return Replayed(again, tuple(data["code"]), tuple(data["notes"]))

@@ -1,4 +1,4 @@
-"""Gather what reports show of recorded runs, and write them: report.json, report.md, report.html."""
+"""Gather what reports show of recorded runs, and write report.json, report.md and report.html."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from modeltune.histories import Store, open_store, samples_of, verify
 from modeltune.records import Json, Run, RunStatus, Summary, to_json
 from modeltune.reports import Contrast, Reported
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-TREND = 40
-"""How many runs of a spec are looked back at."""
+PAST_RUNS = 40
+"""How many past runs of a spec a report shows."""
 
 
 def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
     """Write every kind of report of these runs into a folder, each file whole; return the files.
 
     Raises:
-        OSError: one cannot be written.
+        OSError: a report cannot be written.
     """
     from modeltune.reports import html, markdown, write, write_whole
 
-    runs = [each.run for each in reported]
+    runs = [shown.run for shown in reported]
     files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
     write(files[0], [to_json(run) for run in runs])
     write_whole(files[1], markdown(runs))
@@ -38,20 +38,20 @@ def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
 def write_pictures(folder: Path, reported: Sequence[Reported], kind: str) -> list[Path]:
     """Write the pictures of these runs, "svg" or "png", into a folder; return the files.
 
-    Of several runs of one spec, each after the first has its id in its files' names.
+    When several runs belong to one spec, the file names of each but the first begin with its id.
 
     Raises:
         ModeltuneError: matplotlib is not installed.
-        OSError: one cannot be written.
+        OSError: a picture cannot be written.
     """
     from modeltune.reports import draw_pictures, file_name
 
     files: list[Path] = []
     seen = set[str]()
-    for each in reported:
-        prefix = f"{file_name(each.run.id)}-" if each.run.spec in seen else ""
-        seen.add(each.run.spec)
-        for name, content in draw_pictures(each, kind).items():
+    for shown in reported:
+        prefix = f"{file_name(shown.run.id)}-" if shown.run.spec in seen else ""
+        seen.add(shown.run.spec)
+        for name, content in draw_pictures(shown, kind).items():
             file = folder / f"{prefix}{name}"
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
@@ -60,14 +60,14 @@ def write_pictures(folder: Path, reported: Sequence[Reported], kind: str) -> lis
 
 
 def newest_of_each(history: Store) -> list[str]:
-    """Return the id of the last run of every spec, by the specs' names."""
-    return [found[0].id for found in history.latest(history.specs(), 1).values()]
+    """Return the id of the last run of every spec, in the order of the specs' names."""
+    return [runs[0].id for runs in history.latest(history.specs(), 1).values()]
 
 
 def gather(runs: Sequence[Run], url: str) -> list[Reported]:
-    """Return these runs with what the history and its files tell of them.
+    """Return these runs with what the history and its files know about them.
 
-    What cannot be read is missing, and said to be: a report of what is known is better than none.
+    A report lists what could not be read: one that lacks something is better than none.
     """
     try:
         with open_store(url, create=False) as history:
@@ -79,7 +79,7 @@ def gather(runs: Sequence[Run], url: str) -> list[Reported]:
 def _reported(run: Run, history: Store) -> Reported:
     missing: list[str] = []
 
-    def read(what: str, reader: Callable[[], T], otherwise: T) -> T:
+    def read(what: str, reader: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return reader()
         except HistoryError as error:
@@ -93,30 +93,32 @@ def _reported(run: Run, history: Store) -> Reported:
         reference = read("the baseline", lambda: history.run(baseline), None)
     if reference is None:
         reference = read("the run before it", lambda: _judged_before(run, past, history), None)
-    found = Contrast()
+    changes = Contrast()
     if reference is not None:
-        found = read("what changed", lambda: contrast(reference, run, history), found)
+        changes = read("what changed", lambda: contrast(reference, run, history), changes)
     return Reported(
         run,
         past,
         read("predictions on test", lambda: samples_of(run, history), None),
         read("examples", lambda: _examples(run, history), {}),
         reference,
-        found,
+        changes,
         tuple(missing),
     )
 
 
 def _past(run: Run, history: Store) -> tuple[Summary, ...]:
-    # One that could not be recorded comes after all that are.
-    return tuple(history.runs(run.spec, TREND, until=run.id) or history.runs(run.spec, TREND))
+    # A run that could not be recorded comes after all recorded ones.
+    return tuple(
+        history.runs(run.spec, PAST_RUNS, until=run.id) or history.runs(run.spec, PAST_RUNS)
+    )
 
 
 def _judged_before(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
-    for each in past:
-        is_judged = each.status in (RunStatus.PASSED, RunStatus.FAILED) and not each.cached
-        if is_judged and each.id != run.id:
-            return history.run(each.id)
+    for earlier in past:
+        is_judged = earlier.status in (RunStatus.PASSED, RunStatus.FAILED) and not earlier.cached
+        if is_judged and earlier.id != run.id:
+            return history.run(earlier.id)
     return None
 
 
@@ -126,9 +128,9 @@ def _examples(run: Run, history: Store) -> Mapping[str, Json]:
         return {}
     path = verify(history.folder, kept)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        examples = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HistoryError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
+    if not isinstance(examples, dict) or not isinstance(examples.get("samples"), list):
         raise HistoryError(f"{path} holds no examples")
-    return found
+    return examples

@@ -29,17 +29,17 @@ from modeltune.records import (
 )
 from modeltune.specs import Spec, gates_identity
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Notation(Generic[Task, Result]):
+class Notation(Generic[_Task, _Result]):
     """How a ledger writes a kind of task and its result; ``read`` returns None when a file is gone."""
 
-    key: Callable[[Task], str]
-    write: Callable[[Task, Result], Json]
-    read: Callable[[Task, Json], Result | None]
+    key: Callable[[_Task], str]
+    write: Callable[[_Task, _Result], Json]
+    read: Callable[[_Task, Json], _Result | None]
 
 
 @contextlib.contextmanager
@@ -64,23 +64,23 @@ def lend_ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
         ledgers.close(keep_as, drop)
 
 
-class ResumingExecutor(Generic[Task, Result]):
+class ResumingExecutor(Generic[_Task, _Result]):
     """An executor that keeps every result before it hands it on, and runs no task twice."""
 
     def __init__(
-        self, executor: Executor[Task, Result], ledger: Ledger, notation: Notation[Task, Result]
+        self, executor: Executor[_Task, _Result], ledger: Ledger, notation: Notation[_Task, _Result]
     ):
         self._executor = executor
         self._ledger = ledger
         self._notation = notation
-        self._known: list[tuple[int, Task, Result]] = []
+        self._known: list[tuple[int, _Task, _Result]] = []
 
     @property
     def slots(self) -> int:
         """As many as the executor has."""
         return self._executor.slots
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: _Task) -> None:
         """Start a task, unless its result is known."""
         key = self._notation.key(task)
         value = self._ledger.get(key)
@@ -90,7 +90,7 @@ class ResumingExecutor(Generic[Task, Result]):
         else:
             bisect.insort(self._known, (self._ledger.position(key), task, known), key=_position)
 
-    def wait(self) -> tuple[Task, Result]:
+    def wait(self) -> tuple[_Task, _Result]:
         """Return the next task that finished, with its result; known results come first, in order."""
         if self._known:
             _, task, known = self._known.pop(0)
@@ -99,7 +99,7 @@ class ResumingExecutor(Generic[Task, Result]):
         self._ledger.put(self._notation.key(task), self._notation.write(task, result))
         return task, result
 
-    def withdraw(self) -> list[Task]:
+    def withdraw(self) -> list[_Task]:
         """Take back the tasks that have not begun; known results are still handed back."""
         return self._executor.withdraw()
 
@@ -144,7 +144,7 @@ TRIALS: Notation[TrialTask, Trained] = Notation(_trial_key, _write_trained, _rea
 """A trial is the same when its number, values, epochs and seed are."""
 
 
-def refits_of(spec: Spec) -> Notation[RefitTask, Refitted]:
+def refit_notation(spec: Spec) -> Notation[RefitTask, Refitted]:
     """Return how refits of this spec are written: they also depend on its validation and gates.
 
     A failed refit is written like any other, but trained again when it is met again.

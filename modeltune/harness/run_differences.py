@@ -1,4 +1,4 @@
-"""Contrast two recorded runs: what their metrics' differences amount to, and whose code is other."""
+"""Contrast two recorded runs: whether their metrics differ by more than chance, and what code differs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from modeltune.judgement import Comparison, Evidence
 
 VERSION = "the version of "
-"""How the name of a part begins that is a package's version."""
+"""Names of parts that are a package's version begin so."""
 
 DECLARED = ("search", "fit", "validation")
 """The parts of an identity that are declarations, not code."""
 
 EXACT = ("parameters", "artifact_bytes")
-"""What has no noise."""
+"""Metrics without noise."""
 
-ASKED = {"artifact": "are these models different", "recipe": "are these recipes different"}
-"""What a comparison answers, by its question, where neither run is the one to be held against."""
+QUESTIONS = {"artifact": "are these models different", "recipe": "are these recipes different"}
+"""The question a comparison answers, by its kind, when neither run is the reference."""
 
 
 def contrast(a: Run, b: Run, history: Store) -> Contrast:
-    """Return what it takes the samples and identities of two runs to tell.
+    """Compare the metrics and the code of two runs by their samples and identities.
 
-    A metric is compared by ``comparing.compare``: by seeds when both have three or more, else
-    sample by sample. Samples that are gone are noted, not fatal.
+    ``judgement.compare`` compares a metric: by seeds when both runs have three or more, else sample
+    by sample. When samples are gone, a note says so.
     """
     from modeltune.judgement import Evidence
 
@@ -41,7 +41,7 @@ def contrast(a: Run, b: Run, history: Store) -> Contrast:
         try:
             samples = samples_of(run, history)
         except HistoryError as error:
-            notes.append(f"the samples of {name} are not at hand: {error}")
+            notes.append(f"the samples of {name} cannot be read: {error}")
         evidence.append(Evidence(dict(run.scores), baselines.refits_of(run), samples))
     one, other = evidence
     both = [
@@ -67,28 +67,29 @@ def _difference(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -> 
     overlap = 1 / (k - 1) if isinstance(k, int) and k > 1 else 0.0
     try:
         # Which direction is better does not matter here: both tails count.
-        found = compare(metric, 1, other, one, overlap).comparison
+        comparison = compare(metric, 1, other, one, overlap).comparison
     except ValueError as error:
         return Difference(None, f"not compared: {error}")
-    if found is None:
-        return Difference(None, "not compared: one value each, and no samples that tell it")
-    question = found.question.value
-    by = f"{ASKED[question]}: {found.test} on {found.n} "
+    if comparison is None:
+        return Difference(None, "not compared: one value each, and no samples that measure it")
+    question = comparison.question.value
+    by = f"{QUESTIONS[question]}: {comparison.test} on {comparison.n} "
     by += "samples" if question == "artifact" else "seeds"
     if question == "artifact" and len(a.scores[metric].values) != len(b.scores[metric].values):
         by += ", of the two whose weights are kept"
-    return Difference(_two_sided(found), by)
+    return Difference(_two_sided(comparison), by)
 
 
-def _two_sided(found: Comparison) -> float:
-    """Return twice the smaller tail: a sign turned around swaps the two."""
+def _two_sided(comparison: Comparison) -> float:
+    """Return a two-sided p-value: twice the smaller tail."""
     from modeltune.judgement import McNemar
 
-    if isinstance(found, McNemar):
-        # The exact test, as against 0 when a gate asks; p_above is asymptotic.
-        tails = found.p_worse, McNemar(found.won, found.lost, found.n).p_worse
+    if isinstance(comparison, McNemar):
+        # The exact test, as for a gate without a margin; p_above is asymptotic.
+        swapped = McNemar(comparison.won, comparison.lost, comparison.n)
+        tails = comparison.p_worse, swapped.p_worse
     else:
-        tails = found.p_worse, found.p_above(0.0)
+        tails = comparison.p_worse, comparison.p_above(0.0)
     return min(1.0, 2 * min(tails))
 
 
@@ -96,8 +97,8 @@ def _incomparable(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -
     mine, theirs = a.fingerprints.get(TEST_PART), b.fingerprints.get(TEST_PART)
     if mine != theirs:
         return "measured on different test data"
-    if (kind := baselines.kind_of(a)) != baselines.kind_of(b):
-        return f"validated by {kind} and by {baselines.kind_of(b)}"
+    if (kind := baselines.validation_kind(a)) != baselines.validation_kind(b):
+        return f"validated by {kind} and by {baselines.validation_kind(b)}"
     definitions = [
         side.samples.definitions.get(metric) if side.samples else None for side in (one, other)
     ]
@@ -107,7 +108,7 @@ def _incomparable(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -
 
 
 def _code(a: Run, b: Run) -> tuple[str, ...] | None:
-    """Return the names of the parts of code that differ, None when a run does not say."""
+    """Return the names of the parts of code that differ, None when a run does not record them."""
     one, other = (recorded_identity(run.fingerprints) for run in (a, b))
     if not one or not other:
         return None
@@ -137,16 +138,16 @@ def _is_uncomparable(name: str, one: dict[str, str], other: dict[str, str]) -> b
 
 
 def differing_code(today: dict[str, str], run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which parts of code are not those a run was made of, and notes on what else differs."""
+    """Return which parts of code changed since a run, and notes on what else differs."""
     recorded = recorded_identity(run.fingerprints)
     if not recorded:
-        return (), ("the run does not say of which code it was made: an older modeltune ran it",)
+        return (), ("the run does not record its code: an older modeltune ran it",)
     code, notes = [], []
     for name in changed(today, recorded):
         if _is_uncomparable(name, today, recorded):
             notes.append(f"{name} cannot be compared between processes")
         elif name in DECLARED:
-            notes.append(f"{name} declared otherwise since")
+            notes.append(f"the declaration of {name} changed since")
         elif name.startswith(VERSION):
             was, now = recorded.get(name, "none"), today.get(name, "none")
             notes.append(f"{name} was {was}, is {now}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
     from modeltune.histories.artifacts import drop, keep, names_of, verify
     from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused
-    from modeltune.histories.doctor import Mark, examine
+    from modeltune.histories.doctor import Mark, diagnose
     from modeltune.histories.find_references import (
         RECENT,
         TEST_PART,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modeltune.histories.garbage import leftovers, remove_leftover
     from modeltune.histories.ledgers import Ledger, Ledgers
     from modeltune.histories.merging import merge
-    from modeltune.histories.pending import command, flush, waiting_for
+    from modeltune.histories.pending import flush, flush_command, waiting_for
     from modeltune.histories.places import place_of
     from modeltune.histories.store import HEAD, Store, open_as_it_is, open_store
 
@@ -45,10 +45,10 @@ __all__ = [
     "Store",
     "accepted_model",
     "baselines",
-    "command",
+    "diagnose",
     "drop",
-    "examine",
     "flush",
+    "flush_command",
     "history",
     "keep",
     "leftovers",
@@ -89,7 +89,7 @@ __getattr__, __dir__ = door(
         ),
         "doctor": (
             "Mark",
-            "examine",
+            "diagnose",
         ),
         "find_references": (
             "RECENT",
@@ -112,8 +112,8 @@ __getattr__, __dir__ = door(
         ),
         "merging": ("merge",),
         "pending": (
-            "command",
             "flush",
+            "flush_command",
             "waiting_for",
         ),
         "places": ("place_of",),

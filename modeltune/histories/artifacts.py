@@ -15,7 +15,7 @@ from modeltune.records import Artifact
 
 ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"
-"""Lists, beside the artifacts, the histories on servers that name some: no file here tells of them."""
+"""The file beside the artifacts that lists the histories on servers that name some of them."""
 
 _SUFFIXES = ("weights.h5", "architecture.json", "samples.json", "examples.json")
 
@@ -36,17 +36,17 @@ def names_of(run_id: str) -> tuple[str, str, str, str]:
 
 
 def run_of(path: Path) -> str | None:
-    """Return the run whose file this is by its name, whole or cut short; None of the user's own."""
-    found = _OF_A_RUN.fullmatch(path.name)
-    return found and found[1]
+    """Return the run that a file belongs to by its name, finished or not; None for any other file."""
+    match = _OF_A_RUN.fullmatch(path.name)
+    return match and match[1]
 
 
 def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 0) -> Artifact:
     """Write the file ``folder/name`` so that it exists whole and on disk, or not at all.
 
-    ``write`` gets a path of the same suffix in the same folder (Keras insists on
+    ``write`` gets a path with the same suffix in the same folder (Keras insists on
     ``.weights.h5``). When this returns, the file survives a power loss: record its
-    row after it, never before. What ``write`` raises passes through, OSError as
+    row afterwards, never before. What ``write`` raises passes through, OSError as
     HistoryError; no partial file stays.
 
     Raises:
@@ -80,7 +80,7 @@ def verify(folder: Path, artifact: Artifact) -> Path:
         size, sha256 = _measured(path)
     except FileNotFoundError as error:
         raise HistoryError(
-            f"{path} is missing; the run that recorded it cannot be replayed, run its spec again"
+            f"{path} is missing, so its run cannot be replayed; restore it, or run the spec again"
         ) from error
     except OSError as error:
         raise HistoryError(f"{path} cannot be read: {error}") from error
@@ -94,7 +94,7 @@ def verify(folder: Path, artifact: Artifact) -> Path:
 
 
 def drop(folder: Path, name: str) -> None:
-    """Remove what ``keep`` of this name wrote before its process was killed, if anything can be."""
+    """Remove the file of this name, and what a killed ``keep`` left of it; ignore what cannot go."""
     target = _within(folder, name)
     for path in (target, _draft(target)):
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def drop(folder: Path, name: str) -> None:
 
 
 def leave_word(folder: Path, history: str) -> None:
-    """Note beside the artifacts that a history elsewhere names some of them: its identity."""
+    """Note beside the artifacts, by its identity, that a history elsewhere names some of them."""
     beside = folder / ARTIFACTS
     if not beside.is_dir() or history in words_in(folder):
         return
@@ -110,7 +110,7 @@ def leave_word(folder: Path, history: str) -> None:
 
 
 def words_in(folder: Path) -> list[str]:
-    """Return the histories that were noted beside the artifacts, as they were written.
+    """Return the identities of histories that ``leave_word`` noted beside the artifacts.
 
     Raises:
         HistoryError: they cannot be read.

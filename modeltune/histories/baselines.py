@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modeltune.ground import HistoryError, make_folder, write_durably
+from modeltune.ground import HistoryError, first_line, make_folder, write_durably
 from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, number, plain
 from modeltune.specs import KFold, Outcome, Validation
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from modeltune.records import Samples
     from modeltune.specs import Spec
 
-FORMAT = 1
+BASELINE_FORMAT = 1
 BASELINE_FOLDER = "baselines"
 LARGEST = 1 << 20
-"""Bytes; a file that would be larger is written without what happened on each sample."""
+"""Bytes; a larger file is written without its samples."""
 
-TOLERANCE = 1e-4
-"""How far a score may be from what the packed samples give: float32 sums in another order."""
+SCORE_TOLERANCE = 1e-4
+"""How far a score may be from the one computed from samples: float32 sums differ by their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Acceptance:
 def path_of(file: str | Path, spec_id: str) -> Path:
     """Return where the baseline of a spec lies: ``baselines/spec_digits.py.mlp.json`` beside it.
 
-    What no file name may hold is percent-encoded; of a long name the rest is a digest.
+    Characters that no file name may hold are percent-encoded; a long name ends in a digest.
     """
     # A file name that is no UTF-8 has lone surrogates in Python.
     raw = spec_id.encode("utf-8", "surrogatepass")
@@ -89,7 +89,7 @@ def path_of(file: str | Path, spec_id: str) -> Path:
 
 
 def paths_of(spec: Spec) -> list[Path]:
-    """Return where a spec's baseline may lie: under its own name, then under its aliases."""
+    """Return the paths a spec's baseline may have: by its own name, then by its aliases."""
     file = Path(spec.file).name
     names = [spec.id]
     names += [alias if "::" in alias else f"{file}::{alias}" for alias in spec.aliases]
@@ -101,23 +101,23 @@ def find(spec: Spec) -> Path | None:
     return next((path for path in paths_of(spec) if os.path.lexists(path)), None)
 
 
-def read(path: Path) -> Baseline:
+def read_baseline(path: Path) -> Baseline:
     """Return the baseline in a file.
 
     Raises:
-        HistoryError: it is not as modeltune wrote it; the message says what to do.
+        HistoryError: the file is not as modeltune wrote it; the message says what to do.
     """
     advice = "restore it from version control, or accept a run again"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise HistoryError(f"{path} cannot be read ({_first_line(error)}); {advice}") from error
+        raise HistoryError(f"{path} cannot be read ({first_line(error)}); {advice}") from error
     if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         raise HistoryError(f"{path} is no baseline; {advice}")
-    if data["format"] > FORMAT:
+    if data["format"] > BASELINE_FORMAT:
         raise HistoryError(
             f"{path} was written by a newer modeltune (format {data['format']}, this one knows "
-            f"{FORMAT}); upgrade modeltune"
+            f"{BASELINE_FORMAT}); upgrade modeltune"
         )
     digest = data.pop("sha256", None)
     if digest != content_digest(data):
@@ -125,7 +125,7 @@ def read(path: Path) -> Baseline:
     try:
         baseline = _from_json(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HistoryError(f"{path} is no baseline ({_first_line(error)}); {advice}") from error
+        raise HistoryError(f"{path} is no baseline ({first_line(error)}); {advice}") from error
     if path_of(path, baseline.spec).name != path.name:
         raise HistoryError(
             f"{path} is the baseline of {baseline.spec}, under another name; {advice}"
@@ -148,12 +148,12 @@ def accept(
     """Make a run the baseline of its spec and return what that changed, as lines of text.
 
     Args:
-        run: the run; it has to be finished, and nothing in it red but what strictness adds.
+        run: a finished run in which nothing is red, except by strictness.
         samples: what it did on each test sample.
         file: the spec file; the baseline goes to the folder beside it.
         why: the reason, kept in the file.
-        before: where the present baseline lies, if there is one; one of another name stays, for
-            another spec may have it still.
+        before: the file of the present baseline, if there is one. A file of another name stays:
+            another spec may still use it.
 
     Raises:
         HistoryError: the run may not be accepted, or the file cannot be written.
@@ -172,7 +172,7 @@ def accept(
         values=dict(run.best.values) if run.best else {},
         scores=run.scores,
         refits=refits_of(run),
-        validation=kind_of(run),
+        validation=validation_kind(run),
         fingerprints={
             name: value
             for name, value in sorted(run.fingerprints.items())
@@ -201,7 +201,8 @@ def accept(
     lines.append(f"  written: {target}")
     if not is_complete:
         lines.append(
-            "  without its samples, which are too many for a text file: paired by seeds only"
+            "  without its samples, which are too many for a text file: later runs can be paired with "
+            "it by seeds only"
         )
     return lines
 
@@ -213,7 +214,7 @@ def refusal(run: Run) -> str | None:
     red = [
         verdict
         for verdict in (*run.verdicts, *run.checks)
-        # What could not be compared with the present baseline is no reason to keep that one.
+        # That a gate could not be compared with the present baseline is no reason to keep it.
         if verdict.outcome.is_red()
         and not (verdict.outcome is Outcome.INVALID and verdict.details.get("source") == "baseline")
     ]
@@ -232,22 +233,22 @@ def read_or_none(path: Path | None) -> Baseline | None:
     if path is None:
         return None
     try:
-        return read(path)
+        return read_baseline(path)
     except HistoryError:
         return None
 
 
 def named_in(folder: Path) -> tuple[set[str], set[str]]:
-    """Return the ids of runs that the baselines in a folder of specs name: accepted, and before.
+    """Return the ids of runs that the baselines beside specs name: accepted now, and before.
 
-    Whether a file was edited is for those to see who judge by it.
+    Edited files count too: who judges by a baseline checks that.
     """
     now, before = set(), set()
     for path in (folder / BASELINE_FOLDER).glob("*.json"):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            now.add(str(found["run"]))
-            before.add(str(found["replaced"]))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            now.add(str(content["run"]))
+            before.add(str(content["replaced"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return now, before
@@ -258,14 +259,14 @@ def refits_of(run: Run) -> tuple[RefitId, ...]:
     return tuple((refit["seed"], refit["fold"]) for refit in run.validation.get("refits", ()))
 
 
-def kind_of(run: Run) -> str:
-    """Return how a run was validated, as far as its scores only compare with the same."""
+def validation_kind(run: Run) -> str:
+    """Return how a run was validated: scores of different kinds are not compared."""
     kind = str(run.validation.get("kind", ""))
     return f"{kind}(k={run.validation['k']})" if "k" in run.validation else kind
 
 
-def kind_of_validation(validation: Validation) -> str:
-    """Return the same of a declaration."""
+def declared_validation_kind(validation: Validation) -> str:
+    """Return the ``validation_kind`` of the runs of a declaration."""
     kind = type(validation).__name__
     return f"{kind}(k={validation.k})" if isinstance(validation, KFold) else kind
 
@@ -329,7 +330,7 @@ def _written(baseline: Baseline) -> str:
     }
     data: dict[str, Json] = {
         **{name: plain(value) for name, value in vars(baseline).items() if name != "samples"},
-        "format": FORMAT,
+        "format": BASELINE_FORMAT,
         "scores": scores,
         "samples": None if baseline.samples is None else packed(baseline.samples),
     }
@@ -357,18 +358,18 @@ def _from_json(data: Mapping[str, Any]) -> Baseline:
 
 
 def contradicting_metric(baseline: Baseline) -> str | None:
-    """Return a metric whose scores are not those of the samples, None when all agree."""
+    """Return a metric whose scores do not follow from the samples, None when all do."""
     samples = baseline.samples
     if samples is None:
         return None
     reported = (name for name in baseline.scores if samples.reported(name) is not None)
     for metric in sorted({*samples.values, *reported}):
         recorded = baseline.scores[metric].values if metric in baseline.scores else ()
-        found = [samples.score(metric, refit) for refit in range(samples.refits)]
-        if len(recorded) != len(found) or any(
-            not math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        computed = [samples.score(metric, refit) for refit in range(samples.refits)]
+        if len(recorded) != len(computed) or any(
+            not math.isclose(one, other, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE)
             and not (math.isnan(one) and math.isnan(other))
-            for one, other in zip(recorded, found, strict=True)
+            for one, other in zip(recorded, computed, strict=True)
             if other is not None
         ):
             return metric
@@ -382,8 +383,8 @@ def content_digest(data: Mapping[str, Json]) -> str:
 
 
 def _who(folder: Path) -> str:
-    """Return whom git takes for the author here, else the user's login name."""
-    found = []
+    """Return the author that git names in this folder, else the user's login name."""
+    answers = []
     for name in ("user.name", "user.email"):
         try:
             done = subprocess.run(
@@ -391,15 +392,11 @@ def _who(folder: Path) -> str:
             )
         except OSError:
             break
-        found.append(done.stdout.strip())
-    name, email = [*found, "", ""][:2]
+        answers.append(done.stdout.strip())
+    name, email = [*answers, "", ""][:2]
     if name or email:
         return f"{name} <{email}>" if email else name
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

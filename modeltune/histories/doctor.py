@@ -1,4 +1,4 @@
-"""Whether a history and its files are as they were recorded (``modeltune doctor``); changes nothing."""
+"""Check that a history and its files are as they were recorded (``modeltune doctor``); change nothing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Mark(enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and how it was found."""
+    """The state of one thing that the doctor looked at."""
 
     mark: Mark
     text: str
 
 
-def examine(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Finding]:
-    """Yield what is found of a history, its files, and what lies beside them.
+def diagnose(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Finding]:
+    """Yield findings about a history, its files, and what lies beside them.
 
     Args:
         url: the history.
@@ -49,7 +49,7 @@ def examine(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Findi
 
 
 def _history(place: Place, url: str) -> Generator[Finding, None, bool]:
-    """Yield what is found of the history itself; return whether it could be opened."""
+    """Yield findings about the history itself; return whether it could be opened."""
     try:
         opened, revision = open_as_it_is(url)
     except NoHistoryError as error:
@@ -78,13 +78,13 @@ def _sqlite() -> Finding:
 
 
 def is_wal_unsafe(version: tuple[int, int, int]) -> bool:
-    """Tell whether this SQLite can lose what two processes checkpoint at once.
+    """Tell whether this SQLite can lose data when two processes checkpoint at once.
 
     https://sqlite.org/wal.html#walresetbug
     """
     fixed = ((3, 44, 6), (3, 50, 7))
     return version < (3, 51, 3) and not any(
-        version[:2] == each[:2] and version >= each for each in fixed
+        version[:2] == patched[:2] and version >= patched for patched in fixed
     )
 
 
@@ -114,20 +114,20 @@ def _files(store: Store) -> Iterator[Finding]:
 def _waiting(folder: Path, url: str) -> Iterator[Finding]:
     for path in pending.waiting(folder):
         try:
-            found = pending.read(path)
+            run = pending.read_pending(path).run
         except FileNotFoundError:
             # A flush has sent it.
             continue
         except HistoryError as error:
             yield Finding(Mark.WRONG, str(error))
             continue
-        text = f"run {found.run.id} of {found.run.spec} waits to be recorded"
-        yield Finding(Mark.WRONG, f"{text}: {pending.command(url)}")
-        for artifact in filter(None, (found.run.artifact, *found.run.files.values())):
+        text = f"run {run.id} of {run.spec} waits to be recorded"
+        yield Finding(Mark.WRONG, f"{text}: {pending.flush_command(url)}")
+        for artifact in filter(None, (run.artifact, *run.files.values())):
             try:
                 verify(folder, artifact)
             except HistoryError as error:
-                yield Finding(Mark.WRONG, f"run {found.run.id}, which waits: {error}")
+                yield Finding(Mark.WRONG, f"run {run.id}, which waits: {error}")
 
 
 def _accepted(folder: Path) -> Iterator[Finding]:
@@ -144,14 +144,14 @@ def _accepted(folder: Path) -> Iterator[Finding]:
 
 def _left(url: str, also: Iterable[str], now: float) -> Finding:
     try:
-        found = leftovers(url, also, now=now)
+        unneeded = leftovers(url, also, now=now)
     except HistoryError as error:
-        return Finding(Mark.NOTE, f"what nothing needs any more was not looked for: {error}")
-    if not found:
-        return Finding(Mark.OK, "nothing lies beside it that nothing needs")
-    size = sum(each.bytes for each in found)
-    files = counted(len(found), "file or folder", "files or folders")
-    return Finding(Mark.NOTE, f"{files}, {size} bytes, that nothing needs: modeltune gc")
+        return Finding(Mark.NOTE, f"files that nothing needs were not looked for: {error}")
+    if not unneeded:
+        return Finding(Mark.OK, "all files beside it are needed")
+    size = sum(leftover.bytes for leftover in unneeded)
+    files = counted(len(unneeded), "file or folder is", "files or folders are")
+    return Finding(Mark.NOTE, f"{files} not needed ({size} bytes); to remove: modeltune gc")
 
 
 def _no_history(place: Place, error: NoHistoryError) -> Finding:

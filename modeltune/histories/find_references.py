@@ -48,7 +48,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
         prints: the fingerprints of today's data.
         run_id: the run to be judged; of recorded ones only those before it count.
     """
-    kind = baselines.kind_of_validation(spec.validation)
+    kind = baselines.declared_validation_kind(spec.validation)
     found: dict[str, Sequence[Past] | str] = {}
     sources = _sources(spec)
     # Several bounds look for theirs among the same runs.
@@ -160,7 +160,7 @@ def _accepted(spec: Spec) -> Past | None:
     if path is None:
         return None
     try:
-        accepted = baselines.read(path)
+        accepted = baselines.read_baseline(path)
     except HistoryError as error:
         return Past("", "the accepted run", problem=str(error))
     is_whole = accepted.samples and (accepted.samples.values or accepted.samples.truth)
@@ -215,7 +215,7 @@ def _recorded(
             weights=run.artifact,
             architecture=run.files.get("architecture"),
             fingerprints=run.fingerprints,
-            validation=baselines.kind_of(run),
+            validation=baselines.validation_kind(run),
         )
         pasts.append(_comparable(past, spec, history, prints, kind))
     return pasts

@@ -1,4 +1,4 @@
-"""What processes that were killed left beside a history: found here, and removed by ``modeltune gc``."""
+"""Find and remove what killed processes left beside a history (``modeltune gc``)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from modeltune.histories.artifacts import ARTIFACTS, run_of, words_in
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, histories_in, open_as_it_is, unfinished_in
 
-PATIENCE = 3600.0
-"""Seconds since a file was last written before it may be one that nobody waits for."""
+MIN_AGE = 3600.0
+"""Seconds since a file was last written; a younger one may belong to a process that runs."""
 
 _LEDGER = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{16})?")
 
@@ -36,9 +36,9 @@ class Leftover:
 def leftovers(url: str, also: Iterable[str] = (), *, now: float) -> list[Leftover]:
     """Return what nothing needs any more in the folder of a history, sorted by path.
 
-    Needed is what any history names whose files lie in this folder, what a waiting run or a
-    baseline of the project names, the ledger of an interrupted search, and what a running
-    process holds or has written to within ``PATIENCE``.
+    These are needed: files named by any history that keeps its files in this folder, by a waiting
+    run, or by a baseline of the project; the ledger of an interrupted search; and what a running
+    process holds or has written to within ``MIN_AGE``.
 
     Args:
         url: the history.
@@ -51,23 +51,24 @@ def leftovers(url: str, also: Iterable[str] = (), *, now: float) -> list[Leftove
     folder = place_of(url).folder
     with contextlib.ExitStack() as stack:
         histories = [
-            stack.enter_context(open_as_it_is(each)[0]) for each in _histories(url, also, folder)
+            stack.enter_context(open_as_it_is(history)[0])
+            for history in _histories(url, also, folder)
         ]
-        found = [
+        unneeded = [
             *_artifacts(folder, _named(folder, histories), now),
             *_scratch(folder / "scratch", histories, now),
         ]
-    partial = [
+    drafts = [
         *unfinished_in(folder),
         *(folder / pending.PENDING_FOLDER).glob("new-*.json"),
         *(folder / "features").glob("*.npy.*.tmp"),
     ]
-    found += [_leftover(path, "cut short") for path in partial if _is_old(path, now)]
-    return sorted(found, key=lambda each: each.path)
+    unneeded += [_leftover(path, "cut short") for path in drafts if _is_old(path, now)]
+    return sorted(unneeded, key=lambda leftover: leftover.path)
 
 
 def remove_leftover(leftover: Leftover, *, now: float) -> bool:
-    """Remove it, and tell whether it is gone: somebody may have begun to use it since.
+    """Remove a leftover and tell whether it is gone: a process may have begun to use it since.
 
     Raises:
         HistoryError: it cannot be removed.
@@ -103,14 +104,14 @@ def project_baselines(folder: Path) -> Iterator[Path]:
 
 
 def weights_of(path: Path) -> list[str]:
-    """Return the files that a baseline names, also one that was edited.
+    """Return the files that a baseline names, even when it was edited.
 
     Raises:
         HistoryError: it cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        kept = (found.get("weights"), found.get("architecture"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kept = (content.get("weights"), content.get("architecture"))
         return [str(artifact["path"]) for artifact in kept if artifact]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryError(
@@ -120,27 +121,27 @@ def weights_of(path: Path) -> list[str]:
 
 def _histories(url: str, also: Iterable[str], folder: Path) -> list[str]:
     """Return the URLs of all histories whose files may lie in the folder, each once."""
-    found = {place_of(each).identity: each for each in (url, *also, *histories_in(folder))}
+    histories = {place_of(known).identity: known for known in (url, *also, *histories_in(folder))}
     words = {place_of(word).identity for word in words_in(folder)}
     default = place_of(default_store())
     if default.folder == folder and default.identity in words:
-        found.setdefault(default.identity, default_store())
-    if missing := sorted(words - found.keys()):
+        histories.setdefault(default.identity, default_store())
+    if missing := sorted(words - histories.keys()):
         named = " ".join(f"--also {shlex.quote(history)}" for history in missing)
         raise HistoryError(
-            f"{folder / ARTIFACTS} has files of {' and '.join(missing)} as well, which has to say "
-            f"which it needs; add {named}, or remove histories.txt there if that is gone for good"
+            f"{folder / ARTIFACTS} also holds files of {' and '.join(missing)}, and only that history "
+            f"knows which it needs; add {named}, or remove histories.txt there if it is gone for good"
         )
-    return list(found.values())
+    return list(histories.values())
 
 
 def _named(folder: Path, histories: Sequence[Store]) -> Set[str]:
-    """Return the files that are named: by runs, runs that wait, and baselines."""
+    """Return the files that runs, waiting runs and baselines name."""
     named = set[str]()
-    # Before the histories: a flush records a run first, and then it waits no more.
+    # Before the histories: a flush first records a run, and then removes its waiting file.
     for path in pending.waiting(folder):
         with contextlib.suppress(FileNotFoundError):
-            run = pending.read(path).run
+            run = pending.read_pending(path).run
             named |= {file.path for file in (run.artifact, *run.files.values()) if file}
     named |= {file.path for history in histories for _, _, file in history.files()}
     for path in project_baselines(folder):
@@ -149,10 +150,10 @@ def _named(folder: Path, histories: Sequence[Store]) -> Set[str]:
 
 
 def _artifacts(folder: Path, named: Set[str], now: float) -> Iterator[Leftover]:
-    # A run that is being recorded has its files there already, and its ledger still.
+    # A run that is being recorded already has its files there, and still has its ledger.
     live = {
         run
-        for path in (folder / "scratch").glob(f"*/{ledgers.FILE}")
+        for path in (folder / "scratch").glob(f"*/{ledgers.LEDGER_FILE}")
         for runs, is_live in [_runs_of(path.parent)]
         if is_live
         for run in runs
@@ -177,10 +178,10 @@ def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[L
             lock = path / "lock"
             if (lock.exists() and _is_free(lock)) or (not lock.exists() and _is_old(path, now)):
                 yield _leftover(path, "data of a process that is gone")
-        elif (path / ledgers.FILE).exists():
+        elif (path / ledgers.LEDGER_FILE).exists():
             runs, is_live = _runs_of(path)
             if is_live or path.name in runs:
-                # Under a run's name it is kept because the user wanted it: --modeltune-keep-trials.
+                # Under its run's name the user wanted it kept: --modeltune-keep-trials.
                 continue
             ended = [run for history in histories for run in history.ended(runs)]
             if ended:
@@ -195,14 +196,14 @@ def _runs_of(folder: Path) -> tuple[Sequence[str], bool]:
     try:
         return ledgers.runs_of(folder)
     except FileNotFoundError:
-        # It has just ended.
+        # Its run has just ended.
         return [], True
     except OSError as error:
-        raise HistoryError(f"{folder / ledgers.FILE} cannot be read: {error}") from error
+        raise HistoryError(f"{folder / ledgers.LEDGER_FILE} cannot be read: {error}") from error
 
 
 def _remove_folder(path: Path) -> bool:
-    if (path / ledgers.FILE).exists():
+    if (path / ledgers.LEDGER_FILE).exists():
         return ledgers.remove_ledger(path)
     with contextlib.ExitStack() as stack:
         if (path / "lock").exists():
@@ -224,7 +225,7 @@ def _is_free(lock: Path) -> bool:
 
 def _is_old(path: Path, now: float) -> bool:
     try:
-        return now - path.lstat().st_mtime > PATIENCE
+        return now - path.lstat().st_mtime > MIN_AGE
     except FileNotFoundError:
         return False
 
@@ -240,7 +241,7 @@ def _is_foreign(folder: Path) -> bool:
 
 def _leftover(path: Path, why: str) -> Leftover:
     size = 0
-    for each in (path, *path.rglob("*")) if path.is_dir() else (path,):
+    for entry in (path, *path.rglob("*")) if path.is_dir() else (path,):
         with contextlib.suppress(OSError):
-            size += each.lstat().st_size if not each.is_dir() else 0
+            size += entry.lstat().st_size if not entry.is_dir() else 0
     return Leftover(path, size, why)

@@ -25,7 +25,7 @@ from modeltune.ground import (
 )
 from modeltune.records import Json
 
-FILE = "ledger.jsonl"
+LEDGER_FILE = "ledger.jsonl"
 
 GONE = "gone-"
 """What the folder of a ledger is called while it is removed."""
@@ -66,7 +66,7 @@ class Ledger:
             self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
             flush_to_disk(self._file)
         except OSError as error:
-            path = self.folder / FILE
+            path = self.folder / LEDGER_FILE
             raise HistoryError(f"{path}: a finished trial cannot be kept: {error}") from error
         self._known[key] = value
 
@@ -156,7 +156,7 @@ class Ledgers:
         for folder in self._folder.glob(f"{GONE}*"):
             # The process that removed it was killed, or is still removing it.
             shutil.rmtree(folder, ignore_errors=True)
-        for path in sorted(self._folder.glob(f"*/{FILE}")):
+        for path in sorted(self._folder.glob(f"*/{LEDGER_FILE}")):
             folder = path.parent
             if folder == own or folder.name.startswith(GONE):
                 continue
@@ -187,7 +187,7 @@ def runs_of(folder: Path) -> tuple[list[str], bool]:
 
     The ledger stays as it is, whoever has it open.
     """
-    with (folder / FILE).open("rb") as file:
+    with (folder / LEDGER_FILE).open("rb") as file:
         is_free = is_unlocked(file)
         runs: list[str] = []
         for entry in iter(partial(_next, file), None):
@@ -238,13 +238,13 @@ def _locked(folder: Path) -> IO[bytes] | None:
     """
     while True:
         make_folder(folder)
-        file = (folder / FILE).open("a+b")
+        file = (folder / LEDGER_FILE).open("a+b")
         if not try_lock(file):
             file.close()
             return None
         # The process that had it may have removed it meanwhile.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat((folder / FILE).stat(), os.fstat(file.fileno())):
+            if os.path.samestat((folder / LEDGER_FILE).stat(), os.fstat(file.fileno())):
                 sync_folder(folder)
                 file.seek(0)
                 return file

@@ -17,14 +17,14 @@ from modeltune.records import Artifact, Run, to_json
 
 
 @dataclass(frozen=True)
-class Merged:
-    """What came of merging two histories.
+class MergeReport:
+    """What a merge of two histories did.
 
     Args:
-        copied: the ids of the runs that are new in the one; ``present`` those it had.
-        refused: a line for each run that was left out, and why.
+        copied: the ids of the runs that were copied; ``present``: those that were there already.
+        refused: a line for each run that was left out, with the reason.
         lost: a line for each file that was left out although its run was copied.
-        stopped: why it ended before the last run, None when it came to its end.
+        stopped: why the merge ended before the last run, None when it reached it.
     """
 
     copied: Sequence[str]
@@ -34,30 +34,30 @@ class Merged:
     stopped: HistoryError | None = None
 
 
-def merge(into: Store, other: Store, *, without_files: bool = False) -> Merged:
-    """Copy what ``into`` does not have of ``other``, run by run in the order of their creation.
+def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeReport:
+    """Copy the runs that ``into`` lacks from ``other``, one by one in the order of their creation.
 
-    A run's files come before its row, so that one that was interrupted is finished by another:
-    merging twice is merging once. They are streamed, and checked by their digests. A run that
-    both hold with another content, or whose files are gone or changed, is left out whole.
+    A run's files come before its row, so that another merge finishes an interrupted one: merging
+    twice is merging once. Files are streamed, and checked by their digests. A run is left out whole
+    when both histories hold it with different content, or when its files are gone or changed.
 
     Args:
         into: the history that grows. Its newest run is then the last of those copied:
             the order of a history is that of recording.
         other: the history that is read.
-        without_files: copy also runs whose files are gone or changed, without those.
+        without_files: also copy runs whose files are gone or changed, without those files.
 
     Raises:
         HistoryError: a history cannot be read at all; nothing is copied.
     """
-    merged = Merged(copied := [], present := [], refused := [], lost := [])
+    merged = MergeReport(copied := [], present := [], refused := [], lost := [])
     ids = other.ids()
     known = into.known(ids)
     try:
         for id_ in ids:
             run = other.run(id_)
             if id_ in known and to_json(into.run(id_)) != to_json(run):
-                refused.append(f"run {id_} of {run.spec} is another one in {into} than in {other}")
+                refused.append(f"run {id_} of {run.spec} differs between {into} and {other}")
                 continue
             needed, problems = _needed(run, other.folder, into.folder)
             if not problems or without_files:
@@ -72,13 +72,13 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> Merged:
                 into.record(run)
                 copied.append(id_)
     except HistoryError as error:
-        # What was copied before is to be told all the same.
+        # The caller tells what was copied before.
         return replace(merged, stopped=error)
     return merged
 
 
 def _needed(run: Run, source: Path, target: Path) -> tuple[dict[Path, Artifact], list[str]]:
-    """Return the run's files that are to be copied, by where they are, and why others cannot be."""
+    """Return the run's files to copy, by their paths, and why others cannot be copied."""
     needed, problems = {}, []
     for artifact in filter(None, (run.artifact, *run.files.values())):
         try:
@@ -99,12 +99,12 @@ def _is_there(folder: Path, artifact: Artifact) -> bool:
     try:
         return (folder / artifact.path).exists()
     except (OSError, ValueError):
-        # No name of a file; ``verify`` says so.
+        # It is not the name of a file; ``verify`` says so.
         return False
 
 
 def _bring(needed: dict[Path, Artifact], folder: Path) -> list[str]:
-    """Copy the files into the folder, all or none; return what kept them from it."""
+    """Copy the files into the folder, all or none; return the problems that prevented it."""
     with contextlib.ExitStack() as undo:
         for path, artifact in needed.items():
             kept = keep(folder, artifact.path, partial(shutil.copyfile, path), artifact.refit)

@@ -1,4 +1,4 @@
-"""Finished runs that could not be recorded: kept whole on disk, and sent once, by ``flush``."""
+"""Finished runs that could not be recorded: they wait on disk until ``flush`` records them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from modeltune.histories.store import Store, open_store
 from modeltune.records import Json, Run, from_json, to_json
 
 PENDING_FOLDER = "pending"
-"""Beside the artifacts, in a store's folder."""
+"""Lies in a store's folder, beside the artifacts."""
 
-FORMAT = 1
+PENDING_FORMAT = 1
 """The number in each file; it changes when a key changes its meaning."""
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A run that waits, and the store it was meant for: its URL without any password."""
+class PendingRun:
+    """A run that waits, and the store it was meant for, as a URL without password."""
 
     path: Path
     store: str
@@ -47,7 +47,7 @@ def spool(store: Store, run: Run) -> Path:
         recorded = _text(to_json(run))
         content = json.dumps(
             {
-                "pending": FORMAT,
+                "pending": PENDING_FORMAT,
                 "store": store.identity,
                 "sha256": _digest(recorded),
                 "run": json.loads(recorded),
@@ -62,10 +62,10 @@ def spool(store: Store, run: Run) -> Path:
 
 
 def waiting(folder: Path) -> list[Path]:
-    """Return the files of the runs that wait beside a history, sorted by name; it may have none."""
-    # One whose writing was cut short has another name, see ``artifacts.keep``.
-    found = (folder / PENDING_FOLDER).glob("*.json")
-    return sorted(path for path in found if not path.name.startswith("new-"))
+    """Return the files of the runs that wait beside a history, sorted by name."""
+    # ``artifacts.keep`` begins the names of unfinished files so.
+    paths = (folder / PENDING_FOLDER).glob("*.json")
+    return sorted(path for path in paths if not path.name.startswith("new-"))
 
 
 def waiting_for(url: str) -> list[Path]:
@@ -73,23 +73,23 @@ def waiting_for(url: str) -> list[Path]:
     return waiting(place_of(url).folder)
 
 
-def read(path: Path) -> Pending:
+def read_pending(path: Path) -> PendingRun:
     """Return what ``spool`` kept, equal in every field.
 
     Raises:
-        FileNotFoundError: it is gone; another process has recorded its run.
-        HistoryError: it is damaged, or something else.
+        FileNotFoundError: the file is gone; another process has recorded its run.
+        HistoryError: the file is damaged, or is something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["pending"] > FORMAT:
+        if content["pending"] > PENDING_FORMAT:
             raise ValueError(f"format {content['pending']}, of a newer modeltune: upgrade it")
         if _digest(_text(content["run"])) != content["sha256"]:
             raise ValueError("it was changed since it was written")
         run = from_json(content["run"])
         if path.stem != run.id:
             raise ValueError(f"it holds run {run.id}")
-        return Pending(path, place_of(str(content["store"])).identity, run)
+        return PendingRun(path, place_of(str(content["store"])).identity, run)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -97,23 +97,23 @@ def read(path: Path) -> Pending:
     except (HistoryError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else error
         raise HistoryError(
-            f"{path} is no run that waits ({why}); it stays as it is: restore it, or remove it"
+            f"{path} does not hold a run to be recorded ({why}); restore the file, or remove it"
         ) from error
 
 
 def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
-    """Record the runs that wait beside the history at the URL; yield of each if it was, and a line.
+    """Record the runs that wait beside the history at a URL; yield for each if it was, and a line.
 
-    A file goes once its run is recorded. Recording a run again does nothing, so that one whose
-    sending was cut short is sent once all the same.
+    A file is removed once its run is recorded. Recording a run again does nothing, so a flush
+    that was cut short can be repeated.
 
     Args:
         url: where to record.
-        is_named: whether the user has named this store; else a run that was meant for another
-            one stays.
+        is_named: whether the user has named this store; if not, runs that were meant for another
+            store stay.
 
     Raises:
-        HistoryError: the store cannot be opened; nothing is sent.
+        HistoryError: the store cannot be opened; nothing is recorded.
     """
     place = place_of(url)
     paths = waiting(place.folder)
@@ -122,20 +122,20 @@ def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
     with open_store(url, keep=True) as store:
         for path in paths:
             try:
-                run = _sent(path, store, is_named)
+                run = _record(path, store, is_named)
             except FileNotFoundError:
-                # Another flush has sent it.
+                # Another flush has recorded it.
                 continue
             except UnrecordableError as error:
-                yield False, f"{error}; it never will have one: remove {path}"
+                yield False, f"{error}; it can never be recorded: remove {path}"
             except HistoryError as error:
                 yield False, str(error)
             else:
                 yield True, f"recorded: run {run.id} of {run.spec} ({run.status.value}) in {store}"
 
 
-def command(url: str) -> str:
-    """Return what the user types to send what waits for a store; it shows no password."""
+def flush_command(url: str) -> str:
+    """Return the command that records what waits for a store; it shows no password."""
     history = place_of(url).identity
     try:
         is_default = place_of(default_store()).identity == history
@@ -144,16 +144,16 @@ def command(url: str) -> str:
     return "modeltune flush" if is_default else f"modeltune flush --store {shlex.quote(history)}"
 
 
-def _sent(path: Path, store: Store, is_named: bool) -> Run:
-    found = read(path)
-    if not is_named and found.store != store.identity:
+def _record(path: Path, store: Store, is_named: bool) -> Run:
+    pending = read_pending(path)
+    if not is_named and pending.store != store.identity:
         raise HistoryError(
-            f"{path}: its run was meant for {found.store}; name the store that is to have it: "
-            f"modeltune flush --store {shlex.quote(found.store)}"
+            f"{path}: its run was meant for {pending.store}; to record it there: "
+            f"modeltune flush --store {shlex.quote(pending.store)}"
         )
-    store.record(found.run)
+    store.record(pending.run)
     try:
-        # Another flush may have been at the same run.
+        # Another flush may have recorded the same run.
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
@@ -161,7 +161,7 @@ def _sent(path: Path, store: Store, is_named: bool) -> Run:
             f"{path} cannot be removed ({error}), though its run is recorded in {store}; "
             "make its folder writable and flush again, or remove it"
         ) from error
-    return found.run
+    return pending.run
 
 
 def _text(run: Json) -> str:

@@ -1,4 +1,4 @@
-"""Where a history is, by its URL; errors of databases and file systems in words for the user."""
+"""Where a history is, by its URL, and what went wrong there, in words for the user."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from modeltune.ground import HistoryError, project_root
+from modeltune.ground import HistoryError, first_line, project_root
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a history is: a file of SQLite, or none; as text it shows no secret."""
+    """Where a history is: a SQLite file, or a server (``path`` is None). Its text shows no secret."""
 
     url: sa.URL
     path: Path | None
@@ -38,7 +38,7 @@ class Place:
 
     @property
     def identity(self) -> str:
-        """The URL without any password: the same with one, without one, and as ``address``."""
+        """The URL without its password: the same whether or not the URL had one."""
         if self.path:
             return self.address
         plain = self.url.difference_update_query([key for key in self.url.query if "pass" in key])
@@ -51,23 +51,23 @@ class Place:
         return tuple(str(secret) for secret in (self.url.password, *query) if secret)
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
-        """Turn what the database or the file system raises into one line for the user."""
+    def plain_errors(self) -> Iterator[None]:
+        """Turn errors of the database or the file system into a HistoryError of one line."""
         try:
             yield
         except SQLAlchemyError as error:
-            raise self.said(error) from error
+            raise self.plain_error(error) from error
         except OSError as error:
-            found = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-            raise HistoryError(f"{self} cannot be opened ({found}); {_WRITABLE}") from error
+            cause = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+            raise HistoryError(f"{self} cannot be opened ({cause}); {_WRITABLE}") from error
 
-    def said(self, error: SQLAlchemyError) -> HistoryError:
-        """Return what the database raised, in one line for the user."""
-        found = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    def plain_error(self, error: SQLAlchemyError) -> HistoryError:
+        """Return what the database raised as one line with advice, without secrets."""
+        cause = first_line(getattr(error, "orig", None) or error)
         for secret in self.secrets:
-            found = found.replace(secret, "***")
-        advice = next((text for sign, text in _ADVICE.items() if sign in found), _UNCHANGED)
-        return HistoryError(f"{self}: {found}; {advice}")
+            cause = cause.replace(secret, "***")
+        advice = next((text for sign, text in _ADVICE.items() if sign in cause), _UNCHANGED)
+        return HistoryError(f"{self}: {cause}; {advice}")
 
 
 DAMAGED = "restore a copy, or move the file away to begin a new history"
@@ -107,11 +107,11 @@ _ADVICE = {
     "connect": _UNREACHABLE,
     "server": _UNREACHABLE,
 }
-"""What to do, by a word of what SQLite or PostgreSQL says."""
+"""What the user can do, by a word in the message of SQLite or PostgreSQL."""
 
 
 def place_of(url: str) -> Place:
-    """Return where the URL says a history is, or is to be.
+    """Return where the URL places a history, whether or not it exists.
 
     Raises:
         HistoryError: it is no URL of a history.

@@ -128,7 +128,7 @@ def all_rows(run: Run) -> Json:
     return plain([run_row(run), *(rows for _, rows in parts(run))])
 
 
-def read(connection: sa.Connection, run_id: str) -> Run:
+def read_run(connection: sa.Connection, run_id: str) -> Run:
     """Return the run with this id."""
 
     def rows(table: sa.Table, order: str) -> Sequence[sa.Row[Any]]:

@@ -37,7 +37,15 @@ from modeltune.ground import (
 )
 from modeltune.histories.artifacts import leave_word
 from modeltune.histories.places import DAMAGED, Place, place_of
-from modeltune.histories.rows import AT_A_GLANCE, all_rows, batches, parts, read, run_row, summaries
+from modeltune.histories.rows import (
+    AT_A_GLANCE,
+    all_rows,
+    batches,
+    parts,
+    read_run,
+    run_row,
+    summaries,
+)
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
 from modeltune.records import Artifact, Json, Run, RunStatus, Summary
 from modeltune.specs import Outcome
@@ -81,7 +89,7 @@ class Store:
             UnrecordableError: something in it has no place in any history.
             HistoryError: when it cannot be recorded now, or another run has its id.
         """
-        with self._place.speaking():
+        with self._place.plain_errors():
             if not self._place.path and (run.artifact or run.files):
                 leave_word(self.folder, self.identity)
             try:
@@ -101,7 +109,7 @@ class Store:
     def _insert(self, run: Run) -> None:
         with _writing(self._engine) as connection:
             if connection.execute(_insert_once(self._place, run_row(run))).first() is None:
-                if all_rows(read(connection, run.id)) != all_rows(run):
+                if all_rows(read_run(connection, run.id)) != all_rows(run):
                     raise HistoryError(f"{self}: another run is already recorded as {run.id}")
                 return
             for table, rows in parts(run):
@@ -115,12 +123,12 @@ class Store:
             HistoryError: when no run, or more than one, is meant.
         """
         with self._reading() as connection:
-            return read(connection, self._id(connection, reference))
+            return read_run(connection, self._id(connection, reference))
 
     def whole(self, ids: Iterable[str]) -> list[Run]:
         """Return the runs with these ids, read at once; all are recorded."""
         with self._reading() as connection:
-            return [read(connection, id_) for id_ in ids]
+            return [read_run(connection, id_) for id_ in ids]
 
     def runs(
         self, spec: str | None = None, limit: int | None = None, until: str | None = None
@@ -275,11 +283,11 @@ class Store:
                 finally:
                     self._held = None
         except SQLAlchemyError as error:
-            raise self._place.said(error) from error
+            raise self._place.plain_error(error) from error
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._place.speaking(), self.reading() as connection:
+        with self._place.plain_errors(), self.reading() as connection:
             try:
                 yield connection
             except (ValueError, KeyError, TypeError) as error:
@@ -337,7 +345,7 @@ def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
             modeltune; it is left as it was.
     """
     place = place_of(url)
-    with place.speaking():
+    with place.plain_errors():
         engine = _engine(place, is_kept=keep or not create)
         if place.path:
             if create and not os.path.lexists(place.path):
@@ -364,14 +372,14 @@ def open_as_it_is(url: str) -> tuple[Store, str]:
     place = place_of(url)
     opened = place
     if place.path:
-        with place.speaking():
+        with place.plain_errors():
             _refuse_foreign(place, place.path)
             _refuse_write_ahead(place, place.path)
         query = {"mode": "ro", "uri": "true"}
         opened = replace(place, url=place.url.set(database=place.path.as_uri(), query=query))
     engine = _engine(opened, is_kept=True)
     try:
-        with place.speaking(), _closed_unless_opened(engine):
+        with place.plain_errors(), _closed_unless_opened(engine):
             revision = _revision(place, engine)
             if revision is None:
                 raise _no_history(place)

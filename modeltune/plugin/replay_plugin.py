@@ -54,8 +54,8 @@ def _replay(item: SpecItem, config: pytest.Config) -> None:
         facts: dict[str, Json]
         try:
             if target is None:
-                replayed = replay.replay_run(item.spec, fixtures, run, history)
-                facts = {"replayed": replay.to_json(replayed)}
+                replayed = replay.rescore_run(item.spec, fixtures, run, history)
+                facts = {"replayed": replay.replay_to_json(replayed)}
             else:
                 code = replay.export(item.spec, fixtures, run, history, Path(target))
                 facts = {"code": list(code)}

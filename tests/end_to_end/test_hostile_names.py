@@ -12,7 +12,7 @@ import modeltune as mt
 from modeltune.ground.errors import HistoryError
 from modeltune.histories import baselines
 from modeltune.histories.artifacts import keep, verify
-from modeltune.histories.ledgers import FILE, Ledgers
+from modeltune.histories.ledgers import LEDGER_FILE, Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, RunStatus
 from modeltune.reports.filenames import file_name
@@ -58,7 +58,7 @@ def accepted(folder: Path, text: str) -> None:
     file = folder / "spec_a.py"
     path = baselines.path_of(file, run.spec)
     baselines.accept(run, None, file, why=text, before=None)
-    found = baselines.read(path)
+    found = baselines.read_baseline(path)
     assert (found.run, found.spec, found.why) == (text, run.spec, text)
     assert found.scores == run.scores
     assert (
@@ -77,7 +77,7 @@ def begun(folder: Path, text: str) -> None:
         assert (said is None) is (run == "first")
         ledger.put(f"trial {text}", {text: text})
         ledgers.close(drop=False)
-    assert len([*folder.rglob("*")]) == len([*folder.glob(f"*/{FILE}")]) + 1 == 2
+    assert len([*folder.rglob("*")]) == len([*folder.glob(f"*/{LEDGER_FILE}")]) + 1 == 2
 
 
 def kept(folder: Path, text: str) -> None:

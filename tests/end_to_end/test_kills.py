@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from modeltune.histories.ledgers import FILE
+from modeltune.histories.ledgers import LEDGER_FILE
 from modeltune.records.runs import Run
 from modeltune.specs.spec_type import Spec
 from tests.support.killed_runs import (
@@ -115,7 +115,7 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
 def kept(folder: Path) -> set[str]:
     """Return what is in the ledger, read without the code that wrote it."""
     found = set[str]()
-    for path in folder.glob(f"scratch/*/{FILE}"):
+    for path in folder.glob(f"scratch/*/{LEDGER_FILE}"):
         for line in path.read_bytes().splitlines():
             checksum, _, text = line.partition(b" ")
             if len(checksum) == 8 and int(checksum, 16) == zlib.crc32(text):

@@ -123,7 +123,7 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     example = example.with_files({"witness.py": WITHOUT_TENSORFLOW})
     status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
     assert status == 0, shown
-    assert "note: no recorded run was reused: no finished run of it is recorded" in shown
+    assert "note: no recorded run was reused: no finished run of this spec is recorded" in shown
     # What was loaded to be compared is what the processes train on.
     assert loaded() == 1
     status, shown = ran(spec(0.0), "--modeltune-reuse")

@@ -88,7 +88,7 @@ def test_a_check_that_failed_stays_red_whatever_the_gates_say_today(store: Store
 def test_samples_that_are_gone_are_noted(store: Store) -> None:
     recorded(store, "one", files=DIGITS.files)
     (note,) = served(store).notes
-    assert note.startswith(f"its samples are not at hand: {store.folder / 'artifacts'}")
+    assert note.startswith(f"its samples cannot be read: {store.folder / 'artifacts'}")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_changed_data_is_never_served(store: Store) -> None:
 
 def test_a_spec_without_runs_says_so(store: Store) -> None:
     recorded(store, "one", spec=mlp("mlp[other]"))
-    assert find_reusable(mlp(), store, PRINTS) == "no finished run of it is recorded"
+    assert find_reusable(mlp(), store, PRINTS) == "no finished run of this spec is recorded"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_did_not_end_as_it_should_is_passed_over(store: Store, fields: dict
 def test_a_run_cut_short_or_of_an_older_modeltune_says_why_it_is_not_served(store: Store) -> None:
     recorded(store, "old", fingerprints={"spec": "ab12"})
     assert find_reusable(mlp(), store, PRINTS) == (
-        "run old does not say what it was made of: an older modeltune recorded it"
+        "run old does not record its code: an older modeltune recorded it"
     )
     recorded(store, "short", search={"cut_short": "after 3 of 9 trials"})
     assert find_reusable(mlp(), store, PRINTS) == "the search of run short was cut short"

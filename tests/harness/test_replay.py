@@ -215,7 +215,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     code, out, _ = modeltune("replay", "-1")
     assert (code, *out.splitlines()[-2:]) == (
         0,
-        "validation declared otherwise since",
+        "the declaration of validation changed since",
         f"all {len(run.scores)} numbers come back",
     )
 

@@ -115,7 +115,9 @@ def test_a_cut_or_missing_file_is_found(tmp_path: Path) -> None:
         f"recorded 7000 bytes with sha256 {recorded}...; restore it, or run the spec again"
     )
     (tmp_path / NAME).unlink()
-    with pytest.raises(HistoryError, match="is missing; the run that recorded it"):
+    with pytest.raises(
+        HistoryError, match="is missing, so its run cannot be replayed; restore it, or run"
+    ):
         verify(tmp_path, artifact)
 
 

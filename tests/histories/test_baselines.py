@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 import modeltune as mt
 from modeltune.ground.errors import HistoryError
 from modeltune.histories import baselines
-from modeltune.histories.baselines import BASELINE_FOLDER, accept, path_of, read, refusal, unused
+from modeltune.histories.baselines import (
+    BASELINE_FOLDER,
+    accept,
+    path_of,
+    read_baseline,
+    refusal,
+    unused,
+)
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
 from modeltune.specs.gates import Outcome, Verdict
@@ -67,7 +74,7 @@ def mlp(name: str = "mlp", **fields: object) -> Spec:
 
 
 def test_what_was_accepted_is_read_back_whole(tmp_path: Path) -> None:
-    found = read(accepted(tmp_path))
+    found = read_baseline(accepted(tmp_path))
 
     assert (found.run, found.spec, found.why) == (GREEN.id, "spec_digits.py::mlp", "first")
     assert found.scores["accuracy"] == GREEN.scores["accuracy"]
@@ -117,7 +124,7 @@ def test_a_killed_acceptance_leaves_the_old_baseline_or_the_new(tmp_path: Path) 
         return "accepted"
 
     for acknowledged in every_kill(replace_it, "write", "fsync", "rename"):
-        found.add(run := read(path).run)
+        found.add(run := read_baseline(path).run)
         assert run == newer.id or not acknowledged
         # What a kill leaves beside it is no baseline.
         assert list(path.parent.glob("*.json")) == [path]
@@ -157,7 +164,7 @@ def test_a_file_that_was_changed_is_refused_by_name(
     spoil(path)  # type: ignore[operator]
 
     with pytest.raises(HistoryError, match=words) as caught:
-        read(path)
+        read_baseline(path)
 
     assert str(path) in str(caught.value)
 
@@ -170,7 +177,7 @@ def test_garbled_samples_are_refused(tmp_path: Path) -> None:
     edited(path, True, samples=data["samples"])
 
     with pytest.raises(HistoryError, match="is no baseline"):
-        read(path)
+        read_baseline(path)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +242,7 @@ def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> N
     assert "  accuracy: 0.625 ± 0.18 -> 0.75" in lines
     assert "  f1: - -> 0.5" in lines
     assert "  spec changed" in lines
-    assert read(path_of(file, GREEN.spec)).replaced == GREEN.id
+    assert read_baseline(path_of(file, GREEN.spec)).replaced == GREEN.id
 
 
 def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said(
@@ -249,7 +256,7 @@ def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said
     lines = accept(run, many, file, why="large")
 
     assert "without its samples" in lines[-1]
-    kept = read(path_of(file, run.spec)).samples
+    kept = read_baseline(path_of(file, run.spec)).samples
     assert kept is not None
     assert not kept.values
     assert kept.definitions == {"loss": "mse"}  # another definition is still noticed
@@ -261,7 +268,7 @@ def test_who_accepts_is_whom_git_knows(tmp_path: Path) -> None:
         subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
         subprocess.run(["git", "config", name, value], cwd=tmp_path, check=True)
 
-    assert read(accepted(tmp_path)).by == "Ada <ada@example.org>"
+    assert read_baseline(accepted(tmp_path)).by == "Ada <ada@example.org>"
 
 
 def test_a_renamed_spec_finds_its_baseline_by_its_aliases(tmp_path: Path) -> None:
@@ -300,7 +307,7 @@ def test_a_baseline_under_the_name_of_another_spec_is_refused(tmp_path: Path) ->
     swapped = path.rename(path.with_name("spec_digits.py.cnn.json"))
 
     with pytest.raises(HistoryError, match=r"is the baseline of .*mlp, under another"):
-        read(swapped)
+        read_baseline(swapped)
 
 
 def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> None:
@@ -319,7 +326,7 @@ def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> No
 
 
 def test_a_baseline_of_the_first_format_is_read() -> None:
-    baseline = read(DATA / BASELINE_FOLDER / "spec_flowers.py.mlp.json")
+    baseline = read_baseline(DATA / BASELINE_FOLDER / "spec_flowers.py.mlp.json")
 
     assert (baseline.run, baseline.by) == ("b3fa12baac55db80", "Anna <anna@example.com>")
     assert baseline.why == "the first that is good enough"

@@ -19,7 +19,7 @@ from modeltune.histories import store as stores
 from modeltune.histories.artifacts import keep
 from modeltune.histories.baselines import accept
 from modeltune.histories.doctor import is_wal_unsafe
-from modeltune.histories.store import open_store
+from modeltune.histories.store import HEAD, open_store
 from modeltune.records.runs import RunStatus
 from modeltune.specs.gates import Outcome
 from tests.support.histories import DATA, DIGITS
@@ -76,9 +76,9 @@ def test_a_sound_history_is_said_to_be_so(folder: Path, capsys: pytest.CaptureFi
     status, lines = doctor(folder, capsys)
     assert lines[0].startswith(f"ok     SQLite {sqlite3.sqlite_version}, rollback journal")
     assert lines[1:] == [
-        "ok     history.db: 2 runs, schema 0003",
+        f"ok     history.db: 2 runs, schema {HEAD}",
         "ok     2 files of runs, as they were recorded (10 bytes)",
-        "ok     nothing lies beside it that nothing needs",
+        "ok     all files beside it are needed",
     ]
     assert status == 0
 
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "newer": (
         lambda f: asked(f, "UPDATE modeltune_schema SET version_num = '9999'"),
-        "was written by a newer modeltune (schema 9999; this one knows up to 0003)",
+        f"was written by a newer modeltune (schema 9999; this one knows up to {HEAD})",
     ),
     "no schema": (lambda f: asked(f, "DELETE FROM modeltune_schema"), "which schema it has"),
     "log": (
@@ -163,7 +163,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "waiting": (waiting, f"run {'c' * 16} of {DIGITS.spec} waits to be recorded: modeltune flush"),
     "waiting, damaged": (
         lambda f: (waiting(f), os.truncate(f / f"pending/{'c' * 16}.json", 100)),
-        f"pending/{'c' * 16}.json is no run that waits",
+        f"pending/{'c' * 16}.json does not hold a run to be recorded",
     ),
     "baseline": (
         lambda f: (
@@ -234,7 +234,7 @@ def test_leftovers_and_a_baseline_without_its_model_are_only_noted(
     assert status == 0
     noted = [line for line in lines if line.startswith("note")]
     assert "artifacts/20261120.weights.h5 not there" in noted[0]
-    assert noted[1] == "note   1 file or folder, 5 bytes, that nothing needs: modeltune gc"
+    assert noted[1] == "note   1 file or folder is not needed (5 bytes); to remove: modeltune gc"
 
 
 def test_without_a_history_nothing_is_wrong_and_none_is_made(

@@ -18,8 +18,8 @@ from modeltune.ground.errors import HistoryError
 from modeltune.histories import pending
 from modeltune.histories.artifacts import keep, leave_word
 from modeltune.histories.baselines import accept
-from modeltune.histories.doctor import Mark, examine
-from modeltune.histories.garbage import PATIENCE, _histories, leftovers, remove_leftover
+from modeltune.histories.doctor import Mark, diagnose
+from modeltune.histories.garbage import MIN_AGE, _histories, leftovers, remove_leftover
 from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Run, RunStatus
@@ -72,7 +72,7 @@ class Project:
         found = (path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink())
         return {path.relative_to(self.folder).as_posix() for path in found}
 
-    def collected(self, later: float = 2 * PATIENCE, also: tuple[str, ...] = ()) -> set[str]:
+    def collected(self, later: float = 2 * MIN_AGE, also: tuple[str, ...] = ()) -> set[str]:
         """Remove what nothing needs so many seconds from now; return what is gone."""
         before, now = self.all(), time.time() + later
         for each in leftovers(self.url, also, now=now):
@@ -197,11 +197,11 @@ def test_files_of_a_history_on_a_server_wait_until_it_is_asked(project: Project)
     project.kept(A)
     leave_word(project.folder, "postgresql+psycopg://me:***@host/runs")
     with pytest.raises(HistoryError) as refused:
-        leftovers(project.url, now=time.time() + 2 * PATIENCE)
+        leftovers(project.url, now=time.time() + 2 * MIN_AGE)
     assert str(refused.value) == (
-        f"{project.folder}/artifacts has files of postgresql+psycopg://me@host/runs as well, "
-        "which has to say which it needs; add --also postgresql+psycopg://me@host/runs, or "
-        "remove histories.txt there if that is gone for good"
+        f"{project.folder}/artifacts also holds files of postgresql+psycopg://me@host/runs, and "
+        "only that history knows which it needs; add --also postgresql+psycopg://me@host/runs, or "
+        "remove histories.txt there if it is gone for good"
     )
     # With a password or without: it is the same history.
     for named in ("postgresql://me:hunter2@host/runs", "postgresql://me@host/runs?password=x"):
@@ -224,14 +224,14 @@ def test_nothing_goes_while_what_may_name_a_file_cannot_be_read(
     else:
         project.made(name if name[0] == "p" else f"../{name}", "{")
     with pytest.raises(HistoryError, match=Path(name).name):
-        leftovers(project.url, now=time.time() + 2 * PATIENCE)
+        leftovers(project.url, now=time.time() + 2 * MIN_AGE)
 
 
 def test_without_a_history_nothing_is_an_orphan(project: Project) -> None:
     project.kept(A)
     (project.folder / "history.db").unlink()
     with pytest.raises(HistoryError, match="there is no history yet"):
-        leftovers(project.url, now=time.time() + 2 * PATIENCE)
+        leftovers(project.url, now=time.time() + 2 * MIN_AGE)
 
 
 # The scratch of searches.
@@ -297,7 +297,7 @@ def test_what_somebody_begins_to_use_after_it_was_found_stays(project: Project) 
     begun(project, A).close(drop=False)
     file = project.made(f"artifacts/{C}.weights.h5")
     lock = project.made("scratch/data-tmpabc/lock")
-    now = time.time() + 2 * PATIENCE
+    now = time.time() + 2 * MIN_AGE
     found = leftovers(project.url, now=now)
     assert len(found) == 3
     ledgers = begun(project, A)
@@ -381,9 +381,9 @@ def test_nothing_named_ever_goes_and_afterwards_nothing_is_left_over(
     project.collected()
 
     assert {path: (project.folder / path).read_bytes() for path in named} == before
-    now = time.time() + 2 * PATIENCE
+    now = time.time() + 2 * MIN_AGE
     assert leftovers(project.url, now=now) == []
-    wrong = [each.text for each in examine(project.url, now=now) if each.mark is Mark.WRONG]
+    wrong = [each.text for each in diagnose(project.url, now=now) if each.mark is Mark.WRONG]
     waits = [name for name, (state, *_) in enumerate(found) if state == "waits"]
     assert bool(wrong) == bool(damaged or waits)
     for ledgers in live:
@@ -398,7 +398,7 @@ def test_nothing_named_ever_goes_and_afterwards_nothing_is_left_over(
 def test_the_command_says_what_went_and_first_what_would(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = time.time() - 2 * PATIENCE
+    old = time.time() - 2 * MIN_AGE
     for name in (f"artifacts/{A}.weights.h5", f"artifacts/new-{A}.weights.h5"):
         os.utime(project.made(name), (old, old))
     lines = [

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.ground.errors import HistoryError
-from modeltune.histories.ledgers import FILE, Ledger, Ledgers, open_ledger
+from modeltune.histories.ledgers import LEDGER_FILE, Ledger, Ledgers, open_ledger
 
 IDENTITY = {"search": "random", "code": "1"}
 
@@ -66,7 +66,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_takes_more(
 ) -> None:
     folder = tmp_path_factory.mktemp("cut")
     finished(folder, 4)
-    (path,) = folder.glob(f"*/{FILE}")
+    (path,) = folder.glob(f"*/{LEDGER_FILE}")
     whole = path.read_bytes()
     path.write_bytes(whole[: cut % (len(whole) + 1)] + torn)
     kept = whole[: cut % (len(whole) + 1)].count(b"trial")
@@ -84,7 +84,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines_and_takes_more(
 
 def test_a_flipped_byte_ends_the_file_before_it(tmp_path: Path) -> None:
     finished(tmp_path, 3)
-    (path,) = tmp_path.glob(f"*/{FILE}")
+    (path,) = tmp_path.glob(f"*/{LEDGER_FILE}")
     data = bytearray(path.read_bytes())
     data[data.index(b'"trial 1"') + 3] ^= 1
     path.write_bytes(data)
@@ -102,14 +102,14 @@ def test_another_search_starts_anew_and_says_what_changed(tmp_path: Path) -> Non
         "starts from the first trial, without the 3 finished trials of an interrupted search: "
         "code changed"
     )
-    assert len(list(tmp_path.glob(f"*/{FILE}"))) == 1
+    assert len(list(tmp_path.glob(f"*/{LEDGER_FILE}"))) == 1
 
 
 def test_another_spec_s_search_is_left_alone(tmp_path: Path) -> None:
     finished(tmp_path, 3)
     ledger, said = begun(tmp_path, "b", "spec_b.py::m")
     assert (ledger.count("trial "), said) == (0, None)
-    assert len(list(tmp_path.glob(f"*/{FILE}"))) == 2
+    assert len(list(tmp_path.glob(f"*/{LEDGER_FILE}"))) == 2
 
 
 def test_a_recorded_run_is_not_made_again_from_its_ledger(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_two_processes_at_one_search_do_not_share_a_ledger(tmp_path: Path) -> No
         assert said == "another process runs the same search; this run starts from the first trial"
         # Not even another search removes it.
         begun(tmp_path, "c", code="2")
-        assert len(list(tmp_path.glob(f"*/{FILE}"))) >= 2
+        assert len(list(tmp_path.glob(f"*/{LEDGER_FILE}"))) >= 2
     finally:
         done.set()
         process.join()
@@ -181,7 +181,7 @@ def test_a_search_that_begins_while_the_last_ledger_goes_keeps_its_own(
     first.close()
     second = OPEN[-1].begun
     assert second is not None
-    assert b"trial 1" in (second.folder / FILE).read_bytes()
+    assert b"trial 1" in (second.folder / LEDGER_FILE).read_bytes()
     OPEN.pop().close()
     assert list(tmp_path.iterdir()) == []
 
@@ -195,7 +195,7 @@ def test_what_is_kept_under_a_run_s_name_outlives_the_next_search(
     OPEN.pop().close("run-1")
     _, said = begun(tmp_path, "run-2", "spec_a.py::m", nobody, **changed)
     assert said is None
-    assert (tmp_path / "run-1" / FILE).exists()
+    assert (tmp_path / "run-1" / LEDGER_FILE).exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:

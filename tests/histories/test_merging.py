@@ -134,7 +134,7 @@ def test_what_both_hold_otherwise_is_left_out_and_named(stores: tuple[Store, Sto
     merged = merge(into, other)
 
     assert merged.copied == ["b"]
-    assert merged.refused == [f"run a of {DIGITS.spec} is another one in {into} than in {other}"]
+    assert merged.refused == [f"run a of {DIGITS.spec} differs between {into} and {other}"]
     assert repr(into.run("a")) == repr(mine)
     now = content(into.folder / "artifacts")
     assert {name: now[name] for name in before} == before

@@ -20,7 +20,7 @@ from modeltune.ground.errors import HistoryError, UnrecordableError
 from modeltune.harness.recording import RunDraft, drop_lost, first_draft
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import some_run
-from modeltune.histories.pending import flush, read, spool, waiting
+from modeltune.histories.pending import flush, read_pending, spool, waiting
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
@@ -56,7 +56,7 @@ def test_every_run_survives_its_waiting(tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.getbasetemp() / "waiting"
     store = _store(f"sqlite:///{folder}/history.db")
     path = spool(store, run)
-    found = read(path)
+    found = read_pending(path)
     # By repr: it finds NaN equal to itself, and tells 1 from True, and one order from another.
     assert repr(found.run) == repr(run)
     # The commit may have been: then what was recorded and what waited have to be the same.
@@ -85,10 +85,10 @@ def test_what_waits_shows_no_password(tmp_path: Path, monkeypatch: pytest.Monkey
     text = path.read_text()
     assert "hunter" not in text
     named = "postgresql+psycopg://me@host/runs"
-    assert read(path).store == named
+    assert read_pending(path).store == named
     # As an earlier modeltune has written it.
     path.write_text(text.replace(named, "postgresql+psycopg://me:***@host/runs?sslpassword=***"))
-    assert read(path).store == named
+    assert read_pending(path).store == named
 
 
 def test_a_run_waits_where_its_files_cannot_be_noted_beside(
@@ -117,8 +117,8 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
     with pytest.raises(UnrecordableError) as refused:
         unrecordable.record()
     note = (
-        "run a of scripted_runs.py::scripted (error) is not recorded and never can be as it is, so "
-        "that it does not wait either; mend what has no place in a record, and run its spec again"
+        "run a of scripted_runs.py::scripted (error) is not recorded and never can be, so it "
+        "does not wait either; mend what has no place in a record, and run its spec again"
     )
     assert (refused.value.__notes__, said) == ([note], [Note(note)])
     assert waiting(tmp_path) == []
@@ -126,7 +126,7 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
     path = spool(store, some_run("a", best=Best(2**70, 1.0, {})))
     ((is_sent, line),) = flushed(url)
     assert not is_sent
-    assert line.endswith(f"; it never will have one: remove {path}")
+    assert line.endswith(f"; it can never be recorded: remove {path}")
 
 
 def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
@@ -209,7 +209,7 @@ def test_two_flushes_at_once_get_in_nobody_s_way(
 
     def overtaken(self: Store, run: Run) -> None:
         for path in waiting(self.folder):
-            record(self, read(path).run)
+            record(self, read_pending(path).run)
             path.unlink()
 
     monkeypatch.setattr(Store, "record", overtaken)
@@ -250,12 +250,27 @@ def _newer(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut short": (lambda path: os.truncate(path, 700), "is no run that waits ("),
-    "empty": (lambda path: os.truncate(path, 0), "is no run that waits (Expecting value"),
-    "changed": (_changed, "is no run that waits (it was changed since it was written)"),
-    "another's": (lambda path: path.write_text("{}"), "is no run that waits (no 'pending')"),
-    "a list": (lambda path: path.write_text("[1]"), "is no run that waits (list indices"),
-    "not text": (lambda path: path.write_bytes(b"\xff\xfe"), "is no run that waits ('utf-8' codec"),
+    "cut short": (lambda path: os.truncate(path, 700), "does not hold a run to be recorded ("),
+    "empty": (
+        lambda path: os.truncate(path, 0),
+        "does not hold a run to be recorded (Expecting value",
+    ),
+    "changed": (
+        _changed,
+        "does not hold a run to be recorded (it was changed since it was written)",
+    ),
+    "another's": (
+        lambda path: path.write_text("{}"),
+        "does not hold a run to be recorded (no 'pending')",
+    ),
+    "a list": (
+        lambda path: path.write_text("[1]"),
+        "does not hold a run to be recorded (list indices",
+    ),
+    "not text": (
+        lambda path: path.write_bytes(b"\xff\xfe"),
+        "does not hold a run to be recorded ('utf-8' codec",
+    ),
     "of a newer modeltune": (_newer, "(format 99, of a newer modeltune: upgrade it)"),
     "renamed": (lambda path: path.rename(path.with_name("b.json")), "(it holds run a)"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: [Errno 21] Is a dir"),
@@ -303,7 +318,7 @@ def test_what_was_meant_for_another_store_is_sent_there_only_when_that_is_named(
     named = f"sqlite:///{tmp_path}/.modeltune/other.db"
     assert capsys.readouterr().err == (
         f"{tmp_path}/.modeltune/pending/{DIGITS.id}.json: its run was meant for {named}; "
-        f"name the store that is to have it: modeltune flush --store {named}\n"
+        f"to record it there: modeltune flush --store {named}\n"
     )
     assert main(["flush", "--store", named]) == 0
     assert main(["flush"]) == 0
@@ -345,7 +360,7 @@ def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
     done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lambda: ruin(history))
     assert done.exit_code == pytest.ExitCode.TESTS_FAILED
     (path,) = waiting(scripted.path / ".modeltune")
-    run = read(path).run
+    run = read_pending(path).run
     assert run.passed
     assert (
         f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
@@ -381,7 +396,7 @@ def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_file
     done = scripted.run_pytest()
     assert (done.exit_code, done.trained) == (0, ())
     (path,) = waiting(scripted.path / ".modeltune")
-    run = read(path).run
+    run = read_pending(path).run
     assert run.artifact
     verify(scripted.path / ".modeltune", run.artifact)
 
@@ -407,7 +422,7 @@ def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(scripted: Exampl
 
     done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lose)
     assert done.exit_code == 1
-    done.stdout.fnmatch_lines(["*is not recorded, nor could it be kept to be recorded later: *"])
+    done.stdout.fnmatch_lines(["*is not recorded, and could not be kept to be recorded later: *"])
     assert (folder / "pending").read_text() == "in the way"
     assert list((folder / "scratch").glob("*/ledger.jsonl"))
 

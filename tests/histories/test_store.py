@@ -215,7 +215,7 @@ def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
     url = "postgresql://me:hunter2@host/runs?sslpassword=hunter3&sslmode=require"
     place = place_of(url)
     assert str(place) == ("postgresql+psycopg://me:***@host/runs?sslmode=require&sslpassword=***")
-    with pytest.raises(HistoryError) as refused, place.speaking():
+    with pytest.raises(HistoryError) as refused, place.plain_errors():
         raise sa.exc.OperationalError("x", None, Exception("no password hunter2, hunter3"))
     assert "hunter" not in str(refused.value)
     # By whatever password, it is one history, under a URL that asks for none.

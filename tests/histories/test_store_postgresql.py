@@ -25,7 +25,7 @@ from modeltune.histories import store as stores
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.merging import merge
-from modeltune.histories.pending import read, waiting
+from modeltune.histories.pending import read_pending, waiting
 from modeltune.histories.schema import runs
 from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.records.runs import Run
@@ -511,7 +511,7 @@ def test_a_run_whose_server_is_lost_waits_its_session_is_red_and_flush_sends_it_
 
     assert lost.exit_code == refused.exit_code == pytest.ExitCode.TESTS_FAILED
     (path,) = waiting(scripted.path / ".modeltune")
-    run = read(path).run
+    run = read_pending(path).run
     assert run.passed
     assert len(run.trials) == 6
     address = open_store(url).identity
@@ -574,10 +574,10 @@ def test_what_a_history_on_a_server_names_is_no_leftover(
             os.utime(file, (0, 0))
         server.record(some_run("b" * 16, artifact=weights, files={}))
     assert main(["gc"]) == 1
-    assert f"has files of {server.identity} as well" in capsys.readouterr().err
+    assert f"also holds files of {server.identity}, and only" in capsys.readouterr().err
     assert main(["doctor", "--store", url]) == 0
     said = capsys.readouterr().out
     assert "ok     1 file of a run, as it was recorded (1 bytes)" in said
-    assert "note   1 file or folder, 1 bytes, that nothing needs: modeltune gc" in said
+    assert "note   1 file or folder is not needed (1 bytes); to remove: modeltune gc" in said
     assert main(["gc", "--also", url]) == 0
     assert [file.exists() for file in files] == [False, True]

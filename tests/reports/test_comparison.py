@@ -178,14 +178,14 @@ def test_what_cannot_be_compared_says_why(store: Store) -> None:
     assert said == [
         "not compared: measured on different test data",
         "not compared: validated by Holdout and by KFold(k=3)",
-        "not compared: one value each, and no samples that tell it",
+        "not compared: one value each, and no samples that measure it",
     ]
 
 
 def test_samples_that_are_gone_are_noted(store: Store) -> None:
     found = contrast(A, replace(A, files={}), store)
     (note,) = found.notes
-    assert note.startswith("the samples of A are not at hand: ")
+    assert note.startswith("the samples of A cannot be read: ")
     assert "is missing" in note
     assert note in comparison_report(A, A, found)
 

@@ -851,7 +851,7 @@ def test_what_the_history_knows_is_gathered(tmp_path: Path) -> None:
 
 
 def test_an_older_run_has_the_past_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_files, "TREND", 2)
+    monkeypatch.setattr(report_files, "PAST_RUNS", 2)
     run = searched(2, 1)
     listed = [replace(run, id=id) for id in ("first", "second", "third", "fourth", "fifth")]
     url = recorded(tmp_path, *listed)
