@@ -20,7 +20,7 @@ from modeltune.engine.score import refit
 from modeltune.engine.score.scoring import Output, OutputTask, Predictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
 from modeltune.harness.recording import RunDraft, first_draft
-from modeltune.harness.resuming import refits_of
+from modeltune.harness.resuming import refit_notation
 from modeltune.histories.artifacts import verify
 from modeltune.histories.find_references import samples_of
 from modeltune.histories.store import open_store
@@ -416,5 +416,5 @@ def test_a_refit_is_not_lost_over_its_examples(
     )
     assert (tmp_path / "refit.weights.h5").exists()
     assert not (tmp_path / EXAMPLES).exists()
-    notation = refits_of(spec)
+    notation = refit_notation(spec)
     assert notation.read(task, json.loads(json.dumps(notation.write(task, done)))) == done
