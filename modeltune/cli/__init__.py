@@ -1,6 +1,6 @@
-"""The ``modeltune`` command: look at the history and care for it without pytest.
+"""The ``modeltune`` command: inspect the history and take care of it, without pytest.
 
-Here belongs what parses arguments and prints. What a command does is told in the packages below.
+Here belongs what parses arguments and prints. What a command does is in the packages below.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "store" in arguments:
             arguments.is_named = bool(arguments.store)
             arguments.store = arguments.store or default_store()
-        said: str | int = arguments.command(arguments)
-        if isinstance(said, int):
-            return said
-        say(said)
+        result: str | int = arguments.command(arguments)
+        if isinstance(result, int):
+            return result
+        say(result)
     except ModeltuneError as error:
         from modeltune.reports import clean
 

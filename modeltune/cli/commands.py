@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from modeltune.histories import Store
     from modeltune.records import Run, Summary
 
-LISTED = 50
-"""How many runs ``modeltune history`` lists, unless told otherwise."""
+HISTORY_LIMIT = 50
+"""How many runs ``modeltune history`` lists without --limit."""
 
-TRENDS = 10
-"""Of how many specs it draws trends."""
+TREND_SPECS = 10
+"""For how many specs ``modeltune history`` draws trends."""
 
 
 def list_runs(arguments: argparse.Namespace) -> str:
-    """List the recorded runs, newest first, with their trends and what waits to be recorded."""
+    """List the recorded runs, newest first, with their trends; say how many runs wait to be recorded."""
     from modeltune.histories import flush_command, waiting_for
 
-    listed, waiting = _listed(arguments), waiting_for(arguments.store)
+    table, waiting = _history(arguments), waiting_for(arguments.store)
     if not waiting:
-        return listed
+        return table
     count = counted(len(waiting), "run waits", "runs wait")
-    said = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
-    return f"{listed}\n\n{said}"
+    hint = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
+    return f"{table}\n\n{hint}"
 
 
-def _listed(arguments: argparse.Namespace) -> str:
+def _history(arguments: argparse.Namespace) -> str:
     from modeltune.histories import open_store
     from modeltune.reports import gated_metrics, history_table, trends
 
-    limit = LISTED if arguments.limit is None else arguments.limit
+    limit = HISTORY_LIMIT if arguments.limit is None else arguments.limit
     with contextlib.ExitStack() as stack:
         try:
             store = stack.enter_context(open_store(arguments.store, create=False))
@@ -64,15 +64,15 @@ def _listed(arguments: argparse.Namespace) -> str:
         runs = store.runs(arguments.spec, limit or None)
         known = store.specs() if not runs else []
         count = store.count(arguments.spec) if len(runs) == limit else len(runs)
-        judged = _judged(runs) if arguments.spec else None
+        judged = _newest_judged(runs) if arguments.spec else None
         latest = store.run(judged) if judged else None
         drawn = "" if arguments.spec else _trends(store, runs)
     if latest and len(runs) > 1:
         drawn = trends(runs, gated_metrics(latest), _bars())
     if runs:
-        listed = history_table(runs, _marks(runs, latest))
+        table = history_table(runs, _marks(runs, latest))
         more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
-        return "\n\n".join(filter(None, (listed, more, drawn)))
+        return "\n\n".join(filter(None, (table, more, drawn)))
     if not known:
         return _no_history()
     close = difflib.get_close_matches(arguments.spec, known, 1)
@@ -81,17 +81,17 @@ def _listed(arguments: argparse.Namespace) -> str:
 
 
 def _trends(store: Store, runs: Sequence[Summary]) -> str:
-    """Return a line per gated metric of each of the specs listed first."""
+    """Return a line for each gated metric of the specs that are listed first."""
     from modeltune.reports import TREND, spec_trends
 
-    specs = list(dict.fromkeys(run.spec for run in runs))[:TRENDS]
+    specs = list(dict.fromkeys(run.spec for run in runs))[:TREND_SPECS]
     past = store.latest(specs, TREND // 2)
-    gates = store.gates(filter(None, map(_judged, past.values())))
+    gates = store.gates(filter(None, map(_newest_judged, past.values())))
     return spec_trends(past, gates, _bars())
 
 
-def _judged(runs: Sequence[Summary]) -> str | None:
-    """Return the id of the newest run that came to its gates."""
+def _newest_judged(runs: Sequence[Summary]) -> str | None:
+    """Return the id of the newest run that was judged by its gates."""
     from modeltune.records import RunStatus
 
     judged = (RunStatus.PASSED, RunStatus.FAILED)
@@ -99,12 +99,12 @@ def _judged(runs: Sequence[Summary]) -> str | None:
 
 
 def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
-    """Return by id which runs are accepted, by the baseline files beside their specs, or were."""
+    """Return by id which runs the baseline files beside their specs name, and which they named before."""
     from modeltune.histories import baselines
 
     now: set[str] = set()
     before = {latest.baseline} if latest else set()
-    # All that lie there: a run may be accepted for a spec that has another name or file by now.
+    # All baseline files there: a run may be the baseline of a spec that was renamed or moved since.
     for folder in {_place_of(run).parent for run in {run.file: run for run in runs}.values()}:
         accepted, replaced = baselines.named_in(folder)
         now |= accepted
@@ -117,7 +117,7 @@ def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
 
 
 def _bars() -> str:
-    """Return the levels of a trend that stdout can print."""
+    """Return the characters for the levels of a trend, as stdout can print them."""
     bars = "▁▂▃▄▅▆▇█"
     return bars if encodable(bars) == bars else "_.-~=+*#"
 
@@ -138,7 +138,7 @@ def show_run(arguments: argparse.Namespace) -> str:
 
 
 def accept_run(arguments: argparse.Namespace) -> str:
-    """Make a run that passed the baseline of its spec."""
+    """Accept a run that passed: make it the baseline of its spec."""
     from modeltune.histories import baselines, open_store, samples_of
 
     with open_store(arguments.store, create=False) as store:
@@ -159,7 +159,7 @@ def check_run(arguments: argparse.Namespace) -> int:
     file = _spec_file(run, arguments.specs)
     node = f"{file}::{run.spec.partition('::')[2]}"
     options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
-    # A spec and its fixtures are only to be had from pytest. The URL may carry a password.
+    # Only pytest can import a spec and set up its fixtures. The URL may carry a password.
     environ = {**os.environ, STORE_VARIABLE: arguments.store}
     return subprocess.run(
         [sys.executable, "-m", "pytest", node, *options], check=False, env=environ
@@ -178,7 +178,7 @@ def compare_runs(arguments: argparse.Namespace) -> str:
 
 
 def write_report(arguments: argparse.Namespace) -> str:
-    """Write the reports of runs; say which files."""
+    """Write the reports of runs; return the lines that name the files."""
     from modeltune.harness import gather, newest_of_each, write_pictures, write_reports
     from modeltune.histories import open_store
 
@@ -188,14 +188,14 @@ def write_report(arguments: argparse.Namespace) -> str:
         require_matplotlib()
     with open_store(arguments.store, create=False) as store, store.reading():
         ids = dict.fromkeys(arguments.runs or newest_of_each(store))
-        found = [store.run(reference) for reference in ids]
-    if not found:
+        runs = [store.run(reference) for reference in ids]
+    if not runs:
         return _no_history()
     root = project_root(Path.cwd())
     folder = Path(root, load_config(root).report or DEFAULT_REPORT)
     if arguments.output:
         folder = Path(arguments.output)
-    reported = gather(list({run.id: run for run in found}.values()), arguments.store)
+    reported = gather(list({run.id: run for run in runs}.values()), arguments.store)
     try:
         files = write_reports(folder, reported)
         if arguments.pictures:
@@ -223,17 +223,17 @@ def export_run(arguments: argparse.Namespace) -> str:
             raise HistoryError(f"{reason}, so its spec has to build the model: {error}") from error
         options = [f"--modeltune-export={target.absolute()}"]
         facts = _under_pytest(run, file, arguments.store, options)
-        built_by = f"its spec {file}, for {reason}"
+        built_by = f"its spec {file}, because {reason}"
         if facts["code"]:
             built_by += f"; code changed since: {', '.join(facts['code'])}"
     return (
         f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}\n"
-        f"built by {built_by}; the run's own weights, compiled, its optimizer as before training"
+        f"built by {built_by}; compiled, with the run's own weights and an optimizer as before training"
     )
 
 
-def replay_run(arguments: argparse.Namespace) -> int:
-    """Evaluate a run's own weights again; return 0 when its numbers come back."""
+def replay_weights(arguments: argparse.Namespace) -> int:
+    """Evaluate a run's own weights again; return 0 if its numbers come back, else 1."""
     from modeltune.harness import kept_weights, replay_from_json
     from modeltune.histories import open_store
     from modeltune.reports import disagreeing, replay_report
@@ -248,12 +248,12 @@ def replay_run(arguments: argparse.Namespace) -> int:
 
 
 def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any:
-    """Return what came of a run's spec under pytest, as the replay plugin has written it.
+    """Run a run's spec under pytest with the replay plugin; return what the plugin wrote.
 
-    A spec and its fixtures are only to be had from pytest.
+    Only pytest can import a spec and set up its fixtures.
 
     Raises:
-        HistoryError: the run was refused, or pytest did not come to it and has said why.
+        HistoryError: the plugin refused the run, or pytest did not get to it and said why.
     """
     node = f"{file}::{run.spec.partition('::')[2]}"
     with tempfile.TemporaryDirectory() as folder:
@@ -270,8 +270,8 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
         )
         if not to.exists():
             say(done.stdout + done.stderr, sys.stderr)
-            said = f"pytest {node} ended with exit code {done.returncode}, see above"
-            raise HistoryError(f"{run.spec} was not rebuilt: {said}")
+            reason = f"pytest {node} ended with exit code {done.returncode}, see above"
+            raise HistoryError(f"{run.spec} was not rebuilt: {reason}")
         facts = json.loads(to.read_text(encoding="utf-8"))
     if "refused" in facts:
         raise HistoryError(facts["refused"])
@@ -279,7 +279,7 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
 
 
 def flush_runs(arguments: argparse.Namespace) -> int:
-    """Record the runs that wait; return 1 when one still does."""
+    """Record the runs that wait; return 1 if one still waits, else 0."""
     from modeltune.histories import flush
     from modeltune.reports import clean
 
@@ -293,7 +293,7 @@ def flush_runs(arguments: argparse.Namespace) -> int:
 
 
 def merge_histories(arguments: argparse.Namespace) -> int:
-    """Copy the runs of one history into another; return 1 when one was left out."""
+    """Copy the runs of one history into another; return 1 if one was left out, else 0."""
     from modeltune.histories import HEAD, merge, open_as_it_is, open_store
     from modeltune.reports import clean
 
@@ -304,7 +304,7 @@ def merge_histories(arguments: argparse.Namespace) -> int:
             upgrade = f"modeltune history --store {shlex.quote(other.identity)}"
             raise HistoryError(
                 f"{other} has the schema of an older modeltune ({revision}, this one reads {HEAD});"
-                f" to upgrade it, after which an older one reads it no more: {upgrade}"
+                f" upgrade it, then no older modeltune can read it any more: {upgrade}"
             )
         with open_store(_url(arguments.into), keep=True) as into:
             merged = merge(into, other, without_files=arguments.without_files)
@@ -317,19 +317,19 @@ def merge_histories(arguments: argparse.Namespace) -> int:
     for line in merged.refused:
         say(clean(f"not copied: {line}"), sys.stderr)
     if merged.refused:
-        say("what is gone for good is left out by --without-files", sys.stderr)
+        say("--without-files copies these runs without the files that are gone", sys.stderr)
     if merged.stopped:
         raise merged.stopped
     return 1 if merged.refused else 0
 
 
 def _url(text: str) -> str:
-    """Return the URL of a history that is named by its URL or, of SQLite, by its path."""
+    """Return the URL of a history that is given as a URL, or as the path of an SQLite file."""
     return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
 
 
 def examine_history(arguments: argparse.Namespace) -> int:
-    """Check the history and every file it names; return 1 when something is wrong."""
+    """Check the history and every file it names; return 1 if something is wrong, else 0."""
     from modeltune.histories import Mark, diagnose
     from modeltune.reports import clean
 
@@ -343,33 +343,33 @@ def examine_history(arguments: argparse.Namespace) -> int:
 
 
 def collect_garbage(arguments: argparse.Namespace) -> str:
-    """Remove what killed processes left behind; say what."""
+    """Remove what killed processes left behind; return the lines that name it."""
     from modeltune.histories import leftovers, remove_leftover
     from modeltune.reports import clean
 
     now = time.time()
-    found = leftovers(arguments.store, arguments.also, now=now)
+    rest = leftovers(arguments.store, arguments.also, now=now)
     if not arguments.dry_run:
-        found = [each for each in found if remove_leftover(each, now=now)]
-    size = sum(each.bytes for each in found)
+        rest = [leftover for leftover in rest if remove_leftover(leftover, now=now)]
+    size = sum(leftover.bytes for leftover in rest)
     done = "would be removed" if arguments.dry_run else "removed"
-    files = counted(len(found), "file or folder", "files or folders")
-    lines = [clean(f"{each.path} ({each.bytes} bytes): {each.why}") for each in found]
+    files = counted(len(rest), "file or folder", "files or folders")
+    lines = [clean(f"{item.path} ({item.bytes} bytes): {item.why}") for item in rest]
     return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
 
 
 def run_selftest(arguments: argparse.Namespace) -> int:
-    """Plant defects into a spec; return 1 when one does not turn pytest red."""
-    from modeltune.cli.selftest import PLANTS, selftest, table
+    """Plant defects into a spec; return 1 if one does not turn pytest red, else 0."""
+    from modeltune.cli.selftest import PLANTS, selftest, selftest_table
 
     say("planting defects into a spec; each has to turn pytest red")
     keep = Path(arguments.keep) if arguments.keep else None
     try:
         report = selftest(PLANTS, keep=keep, say=lambda line: say(f"  {line}"))
     except KeyboardInterrupt:
-        say("modeltune: selftest interrupted, nothing is shown by it", sys.stderr)
+        say("modeltune: selftest was interrupted and proves nothing", sys.stderr)
         return 130
-    say(f"\n{table(report)}\n\n{report}")
+    say(f"\n{selftest_table(report)}\n\n{report}")
     if keep:
         say(f"the projects, with what pytest printed in output.txt: {keep}")
     elif report.missed:
@@ -378,17 +378,17 @@ def run_selftest(arguments: argparse.Namespace) -> int:
 
 
 def _spec_file(run: Run | Summary, folder: str | None) -> Path:
-    """Return the file a run's spec is in: of its name in a folder, else in this project."""
+    """Return the file of a run's spec: in the folder that was named, else in this project."""
     file = _place_of(run) if folder is None else Path(folder, Path(run.file).name)
     if not file.is_file():
         raise HistoryError(
-            f"{file}, the file of {run.spec}, is not there; name the folder it is in: --specs DIR"
+            f"{file}, the file of {run.spec}, does not exist; name its folder: --specs DIR"
         )
     return file
 
 
 def _place_of(run: Run | Summary) -> Path:
-    """Return where a run's spec file is: a run says where it was, a copied project has its own."""
+    """Return where a run's spec file is: where the run says, or at the same place in this project."""
     file = Path(run.file)
     root = project_root(Path.cwd())
     if root in file.parents:

@@ -1,4 +1,4 @@
-"""What the command line prints: as far as the encoding allows, for as long as somebody reads it."""
+"""Print for the command line: what the encoding allows, for as long as somebody reads it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TextIO
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line at once, as far as the encoding allows; nothing more once the reader is gone.
+    """Print a line at once, as far as the encoding allows; print nothing once the reader is gone.
 
-    As of ``| head``: the command goes on all the same, and its exit code tells the whole.
+    With ``| head`` a command still runs to its end, and its exit code is that of the whole.
     """
     stream = stream or sys.stdout
     try:
         print(encodable(text), file=stream, flush=True)
     except BrokenPipeError:
-        # Python would complain once more at exit.
+        # Python would report the broken pipe again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def encodable(text: str) -> str:
-    """Return text that stdout can print: with ``+-`` for ±, and ``?`` for the rest it cannot."""
+    """Return the text as stdout can print it: ``+-`` for ±, ``?`` for everything else it cannot."""
     encoding = sys.stdout.encoding or "ascii"
     try:
         text.encode(encoding)

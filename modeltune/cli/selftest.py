@@ -1,4 +1,4 @@
-"""Selftest: plant defects into a copy of the gallery's spec, run pytest on it, and see each go red."""
+"""Selftest: plant defects into copies of a spec, run pytest on each, and check that it goes red."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def mlp(hp):
     model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 '''
-"""The spec defects are planted into: the gallery's, which a test compares it with, and more gates."""
+"""The spec that defects are planted into: that of the gallery (a test compares them), with more gates."""
 
-FILE = "model_specs/spec_digits.py"
-NODE = f"{FILE}::mlp"
+SPEC_FILE = "model_specs/spec_digits.py"
+SPEC_NODE = f"{SPEC_FILE}::mlp"
 
-PATIENCE = 300.0
-"""Seconds after which a pytest that has not ended counts as green: it blocked nothing."""
+SESSION_TIMEOUT = 300.0
+"""Seconds after which a pytest that still runs counts as green: it blocked nothing."""
 
 REGRESSION = 'mt.metric("accuracy") >= mt.baseline - 0.01'
 GAIN = 'mt.gain_over_dummy("accuracy") >= 0.5'
@@ -91,9 +91,9 @@ class Guard:
     """What has to turn red, and why.
 
     Args:
-        name: a gate or check as reports name it; or in words what refuses the run.
-        why: a regular expression found in the reason.
-        outcome: of the gate or check; None: the run is refused with an error.
+        name: a gate or check as reports name it, or in words what refuses the run.
+        why: a regular expression that matches a part of the reason.
+        outcome: the outcome of the gate or check; None: the run is refused with an error.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Plant:
         guard: what has to turn red; None where nothing is planted and all must be green.
         edits: text in the spec's source and what replaces it, once each.
         options: of pytest.
-        accepted: plant it where the sound spec has run before and was accepted.
+        accepted: plant it where the sound spec has run already and was accepted.
         spoil: changes files of the project.
         files: more files of the project, by path.
     """
@@ -125,8 +125,8 @@ class Plant:
 
 
 @dataclass(frozen=True, eq=False)
-class Session:
-    """How a pytest session on a project ended: its exit code, what it printed and the run, if any."""
+class SessionEnd:
+    """How a pytest session on a project ended: its exit code, what it printed, and its run if any."""
 
     exit_code: int | None
     output: str
@@ -134,8 +134,8 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What became of a plant: what caught it, None when nothing did as it should have."""
+class PlantResult:
+    """What caught a plant; None if nothing did as it should, and what happened instead."""
 
     plant: Plant
     caught: str | None
@@ -144,30 +144,28 @@ class Shown:
 
     def __str__(self) -> str:
         expected = "green" if self.plant.guard is None else "red"
-        said = (
-            expected
-            if self.caught is not None
-            else f"NOT {expected} as it should be: {self.instead}"
-        )
-        return f"{self.plant.name}: {said} ({self.seconds:.1f}s)"
+        result = expected
+        if self.caught is None:
+            result = f"NOT {expected} as it should be: {self.instead}"
+        return f"{self.plant.name}: {result} ({self.seconds:.1f}s)"
 
 
 @dataclass(frozen=True)
-class Report:
+class SelftestReport:
     """What became of all plants, in their order."""
 
-    shown: tuple[Shown, ...]
+    results: tuple[PlantResult, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(shown.plant.name for shown in self.missed)
+        names = ", ".join(result.plant.name for result in self.missed)
         if not names:
-            return f"{len(self.shown)} sessions, all as they should be"
+            return f"{len(self.results)} sessions, all as they should be"
         return f"not as it should be: {names}"
 
     @property
-    def missed(self) -> tuple[Shown, ...]:
-        """Those that were not caught, or sound and not green."""
-        return tuple(shown for shown in self.shown if shown.caught is None)
+    def missed(self) -> tuple[PlantResult, ...]:
+        """Defects that nothing caught, and sound specs that were not green."""
+        return tuple(result for result in self.results if result.caught is None)
 
 
 # The defects
@@ -205,13 +203,13 @@ def _swap_weights(project: Path) -> None:
 
 def _forge(project: Path) -> None:
     """Lower the accuracies in the baseline by hand."""
-    path = baselines.path_of(project / FILE, "spec_digits.py::mlp")
+    path = baselines.path_of(project / SPEC_FILE, "spec_digits.py::mlp")
     path.write_text(json.dumps(_forged(path), indent=1), encoding="utf-8")
 
 
 def _forge_and_seal(project: Path) -> None:
     """Do the same, and put the digest in that belongs to it."""
-    path = baselines.path_of(project / FILE, "spec_digits.py::mlp")
+    path = baselines.path_of(project / SPEC_FILE, "spec_digits.py::mlp")
     data = _forged(path)
     del data["sha256"]
     # As baselines.py computes it, which is no secret.
@@ -378,7 +376,7 @@ PLANTS: tuple[Plant, ...] = (
         spoil=_edit_samples,
     ),
 )
-"""Everything that is planted, in the order of the table; the first need no accepted run."""
+"""All plants, in the order of the table; the first ones need no accepted run."""
 
 
 # The proof
@@ -389,36 +387,35 @@ def selftest(
     *,
     keep: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Report:
-    """Plant each defect into a fresh copy of the spec, run pytest there, and see what it says.
+) -> SelftestReport:
+    """Plant each defect into a fresh copy of the spec, run pytest there, and look at its result.
 
-    Nothing outside a folder of its own is read or written. As many sessions run at once as
-    there are cores.
+    Nothing is read or written outside one folder. As many sessions run at once as there are cores.
 
     Args:
-        plants: what to plant; the sound spec runs first in any case.
-        keep: where the planted projects stay; default: a folder that goes at the end.
-        say: called with a line for each that has finished.
+        plants: what to plant; the sound spec always runs first.
+        keep: where the planted projects stay; default: a folder that is removed at the end.
+        say: called with a line for each plant that has finished.
 
     Raises:
         ModeltuneError: the folder is not empty, or cannot be written.
     """
     with _folder(keep) as folder:
-        warm_up(*OF_A_SESSION)
-        done = {shown.plant.name: shown for shown in _all(plants, folder, say)}
-    return Report(tuple(done[plant.name] for plant in (SOUND, *plants)))
+        warm_up(*SESSION_MODULES)
+        done = {result.plant.name: result for result in _all(plants, folder, say)}
+    return SelftestReport(tuple(done[plant.name] for plant in (SOUND, *plants)))
 
 
-def table(report: Report) -> str:
-    """Return what was planted, what should catch it, what did, and whether that is as it should be."""
+def selftest_table(report: SelftestReport) -> str:
+    """Return a table: what was planted, what should catch it, what did, and whether pytest was red."""
     rows = [("planted", "what should catch it", "what did", "red?")]
-    for shown in report.shown:
-        guard = shown.plant.guard
+    for result in report.results:
+        guard = result.plant.guard
         expected = ("-", "no") if guard is None else (guard.name, "yes")
-        if shown.caught is None:
-            rows.append((shown.plant.name, expected[0], shown.instead, "MISSED"))
+        if result.caught is None:
+            rows.append((result.plant.name, expected[0], result.instead, "MISSED"))
         else:
-            rows.append((shown.plant.name, expected[0], shown.caught, expected[1]))
+            rows.append((result.plant.name, expected[0], result.caught, expected[1]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruled = [rows[0], tuple("-" * width for width in widths), *rows[1:]]
     return "\n".join(
@@ -443,8 +440,10 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-def _all(plants: Sequence[Plant], folder: Path, say: Callable[[str], None]) -> Iterator[Shown]:
-    """Yield what becomes of each plant as it ends, the sound spec's first run among them."""
+def _all(
+    plants: Sequence[Plant], folder: Path, say: Callable[[str], None]
+) -> Iterator[PlantResult]:
+    """Yield the result of each plant when it has ended, also that of the sound spec's first run."""
     waiting = [plant for plant in (SOUND, *plants) if not plant.accepted]
     after = [plant for plant in plants if plant.accepted]
     sound: Path | None = None
@@ -455,26 +454,26 @@ def _all(plants: Sequence[Plant], folder: Path, say: Callable[[str], None]) -> I
                 started = _Running(waiting.pop(0), folder, sound)
                 running[started.process.sentinel] = started
             ready = wait(list(running), timeout=1.0)
-            late = [s for s, each in running.items() if each.seconds > PATIENCE]
+            late = [s for s, session in running.items() if session.seconds > SESSION_TIMEOUT]
             for sentinel in {*ready, *late}:
                 ended = running.pop(sentinel)
-                shown = ended.shown()
-                say(str(shown))
-                yield shown
+                result = ended.result()
+                say(str(result))
+                yield result
                 if ended.plant is not SOUND:
                     continue
-                if shown.caught is not None:
+                if result.caught is not None:
                     sound, waiting = ended.project, [*waiting, *after]
                 else:
-                    why = "the sound spec was not accepted: there is nothing to plant this into"
-                    yield from (Shown(plant, None, why, 0.0) for plant in after)
+                    why = "the sound spec was not accepted, so nothing can be planted into it"
+                    yield from (PlantResult(plant, None, why, 0.0) for plant in after)
     finally:
-        for each in running.values():
-            each.end()
+        for session in running.values():
+            session.end()
 
 
 class _Running:
-    """A pytest session on a planted project, in a process of its own that has Keras already."""
+    """A pytest session on a planted project, in a process that has imported Keras already."""
 
     def __init__(self, plant: Plant, folder: Path, sound: Path | None):
         self.plant = plant
@@ -482,7 +481,7 @@ class _Running:
         _lay_out(plant, self.project, sound)
         self._started = time.monotonic()
         context = multiprocessing.get_context("forkserver")
-        arguments = [NODE, *OPTIONS, *plant.options]
+        arguments = [SPEC_NODE, *PYTEST_OPTIONS, *plant.options]
         self.process: BaseProcess = context.Process(
             target=_pytest, args=(str(self.project), arguments)
         )
@@ -490,26 +489,26 @@ class _Running:
 
     @property
     def seconds(self) -> float:
-        """How long it has been running."""
+        """How long the session has been running."""
         return time.monotonic() - self._started
 
     def end(self) -> None:
-        """Kill it, if it still runs."""
+        """Kill the session if it still runs."""
         self.process.kill()
         self.process.join()
 
-    def shown(self) -> Shown:
-        """Return what the session shows of the plant."""
+    def result(self) -> PlantResult:
+        """Return what became of the plant in this session."""
         seconds, code = self.seconds, self.process.exitcode
         self.end()
         output = (self.project / OUTPUT).read_text(encoding="utf-8", errors="replace")
         report = self.project / ".modeltune/report/report.json"
         runs = json.loads(report.read_text(encoding="utf-8"))["runs"] if report.is_file() else []
-        session = Session(code, output, from_json(runs[-1]) if runs else None)
-        return Shown(self.plant, *judged(self.plant, session), seconds)
+        session = SessionEnd(code, output, from_json(runs[-1]) if runs else None)
+        return PlantResult(self.plant, *caught_by(self.plant, session), seconds)
 
 
-OF_A_SESSION = (
+SESSION_MODULES = (
     *("pytest", "modeltune.plugin.session", "modeltune.plugin.items", "modeltune.harness.pipeline"),
     *(
         "modeltune.harness.conclusion",
@@ -523,22 +522,22 @@ OF_A_SESSION = (
         "sklearn.datasets",
     ),
 )
-"""What every session imports, and a server that is started for them has already."""
+"""Modules that every session imports; the server that sessions are forked from has them."""
 
 OUTPUT = "output.txt"
 """What pytest printed on a project."""
 
-OPTIONS = (
-    "--modeltune-workers=0",  # processes are there already, one for each session
+PYTEST_OPTIONS = (
+    "--modeltune-workers=0",  # each session has a process of its own already
     "-pno:cacheprovider",
-    # Would be imported in each session; and no assertion is to be explained.
+    # Hypothesis would be imported in each session; and there are no assertions to explain.
     "-pno:hypothesispytest",
     "--assert=plain",
 )
 
 
 def _lay_out(plant: Plant, project: Path, sound: Path | None) -> None:
-    """Write a project with the spec in it, and plant the defect."""
+    """Write a project with the spec, and plant the defect into it."""
     if plant.accepted:
         assert sound is not None
         shutil.copytree(sound, project, ignore=shutil.ignore_patterns("report", "__pycache__"))
@@ -547,7 +546,7 @@ def _lay_out(plant: Plant, project: Path, sound: Path | None) -> None:
         if source.count(old) != 1:
             raise ModeltuneError(f"{plant.name}: {old!r} is not there to be replaced, or not once")
         source = source.replace(old, new)
-    for path, text in {FILE: source, "pyproject.toml": "", **plant.files}.items():
+    for path, text in {SPEC_FILE: source, "pyproject.toml": "", **plant.files}.items():
         file = project / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -555,7 +554,7 @@ def _lay_out(plant: Plant, project: Path, sound: Path | None) -> None:
 
 
 def _pytest(project: str, arguments: Sequence[str]) -> None:
-    """Do what ``python -m pytest`` does in a project, whatever is set where the selftest runs."""
+    """Run ``python -m pytest`` in a project, free from settings of the place where the selftest runs."""
     printed = os.open(Path(project, OUTPUT), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(printed, 1)
     os.dup2(printed, 2)
@@ -567,11 +566,11 @@ def _pytest(project: str, arguments: Sequence[str]) -> None:
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 
 
-def judged(plant: Plant, session: Session) -> tuple[str | None, str]:
-    """Return what caught a plant, None when nothing did as it should, and what happened instead."""
+def caught_by(plant: Plant, session: SessionEnd) -> tuple[str | None, str]:
+    """Return what caught a plant, None if nothing did as it should, and how the session ended."""
     run, guard = session.run, plant.guard
-    found = (*run.verdicts, *run.checks) if run else ()
-    red = [verdict for verdict in found if verdict.outcome.is_red()]
+    verdicts = (*run.verdicts, *run.checks) if run else ()
+    red = [verdict for verdict in verdicts if verdict.outcome.is_red()]
     instead = _ended(session, red)
     if guard is None:
         is_green = session.exit_code == 0 and run is not None and run.passed and not red
@@ -583,7 +582,7 @@ def judged(plant: Plant, session: Session) -> tuple[str | None, str]:
     if guard.outcome is None:
         lines = (run.error or "" if run else session.output).splitlines()
         excerpts = (_excerpt("refused", line, guard.why) for line in lines)
-        return next((found for found in excerpts if found), None), instead
+        return next(filter(None, excerpts), None), instead
     for verdict in red:
         if verdict.gate == guard.name and verdict.outcome is guard.outcome:
             caught = _excerpt(verdict.outcome.value, verdict.reason, guard.why)
@@ -592,33 +591,33 @@ def judged(plant: Plant, session: Session) -> tuple[str | None, str]:
     return None, instead
 
 
-def _ended(session: Session, red: Sequence[Verdict]) -> str:
+def _ended(session: SessionEnd, red: Sequence[Verdict]) -> str:
     """Return in words how a session ended."""
     if session.exit_code is None or session.exit_code < 0:
-        return f"pytest did not end in {PATIENCE:.0f} s, or was killed"
-    said = "green" if session.exit_code == 0 else f"exit {session.exit_code}"
+        return f"pytest did not end in {SESSION_TIMEOUT:.0f} s, or was killed"
+    end = "green" if session.exit_code == 0 else f"exit {session.exit_code}"
     reasons = [f"{verdict.gate}: {verdict.outcome.value}: {verdict.reason}" for verdict in red]
     if session.run and session.run.error:
         reasons.insert(0, session.run.error)
     if session.run is None:
         reasons.insert(0, session.output.strip().rpartition("\n")[2])
-    return _short(f"{said}, {reasons[0]}") if reasons else said
+    return _short(f"{end}, {reasons[0]}") if reasons else end
 
 
-LONGEST = 80
-"""Characters of a reason in the table."""
+REASON_WIDTH = 80
+"""The most characters of a reason in the table."""
 
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+    return text if len(text) <= REASON_WIDTH else f"{text[: REASON_WIDTH - 4]} ..."
 
 
 def _excerpt(outcome: str, text: str, why: str) -> str | None:
-    """Return the reason with its telling part in it, None when it is another reason."""
+    """Return the outcome and the reason, shortened around the match; None if it is another reason."""
     match = re.search(why, text)
     if match is None:
         return None
-    if match.end() > LONGEST:
+    if match.end() > REASON_WIDTH:
         text = f"... {text[match.start() :]}"
     return _short(f"{outcome}: {text}")

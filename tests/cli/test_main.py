@@ -92,7 +92,7 @@ def test_history_is_narrowed(
 def test_a_long_history_lists_its_last_runs_and_says_how_many_there_are(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "LISTED", 2)
+    monkeypatch.setattr(commands, "HISTORY_LIMIT", 2)
     store.record(replace(DIGITS, id="newest"))
     said = "the last 2 of 3 runs; --limit 0 lists all"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from modeltune.cli import main, selftest
-from modeltune.cli.selftest import PLANTS, SOUND, Guard, Plant, Session, judged
+from modeltune.cli.selftest import PLANTS, SOUND, Guard, Plant, SessionEnd, caught_by
 from modeltune.ground.errors import ModeltuneError
 from modeltune.records.runs import Run, RunStatus
 from modeltune.specs.gates import Outcome, Verdict
@@ -135,7 +135,7 @@ def test_the_spec_is_the_gallery_s(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from model_specs.spec_digits import mlp
 
     names: dict[str, object] = {"__name__": "copy"}
-    exec(compile(selftest.SPEC, selftest.FILE, "exec"), names)
+    exec(compile(selftest.SPEC, selftest.SPEC_FILE, "exec"), names)
     copy = names["mlp"]
     assert isinstance(copy, type(mlp))
     assert copy.validation == mlp.validation
@@ -152,7 +152,7 @@ def test_every_edit_is_python_and_changes_the_spec(plant: Plant, tmp_path: Path)
     sound = tmp_path / "sound"
     sound.mkdir()
     selftest._lay_out(replace(plant, spoil=lambda project: None), tmp_path / "planted", sound)
-    planted = (tmp_path / "planted" / selftest.FILE).read_text("utf-8")
+    planted = (tmp_path / "planted" / selftest.SPEC_FILE).read_text("utf-8")
     ast.parse(planted)
     assert (planted != selftest.SPEC) is bool(plant.edits)
 
@@ -163,11 +163,11 @@ def test_an_edit_that_finds_nothing_to_replace_is_refused(tmp_path: Path) -> Non
         selftest._lay_out(plant, tmp_path, None)
 
 
-def ended(exit_code: int | None, *verdicts: Verdict, error: str | None = None) -> Session:
+def ended(exit_code: int | None, *verdicts: Verdict, error: str | None = None) -> SessionEnd:
     red = any(verdict.outcome.is_red() for verdict in verdicts)
     status = RunStatus.ERROR if error else RunStatus.FAILED if red else RunStatus.PASSED
     run = Run("1", "", "spec_a.py::m", "", status, "", verdicts=verdicts, error=error)
-    return Session(exit_code, "collected 1 item\nno run was judged", run)
+    return SessionEnd(exit_code, "collected 1 item\nno run was judged", run)
 
 
 FAILED = Verdict("mt.metric('a') >= 1", Outcome.FAILED, 0.0, 1.0, "a is 1 below the bound")
@@ -186,21 +186,21 @@ REFUSED = Plant("", Guard("the search", "no trial", None))
         (BY_GATE, ended(1, replace(FAILED, gate="another")), None),
         (BY_GATE, ended(1, replace(FAILED, outcome=Outcome.ERROR)), None),
         (BY_GATE, ended(1, replace(FAILED, reason="not finite")), None),
-        (BY_GATE, Session(1, "below the bound", None), None),
+        (BY_GATE, SessionEnd(1, "below the bound", None), None),
         (REFUSED, ended(1, error="no trial completed"), "refused: no trial completed"),
-        (REFUSED, Session(1, "a line\nno trial", None), "refused: no trial"),
+        (REFUSED, SessionEnd(1, "a line\nno trial", None), "refused: no trial"),
         (REFUSED, ended(1, FAILED), None),
         (SOUND, ended(0), "nothing: green"),
         (SOUND, ended(0, FAILED), None),
         (SOUND, ended(1), None),
         (replace(SOUND, accepted=True), ended(0), None),
-        (SOUND, Session(0, "", None), None),
+        (SOUND, SessionEnd(0, "", None), None),
     ],
 )
 def test_red_counts_only_for_the_right_reason(
-    plant: Plant, session: Session, caught: str | None
+    plant: Plant, session: SessionEnd, caught: str | None
 ) -> None:
-    assert judged(plant, session)[0] == caught
+    assert caught_by(plant, session)[0] == caught
 
 
 @pytest.mark.parametrize(
@@ -209,11 +209,11 @@ def test_red_counts_only_for_the_right_reason(
         (ended(0), "green"),
         (ended(None), "pytest did not end in 300 s, or was killed"),
         (ended(1, FAILED), f"exit 1, {FAILED.gate}: failed: a is 1 below the bound"),
-        (Session(4, "\nERROR: no such file\n", None), "exit 4, ERROR: no such file"),
+        (SessionEnd(4, "\nERROR: no such file\n", None), "exit 4, ERROR: no such file"),
     ],
 )
-def test_a_miss_says_what_happened_instead(session: Session, said: str) -> None:
-    assert judged(BY_GATE, replace(session))[1] == said
+def test_a_miss_says_what_happened_instead(session: SessionEnd, said: str) -> None:
+    assert caught_by(BY_GATE, replace(session))[1] == said
 
 
 def test_a_folder_with_something_in_it_is_not_used(

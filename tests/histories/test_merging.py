@@ -318,7 +318,7 @@ def test_the_command_takes_paths_and_says_what_it_did(
     refused, advice = said.err.splitlines()
     # A terminal would obey what is in the names of another person's specs.
     assert refused.startswith(f"not copied: run b of [2J{DIGITS.spec}: {other.folder}/artifacts/")
-    assert advice == "what is gone for good is left out by --without-files"
+    assert advice == "--without-files copies these runs without the files that are gone"
     assert main([*arguments, "--without-files"]) == 0
     assert "without a file: " in capsys.readouterr().err
     assert listed(into) == ["a", "b"]
@@ -344,8 +344,8 @@ def test_what_is_read_stays_as_it_is_also_in_an_older_schema(
     before = content(tmp_path)
     assert main(["merge", str(new), str(older)]) == 1
     assert capsys.readouterr().err == (
-        f"modeltune: {older} has the schema of an older modeltune (0001, this one reads {HEAD}); to "
-        f"upgrade it, after which an older one reads it no more: modeltune history --store sqlite:///{older}\n"
+        f"modeltune: {older} has the schema of an older modeltune (0001, this one reads {HEAD}); "
+        f"upgrade it, then no older modeltune can read it any more: modeltune history --store sqlite:///{older}\n"
     )
     with closing(sqlite3.connect(older)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
