@@ -21,6 +21,7 @@ from modeltune.engine.dry_run import dry_run
 from modeltune.engine.environments import devices, environment, use_threads
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import train_trial
+from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle
 from modeltune.engine.score import check_slices, train_refit
 from modeltune.ground import DataError, SpecError
@@ -63,6 +64,11 @@ class Engine:
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""
         return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
+
+    def plain_paths(self) -> str | None:
+        """Say which private names the libraries lack and what happens instead; None if none lacks."""
+        notes = [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
+        return "; ".join(note for note in notes if note) or None
 
     def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:
         """Load and check the data, unless they are given; return description and fingerprints."""

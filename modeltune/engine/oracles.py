@@ -8,14 +8,16 @@ import math
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
-from keras_tuner.engine.hyperparameters import Float, Int
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.hyperparameters import Fixed, Float, Int
 
+from modeltune.engine.internals import KERAS_TUNER, Feature, ProposalHooks, ReadHooks, rungs
 from modeltune.ground import SearchError
 from modeltune.records import HyperParameters, Proposal, Values, own_values
 from modeltune.specs import (
@@ -31,6 +33,9 @@ from modeltune.specs import (
 SearchSpace: TypeAlias = Any
 """A ``keras_tuner.HyperParameters``."""
 
+Draw: TypeAlias = Callable[[], dict[str, Any] | None]
+"""Returns random values not tried before, or None when a number of draws found none."""
+
 SEED_FOR_ZERO = 2**32 - 1
 """keras-tuner takes a seed of 0 for none and draws its own; ours end below this one."""
 
@@ -38,7 +43,7 @@ MAX_COLLISIONS = 200
 """Draws of values already tried before the rest of a space is gone through in order."""
 
 
-class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
+class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: ignore[misc]
     """Values for one build that remember which of them the build read.
 
     What was read decides the model: a plain Python ``if`` around ``hp.Int`` leaves
@@ -47,8 +52,9 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.read: set[str] = set()
         self.values: dict[str, Any]
+        self._read: set[str] = set()
+        self._tells_reads = KERAS_TUNER.why_not(Feature.READS) is None
 
     @classmethod
     def of(cls, hyperparameters: SearchSpace | HyperParameters) -> ReadHyperParameters:
@@ -63,20 +69,31 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
         """The names in the space."""
         return frozenset(entry.name for entry in self.space)
 
-    def _retrieve(self, hp: Any) -> Any:
-        value = super()._retrieve(hp)
-        if self.is_active(hp):
-            self.read.add(hp.name)
-        return value
+    @property
+    def read(self) -> frozenset[str]:
+        """The names whose values the build has read; all active ones where keras-tuner hides that."""
+        if self._tells_reads:
+            return frozenset(self._read)
+        return frozenset(entry.name for entry in self.space if self.is_active(entry))
+
+    def add_read(self, names: Iterable[str]) -> None:
+        """Count these names as read too."""
+        self._read.update(names)
+
+    def value_read(self, hyperparameter: Any) -> None:
+        if self.is_active(hyperparameter):
+            self._read.add(hyperparameter.name)
 
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Any:
         # What is declared inside depends on the parent, also when the build never asked for it.
-        self.read.add(self._get_name(parent_name))
+        if self._tells_reads:
+            self._read.add(self.full_name(parent_name))
         return super().conditional_scope(parent_name, parent_values)
 
     def get(self, name: str) -> Any:
         value = super().get(name)
-        self.read.add(self._get_name(name))
+        if self._tells_reads:
+            self._read.add(self.full_name(name))
         return value
 
     def ensure_active_values(self) -> None:
@@ -90,12 +107,13 @@ class ReadHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
             if self.is_active(hp):
                 self.values.setdefault(hp.name, hp.default)
                 active[hp.name] = self.values[hp.name]
-        self.values = active | {n: v for n, v in self.values.items() if n not in self._hps}
+        names = self.names
+        self.values = active | {n: v for n, v in self.values.items() if n not in names}
 
     def copy(self) -> ReadHyperParameters:
         # A HyperModel with tunable=False builds from a copy; its reads still count.
         copied = self.of(self)
-        copied.read = self.read
+        copied._read = self._read
         return copied
 
 
@@ -114,7 +132,8 @@ class Oracle:
         self._asked = 0
         with _keras_tuner():
             self._oracle = _make(search)
-            self._oracle._set_project_dir(str(scratch), "oracle")
+            # A tuner tells its oracle the folder; no other public name does.
+            BaseTuner(self._oracle, directory=str(scratch), project_name="oracle")
             self._oracle.verbose = 0
 
     @property
@@ -133,8 +152,12 @@ class Oracle:
             SearchError: when the search allows no new entries and the build made one.
         """
         if not self._search.allow_new_entries:
-            known = self._oracle.hyperparameters
-            new = [h.name for h in hyperparameters.space if not known._exists(h.name, h.conditions)]
+            known = self._oracle.hyperparameters.space
+            new = [
+                entry.name
+                for entry in hyperparameters.space
+                if not any((k.name, k.conditions) == (entry.name, entry.conditions) for k in known)
+            ]
             if new:
                 raise SearchError(
                     "search.allow_new_entries is False, but the model asks for "
@@ -160,7 +183,8 @@ class Oracle:
                 values.get("tuner/trial_id"),
             )
             self._trials[proposal.id] = trial
-            self._oracle.under_way[proposal.id] = proposal.values
+            if isinstance(self._oracle, _Remembering):
+                self._oracle.under_way[proposal.id] = proposal.values
             if proposal.parent not in self._failed:
                 return proposal
             # A rung with fewer completed than promoted trials: there is nothing to continue.
@@ -185,11 +209,12 @@ class Oracle:
         hp = ReadHyperParameters.of(hyperparameters)
         self.learn(hp)
         failed = score is None or not math.isfinite(score)
-        # What a candidate read that died early, with its process, is not known.
-        self._oracle.remember(proposal, hp.values, None if failed and not read else read)
+        if isinstance(self._oracle, _Remembering):
+            # What a candidate read that died early, with its process, is not known.
+            self._oracle.remember(proposal, hp.values, None if failed and not read else read)
         if failed:
             self._failed.add(proposal)
-            score = self._oracle.score_of_failure
+            score = self._score_of_failure
         trial = self._trials.pop(proposal)
         trial.hyperparameters = hp
         trial.message = reason
@@ -198,8 +223,35 @@ class Oracle:
             if score is not None:
                 self._oracle.update_trial(trial.trial_id, {self._search.objective.metric: score})
             self._oracle.end_trial(trial)
-        continuable: frozenset[str] | None = self._oracle.continuable
-        return continuable
+        return self._continuable()
+
+    @property
+    def _score_of_failure(self) -> float | None:
+        """The score of a failed candidate: in Hyperband it takes the last place of its rung.
+
+        Left out, as keras-tuner does, each failure would take one promotion from the others.
+        """
+        if not isinstance(self._search, Hyperband):
+            return None
+        is_max = self._search.objective.direction is Direction.MAX
+        return -sys.float_info.max if is_max else sys.float_info.max
+
+    def _continuable(self) -> frozenset[str] | None:
+        """Return whom a rung may still promote: of those that wait, no more than it has places."""
+        if not isinstance(self._search, Hyperband):
+            return None
+        if KERAS_TUNER.why_not(Feature.RUNGS):
+            return frozenset(self._oracle.trials)
+        waiting: set[str] = set()
+        for before, promoted, places in rungs(self._oracle):
+            ended = [self._oracle.trials[trial] for trial in before if trial not in promoted]
+            completed = [trial for trial in ended if trial.status == "COMPLETED"]
+            completed.sort(
+                key=lambda trial: trial.score,
+                reverse=self._search.objective.direction is Direction.MAX,
+            )
+            waiting |= {trial.trial_id for trial in completed[:places]}
+        return frozenset(waiting)
 
 
 def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
@@ -242,15 +294,13 @@ def _enter(scope: Any, hp: ReadHyperParameters) -> bool:
     return True
 
 
-class _Remembering:
+class _Remembering(ProposalHooks):
     """Mixed into each oracle: candidates whose builds read the same values are one candidate.
 
     A finished candidate covers all that agree with it in what it read; one under way
     covers, until it is known what it reads, those that agree in all its values.
     """
 
-    score_of_failure: float | None = None
-    continuable: frozenset[str] | None = None
     hyperparameters: ReadHyperParameters
 
     def __init__(self, **arguments: Any):
@@ -259,7 +309,7 @@ class _Remembering:
         self._exhausted = _Cubes()
         self._size = 0
         super().__init__(**arguments)
-        self._max_collisions = MAX_COLLISIONS
+        self.allow_collisions(MAX_COLLISIONS)
 
     def remember(self, trial_id: str, values: Values, read: frozenset[str] | None) -> None:
         """Keep what a finished candidate read; None: take it that it read all it was given."""
@@ -277,7 +327,7 @@ class _Remembering:
         self._finished, self._exhausted = _Cubes(), _Cubes()
         self.under_way.clear()
 
-    def _duplicate(self, values: Values) -> bool:
+    def is_tried(self, values: dict[str, Any]) -> bool:
         return self._covering(values) is not None
 
     def _covering(self, values: Values) -> frozenset[str] | None:
@@ -290,9 +340,9 @@ class _Remembering:
                 return frozenset(others)
         return None
 
-    def _random_values(self) -> dict[str, Any] | None:
+    def propose(self, draw: Draw) -> dict[str, Any] | None:
         """Return values not tried before; where drawing finds none, the first such of the grid."""
-        drawn: dict[str, Any] | None = super()._random_values()  # type: ignore[misc]
+        drawn = draw()
         return self._untried() if drawn is None else drawn
 
     def _untried(self) -> dict[str, Any] | None:
@@ -359,46 +409,25 @@ class _BayesianOracle(_Remembering, keras_tuner.oracles.BayesianOptimizationOrac
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         # A process over no dimensions cannot be fitted.
-        if self._nonfixed_space():
+        if any(not isinstance(entry, Fixed) for entry in self.hyperparameters.space):
             response: dict[str, Any] = super().populate_space(trial_id)
-            if response["values"] is None or not self._duplicate(response["values"]):
+            if response["values"] is None or not self.is_tried(response["values"]):
                 return response
-        drawn: dict[str, Any] = self._random_populate_space()
-        return drawn
+        values = self.random_values()
+        return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
 
 
 class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
-    """keras-tuner's Hyperband that keeps its schedule in small spaces and beside failures."""
+    """keras-tuner's Hyperband that keeps its schedule in small spaces."""
 
-    def __init__(self, **arguments: Any):
-        super().__init__(**arguments)
-        # A failed candidate takes the last place of its rung. Left out, as keras-tuner does,
-        # each failure would take one promotion from the others.
-        worst = -sys.float_info.max if self.objective.direction == "max" else sys.float_info.max
-        self.score_of_failure = worst
-
-    def _random_values(self) -> dict[str, Any] | None:
-        values = super()._random_values()
+    def propose(self, draw: Draw) -> dict[str, Any] | None:
+        values = super().propose(draw)
         if values is None:
             # All of a small space has been drawn: draw it again instead of ending early.
             self.forget()
-            values = super()._random_values()
+            values = super().propose(draw)
         # keras-tuner takes the values of a space without entries for none at all.
         return {"tuner/round": 0} if values == {} else values
-
-    @property
-    def continuable(self) -> frozenset[str]:  # type: ignore[override]
-        """The candidates a rung may still promote: of those that wait, no more than it has places."""
-        found: set[str] = set()
-        for bracket in self._brackets:
-            for number, promoted in enumerate(bracket["rounds"][1:], start=1):
-                taken = {info["past_id"] for info in promoted}
-                ended = [self.trials[info["id"]] for info in bracket["rounds"][number - 1]]
-                waiting = [t for t in ended if t.status == "COMPLETED" and t.trial_id not in taken]
-                waiting.sort(key=lambda t: t.score, reverse=self.objective.direction == "max")
-                places = self._get_size(bracket["bracket_num"], number) - len(promoted)
-                found |= {trial.trial_id for trial in waiting[:places]}
-        return frozenset(found)
 
 
 class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
@@ -425,13 +454,26 @@ def _options(entry: Any) -> Iterator[Any]:
             yield int(value) if isinstance(entry, Int) else value
 
 
+OWN_ORACLES: Mapping[type[Search], Any] = {
+    RandomSearch: _RandomOracle,
+    GridSearch: _GridOracle,
+    BayesianOptimization: _BayesianOracle,
+    Hyperband: _HyperbandOracle,
+}
+"""What proposes candidates, each once."""
+
+PLAIN_ORACLES: Mapping[type[Search], Any] = {
+    RandomSearch: keras_tuner.oracles.RandomSearchOracle,
+    GridSearch: _GridOracle,  # it draws nothing, and so needs none of keras-tuner's private names
+    BayesianOptimization: keras_tuner.oracles.BayesianOptimizationOracle,
+    Hyperband: keras_tuner.oracles.HyperbandOracle,
+}
+"""What proposes candidates where a version of keras-tuner cannot be told which were tried."""
+
+
 def _make(search: Search) -> Any:
-    kinds: Mapping[type[Search], Any] = {
-        RandomSearch: _RandomOracle,
-        GridSearch: _GridOracle,
-        BayesianOptimization: _BayesianOracle,
-        Hyperband: _HyperbandOracle,
-    }
+    ours_first = KERAS_TUNER.why_not(Feature.PROPOSALS) is None
+    kinds: Mapping[type[Search], Any] = OWN_ORACLES if ours_first else PLAIN_ORACLES
     ours = (
         "objective",
         "seed",

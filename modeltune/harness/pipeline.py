@@ -82,6 +82,8 @@ def run(
         lend_engine(spec, fixtures, workers, history.folder, draft.listen) as (engine, executor),
     ):
         draft.runs_in(engine.environment())
+        if note := engine.plain_paths():
+            draft.note(note)
         with draft.phase("data", spent=lookup.seconds):
             description, fingerprints = engine.load(lookup.data)
             del lookup  # The engine has its data; another copy would take memory all the run.

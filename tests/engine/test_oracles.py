@@ -17,6 +17,7 @@ import keras_tuner
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras_tuner.engine.base_tuner import BaseTuner
 
 import modeltune as mt
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
@@ -410,7 +411,7 @@ def test_law_without_conditions_random_search_proposes_what_keras_tuner_does(see
         seed=seed,
         hyperparameters=space,
     )
-    stock._set_project_dir(tempfile.mkdtemp(), "stock")
+    BaseTuner(stock, directory=tempfile.mkdtemp(), project_name="stock")
     stock.verbose = 0
     theirs: list[dict[str, Any]] = []
     with warnings.catch_warnings():

@@ -46,6 +46,9 @@ class Script:
     def environment(self) -> dict[str, Any]:
         return {}
 
+    def plain_paths(self) -> str | None:
+        return None
+
     def load(self, loaded: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
         return {"samples": {"validation": 40}}, {"data/train": "0123"}
 

@@ -17,6 +17,7 @@ from modeltune.engine.fit import compiled_pool
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.fitting import FitPlan, rehearse
+from modeltune.engine.fit.fresh_start import start_anew
 from modeltune.engine.fit.hypermodel_fit import overrides_fit
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
@@ -96,7 +97,7 @@ def _surroundings(spec: Spec, seed: int) -> Iterator[None]:
     try:
         # Layer and metric names count up over a session; a candidate's must not depend on
         # those before it.
-        compiled_pool.start_anew(seed)
+        start_anew(seed)
         _set_dtype_policy(spec, policy_before)
         yield
     finally:
@@ -140,7 +141,7 @@ def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
     if kept is None:
         return None
     candidate, origin = kept
-    hp.read |= origin.read
+    hp.add_read(origin.read)
     random_state, numpy_state = origin.random_states
     random.setstate(random_state)
     np.random.set_state(numpy_state)

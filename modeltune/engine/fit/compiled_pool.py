@@ -19,15 +19,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
-from tensorflow.python.eager import context
-from tensorflow.python.framework import random_seed
 
 from modeltune.engine.data import Part
-from modeltune.engine.fit import epoch_graph
+from modeltune.engine.fit import epoch_graph, fresh_start
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.frozen_prefix import Cut
 from modeltune.engine.fit.model_structure import is_of_keras
+from modeltune.engine.internals import Feature, keras_internals
 
 KEPT_MODELS, KEPT_BYTES = 24, 512 * 2**20
 """How many models a process keeps for reuse, and how much their variables may take."""
@@ -41,25 +39,9 @@ UNCOLLECTED_BYTES, GRAPH_BYTES = 128 * 2**20, 4 * 2**20
 Models are cycles, and Python counts objects, not the bytes of their tensors.
 """
 
-VOLATILE = {
-    "built",
-    "_called",
-    "_dropout_mask",  # of a recurrent cell, while it is called
-    "_recurrent_dropout_mask",
-    "_inbound_nodes",  # the configuration tells how layers are connected
-    "_outbound_nodes",
-    "_nodes",  # of a nested model, by address
-    "_tracker",
-    "_trainable_variables_indices",  # of an optimizer, set when it creates its variables
-    "_exclude_from_weight_decay_cache",
-    "_self_unconditional_checkpoint_dependencies",
-    "_self_unconditional_dependency_names",
-}
-"""Attributes of layers and optimizers that change without changing what a step computes."""
-
 HIDDEN = (
-    *("call", "train_step", "test_step", "predict_step", "fit", "evaluate", "predict"),
-    *("compute_loss", "compute_metrics", "get_metrics_result", "_make_function"),
+    *keras_internals.OWN_STEPS,
+    *("call", "predict_step", "compute_loss", "fit", "evaluate", "predict"),
 )
 """Methods of a model that a step runs; replaced on an instance they are in no configuration."""
 
@@ -193,7 +175,7 @@ class CompiledPool:
         if self._uncollected > UNCOLLECTED_BYTES:
             self._uncollected = 0
             gc.collect()
-            DRAWN.since_cleared = True  # TensorFlow's kernels hold on to what they were run with
+            fresh_start.KERNELS.may_be_random = True  # they hold on to what they were run with
 
     def clear(self) -> None:
         """Keep nothing, and know nothing of what left a state."""
@@ -212,71 +194,30 @@ POOL = CompiledPool()
 """What this process keeps: its trials and refits come one after another."""
 
 
-class Drawn:
-    """Whether TensorFlow has made kernels that keep a random state since they were last cleared."""
-
-    def __init__(self) -> None:
-        self._get_seed: Callable[..., Any] | None = None
-        self.since_cleared = True
-
-    def watch(self) -> None:
-        """Note from now on when a random operation asks TensorFlow for its seeds."""
-        if random_seed.get_seed is self._get_seed:
-            return
-        get_seed = random_seed.get_seed
-
-        @functools.wraps(get_seed)
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            self.since_cleared = True
-            return get_seed(*args, **kwargs)
-
-        random_seed.get_seed = self._get_seed = noted
-
-
-DRAWN = Drawn()
-
-
-def start_anew(seed: int) -> None:
-    """Reset names and random states for the next candidate, as ``clear_session`` and a seed do.
-
-    Both have TensorFlow drop every kernel, and with them what it made of compiled steps: a
-    third of a small trial's time. That is for kernels with a random state, and only done
-    when there may be some. Keras's own layers keep their random states in variables.
-    """
-    DRAWN.watch()
-    if DRAWN.since_cleared or keras.backend.backend() != "tensorflow":
-        keras.utils.clear_session(free_memory=False)
-        keras.utils.set_random_seed(seed)
-        DRAWN.since_cleared = False
-        return
-    clear = context.pywrap_tfe.TFE_ContextClearCaches
-    context.pywrap_tfe.TFE_ContextClearCaches = lambda handle: None
-    try:
-        keras.utils.clear_session(free_memory=False)
-        keras.utils.set_random_seed(seed)
-    finally:
-        context.pywrap_tfe.TFE_ContextClearCaches = clear
-
-
 def key_of(model: Model, like: str) -> str | None:
     """Return all that a model's compiled steps depend on besides its values, or None if unknown.
 
     ``like`` describes the data. A learning rate is a value; a schedule of it is not.
     """
-    if type(model) not in (keras.Sequential, Functional) or not model.built:
+    if keras_internals.KERAS.why_not(Feature.COMPILED_POOL) or not model.built:
+        return None
+    if type(model) is not keras.Sequential and not keras_internals.is_functional(model):
         return None
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.Optimizer) or model.run_eagerly:
         return None
-    if model._distribute_strategy is not None or any(name in vars(model) for name in HIDDEN):
+    if model.distribute_strategy is not tf.distribute.get_strategy():
         return None
-    if any(hasattr(layer, "adapt") for layer in model._flatten_layers()):
+    if any(name in vars(model) for name in HIDDEN):
+        return None
+    layers = keras_internals.inner_layers(model)
+    if any(hasattr(layer, "adapt") for layer in layers):
         return None  # its state is a constant in the trace
     try:
         # A loss or metric of the user's is in no configuration, so all is looked at first.
-        _settings(model._compile_config.config.values())
+        _settings(keras_internals.compile_arguments(model).values())
         described = [
-            _settings(layer for layer in model._flatten_layers() if layer is not model),
+            _settings(layer for layer in layers if layer is not model),
             _settings([optimizer]),
             type(model).__name__,
             _json(model.get_config()),
@@ -450,7 +391,7 @@ def _describe_object(
         _require(type(thing) is keras.random.SeedGenerator, thing)
     elif is_of_keras(thing):
         for name, value in vars(thing).items():
-            if name not in VOLATILE:
+            if name not in keras_internals.VOLATILE_ATTRIBUTES:
                 _describe(value, f"{path}.{name}", found, seen)
     else:
         _require(isinstance(thing, PASSIVE), thing)

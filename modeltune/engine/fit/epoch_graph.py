@@ -10,12 +10,9 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers.data_adapters import array_slicing
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from keras.src.utils.python_utils import pythonify_logs
-from tensorflow.python.framework import ops
 
 from modeltune.engine.data import Arrays
+from modeltune.engine.internals import Feature, keras_internals, tensorflow_internals
 
 Model: TypeAlias = Any
 """A compiled ``keras.Model``."""
@@ -92,17 +89,21 @@ def fit_graph(
         )
         return FitResult.of(history, trained_by)
 
-    rows = _Rows.of(train, batch_size, class_weight)
+    missing = keras_internals.KERAS.why_not(Feature.EPOCH_GRAPH)
+    rows = (
+        _Rows.plainly(train, batch_size) if missing else _Rows.of(train, batch_size, class_weight)
+    )
 
     def order(epoch: int) -> np.ndarray:
         if not shuffle:
             return np.arange(rows.count)
         return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows.count)
 
-    if only_steps := _why_only_steps(model, callbacks, [train, validation]):
+    if only_steps := missing or _why_only_steps(model, callbacks, [train, validation]):
         dataset, follow = _in_order(rows, order)
         history = model.fit(
             dataset,
+            class_weight=_of_every_class(class_weight, y) if missing and class_weight else None,
             epochs=epochs,
             initial_epoch=initial_epoch,
             validation_data=validation_data,
@@ -139,7 +140,7 @@ def first_steps(
         step = getattr(model, f"{kind}_function")
         natural = np.arange(part.count)
         last = _pass(model, step, part, natural, min(steps, part.batches), f"{kind}_step")
-        logs.append(dict(pythonify_logs(last)))
+        logs.append(keras_internals.python_logs(last))
     return logs
 
 
@@ -155,10 +156,17 @@ class _Rows:
     def of(
         cls, arrays: Arrays, batch_size: int, class_weight: Mapping[int, float] | None = None
     ) -> _Rows:
-        adapter = ArrayDataAdapter(*arrays, batch_size=batch_size, class_weight=class_weight)
-        converted = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
-        tensors = _each(tf.convert_to_tensor, keras.tree.lists_to_tuples(converted))
-        return cls(tensors, adapter._num_samples, batch_size)
+        rows, count = keras_internals.packed_rows(arrays, batch_size, class_weight)
+        return cls(_each(tf.convert_to_tensor, rows), count, batch_size)
+
+    @classmethod
+    def plainly(cls, arrays: Arrays, batch_size: int) -> _Rows:
+        """Pack and convert as that adapter does, without it; class weights are left to Keras."""
+        x, y, sample_weight = arrays
+        if isinstance(sample_weight, np.ndarray):  # it counts for every output
+            sample_weight = keras.tree.map_structure(lambda _: arrays[2], y)
+        packed = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+        return cls(_each(as_tensor, packed), len(keras.tree.flatten(x)[0]), batch_size)
 
     @property
     def batches(self) -> int:
@@ -195,7 +203,7 @@ def _fit_by_graph(
     model.make_train_function()
     hooks.on_train_begin()
     logs: dict[str, Any] | None = None
-    for epoch in range(model._initial_epoch or initial_epoch, epochs):
+    for epoch in range(keras_internals.resumed_epoch(model) or initial_epoch, epochs):
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
         step = model.train_function
@@ -223,7 +231,7 @@ def _evaluate(model: Model, rows: _Rows, hooks: Any) -> dict[str, Any]:
     natural = np.arange(rows.count)
     step = model.test_function
     steps = 1 if model.stop_evaluating else rows.batches
-    logs = pythonify_logs(_pass(model, step, rows, natural, steps, "test_step"))
+    logs = keras_internals.python_logs(_pass(model, step, rows, natural, steps, "test_step"))
     hooks.on_test_end(logs)
     return dict(logs)
 
@@ -237,7 +245,7 @@ def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, steps: int, w
         plain = getattr(model, what) if _is_plain(model) else None
         kept[key] = _EpochGraph.of(step, plain, rows)
     last = kept[key].run(order, steps, rows.tensors)
-    return model._get_metrics_result_or_logs(last)
+    return keras_internals.epoch_logs(model, last)
 
 
 def _graphs(step: Any) -> dict[str, _EpochGraph]:
@@ -256,16 +264,16 @@ def graphs(model: Model) -> list[Any]:
 
 def _is_plain(model: Model) -> bool:
     """Tell whether a model's steps do what Keras's own do and no more; XLA compiles each by itself."""
-    own = ("train_step", "test_step", "compute_metrics", "get_metrics_result", "_make_function")
     is_keras_s = type(model).__module__.startswith("keras.")
-    return is_keras_s and not model.jit_compile and not any(name in vars(model) for name in own)
+    replaced = any(name in vars(model) for name in keras_internals.OWN_STEPS)
+    return is_keras_s and not model.jit_compile and not replaced
 
 
 def _create_variables(model: Model, rows: _Rows) -> None:
     """Create optimizer and metric variables now: a step that creates variables is traced twice.
 
     Only for models whose class is Keras's own; another's ``train_step`` need not call the
-    model, its loss or its metrics in the way ``_symbolic_build`` (JAX's path) assumes.
+    model, its loss or its metrics in the way that a symbolic build (JAX's path) assumes.
     """
     if not (model.built and type(model).__module__.startswith("keras.")):
         return
@@ -273,7 +281,7 @@ def _create_variables(model: Model, rows: _Rows) -> None:
         lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype.name), rows.specs
     )
     _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    measured, loss = model._compile_metrics, model._compile_loss
+    loss, measured = keras_internals.compiled_loss_and_metrics(model)
     one_output = type(model) is keras.Sequential or isinstance(model.output, keras.KerasTensor)
     if one_output and isinstance(y, keras.KerasTensor):
         # What Keras does there for one output, without tracing model, metrics and loss first.
@@ -284,7 +292,7 @@ def _create_variables(model: Model, rows: _Rows) -> None:
             measured.build(y, output)
             # Others may create their variables when they see their first labels.
             measured.built = all(isinstance(m, keras.metrics.Mean) for m in measured.metrics)
-    model._symbolic_build(data_batch=batch)
+    keras_internals.build_state(model, batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,12 +356,14 @@ def _unregister_gradients(traced: Any) -> None:
     It registers them for the life of the process, and each holds its graph, and that the
     variables: 50 MB a trial for 4 million parameters trained on a cross-entropy.
     """
+    if tensorflow_internals.TENSORFLOW.why_not(Feature.GRADIENTS):
+        return
     for operation in traced.graph.get_operations():
         # An IdentityN of others, such as tf.identity_n, has no gradient of its own.
         if operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr:
             name = operation.get_attr("_gradient_op_type").decode()
             if name.startswith("CustomGradient-"):
-                ops.gradient_registry._registry.pop(name, None)
+                tensorflow_internals.forget_gradient(name)
 
 
 def _batch(tensors: Any, order: Any, i: Any, batch_size: int, length: int | None) -> Any:
@@ -365,6 +375,14 @@ def _batch(tensors: Any, order: Any, i: Any, batch_size: int, length: int | None
 def _static_length(count: int, batch_size: int) -> int | None:
     """Return the batch dimension Keras traces with: None, for both lengths, with a remainder."""
     return None if count % batch_size else batch_size
+
+
+def _of_every_class(class_weight: Mapping[int, float], y: Arrays) -> dict[int, float]:
+    """Return the weights of all classes that y may name: of a dataset Keras asks for each."""
+    last = max(class_weight)
+    for leaf in keras.tree.flatten(y):
+        last = max(last, int(leaf.max()), leaf.shape[-1] - 1 if leaf.ndim > 1 else 0)
+    return {label: class_weight.get(label, 1.0) for label in range(last + 1)}
 
 
 def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
@@ -419,8 +437,8 @@ def _why_only_steps(model: Model, callbacks: Sequence[Any], parts: Sequence[Arra
         return f"steps_per_execution is {model.steps_per_execution}"
     for callback in keras.tree.flatten(list(callbacks)):
         for hook in BATCH_HOOKS:
-            # Keras marks the hooks that do nothing; LambdaCallback sets its own on the instance.
-            if not getattr(getattr(callback, hook), "_is_default", False):
+            # LambdaCallback sets its own on the instance.
+            if not keras_internals.does_nothing(getattr(callback, hook)):
                 return f"{type(callback).__name__} overrides {hook}"
     size = sum(leaf.nbytes for leaf in keras.tree.flatten(parts) if leaf is not None)
     if size > MEMORY_SHARE * _available_memory():
@@ -440,6 +458,12 @@ def _available_memory() -> int:
         return int(sizes["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def as_tensor(array: np.ndarray) -> Any:
+    """Return an array as a tensor, floats as floatx: what Keras's array adapter makes of it."""
+    is_float = array.dtype.kind == "f"
+    return tf.convert_to_tensor(array.astype(keras.config.floatx()) if is_float else array)
 
 
 def _each(function: Callable[[Any], Any], structure: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.epoch_graph import Model, as_tensor
 from modeltune.engine.fit.model_structure import without_names
 from modeltune.ground import wait_for_lock
 from modeltune.records import Array
@@ -84,19 +84,12 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
 
 def in_graph(model: Model) -> Callable[[Arrays], list[Array]]:
     """Return the model's inference as one graph for any number of samples, traced when first run."""
-
-    def tensor(array: Array) -> Any:
-        # As Keras's array adapter does: https://github.com/keras-team/keras, array_slicing.py
-        return tf.convert_to_tensor(
-            array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
-        )
-
     graph = tf.function(
         lambda batch: keras.tree.flatten(model(batch, training=False)), autograph=False
     )
 
     def run(batch: Arrays) -> list[Array]:
-        tensors = map_arrays(tensor, batch)
+        tensors = map_arrays(as_tensor, batch)
         specs = map_arrays(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors)
         return [output.numpy() for output in graph.get_concrete_function(specs)(tensors)]
 

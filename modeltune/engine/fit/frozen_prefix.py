@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
 from modeltune.engine.data import Part
 from modeltune.engine.fit.epoch_graph import Model
@@ -22,7 +21,8 @@ from modeltune.engine.fit.feature_files import (
     prefix_of,
     prune,
 )
-from modeltune.engine.fit.model_structure import calls_foreign, is_of_keras, nodes, structure
+from modeltune.engine.fit.model_structure import calls_foreign, is_of_keras, structure
+from modeltune.engine.internals import Feature, keras_internals
 
 NOT_CONSTANT = (
     keras.layers.Lambda,
@@ -96,7 +96,7 @@ def split(model: Model) -> Split | Whole:
     constant = {id(tensor) for tensor in graph.inputs}
     obstacles: list[str] = []
     weighs = False
-    for node in nodes(graph):
+    for node in keras_internals.nodes(graph):
         if not all(id(tensor) in constant for tensor in node.input_tensors):
             continue
         if obstacle := _why_not_constant(node.operation):
@@ -108,17 +108,22 @@ def split(model: Model) -> Split | Whole:
         return Whole(obstacles[0] if obstacles else "no frozen layer leads")
     if any(id(tensor) in constant for tensor in graph.outputs):
         return Whole("an output hangs on frozen layers only")
-    rest = [n for n in nodes(graph) if not all(id(tensor) in constant for tensor in n.outputs)]
+    rest = [
+        n
+        for n in keras_internals.nodes(graph)
+        if not all(id(tensor) in constant for tensor in n.outputs)
+    ]
     frontier = list(
         {id(t): t for node in rest for t in node.input_tensors if id(t) in constant}.values()
     )
-    if shared := {t._keras_history.operation.name for t in frontier} & {
+    if shared := {keras_internals.maker(t).name for t in frontier} & {
         node.operation.name for node in rest
     }:
         return Whole(f"{min(shared)} is used on both sides of a cut")
     if any(t.sparse or not _survives(t.dtype) for t in frontier):
         return Whole(f"features of dtype {frontier[0].dtype} cannot be handed on")
-    prefix = keras.Model(graph._inputs_struct, frontier)
+    inputs, _ = keras_internals.ends(graph)
+    prefix = keras.Model(inputs, frontier)
     head = _head(model, graph, frontier)
     if prefix.losses:
         return Whole("a frozen layer adds a loss")
@@ -148,9 +153,10 @@ def _predicts_the_same(model: Model, head: Model, part: Part, ready: Part, batch
 
 def _graph(model: Model) -> Model | Whole:
     """Return the functional graph of a model of Keras's own class, or why there is none to cut."""
-    functional = model._functional if type(model) is keras.Sequential else model
+    is_sequential = type(model) is keras.Sequential
+    functional = keras_internals.functional_of(model) if is_sequential else model
     name = type(model).__name__
-    if type(functional) is not Functional:
+    if not keras_internals.is_functional(functional):
         return Whole(f"{name} is no functional or sequential model")
     if changed := [n for n in ("train_step", "test_step", "call", "fit") if n in vars(model)]:
         return Whole(f"its {changed[0]} was replaced")
@@ -162,26 +168,24 @@ def _graph(model: Model) -> Model | Whole:
 
 
 def _head(model: Model, graph: Model, frontier: list[Any]) -> Model:
-    operations = [node.operation for node in nodes(graph)]
-    connected = [(op, len(op._inbound_nodes), len(op._outbound_nodes)) for op in operations]
-    histories = [(tensor, tensor._keras_history) for tensor in graph.inputs]
-    head = keras.Model(as_input(frontier), graph._outputs_struct)
-    # Keras tells the full model's layers and inputs of the nodes it made anew for the head,
+    _, outputs = keras_internals.ends(graph)
+    # Keras tells the full model's layers and inputs of the nodes it makes anew for the head,
     # which does not look there again, while `layer.output` of a layer with two is an error.
-    for operation, inbound, outbound in connected:
-        del operation._inbound_nodes[inbound:], operation._outbound_nodes[outbound:]
-    for tensor, history in histories:
-        tensor._keras_history = history
+    with keras_internals.connections_kept(graph):
+        head = keras.Model(as_input(frontier), outputs)
     # The optimizer has been wrapped for mixed precision when the full model was compiled.
-    compiled = {**model._compile_config.config, "optimizer": model.optimizer}
+    compiled = {**keras_internals.compile_arguments(model), "optimizer": model.optimizer}
     head.compile(**compiled, auto_scale_loss=False)
     return head
 
 
 def freezes(model: Model) -> bool:
-    """Tell whether a model has frozen weights beside others to train."""
-    return bool(model.trainable_variables) and any(
-        _own_variables(layer) and not layer.trainable for layer in model._flatten_layers()
+    """Tell whether a model has frozen weights beside others; False if this Keras cannot tell."""
+    if keras_internals.KERAS.why_not(Feature.FROZEN_PREFIX) or not model.trainable_variables:
+        return False
+    return any(
+        keras_internals.own_variables(layer) and not layer.trainable
+        for layer in keras_internals.inner_layers(model)
     )
 
 
@@ -196,27 +200,23 @@ def _why_not_constant(operation: Any) -> str | None:
     """Return why an operation may give another output for the same input later, or None."""
     if not isinstance(operation, keras.layers.Layer):
         return None if is_of_keras(operation) else f"{operation.name} is not of Keras"
-    for layer in operation._flatten_layers():
+    for layer in keras_internals.inner_layers(operation):
         named = layer.name if layer is operation else f"{layer.name} in {operation.name}"
         if not is_of_keras(layer) or isinstance(layer, NOT_CONSTANT) or calls_foreign(layer):
             return f"{named} ({type(layer).__name__}) is not known to be constant"
         if getattr(layer, "mask_zero", False):
             return f"{named} makes a mask"
         # Also below base(x, training=False): a functional model overrides that when it trains.
-        if layer._seed_generators:
+        if keras_internals.draws(layer):
             return f"{named} draws random numbers"
         if getattr(layer, "stateful", False):
             return f"{named} keeps a state between batches"
         if layer.activity_regularizer is not None:
             return f"{named} adds a loss"
         adapted = isinstance(layer, keras.layers.Normalization)
-        if _own_variables(layer) and layer.trainable and not adapted:
+        if keras_internals.own_variables(layer) and layer.trainable and not adapted:
             return f"{named} is trainable"
     return None
-
-
-def _own_variables(layer: Any) -> list[Any]:
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _survives(dtype: str) -> bool:

@@ -10,15 +10,10 @@ from typing import Any
 import keras
 
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.internals import keras_internals
 
 REFERENCES = ("keras_history", "input_layers", "output_layers")
 """The keys under which a configuration names tensors: layer, node and number of the output."""
-
-
-def nodes(graph: Model) -> list[Any]:
-    """Return the nodes of a functional model from its inputs to its outputs."""
-    by_depth = graph._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_of_keras(thing: Any) -> bool:
@@ -49,9 +44,9 @@ def structure(head: Model) -> str | None:
 
     names: dict[str, str] = {}
     described: list[Any] = []
-    for node in nodes(head):
+    for node in keras_internals.nodes(head):
         is_layer = isinstance(node.operation, keras.layers.Layer)
-        layers = node.operation._flatten_layers() if is_layer else [node.operation]
+        layers = keras_internals.inner_layers(node.operation) if is_layer else [node.operation]
         if not all(is_of_keras(layer) and not calls_foreign(layer) for layer in layers):
             return None
         try:

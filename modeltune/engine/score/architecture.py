@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import keras
 
 from modeltune.engine.fit import Model
+from modeltune.engine.internals import Feature, keras_internals
 from modeltune.records import Json
 
 MOST_LAYERS = 200
@@ -65,13 +66,9 @@ def _layer(layer: Any, depth: int) -> dict[str, Json]:
 
 
 def _shape(layer: Any) -> list[int | None] | None:
-    # Keras has no public name for the calls of a shared layer, of which ``output`` is the first.
-    outputs = [
-        [tuple(tensor.shape) for tensor in keras.tree.flatten(node.output_tensors)]
-        for node in layer._inbound_nodes
-    ]
-    if not outputs:
-        outputs = [[tuple(layer.compute_output_shape(**layer._build_shapes_dict))]]
+    if keras_internals.KERAS.why_not(Feature.LAYER_SHAPES):
+        return None
+    outputs = keras_internals.output_shapes(layer)
     if any(shapes != outputs[0] for shapes in outputs) or len(outputs[0]) != 1:
         return None
     # A layer that was called on samples has their number as its first axis.

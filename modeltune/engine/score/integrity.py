@@ -13,6 +13,7 @@ import numpy as np
 
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
+from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.scoring import Output, OutputTask, Predictions, predict
 from modeltune.records import Array, Json
 from modeltune.specs import Outcome, Verdict
@@ -155,7 +156,9 @@ def _evaluate(
         reason = f"{'; '.join(wrong)} from its predictions; {cause}"
         return Verdict(gate, Outcome.FAILED, worst, 0.0, reason, details)
     if not compared:
-        reason = "no compiled metric is an accuracy, mae, mse or rmse of the predictions"
+        reason = keras_internals.KERAS.why_not(Feature.INTEGRITY) or (
+            "no compiled metric is an accuracy, mae, mse or rmse of the predictions"
+        )
         return Verdict(gate, Outcome.PASSED, None, None, f"nothing to compare: {reason}", details)
     reason = f"the predictions give the reported {', '.join(compared)}"
     return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
@@ -165,22 +168,18 @@ def _compiled_metrics(
     model: Model, part: Part, predictions: Predictions
 ) -> Iterator[tuple[str, Output, Any]]:
     """Yield Keras's unweighted metrics with their name in ``evaluate`` and their output."""
-    if _is_masked(model, part):
+    if keras_internals.KERAS.why_not(Feature.INTEGRITY) or _is_masked(model, part):
         # Keras leaves out masked steps, and the predictions do not show which steps those are.
         return
     outputs = {output.name: output for output in predictions.outputs}
-    compiled = getattr(model, "_compile_metrics", None)
-    for metrics in getattr(compiled, "_flat_metrics", None) or ():
-        if metrics is None:
-            continue  # an output without unweighted metrics
-        name = metrics.output_name
+    for name, metrics in keras_internals.metrics_by_output(model):
         if name is None and len(outputs) == 1:
             (output,) = outputs.values()
         elif name in outputs:
             output = outputs[name]
         else:
             continue
-        for metric in metrics.metrics:
+        for metric in metrics:
             yield f"{name}_{metric.name}" if name else metric.name, output, metric
 
 
@@ -191,7 +190,7 @@ def _is_masked(model: Model, part: Part) -> bool:
         outputs = keras.tree.flatten(model(_slice(x, 0, few), training=False))
     except Exception:  # noqa: BLE001  its own predict_step may call it in another way: assume a mask
         return True
-    return any(getattr(output, "_keras_mask", None) is not None for output in outputs)
+    return any(keras_internals.has_mask(output) for output in outputs)
 
 
 def _measured(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
@@ -333,7 +332,8 @@ def _fixed_batch(model: Model) -> int | None:
 
 
 def _tolerance(model: Model) -> Tolerance:
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
+    all_known = keras_internals.KERAS.why_not(Feature.INTEGRITY) is None
+    layers = keras_internals.inner_layers(model) if all_known else [model, *model.layers]
     dtypes = {getattr(layer, "compute_dtype", None) for layer in layers}
     return next((t for t in TOLERANCES if t.dtype in dtypes), TOLERANCES[-1])
 

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit import Model, logged_number
+from modeltune.engine.internals import Feature, keras_internals
 from modeltune.ground import SpecError
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
@@ -201,13 +201,11 @@ def _sample_values(model: Model, test: Predictions) -> Iterator[tuple[str, str, 
 
     Keras may average in another way, so the caller compares the mean of the values.
     """
+    functions_known = keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is None
     for output in test.outputs:
         for metric in _compiled_metrics(model):
-            # The function behind a metric that is a mean; Keras has no public name for it.
-            function = getattr(metric, "_fn", None)
-            values = None
-            if isinstance(metric, keras.metrics.MeanMetricWrapper) and function is not None:
-                values = _per_sample(partial(function, **metric._fn_kwargs), output)
+            function = keras_internals.function_of(metric) if functions_known else None
+            values = None if function is None else _per_sample(function, output)
             for name in {metric.name, f"{output.prefix}{metric.name}"}:
                 yield name, _definition(metric), values
     if len(test.outputs) == 1 and model.loss is not None:

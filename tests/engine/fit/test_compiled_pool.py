@@ -434,49 +434,6 @@ def test_refits_share_their_compiled_steps(validation: Any, alone: pytest.Monkey
     assert ends == [False] + [True] * (len(found) - 1)
 
 
-# random states
-
-
-def test_numbers_a_build_draws_from_tensorflow_do_not_depend_on_what_came_before() -> None:
-    def drawing(hp: Any) -> Any:
-        start = tf.random.normal([64, 8], seed=3).numpy()
-        drawn.append((start.tolist(), tf.random.uniform([]).numpy()))
-        return net()(hp)
-
-    drawn: list[Any] = []
-    for _ in range(3):
-        trained(spec_of(drawing), epochs=1)
-    assert drawn[0] == drawn[1] == drawn[2]
-
-
-def test_starting_anew_keeps_kernels_that_hold_no_random_state() -> None:
-    run = tf.function(lambda x: x + 1)
-    run(1)
-    compiled_pool.start_anew(1)
-    assert not compiled_pool.DRAWN.since_cleared
-    tf.random.normal([2])
-    assert compiled_pool.DRAWN.since_cleared
-    compiled_pool.start_anew(1)
-    first = tf.random.normal([2], seed=4).numpy().tolist()
-    compiled_pool.start_anew(1)
-    assert tf.random.normal([2], seed=4).numpy().tolist() == first
-
-
-def test_names_and_seeds_start_anew() -> None:
-    def drawn(draws: bool) -> Any:
-        compiled_pool.start_anew(7)
-        assert layers.Dense(1).name == "dense"
-        tensorflow = tf.random.normal([]).numpy() if draws else None
-        return (
-            np.random.get_state(legacy=False)["state"]["key"].tolist(),
-            float(keras.random.normal([])),
-            tensorflow,
-        )
-
-    for draws in (False, True):
-        assert drawn(draws) == drawn(draws)
-
-
 # memory
 
 

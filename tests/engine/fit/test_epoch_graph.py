@@ -17,10 +17,13 @@ import tensorflow as tf
 from keras import layers
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
-from tensorflow.python.framework import ops
 
 from modeltune.engine.fit import epoch_graph
 from modeltune.engine.fit.epoch_graph import FitResult
+from modeltune.engine.internals.keras_internals import KERAS
+from modeltune.engine.internals.names import Feature, private
+from modeltune.engine.internals.tensorflow_internals import OPS
+from tests.support.missing_names import lacking
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 X, Y = PIXELS[:200] / 16.0, LABELS[:200]
@@ -515,7 +518,7 @@ class TestMemory:
 
     def test_no_gradient_stays_registered_and_holds_the_variables_of_its_step(self) -> None:
         def registered() -> int:
-            names = ops.gradient_registry._registry
+            names = private(private(OPS, "gradient_registry"), "_registry")
             return sum(name.startswith("CustomGradient-") for name in names)
 
         before = registered()
@@ -621,6 +624,39 @@ class TestFallback:
         )
         assert by_graph.trained_by == "graph"
         assert by_fit.trained_by == "fit: TerminateOnNaN overrides on_batch_end"
+        assert by_fit.curve == by_graph.curve
+        assert_same_state(fit, graph)
+
+    @pytest.mark.parametrize("case", ["plain", "class weights", "sample weights", "two outputs"])
+    def test_where_keras_lacks_a_private_name_to_the_same_numbers(self, case: str) -> None:
+        def two_outputs() -> Any:
+            random.seed(3)
+            keras.utils.set_random_seed(3)
+            given = keras.Input((64,))
+            ends = [layers.Dense(1, name="one")(given), layers.Dense(1, name="other")(given)]
+            model = keras.Model(given, ends)
+            model.compile("sgd", "mse", weighted_metrics=[["mae"], ["mae"]])
+            return model
+
+        build = two_outputs if case == "two outputs" else dense()
+        y, validation = (
+            ([Y / 10, Y / 5], (VX, [VY / 10, VY / 5])) if case == "two outputs" else (Y, (VX, VY))
+        )
+        weights = np.linspace(0, 2, len(X)) if case in ("sample weights", "two outputs") else None
+        options: dict[str, Any] = {
+            "batch_size": 32,
+            "epochs": 2,
+            "validation_data": validation,
+            "class_weight": {0: 2.0, 3: 0.5} if case == "class weights" else None,
+            "seed": 7,
+        }
+        graph, fit = build(), build()
+        by_graph = epoch_graph.fit_graph(graph, X, y, weights, **options)
+        names = [name for name in KERAS.names if Feature.EPOCH_GRAPH in name.features]
+        with lacking(*names):
+            by_fit = epoch_graph.fit_graph(fit, X, y, weights, **options)
+        assert by_graph.trained_by == "graph"
+        assert by_fit.trained_by.startswith(f"fit: keras {keras.version()} has no ")
         assert by_fit.curve == by_graph.curve
         assert_same_state(fit, graph)
 

@@ -18,6 +18,7 @@ from modeltune.engine.fit import feature_files, frozen_prefix
 from modeltune.engine.fit.candidate import trainable
 from modeltune.engine.fit.fitting import FitPlan, fit
 from modeltune.engine.fit.model_structure import structure
+from modeltune.engine.internals import keras_internals
 from modeltune.engine.oracles import ReadHyperParameters
 from tests.support.frozen_models import (
     IMAGES,
@@ -360,7 +361,7 @@ def test_it_is_trained_whole_and_the_record_says_why(
     result = trained(declared, epochs=1, features=tmp_path / "features")
     assert result.trained_by.endswith(f"; frozen layers not cut off: {why}")
     [model] = untrained
-    assert not all(layer.trainable for layer in model._flatten_layers())
+    assert not all(layer.trainable for layer in keras_internals.inner_layers(model))
     assert not (tmp_path / "features").exists()
 
 

@@ -1,0 +1,46 @@
+"""Start each candidate with names and random states as in a process that has trained none."""
+
+from __future__ import annotations
+
+import keras
+
+from modeltune.engine.internals import TENSORFLOW, Feature, SeedWatch, kernels_kept
+
+
+class Kernels:
+    """What is known of the kernels TensorFlow has made: ``may_be_random`` until they are cleared."""
+
+    def __init__(self) -> None:
+        self.may_be_random = True
+        self.watch = SeedWatch(self._note_seed)
+
+    def _note_seed(self) -> None:
+        self.may_be_random = True
+
+
+KERNELS = Kernels()
+"""The kernels of this process."""
+
+
+def start_anew(seed: int) -> None:
+    """Reset names and random states for the next candidate, as ``clear_session`` and a seed do.
+
+    Both have TensorFlow drop every kernel, and with them what it made of compiled steps: a
+    third of a small trial's time. That is for kernels with a random state, and only done
+    when there may be some. Keras's own layers keep their random states in variables.
+    """
+    if TENSORFLOW.why_not(Feature.KERNELS) or keras.backend.backend() != "tensorflow":
+        _clear(seed)
+        return
+    KERNELS.watch.begin()
+    if KERNELS.may_be_random:
+        _clear(seed)
+        KERNELS.may_be_random = False
+        return
+    with kernels_kept():
+        _clear(seed)
+
+
+def _clear(seed: int) -> None:
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
