@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 
-import modeltune as mt
 from modeltune.cli import main
 from modeltune.ground.errors import HistoryError, UnrecordableError
 from modeltune.harness.recording import RunDraft, drop_lost, first_draft
@@ -26,10 +25,8 @@ from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
 from modeltune.records.runs import Best, Run, RunStatus, from_json
 from tests.support import scripted_runs
-from tests.support.example import Example, scripted_source
 from tests.support.histories import DATA, DIGITS, runs
-from tests.support.scripted_runs import ALL, scripting
-from tests.support.traced import TRACED, every_kill, in_child, without_space
+from tests.support.traced import TRACED, every_kill
 
 
 @pytest.fixture
@@ -343,108 +340,3 @@ def test_history_mentions_what_waits(
     assert main(["history", "--store", url]) == 0
     said = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush --store {url}"
     assert capsys.readouterr().out.splitlines()[-1] == said
-
-
-# A session that trained, and cannot record.
-
-
-def ruin(history: Path) -> None:
-    history.rename(history.with_name("copy.db"))
-    history.write_text("a letter, not a database " * 99)
-
-
-def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
-    scripted: Example, capsys: pytest.CaptureFixture[str]
-) -> None:
-    history = scripted.path / ".modeltune" / "history.db"
-    done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lambda: ruin(history))
-    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
-    (path,) = waiting(scripted.path / ".modeltune")
-    run = read_pending(path).run
-    assert run.passed
-    assert (
-        f"  note: run {run.id} of spec_a.py::scripted (passed) is not recorded, but waits in "
-        f"{path}; to record it: modeltune flush"
-    ) in done.lines
-    assert any(
-        line.startswith(f"{history}: file is not a database; restore") for line in done.lines
-    )
-    assert set(done.trained) == ALL
-
-    shutil.move(history.with_name("copy.db"), history)
-    capsys.readouterr()
-    assert main(["flush"]) == 0
-    assert capsys.readouterr() == (
-        f"recorded: run {run.id} of spec_a.py::scripted (passed) in {history}\n",
-        "",
-    )
-    with open_store(f"sqlite:///{history}") as store:
-        assert repr(store.run("-1")) == repr(run)
-        assert len(store.runs()) == 1
-        for kept in (run.artifact, *run.files.values()):
-            assert kept
-            verify(store.folder, kept)
-
-
-def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_files_stay(
-    scripted: Example,
-) -> None:
-    history = scripted.path / ".modeltune" / "history.db"
-    scripted = scripted.with_spec(scripted_source())
-    assert scripted.run_pytest(at_the_end=lambda: ruin(history)).exit_code == 1
-    shutil.move(history.with_name("copy.db"), history)
-    done = scripted.run_pytest()
-    assert (done.exit_code, done.trained) == (0, ())
-    (path,) = waiting(scripted.path / ".modeltune")
-    run = read_pending(path).run
-    assert run.artifact
-    verify(scripted.path / ".modeltune", run.artifact)
-
-
-def test_a_history_lost_before_judgement_leaves_the_search_to_go_on(scripted: Example) -> None:
-    history = scripted.path / ".modeltune" / "history.db"
-    scripted = scripted.with_spec(scripted_source().replace(">= 0.5", ">= mt.previous"))
-    assert scripted.run_pytest(at_the_end=lambda: ruin(history)).exit_code == 1
-    shutil.move(history.with_name("copy.db"), history)
-    assert main(["flush", "--store", f"sqlite:///{history}"]) == 0
-    done = scripted.run_pytest()
-    assert (done.exit_code, done.trained) == (0, ())
-    with open_store(f"sqlite:///{history}") as store:
-        assert [run.status.value for run in store.runs()] == ["passed", "interrupted"]
-
-
-def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(scripted: Example) -> None:
-    folder = scripted.path / ".modeltune"
-
-    def lose() -> None:
-        ruin(folder / "history.db")
-        (folder / "pending").write_text("in the way")
-
-    done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lose)
-    assert done.exit_code == 1
-    done.stdout.fnmatch_lines(["*is not recorded, and could not be kept to be recorded later: *"])
-    assert (folder / "pending").read_text() == "in the way"
-    assert list((folder / "scratch").glob("*/ledger.jsonl"))
-
-
-@TRACED
-@pytest.mark.usefixtures("script_is_loaded")
-def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: str) -> None:
-    def trained() -> str:
-        with scripting(tmp_path / "log", without_space):
-            try:
-                mt.run(scripted_runs.scripted, store=url, listen=lambda event: None)
-            except HistoryError as error:
-                return "\n".join([str(error), *error.__notes__])
-        return "recorded"
-
-    status, words = in_child(trained)
-    assert status == 0
-    said, waits = words.splitlines()
-    history = tmp_path / "history.db"
-    assert said == f"{history}: database or disk is full; free some space, then run again"
-    (path,) = waiting(tmp_path)
-    assert f"(passed) is not recorded, but waits in {path}; to record it: modeltune flush" in waits
-    with open_store(url) as store:
-        assert store.runs() == []
-    assert [is_sent for is_sent, _ in flushed(url)] == [True]
