@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modeltune.judgement.significance import McNemar, compare_seeds, decide, p_violated
-from modeltune.specs.gates import Outcome
+from modeltune.records.verdicts import Outcome
 
 MARGIN = 0.01
 DISCORDANCE = 0.06

@@ -30,7 +30,7 @@ from modeltune.histories.find_references import TEST_PART, TRAIN_PART, reference
 from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.specs.identity.parts import run_identity
 from modeltune.specs.spec_type import Spec
 

@@ -86,8 +86,8 @@ def _trends(store: Store, runs: Sequence[Summary]) -> str:
 
     specs = list(dict.fromkeys(run.spec for run in runs))[:TREND_SPECS]
     past = store.latest(specs, TREND // 2)
-    gates = store.gates(filter(None, map(_newest_judged, past.values())))
-    return spec_trends(past, gates, _bars())
+    verdicts = store.verdicts(filter(None, map(_newest_judged, past.values())))
+    return spec_trends(past, verdicts, _bars())
 
 
 def _newest_judged(runs: Sequence[Summary]) -> str | None:

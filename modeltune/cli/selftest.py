@@ -23,8 +23,7 @@ from typing import Any
 from modeltune.ground import ModeltuneError
 from modeltune.harness import auto, warm_up
 from modeltune.histories import baselines
-from modeltune.records import Json, Run, from_json
-from modeltune.specs import Outcome, Verdict
+from modeltune.records import Json, Outcome, Run, Verdict, from_json
 
 SPEC = '''\
 """The gallery's dense model of handwritten digits, after a search of one short trial."""

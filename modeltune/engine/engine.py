@@ -36,8 +36,9 @@ from modeltune.records import (
     Result,
     Task,
     Values,
+    Verdict,
 )
-from modeltune.specs import Gate, On, Spec, Verdict
+from modeltune.specs import Gate, On, Spec
 
 
 class Engine:

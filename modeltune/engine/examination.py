@@ -22,8 +22,8 @@ from modeltune.engine.score import (
     targets,
     with_weights,
 )
-from modeltune.records import Examined, ExamineTask, Json, KeptModel, Rescored, packed
-from modeltune.specs import Behaviour, Gate, On, Probed, Spec
+from modeltune.records import Examined, ExamineTask, Json, KeptModel, Probe, Rescored, packed
+from modeltune.specs import Behaviour, Gate, On, Spec
 
 PAIRS = 60
 """How often both models are timed, in turns."""
@@ -40,7 +40,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined
     seed = spec.search.seed
     with built(spec, hp, seed) as today:
         model = restore(spec, hp, task.weights, loaded.test)
-        probed: dict[str, Probed] = {}
+        probed: dict[str, Probe] = {}
         for gate in spec.gates:
             if isinstance(gate, Behaviour):
                 known = task.known.get(gate.key, ())

@@ -18,7 +18,7 @@ from modeltune.histories import (
     with_rescored,
 )
 from modeltune.judgement import Strictness, status_of
-from modeltune.records import References, Rescored, Run, RunStatus
+from modeltune.records import BehaviourFacts, References, Rescored, Run, RunStatus
 from modeltune.specs import (
     GATES,
     UNCOMPARABLE,
@@ -149,8 +149,11 @@ def _difference(today: Mapping[str, str], summary: Summary) -> str:
 def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
     """Tell a gate on what a run measures only when a gate asks for it, and this run did not."""
     if isinstance(gate, Behaviour):
-        demands = {verdict.details.get("demand") for verdict in run.verdicts}
-        return gate.demand not in demands or _gates_differ(run, spec)
+        is_known = any(
+            isinstance(v.facts, BehaviourFacts) and v.facts.demand == gate.demand and v.details
+            for v in run.verdicts
+        )
+        return not is_known or _gates_differ(run, spec)
     measure = gate.measure
     if measure.key == LATENCY:
         # A ratio holds for the model it was measured beside.

@@ -19,19 +19,27 @@ from modeltune.histories import (
     to_rescore,
     with_rescored,
 )
-from modeltune.judgement import Measured, advise, check_bounds, check_refit, judge
+from modeltune.judgement import Measurements, advise, check_bounds, check_refit, judge
 from modeltune.records import (
+    Area,
+    BehaviourFacts,
+    BehaviourResult,
+    Counterexample,
     Examined,
     ExamineTask,
-    Json,
     KeptModel,
     Listener,
+    MeasuredInterval,
+    MetricFacts,
     Note,
+    Outcome,
     References,
     Run,
     Scores,
     Trial,
     TrialStatus,
+    Verdict,
+    check_verdict,
 )
 from modeltune.specs import (
     Behaviour,
@@ -39,18 +47,12 @@ from modeltune.specs import (
     Gate,
     Holdout,
     KFold,
-    Outcome,
-    Probed,
     Refit,
     Spec,
     Validation,
-    Verdict,
 )
 
 LATENCY = "latency_ratio"
-
-PROBED = ("examples", "violations", "is_exhaustive", "tolerance", "counterexample")
-"""What of a probe stands in the details of its verdict, from which it is judged again."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def conclude(
     return Conclusion(replace(validation, scores=measured.scores), judgement)
 
 
-def judge_beside(past: References, spec: Spec, measured: Measured, history: Store) -> Judgement:
+def judge_beside(past: References, spec: Spec, measured: Measurements, history: Store) -> Judgement:
     """Judge what was measured by today's gates, beside the recorded runs that they name."""
     verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
     accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
@@ -170,12 +172,12 @@ def _task(
 
 def known_counterexamples(
     history: Store, spec: Spec, behaviours: Sequence[Behaviour]
-) -> dict[str, list[Json]]:
+) -> dict[str, list[Counterexample]]:
     """Return the counter-examples of earlier runs by the behaviour's key, newest first."""
     if not behaviours:
         return {}
     keys = {behaviour.key for behaviour in behaviours}
-    known: dict[str, list[Json]] = {}
+    known: dict[str, list[Counterexample]] = {}
     for key, counterexample in history.counterexamples(spec.id):
         if key in keys and counterexample not in known.setdefault(key, []):
             known[key].append(counterexample)
@@ -188,21 +190,21 @@ def _measured(
     examined: Examined,
     unmeasured: Mapping[str, tuple[Outcome, str]],
     weights: Path,
-) -> Measured:
+) -> Measurements:
     scores = dict(validation.scores)
     scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
     intervals = {}
     if isinstance(examined.latency_ratio, tuple):
         scores[LATENCY] = Scores(examined.latency_ratio[:1])
         intervals[LATENCY] = examined.latency_ratio
-    return Measured(
+    return Measurements(
         scores=scores,
         refits=tuple((refit["seed"], refit["fold"]) for refit in validation.refits),
         samples=validation.samples,
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
         unmeasured=unmeasured,
-        probed=examined.probed,
+        probes=examined.probed,
     )
 
 
@@ -238,7 +240,9 @@ def check_search(
     curves = [refit["curve"].get(objective.metric, ()) for refit in validation.refits]
     if not isinstance(spec.validation, Holdout) or not all(curves):
         reason = f"the refits do not measure {objective.metric} on the rows the search did"
-        refitted = Verdict("search.refit", Outcome.PASSED, None, None, f"not compared: {reason}")
+        refitted = check_verdict(
+            Area.SEARCH, "search.refit", Outcome.PASSED, None, None, f"not compared: {reason}"
+        )
     else:
         values = validation.samples.values if validation.samples else {}
         outcomes = values.get(objective.test_metric)
@@ -252,7 +256,7 @@ def check_search(
     return refitted, check_bounds(tuned.best.values, tuned.hyperparameters, completed)
 
 
-def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
+def measured_of(run: Run, spec: Spec, samples: Any) -> Measurements:
     """Return what a recorded run measured, for today's gates to judge."""
     unmeasured = {}
     if LATENCY not in run.scores:
@@ -261,23 +265,22 @@ def measured_of(run: Run, spec: Spec, samples: Any) -> Measured:
             "there was no accepted model to be timed beside",
         )
     intervals = {}
-    probed = {}
+    probes = {}
     for verdict in run.verdicts:
-        details = verdict.details
-        if verdict.measured is not None and "confidence" in details:
-            intervals[details["metric"]] = (verdict.measured, *details["interval"])
-        if "demand" in details:
-            error = verdict.reason if verdict.outcome is Outcome.ERROR else None
-            facts = {name: details[name] for name in PROBED}
-            probed[details["demand"]] = Probed(**facts, error=error)
-    return Measured(
+        facts, details = verdict.facts, verdict.details
+        if isinstance(facts, MetricFacts) and isinstance(details, MeasuredInterval):
+            if verdict.measured is not None:
+                intervals[facts.key] = (verdict.measured, details.low, details.high)
+        elif isinstance(facts, BehaviourFacts) and isinstance(details, BehaviourResult):
+            probes[facts.demand] = details.probe
+    return Measurements(
         scores=run.scores,
         refits=baselines.refits_of(run),
         samples=samples,
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
         unmeasured=unmeasured,
-        probed=probed,
+        probes=probes,
     )
 
 
@@ -295,4 +298,4 @@ def _seeds_may_settle(verdict: Verdict) -> bool:
         return False
     from modeltune.judgement import ENOUGH_SEEDS
 
-    return bool(verdict.details.get("reference_refits", 0) >= ENOUGH_SEEDS)
+    return verdict.regression is not None and verdict.regression.reference_refits >= ENOUGH_SEEDS

@@ -32,9 +32,10 @@ from modeltune.records import (
     Run,
     RunRecorded,
     RunStatus,
+    Verdict,
     plain,
 )
-from modeltune.specs import Direction, Spec, Verdict, fingerprints
+from modeltune.specs import Direction, Spec, fingerprints
 
 if TYPE_CHECKING:
     from modeltune.records import Samples

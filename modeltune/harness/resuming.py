@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,9 +23,10 @@ from modeltune.records import (
     Refitted,
     Trained,
     TrialTask,
-    number,
+    as_number,
+    from_plain,
     plain,
-    verdict,
+    verdict_from_json,
 )
 from modeltune.specs import Spec, gates_identity
 
@@ -168,18 +169,9 @@ def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
 def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
     if value["failure"] or (task.weights is not None and not task.weights.exists()):
         return None
-    return Refitted(
-        scores={name: number(score) for name, score in value["scores"].items()},
-        tables=value["tables"],
-        curve=_curve(value["curve"]),
-        trained_by=value["trained_by"],
-        seconds=value["seconds"],
-        samples=value["samples"],
-        checks=tuple(map(verdict, value["checks"])),
-        model=value["model"],
-        # A ledger of an earlier modeltune has none.
-        note=value.get("note"),
-    )
+    # A ledger of an earlier modeltune may lack fields, and has checks of an earlier form.
+    refitted = from_plain(Refitted, {**value, "checks": []})
+    return replace(refitted, checks=tuple(map(verdict_from_json, value["checks"])))
 
 
 def _sync(path: Path | None) -> None:
@@ -192,7 +184,7 @@ def _sync(path: Path | None) -> None:
 
 
 def _curve(values: Json) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(map(number, curve)) for name, curve in values.items()}
+    return {name: tuple(map(as_number, curve)) for name, curve in values.items()}
 
 
 def _digest(facts: object) -> str:

@@ -20,8 +20,9 @@ from modeltune.records import (
     Refitted,
     Scores,
     ValidationStarted,
+    Verdict,
 )
-from modeltune.specs import Refit, Spec, Validation, Verdict
+from modeltune.specs import Refit, Spec, Validation
 
 if TYPE_CHECKING:
     from modeltune.records import Samples

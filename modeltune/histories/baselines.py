@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from modeltune.ground import HistoryError, first_line, make_folder, write_durably
-from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, number, plain
-from modeltune.specs import KFold, Outcome, Validation
+from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, as_number, plain
+from modeltune.specs import KFold, Validation
 
 if TYPE_CHECKING:
     from modeltune.records import Samples
@@ -215,8 +215,7 @@ def refusal(run: Run) -> str | None:
         verdict
         for verdict in (*run.verdicts, *run.checks)
         # That a gate could not be compared with the present baseline is no reason to keep it.
-        if verdict.outcome.is_red()
-        and not (verdict.outcome is Outcome.INVALID and verdict.details.get("source") == "baseline")
+        if verdict.outcome.is_red() and not verdict.is_incomparable
     ]
     if red:
         listed = ", ".join(f"{verdict.gate} {verdict.outcome.value}" for verdict in red)
@@ -346,7 +345,7 @@ def _from_json(data: Mapping[str, Any]) -> Baseline:
         **{
             **fields,
             "scores": {
-                name: Scores(tuple(number(value) for value in scores["values"]))
+                name: Scores(tuple(as_number(value) for value in scores["values"]))
                 for name, scores in data["scores"].items()
             },
             "refits": tuple((seed, fold) for seed, fold in data["refits"]),

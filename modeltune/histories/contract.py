@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -31,8 +32,44 @@ from modeltune.ground import HistoryError, NoHistoryError, UnrecordableError
 from modeltune.histories import store as stores
 from modeltune.histories.schema import VERSION_TABLE, metadata
 from modeltune.histories.store import HEAD, Store, open_store
-from modeltune.records import Artifact, Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
-from modeltune.specs import Outcome, Verdict
+from modeltune.records import (
+    Area,
+    Artifact,
+    BehaviourFacts,
+    BehaviourResult,
+    Best,
+    CheckFacts,
+    ClassCounts,
+    ConstantFeatures,
+    Counterexample,
+    Drift,
+    Duplicates,
+    Durations,
+    ImageChange,
+    MeasuredInterval,
+    MetricFacts,
+    MetricPair,
+    MetricPairs,
+    Outcome,
+    Overlap,
+    Probe,
+    RefitScores,
+    Regression,
+    RowChange,
+    Run,
+    RunStatus,
+    Scores,
+    SliceResult,
+    SliceResults,
+    SummaryChange,
+    Trial,
+    TrialStatus,
+    ValueChange,
+    Verdict,
+    WinnerAtBounds,
+    facts_of,
+)
+from modeltune.specs import metric
 
 EXAMPLE = Run(
     id="20261120-211000-0a1b2c3d",
@@ -48,26 +85,29 @@ EXAMPLE = Run(
     },
     verdicts=(
         Verdict(
-            'mt.metric("accuracy") >= 0.95', Outcome.FAILED, 0.94999, 0.95, "1e-05 below the bound"
+            'mt.metric("accuracy") >= 0.95', Outcome.FAILED, 0.94999, 0.95, "1e-05 below the bound",
+            facts_of(metric("accuracy") >= 0.95),
         ),
-        Verdict('mt.metric("parameters") <= 50000', Outcome.PASSED, 48122.0, 50000.0, "below"),
-        Verdict('mt.metric("auc") >= 0.5', Outcome.ERROR, None, 0.5, 'no metric "auc"'),
+        Verdict(
+            'mt.metric("parameters") <= 50000', Outcome.PASSED, 48122.0, 50000.0, "below",
+            facts_of(metric("parameters") <= 50000),
+        ),
+        Verdict(
+            'mt.metric("auc") >= 0.5', Outcome.ERROR, None, 0.5, 'no metric "auc"',
+            facts_of(metric("auc") >= 0.5),
+        ),
         Verdict(
             'mt.metric("recall").per_class() >= 0.9',
             Outcome.INCONCLUSIVE,
             0.875,
             0.9,
             "class 7 has 8 of the 30 samples it takes to judge it",
-            {
-                "slice": "class 7",
-                "n": 8,
-                "slices": [
-                    {"slice": "class 7", "n": 8, "outcome": "inconclusive", "measured": 0.875,
-                     "bound": 0.9, "reason": "class 7 has 8 of the 30 samples"},
-                    {"slice": "class 0", "n": 36, "outcome": "passed", "measured": 1.0,
-                     "bound": 0.9, "reason": "class 0 (n=36): above"},
-                ],
-            },
+            facts_of(metric("recall").per_class() >= 0.9),
+            SliceResults((
+                SliceResult("class 7", 8, Outcome.INCONCLUSIVE, 0.875, 0.9,
+                            "class 7 has 8 of the 30 samples", 7),
+                SliceResult("class 0", 36, Outcome.PASSED, 1.0, 0.9, "class 0 (n=36): above", 0),
+            )),
         ),
     ),
     best=Best(1, 0.9611, {"units": 64, "rate": 0.001, "norm": True}),
@@ -89,8 +129,9 @@ EXAMPLE = Run(
     files={"samples": Artifact("artifacts/20261120.samples.json", "c442" * 16, 45, 0)},
     checks=(
         Verdict("checks.overlap", Outcome.WARNED, 2.0, 0.0, "2 rows of test are in train",
-                {"rows": [3, 5]}),
-        Verdict("search.bounds", Outcome.PASSED, 0.0, 0.0, "the winner is inside all ranges"),
+                CheckFacts(Area.DATA, "checks.overlap"), Overlap({"test in train": 0.25})),
+        Verdict("search.bounds", Outcome.PASSED, 0.0, 0.0, "the winner is inside all ranges",
+                CheckFacts(Area.SEARCH, "search.bounds")),
     ),
     advice=("validate with 5 seeds",),
     notes=("test was cut from train", "second\nline"),
@@ -137,14 +178,68 @@ _trials = st.builds(
     trained_by=_texts,
     traceback=st.none() | _texts,
 )
+_measured = st.none() | _floats
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(_texts, inner, max_size=2)
+
+
+_facts = (
+    st.builds(MetricFacts, metric=_texts, output=st.none() | _texts)
+    | st.builds(BehaviourFacts, key=_texts, demand=_texts)
+    | st.builds(CheckFacts, name=_texts)
+)
+_changes = (
+    st.builds(ImageChange, input=_texts, before=_json, after=_json)
+    | st.builds(
+        RowChange,
+        input=_texts,
+        values=st.lists(st.builds(ValueChange, before=_json, after=_json), max_size=2).map(tuple),
+    )
+    | st.builds(SummaryChange, input=_texts, before=_json, after=_json)
+)
+_counterexamples = st.builds(
+    Counterexample,
+    text=_texts,
+    before=_json,
+    after=_json,
+    shown=st.lists(_changes, max_size=2).map(tuple),
+)
+_regressions = st.builds(Regression, test=_texts, reference=_texts)
+_slices = st.builds(
+    SliceResult,
+    slice=_texts,
+    measured=_measured,
+    reason=_texts,
+    regression=st.none() | _regressions,
+)
+_details = (
+    _regressions
+    | st.builds(SliceResults, st.lists(_slices, max_size=2).map(tuple))
+    | st.builds(MeasuredInterval)
+    | st.builds(
+        BehaviourResult,
+        probe=st.builds(Probe, counterexample=st.none() | _counterexamples),
+    )
+    | st.builds(Overlap, shares=st.dictionaries(_texts, _floats, max_size=2))
+    | st.builds(Duplicates)
+    | st.builds(ConstantFeatures)
+    | st.builds(ClassCounts, outputs=_nested(_nested(_nested(st.integers()))))
+    | st.builds(Drift, not_compared=st.lists(_texts, max_size=2).map(tuple))
+    | st.builds(MetricPairs, metrics=_nested(st.builds(MetricPair)))
+    | st.builds(RefitScores)
+    | st.builds(WinnerAtBounds)
+)
 _verdicts = st.builds(
     Verdict,
     gate=_texts,
     outcome=st.sampled_from(Outcome),
-    measured=st.none() | _floats,
-    bound=st.none() | _floats,
+    measured=_measured,
+    bound=_measured,
     reason=_texts,
-    details=_documents,
+    facts=st.none() | _facts,
+    details=st.none() | _details,
 )
 _files = st.builds(Artifact, path=_texts, sha256=_texts, bytes=_counts, refit=st.integers(0, 9))
 any_run = st.builds(
@@ -189,6 +284,7 @@ WRITERS = 8
 _WRITE_AT_ONCE = """
 import multiprocessing, sys
 from dataclasses import replace
+from typing import Any
 import alembic.command
 from modeltune.histories.contract import EXAMPLE
 from modeltune.histories.store import open_store

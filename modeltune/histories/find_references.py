@@ -25,7 +25,7 @@ from modeltune.records import (
     Scores,
     Summary,
 )
-from modeltune.specs import Gate, Reference, Spec
+from modeltune.specs import Gate, Reference, Source, Spec, baseline
 
 if TYPE_CHECKING:
     from modeltune.records import Samples
@@ -50,22 +50,24 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     """
     kind = baselines.declared_validation_kind(spec.validation)
     found: dict[str, Sequence[Past] | str] = {}
-    sources = _sources(spec)
+    named = _named(spec)
     # Several bounds look for theirs among the same runs.
-    limit = RECENT + max(map(_count, sources))
+    limit = RECENT + max(reference.runs or 1 for reference in named)
     earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
     # What is accepted is told by a file, also when the history does not answer.
-    with history.reading() if len(sources) > 1 else contextlib.nullcontext():
-        for source in sources:
-            if source == "baseline":
+    with history.reading() if len(named) > 1 else contextlib.nullcontext():
+        for reference in named:
+            if reference.source is Source.BASELINE:
                 past = _accepted(spec)
                 if past is None:
                     command = f'modeltune accept {run_id} --reason "..."'
-                    found[source] = f"nothing is accepted yet; to accept this run: {command}"
+                    words = f"nothing is accepted yet; to accept this run: {command}"
+                    found[reference.name] = words
                     continue
-                found[source] = [_comparable(past, spec, history, prints, kind)]
+                found[reference.name] = [_comparable(past, spec, history, prints, kind)]
             else:
-                found[source] = _recorded(source, spec, history, prints, kind, earlier())
+                pasts = _recorded(reference, spec, history, prints, kind, earlier())
+                found[reference.name] = pasts
     return found
 
 
@@ -145,14 +147,14 @@ def samples_of(run: Run, history: Store) -> Samples | None:
         raise HistoryError(f"{path} does not hold samples: {error}") from error
 
 
-def _sources(spec: Spec) -> list[str]:
+def _named(spec: Spec) -> list[Reference]:
     """Return what the spec's gates refer to, and the baseline in any case: reports name it."""
-    named = [
-        gate.bound.source
+    bounds = [
+        gate.bound
         for gate in spec.gates
         if isinstance(gate, Gate) and isinstance(gate.bound, Reference)
     ]
-    return list(dict.fromkeys(["baseline", *named]))
+    return list({reference.name: reference for reference in [baseline, *bounds]}.values())
 
 
 def _accepted(spec: Spec) -> Past | None:
@@ -180,7 +182,7 @@ def _accepted(spec: Spec) -> Past | None:
 
 
 def _recorded(
-    source: str,
+    reference: Reference,
     spec: Spec,
     history: Store,
     prints: Mapping[str, str],
@@ -188,7 +190,7 @@ def _recorded(
     earlier: Sequence[Summary],
 ) -> Sequence[Past] | str:
     """Return the previous run, or the last n: those on today's test data where there are any."""
-    is_median, count = source.startswith("median("), _count(source)
+    is_median, count = reference.source is Source.MEDIAN, reference.runs or 1
     finished = [run for run in earlier if _counts(run)]
     # A model that was red is no measure for the next, as long as there is one that was green.
     finished = ([run for run in finished if run.status is RunStatus.PASSED] or finished)[:count]
@@ -219,12 +221,6 @@ def _recorded(
         )
         pasts.append(_comparable(past, spec, history, prints, kind))
     return pasts
-
-
-def _count(source: str) -> int:
-    """Return how many runs a source means: ``median(10)`` ten."""
-    is_median = source.startswith("median(")
-    return int(source.removeprefix("median(").removesuffix(")")) if is_median else 1
 
 
 def recent(spec: Spec, history: Store) -> list[Summary]:

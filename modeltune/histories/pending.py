@@ -24,7 +24,7 @@ from modeltune.records import Json, Run, from_json, to_json
 PENDING_FOLDER = "pending"
 """Lies in a store's folder, beside the artifacts."""
 
-PENDING_FORMAT = 1
+PENDING_FORMAT = 2
 """The number in each file; it changes when a key changes its meaning."""
 
 

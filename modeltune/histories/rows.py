@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,16 +14,21 @@ from modeltune.records import (
     Best,
     Durations,
     Json,
+    Outcome,
     Run,
     RunStatus,
     Scores,
     Summary,
     Trial,
     TrialStatus,
+    Verdict,
+    from_plain,
+    old_verdict,
     plain,
-    verdict,
+    plain_values,
+    values_from_json,
+    verdict_from_json,
 )
-from modeltune.specs import Outcome, Verdict
 
 
 def run_row(run: Run) -> dict[str, object]:
@@ -39,7 +43,7 @@ def run_row(run: Run) -> dict[str, object]:
         "objective": run.objective,
         "best_trial": run.best and run.best.trial,
         "best_score": run.best and run.best.score,
-        "best_values": run.best and _tagged(run.best.values),
+        "best_values": run.best and plain_values(run.best.values),
         "data_seconds": run.durations.data,
         "search_seconds": run.durations.search,
         "validation_seconds": run.durations.validation,
@@ -80,7 +84,7 @@ def parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
                     "trial": trial.id,
                     "status": trial.status.value,
                     "score": trial.score,
-                    "values": _tagged(trial.values),
+                    "values": plain_values(trial.values),
                     "reason": trial.reason,
                     "epochs": trial.epochs,
                     "initial_epoch": trial.initial_epoch,
@@ -114,6 +118,7 @@ def parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
                     "measured": verdict.measured,
                     "bound": verdict.bound,
                     "reason": verdict.reason,
+                    "facts": plain(verdict.facts),
                     "details": plain(verdict.details),
                 }
                 for position, verdict in enumerate(run.verdicts)
@@ -148,14 +153,11 @@ def read_run(connection: sa.Connection, run_id: str) -> Run:
         status=RunStatus(row.status),
         objective=row.objective,
         scores=_scores(row, values),
-        verdicts=tuple(
-            Verdict(v.gate, Outcome(v.outcome), v.measured, v.bound, v.reason, v.details)
-            for v in rows(verdicts, "position")
-        ),
+        verdicts=tuple(verdict_of(v, row.schema) for v in rows(verdicts, "position")),
         best=(
             None
             if row.best_trial is None
-            else Best(row.best_trial, row.best_score, _untagged(row.best_values))
+            else Best(row.best_trial, row.best_score, values_from_json(row.best_values))
         ),
         trials=tuple(_trial(trial) for trial in rows(trials, "position")),
         durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
@@ -164,7 +166,7 @@ def read_run(connection: sa.Connection, run_id: str) -> Run:
             Artifact(kept[0].path, kept[0].sha256, kept[0].bytes, kept[0].refit) if kept else None
         ),
         files={name: Artifact(**file) for name, file in row.files.items()},
-        checks=tuple(map(verdict, row.checks)),
+        checks=tuple(map(verdict_from_json, row.checks)),
         advice=tuple(row.advice),
         notes=tuple(row.notes),
         error=row.error,
@@ -175,12 +177,20 @@ def read_run(connection: sa.Connection, run_id: str) -> Run:
     )
 
 
+def verdict_of(row: sa.Row[Any], schema: int) -> Verdict:
+    """Return the verdict of a row, by the number of the report's schema when it was recorded."""
+    if schema < 2:
+        outcome = Outcome(row.outcome)
+        return old_verdict(row.gate, outcome, row.measured, row.bound, row.reason, row.details)
+    return from_plain(Verdict, row._mapping)
+
+
 def _trial(row: sa.Row[Any]) -> Trial:
     return Trial(
         id=row.trial,
         status=TrialStatus(row.status),
         # By mapping: a row's own ``values`` would shadow a column of that name.
-        values=_untagged(row._mapping["values"]),
+        values=values_from_json(row._mapping["values"]),
         score=row.score,
         reason=row.reason,
         epochs=row.epochs,
@@ -241,23 +251,6 @@ def _summary(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) ->
 
 def _scores(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> dict[str, Scores]:
     return {metric: Scores(tuple(values.get((row.id, metric), ()))) for metric in row.metrics}
-
-
-def _tagged(values: Mapping[str, bool | int | float | str]) -> dict[str, object]:
-    """Mark non-finite hyperparameter values, which as plain text would come back as text."""
-
-    def tagged(value: bool | int | float | str) -> object:
-        is_odd = isinstance(value, float) and not math.isfinite(value)
-        return {"float": str(value)} if is_odd else value
-
-    return {name: tagged(value) for name, value in values.items()}
-
-
-def _untagged(values: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    return {
-        name: float(value["float"]) if isinstance(value, dict) else value
-        for name, value in values.items()
-    }
 
 
 def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -45,17 +45,27 @@ from modeltune.histories.rows import (
     read_run,
     run_row,
     summaries,
+    verdict_of,
 )
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
-from modeltune.records import Artifact, Json, Run, RunStatus, Summary
-from modeltune.specs import Outcome
+from modeltune.records import (
+    Artifact,
+    BehaviourFacts,
+    BehaviourResult,
+    Counterexample,
+    Outcome,
+    Run,
+    RunStatus,
+    Summary,
+    Verdict,
+)
 
 APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
 
 
@@ -160,15 +170,19 @@ class Store:
                 found[summary.spec].append(summary)
         return found
 
-    def gates(self, ids: Iterable[str]) -> dict[str, list[str]]:
-        """Return the gates of these runs as typed, by run id, in the order of their specs."""
-        found: dict[str, list[str]] = {run: [] for run in ids}
+    def verdicts(self, ids: Iterable[str]) -> dict[str, list[Verdict]]:
+        """Return the verdicts of these runs by run id, in the order of their specs."""
+        found: dict[str, list[Verdict]] = {run: [] for run in ids}
         with self._reading() as connection:
             for some in batches(list(found)):
-                gates = sa.select(verdicts.c.run, verdicts.c.gate).where(verdicts.c.run.in_(some))
-                ordered = gates.order_by(verdicts.c.run, verdicts.c.position)
-                for run, gate in connection.execute(ordered):
-                    found[run].append(gate)
+                chosen = (
+                    sa.select(verdicts, runs.c.schema)
+                    .join(runs, runs.c.id == verdicts.c.run)
+                    .where(verdicts.c.run.in_(some))
+                    .order_by(verdicts.c.run, verdicts.c.position)
+                )
+                for row in connection.execute(chosen):
+                    found[row.run].append(verdict_of(row, row.schema))
         return found
 
     def known(self, ids: Iterable[str]) -> dict[str, RunStatus]:
@@ -221,29 +235,31 @@ class Store:
         with self._reading() as connection:
             return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
 
-    def counterexamples(self, spec: str) -> Iterator[tuple[str, Json]]:
+    def counterexamples(self, spec: str) -> Iterator[tuple[str, Counterexample]]:
         """Yield what was found against behaviours of a spec, by the behaviour's key, newest first.
 
         Only its last thousand runs are looked through.
         """
         latest = (
-            sa.select(runs.c.id, runs.c.seq)
+            sa.select(runs.c.id, runs.c.seq, runs.c.schema)
             .where(runs.c.spec == spec)
             .order_by(runs.c.seq.desc())
             .limit(_RECENT)
             .subquery()
         )
         found = (
-            sa.select(verdicts.c.details)
+            sa.select(verdicts, latest.c.schema)
             .join(latest, latest.c.id == verdicts.c.run)
             .where(verdicts.c.outcome != Outcome.PASSED.value)
             .order_by(latest.c.seq.desc(), verdicts.c.position)
         )
         with self._reading() as connection:
-            rows = connection.scalars(found).all()
-        for details in rows:
-            if details.get("counterexample") is not None:
-                yield details["key"], details["counterexample"]
+            recorded = [verdict_of(row, row.schema) for row in connection.execute(found)]
+        for verdict in recorded:
+            facts, details = verdict.facts, verdict.details
+            example = details.probe.counterexample if isinstance(details, BehaviourResult) else None
+            if isinstance(facts, BehaviourFacts) and example is not None:
+                yield facts.key, example
 
     def close(self) -> None:
         """Let go of the database; nothing is pending, for recording commits."""

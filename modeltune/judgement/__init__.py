@@ -13,13 +13,9 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.judgement.advice import advise
     from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare
-    from modeltune.judgement.gate_verdicts import (
-        Measured,
-        Strictness,
-        judge,
-        not_measured,
-        status_of,
-    )
+    from modeltune.judgement.gate_verdicts import judge, not_measured
+    from modeltune.judgement.measurements import Measurements
+    from modeltune.judgement.run_status import Strictness, status_of
     from modeltune.judgement.search_checks import check_bounds, check_refit
     from modeltune.judgement.significance import Comparison, McNemar
 
@@ -28,7 +24,7 @@ __all__ = [
     "Comparison",
     "Evidence",
     "McNemar",
-    "Measured",
+    "Measurements",
     "Strictness",
     "advise",
     "check_bounds",
@@ -49,10 +45,12 @@ __getattr__, __dir__ = door(
             "compare",
         ),
         "gate_verdicts": (
-            "Measured",
-            "Strictness",
             "judge",
             "not_measured",
+        ),
+        "measurements": ("Measurements",),
+        "run_status": (
+            "Strictness",
             "status_of",
         ),
         "search_checks": (

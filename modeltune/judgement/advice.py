@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
-from modeltune.records import Past, Scores, Summary
-from modeltune.specs import Behaviour, Gate, Outcome, Statistic, Verdict
+from modeltune.records import Outcome, Past, Scores, Summary, Unit, Verdict
+from modeltune.specs import Behaviour, Gate, Reference, Source, Statistic
 
 LAST = 10
 """How many runs are looked back at."""
@@ -79,11 +79,11 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
 def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield the regression gates that did not fail, and could not see a drop of twice their margin."""
     for verdict in verdicts:
-        details = verdict.details
-        margin, detectable = details.get("margin"), details.get("detectable")
-        if margin is None or margin <= 0 or verdict.outcome in (Outcome.FAILED, Outcome.WARNED):
+        found = verdict.regression
+        if found is None or verdict.outcome in (Outcome.FAILED, Outcome.WARNED):
             continue
-        if details.get("delta") == 0 and not detectable:
+        margin, detectable = found.margin, found.detectable
+        if margin <= 0 or (found.delta == 0 and not detectable):
             continue
         if detectable is None or detectable > 2 * margin:
             seen = (
@@ -91,10 +91,9 @@ def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 if detectable is None
                 else f"only drops of {detectable:.2g} or more"
             )
-            unit = str(details.get("unit"))
-            more = "test samples" if unit == "samples" else unit
+            more = "test samples" if found.unit is Unit.SAMPLES else found.unit.value
             yield (
-                f"{verdict.gate} detects {seen} with the {details.get('n')} {more} there are, and "
+                f"{verdict.gate} detects {seen} with the {found.n} {more} there are, and "
                 f"allows {margin:.2g}: give it more {more}, or a margin it can see"
             )
 
@@ -116,7 +115,9 @@ def _stale(
                 "or accept it again with a reason"
             )
     for gate in gates:
-        if isinstance(gate, Behaviour) or "baseline" not in repr(gate.bound):
+        if isinstance(gate, Behaviour) or not isinstance(gate.bound, Reference):
+            continue
+        if gate.bound.source is not Source.BASELINE:
             continue
         measured, past = _measured(gate, recent), accepted.scores.get(gate.measure.key)
         if gate.measure.slices is not None or past is None or len(measured) < ENOUGH:

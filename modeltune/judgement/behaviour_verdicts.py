@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from modeltune.judgement.significance import wilson
-from modeltune.specs import Behaviour, Kind, Outcome, Probed, Severity, Verdict, Z
+from modeltune.records import BehaviourResult, Outcome, Probe, Verdict, facts_of
+from modeltune.specs import Behaviour, Kind, Severity, Z
 
 CONFIDENCE = 0.9
 """Of the interval of a share; each of its bounds is right in 95 of 100."""
 
 
-def verdict(behaviour: Behaviour, probed: Probed) -> Verdict:
+def judge_behaviour(behaviour: Behaviour, probe: Probe) -> Verdict:
     """Return what the probe says about the behaviour; one that could not be made is an error."""
     limit = behaviour.max_violation
-    details: dict[str, Any] = {
-        "kind": behaviour.kind.value,
-        "mode": "for_all" if limit is None else "rate",
-        "examples": probed.examples,
-        "violations": probed.violations,
-        "is_exhaustive": probed.is_exhaustive,
-        "tolerance": probed.tolerance,
-        "counterexample": probed.counterexample,
-    }
     bound = 0.0 if limit is None else float(limit)
-    if probed.error is not None:
-        return Verdict(repr(behaviour), Outcome.ERROR, None, bound, probed.error, details)
-    if not probed.examples:
-        reason = "nothing was tried"
-        return Verdict(repr(behaviour), Outcome.ERROR, None, bound, reason, details)
-    if limit is None:
-        outcome, measured, reason = _for_all(behaviour, probed)
+    measured: float | None = None
+    result = BehaviourResult(probe)
+    if probe.error is not None:
+        outcome, reason = Outcome.ERROR, probe.error
+    elif not probe.examples:
+        outcome, reason = Outcome.ERROR, "nothing was tried"
+    elif limit is None:
+        outcome, measured, reason = _for_all(behaviour, probe)
     else:
-        low, high = wilson(probed.violations, probed.examples, CONFIDENCE)
-        details |= {"share": probed.violations / probed.examples, "low": low, "high": high}
-        outcome, measured, reason = _rate(behaviour, probed, low, high)
-    return Verdict(repr(behaviour), outcome, measured, bound, reason, details)
+        low, high = wilson(probe.violations, probe.examples, CONFIDENCE)
+        result = BehaviourResult(probe, low, high)
+        outcome, measured, reason = _rate(behaviour, probe, low, high)
+    facts = facts_of(behaviour)
+    return Verdict(repr(behaviour), outcome, measured, bound, reason, facts, result)
 
 
 def examples_to_settle(share: float, limit: float) -> int | None:
@@ -50,28 +43,28 @@ def examples_to_settle(share: float, limit: float) -> int | None:
     return math.ceil(limit * (1 - limit) * (Z / (share - limit)) ** 2)
 
 
-def _for_all(behaviour: Behaviour, probed: Probed) -> tuple[Outcome, float, str]:
-    measured = float(probed.violations)
-    if not probed.violations:
+def _for_all(behaviour: Behaviour, probe: Probe) -> tuple[Outcome, float, str]:
+    measured = float(probe.violations)
+    if not probe.violations:
         what = "case" if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY else "example"
-        every = "all there are" if probed.is_exhaustive and what == "example" else "all"
-        plural = "" if probed.examples == 1 else "s"
-        return Outcome.PASSED, measured, f"held in {every} {probed.examples} {what}{plural}"
-    return _violated(behaviour), measured, _shown(probed)
+        every = "all there are" if probe.is_exhaustive and what == "example" else "all"
+        plural = "" if probe.examples == 1 else "s"
+        return Outcome.PASSED, measured, f"held in {every} {probe.examples} {what}{plural}"
+    return _violated(behaviour), measured, _shown(probe)
 
 
 def _rate(
-    behaviour: Behaviour, probed: Probed, low: float, high: float
+    behaviour: Behaviour, probe: Probe, low: float, high: float
 ) -> tuple[Outcome, float, str]:
-    limit, share = float(behaviour.max_violation), probed.violations / probed.examples
+    limit, share = float(behaviour.max_violation), probe.violations / probe.examples
     said = (
-        f"{probed.violations} of {probed.examples} examples violate it, 95% bounds "
+        f"{probe.violations} of {probe.examples} examples violate it, 95% bounds "
         f"{_percent(low)} and {_percent(high)}; allowed are {_percent(limit)}"
     )
     if high <= limit:
         return Outcome.PASSED, share, said
     if low > limit:
-        return _violated(behaviour), share, f"{said}; {_shown(probed)}"
+        return _violated(behaviour), share, f"{said}; {_shown(probe)}"
     needed = examples_to_settle(share, limit)
     if needed is None:
         advice = "the share is on the limit, no number of examples would settle it"
@@ -85,11 +78,11 @@ def _violated(behaviour: Behaviour) -> Outcome:
     return Outcome.WARNED if behaviour.severity is Severity.WARN else Outcome.FAILED
 
 
-def _shown(probed: Probed) -> str:
-    if probed.counterexample is None:
+def _shown(probe: Probe) -> str:
+    if probe.counterexample is None:
         return "no counter-example was kept"
-    known = ", known from an earlier run" if probed.counterexample.get("known") else ""
-    return f"{probed.counterexample['text']}{known}"
+    known = ", known from an earlier run" if probe.counterexample.known else ""
+    return f"{probe.counterexample.text}{known}"
 
 
 def _percent(share: float) -> str:

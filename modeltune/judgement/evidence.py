@@ -76,7 +76,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ValuePair:
     """A candidate's and a reference's value, and how sure their difference is; None: a point each.
 
     ``is_kept_model`` tells that of several refits only those were compared whose weights are kept.
@@ -90,7 +90,7 @@ class Compared:
 
 def compare(
     metric: str, sign: int, candidate: Evidence, reference: Evidence, overlap: float = 0.0
-) -> Compared:
+) -> ValuePair:
     """Compare by seeds when both have three or more, else sample by sample, else by what there is.
 
     Args:
@@ -107,15 +107,15 @@ def compare(
         by_samples = _by_samples(metric, sign, candidate, reference, len(mine))
         if by_samples is not None:
             means = float(np.mean(mine)), float(np.mean(theirs))
-            return Compared(*means, by_samples, is_kept_model)
+            return ValuePair(*means, by_samples, is_kept_model)
         mine, theirs = candidate.values(metric), reference.values(metric)
     means = float(np.mean(mine)), float(np.mean(theirs))
     if fewest < 2:
-        return Compared(*means, None)
+        return ValuePair(*means, None)
     by_seeds = compare_seeds(
         sign * np.array(theirs), sign * np.array(mine), paired=is_paired, overlap=overlap
     )
-    return Compared(*means, by_seeds)
+    return ValuePair(*means, by_seeds)
 
 
 def _are_same_samples(one: Evidence, other: Evidence) -> bool:

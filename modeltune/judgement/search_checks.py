@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
 
-from modeltune.records import HyperParameters, Json, Values
-from modeltune.specs import Direction, Outcome, Verdict
+from modeltune.records import (
+    Area,
+    AtBound,
+    HyperParameters,
+    Json,
+    Outcome,
+    RefitScores,
+    Values,
+    Verdict,
+    WinnerAtBounds,
+    check_verdict,
+)
+from modeltune.specs import Direction
+
+_verdict = functools.partial(check_verdict, Area.SEARCH)
 
 AT_BOUND = 0.01
 """The share of a range at either end that counts as its bound."""
@@ -37,28 +51,28 @@ def check_refit(
     if not refit_values or not all(math.isfinite(v) for v in (search_score, *refit_values)):
         listed = ", ".join(f"{value:.6g}" for value in refit_values) or "nothing"
         reason = f"not comparable: the search scored {search_score:.6g}, the refits {listed}"
-        return Verdict(gate, Outcome.ERROR, None, None, reason)
+        return _verdict(gate, Outcome.ERROR, None, None, reason)
     mean = statistics.fmean(refit_values)
     sign = 1 if direction is Direction.MAX else -1
     optimism = sign * (search_score - mean)
     noise = _noise(mean, refit_values, rows)
     count = f"{len(refit_values)} refit{'s' if len(refit_values) > 1 else ''}"
     compared = f"the search scored {search_score:.6g}, {count} {mean:.6g} on average"
-    details: dict[str, Json] = {"search": search_score, "refits": list(refit_values)}
+    details = RefitScores(search_score, tuple(refit_values))
     if optimism <= 0:
         reason = f"{compared}: not worse than the search"
-        return Verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
+        return _verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
     if noise is None:
         reason = f"{compared}; one refit does not tell how far seeds are apart: validate with 3"
-        return Verdict(gate, Outcome.INCONCLUSIVE, optimism, None, reason, details)
+        return _verdict(gate, Outcome.INCONCLUSIVE, optimism, None, reason, details)
     if optimism <= noise:
         reason = f"{compared}: {optimism:.4g} worse, within the noise of {noise:.4g}"
-        return Verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
+        return _verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
     reason = (
         f"{compared}: {optimism:.4g} worse, more than the noise of {noise:.4g}; the search's "
         "score is optimistic: trust the refits, or search with more validation rows"
     )
-    return Verdict(gate, Outcome.WARNED, optimism, noise, reason, details)
+    return _verdict(gate, Outcome.WARNED, optimism, noise, reason, details)
 
 
 def _noise(mean: float, values: Sequence[float], rows: int | None) -> float | None:
@@ -95,7 +109,7 @@ def check_bounds(
     """
     gate = "search.bounds"
     said: list[str] = []
-    found: list[Json] = []
+    found: list[AtBound] = []
     ranges = 0
     for entry in space["space"]:
         config = entry["config"]
@@ -107,6 +121,7 @@ def check_bounds(
             continue
         ranges += 1
         value = best_values[name]
+        assert isinstance(value, int | float)  # that is what has a range
         low, high = bounds
         place = _place(float(value), low, high, config.get("sampling"))
         if AT_BOUND < place < 1 - AT_BOUND:
@@ -116,13 +131,13 @@ def check_bounds(
         there = sum(1 for values in trials if values.get(name) == value)
         of = f" ({there} of {len(trials)} trials there)" if trials else ""
         said.append(f"{name} = {value:g} is the {end} of {low:g} to {high:g}{of}")
-        found.append({"name": name, "value": value, "bound": bound, "low": low, "high": high})
-    details: dict[str, Json] = {"at_bound": found, "ranges": ranges}
+        found.append(AtBound(name, value, bound, low, high))
+    details = WinnerAtBounds(tuple(found), ranges)
     if said:
         reason = f"{'; '.join(said)}. A better value may lie beyond: widen the range"
-        return Verdict(gate, Outcome.WARNED, float(len(said)), 0.0, reason, details)
+        return _verdict(gate, Outcome.WARNED, float(len(said)), 0.0, reason, details)
     reason = "the winner is inside all ranges" if ranges else "no hyperparameter has a range"
-    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
+    return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
 def _is_active(config: Json, values: Values) -> bool:

@@ -6,7 +6,6 @@ a loss the caller changes the sign. Nothing here draws from a global random stat
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from modeltune.specs import Outcome
+from modeltune.records import Outcome, Question
 
 Array = NDArray[np.float64]
 
@@ -28,16 +27,6 @@ TOLERANCE = 1e-12
 
 BATCH = 1_000_000
 """How many indices a batch of resamples holds: 4 MB."""
-
-
-class Question(enum.Enum):
-    """What a comparison is about: the one model that was trained, or the way it is trained."""
-
-    ARTIFACT = "artifact"
-    """Is this artifact worse? Both are judged on the same test samples."""
-
-    RECIPE = "recipe"
-    """Is this recipe worse? Both are trained under several seeds."""
 
 
 class Comparison(Protocol):

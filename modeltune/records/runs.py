@@ -1,22 +1,16 @@
-"""What happened: trials, scores and verdicts of one run, to and from strict JSON."""
+"""What happened: trials, scores and verdicts of one run, whole or at a glance."""
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from modeltune.specs import Outcome, Verdict
-
-SCHEMA = 1
-"""The number ``report.json`` carries; it changes when a key changes its meaning."""
-
-Json: TypeAlias = Any
-"""None, bool, int, finite float, str, and lists and string-keyed dicts of these."""
+from modeltune.records.plain_data import Json
+from modeltune.records.verdicts import Verdict
 
 Values: TypeAlias = Mapping[str, bool | int | float | str]
 """Hyperparameter values by name."""
@@ -176,116 +170,22 @@ class Run:
         return tuple(trial for trial in self.trials if trial.status is TrialStatus.COMPLETED)
 
 
-def to_json(run: Run) -> dict[str, Json]:
-    """Return the run as strict JSON data.
+@dataclass(frozen=True)
+class Summary:
+    """One row of the history; ``seq`` is the order of recording, whatever the clock said."""
 
-    Non-finite numbers become "nan", "inf" and "-inf"; a hyperparameter's become
-    {"float": "inf"}, since "inf" may be another of its values.
-    """
-    data = {
-        f.name: plain(getattr(run, f.name)) for f in dataclasses.fields(run) if f.name != "scores"
-    }
-    # Where a text "inf" may stand beside the number.
-    if run.best:
-        data["best"]["values"] = _plain_values(run.best.values)
-    for trial, recorded in zip(run.trials, data["trials"], strict=True):
-        recorded["values"] = _plain_values(trial.values)
-    data["scores"] = {
-        name: plain({"mean": scores.mean, "std": scores.std, "values": scores.values})
-        for name, scores in run.scores.items()
-    }
-    return data
-
-
-def from_json(data: Mapping[str, Json]) -> Run:
-    """Return the run that ``to_json`` wrote, equal in every field."""
-    best, artifact = data["best"], data["artifact"]
-    return Run(
-        **{
-            **data,
-            "status": RunStatus(data["status"]),
-            "scores": {
-                name: Scores(tuple(number(v) for v in scores["values"]))
-                for name, scores in data["scores"].items()
-            },
-            "verdicts": tuple(verdict(each) for each in data["verdicts"]),
-            "best": best and Best(best["trial"], number(best["score"]), _values(best["values"])),
-            "trials": tuple(_trial(trial) for trial in data["trials"]),
-            "durations": Durations(**{k: number(v) for k, v in data["durations"].items()}),
-            "artifact": artifact and Artifact(**artifact),
-            # Of a report written before these were kept there are none.
-            "files": {name: Artifact(**file) for name, file in data.get("files", {}).items()},
-            "checks": tuple(verdict(each) for each in data.get("checks", ())),
-            "advice": tuple(data.get("advice", ())),
-            "notes": tuple(data["notes"]),
-        }
-    )
-
-
-def plain(value: Any) -> Json:
-    """Return value as strict JSON data: enums by value, dataclasses as dicts, tuples as lists."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no place in a run record")
-
-
-def verdict(data: Mapping[str, Json]) -> Verdict:
-    """Return the verdict that ``plain`` wrote."""
-    return Verdict(
-        data["gate"],
-        Outcome(data["outcome"]),
-        _optional(data["measured"]),
-        _optional(data["bound"]),
-        data["reason"],
-        data.get("details", {}),
-    )
-
-
-def _trial(data: Mapping[str, Json]) -> Trial:
-    return Trial(
-        **{
-            **data,
-            "status": TrialStatus(data["status"]),
-            "values": _values(data["values"]),
-            "score": _optional(data["score"]),
-            "seconds": number(data["seconds"]),
-            "curve": {
-                name: tuple(number(v) for v in values) for name, values in data["curve"].items()
-            },
-        }
-    )
-
-
-def _plain_values(values: Values) -> dict[str, Json]:
-    return {
-        name: {"float": str(value)}
-        if isinstance(value, float) and not math.isfinite(value)
-        else plain(value)
-        for name, value in values.items()
-    }
-
-
-def _values(values: Mapping[str, Json]) -> Values:
-    return {
-        name: float(value["float"]) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-    }
-
-
-def number(value: float | str) -> float:
-    """Return the number ``plain`` wrote: "nan", "inf" and "-inf" are numbers again."""
-    return float(value) if isinstance(value, str) else value
-
-
-def _optional(value: float | str | None) -> float | None:
-    return None if value is None else number(value)
+    seq: int
+    id: str
+    created: str
+    spec: str
+    file: str
+    status: RunStatus
+    objective: str
+    best_score: float | None
+    durations: Durations
+    git_revision: str | None
+    git_dirty: bool | None
+    error: str | None
+    cached: bool
+    fingerprints: Mapping[str, str]
+    scores: Mapping[str, Scores]

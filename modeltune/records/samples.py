@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modeltune.records.runs import Json
+from modeltune.records.plain_data import Json
 
 Array: TypeAlias = NDArray[Any]
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from modeltune.records.runs import Json, Values
-from modeltune.specs import Probed, Refit, Verdict
+from modeltune.records.plain_data import Json
+from modeltune.records.probes import Counterexample, Probe
+from modeltune.records.runs import Values
+from modeltune.records.verdicts import Verdict
+from modeltune.specs import Refit
 
 ARCHITECTURE = "refit.architecture.json"
 """The file beside a refit's weights that says how the model is built."""
@@ -126,7 +129,7 @@ class ExamineTask:
 
     hyperparameters: HyperParameters
     weights: Path
-    known: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    known: Mapping[str, Sequence[Counterexample]] = field(default_factory=dict)
     rescore: Mapping[str, KeptModel] = field(default_factory=dict)
     faster_than: KeptModel | None = None
 
@@ -147,7 +150,7 @@ class Examined:
     ``notes`` say what a library lacks, and what was done instead.
     """
 
-    probed: Mapping[str, Probed] = field(default_factory=dict)
+    probed: Mapping[str, Probe] = field(default_factory=dict)
     rescored: Mapping[str, Rescored] = field(default_factory=dict)
     latency_ratio: tuple[float, float, float] | str | None = None
     notes: tuple[str, ...] = ()

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.records import Run
+from modeltune.ground import typed
+from modeltune.records import Outcome, Run, Verdict
 from modeltune.reports.tables import clean, distinct
-from modeltune.specs import Outcome, Verdict
 
 MOST = 10
 """GitHub shows so many errors and so many warnings of a step."""
@@ -159,20 +159,19 @@ def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int
     ours = _names_of_ours(module)
     own = list(declared.gates or ())
     # In the order of the spec, so that of two gates of one text each has its own line.
-    spare = [(_normal(gate, ours), gate.lineno) for gate in own]
-    texts = [_normal(_expression(gate), {"mt": ""}) for gate in gates]
+    spare = [(_printed(gate, ours), gate.lineno) for gate in own]
     is_same_list = name == attribute and len(own) == len(gates)
-    elsewhere = _everywhere(module, ours) if texts else {}
+    elsewhere = _everywhere(module, ours) if gates else {}
     lines = []
-    for place, text in enumerate(texts):
-        found = next((each for each in spare if text is not None and each[0] == text), None)
+    for place, text in enumerate(gates):
+        found = next((each for each in spare if each[0] == text), None)
         if found is not None:
             spare.remove(found)
             lines.append(found[1])
         elif is_same_list:
             lines.append(own[place].lineno)
         else:
-            lines.append(elsewhere.get(text or "", declared.line))
+            lines.append(elsewhere.get(text, declared.line))
     return declared.line, tuple(lines)
 
 
@@ -180,13 +179,6 @@ def _parsed(file: str) -> ast.Module | None:
     try:
         return ast.parse(Path(file).read_bytes())
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-
-
-def _expression(text: str) -> ast.expr | None:
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 
 
@@ -250,24 +242,28 @@ def _everywhere(module: ast.Module, ours: Mapping[str, str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in ast.walk(module):
         if isinstance(node, ast.Compare | ast.Call):
-            text = _normal(node, ours)
+            text = _printed(node, ours)
             if text is not None:
                 found[text] = min(found.get(text, node.lineno), node.lineno)
     return found
 
 
-def _normal(gate: ast.expr | None, ours: Mapping[str, str]) -> str | None:
-    """Return a gate's text however it was written: its spaces, quotes, imports, and sides."""
-    if gate is None:
-        return None
+def _printed(gate: ast.expr, ours: Mapping[str, str]) -> str | None:
+    """Return an expression of a spec file as ``repr`` prints the gate it makes, however it is written."""
     try:
-        parsed = _Normal(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)
-        return ast.unparse(ast.fix_missing_locations(parsed))
+        node = _Printed(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)
+        return ast.unparse(ast.fix_missing_locations(node))
     except (ValueError, SyntaxError, RecursionError):
         return None
 
 
-class _Normal(ast.NodeTransformer):
+_KEYWORDS = (
+    "by", "of", "severity", "tolerance", "max_violation", "examples", "output", "on_violation",
+)  # fmt: skip
+"""The order in which a behaviour's arguments are printed."""
+
+
+class _Printed(ast.NodeTransformer):
     """Bring an expression into the form that ``repr`` of a gate has."""
 
     def __init__(self, ours: Mapping[str, str]):
@@ -276,6 +272,10 @@ class _Normal(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.AST:
         name = self._ours.get(node.id)
         return _of_ours(name) if name else node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        # A name is printed as it is: this one has the quotes of the text.
+        return ast.Name(typed(node.value)) if isinstance(node.value, str) else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if isinstance(node.value, ast.Name) and self._ours.get(node.value.id) == "":
@@ -293,12 +293,14 @@ class _Normal(ast.NodeTransformer):
         node.keywords = [
             keyword
             for keyword in node.keywords
-            if ast.unparse(keyword) != "severity='fail'" and keyword.arg != "name"
+            if ast.unparse(keyword) not in ('severity="fail"', 'on_violation="fail"')
+            and keyword.arg != "name"
         ]
-        node.keywords.sort(key=lambda keyword: keyword.arg or "")
+        node.keywords.sort(key=_place)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "per_class":
             sizes = [*node.args, *(keyword.value for keyword in node.keywords)]
-            node.args, node.keywords = (sizes or [ast.Constant(30)])[:1], []
+            size = (sizes or [ast.Constant(30)])[0]
+            node.args, node.keywords = [], [ast.keyword("min_n", size)]
         return node
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
@@ -315,6 +317,11 @@ class _Normal(ast.NodeTransformer):
         return node
 
 
+def _place(keyword: ast.keyword) -> tuple[int, str]:
+    name = keyword.arg or ""
+    return (_KEYWORDS.index(name) if name in _KEYWORDS else len(_KEYWORDS)), name
+
+
 def _is_measure(node: ast.expr) -> bool:
     return any(
         isinstance(each, ast.Attribute) and each.attr in ("metric", "gap", "gain_over_dummy")
@@ -323,4 +330,4 @@ def _is_measure(node: ast.expr) -> bool:
 
 
 def _of_ours(name: str) -> ast.expr:
-    return ast.Attribute(ast.Name("modeltune", ast.Load()), name, ast.Load())
+    return ast.Attribute(ast.Name("mt", ast.Load()), name, ast.Load())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from modeltune.records import Json, Run, Summary, Trial
+from modeltune.records import Json, MetricFacts, Outcome, Run, Summary, Trial
 from modeltune.reports.reported import Reported
-from modeltune.reports.tables import clean, gated_metric, gated_metrics, number, parse_objective
-from modeltune.specs import Direction, Outcome
+from modeltune.reports.tables import clean, gated_metrics, number, parse_objective
+from modeltune.specs import Direction, Statistic
 
 DIGITS = 5
 """Significant digits of a number that is drawn."""
@@ -268,19 +267,16 @@ def _trends(reported: Reported, left_out: list[str]) -> Iterator[Json]:
         }
 
 
-_TEXT = r'"(?:[^"\\]|\\.)*"'
-_PLAIN = rf"mt\.\w+\({_TEXT}(?:, [^)]*)?\)(?:\.waive\(until={_TEXT}, reason={_TEXT}\))? *([<>]=?)"
-"""A gate on a mean, waived or not: one on slices or on the worst refit has a bound of its own."""
-
-
 def _bounds(run: Run, metric: str) -> Iterator[Json]:
-    """Yield the bounds that gates hold the mean of a metric against."""
+    """Yield the bounds that gates hold the mean of a metric against: slices have their own."""
     for verdict in run.verdicts:
-        plain = re.match(_PLAIN, verdict.gate)
+        facts = verdict.facts
         is_known = verdict.bound is not None and verdict.outcome is not Outcome.ERROR
-        if plain and is_known and gated_metric(verdict.gate) == metric:
+        if not is_known or not isinstance(facts, MetricFacts) or facts.key != metric:
+            continue
+        if facts.statistic is Statistic.MEAN and facts.slices is None:
             bound = _short([verdict.bound])[0]
-            yield {"at": bound, "text": f"gate {plain[1]} {number(verdict.bound)}"}
+            yield {"at": bound, "text": f"gate {facts.comparison.value} {number(verdict.bound)}"}
 
 
 def mean(summary: Summary, metric: str) -> float | None:

@@ -13,11 +13,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.records import Json, Run, Trial
-from modeltune.records import number as plain_number
+from modeltune.records import ImageChange, Json, Outcome, Run, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.comparison import Section, differences
-from modeltune.reports.counterexamples import counterexamples, grey
+from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
 from modeltune.reports.html_charts import best_so_far, charts, mean, thinned
 from modeltune.reports.progress import duration
 from modeltune.reports.reported import Reported
@@ -31,9 +30,10 @@ from modeltune.reports.tables import (
     mean_std,
     number,
     parse_objective,
+    slices_of,
     tested_metric,
 )
-from modeltune.specs import Direction, Outcome, Verdict
+from modeltune.specs import Direction
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -334,16 +334,10 @@ class _Judged:
     @cached_property
     def slices(self) -> list[tuple[str, str, str, str, str]]:
         """By slice: its name, samples, measured, bound and outcome."""
-        found = self.verdict.details.get("slices")
-        rows = []
-        for part in found if isinstance(found, list | tuple) else ():
-            if isinstance(part, Mapping):
-                sides = distinct(_float(part.get("measured")), _float(part.get("bound")))
-                name, size, outcome = (
-                    str(part.get(key, MISSING)) for key in ("slice", "n", "outcome")
-                )
-                rows.append((name, size, *sides, outcome))
-        return rows
+        return [
+            (part.slice, str(part.n), *distinct(part.measured, part.bound), part.outcome.value)
+            for part in slices_of(self.verdict)
+        ]
 
     @cached_property
     def counterexample(self) -> str:
@@ -354,33 +348,29 @@ class _Judged:
     @cached_property
     def pictures(self) -> list[list[list[list[int]]]]:
         """The images of a counter-example, each before and after: rows of shades up to 255."""
-        found = self.verdict.details.get("counterexample") if self.counterexample else None
+        example = counterexample_of(self.verdict) if self.counterexample else None
         return [
-            _shades([image for image in (each["before"], each["after"]) if image is not None])
-            for each in (found or {}).get("shown") or ()
-            if each["kind"] == "image"
+            _shades([image for image in (change.before, change.after) if image is not None])
+            for change in (example.shown if example else ())
+            if isinstance(change, ImageChange)
         ]
 
     @cached_property
     def forest(self) -> _Forest | None:
         """The change since the run it was held against with its interval, where one was made."""
-        details = self.verdict.details
-        ends = details.get("interval")
-        delta, margin = _float(details.get("delta")), _float(details.get("margin"))
-        if not isinstance(ends, list | tuple) or len(ends) != 2 or delta is None:
+        regression = self.verdict.regression
+        if regression is None or not math.isfinite(regression.delta):
             return None
-        low, high = (_float(end) for end in ends)
-        known = [v for v in (low, high, delta, margin) if v is not None and math.isfinite(v)]
-        if len(known) < 3 or low is None or high is None or not math.isfinite(delta):
+        low, high = regression.interval
+        if sum(map(math.isfinite, (low, high, regression.margin))) < 2:
             return None
-        allowed = -(margin or 0.0)
         return _Forest(
-            str(details.get("reference") or ""),
-            *distinct(_float(details.get("reference_value")), self.verdict.measured),
-            delta,
+            regression.reference,
+            *distinct(regression.reference_value, self.verdict.measured),
+            regression.delta,
             low,
             high,
-            allowed,
+            allowed=0.0 - regression.margin,
         )
 
 
@@ -611,7 +601,7 @@ def _float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(plain_number(value))
+        return float(value)
     except (ValueError, OverflowError):
         return None
 

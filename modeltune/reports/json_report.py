@@ -15,7 +15,7 @@ SCHEMA_FILE = Path(__file__).with_name("report_schema.json")
 
 
 def write(path: Path, runs: Sequence[Json]) -> None:
-    """Write the report of these runs (as ``runs.to_json`` gives them), replacing the last one whole."""
+    """Write the report of these runs (as ``to_json`` gives them), replacing the last one whole."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(
         {"schema": SCHEMA, "created": created, "runs": list(runs)}, indent=1, allow_nan=False

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar
 
-from modeltune.records import Json, Run, Scores, Trial
-from modeltune.records import number as plain_number
+from modeltune.records import Json, Outcome, Regression, Run, Scores, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.reports.progress import duration
 from modeltune.reports.tables import MISSING, clean, distinct, mean_std, number, parse_objective
-from modeltune.specs import Direction, Outcome, Verdict
+from modeltune.specs import Direction
 
 T = TypeVar("T")
 
@@ -129,46 +128,30 @@ def _verdict(run: Run, verdict: Verdict) -> list[str]:
     return [_code(verdict.gate), measured, bound, outcome, _prose(verdict.reason)]
 
 
-@dataclass(frozen=True)
-class _Change:
-    run: Run
-    verdict: Verdict
-    then: float
-    now: float
-    delta: float
-
-
 def _changes(runs: Sequence[Run]) -> str:
     """Return what the gates measured beside the recorded runs they were compared with."""
-    changes = []
-    for run in runs:
-        for verdict in run.verdicts:
-            details, now = verdict.details, verdict.measured
-            then, delta = _float(details.get("reference_value")), _float(details.get("delta"))
-            if then is not None and delta is not None and now is not None:
-                changes.append(_Change(run, verdict, then, now, delta))
+    changes = [
+        (run, verdict, verdict.regression)
+        for run in runs
+        for verdict in run.verdicts
+        if verdict.regression is not None and verdict.measured is not None
+    ]
 
-    def row(each: _Change) -> list[str]:
-        details, delta = each.verdict.details, each.delta
+    def row(change: tuple[Run, Verdict, Regression]) -> list[str]:
+        run, verdict, regression = change
+        delta, (low, high) = regression.delta, regression.interval
         return [
-            _code(each.run.spec),
-            _code(each.verdict.gate),
-            _code(str(details.get("reference") or "")),
-            *distinct(each.then, each.now),
+            _code(run.spec),
+            _code(verdict.gate),
+            _code(regression.reference),
+            *distinct(regression.reference_value, verdict.measured),
             f"{number(abs(delta))} {'better' if delta > 0 else 'worse'}" if delta else "0",
-            _interval(details.get("interval")),
+            f"{number(low)} to {number(high)}",
         ]
 
     headers = ["spec", "gate", "compared with", "then", "now", "change", "interval of the change"]
     table = _table(headers, changes, row, "comparison", 8_000)
     return f"Changed since (more is better):\n\n{table}" if table else ""
-
-
-def _interval(ends: Json) -> str:
-    if not isinstance(ends, list | tuple) or len(ends) != 2:
-        return MISSING
-    low, high = (_float(end) for end in ends)
-    return f"{number(low)} to {number(high)}"
 
 
 def _details(run: Run) -> str:
@@ -357,16 +340,6 @@ def _more(count: int, what: str) -> str:
 
 def _value(value: bool | int | float | str) -> str:
     return value if isinstance(value, str) else repr(value)
-
-
-def _float(value: Any) -> float | None:
-    """Return a number of a verdict's details, which are JSON data of any kind."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return plain_number(value)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_object(value: Any) -> TypeGuard[Mapping[str, Json]]:

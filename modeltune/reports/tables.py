@@ -5,25 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
+from modeltune.ground import typed
 from modeltune.records import (
     Artifact,
     Json,
+    MetricFacts,
+    Outcome,
+    Quantity,
     Run,
     RunStatus,
     Scores,
+    SliceResult,
+    SliceResults,
     Summary,
     Trial,
     TrialStatus,
     Values,
+    Verdict,
 )
 from modeltune.reports.counterexamples import counterexamples
-from modeltune.specs import Objective, Outcome, Verdict, maximize, minimize
+from modeltune.specs import Objective, Severity, maximize, minimize
 
 MISSING = "-"
 """What a table says where there is no value."""
@@ -103,20 +109,20 @@ def trends(summaries: Sequence[Summary], metrics: Sequence[str], bars: str = "�
 
 def spec_trends(
     latest: Mapping[str, Sequence[Summary]],
-    gates: Mapping[str, Sequence[str]],
+    verdicts: Mapping[str, Sequence[Verdict]],
     bars: str = "▁▂▃▄▅▆▇█",
 ) -> str:
     """Return the same over the runs of several specs, each by what its last judged run was held to.
 
     Args:
         latest: by spec its runs, newest first; of a single run nothing is drawn.
-        gates: by run id its gates as typed, of the runs that were judged.
+        verdicts: by run id those of the runs that were judged.
     """
     rows = []
     for spec, summaries in latest.items():
-        judged = next((each for each in summaries if each.id in gates), None)
+        judged = next((each for each in summaries if each.id in verdicts), None)
         if judged is not None and len(summaries) > 1:
-            named = [tested_metric(judged.objective), *map(gated_metric, gates[judged.id])]
+            named = [tested_metric(judged.objective), *map(gated_metric, verdicts[judged.id])]
             metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
             drawn = summaries[:TREND][::-1]
             rows += [[spec, *row] for row in _trend_rows(drawn, metrics, bars)]
@@ -157,17 +163,13 @@ def sparkline(values: Sequence[float], bars: str) -> str:
 def gated_metrics(run: Run) -> list[str]:
     """Return what a run was tested by and the gates held, by the names scores have."""
     found = [tested_metric(run.objective)]
-    found += [metric for verdict in run.verdicts if (metric := gated_metric(verdict.gate))]
+    found += [metric for verdict in run.verdicts if (metric := gated_metric(verdict))]
     return [metric for metric in dict.fromkeys(found) if metric in run.scores]
 
 
-def gated_metric(gate: str) -> str | None:
-    """Return what a gate holds, by the name scores have, None where it names no metric."""
-    named = re.match(r'mt\.(\w+)\("((?:[^"\\]|\\.)*)"', gate)
-    if named is None:
-        return None
-    subject, metric = named.groups()
-    return metric if subject == "metric" else f"{subject}({metric})"
+def gated_metric(verdict: Verdict) -> str | None:
+    """Return what a gate holds, by the name scores have, None where that is no metric."""
+    return verdict.facts.key if isinstance(verdict.facts, MetricFacts) else None
 
 
 def show(run: Run) -> str:
@@ -284,7 +286,7 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
 def _headline(run: Run) -> str:
     """Return one line that says what is wrong: it is all a short summary shows."""
     red = [
-        f"{_short(verdict.gate)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
+        f"{_short(verdict)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
         for verdict in run.verdicts
         if verdict.outcome.is_red(run.strict)
     ]
@@ -299,9 +301,17 @@ def _headline(run: Run) -> str:
     return f"{clean(run.spec)}: {clean('; '.join(said))}"
 
 
-def _short(gate: str) -> str:
+def _short(verdict: Verdict) -> str:
     """Return ``accuracy >= 0.95`` for ``mt.metric("accuracy") >= 0.95``."""
-    return re.sub(r'^mt\.metric\("(.*?)"(?:, severity="\w+")?\)', r"\1", gate)
+    facts = verdict.facts
+    if not isinstance(facts, MetricFacts) or facts.quantity in (
+        Quantity.GAP,
+        Quantity.GAIN_OVER_DUMMY,
+    ):
+        return verdict.gate
+    warns = ', severity="warn"' if facts.severity is Severity.WARN else ""
+    measure = f"mt.metric({typed(facts.metric)}{warns})"
+    return verdict.gate.replace(measure, facts.metric, 1)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -427,15 +437,19 @@ def _pictures(run: Run) -> Iterator[str]:
         yield "\n".join(printable_lines(text))
 
 
+def slices_of(verdict: Verdict) -> Sequence[SliceResult]:
+    """Return what a gate came to on each of its slices; none of a single one, which is its own."""
+    slices = verdict.details.slices if isinstance(verdict.details, SliceResults) else ()
+    return slices if len(slices) > 1 else ()
+
+
 def _slice_table(run: Run) -> str:
     rows = []
     for verdict in run.verdicts:
-        for part in verdict.details.get("slices", ()):
-            # Of a recorded run, NaN is the text "nan".
-            sides = (None if part[n] is None else float(part[n]) for n in ("measured", "bound"))
-            measured, bound = distinct(*sides)
-            size = str(part["n"])
-            rows.append([verdict.gate, part["slice"], size, measured, bound, part["outcome"]])
+        for part in slices_of(verdict):
+            measured, bound = distinct(part.measured, part.bound)
+            outcome = part.outcome.value
+            rows.append([verdict.gate, part.slice, str(part.n), measured, bound, outcome])
     return table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows)
 
 

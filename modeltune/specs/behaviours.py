@@ -6,7 +6,7 @@ import enum
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -365,25 +365,6 @@ def metamorphic(
         examples=examples,
         on_violation=on_violation,
     )
-
-
-@dataclass(frozen=True)
-class Probed:
-    """What was tried on a model and what came out; it judges nothing.
-
-    ``examples`` and ``violations`` count what was drawn, without what shrinking tried; a
-    search that allows no violation ends at the first batch that holds one.
-    ``counterexample`` is JSON data: ``row`` and ``severity``, ``row_digest`` to recognise
-    the row, the predictions ``before`` and ``after``, what to show as ``shown``, all in one
-    line as ``text``; ``known`` tells that an earlier run had found it.
-    """
-
-    examples: int = 0
-    violations: int = 0
-    is_exhaustive: bool = False
-    tolerance: float | None = None
-    counterexample: Mapping[str, Any] | None = None
-    error: str | None = None
 
 
 def _severity(value: object) -> Severity | None:

@@ -1,12 +1,12 @@
-"""What a spec demands of its model: a metric, a comparison, a bound; and the verdicts on them."""
+"""What a spec demands of its model: a metric, a comparison, a bound."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
 
@@ -28,40 +28,33 @@ class Statistic(enum.Enum):
     STD = "std"
 
 
-class Outcome(enum.Enum):
-    """What a gate came to; the value is what every report says."""
+class Operator(enum.Enum):
+    """How a gate compares what was measured with its bound; the value is what an author types."""
 
-    PASSED = "passed"
-    WARNED = "warned"
-    FAILED = "failed"
-    NO_BASELINE = "no_baseline"
-    INCONCLUSIVE = "inconclusive"
-    INVALID = "invalid"
-    ERROR = "error"
-    WAIVED = "waived"
+    AT_LEAST = ">="
+    AT_MOST = "<="
+    ABOVE = ">"
+    BELOW = "<"
 
-    def is_red(self, strict: bool = False) -> bool:
-        """Tell whether this outcome fails the run; ``strict`` admits no open question."""
-        undecided = (Outcome.NO_BASELINE, Outcome.INCONCLUSIVE)
-        return self in (Outcome.FAILED, Outcome.INVALID, Outcome.ERROR) or (
-            strict and self in undecided
-        )
+    @property
+    def wants_more(self) -> bool:
+        """Whether larger values are on the right side of the bound."""
+        return self in (Operator.AT_LEAST, Operator.ABOVE)
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether a value on the bound is on the wrong side."""
+        return self in (Operator.ABOVE, Operator.BELOW)
 
-@dataclass(frozen=True)
-class Verdict:
-    """One gate's outcome with the numbers behind it; measured and bound are None when unknown.
-
-    ``details`` are what else a report can show, as JSON data: which test was made on how many
-    samples or seeds, slices one by one, a counter-example.
-    """
-
-    gate: str
-    outcome: Outcome
-    measured: float | None
-    bound: float | None
-    reason: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    def holds(self, value: float, bound: float) -> bool:
+        """Tell whether a value is on the right side of the bound."""
+        compare: Callable[[float, float], bool] = {
+            Operator.AT_LEAST: operator.ge,
+            Operator.AT_MOST: operator.le,
+            Operator.ABOVE: operator.gt,
+            Operator.BELOW: operator.lt,
+        }[self]
+        return compare(value, bound)
 
 
 @dataclass(frozen=True)
@@ -147,16 +140,34 @@ def seeds(*, max: int) -> Seeds:
     return Seeds(max)
 
 
+class Source(enum.Enum):
+    """Which recorded runs a bound is taken from; the value is what an author types."""
+
+    BASELINE = "baseline"
+    """The accepted run."""
+    PREVIOUS = "previous"
+    """The run before this one."""
+    MEDIAN = "median"
+    """The last runs, as many as are asked for."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """A bound taken from recorded runs, with arithmetic applied to it: ``mt.baseline - 0.01``.
 
-    ``operations`` are applied in order; ``text`` is what was typed.
+    ``runs`` is how many runs a median is taken over. ``operations`` are applied in order;
+    ``text`` is what was typed.
     """
 
-    source: str
+    source: Source
+    runs: int | None = None
     operations: tuple[tuple[str, float], ...] = ()
     text: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the runs are looked up by: ``baseline``, ``previous``, ``median(10)``."""
+        return self.source.value if self.runs is None else f"{self.source.value}({self.runs})"
 
     def _then(self, symbol: str, operand: float, *, left: bool = False) -> Reference:
         is_sum = bool(self.operations) and self.operations[-1][0] != "*"
@@ -164,7 +175,8 @@ class Reference:
         text = f"{operand!r} {symbol} {own}" if left else f"{own} {symbol} {operand!r}"
         if not is_finite_number(operand):
             raise TypeError(f"{text}: a reference takes + - * with a finite number")
-        return Reference(self.source, (*self.operations, (symbol, operand)), text)
+        operations = (*self.operations, (symbol, operand))
+        return dataclasses.replace(self, operations=operations, text=text)
 
     def __add__(self, operand: float) -> Reference:
         return self._then("+", operand)
@@ -195,13 +207,13 @@ class Reference:
         return value
 
     def __repr__(self) -> str:
-        return self.text or f"mt.{self.source}"
+        return self.text or f"mt.{self.name}"
 
 
-baseline = Reference("baseline")
+baseline = Reference(Source.BASELINE)
 """The accepted run's value of the same metric."""
 
-previous = Reference("previous")
+previous = Reference(Source.PREVIOUS)
 """The value of the run before this one."""
 
 
@@ -209,7 +221,11 @@ def median(runs: int) -> Reference:
     """Return the median over the last ``runs`` recorded runs, to be used as a bound."""
     if not is_integer(runs) or runs < 1:
         raise TypeError(f"mt.median({runs!r}): write the number of runs, 1 or more")
-    return Reference(f"median({runs})")
+    return Reference(Source.MEDIAN, runs)
+
+
+RESOURCES = ("parameters", "artifact_bytes", "latency_ratio")
+"""What a model takes, by the names that ``mt.metric`` has for it."""
 
 
 class Subject(enum.Enum):
@@ -315,14 +331,6 @@ class Measure:
         return f"mt.{self.subject.value}({typed(self.metric)}{severity}){refined}"
 
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-
-
 @dataclass(frozen=True, eq=False)
 class Gate:
     """A measure, a comparison and a bound; ``repr`` is what was typed, ``str`` its short form."""
@@ -350,6 +358,11 @@ class Gate:
         return self.waived or self.measure.waiver
 
     @property
+    def operator(self) -> Operator:
+        """The comparison as an enum member."""
+        return Operator(self.comparison)
+
+    @property
     def asked(self) -> tuple[object, ...]:
         """What of the user's decides what is measured: a slice, under its name."""
         slices = self.measure.slices
@@ -358,7 +371,7 @@ class Gate:
     @property
     def wants_more(self) -> bool:
         """Whether larger values are on the right side of the bound."""
-        return self.comparison in (">=", ">")
+        return self.operator.wants_more
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with this gate, as ("", text): a gate has no named fields."""

@@ -17,8 +17,8 @@ from modeltune.histories import pending
 from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import RunStatus, Scores
+from modeltune.records.verdicts import Outcome
 from modeltune.reports.tables import show, show_trial
-from modeltune.specs.gates import Outcome
 from tests.support.histories import DIGITS
 from tests.support.traced import in_child
 

@@ -15,7 +15,7 @@ from modeltune.cli import main, selftest
 from modeltune.cli.selftest import PLANTS, SOUND, Guard, Plant, SessionEnd, caught_by
 from modeltune.ground.errors import ModeltuneError
 from modeltune.records.runs import Run, RunStatus
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
 from tests.support import forked
 
 ROOT = Path(__file__).parents[2]

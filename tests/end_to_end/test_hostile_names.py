@@ -15,8 +15,8 @@ from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.ledgers import LEDGER_FILE, Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, RunStatus
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.reports.filenames import file_name
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.hostile import HOSTILE, hostile_run
 
 

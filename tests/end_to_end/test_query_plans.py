@@ -90,7 +90,7 @@ ACTS: dict[str, Callable[[Store], object]] = {
     "history of a spec": lambda store: store.runs(spec().id, 50),
     "history up to a run": lambda store: store.runs(spec().id, 50, until="run-3"),
     "trends": lambda store: store.latest([spec().id, "other"], 40),
-    "gates": lambda store: store.gates(["run-1", "run-2"]),
+    "verdicts": lambda store: store.verdicts(["run-1", "run-2"]),
     "ended": lambda store: store.ended(["run-1", "nobody"]),
     "files of killed runs": lambda store: drop_lost(store, ["run-1", "nobody"]),
     "count of a spec": lambda store: store.count(spec().id),

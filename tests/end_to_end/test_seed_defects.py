@@ -55,15 +55,21 @@ from modeltune.ground.errors import SpecError
 from modeltune.harness import pipeline
 from modeltune.histories.artifacts import verify
 from modeltune.histories.store import open_store
-from modeltune.judgement.gate_verdicts import Measured, judge, status_of
+from modeltune.judgement.gate_verdicts import judge
+from modeltune.judgement.measurements import Measurements
+from modeltune.judgement.run_status import status_of
 from modeltune.judgement.significance import holm
+from modeltune.records.check_details import RefitScores
+from modeltune.records.json_form import from_json, to_json
 from modeltune.records.past import Past
-from modeltune.records.runs import Run, RunStatus, Scores, from_json, to_json
+from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
-from modeltune.specs.gates import Gate, Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
+from modeltune.specs.gates import Gate
 from modeltune.specs.spec_type import Spec
 from tests.support.scripted_runs import scripting
 from tests.support.small_models import PIXELS, dense, spec_of
+from tests.support.verdicts import details_of
 
 NAN = math.nan
 
@@ -179,8 +185,8 @@ def test_defect_5_every_run_holds_its_refits_against_its_search(kept: Runs) -> N
     for run in kept.runs:
         (check,) = (check for check in run.checks if check.gate == "search.refit")
         assert run.best is not None
-        assert check.details["search"] == run.best.score
-        assert check.details["refits"] == [
+        assert details_of(check, RefitScores).search == run.best.score
+        assert [*details_of(check, RefitScores).refits] == [
             min(refit["curve"]["val_off"]) for refit in run.validation["refits"]
         ]
 
@@ -334,7 +340,7 @@ def test_defect_8_one_hot_labels_are_reported_by_class(dark: Any) -> None:
 
 def test_defect_7_a_report_no_better_than_chance_is_red(dark: Any) -> None:
     """Reports of 0.046 on 22 classes lay beside scores of 0.88 for months."""
-    chance = Measured({"accuracy": Scores((0.5,)), "gain_over_dummy(accuracy)": Scores((0.0,))})
+    chance = Measurements({"accuracy": Scores((0.5,)), "gain_over_dummy(accuracy)": Scores((0.0,))})
     gate = mt.gain_over_dummy("accuracy") >= 0.1
     assert judge([gate], chance, "s")[0].outcome is Outcome.FAILED
 
@@ -423,7 +429,7 @@ def test_a_small_slice_is_neither_skipped_nor_judged(rows: int, expected: str) -
     mask = np.arange(100) < rows
     samples = Samples(100, 1, values={"m": np.ones((1, 100), bool)}, slices={"few": mask})
     gate = m.on("few", len) >= 0.9
-    (verdict,) = judge([gate], Measured({"m": Scores((1.0,))}, samples=samples), "s")
+    (verdict,) = judge([gate], Measurements({"m": Scores((1.0,))}, samples=samples), "s")
     assert verdict.outcome.value == expected
     assert 'slice "few"' in verdict.reason
 

@@ -14,7 +14,7 @@ import pytest
 
 from modeltune.harness import pipeline
 from modeltune.histories.store import open_store
-from modeltune.records.runs import to_json
+from modeltune.records.json_form import to_json
 from tests.support import forked
 from tests.support.example import Example, source
 from tests.support.forked import Stopped, stopped

@@ -16,9 +16,10 @@ import modeltune as mt
 from modeltune.harness import cached_runs
 from modeltune.harness.cached_runs import find_reusable
 from modeltune.histories.store import Store, open_store
-from modeltune.judgement.gate_verdicts import Strictness
+from modeltune.judgement.run_status import Strictness
 from modeltune.records.runs import Artifact, Run, RunStatus, Scores
-from modeltune.specs.gates import Measure, Outcome
+from modeltune.records.verdicts import Outcome
+from modeltune.specs.gates import Measure
 from modeltune.specs.identity.parts import fingerprints
 from modeltune.specs.spec_type import Spec
 from tests.support.histories import DIGITS

@@ -23,8 +23,9 @@ from modeltune.harness import pipeline
 from modeltune.histories.artifacts import verify
 from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Note, RunRecorded, SearchStarted, ValidationStarted
-from modeltune.records.runs import Run, RunStatus, to_json
-from modeltune.specs.gates import Outcome
+from modeltune.records.json_form import to_json
+from modeltune.records.runs import Run, RunStatus
+from modeltune.records.verdicts import Outcome
 from modeltune.specs.spec_type import Spec
 from tests.support.scripted_runs import scripting
 from tests.support.small_models import LABELS, PIXELS, dense, digits, spec_of

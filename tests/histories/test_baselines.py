@@ -25,17 +25,18 @@ from modeltune.histories.baselines import (
 )
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.specs.spec_type import Spec
 from tests.support.histories import DATA, DIGITS
 from tests.support.traced import TRACED, every_kill
+from tests.support.verdicts import verdict_on
 
 RIGHT = np.array([[True, True, True, False], [True, True, False, False]])
 SAMPLES = Samples(size=4, refits=2, values={"accuracy": RIGHT})
 GREEN = replace(
     DIGITS,
     status=RunStatus.PASSED,
-    verdicts=(Verdict('mt.metric("accuracy") >= 0.5', Outcome.PASSED, 0.625, 0.5, "above"),),
+    verdicts=(verdict_on(mt.metric("accuracy") >= 0.5, Outcome.PASSED, 0.625, 0.5, "above"),),
     scores={"accuracy": Scores((0.75, 0.5)), "loss": Scores((0.21, float("nan")))},
     validation={
         "kind": "Holdout",
@@ -218,12 +219,10 @@ def test_a_run_that_only_strictness_made_red_may_become_the_baseline() -> None:
 
 
 def test_a_run_that_could_not_be_compared_may_replace_what_it_could_not_be_compared_with() -> None:
-    for source in ("baseline", "previous"):
-        verdict = Verdict(
-            f"m >= mt.{source}", Outcome.INVALID, 1.0, None, "other data", {"source": source}
-        )
+    for bound in (mt.baseline, mt.previous):
+        verdict = verdict_on(mt.metric("m") >= bound, Outcome.INVALID, 1.0, None, "other data")
         found = refusal(replace(GREEN, status=RunStatus.FAILED, verdicts=(verdict,)))
-        assert (found is None) == (source == "baseline")
+        assert (found is None) == (bound is mt.baseline)
 
 
 def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> None:

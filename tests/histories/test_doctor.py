@@ -21,7 +21,7 @@ from modeltune.histories.baselines import accept
 from modeltune.histories.doctor import is_wal_unsafe
 from modeltune.histories.store import HEAD, open_store
 from modeltune.records.runs import RunStatus
-from modeltune.specs.gates import Outcome
+from modeltune.records.verdicts import Outcome
 from tests.support.histories import DATA, DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")

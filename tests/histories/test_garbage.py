@@ -23,7 +23,7 @@ from modeltune.histories.garbage import MIN_AGE, _histories, leftovers, remove_l
 from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Run, RunStatus
-from modeltune.specs.gates import Outcome
+from modeltune.records.verdicts import Outcome
 from tests.support.histories import DIGITS
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -23,7 +23,8 @@ from modeltune.histories.pending import flush, read_pending, spool, waiting
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Listener, Note
-from modeltune.records.runs import Best, Run, RunStatus, from_json
+from modeltune.records.json_form import from_json
+from modeltune.records.runs import Best, Run, RunStatus
 from tests.support import scripted_runs
 from tests.support.histories import DATA, DIGITS, runs
 from tests.support.traced import TRACED, every_kill

@@ -25,8 +25,10 @@ from modeltune.histories import store as stores
 from modeltune.histories.contract import StorageContract, some_run
 from modeltune.histories.places import place_of
 from modeltune.histories.store import APPLICATION_ID, HEAD, Store, open_store
-from modeltune.records.runs import Run, RunStatus, Scores, from_json
-from modeltune.specs.gates import Outcome
+from modeltune.records.json_form import from_json
+from modeltune.records.plain_data import Json
+from modeltune.records.runs import Run, RunStatus, Scores
+from modeltune.records.verdicts import Outcome
 from tests.support.histories import (
     DAMAGES,
     DATA,
@@ -314,6 +316,16 @@ def test_a_history_of_each_older_schema_is_upgraded_and_reads_as_it_was(
     assert schema(path)[0] == HEAD
 
 
+def assert_typed(report: Json, typed: list[Run]) -> None:
+    """Hold that each gate's text and loose details of then have become facts and details."""
+    loose = {run["id"]: [*run["verdicts"], *run["checks"]] for run in report["runs"]}
+    for run in typed:
+        for verdict, then in zip((*run.verdicts, *run.checks), loose[run.id], strict=True):
+            assert verdict.facts is not None
+            # What a bound refers to is a fact; "rows" no check has ever said.
+            assert verdict.details is not None or {*then["details"]} <= {"source", "rows"}
+
+
 def test_a_history_of_schema_0003_reads_as_the_report_of_its_runs_does(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     shutil.copyfile(DATA / "history-0003.db", path)
@@ -331,6 +343,7 @@ def test_a_history_of_schema_0003_reads_as_the_report_of_its_runs_does(tmp_path:
             verdict.outcome for run in map(store.run, store.ids()) for verdict in run.verdicts
         }
         assert outcomes == set(Outcome)
+        assert_typed(report, [store.run(id_) for id_ in store.ids()])
         assert repr(store.run(DIGITS.id)) == repr(DIGITS_0003)
         failed = [trial for trial in store.run("7ad8467d").trials if trial.score is None]
         assert [trial.reason for trial in failed] == ["ValueError: unlucky"] * 2
@@ -503,7 +516,7 @@ def test_the_frame_finds_the_default_history(
 
 def test_a_run_has_a_row_in_the_frame_for_every_summary_field() -> None:
     from modeltune.histories.frames import COLUMNS
-    from modeltune.records.summaries import Summary
+    from modeltune.records.runs import Summary
 
     fields = {field.name for field in dataclasses.fields(Summary)}
     assert fields - {*COLUMNS} == {"durations", "fingerprints", "scores"}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import pytest
 
 import modeltune as mt
 from modeltune.judgement.advice import ENOUGH, STALE_DAYS, advise
 from modeltune.records.past import Past
-from modeltune.records.runs import Durations, RunStatus, Scores
-from modeltune.records.summaries import Summary
-from modeltune.specs.gates import Gate, Outcome, Verdict
+from modeltune.records.runs import Durations, RunStatus, Scores, Summary
+from modeltune.records.verdicts import Outcome, Regression
+from modeltune.specs.gates import Gate
+from tests.support.verdicts import regression, verdict_on
 
 TODAY = date(2026, 11, 21)
 ACCURACIES = (0.951, 0.955, 0.953, 0.958, 0.952, 0.956)
@@ -46,9 +47,9 @@ def advice(
     gate: Gate,
     recent: Sequence[Summary] = (),
     accepted: Past | None = None,
-    **details: object,
+    details: Regression | None = None,
 ) -> tuple[str, ...]:
-    verdict = Verdict(repr(gate), Outcome.INCONCLUSIVE, 0.95, 0.94, "", details)
+    verdict = verdict_on(gate, Outcome.INCONCLUSIVE, 0.95, 0.94, details=details)
     return advise([gate], [verdict], recent, accepted, TODAY)
 
 
@@ -92,17 +93,11 @@ def test_a_suggested_bound_would_have_passed_every_run() -> None:
 
 def test_a_gate_that_cannot_see_its_margin_is_named() -> None:
     gate = mt.metric("accuracy") >= mt.baseline - 0.01
-    seen: dict[str, Any] = {
-        "margin": 0.01,
-        "detectable": 0.05,
-        "n": 200,
-        "unit": "samples",
-        "delta": -0.01,
-    }
-    (text,) = advice(gate, **seen)
+    seen = regression(margin=0.01, detectable=0.05, n=200)
+    (text,) = advice(gate, details=seen)
     assert "detects only drops of 0.05 or more with the 200 test samples there are" in text
-    assert advice(gate, **{**seen, "detectable": 0.015}) == ()
-    assert "no drop at all" in advice(gate, **{**seen, "detectable": None})[0]
+    assert advice(gate, details=replace(seen, detectable=0.015)) == ()
+    assert "no drop at all" in advice(gate, details=replace(seen, detectable=None))[0]
 
 
 def accepted(mean: float, day: str) -> Past:

@@ -13,16 +13,10 @@ from scipy import stats
 from sklearn import metrics
 
 from modeltune.judgement.evidence import Evidence, compare, is_other_slice, measured_on_classes
-from modeltune.judgement.significance import (
-    REPLICATES,
-    Bootstrap,
-    McNemar,
-    Question,
-    StudentT,
-    resamples,
-)
+from modeltune.judgement.significance import REPLICATES, Bootstrap, McNemar, StudentT, resamples
 from modeltune.records.runs import Scores
 from modeltune.records.samples import Samples
+from modeltune.records.verdicts import Question
 
 N = 60
 RANDOM = np.random.default_rng(7)

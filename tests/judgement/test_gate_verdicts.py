@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modeltune as mt
-from modeltune.judgement.gate_verdicts import Strictness, judge, not_measured, status_of
+from modeltune.judgement.gate_verdicts import judge, not_measured
+from modeltune.judgement.run_status import Strictness, status_of
 from modeltune.records.runs import RunStatus, Scores
-from modeltune.specs.gates import Gate, Outcome, Reference, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
+from modeltune.specs.gates import Gate, Reference
 
 NAN, INF = math.nan, math.inf
 FLOAT32_342_OF_360 = 0.949999988079071

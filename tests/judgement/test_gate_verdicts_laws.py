@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,17 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import modeltune as mt
-from modeltune.judgement.gate_verdicts import FLOAT32_EPSILON, Measured, judge, status_of
+from modeltune.judgement.bounds import FLOAT32_EPSILON
+from modeltune.judgement.gate_verdicts import judge
+from modeltune.judgement.measurements import Measurements
+from modeltune.judgement.run_status import status_of
 from modeltune.records.past import Past, References
+from modeltune.records.probes import Probe
 from modeltune.records.runs import RunStatus, Scores
 from modeltune.records.samples import Samples
-from modeltune.specs.behaviours import Behaviour, Probed
-from modeltune.specs.gates import Gate, Measure, Outcome, Reference, Subject, Verdict
+from modeltune.records.verdicts import Outcome, SliceResults, Verdict
+from modeltune.specs.behaviours import Behaviour
+from modeltune.specs.gates import Gate, Measure, Reference, Subject
 
 NAN = math.nan
 TODAY = date(2026, 12, 1)
@@ -44,9 +48,9 @@ class World:
     is_told: bool
 
     @property
-    def measured(self) -> Measured:
+    def measured(self) -> Measurements:
         scores = {"m": Scores(_means(self.now))}
-        return Measured(scores, _seeds(self.now), self._samples(self.now))
+        return Measurements(scores, _seeds(self.now), self._samples(self.now))
 
     @property
     def past(self) -> Past:
@@ -69,6 +73,11 @@ class World:
             {"m": array},
             {"dark": truth > 0},
         )
+
+
+def is_of_slices(verdict: Verdict) -> bool:
+    """Tell whether several slices came to this verdict together."""
+    return isinstance(verdict.details, SliceResults) and len(verdict.details.slices) > 1
 
 
 def _means(values: Values) -> tuple[float, ...]:
@@ -103,7 +112,7 @@ def worlds(draw: st.DrawFn, kind: Any = st.sampled_from([outcomes, fractions])) 
 margins = st.integers(-30, 30).map(lambda hundredths: hundredths / 100)
 comparisons = st.sampled_from([">=", "<=", ">", "<"])
 statistics = st.sampled_from(["mean", "mean", "worst", "std"])
-sources = st.sampled_from(["baseline", "previous", "median(3)"])
+sources = st.sampled_from([mt.baseline, mt.previous, mt.median(3)])
 refinements: st.SearchStrategy[Callable[[Measure], Measure]] = st.sampled_from(
     [
         lambda measure: measure,
@@ -125,7 +134,7 @@ def judged(gate: Gate, world: World) -> Verdict:
     return one(gate, world.measured, world.past)
 
 
-def one(gate: Gate, measured: Measured, past: Past) -> Verdict:
+def one(gate: Gate, measured: Measurements, past: Past) -> Verdict:
     (verdict, *_) = judge([gate], measured, "s", references_to(past), today=TODAY)
     return verdict
 
@@ -165,34 +174,34 @@ def test_law_a_stricter_margin_never_judges_better_on_the_same_evidence(
     world: World,
     refined: Callable[[Measure], Measure],
     comparison: str,
-    source: str,
+    source: Reference,
     pair: tuple[float, float],
 ) -> None:
     sign = 1 if comparison in (">=", ">") else -1
     stricter, looser = sorted(pair)
     found = []
     for margin in (looser, stricter):
-        gate = gate_of(comparison, Reference(source) - sign * margin, refined)
+        gate = gate_of(comparison, source - sign * margin, refined)
         found.append(judged(gate, world))
     assume(found[0].outcome in GOODNESS)
     # Slices are decided together: where one must improve, Holm's order is another.
     if found[0].outcome is Outcome.FAILED:
         assert found[1].outcome is not Outcome.PASSED
-    if "slices" not in found[0].details and stricter * looser > 0:
+    if not is_of_slices(found[0]) and stricter * looser > 0:
         assert rank(found[1]) <= rank(found[0])
 
 
 @given(world=worlds(), refined=refinements, margin=margins.map(abs), source=sources)
 def test_law_a_model_never_fails_against_itself(
-    world: World, refined: Callable[[Measure], Measure], margin: float, source: str
+    world: World, refined: Callable[[Measure], Measure], margin: float, source: Reference
 ) -> None:
     same = replace(world, then=world.now)
     for comparison, bound in (
-        (">=", Reference(source) - margin),
-        ("<=", Reference(source) + margin),
+        (">=", source - margin),
+        ("<=", source + margin),
     ):
         verdict = judged(gate_of(comparison, bound, refined), same)
-        is_empty = verdict.measured is None or "n" in verdict.details
+        is_empty = verdict.measured is None or verdict.details is not None
         assert verdict.outcome in (Outcome.PASSED, Outcome.INCONCLUSIVE) or is_empty, verdict
         if not gate_of(comparison, bound, refined).measure.slices:
             assert verdict.outcome is Outcome.PASSED
@@ -279,7 +288,8 @@ def test_law_a_share_of_errors_is_judged_as_the_share_of_what_is_right(
     opposite = {">=": "<=", "<=": ">=", ">": "<", "<": ">"}[comparison]
     before = judged(Gate(mt.metric("m"), comparison, mt.baseline - margin), world)
     after = judged(Gate(mt.metric("m"), opposite, mt.baseline + margin), other)
-    if abs(before.details.get("delta", 1) + before.details.get("margin", 1)) > 1e-9:
+    regression = before.regression
+    if regression is None or abs(regression.delta + regression.margin) > 1e-9:
         assert before.outcome is after.outcome
 
 
@@ -331,7 +341,7 @@ def any_gates(draw: st.DrawFn, may_warn: bool = True, may_be_waived: bool = True
         name = draw(st.sampled_from(["m", "m", "m", "n", "loss", "f1"]))
         measure = Measure(subject, name, severity="warn" if warn else "fail")
         measure = draw(refinements)(getattr(measure, draw(statistics)))
-        bound = draw(margins | sources.map(Reference) | sources.map(lambda s: Reference(s) * 0.98))
+        bound = draw(margins | sources | sources.map(lambda source: source * 0.98))
         gate = Gate(measure, draw(comparisons), bound)
     if may_be_waived and draw(st.booleans()):
         gate = gate.waive(until=draw(days), reason="known")
@@ -378,7 +388,7 @@ pasts = st.builds(
 )
 triples = st.tuples(numbers, numbers, numbers)
 anything = st.builds(
-    Measured,
+    Measurements,
     scores=all_scores,
     refits=st.integers(0, 4).map(lambda count: tuple((seed, None) for seed in range(count))),
     samples=st.none() | any_samples(),
@@ -387,10 +397,10 @@ anything = st.builds(
     unmeasured=st.dictionaries(
         st.just("n"), st.sampled_from([(Outcome.NO_BASELINE, "none"), (Outcome.INVALID, "gone")])
     ),
-    probed=st.none()
+    probes=st.none()
     | st.dictionaries(
         st.sampled_from([mt.invariant(np.fliplr).demand]),
-        st.builds(Probed, st.integers(1, 9), st.just(0), error=st.none() | st.just("it raised")),
+        st.builds(Probe, st.integers(1, 9), st.just(0), error=st.none() | st.just("it raised")),
     ),
 )
 all_references = st.dictionaries(
@@ -400,7 +410,7 @@ all_references = st.dictionaries(
 
 @given(declared=st.lists(any_gates(), max_size=5), measured=anything, references=all_references)
 def test_law_every_declared_gate_is_reported_in_its_place_whatever_is_missing(
-    declared: list[Gate | Behaviour], measured: Measured, references: References
+    declared: list[Gate | Behaviour], measured: Measurements, references: References
 ) -> None:
     verdicts = judge(declared, measured, "s", references, today=TODAY)
     assert [v.gate for v in verdicts[: len(declared)]] == [repr(gate) for gate in declared]
@@ -412,15 +422,15 @@ def test_law_every_declared_gate_is_reported_in_its_place_whatever_is_missing(
 
 @given(declared=st.lists(any_gates(), min_size=1), measured=anything, references=all_references)
 def test_law_a_green_verdict_rests_on_finite_numbers(
-    declared: list[Gate | Behaviour], measured: Measured, references: References
+    declared: list[Gate | Behaviour], measured: Measurements, references: References
 ) -> None:
     verdicts = judge(declared, measured, "s", references, today=TODAY)
     for verdict in verdicts:
         if verdict.outcome in (Outcome.PASSED, Outcome.WARNED):
             is_empty_slice = verdict.measured is None and verdict.outcome is Outcome.WARNED
             assert is_empty_slice or math.isfinite(verdict.measured or 0.0)
-        for part in verdict.details.get("slices", ()):
-            if part["measured"] is not None and not math.isfinite(part["measured"]):
+        for part in verdict.details.slices if isinstance(verdict.details, SliceResults) else ():
+            if part.measured is not None and not math.isfinite(part.measured):
                 assert verdict.outcome.is_red()
 
 
@@ -428,7 +438,7 @@ def test_law_a_green_verdict_rests_on_finite_numbers(
     world=worlds(),
     refined=refinements,
     comparison=comparisons,
-    bound=margins | sources.map(Reference),
+    bound=margins | sources,
     value=rotten,
     place=st.integers(0, 3),
     severity=st.sampled_from(["fail", "warn"]),
@@ -454,7 +464,8 @@ def test_law_a_refit_that_is_not_finite_is_red_whatever_allows_it(
     other = replace(world, now=tuple(map(tuple, rotten_refit)))
     references = references_to(world.past) if is_accepted else {}
     (verdict,) = judge([gate], other.measured, "s", references, today=TODAY)
-    is_empty = verdict.details.get("n") == 0
+    details = verdict.details
+    is_empty = isinstance(details, SliceResults) and details.slices[0].n == 0
     assert verdict.outcome.is_red() or is_empty, verdict
 
 
@@ -470,14 +481,14 @@ def test_law_against_a_past_that_is_not_finite_nothing_is_green(
     world: World,
     refined: Callable[[Measure], Measure],
     comparison: str,
-    source: str,
+    source: Reference,
     value: float,
     others: list[World],
 ) -> None:
     then = tuple(tuple(value for _ in row) for row in world.then)
     pasts = [each.past for each in others]
     past = replace(world, then=then).past
-    gate = gate_of(comparison, Reference(source), refined)
+    gate = gate_of(comparison, source, refined)
     (verdict,) = judge([gate], world.measured, "s", references_to(*pasts, past))
     assert verdict.outcome is not Outcome.PASSED
     if gate.measure.slices is None:
@@ -507,7 +518,7 @@ def test_law_a_class_that_test_lacks_is_never_green(
     gate=any_gates(may_be_waived=False), until=days, measured=anything, references=all_references
 )
 def test_law_a_waiver_allows_a_failure_and_nothing_else(
-    gate: Gate | Behaviour, until: str, measured: Measured, references: References
+    gate: Gate | Behaviour, until: str, measured: Measurements, references: References
 ) -> None:
     plain = judge([gate], measured, "s", references, today=TODAY)
     waived = judge(
@@ -522,8 +533,8 @@ def test_law_a_waiver_allows_a_failure_and_nothing_else(
     assert after.outcome not in (Outcome.PASSED, Outcome.WARNED)
     if before.outcome is Outcome.PASSED:
         assert status_of(waived) is RunStatus.FAILED
-    assert dataclasses.replace(after, gate="", outcome=before.outcome, reason="") == replace(
-        before, gate="", reason=""
+    assert replace(after, gate="", outcome=before.outcome, reason="", facts=None) == replace(
+        before, gate="", reason="", facts=None
     ) or not math.isfinite(after.measured or 0.0)  # NaN equals nothing
 
 
@@ -544,7 +555,7 @@ def test_law_a_drop_of_exactly_the_margin_is_allowed_in_float32(
     then, now = (float(np.float32(share / 100)) for share in (hundredths, hundredths - margin))
     sign = 1 if comparison == ">=" else -1
     assert abs(abs(then - now) - margin / 100) <= FLOAT32_EPSILON
-    measured = Measured(
+    measured = Measurements(
         {"m": Scores((sign * now,) * seeds)}, tuple((seed, None) for seed in range(seeds))
     )
     past = Past("1", "run 1", {"m": Scores((sign * then,) * seeds)}, measured.refits)

@@ -17,18 +17,22 @@ import numpy as np
 import pytest
 
 import modeltune as mt
-from modeltune.judgement.gate_verdicts import Measured, Strictness, judge, status_of
+from modeltune.judgement.gate_verdicts import judge
+from modeltune.judgement.measurements import Measurements
+from modeltune.judgement.run_status import Strictness, status_of
 from modeltune.records.past import Past
+from modeltune.records.probes import Counterexample, Probe
 from modeltune.records.runs import RunStatus, Scores
 from modeltune.records.samples import Samples
-from modeltune.specs.behaviours import Behaviour, Probed
-from modeltune.specs.gates import Gate, Outcome, Reference, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
+from modeltune.specs.behaviours import Behaviour
+from modeltune.specs.gates import Gate, Reference
 
 NAN, INF = math.nan, math.inf
 TODAY = date(2026, 12, 1)
 
 SIGN = {">=": 1, ">": 1, "<=": -1, "<": -1}
-SOURCES = ["baseline", "previous", "median(1)", "median(10)"]
+SOURCES = [mt.baseline, mt.previous, mt.median(1), mt.median(10)]
 OFFSETS = [0.0, 0.05, -0.05]
 
 
@@ -53,20 +57,22 @@ def params(table: str, *others: Sequence[str]) -> Any:
     ]
 
 
-def verdict(gate: Gate | Behaviour, measured: Measured, past: Past | str | None = None) -> Verdict:
+def verdict(
+    gate: Gate | Behaviour, measured: Measurements, past: Past | str | None = None
+) -> Verdict:
     """Judge one gate; every reference names the same past."""
     references: dict[str, Any] = {}
     if past is not None:
         pasts = past if isinstance(past, str) else [past]
-        references = dict.fromkeys(SOURCES, pasts)
+        references = dict.fromkeys((source.name for source in SOURCES), pasts)
     (only,) = judge([gate], measured, "spec_a.py::a", references, today=TODAY)
     return only
 
 
-def measured(*values: float, **others: Any) -> Measured:
+def measured(*values: float, **others: Any) -> Measurements:
     """Return what refits under seeds 0, 1, ... measured as "m"; no value: it was not measured."""
     seeds = tuple((seed, None) for seed in range(len(values)))
-    return Measured({"m": Scores(values)} if values else {}, seeds, **others)
+    return Measurements({"m": Scores(values)} if values else {}, seeds, **others)
 
 
 def past(*values: float, **others: Any) -> Past:
@@ -156,7 +162,7 @@ def test_against_a_recorded_run(
         values = {"better": bound + step, "on": bound, "worse": bound - step}
         values |= {"nan": NAN, "inf": INF}
         given = measured() if column == "missing" else measured(values[column])
-        gate = Gate(mt.metric("m"), comparison, Reference(source) + offset)
+        gate = Gate(mt.metric("m"), comparison, source + offset)
         found = verdict(gate, given, PASTS[state])
         assert found.outcome is expected, found
 
@@ -241,7 +247,7 @@ def test_against_a_recorded_run_on_the_same_samples(
         then, now = ~then, ~now
     reference = past(float(then.mean()), samples=told(then))
     for source in SOURCES:
-        bound = Reference(source) - SIGN[comparison] * float(margin)
+        bound = source - SIGN[comparison] * float(margin)
         gate = Gate(mt.metric("m"), comparison, bound)
         found = verdict(gate, measured(float(now.mean()), samples=told(now)), reference)
         assert found.outcome is expected, found.reason
@@ -279,7 +285,7 @@ def test_against_a_recorded_run_of_several_seeds(
     sign = SIGN[comparison]
     before, given = past(*(sign * v for v in then)), measured(*(sign * v for v in now))
     for source in SOURCES:
-        gate = Gate(mt.metric("m"), comparison, Reference(source) - sign * margin)
+        gate = Gate(mt.metric("m"), comparison, source - sign * margin)
         found = verdict(gate, given, before)
         assert found.outcome.value == expected, found.reason
 
@@ -403,7 +409,7 @@ def test_statistics_gaps_and_gains(
         return {key: Scores(values)} if values else {"loss": Scores((0.1,))}
 
     reference = None if then is None else past(scores=scores(then))
-    assert verdict(gate, Measured(scores(now)), reference).outcome.value == expected
+    assert verdict(gate, Measurements(scores(now)), reference).outcome.value == expected
 
 
 # Slices
@@ -549,7 +555,7 @@ def test_a_value_with_an_interval(
     comparison: str, bound: float, interval: tuple[float, float, float], expected: str
 ) -> None:
     name = "latency_ratio"
-    given = Measured({name: Scores(interval[:1])}, intervals={name: interval})
+    given = Measurements({name: Scores(interval[:1])}, intervals={name: interval})
     assert verdict(Gate(mt.metric(name), comparison, bound), given).outcome.value == expected
 
 
@@ -558,33 +564,33 @@ def test_a_value_with_an_interval(
 def test_a_value_that_could_not_be_measured_says_why(outcome: Outcome, severity: str) -> None:
     why = {"latency_ratio": (outcome, "the accepted model is gone")}
     gate = mt.metric("latency_ratio", severity=severity) <= 1.2
-    found = verdict(gate, Measured({}, unmeasured=why))
+    found = verdict(gate, Measurements({}, unmeasured=why))
     assert (found.outcome, found.reason) == (outcome, "the accepted model is gone")
 
 
 # Behaviours
 
-FLIPPED: dict[str, Any] = {"text": "test[17] flipped: 7 -> 1"}
-FOR_ALL: list[tuple[Probed | None, str]] = [
-    (Probed(200, 0), "passed"),
-    (Probed(1, 0, is_exhaustive=True), "passed"),
-    (Probed(200, 1, counterexample=FLIPPED), "failed"),
-    (Probed(32, 32, counterexample=FLIPPED), "failed"),
-    (Probed(0, 0), "error"),  # nothing was tried
-    (Probed(200, 0, error="the transform raised"), "error"),
-    (Probed(error="NaN was predicted"), "error"),
+FLIPPED = Counterexample("test[17] flipped: 7 -> 1")
+FOR_ALL: list[tuple[Probe | None, str]] = [
+    (Probe(200, 0), "passed"),
+    (Probe(1, 0, is_exhaustive=True), "passed"),
+    (Probe(200, 1, counterexample=FLIPPED), "failed"),
+    (Probe(32, 32, counterexample=FLIPPED), "failed"),
+    (Probe(0, 0), "error"),  # nothing was tried
+    (Probe(200, 0, error="the transform raised"), "error"),
+    (Probe(error="NaN was predicted"), "error"),
     (None, "error"),  # it was not probed
 ]
-RATE: list[tuple[Probed | None, str]] = [
+RATE: list[tuple[Probe | None, str]] = [
     # at most 5 %, by Wilson's 95 % bounds
-    (Probed(400, 0), "passed"),
-    (Probed(400, 10), "passed"),
-    (Probed(400, 20), "inconclusive"),  # on the bound
-    (Probed(400, 25), "inconclusive"),
-    (Probed(400, 60, counterexample=FLIPPED), "failed"),
-    (Probed(10, 0), "inconclusive"),  # too few to prove anything
-    (Probed(0, 0), "error"),
-    (Probed(400, 0, error="the transform raised"), "error"),
+    (Probe(400, 0), "passed"),
+    (Probe(400, 10), "passed"),
+    (Probe(400, 20), "inconclusive"),  # on the bound
+    (Probe(400, 25), "inconclusive"),
+    (Probe(400, 60, counterexample=FLIPPED), "failed"),
+    (Probe(10, 0), "inconclusive"),  # too few to prove anything
+    (Probe(0, 0), "error"),
+    (Probe(400, 0, error="the transform raised"), "error"),
     (None, "error"),
 ]
 
@@ -595,17 +601,17 @@ RATE: list[tuple[Probed | None, str]] = [
     [*((None, *row) for row in FOR_ALL), *((0.05, *row) for row in RATE)],
 )
 def test_behaviours(
-    limit: float | None, probed: Probed | None, expected: str, severity: str
+    limit: float | None, probed: Probe | None, expected: str, severity: str
 ) -> None:
     gate = mt.invariant(np.fliplr, max_violation=limit, on_violation=severity)
-    given = Measured({}, probed=None if probed is None else {gate.demand: probed})
+    given = Measurements({}, probes=None if probed is None else {gate.demand: probed})
     outcome = "warned" if (expected, severity) == ("failed", "warn") else expected
     assert verdict(gate, given).outcome.value == outcome
 
 
 # Severity, waivers and strictness: of one gate in every state
 
-GATE_STATES: dict[str, tuple[Any, Measured, Past | str | None]] = {
+GATE_STATES: dict[str, tuple[Any, Measurements, Past | str | None]] = {
     "passed": (0.9, measured(0.95), None),
     "failed": (0.9, measured(0.85), None),
     "not-finite": (0.9, measured(NAN), None),
@@ -665,15 +671,15 @@ def test_what_a_waiver_allows_a_behaviour(
     state: str, column: str, expected: Outcome, severity: str
 ) -> None:
     probed = {
-        "held": Probed(400, 0),
-        "violated": Probed(400, 60, counterexample=FLIPPED),
-        "open": Probed(400, 20),
-        "broken": Probed(error="the transform raised"),
-        "untried": Probed(),
+        "held": Probe(400, 0),
+        "violated": Probe(400, 60, counterexample=FLIPPED),
+        "open": Probe(400, 20),
+        "broken": Probe(error="the transform raised"),
+        "untried": Probe(),
     }[state]
     gate = mt.invariant(np.fliplr, max_violation=0.05, on_violation=severity)
     until = "2026-11-30" if column == "waiver-over" else "2026-12-01"
-    given = Measured({}, probed={gate.demand: probed})
+    given = Measurements({}, probes={gate.demand: probed})
     waived = gate.waive(until=until, reason="known")
     assert verdict(waived, given).outcome is expected
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from modeltune.judgement.search_checks import _noise, check_bounds, check_refit
-from modeltune.records.runs import plain
-from modeltune.specs.gates import Outcome
+from modeltune.records.plain_data import plain
+from modeltune.records.verdicts import Outcome
 from modeltune.specs.objectives import Direction
 
 

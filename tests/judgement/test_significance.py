@@ -15,7 +15,6 @@ from modeltune.judgement.significance import (
     Bootstrap,
     Comparison,
     McNemar,
-    Question,
     StudentT,
     compare_outcomes,
     compare_resampled,
@@ -27,7 +26,7 @@ from modeltune.judgement.significance import (
     resamples,
     wilson,
 )
-from modeltune.specs.gates import Outcome
+from modeltune.records.verdicts import Outcome, Question
 
 MARGIN = 0.01
 GOODNESS = [Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED]

@@ -15,7 +15,8 @@ import modeltune.harness
 from modeltune.ground import PACKAGE
 from modeltune.ground.deadlines import Deadline
 from modeltune.histories.baselines import Acceptance
-from modeltune.judgement.gate_verdicts import judge, status_of
+from modeltune.judgement.gate_verdicts import judge
+from modeltune.judgement.run_status import status_of
 from modeltune.plugin.items import SpecItem, parameter_id
 from modeltune.records.events import Listener, RunRecorded
 from modeltune.records.runs import Run, Scores

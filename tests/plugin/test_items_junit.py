@@ -10,7 +10,7 @@ from _pytest.junitxml import bin_xml_escape
 
 from modeltune.plugin.items import properties
 from modeltune.records.runs import Run, RunStatus, Scores
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict
 from tests.support.example import Example, source
 from tests.support.hostile import HOSTILE
 

@@ -14,19 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from modeltune.records.runs import (
-    Best,
-    Durations,
-    Run,
-    RunStatus,
-    Scores,
-    Trial,
-    TrialStatus,
-    from_json,
-    plain,
-    to_json,
-)
-from modeltune.specs.gates import Outcome
+from modeltune.records.json_form import from_json, to_json
+from modeltune.records.plain_data import plain
+from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
+from modeltune.records.verdicts import Outcome
 from tests.support.histories import DIGITS, runs
 
 
@@ -83,6 +74,7 @@ def test_the_keys_of_a_run_are_those_of_the_report() -> None:
         "measured",
         "bound",
         "reason",
+        "facts",
         "details",
     ]
     assert data["status"] == "failed"

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.records.runs import Run, RunStatus
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.reports.annotations import annotate, command, gate_lines, inert, is_red, root_of
 from modeltune.reports.tables import clean, failure, gate_table, show, summary_table, undecided
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
 

@@ -15,8 +15,8 @@ from modeltune.harness.run_differences import EXACT, contrast
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Artifact, Best, Run, Scores
 from modeltune.records.samples import Samples, packed
+from modeltune.records.verdicts import Outcome
 from modeltune.reports.comparison import Contrast, Difference, comparison_report
-from modeltune.specs.gates import Outcome
 from tests.support.histories import DIGITS, runs
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from modeltune.records.probes import ImageChange, InputChange, RowChange, SummaryChange, ValueChange
 from modeltune.records.runs import Run
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.reports.counterexamples import WIDEST, counterexamples
 from modeltune.reports.tables import failure, show
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.histories import DIGITS
+from tests.support.verdicts import violation
 
 
-def run_with(*shown: dict[str, Any], text: str = "test[3] tilt: 7 -> 1") -> Run:
-    details = {"counterexample": {"text": text, "shown": list(shown)}}
-    found = Verdict("mt.invariant(tilt)", Outcome.FAILED, 1.0, 0.0, text, details)
+def run_with(*shown: InputChange, text: str = "test[3] tilt: 7 -> 1") -> Run:
+    details = violation(text, *shown)
+    found = Verdict("mt.invariant(tilt)", Outcome.FAILED, 1.0, 0.0, text, details=details)
     return replace(DIGITS, verdicts=(found,))
 
 
-def image(before: Any, after: Any = None) -> dict[str, Any]:
-    return {"input": "", "shape": [2, 2], "kind": "image", "before": before, "after": after}
+def image(before: Any, after: Any = None) -> ImageChange:
+    return ImageChange("", before, after, (2, 2))
 
 
 def test_an_image_is_drawn_before_and_after() -> None:
@@ -46,15 +48,15 @@ def test_a_large_image_is_thinned_out() -> None:
 
 
 def test_of_a_row_the_values_that_changed_are_listed() -> None:
-    values = [{"at": at, "before": 0.5, "after": 0.75} for at in range(15)]
-    shown = {"input": "age", "shape": [20], "kind": "values", "values": values, "differ": 15}
+    values = tuple(ValueChange(at, 0.5, 0.75) for at in range(15))
+    shown = RowChange("age", values, 15, (20,))
     (text,) = counterexamples(run_with(shown))
     assert text.splitlines()[1].startswith("  age: [0] 0.5 -> 0.75, [1] 0.5 -> 0.75, ")
     assert text.endswith(" and 3 more")
 
 
 def test_what_is_too_large_says_its_shape() -> None:
-    shown = {"input": "", "shape": [128, 128, 3], "kind": "summary", "before": {}, "after": {}}
+    shown = SummaryChange("", {}, {}, (128, 128, 3))
     (text,) = counterexamples(run_with(shown))
     assert text.endswith("  [128, 128, 3], too large to show")
 

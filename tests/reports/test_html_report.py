@@ -26,17 +26,20 @@ from modeltune.harness import report_files
 from modeltune.harness.report_files import gather, write_reports
 from modeltune.histories.artifacts import keep
 from modeltune.histories.store import open_store
-from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus, from_json, to_json
+from modeltune.records.json_form import from_json, to_json
+from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults
 from modeltune.reports.html_charts import ROOM, charts
 from modeltune.reports.html_report import html
 from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean
-from modeltune.specs.gates import Gate, Outcome, Verdict
+from modeltune.specs.gates import Gate
 from tests.support.browser import Browser, chromium
 from tests.support.example import Example
 from tests.support.histories import runs
 from tests.support.hostile import HOSTILE
 from tests.support.reported_runs import METRICS, classifier, hostile, past, regressor, searched
+from tests.support.verdicts import verdict_on
 
 FOLDER = Path(reports.__file__).parent
 
@@ -284,9 +287,12 @@ def test_of_thousands_of_trials_some_are_drawn_the_best_among_them() -> None:
 
 def test_slices_and_trends_that_are_left_out_are_said_to_be() -> None:
     names = [f"m{place}" for place in range(7)]
-    slices = [{"slice": f"class {place}", "n": 9, "outcome": "passed"} for place in range(301)]
-    gates = [Verdict(f'mt.metric("{name}") >= 0', Outcome.PASSED, 1, 0, "") for name in names]
-    gates[0] = replace(gates[0], details={"slices": slices})
+    slices = tuple(
+        SliceResult(f"class {place}", 9, Outcome.PASSED, 1.0, 0.0, "", place)
+        for place in range(301)
+    )
+    gates = [verdict_on(mt.metric(name) >= 0, Outcome.PASSED, 1, 0) for name in names]
+    gates[0] = replace(gates[0], details=SliceResults(slices))
     scores = dict.fromkeys(names, Scores((1.0,)))
     run = replace(searched(2, 1), objective="minimize val_m0", scores=scores, verdicts=(*gates,))
     text = Page(content(html([Reported(run, past(run, 2))]))).text
@@ -309,7 +315,7 @@ def test_slices_and_trends_that_are_left_out_are_said_to_be() -> None:
     ],
 )
 def test_a_trend_has_the_bounds_of_its_mean_waived_or_not(gate: Gate, bounds: list[str]) -> None:
-    verdict = Verdict(repr(gate), Outcome.WAIVED, 0.9, 0.99, "")
+    verdict = verdict_on(gate, Outcome.WAIVED, 0.9, 0.99)
     run = replace(searched(2, 1), verdicts=(verdict,))
     (trend,) = charts(Reported(run, past(run, 2)), 1)["trends"]
     assert [bound["text"] for bound in trend["bounds"]] == bounds

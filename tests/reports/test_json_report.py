@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import typing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from modeltune.records.runs import SCHEMA as NUMBER
+from modeltune.records import check_details, facts, probes, verdicts
+from modeltune.records.json_form import SCHEMA as NUMBER
+from modeltune.records.json_form import from_json, to_json
 from modeltune.records.runs import (
     Artifact,
     Best,
@@ -25,11 +28,11 @@ from modeltune.records.runs import (
     Scores,
     Trial,
     TrialStatus,
-    from_json,
-    to_json,
 )
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.reports.json_report import SCHEMA_FILE, write
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.specs import gates
+from modeltune.specs.behaviours import Kind
 from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
 
@@ -54,7 +57,7 @@ def test_the_report_holds_every_run_whole(tmp_path: Path) -> None:
     write(tmp_path / "report.json", [to_json(DIGITS), to_json(other)])
     report = read(tmp_path / "report.json")
     assert list(report) == ["schema", "created", "runs"]
-    assert report["schema"] == 1
+    assert report["schema"] == 2
     assert datetime.fromisoformat(report["created"]).tzinfo == UTC
     assert report["runs"] == [to_json(DIGITS), to_json(other)]
     run, _ = report["runs"]
@@ -62,7 +65,7 @@ def test_the_report_holds_every_run_whole(tmp_path: Path) -> None:
     assert run.keys() >= RUN_KEYS
     assert run["scores"]["accuracy"].keys() == {"mean", "std", "values"}
     assert run["verdicts"][0].keys() == {
-        "gate", "outcome", "measured", "bound", "reason", "details",
+        "gate", "outcome", "measured", "bound", "reason", "facts", "details",
     }  # fmt: skip
     assert run["checks"][0].keys() == run["verdicts"][0].keys()
     assert run["files"]["samples"].keys() == {"path", "sha256", "bytes", "refit"}
@@ -111,29 +114,68 @@ VALIDATOR = Draft202012Validator(sealed(SCHEMA))
 
 
 def of(*several: Run) -> dict[str, Any]:
-    return {"schema": 1, "created": "2026-11-20T21:10:00+00:00", "runs": [*map(to_json, several)]}
+    return {"schema": 2, "created": "2026-11-20T21:10:00+00:00", "runs": [*map(to_json, several)]}
+
+
+DESCRIBED = {
+    "run": Run, "trial": Trial, "best": Best, "artifact": Artifact, "verdict": Verdict,
+    "durations": Durations, "metric_facts": facts.MetricFacts, "check_facts": facts.CheckFacts,
+    "behaviour_facts": facts.BehaviourFacts, "reference": facts.ReferenceFacts,
+    "slice_rule": facts.SliceRule, "regression": verdicts.Regression,
+    "slices": verdicts.SliceResults, "slice": verdicts.SliceResult,
+    "interval": verdicts.MeasuredInterval, "behaviour": verdicts.BehaviourResult,
+    "probe": probes.Probe, "counterexample": probes.Counterexample,
+    "image_change": probes.ImageChange, "row_change": probes.RowChange,
+    "value_change": probes.ValueChange, "summary_change": probes.SummaryChange,
+    "overlap": check_details.Overlap, "duplicates": check_details.Duplicates,
+    "constant_features": check_details.ConstantFeatures, "labels": check_details.ClassCounts,
+    "drift": check_details.Drift, "distance": check_details.Distance,
+    "evaluate": check_details.MetricPairs, "metric_pair": check_details.MetricPair,
+    "refit": check_details.RefitScores, "bounds": check_details.WinnerAtBounds,
+    "at_bound": check_details.AtBound,
+}  # fmt: skip
+"""By definition of the schema the class it describes."""
+
+WORDS = {
+    ("run", "status"): RunStatus,
+    ("trial", "status"): TrialStatus,
+    ("metric_facts", "quantity"): facts.Quantity,
+    ("metric_facts", "comparison"): gates.Operator,
+    ("metric_facts", "statistic"): gates.Statistic,
+    ("reference", "source"): gates.Source,
+    ("behaviour_facts", "behaviour"): Kind,
+    ("check_facts", "area"): facts.Area,
+    ("regression", "question"): verdicts.Question,
+    ("regression", "unit"): verdicts.Unit,
+}
+"""By key the enum whose values it takes."""
 
 
 def test_the_schema_is_one_and_describes_every_key() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["properties"]["schema"]["const"] == NUMBER
     assert SCHEMA["$id"].endswith(f":{NUMBER}")
-    classes = {
-        "run": Run, "trial": Trial, "best": Best, "artifact": Artifact, "verdict": Verdict,
-        "durations": Durations,
-    }  # fmt: skip
-    for name, described in classes.items():
+    for name, described in DESCRIBED.items():
         fields = {field.name for field in dataclasses.fields(described)}
-        assert SCHEMA["$defs"][name]["properties"].keys() == fields
-        # What came later is missing in earlier reports, which stay valid.
-        later = {
-            "run": "files checks advice model strict", "verdict": "details", "trial": "traceback",
-        }.get(name, "")  # fmt: skip
-        assert {*SCHEMA["$defs"][name]["required"]} == fields - {*later.split()}
-    for name, members in (("run", RunStatus), ("verdict", Outcome), ("trial", TrialStatus)):
-        key = "outcome" if name == "verdict" else "status"
+        kind = getattr(described, "KIND", None)
+        keys = fields if kind is None else fields | {"kind"}
+        properties = SCHEMA["$defs"][name]["properties"]
+        assert properties.keys() == keys
+        assert kind is None or properties["kind"] == {"const": kind}
+        # What came later under a number of the schema is missing in earlier reports of it.
+        later = {"run": "files checks advice model strict", "trial": "traceback"}.get(name, "")
+        assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
+    for (name, key), members in WORDS.items():
         values = SCHEMA["$defs"][name]["properties"][key]["enum"]
         assert values == [member.value for member in members]
+    for name, members in (("outcome", Outcome), ("severity", gates.Severity)):
+        assert SCHEMA["$defs"][name]["enum"] == [member.value for member in members]
+
+
+def test_every_kind_of_facts_and_details_is_described() -> None:
+    kinds = {described.KIND for described in DESCRIBED.values() if hasattr(described, "KIND")}
+    for union in (facts.Facts, verdicts.Details, probes.InputChange):
+        assert {member.KIND for member in typing.get_args(union)} <= kinds
 
 
 def test_a_written_report_is_valid(tmp_path: Path) -> None:
@@ -159,7 +201,7 @@ def test_hostile_names_are_data(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 1),
         (("runs", 0, "status"), "green"),
         (("runs", 0, "scores", "loss", "mean"), "0.2"),
         (("runs", 0, "scores", "loss", "values"), [None]),

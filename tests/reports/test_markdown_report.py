@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from modeltune.records.runs import Run, RunStatus, Scores, from_json, to_json
+import modeltune as mt
+from modeltune.records.json_form import from_json, to_json
+from modeltune.records.probes import ImageChange
+from modeltune.records.runs import Run, RunStatus, Scores
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.reports.markdown_report import MOST_BYTES, markdown
 from modeltune.reports.tables import clean
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.histories import DIGITS, runs
 from tests.support.hostile import HOSTILE, hostile_run
+from tests.support.verdicts import regression, verdict_on, violation
 
 # A page links nothing and shows no image, whatever a run is named.
 ALLOWED = {
@@ -102,12 +106,13 @@ def tables(page: Page) -> dict[str, list[list[str]]]:
 
 
 def test_the_page_says_what_is_wrong_before_anything_else() -> None:
-    details = {
-        "reference": "20261119-090000-00000000", "reference_value": 0.97, "delta": -0.02001,
-        "interval": [-0.03, -0.01],
-    }  # fmt: skip
-    gate = 'mt.metric("accuracy") >= mt.baseline - 0.01'
-    lost = Verdict(gate, Outcome.FAILED, 0.94999, 0.96, "0.02001 worse than the baseline", details)
+    details = regression(
+        reference="20261119-090000-00000000", reference_value=0.97, delta=-0.02001,
+        interval=(-0.03, -0.01),
+    )  # fmt: skip
+    gate = mt.metric("accuracy") >= mt.baseline - 0.01
+    reason = "0.02001 worse than the baseline"
+    lost = verdict_on(gate, Outcome.FAILED, 0.94999, 0.96, reason, details)
     red = replace(DIGITS, verdicts=(DIGITS.verdicts[1], lost, DIGITS.verdicts[3]))
     green = replace(
         DIGITS,
@@ -208,9 +213,9 @@ def test_of_a_long_traceback_the_end_is_shown() -> None:
 
 
 def test_a_counter_example_keeps_its_pixels() -> None:
-    image = {"kind": "image", "input": "", "before": [[0.0, 1.0]], "after": [[1.0, 0.0]]}
-    found = {"counterexample": {"text": "row 3: 1 becomes 7", "shown": [image]}}
-    verdict = Verdict("mt.invariant(shift)", Outcome.FAILED, 1.0, 0.0, "row 3", found)
+    image = ImageChange("", [[0.0, 1.0]], [[1.0, 0.0]])
+    found = violation("row 3: 1 becomes 7", image)
+    verdict = Verdict("mt.invariant(shift)", Outcome.FAILED, 1.0, 0.0, "row 3", details=found)
     page = checked(markdown([replace(DIGITS, verdicts=(verdict,))]))
     assert "row 3: 1 becomes 7\n    @@   @@\n" in page.code
 
@@ -285,7 +290,7 @@ def test_every_text_is_shown_literally(text: str) -> None:
 def test_what_does_not_fit_is_counted(character: str) -> None:
     long = character * 3000
     verdicts = tuple(
-        Verdict(f"{number} {long}", Outcome.FAILED, 0.1, 0.2, long, {"counterexample": {"text": long}})
+        Verdict(f"{number} {long}", Outcome.FAILED, 0.1, 0.2, long, details=violation(long))
         for number in range(100)
     )  # fmt: skip
     big = replace(

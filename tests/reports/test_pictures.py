@@ -11,18 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import modeltune as mt
 from modeltune.cli import main
 from modeltune.ground.errors import ModeltuneError
 from modeltune.histories.store import open_store
-from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
+from modeltune.records.runs import (
+    Best,
+    Durations,
+    Run,
+    RunStatus,
+    Scores,
+    Summary,
+    Trial,
+    TrialStatus,
+)
 from modeltune.records.samples import Samples
-from modeltune.records.summaries import Summary
+from modeltune.records.verdicts import Outcome
 from modeltune.reports import pictures as drawing
 from modeltune.reports.filenames import file_name
 from modeltune.reports.pictures import draw_pictures
 from modeltune.reports.reported import Reported
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.hostile import HOSTILE
+from tests.support.verdicts import verdict_on
 
 SPEC = "spec_digits.py::mlp"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,7 +77,7 @@ RUN = Run(
     status=RunStatus.PASSED,
     objective="minimize val_loss",
     scores=PAST[0].scores,
-    verdicts=(Verdict('mt.metric("loss") <= 0.7', Outcome.PASSED, 0.5, 0.7, "below"),),
+    verdicts=(verdict_on(mt.metric("loss") <= 0.7, Outcome.PASSED, 0.5, 0.7, "below"),),
     best=Best(1, 0.5, {"units": 8}),
     trials=(trial(0, 0.75), trial(1, 0.5), trial(2, None)),
     validation={"refits": [{"seed": 0, "fold": None, "curve": {"loss": [0.5, 0.25]}}]},

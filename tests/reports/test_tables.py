@@ -13,8 +13,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from modeltune.records.runs import Durations, Run, RunStatus, Scores, from_json, to_json
-from modeltune.records.summaries import Summary
+import modeltune as mt
+from modeltune.records.json_form import from_json, to_json
+from modeltune.records.runs import Durations, Run, RunStatus, Scores, Summary
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
 from modeltune.reports.tables import (
     TREND,
     clean,
@@ -34,8 +36,8 @@ from modeltune.reports.tables import (
     trial_table,
     undecided,
 )
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.histories import DIGITS, runs
+from tests.support.verdicts import verdict_on
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -149,7 +151,7 @@ def summary(accuracy: float) -> Summary:
 
 
 def test_a_run_s_gated_metrics_are_named_as_its_scores_are() -> None:
-    gap = Verdict('mt.gap("accuracy", severity="warn") <= 0.1', Outcome.PASSED, 0.0, 0.1, "")
+    gap = verdict_on(mt.gap("accuracy", severity="warn") <= 0.1, Outcome.PASSED, 0.0, 0.1)
     run = replace(
         DIGITS,
         scores={**DIGITS.scores, "gap(accuracy)": Scores((0.0,))},
@@ -462,8 +464,9 @@ def test_a_check_that_fails_a_run_is_in_its_first_line() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_slice_that_is_not_finite_is_shown_also_of_a_recorded_run(value: float) -> None:
-    part = {"slice": "class 1", "n": 3, "outcome": "failed", "measured": value, "bound": 0.5}
-    verdict = Verdict("g", Outcome.FAILED, value, 0.5, "not finite", {"slices": [part]})
+    part = SliceResult("class 1", 3, Outcome.FAILED, value, 0.5, "not finite", 1)
+    results = SliceResults((part, part))
+    verdict = Verdict("g", Outcome.FAILED, value, 0.5, "not finite", details=results)
     run = replace(DIGITS, verdicts=(verdict,))
     row = f"g       class 1  3          {value}         0.5      failed"
     assert row in show(run)

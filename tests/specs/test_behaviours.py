@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modeltune.specs.behaviours as mt
-from modeltune.judgement.behaviour_verdicts import CONFIDENCE, examples_to_settle, verdict
+from modeltune.judgement.behaviour_verdicts import CONFIDENCE, examples_to_settle, judge_behaviour
 from modeltune.judgement.significance import wilson
-from modeltune.specs.behaviours import Behaviour, Probed, Z
-from modeltune.specs.gates import Outcome, Severity
+from modeltune.records.probes import Counterexample, Probe
+from modeltune.records.verdicts import BehaviourResult, Outcome
+from modeltune.specs.behaviours import Behaviour, Z
+from modeltune.specs.gates import Severity
 
 
 def rotate(x: Any, severity: float) -> Any:
@@ -141,8 +143,8 @@ def test_a_rate_draws_enough_to_be_proven() -> None:
     assert mt.invariant(rotate, max_violation=1e-9, examples=7).sample_size == 7
 
 
-def found(**more: Any) -> dict[str, Any]:
-    return {"text": "test[17] rotate severity 3.5: 7 (0.91) -> 1 (0.38)", "known": False} | more
+def found(known: bool = False) -> Counterexample:
+    return Counterexample("test[17] rotate severity 3.5: 7 (0.91) -> 1 (0.38)", known=known)
 
 
 FOR_ALL = mt.invariant(rotate)
@@ -152,57 +154,57 @@ RATE = mt.invariant(rotate, max_violation=0.1)
 @pytest.mark.parametrize(
     ("behaviour", "probed", "outcome", "measured", "reason"),
     [
-        (FOR_ALL, Probed(200), Outcome.PASSED, 0.0, "held in all 200 examples"),
-        (FOR_ALL, Probed(1), Outcome.PASSED, 0.0, "held in all 1 example"),
+        (FOR_ALL, Probe(200), Outcome.PASSED, 0.0, "held in all 200 examples"),
+        (FOR_ALL, Probe(1), Outcome.PASSED, 0.0, "held in all 1 example"),
         (
             FOR_ALL,
-            Probed(80, is_exhaustive=True),
+            Probe(80, is_exhaustive=True),
             Outcome.PASSED,
             0.0,
             "held in all there are 80 examples",
         ),
-        (FOR_ALL, Probed(32, 2, counterexample=found()), Outcome.FAILED, 2.0, found()["text"]),
+        (FOR_ALL, Probe(32, 2, counterexample=found()), Outcome.FAILED, 2.0, found().text),
         (
             FOR_ALL,
-            Probed(1, 1, counterexample=found(known=True)),
+            Probe(1, 1, counterexample=found(known=True)),
             Outcome.FAILED,
             1.0,
-            f"{found()['text']}, known from an earlier run",
+            f"{found().text}, known from an earlier run",
         ),
         (
             mt.invariant(rotate, severity="warn"),
-            Probed(32, 2, counterexample=found()),
+            Probe(32, 2, counterexample=found()),
             Outcome.WARNED,
             2.0,
-            found()["text"],
+            found().text,
         ),
-        (FOR_ALL, Probed(error="rotate raised"), Outcome.ERROR, None, "rotate raised"),
+        (FOR_ALL, Probe(error="rotate raised"), Outcome.ERROR, None, "rotate raised"),
         (
             mt.invariant(rotate, severity="warn"),
-            Probed(error="rotate raised"),
+            Probe(error="rotate raised"),
             Outcome.ERROR,
             None,
             "rotate raised",
         ),
-        (FOR_ALL, Probed(), Outcome.ERROR, None, "nothing was tried"),
+        (FOR_ALL, Probe(), Outcome.ERROR, None, "nothing was tried"),
         (
             RATE,
-            Probed(200, 10),
+            Probe(200, 10),
             Outcome.PASSED,
             0.05,
             "10 of 200 examples violate it, 95% bounds 3.01% and 8.19%; allowed are 10%",
         ),
         (
             RATE,
-            Probed(200, 40, counterexample=found()),
+            Probe(200, 40, counterexample=found()),
             Outcome.FAILED,
             0.2,
             "40 of 200 examples violate it, 95% bounds 15.8% and 25%; allowed are 10%; "
-            + found()["text"],
+            + found().text,
         ),
         (
             RATE,
-            Probed(200, 16),
+            Probe(200, 16),
             Outcome.INCONCLUSIVE,
             0.08,
             "16 of 200 examples violate it, 95% bounds 5.38% and 11.7%; allowed are 10%; "
@@ -210,7 +212,7 @@ RATE = mt.invariant(rotate, max_violation=0.1)
         ),
         (
             RATE,
-            Probed(200, 20),
+            Probe(200, 20),
             Outcome.INCONCLUSIVE,
             0.1,
             "20 of 200 examples violate it, 95% bounds 7.03% and 14%; allowed are 10%; "
@@ -219,14 +221,14 @@ RATE = mt.invariant(rotate, max_violation=0.1)
     ],
 )
 def test_the_verdict_follows_from_what_was_tried(
-    behaviour: Behaviour, probed: Probed, outcome: Outcome, measured: float | None, reason: str
+    behaviour: Behaviour, probed: Probe, outcome: Outcome, measured: float | None, reason: str
 ) -> None:
-    judged = verdict(behaviour, probed)
+    judged = judge_behaviour(behaviour, probed)
     assert (judged.outcome, judged.measured, judged.reason) == (outcome, measured, reason)
     assert judged.gate == repr(behaviour)
     assert judged.bound == (0.1 if behaviour is RATE else 0.0)
-    assert judged.details["examples"] == probed.examples
-    assert judged.details["counterexample"] == probed.counterexample
+    assert isinstance(judged.details, BehaviourResult)
+    assert judged.details.probe == probed
 
 
 @given(st.integers(1, 5000), st.data())
@@ -234,7 +236,7 @@ def test_more_violations_never_turn_a_failure_into_a_pass(examples: int, data: A
     few = data.draw(st.integers(0, examples))
     many = data.draw(st.integers(few, examples))
     order = [Outcome.PASSED, Outcome.INCONCLUSIVE, Outcome.FAILED]
-    one, other = (verdict(RATE, Probed(examples, count)).outcome for count in (few, many))
+    one, other = (judge_behaviour(RATE, Probe(examples, count)).outcome for count in (few, many))
     assert order.index(one) <= order.index(other)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import modeltune as mt
-from modeltune.specs.gates import Gate, Outcome, Reference, Severity
+from modeltune.records.verdicts import Outcome
+from modeltune.specs.gates import Gate, Reference, Severity, Source
 
 accuracy = mt.metric("accuracy")
 
@@ -76,7 +77,7 @@ def test_a_bound_typed_first_is_the_same_gate() -> None:
 def test_a_reference_keeps_its_arithmetic_in_order(
     bound: Reference, operations: tuple[tuple[str, float], ...]
 ) -> None:
-    assert bound.source == "baseline"
+    assert bound.source is Source.BASELINE
     assert bound.operations == operations
 
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from modeltune.records.facts import (
+    Area,
+    BehaviourFacts,
+    CheckFacts,
+    MetricFacts,
+    Quantity,
+    SliceRule,
+)
+from modeltune.records.probes import RowChange, ValueChange
 from modeltune.records.runs import Artifact, Best, Run, RunStatus, Scores, Trial, TrialStatus
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
+from modeltune.specs.behaviours import Kind
+from modeltune.specs.gates import Operator, Waiver
+from tests.support.verdicts import regression, violation
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",
@@ -58,14 +70,17 @@ HOSTILE = {
 
 def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
     """Return a run in which everything that can be named is named so."""
-    slices = [{"slice": text, "n": 3, "outcome": "failed", "measured": 0.5, "bound": 0.9}]
-    compared = {
-        "reference": text, "reference_value": 0.9, "delta": -0.4, "interval": [-0.5, -0.3],
-        "slice": text, "slices": slices,
-    }  # fmt: skip
-    shown = [{"kind": "values", "input": text, "differ": 1,
-              "values": [{"at": text, "before": 1.0, "after": 2.0}]}]  # fmt: skip
-    found = {"counterexample": {"text": text, "shown": shown}}
+    waiver = Waiver(text, text)
+    metric = MetricFacts(
+        Quantity.METRIC, text, Operator.AT_LEAST, 0.9,
+        output=text, slices=SliceRule(text, 3), waiver=waiver,
+    )  # fmt: skip
+    behaviour = BehaviourFacts(Kind.INVARIANT, text, text, text, waiver=waiver)
+    compared = regression(
+        test=text, reference=text, reference_value=0.9, delta=-0.4, interval=(-0.5, -0.3)
+    )
+    part = SliceResult(text, 3, Outcome.FAILED, 0.5, 0.9, text, regression=compared)
+    shown = RowChange(text, (ValueChange(None, text, text),), 1)
     return Run(
         id=text,
         created=text,
@@ -75,8 +90,8 @@ def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
         objective=f"maximize {text}",
         scores={text: Scores((0.5, 0.6))},
         verdicts=(
-            Verdict(text, Outcome.FAILED, 0.5, 0.9, text, compared),
-            Verdict(text, Outcome.WARNED, 0.5, 0.9, text, found),
+            Verdict(text, Outcome.FAILED, 0.5, 0.9, text, metric, SliceResults((part, part))),
+            Verdict(text, Outcome.WARNED, 0.5, 0.9, text, behaviour, violation(text, shown)),
         ),
         best=Best(1, 0.5, {text: text}),
         trials=(
@@ -90,7 +105,7 @@ def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
         environment={"versions": {text: text}, "devices": [text], "git_revision": text},
         artifact=Artifact(text, text, 1, 0),
         files={text: Artifact(text, text, 1, 0)},
-        checks=(Verdict(text, Outcome.WARNED, 0.5, 0.9, text),),
+        checks=(Verdict(text, Outcome.WARNED, 0.5, 0.9, text, CheckFacts(Area.DATA, text)),),
         advice=(text,),
         notes=(text,),
         error=text if status in (RunStatus.ERROR, RunStatus.INTERRUPTED) else None,

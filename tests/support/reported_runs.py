@@ -13,13 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from modeltune.records.runs import Best, Durations, Json, Run, RunStatus, Scores, Trial, TrialStatus
+import modeltune as mt
+from modeltune.records.plain_data import Json
+from modeltune.records.probes import ImageChange
+from modeltune.records.runs import (
+    Best,
+    Durations,
+    Run,
+    RunStatus,
+    Scores,
+    Summary,
+    Trial,
+    TrialStatus,
+)
 from modeltune.records.samples import Samples
-from modeltune.records.summaries import Summary
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
 from modeltune.reports.comparison import Contrast, Difference
 from modeltune.reports.reported import Reported
-from modeltune.specs.gates import Outcome, Verdict
 from tests.support.hostile import hostile_run
+from tests.support.verdicts import regression, verdict_on, violation
 
 METRICS = ("accuracy", "loss", "val_accuracy", "val_loss")
 
@@ -49,6 +61,10 @@ def curve(draw: random.Random, epochs: int, metrics: Sequence[str]) -> dict[str,
         return 2.3 * (1 - height) if "loss" in metric else height
 
     return {metric: tuple(at(metric, epoch) for epoch in range(epochs)) for metric in metrics}
+
+
+def shift(x: Any, severity: Any) -> Any:
+    return x
 
 
 def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS) -> Run:
@@ -105,24 +121,24 @@ def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS
             "parameters": Scores((48122.0,)),
         },
         verdicts=(
-            Verdict('mt.metric("accuracy") >= 0.93', Outcome.PASSED, 0.949, 0.93, "accuracy is 0.019 above the bound"),
-            Verdict(
-                'mt.metric("accuracy") >= mt.baseline - 0.005', Outcome.FAILED, 0.949, 0.962,
+            verdict_on(mt.metric("accuracy") >= 0.93, Outcome.PASSED, 0.949, 0.93, "accuracy is 0.019 above the bound"),
+            verdict_on(
+                mt.metric("accuracy") >= mt.baseline - 0.005, Outcome.FAILED, 0.949, 0.962,
                 "0.018 worse than the baseline (0.967), more than 0.005 allowed: is this recipe worse: "
                 "Welch's t on 3 seeds, p = 0.004",
-                {"source": "baseline", "reference": "20261118-120000-00000003", "reference_value": 0.967,
-                 "delta": -0.018, "interval": [-0.026, -0.01], "margin": 0.005, "metric": "accuracy"},
+                regression(reference="20261118-120000-00000003", reference_value=0.967,
+                           delta=-0.018, interval=(-0.026, -0.01), margin=0.005),
             ),
-            Verdict(
-                'mt.metric("recall").per_class(min_n=30) >= 0.8', Outcome.INCONCLUSIVE, 0.81, 0.8,
+            verdict_on(
+                mt.metric("recall").per_class(min_n=30) >= 0.8, Outcome.INCONCLUSIVE, 0.81, 0.8,
                 "class 0 (n=36): cannot tell; 90 samples would",
-                {"slices": [{"slice": "class 0", "n": 36, "outcome": "inconclusive", "measured": 0.81, "bound": 0.8},
-                            {"slice": "class 1", "n": 36, "outcome": "passed", "measured": "nan", "bound": 0.8}]},
+                SliceResults((SliceResult("class 0", 36, Outcome.INCONCLUSIVE, 0.81, 0.8, "", 0),
+                              SliceResult("class 1", 36, Outcome.PASSED, math.nan, 0.8, "", 1))),
             ),
-            Verdict(
-                "mt.invariant(shift, severity=(0, 2))", Outcome.WARNED, 0.1, 0.05, "row 3: 1 becomes 7",
-                {"counterexample": {"text": "row 3: 1 becomes 7", "shown": [
-                    {"kind": "image", "input": "", "before": [[0.0, 1.0], [0.5, 0.0]], "after": [[1.0, 0.0], [0.0, 0.5]]}]}},
+            verdict_on(
+                mt.invariant(shift, severity=(0, 2)), Outcome.WARNED, 0.1, 0.05, "row 3: 1 becomes 7",
+                violation("row 3: 1 becomes 7",
+                          ImageChange("", [[0.0, 1.0], [0.5, 0.0]], [[1.0, 0.0], [0.0, 0.5]])),
             ),
         ),
         best=Best(best.id, best.score or 0.0, best.values),
@@ -222,7 +238,7 @@ def regressor(samples: int = 2_500) -> Reported:
         spec="spec_diabetes.py::progression",
         status=RunStatus.PASSED,
         objective="minimize val_loss",
-        verdicts=(Verdict('mt.metric("loss") <= 0.3', Outcome.PASSED, 0.2, 0.3, "below"),),
+        verdicts=(verdict_on(mt.metric("loss") <= 0.3, Outcome.PASSED, 0.2, 0.3, "below"),),
         task_report={"output": {"task": "regression", "mae": 0.24, "mse": 0.09, "rmse": 0.3, "r2": 0.91}},
         baseline=None,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.records.samples import Samples, packed
 from modeltune.records.tasks import ARCHITECTURE, Proposal, RefitTask, Refitted, Trained, TrialTask
-from modeltune.specs.gates import Verdict
+from modeltune.records.verdicts import Verdict
 
 
 @mt.spec(

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 from modeltune.engine.data.loading import Arrays, LoadedData, Part, class_labels, leaves
-from modeltune.records import Array, Json
-from modeltune.specs import CHECKS, Checks, Outcome, Severity, Verdict
+from modeltune.records import (
+    Area,
+    Array,
+    CheckDetails,
+    ClassCounts,
+    ConstantFeatures,
+    Distance,
+    Drift,
+    Duplicates,
+    Outcome,
+    Overlap,
+    Verdict,
+    check_verdict,
+)
+from modeltune.specs import CHECKS, Checks, Severity
 
 MOST_NAMED = 3
 """How many rows, columns or classes a reason names at most."""
@@ -47,17 +60,7 @@ class CheckResult:
     measured: float | None
     bound: float | None
     reason: str
-    details: Mapping[str, Json]
-
-
-@dataclass(frozen=True)
-class Distance:
-    """How far a feature's distributions in train and test are apart, with the p-value."""
-
-    feature: str
-    method: str
-    distance: float
-    p: float
+    details: CheckDetails | None = None
 
 
 def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
@@ -84,15 +87,22 @@ def _verdict(name: str, severity: Severity, check: Callable[[], CheckResult]) ->
     except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
         lines = str(error).strip().splitlines() or [""]
         reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
-        return Verdict(gate, Outcome.ERROR, None, None, reason)
+        return check_verdict(Area.DATA, gate, Outcome.ERROR, None, None, reason, severity=severity)
     if result.bad is None:
         outcome = Outcome.INCONCLUSIVE
     elif not result.bad:
         outcome = Outcome.PASSED
     else:
         outcome = Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
-    return Verdict(
-        gate, outcome, result.measured, result.bound, result.reason, dict(result.details)
+    return check_verdict(
+        Area.DATA,
+        gate,
+        outcome,
+        result.measured,
+        result.bound,
+        result.reason,
+        result.details,
+        severity=severity,
     )
 
 
@@ -193,27 +203,28 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
                 f"{_listed(examples)}"
             )
     measured = max(shares.values()) if shares else None
-    details: dict[str, Json] = {"shares": shares}
     not_checked = _not_checked("rows", f"in both parts ({', '.join(open_pairs)})")
     if sentences:
         advice = "Remedy: keep rows that are equal, or come from one source, in one part"
+        distinct: int | None = None
         if loaded.train.stream is None:
-            details["distinct_train_rows"] = distinct = len(set(rows.of("train")))
+            distinct = len(set(rows.of("train")))
             if distinct <= loaded.train.size // 2:
                 advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
-        return CheckResult(True, measured, 0.0, f"{'; '.join(sentences)}. {advice}", details)
+        reason = f"{'; '.join(sentences)}. {advice}"
+        return CheckResult(True, measured, 0.0, reason, Overlap(shares, distinct))
     if open_pairs:
-        return CheckResult(None, measured, 0.0, not_checked, details)
-    return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
+        return CheckResult(None, measured, 0.0, not_checked, Overlap(shares))
+    return CheckResult(False, measured, 0.0, "no row of one part is in another", Overlap(shares))
 
 
 def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     if train.stream is not None:
-        return CheckResult(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"), {})
+        return CheckResult(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"))
     first: dict[bytes, int] = {}
     twins = [(r, f) for r, h in enumerate(rows.of("train")) if (f := first.setdefault(h, r)) != r]
     if not twins:
-        return CheckResult(False, 0.0, 0.0, "no row of train repeats another", {"repeated": 0})
+        return CheckResult(False, 0.0, 0.0, "no row of train repeats another", Duplicates(0))
     targets = row_hashes(train.y)
     conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
     is_one = len(twins) == 1
@@ -234,19 +245,18 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     else:
         reason += "all with the same target"
     share = len(twins) / train.size
-    details: dict[str, Json] = {"repeated": len(twins), "conflicting": len(conflicts)}
-    return CheckResult(True, share, 0.0, reason, details)
+    return CheckResult(True, share, 0.0, reason, Duplicates(len(twins), len(conflicts)))
 
 
 def _constant_features(loaded: LoadedData) -> CheckResult:
     train = loaded.train
     if train.stream is not None:
         reason = _not_checked("inputs", "that never vary")
-        return CheckResult(None, None, 0.0, reason, {})
+        return CheckResult(None, None, 0.0, reason)
     sentences: list[str] = []
     count = 0
     if train.size < 2:
-        return CheckResult(False, 0.0, 0.0, "train has only one row, so nothing can vary", {})
+        return CheckResult(False, 0.0, 0.0, "train has only one row, so nothing can vary")
     tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
     for path, array in leaves(train.x):
         name = _named("x", path)
@@ -273,8 +283,8 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
             what = f" ({array[0]})" if np.size(array[0]) == 1 else ""
             sentences.append(f"{name} is the same in every row of train{what}")
     if sentences:
-        return CheckResult(True, float(count), 0.0, "; ".join(sentences), {"constant": count})
-    return CheckResult(False, 0.0, 0.0, "every input varies in train", {"constant": 0})
+        return CheckResult(True, float(count), 0.0, "; ".join(sentences), ConstantFeatures(count))
+    return CheckResult(False, 0.0, 0.0, "every input varies in train", ConstantFeatures(0))
 
 
 def _is_constant(array: Array) -> Array:
@@ -290,7 +300,7 @@ def _is_constant(array: Array) -> Array:
 def _labels(loaded: LoadedData) -> CheckResult:
     sentences: list[str] = []
     left_open: list[str] = []
-    details: dict[str, Json] = {}
+    counted: dict[str, dict[str, dict[str, int]]] = {}
     missing = outputs = 0
     if loaded.train.stream is not None or loaded.test.stream is not None:
         ranges = [f"{name} {text}" for name, text in _beyond(loaded)]
@@ -305,7 +315,7 @@ def _labels(loaded: LoadedData) -> CheckResult:
         outputs += 1
         table = {name: dict(sorted(labels.items())) for name, labels in counts.items()}
         if len(in_train) <= FEW_VALUES:
-            details[_named("y", path)] = {
+            counted[_named("y", path)] = {
                 name: {str(label): count for label, count in labels.items()}
                 for name, labels in table.items()
             }
@@ -326,6 +336,7 @@ def _labels(loaded: LoadedData) -> CheckResult:
                 sentences.append(
                     f"test has no row of class{_es(absent)} {_listed(examples)}{output}"
                 )
+    details = ClassCounts(counted)
     if sentences:
         return CheckResult(True, float(missing), 0.0, "; ".join(sentences), details)
     if left_open:
@@ -393,7 +404,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     train, test = loaded.train, loaded.test
     if train.stream is not None or test.stream is not None:
         reason = _not_checked("features", "that drift from train to test")
-        return CheckResult(None, None, max_drift, reason, {})
+        return CheckResult(None, None, max_drift, reason)
     rng = np.random.default_rng(DRIFT_SEED)
     rows = [_drawn(rng, part.size, DRIFT_ROWS) for part in (train, test)]
     distances: list[Distance] = []
@@ -411,14 +422,14 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
                 distances += _feature_distances(rng, name, *pair)
             else:
                 left_out.append(f"{name} ({array.dtype})")
-    details: dict[str, Json] = {
-        "train_rows": len(rows[0]),
-        "test_rows": len(rows[1]),
-        "sampled": len(rows[0]) < train.size or len(rows[1]) < test.size,
-        "seed": DRIFT_SEED,
-        "compared": len(distances),
-        "not_compared": left_out,
-    }
+    details = Drift(
+        train_rows=len(rows[0]),
+        test_rows=len(rows[1]),
+        sampled=len(rows[0]) < train.size or len(rows[1]) < test.size,
+        seed=DRIFT_SEED,
+        compared=len(distances),
+        not_compared=tuple(left_out),
+    )
     if not distances:
         reason = f"nothing to compare: there are no numbers in {', '.join(left_out)}"
         return CheckResult(False, None, max_drift, reason, details)
@@ -428,10 +439,8 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     ]  # fmt: skip
     real.sort(key=lambda pair: -pair[0].distance)
     far = [(one, chance) for one, chance in real if one.distance > max_drift]
-    details["features"] = [
-        {"feature": one.feature, "method": one.method, "distance": one.distance, "p": chance}
-        for one, chance in real[:FEW_VALUES]
-    ]
+    shown = tuple(replace(one, p=chance) for one, chance in real[:FEW_VALUES])
+    details = replace(details, features=shown)
     measured = real[0][0].distance if real else 0.0
     which = "features and targets" if len(distances) > 1 else "feature"
     if not far:

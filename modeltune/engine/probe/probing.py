@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,9 +48,20 @@ from modeltune.engine.probe.transforms import (
     type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask, predict
-from modeltune.ground import is_finite_number, is_integer, typed
-from modeltune.records import Array, Json, plain
-from modeltune.specs import Behaviour, Kind, Probed
+from modeltune.ground import is_finite_number, typed
+from modeltune.records import (
+    Array,
+    Counterexample,
+    ImageChange,
+    InputChange,
+    Json,
+    Probe,
+    RowChange,
+    SummaryChange,
+    ValueChange,
+    plain,
+)
+from modeltune.specs import Behaviour, Kind
 
 STREAMED = 512
 """Samples of a stream that are kept in memory to draw from."""
@@ -84,8 +95,8 @@ def probe(
     test: Part,
     train: Part,
     seed: int,
-    known: Sequence[Json] = (),
-) -> Probed:
+    known: Sequence[Counterexample] = (),
+) -> Probe:
     """Try a behaviour on a model; return how often it was violated, and the smallest counter-example.
 
     ``known`` are counter-examples of earlier runs. They are tried first, except those whose row
@@ -95,12 +106,12 @@ def probe(
     try:
         return _probe(behaviour, model, test, train, seed, known)
     except ProbeError as error:
-        return Probed(error=str(error))
+        return Probe(error=str(error))
 
 
 def _probe(
     behaviour: Behaviour, model: Model, test: Part, train: Part, seed: int, known: Sequence[Json]
-) -> Probed:
+) -> Probe:
     part = _held(test)
     predictor = Predictor(model, part.x)
     output = _first_look(predictor, part, behaviour)
@@ -116,7 +127,7 @@ def _probe(
         result = results_of([point])[0]
         if result.is_violation and not is_rate:
             shown = _counterexample(behaviour, experiment, result, known=True)
-            return Probed(number, 1, False, largest, shown)
+            return Probe(number, 1, False, largest, shown)
         earlier += [result] if result.is_violation else []
 
     is_case = behaviour.kind is Kind.MINIMUM_FUNCTIONALITY
@@ -139,14 +150,14 @@ def _probe(
             break
     is_exhaustive = is_all and examples == len(points)
     if not violations:
-        return Probed(examples, 0, is_exhaustive, largest)
+        return Probe(examples, 0, is_exhaustive, largest)
     smallest = min(violations, key=lambda result: weight(result.point))
     if earlier:
         smallest = earlier[0]
     elif not is_all:
         smallest = shrink(space, smallest, results_of, seed)
     shown = _counterexample(behaviour, experiment, smallest, known=bool(earlier))
-    return Probed(examples, len(violations), is_exhaustive, largest, shown)
+    return Probe(examples, len(violations), is_exhaustive, largest, shown)
 
 
 def _held(part: Part) -> Part:
@@ -424,21 +435,21 @@ def _wanted(expected: Any) -> str:
 
 
 def _unchanged_points(
-    known: Sequence[Json], space: PointSpace, experiment: Experiment
+    known: Sequence[Counterexample], space: PointSpace, experiment: Experiment
 ) -> Iterator[Point]:
     """Yield the points of earlier runs whose rows are the same today."""
     for example in known:
-        row, severity = example.get("row"), example.get("severity")
-        if not is_integer(row) or not (severity is None or is_finite_number(severity)):
+        row, severity = example.row, example.severity
+        if row is None or not (severity is None or is_finite_number(severity)):
             continue
         point = Point(row, severity)
-        if space.holds(point) and example.get("row_digest") == _digest(experiment.sample(row)):
+        if space.holds(point) and example.row_digest == _digest(experiment.sample(row)):
             yield point
 
 
 def _counterexample(
     behaviour: Behaviour, experiment: Experiment, violation: PointResult, *, known: bool
-) -> Mapping[str, Json]:
+) -> Counterexample:
     """Return what is kept and shown of a violation, after it has come out the same again."""
     once, twice = experiment.changed(violation.point), experiment.changed(violation.point)
     pairs = zip(leaves(once), leaves(twice), strict=True)
@@ -449,21 +460,17 @@ def _counterexample(
             "Draw what is random in it from a generator with a fixed seed"
         )
     x = experiment.sample(violation.point.row)
-    example: Json = plain(
-        {
-            "part": "case" if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY else "test",
-            "row": violation.point.row,
-            "severity": violation.point.severity,
-            "row_digest": _digest(x),
-            "before": violation.before,
-            "after": violation.after,
-            "shown": [*_shown(x, once)],
-            "text": violation.text,
-            "known": known,
-        }
+    return Counterexample(
+        text=violation.text,
+        part="case" if behaviour.kind is Kind.MINIMUM_FUNCTIONALITY else "test",
+        row=violation.point.row,
+        severity=violation.point.severity,
+        row_digest=_digest(x),
+        before=plain(violation.before),
+        after=plain(violation.after),
+        shown=tuple(_shown(x, once)),
+        known=known,
     )
-    assert isinstance(example, dict)
-    return example
 
 
 def _prediction(
@@ -479,7 +486,7 @@ def _prediction(
     return {"prediction": value, "probability": score(predicted)}
 
 
-def _shown(x: Arrays, x_after: Arrays) -> Iterator[Json]:
+def _shown(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
     """Yield what to show of each input: an image, the values that differ, or a summary.
 
     Without an ``after``, the sample as it is.
@@ -489,27 +496,25 @@ def _shown(x: Arrays, x_after: Arrays) -> Iterator[Json]:
         after = changed.get(path)
         if after is not None and np.array_equal(before, after):
             continue
-        shape = list(before.shape)
-        what: dict[str, Json] = {"input": path, "shape": shape}
+        shape = before.shape
         is_small = before.dtype.kind in "biuf" and all(side <= PIXELS for side in shape[:2])
         if before.ndim in (2, 3) and is_small and (before.ndim == 2 or shape[2] <= 4):
-            yield {**what, "kind": "image", "before": _rounded(before), "after": _rounded(after)}
+            yield ImageChange(path, _rounded(before), _rounded(after), shape)
         elif before.ndim <= 1 and before.size:
             flat = before.reshape(-1)
             other = None if after is None else after.reshape(-1)
             places = np.arange(flat.size) if other is None else np.flatnonzero(flat != other)
-            values = [
-                {
-                    "at": int(at) if before.ndim else None,
-                    "before": _rounded(flat[at]),
-                    "after": None if other is None else _rounded(other[at]),
-                }
+            values = tuple(
+                ValueChange(
+                    int(at) if before.ndim else None,
+                    _rounded(flat[at]),
+                    None if other is None else _rounded(other[at]),
+                )
                 for at in places[:VALUES]
-            ]
-            yield {**what, "kind": "values", "values": values, "differ": len(places)}
+            )
+            yield RowChange(path, values, len(places), shape)
         else:
-            summary: dict[str, Json] = {"before": _summary(before), "after": _summary(after)}
-            yield {**what, "kind": "summary", **summary}
+            yield SummaryChange(path, _summary(before), _summary(after), shape)
 
 
 def _summary(array: Array | None) -> Json:
@@ -529,7 +534,8 @@ def _rounded(array: Any) -> Json:
     array = np.asarray(array)
     if array.dtype.kind == "f":
         array = np.array([float(f"{v:.5g}") for v in array.reshape(-1)]).reshape(array.shape)
-        return array.tolist()
+        # As it is recorded: NaN is a text there.
+        return plain(array.tolist())
     return array.tolist() if array.dtype.kind in "biu" else array.astype(str).tolist()
 
 

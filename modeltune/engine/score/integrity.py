@@ -15,8 +15,7 @@ from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.scoring import Output, OutputTask, Predictions, predict
-from modeltune.records import Array, Json
-from modeltune.specs import Outcome, Verdict
+from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
 
 ROWS = 256
 """Rows of test that are predicted several times."""
@@ -48,6 +47,9 @@ TOLERANCES = (
     Tolerance("float32", 1e-5, 1e-4),
 )
 """The tolerances, coarsest first; the coarsest dtype that a model computes in decides."""
+
+
+_verdict = functools.partial(check_verdict, Area.MODEL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def _guarded(gate: str, check: Callable[[], Verdict]) -> Verdict:
     except Exception as error:  # noqa: BLE001  a model may raise anything, which the verdict names
         lines = str(error).strip().splitlines() or [""]
         reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
-        return Verdict(gate, Outcome.ERROR, None, None, reason)
+        return _verdict(gate, Outcome.ERROR, None, None, reason)
 
 
 # Reported scores
@@ -132,7 +134,7 @@ def _evaluate(
 ) -> Verdict:
     """Compare Keras's scores with the same metrics computed in float64 from aligned predictions."""
     gate = "integrity.evaluate"
-    compared: dict[str, Json] = {}
+    compared: dict[str, MetricPair] = {}
     wrong: list[str] = []
     worst = 0.0
     relative = _tolerance(model).same
@@ -141,12 +143,12 @@ def _evaluate(
             continue
         ours, allowed = measured
         difference = abs(scores[name] - ours)
-        compared[name] = {"reported": scores[name], "predictions": ours}
+        compared[name] = MetricPair(scores[name], ours)
         if difference <= allowed:
             continue
         wrong.append(f"{name} is {scores[name]:.6g} in the report and {ours:.6g}")
         worst = max(worst, difference) if math.isfinite(difference) else math.inf
-    details: dict[str, Json] = {"metrics": compared}
+    details = MetricPairs(compared)
     if wrong:
         cause = (
             "does the dataset yield the same samples each time it is read?"
@@ -154,14 +156,14 @@ def _evaluate(
             else "does the model have a test_step of its own, or does it predict at random?"
         )
         reason = f"{'; '.join(wrong)} from its predictions; {cause}"
-        return Verdict(gate, Outcome.FAILED, worst, 0.0, reason, details)
+        return _verdict(gate, Outcome.FAILED, worst, 0.0, reason, details)
     if not compared:
         reason = keras_internals.KERAS.why_not(Feature.INTEGRITY) or (
             "no compiled metric is an accuracy, mae, mse or rmse of the predictions"
         )
-        return Verdict(gate, Outcome.PASSED, None, None, f"nothing to compare: {reason}", details)
+        return _verdict(gate, Outcome.PASSED, None, None, f"nothing to compare: {reason}", details)
     reason = f"the predictions give the reported {', '.join(compared)}"
-    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
+    return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
 def _compiled_metrics(
@@ -239,13 +241,13 @@ def _predict_twice(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) 
     difference = _difference(predicted, again)
     if difference <= tolerance.same:
         reason = f"{rows.size} rows predicted twice: {_apart(difference)}"
-        return Verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
+        return _verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
     reason = (
         f"two predictions of the same {rows.size} rows: {_apart(difference)}; the model draws "
         "random numbers or changes its state at inference: look for training=True, or a layer "
         "that counts its calls"
     )
-    return Verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
+    return _verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
 def _round_trip(
@@ -257,13 +259,13 @@ def _round_trip(
     difference = _difference(predicted, rows.predicted_by(restored))
     if difference <= tolerance.same:
         reason = f"{rows.size} rows predicted with the saved weights: {_apart(difference)}"
-        return Verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
+        return _verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
     reason = (
         "a newly built model with the saved weights gives other predictions: "
         f"{_apart(difference)}; does the model keep state outside its weights, or does its build "
         "function draw random numbers?"
     )
-    return Verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
+    return _verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
 def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
@@ -273,7 +275,7 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
     fixed = _fixed_batch(model)
     if fixed not in (None, 1):
         reason = f"the model takes only batches of exactly {fixed} rows, never a single row"
-        return Verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
+        return _verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
     few = min(SINGLE_ROWS, rows.size)
     alone = _Rows(_slice(rows.x, 0, few), few, 1).predicted_by(model)
     together = map_arrays(lambda array: array[:few], predicted)
@@ -281,18 +283,18 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
     difference = _difference(together, alone, predicted)
     if difference <= tolerance.batched:
         reason = f"{few} rows predicted one by one and together: {_apart(difference)}"
-        return Verdict(gate, Outcome.PASSED, difference, tolerance.batched, reason)
+        return _verdict(gate, Outcome.PASSED, difference, tolerance.batched, reason)
     reason = (
         f"{few} rows predicted one by one and together: {_apart(difference)}; a row's prediction "
         "depends on its batch: look for BatchNormalization with training=True, or statistics "
         "over axis 0"
     )
-    return Verdict(gate, Outcome.FAILED, difference, tolerance.batched, reason)
+    return _verdict(gate, Outcome.FAILED, difference, tolerance.batched, reason)
 
 
 def _not_repeatable(gate: str, bound: float) -> Verdict:
     reason = "unknown: the model's predictions differ each time (integrity.predict_twice)"
-    return Verdict(gate, Outcome.INCONCLUSIVE, None, bound, reason)
+    return _verdict(gate, Outcome.INCONCLUSIVE, None, bound, reason)
 
 
 def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
@@ -400,12 +402,12 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
                     f"{len(off)} rows: end the model with softmax"
                 )
     if wrong:
-        return Verdict(gate, Outcome.FAILED, float(len(wrong)), 0.0, "; ".join(wrong))
+        return _verdict(gate, Outcome.FAILED, float(len(wrong)), 0.0, "; ".join(wrong))
     if shares:
         reason = "probabilities are finite, between 0 and 1, and sum to 1 over exclusive classes"
     else:
         reason = "all predictions are finite; none is a probability"
-    return Verdict(gate, Outcome.PASSED, 0.0, 0.0, reason)
+    return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason)
 
 
 def _is_probability(model: Model, output: Output) -> bool:

@@ -36,8 +36,8 @@ from modeltune.engine.score.scoring import (
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
-from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitTask, Refitted, packed
-from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, Verdict
+from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitTask, Refitted, Verdict, packed
+from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
 def train_refit(

@@ -15,9 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from modeltune.ground import ModeltuneError
 from modeltune.histories import verify
-from modeltune.records import SCHEMA, Json, Run, RunStatus, Trial, TrialStatus, to_json
+from modeltune.records import SCHEMA, Json, Run, RunStatus, Trial, TrialStatus, Verdict, to_json
 from modeltune.reports import markdown
-from modeltune.specs import Verdict
 
 EXPERIMENT = "modeltune"
 """The experiment when MLFLOW_EXPERIMENT_NAME is not set."""

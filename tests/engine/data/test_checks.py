@@ -16,9 +16,11 @@ from sklearn import datasets
 import modeltune as mt
 from modeltune.engine.data.checks import _holm, _ks, _total_variation, check_data, row_hashes
 from modeltune.engine.data.loading import LoadedData, Part, load_data
-from modeltune.records.runs import plain
+from modeltune.records.check_details import ClassCounts, Drift, Duplicates, Overlap
+from modeltune.records.plain_data import plain
+from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.specs.checks import CHECKS, Checks
-from modeltune.specs.gates import Outcome, Verdict
+from tests.support.verdicts import details_of
 
 
 def numbers(rows: int, seed: int = 0, shape: tuple[int, ...] = (6,)) -> Any:
@@ -109,7 +111,7 @@ def test_every_pair_of_parts_is_compared() -> None:
     assert "1 of 20 validation rows is also in train: validation[0] = train[9]" in found.reason
     assert "1 of 10 test rows is also in validation: test[4] = validation[5]" in found.reason
     shares = {"test in train": 0.0, "validation in train": 0.05, "test in validation": 0.1}
-    assert found.details["shares"] == shares
+    assert details_of(found, Overlap).shares == shares
     assert found.measured == 0.1
 
 
@@ -189,7 +191,7 @@ def test_repeated_rows_with_conflicting_labels_are_said() -> None:
     x[[8, 20]], y[20] = x[3], 4
     found = verdict("duplicates", loaded((x, y)))
     assert "1 of them with conflicting labels: train[20] is 4, train[3] is 0" in found.reason
-    assert found.details == {"repeated": 2, "conflicting": 1}
+    assert found.details == Duplicates(2, 1)
 
 
 def test_repeated_rows_may_conflict_in_a_number() -> None:
@@ -204,7 +206,7 @@ def test_repeated_rows_may_conflict_in_a_number() -> None:
 def test_the_order_of_rows_does_not_change_how_many_repeat(seed: int, repeats: int) -> None:
     x = np.concatenate([numbers(40), numbers(40)[:repeats]])
     rows = np.random.default_rng(seed).permutation(len(x))
-    assert verdict("duplicates", loaded(x[rows])).details["repeated"] == repeats
+    assert details_of(verdict("duplicates", loaded(x[rows])), Duplicates).repeated == repeats
 
 
 # constant features
@@ -255,7 +257,7 @@ def test_a_class_that_train_lacks_is_named() -> None:
     found = verdict("labels", loaded((numbers(90), y), test=(numbers(5, 2), test)))
     assert found.measured == 1
     assert found.reason == "train has no row of class 7 (2 test rows)"
-    assert found.details["y"]["test"] == {"0": 1, "1": 1, "2": 1, "7": 2}
+    assert details_of(found, ClassCounts).outputs["y"]["test"] == {"0": 1, "1": 1, "2": 1, "7": 2}
 
 
 def test_a_class_that_test_lacks_is_named() -> None:
@@ -303,9 +305,9 @@ def test_a_shifted_feature_is_named_with_its_distance() -> None:
     assert found.reason.startswith("1 of 7 features and targets differ between train and test: x[:, 4] by 0.")  # fmt: skip
     expected = stats.ks_2samp(x[:, 4], test[:, 4], method="asymp")
     assert found.measured == pytest.approx(expected.statistic)
-    (feature,) = found.details["features"]
-    assert feature["feature"] == "x[:, 4]"
-    assert feature["p"] < 1e-9
+    (feature,) = details_of(found, Drift).features
+    assert feature.feature == "x[:, 4]"
+    assert feature.p < 1e-9
 
 
 def test_a_small_shift_that_is_real_is_harmless() -> None:
@@ -342,13 +344,14 @@ def test_text_does_not_drift_but_its_labels_do() -> None:
     words = np.array([f"word {n}" for n in range(900)])
     found = verdict("drift", loaded((words[:600], np.arange(600) % 2), words[:9], (words[600:], np.zeros(300, int))))  # fmt: skip
     assert found.outcome is Outcome.WARNED
-    assert found.details["not_compared"] == ["x (<U8)"]
+    assert details_of(found, Drift).not_compared == ("x (<U8)",)
 
 
 def test_large_parts_are_sampled_and_say_so() -> None:
     found = verdict("drift", loaded(numbers(6000)))
-    assert (found.details["train_rows"], found.details["sampled"]) == (5000, True)
-    assert found.details["seed"] == 0
+    details = details_of(found, Drift)
+    assert (details.train_rows, details.sampled) == (5000, True)
+    assert details.seed == 0
 
 
 @pytest.mark.parametrize("name", ["digits", "wine", "diabetes", "breast_cancer"])

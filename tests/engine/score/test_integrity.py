@@ -19,9 +19,11 @@ from modeltune.engine.data.loading import Part
 from modeltune.engine.fit.states import load_weights, save_weights
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import evaluate, predict, report
-from modeltune.records.runs import plain
-from modeltune.specs.gates import Outcome, Verdict
+from modeltune.records.check_details import MetricPairs
+from modeltune.records.plain_data import plain
+from modeltune.records.verdicts import Outcome, Verdict
 from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense
+from tests.support.verdicts import details_of
 
 X, Y = PIXELS[:90], LABELS[:90]
 GATES = ["evaluate", "round_trip", "predict_twice", "single_row", "probabilities"]
@@ -185,7 +187,7 @@ def test_a_sound_model_passes_every_check(name: str, tmp_path: Path) -> None:
     build, test = MODELS[name]
     verdicts = checked(build, tmp_path, test)
     assert outcomes(verdicts) == SOUND, verdicts
-    assert verdicts["evaluate"].details["metrics"] or name == "hinge"
+    assert details_of(verdicts["evaluate"], MetricPairs).metrics or name == "hinge"
 
 
 def test_a_trained_model_passes_every_check(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_a_trained_model_passes_every_check(tmp_path: Path) -> None:
 def test_a_score_that_the_predictions_do_not_have_is_failed(tmp_path: Path) -> None:
     found = checked(softmax, tmp_path, changed={"accuracy": 0.9})["evaluate"]
     assert found.outcome is Outcome.FAILED
-    accuracy = found.details["metrics"]["accuracy"]["predictions"]
+    accuracy = details_of(found, MetricPairs).metrics["accuracy"].predictions
     assert f"accuracy is 0.9 in the report and {accuracy:.6g} from its predictions" in found.reason
     assert found.measured == pytest.approx(0.9 - accuracy)
 
@@ -261,7 +263,7 @@ def test_weighted_metrics_are_not_compared(tmp_path: Path) -> None:
 
     test = part(weight=np.linspace(0, 2, 90))
     found = checked(build, tmp_path, test)["evaluate"]
-    assert (found.outcome, found.details["metrics"]) == (Outcome.PASSED, {})
+    assert (found.outcome, details_of(found, MetricPairs).metrics) == (Outcome.PASSED, {})
 
 
 def test_steps_that_keras_masks_are_not_compared(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_several_outputs_are_checked_by_name(tmp_path: Path) -> None:
     test = Part("test", 90, "", x=X, y=(Y, X.mean(1)))
     found = checked(build, tmp_path, test)
     assert outcomes(found) == SOUND
-    assert list(found["evaluate"].details["metrics"]) == ["digit_accuracy", "ink_mae"]
+    assert list(details_of(found["evaluate"], MetricPairs).metrics) == ["digit_accuracy", "ink_mae"]
     assert checked(build, tmp_path, test, {"ink_mae": 9})["evaluate"].outcome is Outcome.FAILED
 
 

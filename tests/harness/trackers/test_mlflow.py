@@ -24,7 +24,8 @@ from modeltune.ground.errors import ModeltuneError
 from modeltune.harness.trackers.mlflow import Unreachable, log
 from modeltune.histories.artifacts import keep
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
-from modeltune.records.runs import Run, RunStatus, Scores, Trial, TrialStatus, from_json
+from modeltune.records.json_form import from_json
+from modeltune.records.runs import Run, RunStatus, Scores, Trial, TrialStatus
 from tests.support.example import Example, scripted_source
 from tests.support.hostile import HOSTILE, hostile_run
 

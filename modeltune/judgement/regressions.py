@@ -1,0 +1,265 @@
+"""Hold a value against recorded runs: find what they measured, compare, and decide all together.
+
+NumPy and SciPy are imported where a comparison is made: gates on numbers do without.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeltune.judgement.bounds import float32_step, is_on, judge_number
+from modeltune.judgement.measurements import Case
+from modeltune.records import Outcome, Past, Question, Regression, Unit, Verdict
+from modeltune.specs import Reference, Statistic
+
+if TYPE_CHECKING:
+    from modeltune.judgement.evidence import Evidence
+    from modeltune.judgement.significance import Comparison
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedValue:
+    """A recorded run with what it left on the case's samples, and the number that is judged."""
+
+    past: Past
+    evidence: Evidence
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCase:
+    """A case that a comparison has to decide, together with the spec's other comparisons.
+
+    Args:
+        case: the gate, and the slice if it has any.
+        measured, bound: the value and the bound it is held against.
+        reference: what the run compared with measured.
+        past: that run.
+        comparison: of both.
+        is_kept_model: whether of several refits only those were compared whose weights are kept.
+    """
+
+    case: Case
+    measured: float
+    bound: float
+    reference: float
+    past: Past
+    comparison: Comparison
+    is_kept_model: bool = False
+
+    @property
+    def margin(self) -> float:
+        """The drop that is allowed; negative where an improvement is demanded."""
+        sign = 1 if self.case.facts.comparison.wants_more else -1
+        return sign * (self.reference - self.bound)
+
+    @property
+    def unit(self) -> Unit:
+        """What the comparison counts."""
+        if self.comparison.question is Question.ARTIFACT:
+            return Unit.SAMPLES
+        return Unit.SEEDS if self.case.measured.folds is None else Unit.FOLDS
+
+
+def hold_against(case: Case, value: float) -> Verdict | OpenCase:
+    """Hold a value against the recorded runs that the gate names."""
+    from modeltune.judgement.evidence import compare, is_other_slice
+
+    recorded = _recorded(case, value)
+    if isinstance(recorded, Verdict):
+        return recorded
+    base = statistics.median(each.value for each in recorded)
+    bound = _reference(case).applied(base)
+    nearest = min(recorded, key=lambda each: abs(each.value - base))
+    past, label = nearest.past, nearest.past.label
+    if case.facts.statistic is not Statistic.MEAN:
+        note = f" ({label}: {base:.4g}); point estimate only: its noise is not known"
+        return judge_number(case, value, bound, note)
+    mine, folds = case.evidence(), case.measured.folds
+    if is_other_slice(mine, nearest.evidence):
+        return _closed(case, Outcome.INVALID, value, bound, f"it has other samples than in {label}")
+    sign = 1 if case.facts.comparison.wants_more else -1
+    overlap = 0.0 if folds is None else 1 / (folds - 1)
+    try:
+        pair = compare(case.key, sign, mine, nearest.evidence, overlap)
+    except ValueError as error:
+        reason = f"it cannot be compared with {label}: {error}"
+        return _closed(case, Outcome.ERROR, value, bound, reason)
+    if pair.comparison is None:
+        note = f" ({label}: {base:.4g}); point estimate only: one refit, and no samples in common"
+        return judge_number(case, value, bound, note)
+    if len(recorded) == 1:
+        # What was compared may be one refit's model of several.
+        base, value = pair.reference, pair.candidate
+        bound = _reference(case).applied(base)
+    else:
+        # The median of an even number of runs lies between two; the drop is against one of them.
+        base = nearest.value
+    return OpenCase(case, value, bound, base, past, pair.comparison, pair.is_kept_model)
+
+
+def adjusted_p(cases: Sequence[OpenCase]) -> Sequence[float]:
+    """Return the p-value a failure of each case rests on, with Holm's correction over all."""
+    if not cases:
+        return ()
+    from modeltune.judgement.significance import holm, p_violated
+
+    return holm([p_violated(case.comparison, case.margin) for case in cases])
+
+
+def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
+    """Return the verdict a comparison comes to, with everything a reader needs to redo it.
+
+    Args:
+        part: what is to be decided.
+        p: its p-value, of ``adjusted_p``.
+        looks: at how many stages the same gates may be judged; alpha is split over them.
+    """
+    from modeltune.judgement.significance import ALPHA, decide
+
+    comparison, alpha = part.comparison, ALPHA / looks
+    margin = part.margin + float32_step(part.measured, part.bound)
+    outcome = decide(comparison, margin, p, alpha)
+    is_strict = part.case.facts.comparison.is_strict
+    if outcome is Outcome.PASSED and is_strict and is_on(part.measured, part.bound):
+        # As good as the bound is not better than it.
+        outcome = Outcome.INCONCLUSIVE
+    details = _details(part, p, alpha)
+    reason = _reason(part, details)
+    if outcome is Outcome.INCONCLUSIVE:
+        reason += f": cannot tell; {_would_settle(details)}"
+    return part.case.verdict(outcome, part.measured, part.bound, reason, details)
+
+
+# The runs that a gate names
+
+
+def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
+    """Return what the named runs measured, or the verdict when that cannot be compared with."""
+    from modeltune.judgement.evidence import Evidence
+
+    name = _reference(case).name
+    pasts = case.references.get(name, f"no run to compare with; measured {value:.6g}")
+    if isinstance(pasts, str):
+        return case.verdict(Outcome.NO_BASELINE, value, None, pasts)
+    if problem := next((past.problem for past in pasts if past.problem), None):
+        return _closed(case, Outcome.INVALID, value, None, problem)
+    left = [(past, Evidence.of(past).on(case.rows)) for past in pasts]
+    known = [(past, evidence) for past, evidence in left if evidence.values(case.key)]
+    if not known:
+        return _unknown(case, value, pasts)
+    for past, _ in known:
+        if problem := _redefined(case, past):
+            return _closed(case, Outcome.INVALID, value, None, problem)
+    recorded = []
+    for past, evidence in known:
+        number = case.statistic(evidence.values(case.key))
+        if number is None or not math.isfinite(number):
+            reason = f"{past.label} measured {number}, which is no number to hold"
+            return _closed(case, Outcome.INVALID, value, None, reason)
+        recorded.append(RecordedValue(past, evidence, number))
+    return recorded
+
+
+def _unknown(case: Case, value: float, pasts: Sequence[Past]) -> Verdict:
+    labels = " and ".join(past.label for past in pasts[:2])
+    if any(past.rescored for past in pasts):
+        reason = f"{labels} does not tell {case.key}; accept a run on today's data"
+        return _closed(case, Outcome.INVALID, value, None, reason)
+    reason = f"{labels} did not measure {case.key}; accept a newer run"
+    return _closed(case, Outcome.NO_BASELINE, value, None, reason)
+
+
+def _redefined(case: Case, past: Past) -> str | None:
+    """Return that a metric is another than it was, None when nothing says so."""
+    mine, theirs = case.measured.samples, past.samples
+    if mine is None or theirs is None:
+        return None
+    now, then = mine.definitions.get(case.key), theirs.definitions.get(case.key)
+    if now == then:
+        return None
+    now, then = (text or "not compiled, but as the report has it" for text in (now, then))
+    return f"{case.key} is computed in another way than by {past.label}: {now}, then {then}"
+
+
+def _closed(
+    case: Case, outcome: Outcome, value: float, bound: float | None, reason: str
+) -> Verdict:
+    where = f"{case.slice.name}: " if case.slice else ""
+    return case.verdict(outcome, value, bound, where + reason)
+
+
+def _reference(case: Case) -> Reference:
+    assert isinstance(case.gate.bound, Reference)
+    return case.gate.bound
+
+
+# What a comparison says
+
+
+def _details(part: OpenCase, p: float, alpha: float) -> Regression:
+    from modeltune.judgement.significance import p_violated
+
+    comparison = part.comparison
+    is_of_folds = part.unit is Unit.FOLDS
+    return Regression(
+        question=comparison.question,
+        test=comparison.test.replace("seeds", "folds") if is_of_folds else comparison.test,
+        n=comparison.n,
+        unit=part.unit,
+        reference=part.past.run,
+        reference_value=part.reference,
+        reference_refits=len(part.past.refits),
+        rescored=part.past.rescored,
+        delta=comparison.delta,
+        margin=part.margin,
+        p=p_violated(comparison, part.margin),
+        p_adjusted=p,
+        interval=comparison.interval(alpha),
+        alpha=alpha,
+        settle=comparison.settle(part.margin, alpha),
+        detectable=comparison.detectable(alpha),
+    )
+
+
+def _reason(part: OpenCase, details: Regression) -> str:
+    where = f"{part.case.slice.name} (n={part.case.slice.size}): " if part.case.slice else ""
+    count = f"{details.n} {details.unit.value}"
+    if details.question is Question.RECIPE and details.n != details.reference_refits:
+        count += f" against {details.reference_refits}"
+    if part.is_kept_model:
+        count += ", of the models that are kept"
+    return (
+        f"{where}{_change(details.delta)} {part.past.label} ({details.reference_value:.6g}), "
+        f"{_allowed(details.margin)}; is this {details.question.value} worse: "
+        f"{details.test} on {count}, p = {details.p_adjusted:.2g}"
+    )
+
+
+def _change(delta: float) -> str:
+    if delta == 0:
+        return "as good as"
+    return f"{abs(delta):.4g} {'better' if delta > 0 else 'worse'} than"
+
+
+def _allowed(margin: float) -> str:
+    if margin < 0:
+        return f"to be better by {-margin:.4g}"
+    return f"{margin:.4g} worse is allowed" if margin > 0 else "nothing worse is allowed"
+
+
+def _would_settle(details: Regression) -> str:
+    unit = details.unit.value
+    if details.settle is None:
+        text = "it is exactly on the bound"
+    elif details.settle <= details.n:
+        text = f"about as many {unit} once more would settle it"
+    else:
+        text = f"{details.settle} {unit} would settle it"
+    if details.detectable is not None:
+        text += f"; the smallest drop this gate can detect is {details.detectable:.2g}"
+    return text

@@ -1,0 +1,201 @@
+"""Verdicts: what each gate and check came to, and the numbers behind it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from modeltune.records.check_details import CheckDetails
+from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
+from modeltune.records.probes import Probe
+from modeltune.specs import Severity
+
+
+class Outcome(enum.Enum):
+    """What a gate came to; the value is what every report says."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    NO_BASELINE = "no_baseline"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+    ERROR = "error"
+    WAIVED = "waived"
+
+    def is_red(self, strict: bool = False) -> bool:
+        """Tell whether this outcome fails the run; ``strict`` admits no open question."""
+        undecided = (Outcome.NO_BASELINE, Outcome.INCONCLUSIVE)
+        return self in (Outcome.FAILED, Outcome.INVALID, Outcome.ERROR) or (
+            strict and self in undecided
+        )
+
+
+class Question(enum.Enum):
+    """What a comparison is about: the one model that was trained, or the way it is trained."""
+
+    ARTIFACT = "artifact"
+    """Is this artifact worse? Both are judged on the same test samples."""
+
+    RECIPE = "recipe"
+    """Is this recipe worse? Both are trained under several seeds."""
+
+
+class Unit(enum.Enum):
+    """What a comparison counts as its evidence."""
+
+    SAMPLES = "samples"
+    SEEDS = "seeds"
+    FOLDS = "folds"
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A comparison with a recorded run, with everything it takes to redo it.
+
+    *Better is positive*: a delta of -0.02 is a drop of 0.02, in the metric's own unit.
+
+    Args:
+        question, test: what was asked, and the statistical test's name.
+        n, unit: how much evidence there was: the common test samples, or this run's seeds.
+        reference: the id of the run compared with.
+        reference_value: what that run measured, by the same refits or samples.
+        reference_refits: how many refits it has.
+        rescored: whether its kept model was scored on today's data.
+        delta: how much better this run is; ``interval`` holds it at confidence 1 - 2 alpha.
+        margin: the drop that is allowed, negative where an improvement is demanded.
+        p, p_adjusted: of "not worse", and the same with Holm's correction over the spec's gates.
+        alpha: how often the gate may fail by chance.
+        settle: how many samples or seeds would decide, were the truth as observed.
+        detectable: the smallest drop the gate can detect.
+    """
+
+    KIND: ClassVar[str] = "regression"
+
+    question: Question
+    test: str
+    n: int
+    unit: Unit
+    reference: str
+    reference_value: float
+    reference_refits: int
+    rescored: bool
+    delta: float
+    margin: float
+    p: float
+    p_adjusted: float
+    interval: tuple[float, float]
+    alpha: float
+    settle: int | None = None
+    detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """What a gate came to on one slice.
+
+    Args:
+        slice: its name as reports show it: ``class 7``, ``slice "dark"``.
+        n: how many test samples it has.
+        outcome, measured, bound, reason: as of a verdict.
+        label: the class, None of a named slice.
+        regression: the comparison with a recorded run, where one was made.
+    """
+
+    slice: str
+    n: int
+    outcome: Outcome
+    measured: float | None
+    bound: float | None
+    reason: str
+    label: int | None = None
+    regression: Regression | None = None
+
+
+@dataclass(frozen=True)
+class SliceResults:
+    """What a gate came to on every slice, the worst first: its verdict is the gate's."""
+
+    KIND: ClassVar[str] = "slices"
+
+    slices: tuple[SliceResult, ...]
+
+
+@dataclass(frozen=True)
+class MeasuredInterval:
+    """The confidence interval of a number that was measured several times, such as a time."""
+
+    KIND: ClassVar[str] = "interval"
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class BehaviourResult:
+    """What was tried on the model's behaviour.
+
+    ``low`` and ``high`` are the one-sided 95 % bounds of the share of violations, None where
+    the gate allows none.
+    """
+
+    KIND: ClassVar[str] = "behaviour"
+
+    probe: Probe
+    low: float | None = None
+    high: float | None = None
+
+
+Details: TypeAlias = Regression | SliceResults | MeasuredInterval | BehaviourResult | CheckDetails
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One gate's or check's outcome, with the numbers behind it.
+
+    Args:
+        gate: as it was typed, for display; of a check its name.
+        measured, bound: None when unknown.
+        reason: why, in words.
+        facts: what the gate demands, None of an old record whose text does not say it.
+        details: what else there is to show, by the kind of gate or check.
+    """
+
+    gate: str
+    outcome: Outcome
+    measured: float | None
+    bound: float | None
+    reason: str
+    facts: Facts | None = None
+    details: Details | None = None
+
+    @property
+    def is_incomparable(self) -> bool:
+        """Whether the gate is invalid for the baseline's sake, which a new baseline would end."""
+        is_of_baseline = isinstance(self.facts, MetricFacts) and self.facts.needs_baseline
+        return self.outcome is Outcome.INVALID and is_of_baseline
+
+    @property
+    def regression(self) -> Regression | None:
+        """The comparison with a recorded run that decided, None where none was made."""
+        if isinstance(self.details, SliceResults):
+            return self.details.slices[0].regression if self.details.slices else None
+        return self.details if isinstance(self.details, Regression) else None
+
+
+def check_verdict(
+    area: Area,
+    name: str,
+    outcome: Outcome,
+    measured: float | None,
+    bound: float | None,
+    reason: str,
+    details: CheckDetails | None = None,
+    *,
+    severity: Severity | None = None,
+) -> Verdict:
+    """Return the verdict of a check that no gate asks for."""
+    facts = CheckFacts(area, name, severity)
+    return Verdict(name, outcome, measured, bound, reason, facts, details)
