@@ -19,16 +19,20 @@ hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max
 hypothesis.settings.load_profile("laws")
 
 
-LONG = (
-    *(
-        "test_epoch_graph.py",
-        "test_kills.py",
-        "test_accepting.py",
-        "test_compiled_pool.py",
-        "test_selftest.py",
-    ),
-    *("test_frozen_prefix.py", "test_workers.py", "test_sessions.py", "test_resuming.py"),
-)
+LONG = [
+    f"test_{name}.py"
+    for name in [
+        "epoch_graph",
+        "kills",
+        "accepting",
+        "compiled_pool",
+        "selftest",
+        "frozen_prefix",
+        "workers",
+        "sessions",
+        "resuming",
+    ]
+]
 """What takes longest, a minute or two each; begun first, so that workers end at the same time."""
 
 

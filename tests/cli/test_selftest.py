@@ -94,7 +94,7 @@ def test_every_defect_goes_red_for_its_own_reason(tmp_path: Path) -> None:
         "MODELTUNE_STORE": "sqlite:///mine.db",
         "PYTEST_ADDOPTS": "--no-such-option",
     }
-    status, printed = forked.Forked(
+    status, printed = forked.Command(
         forked.modeltune, "selftest", folder=tmp_path, environ=environ
     ).end()
     assert status == 0, printed
@@ -117,7 +117,7 @@ def without_guards() -> None:
 
 
 def test_a_guard_that_is_disabled_is_named(tmp_path: Path) -> None:
-    status, printed = forked.Forked(without_guards, folder=tmp_path).end()
+    status, printed = forked.Command(without_guards, folder=tmp_path).end()
     assert status == 1
     assert f"not as it should be: {', '.join(MUTANTS)}\n" in printed
     for name in MUTANTS:

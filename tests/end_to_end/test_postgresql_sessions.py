@@ -91,7 +91,7 @@ def test_eight_pytest_processes_at_once_lose_nothing_in_a_server_nor_in_a_file(
     url: str, tmp_path: Path
 ) -> None:
     stores = [url, f"sqlite:///{tmp_path}/team/history.db"]
-    ended = forked.Forked(at_once, tmp_path, stores, folder=tmp_path).end()
+    ended = forked.Command(at_once, tmp_path, stores, folder=tmp_path).end()
     said = "".join(path.read_text() for path in tmp_path.glob("project-*/said.txt"))
     assert ended == (0, ""), said
     for kind, url in enumerate(stores):

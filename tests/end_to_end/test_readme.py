@@ -38,7 +38,7 @@ def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
     (pytester.path / "model_specs/__init__.py").touch()
     shown = next(block for block in blocks("") if block.startswith("$ pytest model_specs/"))
 
-    status, output = forked.Forked(forked.pytest, "model_specs/", folder=pytester.path).end()
+    status, output = forked.Command(forked.pytest, "model_specs/", folder=pytester.path).end()
 
     assert status == pytest.ExitCode.OK, output
     printed = [masked(line) for line in output.splitlines()]

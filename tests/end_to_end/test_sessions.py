@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.example import Example, Session, source
-from tests.support.forked import stopped
+from tests.support.forked import interrupt
 
 HEAVY = "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn scipy jinja2 tabulate alembic"
 
@@ -339,7 +339,7 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
         "[0.1, 0.01]", "[rate / 1000 for rate in range(1, 999)]"
     )
     project = project.with_spec(long)
-    first = stopped(project.write(), at="  trial 2/")
+    first = interrupt(project.write(), at="  trial 2/")
     assert first.status == 2, first.shown
     (run,) = project.history()
     assert run.status.value == "interrupted"
@@ -349,7 +349,7 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
     assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.shown)
 
     # The second run takes over what the first has finished, and needs no third.
-    second = stopped(project.write(), "-k", "dense", "-x", at="  note: ")
+    second = interrupt(project.write(), "-k", "dense", "-x", at="  note: ")
     note = next(line for line in second.shown if "note: " in line)
     taken_over = re.fullmatch(r"  note: resumes after (\d+) finished trials?\n", note)
     assert taken_over

@@ -17,7 +17,7 @@ from modeltune.histories.store import open_store
 from modeltune.records.json_form import to_json
 from tests.support import forked
 from tests.support.example import Example, source
-from tests.support.forked import Stopped, stopped
+from tests.support.forked import Interruption, interrupt
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -68,7 +68,7 @@ def numbers(store: Path) -> dict[str, Any]:
 def test_the_same_numbers_come_from_any_number_of_processes(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    ended = forked.Forked(run_alike, folder=tmp_path, environ=environ).end()
+    ended = forked.Command(run_alike, folder=tmp_path, environ=environ).end()
     assert ended == (0, "")
     none, one, two = (numbers(tmp_path / f"{workers}.db") for workers in (0, 1, 2))
     assert none["threads"] == {"intra_op": 1, "inter_op": 1}
@@ -142,16 +142,16 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     # has shown.
     folder = example.with_spec(spec(0.0, rate=0.02)).write()
     options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
-    status, shown = forked.Forked(forked.pytest, *options, folder=folder, environ=environ).end()
+    status, shown = forked.Command(forked.pytest, *options, folder=folder, environ=environ).end()
     assert status == 0, shown
     assert "note: no recorded run was reused: code in spec_a.py changed since run " in shown
     assert loaded() == 4
     assert len(example.history()) == 2
 
 
-def interrupted(example: Example, environ: dict[str, str], sent: signal.Signals) -> Stopped:
+def interrupted(example: Example, environ: dict[str, str], sent: signal.Signals) -> Interruption:
     """Run pytest until a trial has ended, and stop it."""
-    done = stopped(
+    done = interrupt(
         example.write(), "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
     )
     # The server, the oracle's process, a trial's.

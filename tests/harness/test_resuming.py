@@ -243,14 +243,14 @@ def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Pa
     )
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(folder=tmp_path))
-    process = forked.Forked(forked.script, str(script), folder=tmp_path)
+    process = forked.Command(forked.script, str(script), folder=tmp_path)
     for line in process.output:
         if line.startswith("  trial 7/"):
             os.kill(process.pid, signal.SIGKILL)
             break
     status, _ = process.end()
     assert status == -signal.SIGKILL
-    status, shown = forked.Forked(forked.script, str(script), folder=tmp_path).end()
+    status, shown = forked.Command(forked.script, str(script), folder=tmp_path).end()
     assert status == 0, shown
     assert "note: resumes after " in shown
     with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:

@@ -518,7 +518,7 @@ def drawn_everywhere(browser: Browser) -> list[tuple[str, float, bool]]:
 
 def quiet(browser: Browser, page: Path) -> None:
     """Hold that the console stayed empty, and that nothing but the page was asked for."""
-    assert browser.said() == []
+    assert browser.messages() == []
     assert {url for url in browser.requested() if not url.startswith("data:")} == {page.as_uri()}
 
 

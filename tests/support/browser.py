@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window: opens a page, and tells what it said, drew and asked for."""
+"""Debian's Chromium without a window: opens a page, and returns its messages, drawings and requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = (
 
 
 class Browser:
-    """A window of Chromium; what is said and asked for is told once."""
+    """A window of Chromium; messages and requests are returned once."""
 
     def __init__(self, driver: Any):
         self._driver = driver
@@ -34,7 +34,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
         self.command("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.said()
+        self.messages()
         self.requested()
         self._driver.get(page.as_uri())
 
@@ -49,7 +49,7 @@ class Browser:
             f"if ({condition}) done(''); else if (!left) done(document.body.innerText); "
             "else requestAnimationFrame(() => look(left - 1)); }; look(600);"
         )
-        assert not (found := self._driver.execute_async_script(wait)), f"never {condition}: {found}"
+        assert not (text := self._driver.execute_async_script(wait)), f"never {condition}: {text}"
 
     def keys(self, selector: str, *keys: str) -> None:
         """Press keys while an element has the focus."""
@@ -65,16 +65,14 @@ class Browser:
         """Return the page on paper, in base64."""
         return str(self._driver.print_page())
 
-    def said(self) -> list[str]:
+    def messages(self) -> list[str]:
         """Return the messages of the console."""
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def requested(self) -> set[str]:
-        """Return the addresses that were asked for."""
-        messages = (
-            json.loads(e["message"])["message"] for e in self._driver.get_log("performance")
-        )
-        sent = (m["params"] for m in messages if m["method"] == "Network.requestWillBeSent")
+        """Return the addresses that the page requested."""
+        events = (json.loads(e["message"])["message"] for e in self._driver.get_log("performance"))
+        sent = (m["params"] for m in events if m["method"] == "Network.requestWillBeSent")
         return {params["request"]["url"] for params in sent}
 
     def command(self, name: str, **parameters: Any) -> Any:

@@ -123,7 +123,7 @@ class Example:
 
     def run_modeltune(self, *arguments: str, folder: Path | None = None) -> tuple[int, str]:
         """Run the command in a process of its own; return its exit code and all it printed."""
-        return forked.Forked(forked.modeltune, *arguments, folder=folder or self.write()).end()
+        return forked.Command(forked.modeltune, *arguments, folder=folder or self.write()).end()
 
     def history(self, database: str = ".modeltune/history.db") -> tuple[Run, ...]:
         """Return the runs that are recorded now, the newest first; none where no history is."""

@@ -21,7 +21,7 @@ from modeltune.harness.executors import worker
 from modeltune.harness.executors.processes import main_left_alone, warm_up
 
 
-class Forked:
+class Command:
     """A process forked from the server that trial processes are forked from, and what it shows.
 
     Every process it starts holds the writing end of ``output`` too, unless it has other ends for
@@ -61,7 +61,7 @@ class Forked:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Interruption:
     """How it ended, the lines it showed, and its descendants at the moment of the signal."""
 
     status: int
@@ -69,18 +69,18 @@ class Stopped:
     family: list[psutil.Process]
 
 
-def stopped(
+def interrupt(
     folder: Path,
     *arguments: str,
     at: str,
     sent: signal.Signals = signal.SIGINT,
     environ: Mapping[str, str] | None = None,
-) -> Stopped:
+) -> Interruption:
     """Run pytest in a folder until a line begins with ``at``, send it a signal, and wait for its end.
 
     One that ends before it shows that line gets no signal.
     """
-    process = Forked(pytest, *arguments, folder=folder, environ=environ)
+    process = Command(pytest, *arguments, folder=folder, environ=environ)
     shown, family = [], []
     for line in process.output:
         shown.append(line)
@@ -89,7 +89,7 @@ def stopped(
             os.kill(process.pid, sent)
             break
     status, rest = process.end()
-    return Stopped(status, [*shown, *rest.splitlines(keepends=True)], family)
+    return Interruption(status, [*shown, *rest.splitlines(keepends=True)], family)
 
 
 def pytest(*arguments: str) -> None:

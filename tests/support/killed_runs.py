@@ -149,14 +149,14 @@ def killed_until_done(
 
 
 @dataclass(frozen=True)
-class Ended:
+class Attempt:
     """How long a run was under way, and whether the kill ended it."""
 
     seconds: float
     killed: bool
 
 
-def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = None) -> Ended:
+def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = None) -> Attempt:
     """Run a spec, and SIGKILL its process when it still runs after so many seconds.
 
     Every process of the run holds the writing end of a pipe, as its stdout and stderr: the
@@ -177,9 +177,9 @@ def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = N
         process.kill()  # nothing, when it has ended
         process.join()
         seconds = time.monotonic() - begun
-        said = _read(output).decode()
-    assert process.exitcode in (0, -signal.SIGKILL), f"exit {process.exitcode}: {said}"
-    return Ended(seconds, killed=process.exitcode != 0)
+        printed = _read(output).decode()
+    assert process.exitcode in (0, -signal.SIGKILL), f"exit {process.exitcode}: {printed}"
+    return Attempt(seconds, killed=process.exitcode != 0)
 
 
 def _run(output: worker.Descriptor, spec: Spec, workers: int, store: str) -> None:
@@ -197,11 +197,11 @@ def url(folder: Path) -> str:
 
 def _read(output: Any, most: int | None = None) -> bytes:
     """Return so many bytes, or all until every writer is gone."""
-    deadline, found = time.monotonic() + PATIENCE, b""
-    while most is None or len(found) < most:
+    deadline, content = time.monotonic() + PATIENCE, b""
+    while most is None or len(content) < most:
         ready, _, _ = select.select([output], [], [], max(0, deadline - time.monotonic()))
-        assert ready, f"processes of the run are still there after {PATIENCE:g} s: {found!r}"
+        assert ready, f"processes of the run are still there after {PATIENCE:g} s: {content!r}"
         if not (read := output.read(most or 2**16)):
             break
-        found += read
-    return found
+        content += read
+    return content

@@ -96,9 +96,9 @@ _OWNER = {"user": "postgres", "group": "postgres"}
 
 
 def _bindir() -> Path:
-    found = shutil.which("pg_ctl")
+    pg_ctl = shutil.which("pg_ctl")
     candidates = (
-        [Path(found)] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+        [Path(pg_ctl)] if pg_ctl else sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     )
     if not candidates:
         pytest.fail(
@@ -111,16 +111,16 @@ def _bindir() -> Path:
 
 def _run(*command: str | Path) -> None:
     # Not captured by pipes: the server that pg_ctl leaves behind would hold them open.
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             check=False,
             cwd="/",
             extra_groups=[] if os.geteuid() == 0 else None,
             **(_OWNER if os.geteuid() == 0 else {}),  # type: ignore[call-overload]
         )
-        said.seek(0)
-        assert done.returncode == 0, said.read()
+        output.seek(0)
+        assert done.returncode == 0, output.read()

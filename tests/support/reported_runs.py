@@ -70,7 +70,7 @@ def shift(x: Any, severity: Any) -> Any:
 def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS) -> Run:
     """Return a run of an image classifier: a search, three refits, gates of every kind."""
     draw = random.Random(0)
-    found = []
+    search_trials = []
     for number in range(trials):
         failed = number % 11 == 7
         trained = {} if failed else curve(draw, epochs, metrics)
@@ -81,7 +81,7 @@ def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS
             "activation": draw.choice(["relu", "tanh", "gelu"]),
             "norm": draw.random() < 0.5,
         }
-        found.append(
+        search_trials.append(
             Trial(
                 number,
                 TrialStatus.FAILED if failed else TrialStatus.COMPLETED,
@@ -98,7 +98,7 @@ def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS
                 "graph",
             )
         )
-    best = max((t for t in found if t.score is not None), key=lambda t: t.score or 0)
+    best = max((t for t in search_trials if t.score is not None), key=lambda t: t.score or 0)
     refits = [
         {"seed": seed, "fold": None, "seconds": 2.5, "trained_by": "graph", "curve": curve(draw, epochs, metrics)}
         for seed in range(3)
@@ -142,7 +142,7 @@ def searched(trials: int = 12, epochs: int = 8, metrics: Sequence[str] = METRICS
             ),
         ),
         best=Best(best.id, best.score or 0.0, best.values),
-        trials=tuple(found),
+        trials=tuple(search_trials),
         search={"kind": "RandomSearch", "max_trials": trials},
         fit={"epochs": epochs, "batch_size": 32},
         validation={"kind": "Holdout", "seeds": 3, "refits": refits},
@@ -221,11 +221,11 @@ def classifier(run: Run | None = None) -> Reported:
         scores={"accuracy": Scores((0.968, 0.966, 0.967)), "loss": Scores((0.11, 0.12, 0.1))},
         environment={**run.environment, "git_revision": "fedcba9876543210", "versions": {"keras": "3.14.0", "python": "3.11.7"}},
     )  # fmt: skip
-    found = Contrast(
+    contrast = Contrast(
         {"accuracy": Difference(0.004, "are these recipes different: Welch's t on 3 seeds")},
         ("spec_digits.py::cnn",),
     )
-    return Reported(run, past(run), None, EXAMPLES, accepted, found)
+    return Reported(run, past(run), None, EXAMPLES, accepted, contrast)
 
 
 def regressor(samples: int = 2_500) -> Reported:
@@ -274,13 +274,13 @@ def hostile(text: str) -> Reported:
     sample = {"index": text, "is_wrong": True, "x": inputs, "outputs": {text: answer}}
     earlier = summary(run, 1, id=f"{text}!", git_revision=text)
     reference = replace(run, id=f"{text}!", search={"kind": f"{text}!"}, trials=())
-    found = Contrast({text: Difference(0.5, text)}, (text,), (text,))
+    contrast = Contrast({text: Difference(0.5, text)}, (text,), (text,))
     return Reported(
         replace(run, baseline=f"{text}!"),
         (summary(run, 2, git_revision=text), earlier),
         None,
         {"of": text, "wrong": 1, "samples": [sample]},
         reference,
-        found,
+        contrast,
         (text,),
     )

@@ -19,7 +19,7 @@ PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 def in_child(action: Callable[[], object]) -> tuple[int, str]:
     """Run the action in a forked process; return its pid's exit status and what it returned."""
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output:
         with warnings.catch_warnings():
             # Under xdist the process has threads; the child only runs SQLite.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -27,14 +27,14 @@ def in_child(action: Callable[[], object]) -> tuple[int, str]:
         if pid == 0:
             try:
                 _allow_tracing()
-                told.write(str(action()))
-                told.flush()
+                output.write(str(action()))
+                output.flush()
                 os._exit(0)
             finally:
                 os._exit(1)
         status = os.waitpid(pid, 0)[1]
-        told.seek(0)
-        return status, told.read()
+        output.seek(0)
+        return status, output.read()
 
 
 def _allow_tracing() -> None:

@@ -287,7 +287,7 @@ def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
     features, starts = tmp_path / "features", [tmp_path / "start-a", tmp_path / "start-b"]
     for start in starts:
         os.mkfifo(start)
-    racers = [forked.Forked(race, start, features, folder=tmp_path) for start in starts]
+    racers = [forked.Command(race, start, features, folder=tmp_path) for start in starts]
     assert [racer.output.readline() for racer in racers] == ["ready\n"] * 2
     for start in starts:
         start.open("w").close()

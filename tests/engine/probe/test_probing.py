@@ -673,5 +673,5 @@ def first_probe() -> None:
 def test_nothing_is_left_in_the_folder_nor_said_by_the_first_probe_of_a_process(
     tmp_path: Path,
 ) -> None:
-    assert forked.Forked(first_probe, folder=tmp_path).end() == (0, "")
+    assert forked.Command(first_probe, folder=tmp_path).end() == (0, "")
     assert list(tmp_path.iterdir()) == []
