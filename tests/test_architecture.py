@@ -1,4 +1,4 @@
-"""The shape of the house: doors, first lines, what importing loads, where tests lie.
+"""The shape of the house: doors, first lines, one home per name, what importing loads, where tests lie.
 
 Which package may import which, and who imports a heavy library, is checked by import-linter:
 see ``[tool.importlinter]`` in pyproject.toml.
@@ -11,6 +11,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,29 @@ def test_private_names_of_libraries_are_used_by_one_module_each() -> None:
             if f"{name}.".startswith(tuple(f"{module}." for module in INTERNALS))
         ]
     assert not reached, "\n".join(reached)
+
+
+def public_names(code: ast.Module) -> Iterator[str]:
+    """Yield the names without an underscore that a module defines at its top level."""
+    for node in code.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
+def test_a_public_name_has_one_home() -> None:
+    homes = defaultdict(list)
+    for path, code, _ in modules():
+        if "migrations" in path or path.endswith("__init__.py"):
+            continue
+        for name in public_names(code):
+            if not name.startswith(("_", "pytest_")):
+                homes[name].append(path)
+    several = {name: paths for name, paths in homes.items() if len(paths) > 1}
+    assert not several, "\n".join(f"{name}: {', '.join(paths)}" for name, paths in several.items())
 
 
 # The tests themselves.

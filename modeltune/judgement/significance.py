@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 from modeltune.records import Outcome, Question
 
-Array = NDArray[np.float64]
+Numbers = NDArray[np.float64]
 
 ALPHA = 0.05
 POWER = 0.8
@@ -192,7 +192,7 @@ class Bootstrap:
 
     delta: float
     n: int
-    replicates: Array
+    replicates: Numbers
     """Delta on each resample, in rising order."""
 
     @property
@@ -489,7 +489,7 @@ def _ratio(distance: float, error: float) -> float:
     return math.copysign(math.inf, distance) if distance else 0.0
 
 
-def _mean_and_variance(values: Array, scale: float | None = None) -> tuple[float, float]:
+def _mean_and_variance(values: Numbers, scale: float | None = None) -> tuple[float, float]:
     """Return mean and sample variance (ddof 1), free of what arithmetic adds to equal numbers.
 
     ``scale`` is the size of the numbers the values were computed from, if not their own.
@@ -501,11 +501,11 @@ def _mean_and_variance(values: Array, scale: float | None = None) -> tuple[float
     return mean, 0.0 if spread <= TOLERANCE * scale else float(np.var(values, ddof=1))
 
 
-def _largest(*arrays: Array) -> float:
+def _largest(*arrays: Numbers) -> float:
     return max(float(np.max(np.abs(values))) for values in arrays)
 
 
-def _values(given: ArrayLike, name: str) -> Array:
+def _values(given: ArrayLike, name: str) -> Numbers:
     values = np.asarray(given, dtype=np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"{name} has shape {values.shape}; expected (n,) with one value or more")
@@ -514,7 +514,7 @@ def _values(given: ArrayLike, name: str) -> Array:
     return values
 
 
-def _same_length(reference: Array, candidate: Array) -> None:
+def _same_length(reference: Numbers, candidate: Numbers) -> None:
     if len(reference) != len(candidate):
         raise ValueError(
             f"reference has {len(reference)} values, candidate {len(candidate)}: they are no pairs"

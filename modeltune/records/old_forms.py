@@ -46,7 +46,7 @@ from modeltune.records.verdicts import (
 )
 from modeltune.specs import RESOURCES, Kind, Operator, Severity, Source, Statistic, Waiver
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 AREAS = {"checks": Area.DATA, "search": Area.SEARCH, "integrity": Area.MODEL}
 """By the first part of a check's name what it looks at."""
@@ -302,7 +302,7 @@ def _pair(ends: Json) -> tuple[Json, Json]:
     return tuple(ends) if isinstance(ends, list | tuple) and len(ends) == 2 else (None, None)
 
 
-def _read(kind: type[T], data: Json) -> T | None:
+def _read(kind: type[_T], data: Json) -> _T | None:
     """Return a value of this type, None where an old record has no such thing."""
     try:
         return from_plain(kind, data)

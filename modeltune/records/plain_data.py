@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 Json: TypeAlias = Any
 """None, bool, int, finite float, str, and lists and string-keyed dicts of these."""
@@ -48,7 +48,7 @@ def plain(value: Any) -> Json:
     raise TypeError(f"{value!r} of type {type(value).__name__} has no place in a run record")
 
 
-def from_plain(kind: type[T], data: Json) -> T:
+def from_plain(kind: type[_T], data: Json) -> _T:
     """Return the value of this type that ``plain`` wrote, equal in every part.
 
     A field that is missing has its default; a key that no field has is left out: a later
@@ -57,7 +57,7 @@ def from_plain(kind: type[T], data: Json) -> T:
     Raises:
         KeyError, TypeError, ValueError: it is not what ``plain`` writes of the type.
     """
-    reader: Callable[[Json], T] = _reader(typing.cast(Any, kind))
+    reader: Callable[[Json], _T] = _reader(typing.cast(Any, kind))
     return reader(data)
 
 
@@ -98,7 +98,7 @@ def _reader(kind: Any) -> Any:
     return functools.partial(_as, kind)
 
 
-def _as(kind: type[T], data: Json) -> T:
+def _as(kind: type[_T], data: Json) -> _T:
     if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
         raise TypeError(f"{data!r:.100} is no {kind.__name__}")
     return data

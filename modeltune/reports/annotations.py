@@ -15,7 +15,7 @@ from modeltune.reports.tables import clean, distinct
 MOST = 10
 """GitHub shows so many errors and so many warnings of a step."""
 
-LONGEST = 500
+LONGEST_MESSAGE = 500
 """Characters of a message."""
 
 _MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -93,7 +93,7 @@ def gate_lines(run: Run) -> tuple[int, tuple[int, ...]]:
 def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
     """Yield (level, line, title, message) of what is to be looked at, errors first."""
     spec_line, lines = gate_lines(run)
-    spec = clean(run.spec)[:LONGEST]
+    spec = clean(run.spec)[:LONGEST_MESSAGE]
     if run.error is not None:
         # Its gates were not measured, and each says so with the same reason.
         yield "error", spec_line, f"{spec}: {run.status.value}", run.error
@@ -123,7 +123,7 @@ def _escaped(text: str) -> str:
 
 
 def _clipped(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
 
 
 def _broken(found: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ SHADES = " .:-=+*#%@"
 WIDEST = 32
 """Pixels; a wider image would not fit twice on a line, and is thinned out."""
 
-MOST_VALUES = 12
+MOST_CHANGES = 12
 
 
 def counterexamples(run: Run) -> Iterator[str]:
@@ -47,7 +47,7 @@ def _shown(change: InputChange) -> str:
     if isinstance(change, ImageChange):
         return _images(change.before, change.after)
     if isinstance(change, RowChange):
-        values = [_change(value) for value in change.values[:MOST_VALUES]]
+        values = [_change(value) for value in change.values[:MOST_CHANGES]]
         more = change.differ - len(values)
         rest = f" and {more} more" if more > 0 else ""
         return f"  {title}{', '.join(values)}{rest}" if values else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote
 
-LONGEST = 120
+LONGEST_FILE_NAME = 120
 
 
 def file_name(text: str) -> str:
@@ -17,7 +17,7 @@ def file_name(text: str) -> str:
     raw = text.replace("::", ".", 1).encode("utf-8", "surrogatepass")
     # A dot in front would hide the file, or lead out of its folder.
     name = quote(raw, safe="[]()=,+").replace(".", "%2E", raw.startswith(b"."))
-    if not name or len(name) > LONGEST:
+    if not name or len(name) > LONGEST_FILE_NAME:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        name = f"{name[:LONGEST]}~{digest}"
+        name = f"{name[:LONGEST_FILE_NAME]}~{digest}"
     return name

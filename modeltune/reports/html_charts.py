@@ -11,7 +11,7 @@ from modeltune.reports.reported import Reported
 from modeltune.reports.tables import clean, gated_metrics, number, parse_objective
 from modeltune.specs import Direction, Statistic
 
-DIGITS = 5
+SIGNIFICANT_DIGITS = 5
 """Significant digits of a number that is drawn."""
 
 ROOM = 24_000
@@ -23,7 +23,7 @@ ROOM_OF_ALL = 150_000
 POINTS = 1_000
 """Samples drawn of a regression."""
 
-MOST_TRIALS = 1_000
+MOST_TRIALS_DRAWN = 1_000
 """Trials drawn of a search."""
 
 MOST_CURVES = 300
@@ -81,7 +81,9 @@ def _search(run: Run, left_out: list[str]) -> Json:
     best = next(
         (i for i, trial in enumerate(run.trials) if run.best and trial.id == run.best.trial), None
     )
-    places = sorted({*thinned(len(run.trials), MOST_TRIALS), *([] if best is None else [best])})
+    places = sorted(
+        {*thinned(len(run.trials), MOST_TRIALS_DRAWN), *([] if best is None else [best])}
+    )
     if len(places) < len(run.trials):
         left_out.append(f"the search shows {len(places)} of {len(run.trials)} trials")
     trials, so_far = [run.trials[place] for place in places], best_so_far(run)
@@ -297,7 +299,7 @@ def _rounded(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        rounded = float(f"{float(value):.{DIGITS}g}")
+        rounded = float(f"{float(value):.{SIGNIFICANT_DIGITS}g}")
     except OverflowError:
         return None
     if not math.isfinite(rounded):

@@ -38,7 +38,7 @@ from modeltune.specs import Direction
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-LONGEST = 2_000
+LONGEST_TEXT = 2_000
 """Characters of one text on one line; of an error ten times as many."""
 
 MOST_CLASSES = 30
@@ -609,9 +609,9 @@ def _float(value: Any) -> float | None:
 def _text(value: object) -> str:
     """Return text on one line, without what would be obeyed instead of shown."""
     text = str(value)
-    shown = " ".join(clean(text[: 2 * LONGEST]).split())
-    if len(shown) > LONGEST:
-        shown = f"{shown[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+    shown = " ".join(clean(text[: 2 * LONGEST_TEXT]).split())
+    if len(shown) > LONGEST_TEXT:
+        shown = f"{shown[:LONGEST_TEXT]}… ({len(text) - LONGEST_TEXT} more characters)"
     return shown or MISSING
 
 
@@ -622,7 +622,7 @@ def _lines(text: str) -> str:
 
 
 def _clipped(text: str) -> str:
-    most = 10 * LONGEST
+    most = 10 * LONGEST_TEXT
     return text if len(text) <= most else f"{text[:most]}…\n({len(text) - most} more characters)"
 
 

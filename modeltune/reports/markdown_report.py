@@ -17,7 +17,7 @@ from modeltune.reports.progress import duration
 from modeltune.reports.tables import MISSING, clean, distinct, mean_std, number, parse_objective
 from modeltune.specs import Direction
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 MOST_BYTES = 64_000
 """GitHub takes 65 536 characters as a comment."""
@@ -27,7 +27,7 @@ MOST_TRIALS = 20
 MOST_LINES = 12
 """Lines of a traceback: the innermost frames and the error stand at its end."""
 
-LONGEST = 610
+LONGEST_LINE = 610
 """Characters of one text in a table: a name of 300 and a value of 300 are whole."""
 
 _PROSE = re.compile(r"""(?:[A-Za-z0-9 ,;%()=+"'/±-]|[.:](?=\s|$)|(?<=\d)\.(?=\d))+""")
@@ -260,8 +260,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def _table(
     headers: Sequence[str],
-    things: Sequence[T],
-    row: Callable[[T], Sequence[str]],
+    things: Sequence[_T],
+    row: Callable[[_T], Sequence[str]],
     what: str,
     room: int,
     most: int = 200,
@@ -315,8 +315,8 @@ def _fenced(lines: Sequence[str], room: int) -> str:
     kept = []
     for line in lines:
         # Spaces are kept: they are the pixels of an image.
-        shown = " ".join(map(clean, line[: 20 * LONGEST].split(" "))).rstrip()
-        shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+        shown = " ".join(map(clean, line[: 20 * LONGEST_LINE].split(" "))).rstrip()
+        shown = shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
         room -= _size(shown) + 1
         if room < 0:
             break
@@ -330,8 +330,8 @@ def _fenced(lines: Sequence[str], room: int) -> str:
 
 def _clipped(text: str) -> str:
     # What is far behind the end is not looked at.
-    shown = " ".join(clean(text[: 20 * LONGEST]).split())
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+    shown = " ".join(clean(text[: 20 * LONGEST_LINE]).split())
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
 
 
 def _more(count: int, what: str) -> str:

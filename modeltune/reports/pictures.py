@@ -53,7 +53,7 @@ MOST_PANELS = 4
 MOST_WRITTEN = 20
 """Classes of a confusion matrix whose cells hold their counts."""
 
-MOST_CLASSES = 200
+MOST_CLASSES_DRAWN = 200
 """Classes of a confusion matrix that is drawn."""
 
 
@@ -109,7 +109,7 @@ def _figures(reported: Reported) -> Iterator[tuple[str, Figure]]:
         if isinstance(table, Mapping) and (counts := _counts(table.get("confusion"))):
             classes = [row.get("class") for row in table.get("per_class", ())]
             shown = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
-            part = _part(min(len(counts), MOST_CLASSES), len(counts), "classes")
+            part = _part(min(len(counts), MOST_CLASSES_DRAWN), len(counts), "classes")
             title = f"{run.spec}: {shown.replace('-', ' of ', 1)}"
             yield shown, _confusion(title, counts, classes, part)
     for numbers in data["numbers"]:
@@ -223,7 +223,7 @@ def _confusion(
     title: str, counts: Sequence[Sequence[int]], classes: Sequence[Json], part: str
 ) -> Figure:
     """Draw each true class's row as shares of its samples, so that rare ones are seen too."""
-    size = min(len(counts), MOST_CLASSES)
+    size = min(len(counts), MOST_CLASSES_DRAWN)
     inches = min(max(3.2, 0.42 * size + 1.2), 9.0)
     figure = _figure(title, 1, 1, inches, inches, part)
     (axes,) = figure.axes

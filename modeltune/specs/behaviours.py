@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from modeltune.ground import Problem, is_finite_number, is_integer, is_positive_number, typed
 from modeltune.specs.gates import Severity, Waiver
 
-EXAMPLES = 200
+DEFAULT_EXAMPLES = 200
 """How many examples are tried unless the author says otherwise or a rate needs more."""
 
 MOST_EXAMPLES = 10_000
@@ -89,9 +89,9 @@ class Behaviour:
         if self.examples is not None:
             return int(self.examples)
         if self.max_violation is None:
-            return EXAMPLES
+            return DEFAULT_EXAMPLES
         limit = float(self.max_violation)
-        return min(MOST_EXAMPLES, max(EXAMPLES, 2 * math.ceil(Z * Z * (1 - limit) / limit)))
+        return min(MOST_EXAMPLES, max(DEFAULT_EXAMPLES, 2 * math.ceil(Z * Z * (1 - limit) / limit)))
 
     @property
     def name(self) -> str:

@@ -149,7 +149,7 @@ def test_a_trend_needs_neither_bound_nor_baseline_nor_the_run_itself() -> None:
 
 def test_a_title_says_what_is_not_in_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "MOST_PANELS", 1)
-    monkeypatch.setattr(drawing, "MOST_CLASSES", 1)
+    monkeypatch.setattr(drawing, "MOST_CLASSES_DRAWN", 1)
     refits = [{"seed": 0, "fold": None, "curve": {"loss": [0.5], "lr": [1.0]}}]
     run = replace(RUN, trials=(), validation={"refits": refits})
     drawn = draw_pictures(Reported(run), "svg")
