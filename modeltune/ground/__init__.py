@@ -54,7 +54,8 @@ if TYPE_CHECKING:
         try_lock,
         wait_for_lock,
     )
-    from modeltune.ground.text import counted, first_line
+    from modeltune.ground.multiple_tests import holm
+    from modeltune.ground.text import counted, error_line, first_line
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
@@ -80,9 +81,11 @@ __all__ = [
     "counted",
     "default_store",
     "door",
+    "error_line",
     "first_line",
     "flush_to_disk",
     "frames_of_others",
+    "holm",
     "is_finite_number",
     "is_integer",
     "is_ours",
@@ -155,8 +158,10 @@ __getattr__, __dir__ = door(
             "try_lock",
             "wait_for_lock",
         ),
+        "multiple_tests": ("holm",),
         "text": (
             "counted",
+            "error_line",
             "first_line",
         ),
         "tracebacks": (

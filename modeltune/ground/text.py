@@ -8,6 +8,17 @@ def counted(count: int, one: str, more: str | None = None) -> str:
     return f"{count} {one if count == 1 else more or f'{one}s'}"
 
 
+def error_line(error: BaseException) -> str:
+    """Return an error as one line: its type and the first line of its message.
+
+    >>> error_line(ValueError("no room\\nat all"))
+    'ValueError: no room'
+    >>> error_line(KeyboardInterrupt())
+    'KeyboardInterrupt'
+    """
+    return f"{type(error).__name__}: {first_line(str(error))}".rstrip(": ")
+
+
 def first_line(text: object) -> str:
     """Return the first line of a text or of an error's message; of an empty one its type's name.
 

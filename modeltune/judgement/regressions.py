@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modeltune.ground import holm
 from modeltune.judgement.bounds import float32_step, is_on, judge_number
 from modeltune.judgement.measurements import Case
 from modeltune.records import Outcome, Past, Question, Regression, Unit, Verdict
@@ -106,7 +107,7 @@ def adjusted_p(cases: Sequence[OpenCase]) -> Sequence[float]:
     """Return the p-value a failure of each case rests on, with Holm's correction over all."""
     if not cases:
         return ()
-    from modeltune.judgement.significance import holm, p_violated
+    from modeltune.judgement.significance import p_violated
 
     return holm([p_violated(case.comparison, case.margin) for case in cases])
 

@@ -7,7 +7,7 @@ a loss the caller changes the sign. Nothing here draws from a global random stat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -410,21 +410,6 @@ def compare_seeds(
         old_variance * (1 + overlap * len(before)),
     )
     return StudentT(delta, variances, (len(after), len(before)))
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return Holm's adjusted p-values, in the given order; none is below its own p-value.
-
-    Rejecting what is at most alpha keeps the chance of any false rejection at alpha, however the
-    tests depend on each other (Holm, Scandinavian Journal of Statistics 6, 1979, 65-70). SciPy's
-    ``false_discovery_control`` controls the share of false rejections instead.
-    """
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return tuple(adjusted)
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -52,13 +52,13 @@ from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate, predict, report
 from modeltune.ground.errors import SpecError
+from modeltune.ground.multiple_tests import holm
 from modeltune.harness import pipeline
 from modeltune.histories.artifacts import verify
 from modeltune.histories.store import open_store
 from modeltune.judgement.gate_verdicts import judge
 from modeltune.judgement.measurements import Measurements
 from modeltune.judgement.run_status import status_of
-from modeltune.judgement.significance import holm
 from modeltune.records.check_details import RefitScores
 from modeltune.records.json_form import from_json, to_json
 from modeltune.records.past import Past

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from modeltune.engine.data.loading import Arrays, LoadedData, Part, class_labels, leaves
+from modeltune.ground import error_line, holm
 from modeltune.records import (
     Area,
     Array,
@@ -85,8 +86,7 @@ def _verdict(name: str, severity: Severity, check: Callable[[], CheckResult]) ->
     try:
         result = check()
     except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
+        reason = f"the check raised {error_line(error)}"
         return check_verdict(Area.DATA, gate, Outcome.ERROR, None, None, reason, severity=severity)
     if result.bad is None:
         outcome = Outcome.INCONCLUSIVE
@@ -433,7 +433,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     if not distances:
         reason = f"nothing to compare: there are no numbers in {', '.join(left_out)}"
         return CheckResult(False, None, max_drift, reason, details)
-    chances = _holm([one.p for one in distances])
+    chances = holm([one.p for one in distances])
     real = [
         (one, chance) for one, chance in zip(distances, chances, strict=True) if chance <= DRIFT_ALPHA
     ]  # fmt: skip
@@ -523,16 +523,6 @@ def _total_variation(feature: str, train: Array, test: Array) -> Distance:
     chi2 = float(((counts - means) ** 2 / means).sum())
     distance = float(np.abs(counts[0] / len(train) - counts[1] / len(test)).sum() / 2)
     return Distance(feature, method, distance, float(special.chdtrc(counts.shape[1] - 1, chi2)))
-
-
-def _holm(chances: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for their number (Holm, 1979), in the same order."""
-    p = np.asarray(chances)
-    order = np.argsort(p)
-    adjusted = np.empty(len(p))
-    factors = np.arange(len(p), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return [float(value) for value in adjusted]
 
 
 def _drawn(rng: np.random.Generator, size: int, most: int) -> Array:

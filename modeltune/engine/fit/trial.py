@@ -11,7 +11,7 @@ from modeltune.engine.fit.candidate import trainable
 from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.ground import frames_of_others
+from modeltune.ground import error_line, frames_of_others
 from modeltune.records import Failure, Trained, TrialTask
 from modeltune.specs import Spec
 
@@ -56,8 +56,6 @@ def train_trial(
 
 def failure_of(error: Exception) -> Failure:
     """Return one line naming the error, and its traceback from the user's code down."""
-    lines = str(error).strip().splitlines() or [""]
-    reason = f"{type(error).__name__}: {lines[0]}".rstrip(": ")
     frames = traceback.format_list(frames_of_others(error.__traceback__))
     text = "".join(frames + traceback.format_exception_only(error))
-    return Failure(reason, f"Traceback (most recent call last):\n{text}")
+    return Failure(error_line(error), f"Traceback (most recent call last):\n{text}")

@@ -15,6 +15,7 @@ from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.scoring import Output, OutputTask, Predictions, predict
+from modeltune.ground import error_line
 from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
 
 ROWS = 256
@@ -121,8 +122,7 @@ def _guarded(gate: str, check: Callable[[], Verdict]) -> Verdict:
     try:
         return check()
     except Exception as error:  # noqa: BLE001  a model may raise anything, which the verdict names
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"the check raised {type(error).__name__}: {lines[0]}".rstrip(": ")
+        reason = f"the check raised {error_line(error)}"
         return _verdict(gate, Outcome.ERROR, None, None, reason)
 
 

@@ -27,6 +27,7 @@ from modeltune.ground import (
     CodeError,
     ModeltuneError,
     SearchError,
+    first_line,
     require_supported_system,
     try_lock,
     wait_for_lock,
@@ -397,7 +398,7 @@ class Processes:
                 raise
             # Such as sys.exit() in the code of the spec's author.
             text = str(error)
-            result = failed(task, Failure(text.partition("\n")[0], text), worker.seconds)
+            result = failed(task, Failure(first_line(text), text), worker.seconds)
         if worker.unanswered:
             worker.answered()
             return

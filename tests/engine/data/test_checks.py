@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn import datasets
 
 import modeltune as mt
-from modeltune.engine.data.checks import _holm, _ks, _total_variation, check_data, row_hashes
+from modeltune.engine.data.checks import _ks, _total_variation, check_data, row_hashes
 from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.records.check_details import ClassCounts, Drift, Duplicates, Overlap
 from modeltune.records.plain_data import plain
@@ -408,11 +408,6 @@ def test_a_column_of_rare_whole_numbers_is_compared_by_its_order() -> None:
     years = np.arange(1970, 2040)[:, None]
     found = verdict("drift", loaded(years[:45], years[:9], years[45:]))
     assert "x by 1.00 (KS)" in found.reason
-
-
-def test_p_values_are_adjusted_as_holm_does() -> None:
-    assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert _holm([0.5, 0.9]) == [1.0, 1.0]
 
 
 # streams
