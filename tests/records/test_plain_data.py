@@ -5,14 +5,19 @@ from __future__ import annotations
 import enum
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from modeltune.records.plain_data import as_number, from_plain, plain
 from modeltune.records.probes import Counterexample
+from modeltune.records.runs import Durations
 
 
 class Colour(enum.Enum):
@@ -108,3 +113,49 @@ def test_the_words_of_numbers_are_numbers() -> None:
         math.inf, -math.inf, 3, 0.5,
     ]  # fmt: skip
     assert math.isnan(as_number("nan"))
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (None, None),
+        (True, True),
+        (3, 3),
+        ("a", "a"),
+        (0.5, 0.5),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (Colour.RED, "red"),
+        ((1, (2, [3])), [1, [2, [3]]]),
+        (OrderedDict(a=(1,)), {"a": [1]}),
+        ({0: 1.5}, {"0": 1.5}),
+        (Durations(1.0), {"data": 1.0, "search": 0.0, "validation": 0.0}),
+        ({"a": Durations(2.0)}, {"a": {"data": 2.0, "search": 0.0, "validation": 0.0}}),
+    ],
+)
+def test_plain_data(value: object, data: object) -> None:
+    assert plain(value) == data
+    json.dumps(plain(value), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"bytes",
+        {1, 2},
+        1j,
+        Decimal("0.1"),
+        Path("a"),
+        object(),
+        Durations,
+        len,
+        np.zeros(2),
+        np.float32(1),
+        np.int64(1),
+        [{"deep": object()}],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_foreign_types_have_no_place_in_a_run(value: object) -> None:
+    with pytest.raises(TypeError, match="has no place in a run record"):
+        plain(value)
