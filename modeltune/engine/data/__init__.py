@@ -1,6 +1,6 @@
-"""Data: loaded and cut into parts, shared between processes, and checked before a search.
+"""Load data and cut them into parts, share them between processes, check them before a search.
 
-Here belongs what touches data before a model sees them. Training and scoring do not.
+Here belongs what happens to data before a model sees them. Training and scoring do not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Scoring: what a trained model does on each part, refits, and whether its numbers can be trusted.
+"""Score trained models: refits, metrics on each part, and checks that the numbers can be trusted.
 
-Here belong metrics, reports by task, samples to look at and the integrity checks of a
-tuned model. Bounds and verdicts on them are judged elsewhere.
+Here belong metrics, reports by task, samples to look at and the integrity checks of a tuned
+model. Gates are judged elsewhere.
 """
 
 from __future__ import annotations

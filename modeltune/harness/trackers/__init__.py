@@ -1,6 +1,6 @@
-"""Where people look besides our reports: TensorBoard and MLflow, told of what is recorded.
+"""Write recorded trials and runs for TensorBoard and MLflow.
 
-Here belongs one module per tracker. What fails here changes no outcome.
+Here belongs one module per tracker. A failure here changes no outcome.
 """
 
 from __future__ import annotations
