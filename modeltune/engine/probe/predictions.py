@@ -11,8 +11,9 @@ import numpy as np
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model
-from modeltune.engine.probe.transforms import ProbeError, error_line, row_of, stacked
+from modeltune.engine.probe.transforms import ProbeError, row_of, stacked
 from modeltune.engine.score import Output, OutputTask, probabilities
+from modeltune.ground import error_line
 from modeltune.records import Array
 from modeltune.specs import Behaviour
 

@@ -40,7 +40,6 @@ from modeltune.engine.probe.transforms import (
     arrays_like,
     changing,
     checked,
-    error_line,
     in_digits,
     row_of,
     stacked,
@@ -48,7 +47,7 @@ from modeltune.engine.probe.transforms import (
     type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask, predict
-from modeltune.ground import is_finite_number, typed
+from modeltune.ground import error_line, is_finite_number, typed
 from modeltune.records import (
     Array,
     Counterexample,

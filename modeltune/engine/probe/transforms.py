@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
-from modeltune.ground import is_integer
+from modeltune.ground import error_line, is_integer
 from modeltune.records import Array
 from modeltune.specs import Behaviour, Kind
 
@@ -188,9 +188,3 @@ def in_digits(value: float) -> str:
 def type_in_words(value: object) -> str:
     """Return the type of a value in words: "None", "a list"."""
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-def error_line(error: BaseException) -> str:
-    """Return the type of an error and the first line of what it says."""
-    line = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}{f': {line}' if line else ''}"
