@@ -1,4 +1,4 @@
-"""What ``[tool.modeltune]`` in pyproject.toml says, and where the history is by default."""
+"""The settings in ``[tool.modeltune]`` of pyproject.toml, and where the history is by default."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ DEFAULT_REPORT = ".modeltune/report"
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one project; None where pyproject.toml says nothing.
+    """The settings of one project; a setting that pyproject.toml does not have is None.
 
     Args:
-        workers: trial processes, "auto" as many as keep the cores busy; 0 trains in the
-            pytest process.
+        workers: number of trial processes; "auto": as many as keep the cores busy; 0: train in
+            the pytest process.
         store: URL of the history.
-        keep_trials: whether the search's scratch stays after the run is recorded.
+        keep_trials: whether the scratch folder of a search stays after its run is recorded.
         report: folder of the reports.
         strict: whether no_baseline and inconclusive are red.
         budget: time for a whole session, such as "30m".
-        reuse: whether unchanged specs are served from the history.
-        mlflow: the MLflow tracking server that is told of every recorded run.
+        reuse: whether the runs of unchanged specs are taken from the history.
+        mlflow: the MLflow tracking server that every recorded run is logged to.
     """
 
     workers: int | str | None = None
@@ -49,7 +49,7 @@ def load_config(root: Path) -> Config:
     """Return the settings in ``root/pyproject.toml``, all None when there are none.
 
     Raises:
-        SpecError: naming the file and every unknown key and wrong type in it.
+        SpecError: a key is unknown or a value wrong; names the file and all of them.
     """
     path = root / "pyproject.toml"
     try:
@@ -58,7 +58,7 @@ def load_config(root: Path) -> Config:
         return Config()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read: {error}") from error
-    # Every spelling of the table has the word, most projects' files do not: no parsing then.
+    # Most projects' files lack this word, and then there is nothing to parse.
     if "modeltune" not in text:
         return Config()
     table = _table(path, text)
@@ -81,11 +81,11 @@ def project_root(folder: Path) -> Path:
 
 
 def default_store(folder: Path | None = None) -> str:
-    """Return the URL of the history when none is given: MODELTUNE_STORE, configured, or built in.
+    """Return the URL of the history where no option names one.
 
-    A relative SQLite path in pyproject.toml, and the built-in one, belong to the
-    project's root, so that every folder of a project (``folder``, default the working
-    directory) finds the same history.
+    It is that of MODELTUNE_STORE, else of pyproject.toml, else built in. A relative SQLite path in
+    pyproject.toml, and the built-in one, start at the project's root, so that every folder of a
+    project (``folder``, by default the working directory) has the same history.
     """
     if url := os.environ.get(STORE_VARIABLE):
         return url
@@ -118,7 +118,7 @@ def _problems(table: Mapping[str, object]) -> Iterator[Problem]:
             hint = f'did you mean "{close[0]}"? ' if close else ""
             yield key, f"unknown key; {hint}The keys are {', '.join(known)}"
         elif not _EXPECTED[key][0](value):
-            # The kind, never the value: a store URL may carry a password.
+            # Show the kind, never the value: a store URL may carry a password.
             yield key, f"{_kind(value)}; write {_EXPECTED[key][1]}"
 
 

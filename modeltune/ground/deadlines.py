@@ -1,4 +1,4 @@
-"""How long a run may take in all."""
+"""Deadlines: budgets of time as people type them, and whether the time runs out."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import re
 import time
 from dataclasses import dataclass
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment on the monotonic clock, in seconds, and the budget it comes from, as typed."""
+    """A moment on the monotonic clock, in seconds, and the budget it comes from, as it was typed."""
 
     at: float = math.inf
     budget: str = "no limit"
 
     @classmethod
     def after(cls, seconds: float, budget: str) -> Deadline:
-        """Return the deadline so many seconds from now."""
+        """Return the deadline that is this many seconds from now."""
         return cls(time.monotonic() + seconds, budget)
 
     def is_near(self, seconds: float) -> bool:
-        """Tell whether what takes so many seconds would not end in time."""
+        """Tell whether something that takes this many seconds would end too late."""
         return time.monotonic() + seconds >= self.at
 
 
@@ -31,13 +31,14 @@ def seconds_of(budget: str) -> float:
     """Return the seconds of a budget such as "90s", "30m", "2h" or "1h30m".
 
     Raises:
-        ValueError: it is no such text, or no time at all.
+        ValueError: the text is no budget, or it is 0.
     """
     if not re.fullmatch(r"(?:\d+(?:\.\d+)?[smh])+", budget):
         raise ValueError(f'{budget!r}: write a time such as "90s", "30m" or "1h30m"')
     seconds = sum(
-        float(number) * UNITS[unit] for number, unit in re.findall(r"([\d.]+)([smh])", budget)
+        float(number) * UNIT_SECONDS[unit]
+        for number, unit in re.findall(r"([\d.]+)([smh])", budget)
     )
     if seconds <= 0:
-        raise ValueError(f"{budget!r}: write more than no time")
+        raise ValueError(f"{budget!r}: write a time longer than 0")
     return seconds

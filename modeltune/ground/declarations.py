@@ -1,4 +1,4 @@
-"""What every declaration shares: it prints as it was typed and names its broken fields."""
+"""What all declarations share: they print as they were typed, and check numbers alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Problem: TypeAlias = tuple[str, str]
 
 
 def as_typed(declaration: DataclassInstance) -> str:
-    """Return the call that makes this declaration, defaults left out: ``mt.Holdout(epochs=30)``."""
+    """Return the call that makes this declaration, without defaults: ``mt.Holdout(epochs=30)``."""
     arguments = []
     for field in dataclasses.fields(declaration):
         value = getattr(declaration, field.name)
@@ -49,7 +49,7 @@ def typed(value: object) -> str:
     if isinstance(value, float) and not is_finite_number(value):
         return f'float("{value}")'
     if type(value).__repr__ is object.__repr__:
-        # The address in it differs between two runs of the same declaration.
+        # Its repr has an address, which differs from run to run.
         config = value.get_config() if hasattr(value, "get_config") else ...
         return f"{type(value).__name__}({'...' if config is ... else typed(config)})"
     return repr(value)

@@ -1,4 +1,4 @@
-"""A package's door: its public names, each loaded from its module when it is first used."""
+"""The door of a package: its public names, each loaded from its module on first use."""
 
 from __future__ import annotations
 

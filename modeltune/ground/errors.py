@@ -1,33 +1,36 @@
-"""The errors modeltune raises, each written for the person at the keyboard."""
+"""The errors that modeltune raises, each with a message for the person at the keyboard."""
 
 
 class ModeltuneError(Exception):
-    """Say what was found, where, and what to do; shown without a traceback."""
+    """The base of our errors: the message says what is wrong, where, and what to do.
+
+    It is shown without a traceback.
+    """
 
 
 class SpecError(ModeltuneError):
-    """A declaration is wrong: names the file, the field and the remedy."""
+    """A declaration is wrong; the message names the file, the field and the remedy."""
 
 
 class DataError(ModeltuneError):
-    """The data a spec returned cannot be used: names the part."""
+    """The data that a spec returned cannot be used; the message names the part."""
 
 
 class CodeError(ModeltuneError):
-    """Code of a spec's author raised in another process: its traceback, as text."""
+    """Code of a spec's author raised an error in another process; the message has its traceback."""
 
 
 class SearchError(ModeltuneError):
-    """A search could not produce a single completed trial."""
+    """A search did not complete a single trial."""
 
 
 class HistoryError(ModeltuneError):
-    """A run could not be recorded or read: names the store."""
+    """A run could not be recorded or read; the message names the store."""
 
 
 class NoHistoryError(HistoryError):
-    """There is no history where one was to be read."""
+    """There is no history to read."""
 
 
 class UnrecordableError(HistoryError):
-    """A run has something in it that no history can hold, however often it is tried."""
+    """A run holds something that no history can record, however often it is tried."""

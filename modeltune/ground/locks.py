@@ -1,4 +1,4 @@
-"""Locks on open files, which end with the process that holds them: all we need of a system but Python.
+"""Locks on open files, which end with the process that holds them; not every system has them.
 
 The library filelock was weighed: it empties the file it locks, which for us is a ledger with
 results in it, and it cannot tell whether a file is locked without taking the lock.
@@ -79,7 +79,7 @@ def is_unlocked(file: IO[Any]) -> bool:
 
 
 def _fcntl() -> ModuleType:
-    """Return Python's door to the system's locks; imported here, since Windows has none."""
+    """Return the module of Python for locks; imported here, since it does not exist on Windows."""
     require_supported_system()
     import fcntl
 

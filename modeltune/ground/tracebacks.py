@@ -1,4 +1,4 @@
-"""Which frames of a traceback are ours: users are shown their own code, not the way to it."""
+"""Frames of tracebacks that are ours: users are shown their own code, without the way to it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from traceback import FrameSummary
 from types import TracebackType
 
 PACKAGE = Path(__file__).parents[1]
-"""The folder of all our modules."""
+"""The folder of modeltune's modules."""
 
 
 def is_ours(file: str | Path) -> bool:
-    """Tell a module of modeltune from anybody else's file."""
+    """Tell whether a file is a module of modeltune."""
     return PACKAGE in Path(file).parents
 
 
 def frames_of_others(trace: TracebackType | None) -> list[FrameSummary]:
-    """Return the frames of a traceback without ours; all of them when there are no others."""
+    """Return the frames of a traceback without ours; all of them if there are no others."""
     frames = list(traceback.extract_tb(trace))
     others: list[FrameSummary] = []
     is_below_ours = False

@@ -1,6 +1,6 @@
 """The pytest plugin: its options, and a session that holds its hooks.
 
-Here belongs what concerns pytest: options, items, hooks, terminal lines. What a run is, is told
+Here belongs what concerns pytest: options, items, hooks, terminal lines. What happens in a run is
 in ``harness``. PYTEST_DONT_REWRITE
 """
 
@@ -25,84 +25,87 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--modeltune-workers",
         metavar="auto|N|0",
         type=_workers,
-        help="trial processes (default: auto, as many as keep the cores busy); 0 trains in the "
-        "pytest process, as --pdb does",
+        help="number of trial processes (default: auto, as many as keep the cores busy); 0 trains "
+        "in the pytest process, as --pdb does",
     )
     group.addoption(
         "--modeltune-store",
         metavar="URL",
-        help="where runs are recorded (default: sqlite:///.modeltune/history.db); for a team "
-        "postgresql://user@host/database",
+        help="URL of the history that records runs (default: sqlite:///.modeltune/history.db; for "
+        "a team: postgresql://user@host/database)",
     )
     group.addoption(
         "--modeltune-report",
         metavar="DIR",
-        help="where reports are written (default: .modeltune/report)",
+        help="folder to write reports to (default: .modeltune/report)",
     )
     group.addoption(
         "--modeltune-mlflow",
         metavar="URI",
-        help="MLflow tracking server that is told of every recorded run (default: none)",
+        help="MLflow tracking server to log every recorded run to (default: none)",
     )
     group.addoption(
         "--modeltune-strict",
         action="store_true",
         default=None,
-        help="gates that cannot be decided (no baseline, inconclusive) are red",
+        help="fail specs whose gates cannot be decided: no baseline, or inconclusive",
     )
     group.addoption(
         "--modeltune-keep-trials",
         action="store_true",
         default=None,
-        help="keep the search's scratch folder once the run is recorded",
+        help="keep the scratch folder of a search after its run is recorded",
     )
     group.addoption(
         "--modeltune-budget",
         metavar="TIME",
         type=_budget,
-        help="time for the whole session, such as 30m or 1h30m: searches stop early enough for "
-        "what they have found to be validated and judged",
+        help="time for the whole session, such as 30m or 1h30m: searches stop early enough to "
+        "validate and judge the best model so far",
     )
     group.addoption(
         "--modeltune-reuse",
         action="store_true",
         default=None,
-        help="serve unchanged specs from the history, shown as CACHED, judged by today's gates",
+        help="take the runs of unchanged specs from the history instead of training; today's gates "
+        "judge them, and they are shown as CACHED",
     )
     group.addoption(
         "--modeltune-rejudge",
         action="store_true",
         default=None,
-        help="judge recorded runs by today's gates: nothing is trained, and specs that changed "
-        "since are refused",
+        help="judge recorded runs by today's gates: train nothing, and refuse specs that have "
+        "changed since",
     )
     group.addoption(
         "--modeltune-run",
         metavar="RUN",
-        help="with --modeltune-rejudge: the id of the run to judge (default: the latest)",
+        help="with --modeltune-rejudge: id of the run to judge (default: the spec's newest run)",
     )
     group.addoption(
         "--modeltune-accept",
         action="store_true",
         default=None,
-        help="runs that pass become the baselines of their specs",
+        help="accept runs that pass: they become the baselines of their specs",
     )
     group.addoption(
         "--modeltune-accept-new",
         action="store_true",
         default=None,
-        help="the same, only where nothing is accepted yet",
+        help="accept runs that pass where the spec has no baseline yet",
     )
     group.addoption(
         "--modeltune-reason",
         metavar="TEXT",
-        help="why, to be kept with what is accepted",
+        help="why the runs are accepted; kept in the baseline files",
     )
-    parser.addini("modeltune_files", "file patterns of specs", type="args", default=["spec_*.py"])
+    parser.addini(
+        "modeltune_files", "names of spec files, as patterns", type="args", default=["spec_*.py"]
+    )
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare what other plugins may be told of."""
+    """Declare the hook that other plugins may implement."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -135,7 +138,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         others = [name for name in (other, f"{other}-new") if _is_given(config, name)]
         if _is_given(config, option) and not others:
-            raise pytest.UsageError(f"{option} says something only beside {other}")
+            raise pytest.UsageError(f"{option} has no effect without {other}")
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)
     live_hooks = LiveHooks(config)

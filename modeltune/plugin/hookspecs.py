@@ -1,4 +1,4 @@
-"""The hook other plugins and conftest.py files are told of recorded runs by."""
+"""The hook that calls other plugins and conftest.py files with every recorded run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def pytest_modeltune_run_recorded(run: Run, folder: Path, config: pytest.Config) -> None:
-    """Take note of a run that is in the history: log it elsewhere, tell a chat, draw it.
+    """Do something with a recorded run: log it elsewhere, post it in a chat, draw it.
 
-    Called once per run, after it was recorded, however it ended, where pytest itself runs:
-    under pytest-xdist in the controller. Not called of a run served from the history. What
-    is raised is shown at the end of the session, and changes no outcome. Take only those
-    arguments that are needed.
+    Called once for each run after it was recorded, however it ended; under pytest-xdist in the
+    controller. Not called for a run taken from the history. An error that is raised is shown at
+    the end of the session, and changes no outcome. An implementation may leave out arguments that
+    it does not need.
 
     Args:
         run: everything that was recorded, ``modeltune.records.runs.Run``.

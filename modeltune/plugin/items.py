@@ -1,4 +1,4 @@
-"""Spec files to pytest items: each spec is one Function item, so every pytest feature applies."""
+"""Make pytest items of specs: each is a Function item, so that every feature of pytest applies."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ THEIR_WARNINGS = (
     # __array__ does not know NumPy 2's copy argument yet.
     (r"__array__ implementation doesn't accept a copy", "keras"),
 )
-"""What nobody who declares a spec can do anything about: (message, module)."""
+"""Warnings of libraries that the author of a spec can do nothing about: (message, module)."""
 
 
 class GatesFailed(AssertionError):
-    """A run that is not green."""
+    """A run whose gates or checks are red."""
 
     def __init__(self, run: Run):
         super().__init__(f"{run.spec} is {run.status.value}")
@@ -40,24 +40,24 @@ class GatesFailed(AssertionError):
 
 
 NOT_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML can hold, and control characters that some readers of XML refuse."""
+"""Characters that XML cannot hold, and control characters that some readers of XML refuse."""
 
 
 def properties(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield what is told of a run to who reads ``--junitxml``: names and values, as text.
+    """Yield the properties of a run for ``--junitxml``: names and values, as text.
 
     What XML cannot hold is escaped as Python does: pytest does that in values, not in names, and
     no lone surrogate travels between processes of pytest-xdist.
     """
-    told = [("run", run.id), ("status", run.status.value)]
-    told += [("cached", "true")] if run.cached else []
-    told += [] if run.baseline is None else [("baseline", run.baseline)]
-    told += [(name, f"{scores.mean:.6g}") for name, scores in run.scores.items()]
-    told += [
+    facts = [("run", run.id), ("status", run.status.value)]
+    facts += [("cached", "true")] if run.cached else []
+    facts += [] if run.baseline is None else [("baseline", run.baseline)]
+    facts += [(name, f"{scores.mean:.6g}") for name, scores in run.scores.items()]
+    facts += [
         (f"gate[{verdict.gate}]", f"{verdict.outcome.value}: {verdict.reason}")
         for verdict in run.verdicts
     ]
-    for name, value in told:
+    for name, value in facts:
         yield _as_xml(f"modeltune.{name}"), _as_xml(value)
 
 
@@ -83,11 +83,11 @@ class ItemContext:
 
 
 class SpecItem(pytest.Function):
-    """A spec as a test: passes when its model was searched, validated and holds its gates.
+    """A spec as a test: it passes when its model was searched and validated, and holds its gates.
 
-    ``obj`` is a function of the fixtures the spec asks for, placed where the build
-    function is. ``run`` is the recorded run, None before it ended. ``unbound`` are fields of
-    the spec that are parametrized, and known only once the item is set up.
+    ``obj`` is a function whose arguments are the fixtures that the spec asks for; its place is that
+    of the build function. ``run`` is the recorded run, None before its end. ``unbound`` are the
+    parametrized fields whose values are known only when the item is set up.
     """
 
     spec: Spec
@@ -96,14 +96,14 @@ class SpecItem(pytest.Function):
     unbound: Collection[str] = ()
 
     def setup(self) -> None:
-        """Set up the fixtures, and the fields of the spec that are parametrized."""
+        """Set up the fixtures, and give the spec its parametrized fields if it has not got them yet."""
         super().setup()
         if self.unbound:
             values: dict[str, Any] = {name: self.funcargs[name] for name in self.unbound}
             self.spec = self.spec.with_fields(**values)
 
     def runtest(self) -> None:
-        """Run the spec; raise GatesFailed when it is not green."""
+        """Run the spec; raise GatesFailed if it is red."""
         from modeltune.harness import run as run_spec
 
         with warnings.catch_warnings():
@@ -131,7 +131,7 @@ class SpecItem(pytest.Function):
         self.context.listen(event)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return the gate table of a red run, an error's own words, or the user's traceback."""
+        """Return the gate table of a red run, the message of an error of ours, or the user's traceback."""
         if isinstance(excinfo.value, GatesFailed):
             from modeltune.reports import failure
 
@@ -145,7 +145,7 @@ class SpecItem(pytest.Function):
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Any, int, str]:
-        """Return the place of the build function: failures and IDE links lead there."""
+        """Return the place of the build function, for failures and links in editors."""
         return self.spec.file, self.spec.line - 1, self.name
 
 
@@ -201,7 +201,7 @@ def collect_error(
     excinfo: pytest.ExceptionInfo[BaseException],
     report: pytest.CollectReport | pytest.TestReport,
 ) -> Any:
-    """Return what to show of a spec file that does not collect, or None: pytest's own words do."""
+    """Return what to show when a file with specs cannot be collected; None: what pytest shows."""
     if isinstance(excinfo.value, ModeltuneError):
         return str(excinfo.value)
     if "attempted relative import with no known parent package" in str(excinfo.value):
@@ -217,7 +217,7 @@ def collect_error(
 
 
 def _is_not_the_user_s(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
-    """Tell whether an error went through modeltune and through no file of the user's."""
+    """Tell whether a traceback has frames of modeltune and none of the user's files."""
     paths = [Path(entry.path) for entry in excinfo.traceback]
     theirs = (Path(pytest.__file__).parent.parent, Path(sysconfig.get_path("stdlib")))
     return any(PACKAGE in path.parents for path in paths) and not any(
@@ -226,7 +226,7 @@ def _is_not_the_user_s(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
 
 
 def _without_our_frames(error: BaseException) -> BaseException:
-    """Leave in its traceback, and of what led to it, the user's frames and other libraries'."""
+    """Remove our frames from the tracebacks of an error and of the errors that led to it."""
     chain: dict[int, BaseException] = {}
     links: list[BaseException | None] = [error]
     while links:
@@ -248,26 +248,26 @@ def _without_our_frames(error: BaseException) -> BaseException:
 
 
 def parameter_id(value: object) -> str | None:
-    """Return the id of a declaration in ``parametrize``, or None for other values."""
+    """Return the id of a declaration in ``parametrize``, None for any other value."""
     if not type(value).__module__.startswith("modeltune."):
         return None
-    return _told_apart.get(id(value)) or _label(value)
+    return _longer_ids.get(id(value)) or _label(value)
 
 
-_told_apart: dict[int, str] = {}
-"""Ids of declarations that stand beside another of their kind, by the object's id: pytest asks
+_longer_ids: dict[int, str] = {}
+"""Ids of declarations that have others of their kind beside them, by the object's id: pytest asks
 for the id of one value at a time."""
 
 
 def _tell_apart(declarations: Sequence[object]) -> None:
-    """Give declarations of one label in one parametrize longer ids: ``random-max_trials=8``."""
+    """Give longer ids to declarations with the same label in one parametrize: ``random-max_trials=8``."""
     labels = Counter(_label(value) for value in declarations)
     for value in declarations:
         label = _label(value)
         if label and label != "fit" and labels[label] > 1:
             arguments = repr(value).partition("(")[2].removesuffix(")").split(", ")
-            typed = [argument for argument in arguments if "=" in argument]
-            _told_apart[id(value)] = "-".join([label, *typed])
+            keywords = [argument for argument in arguments if "=" in argument]
+            _longer_ids[id(value)] = "-".join([label, *keywords])
 
 
 def _label(value: object) -> str | None:
@@ -283,7 +283,7 @@ def _parametrize_marks(collector: pytest.Module, spec: Spec) -> list[pytest.Mark
 
 
 def _arguments(mark: pytest.Mark) -> list[str]:
-    """Return the names a parametrize mark gives values to."""
+    """Return the names that a parametrize mark gives values to."""
     names = mark.args[0] if mark.args else mark.kwargs["argnames"]
     if isinstance(names, str):
         return [name.strip() for name in names.split(",") if name.strip()]
@@ -291,7 +291,7 @@ def _arguments(mark: pytest.Mark) -> list[str]:
 
 
 def _values(mark: pytest.Mark, argument: str) -> Iterator[object]:
-    """Yield the values a parametrize mark gives to one of its names."""
+    """Yield the values that a parametrize mark gives to one of its names."""
     names = _arguments(mark)
     for row in mark.args[1] if len(mark.args) > 1 else mark.kwargs["argvalues"]:
         # pytest.param(...) is a tuple whose values are a tuple; a dict's are a method.
@@ -303,7 +303,7 @@ def _values(mark: pytest.Mark, argument: str) -> Iterator[object]:
 
 
 def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
-    """Return a function whose arguments are the fixtures and parameters this spec asks for."""
+    """Return a function whose arguments are the fixtures and parameters that the spec asks for."""
     arguments = dict.fromkeys(data_arguments(spec.data))
     for mark in marks:
         parametrized = _arguments(mark)
@@ -332,10 +332,10 @@ def _spec_item(
     fields: Collection[str],
     context: ItemContext,
 ) -> SpecItem:
-    """Make the plain function item that pytest has made the spec's item.
+    """Turn the plain function item that pytest has made into the item of the spec.
 
     Args:
-        fields: those of the spec's fields that are parametrized.
+        fields: the fields of the spec that are parametrized.
     """
     values: Mapping[str, object] = {}
     unbound: Collection[str] = ()
@@ -351,7 +351,7 @@ def _spec_item(
         )
     except ModeltuneError as error:
         raise collector.CollectError(str(error)) from error
-    # All that pytest has put into it stays. A new item would need of it what it keeps private.
+    # Everything that pytest has put into the item stays. A new item would need private parts of it.
     item.__class__ = SpecItem
     assert isinstance(item, SpecItem)
     item.spec, item.context, item.unbound = bound, context, unbound

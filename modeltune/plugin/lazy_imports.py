@@ -37,10 +37,10 @@ _loading: ContextVar[bool] = ContextVar("_loading", default=False)
 """True in a thread while it loads a heavy module: nothing that module imports is lazy."""
 
 _REAL = "<the real module>"
-"""Where a stand-in keeps its loaded module: a key that is no name, as numpy has a ``real``."""
+"""The key under which a stand-in keeps its module: no identifier, as numpy has a ``real``."""
 
 _PROBES = ("pytest", "_pytest", "_mock_name", "_is_coroutine", "patchings")
-"""How the names begin that pytest and unittest.mock ask every module attribute for."""
+"""Beginnings of the names that pytest and unittest.mock look up on every module attribute."""
 
 _LOADING_DUNDERS = frozenset(
     {
@@ -53,12 +53,12 @@ _LOADING_DUNDERS = frozenset(
         "__config__",
     }
 )
-"""Dunders a person types (``tf.__internal__``); all others are probes of collectors too."""
+"""Dunders that people type (``tf.__internal__``); all others are looked up by collectors."""
 
 
 @contextmanager
 def lazily(names: Collection[str] = HEAVY) -> Iterator[None]:
-    """Answer ``import keras`` and ``from keras import layers`` with stand-ins inside the context.
+    """Give stand-ins to ``import keras`` and ``from keras import layers`` inside the context.
 
     A stand-in loads its module at the first attribute access, also long after the context. A name
     that is already imported, not installed, or imported by an installed package (anything in
@@ -135,13 +135,13 @@ class StandIn(ModuleType):
 
 
 def _is_probe(name: str) -> bool:
-    """Tell what collectors ask every object they meet; an answer is not worth a load."""
+    """Tell a name that collectors look up on every object: it is no reason to load the module."""
     is_dunder = name.startswith("__") and name.endswith("__")
     return name.startswith(_PROBES) or (is_dunder and name not in _LOADING_DUNDERS)
 
 
 def _load(stand_in: StandIn) -> Any:
-    """Return what the import statement would have bound, and bind it wherever the stand-in is."""
+    """Return the module that the import statement would have bound, and bind it in place of the stand-in."""
     if _REAL not in vars(stand_in):
         _resolve(stand_in)
         _rebind()
@@ -171,7 +171,7 @@ def _really() -> Iterator[None]:
 
 
 def _rebind() -> None:
-    """Put the real module where a module global holds the stand-in of one that is loaded."""
+    """Replace the stand-ins of loaded modules in the globals of all modules."""
     if _loading.get():
         return  # What is half loaded now is bound when the outermost load is complete.
     for module in list(sys.modules.values()):
@@ -200,7 +200,7 @@ def _find(name: str) -> ModuleSpec | None:
 
 
 def _is_statement(globals: Mapping[str, object] | None, fromlist: object) -> bool:
-    """Tell an import statement in a user's file from a call, and from an installed package's.
+    """Tell an import statement in a user's file from a call, and from one in an installed package.
 
     ``__import__(name)`` and C code look into ``sys.modules`` afterwards; packages may decide by
     whether an import fails. Both get the real thing. A statement passes its globals, and None or

@@ -1,4 +1,4 @@
-"""What people see of a spec while it runs: its lines, and how far it is, also through pytest-xdist."""
+"""Show a spec while it runs: its lines and its progress, also from workers of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from modeltune.records import Event
 
 HERE = ""
-"""Where a spec runs that runs in this process; else the name of a worker."""
+"""The source of a spec that runs in this process; elsewhere it is the name of a worker."""
 
 
 class LiveHooks:
-    """The hooks that show specs while they run; nothing under -q, or without a terminal reporter."""
+    """The hooks that show specs while they run; they show nothing under -q."""
 
     def __init__(self, config: pytest.Config):
         self._config = config
@@ -66,7 +66,7 @@ class LiveHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Show how far a spec is until it has run."""
+        """Show the progress of a spec while it runs."""
         items = sys.modules.get("modeltune.plugin.items")
         if items is None or not isinstance(item, items.SpecItem) or self._is_quiet:
             return (yield)
@@ -87,7 +87,7 @@ class LiveHooks:
                 self._display = None
 
     def _displayed(self, stack: ExitStack) -> LiveDisplay | None:
-        """Return a display on the terminal until the stack is closed, None where there is none."""
+        """Return a display on the terminal that ends with the stack; None if there can be none."""
         from modeltune.ground import MissingNameError
         from modeltune.plugin.live_terminal import display
 
@@ -135,10 +135,10 @@ class LiveHooks:
 
     # pytest-xdist
 
-    # Last: until then others find in there what they can make JSON of.
+    # Last: other plugins make JSON of what is handed to the worker, and a channel is no JSON.
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Let a worker tell this process what happens in its specs."""
+        """Give a worker a channel through which it reports what happens in its specs."""
         if self._is_quiet or not self._config.pluginmanager.hasplugin("terminalreporter"):
             return
         from modeltune.ground import MissingNameError
@@ -151,7 +151,7 @@ class LiveHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Let the controller know of specs before xdist tells it that all is collected."""
+        """Report that this worker has specs, before xdist reports that it has collected them."""
         items = sys.modules.get("modeltune.plugin.items")
         if items is None or self._is_quiet:
             return
@@ -159,7 +159,7 @@ class LiveHooks:
             self._send(None, None)
 
     def _send(self, spec: str | None, event: Event | None) -> None:
-        """Tell the controller that a spec begins, what happens in it, or that nothing runs here."""
+        """Report to the controller that a spec begins, what happens in it, or that none runs here."""
         if self._channel is None:
             return
         import pickle
@@ -172,11 +172,11 @@ class LiveHooks:
             self._channel.send(message)
 
     def _receive(self, worker: str, message: bytes | None) -> None:
-        """Show what a worker tells, None when it is gone; called in a thread of its channel."""
+        """Show what a worker reports; None when it is gone. Called in a thread of its channel."""
         import pickle
 
         spec, event = (None, None) if message is None else pickle.loads(message)
-        # Held to the end: meanwhile the terminal cannot be given back.
+        # Locked to the end, so that the terminal is not given back meanwhile.
         with self._receiving:
             self._have_workers_specs |= message is not None
             if self._display is None:
@@ -191,9 +191,9 @@ class LiveHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
-        """Show from now on what workers tell, if they have specs.
+        """Begin to show what workers report, if they have specs.
 
-        Here, since a channel's thread must not touch the terminal's writer.
+        Not earlier: a channel's thread must not touch the terminal's writer.
         """
         with self._receiving:
             if self._have_workers_specs and self._display is None:
@@ -201,11 +201,11 @@ class LiveHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Leave nothing on the screen of what workers have told, however the session ends."""
+        """Give the terminal back at the end, however the session ends."""
         try:
             return (yield)
         finally:
-            # Workers may go on telling: nobody listens any more.
+            # Workers may still report: nobody listens any more.
             with self._receiving:
                 self._display = None
                 self._display_of_workers.close()

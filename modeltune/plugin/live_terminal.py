@@ -1,4 +1,4 @@
-"""The terminal while specs run: lines that are drawn anew below pytest's output, or heartbeats."""
+"""The terminal while specs run: lines below pytest's output that are redrawn, or heartbeats."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from modeltune.records import Event
 
 TICK = 0.1
-"""Seconds between two looks at whether there is something else to show."""
+"""Seconds between two checks whether the lines have changed."""
 
 HEARTBEAT = 60.0
-"""After so many silent seconds a log is told what is running."""
+"""Seconds of silence after which a line in a log says what is running."""
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where lines go: ``write`` what is sent there, and its ``size`` in columns and rows now.
+    """Where lines go: ``write`` sends text there, ``size`` returns its columns and rows.
 
-    ``is_live`` where the cursor can be moved and nobody else writes while a spec runs.
+    ``is_live``: the cursor can be moved, and nobody else writes while a spec runs.
     """
 
     write: Callable[[str], object]
@@ -45,17 +45,17 @@ class Screen:
 
 
 class Terminal:
-    """What pytest's reporter writes to while specs run, so that ours may stand below.
+    """The file that pytest's reporter writes to while specs run, with lines of ours below.
 
-    Any thread may write. Whatever pytest has written on its last line stays there.
+    Any thread may write. What pytest has written on its last line stays there.
     """
 
     def __init__(self, file: IO[str], screen: Screen, line: str = "") -> None:
         self._file = file
         self._screen = screen
         self._lock = threading.RLock()
-        self._line = line  # pytest's last one, not ended yet
-        self._is_broken = False  # it was ended here: pytest does not know
+        self._line = line  # pytest's last line, not ended yet
+        self._is_broken = False  # it was ended here, which pytest does not know
         self._shown: list[str] = []
         self._drawn_for: tuple[object, ...] = ()
         self.writes = 0
@@ -64,11 +64,11 @@ class Terminal:
         return getattr(self._file, name)
 
     def write(self, text: str) -> int:
-        """Write for pytest."""
+        """Write text of pytest's."""
         with self._lock:
             self._erase()
             self.writes += 1
-            # What ends the line that was ended here already would leave an empty one.
+            # Ending a line that was ended here already would leave an empty one.
             rest = text[1:] if self._is_broken and text.startswith("\n") else text
             self._is_broken = False
             self._file.write(rest)
@@ -92,7 +92,7 @@ class Terminal:
                 self._screen.write(text)
 
     def show(self, lines: Iterable[str]) -> None:
-        """Have these lines, and no others, below what is written; cut to what there is room for."""
+        """Show these lines, and no others, below what is written; cut them to the room there is."""
         with self._lock:
             columns, rows = self._screen.size()
             wanted = list(lines)
@@ -106,25 +106,25 @@ class Terminal:
             if not drawn:
                 self._erase()
                 return
-            # In place, without a moment of emptiness.
+            # Over the old lines, so that nothing flickers.
             start = _back(self._rows_of_shown()) if self._shown else "\n" * bool(self._line)
             self._shown, self._drawn_for = drawn, drawn_for
             body = "".join(f"{line}\x1b[K\n" for line in drawn)
             self._screen.write(f"{start}{body}\x1b[J")
 
     def _erase(self) -> None:
-        """Take away what is shown; the cursor is behind pytest's last character again."""
+        """Erase our lines; the cursor is behind pytest's last character again."""
         if self._shown:
             rows = self._rows_of_shown() + self._rows_of_line()
             self._shown, self._drawn_for = [], ()
             self._screen.write(f"{_back(rows)}\x1b[J{self._line}")
 
     def _rows_of_line(self) -> int:
-        """Return how many rows pytest's last line takes, 0 when there is none."""
+        """Return how many rows pytest's last line takes; 0 if it is empty."""
         return self._rows(self._line)
 
     def _rows_of_shown(self) -> int:
-        """Return how many rows our lines take: more than were drawn, once the terminal is narrower."""
+        """Return how many rows our lines take: more than lines, if the terminal became narrower."""
         return sum(max(self._rows(line), 1) for line in self._shown)
 
     def _rows(self, line: str) -> int:
@@ -134,7 +134,7 @@ class Terminal:
 
 
 def _back(rows: int) -> str:
-    """Return what moves the cursor to the beginning of the line so many rows above."""
+    """Return the command that moves the cursor to the start of the line this many rows above."""
     return f"\x1b[{rows}A\r" if rows else "\r"
 
 
@@ -144,24 +144,24 @@ def _without_commands(text: str) -> str:
 
 
 class LiveDisplay:
-    """Follow the specs that run, and show how far they are: at once, or when all was silent.
+    """Show how far running specs are: in lines that are redrawn, or in heartbeats.
 
     Args:
         terminal: where it is shown.
-        is_live: whether lines are drawn there; else there are heartbeats.
-        shown: makes a line fit to be printed.
+        is_live: whether lines are redrawn; else a heartbeat is written after each minute of silence.
+        printable: makes a line fit to be printed.
     """
 
     def __init__(
         self,
         terminal: Terminal,
         is_live: bool,
-        shown: Callable[[str], str] = str,
+        printable: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terminal = terminal
         self._is_live = is_live
-        self._printed = shown
+        self._printable = printable
         self._clock = clock
         self._lock, self._ticking = threading.Lock(), threading.Lock()
         self._following: dict[str, Following] = {}
@@ -171,35 +171,35 @@ class LiveDisplay:
         self._thread = threading.Thread(target=self._tick_on, name="modeltune live", daemon=True)
 
     def begin(self, source: str, spec: str) -> None:
-        """Follow a spec that begins to run somewhere: here, or in a worker of pytest-xdist."""
+        """Show a spec from now on, which begins to run here or in a worker of pytest-xdist."""
         now = self._clock()
         with self._lock:
             self._following[source] = Following(spec, now, now)
 
     def tell(self, source: str, event: Event) -> None:
-        """Take note of an event of the spec that runs there."""
+        """Update the progress of the spec that runs there."""
         with self._lock:
             if source in self._following:
                 known = self._following[source]
                 self._following[source] = follow(known, event, self._clock())
 
     def say(self, source: str, event: Event) -> None:
-        """Print an event's lines, each with the spec that runs there."""
+        """Print the lines of an event, each with the name of the spec that runs there."""
         with self._lock:
             spec = clean(self._following[source].spec)
-        said = [
+        texts = [
             line if line.startswith(spec) else f"{spec}: {line.strip()}" for line in lines(event)
         ]
-        if said:
-            self._terminal.say(map(self._printed, said))
+        if texts:
+            self._terminal.say(map(self._printable, texts))
 
     def end(self, source: str) -> None:
-        """Follow what ran there no longer."""
+        """Stop showing the spec that ran there."""
         with self._lock:
             self._following.pop(source, None)
 
     def tick(self) -> None:
-        """Show what there is to show now."""
+        """Show the progress as it is now."""
         with self._ticking:
             if self._is_paused:
                 return
@@ -210,30 +210,30 @@ class LiveDisplay:
             elif self._terminal.writes != self._writes:
                 self._writes, self._silent_since = self._terminal.writes, now
             elif following and now - self._silent_since >= HEARTBEAT:
-                self._terminal.say(self._printed(heartbeat(known, now)) for known in following)
+                self._terminal.say(self._printable(heartbeat(known, now)) for known in following)
 
     def pause(self) -> None:
-        """Leave the terminal to somebody else, such as a debugger."""
+        """Erase the lines and leave the terminal to somebody else, such as a debugger."""
         with self._ticking, suppress(OSError):  # the terminal is gone
             self._is_paused = True
             self._terminal.show([])
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Show lines again after a pause."""
         self._is_paused = False
 
     def start(self) -> None:
-        """Tick from now on, in a thread."""
+        """Begin to show the progress, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Tick no longer, and leave nothing on the screen."""
+        """End the thread, and leave nothing on the screen."""
         self._over.set()
         try:
             if self._thread.is_alive():
                 self._thread.join()
         finally:
-            # An impatient Ctrl-C ends the wait: then a tick may go on, and is to show nothing.
+            # A second Ctrl-C ends the wait: a tick that still runs must not show anything.
             self.pause()
 
     def _tick_on(self) -> None:
@@ -245,14 +245,14 @@ class LiveDisplay:
 def display(
     config: pytest.Config, printable: Callable[[str], str], stack: ExitStack
 ) -> LiveDisplay | None:
-    """Return a display on the terminal of a pytest session, shown until the stack is closed.
+    """Return a display on the terminal of a pytest session; it ends when the stack is closed.
 
-    None where there is no terminal reporter.
+    None if there is no terminal reporter.
 
     Args:
         config: pytest's.
         printable: makes a line fit to be printed.
-        stack: takes what undoes it all.
+        stack: closing it ends the display and gives the terminal back.
 
     Raises:
         MissingNameError: this pytest lacks what is needed for it; nothing is changed.
@@ -263,7 +263,7 @@ def display(
     writer = Writer(reporter)
     file = writer.file
     is_live = _is_live(config, reporter, file)
-    # While a test runs, standard output is somebody else's: this is a way of our own.
+    # While a test runs, its output is captured: write to the terminal by a descriptor of our own.
     with capture_disabled(config):
         file.flush()
         descriptor = _duplicate(file)
@@ -272,7 +272,7 @@ def display(
     else:
         stack.callback(os.close, descriptor)
         screen = _screen(descriptor, file.encoding or "utf-8", is_live)
-    # Where xdist has written its line anew, pytest knows of all the versions.
+    # xdist writes its line several times over: the last version is what is on the screen.
     terminal = Terminal(file, screen, re.split(r"[\r\n]", writer.line)[-1])
     shown = LiveDisplay(terminal, screen.is_live, printable)
     watched = capture_watched(config, shown.pause, shown.resume)
@@ -285,25 +285,25 @@ def display(
 
 
 def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:
-    """Tell whether lines can be drawn anew: on a terminal that we and pytest have to ourselves."""
+    """Tell whether lines can be redrawn: on a terminal to which only pytest and we write."""
     has_faulthandler = config.pluginmanager.hasplugin("faulthandler")
     timeout = config.getini("faulthandler_timeout") if has_faulthandler else None
     return (
-        # Another one, such as that of pytest-sugar, draws lines of its own.
+        # Another reporter, such as that of pytest-sugar, draws lines of its own.
         is_pytests_own(reporter)
         and file.isatty()
         and os.environ.get("TERM", "dumb") != "dumb"
-        # As pytest does: logs of CI are no terminals, even where they pretend to be.
+        # As pytest does: the log of a CI job is no terminal, even where it claims to be one.
         and not (os.environ.get("CI") or os.environ.get("BUILD_NUMBER"))
-        # Otherwise what tests and trial processes print goes in between.
+        # Otherwise the output of tests and trial processes would get in between.
         and config.getoption("capture", None) == "fd"
-        # The tracebacks of what takes long go to a descriptor of its own.
+        # faulthandler writes its tracebacks past pytest.
         and not float(timeout or 0)
     )
 
 
 def _duplicate(file: IO[str]) -> int | None:
-    """Return another descriptor of an open file, None of one that is only in memory."""
+    """Return a second descriptor of an open file; None if the file is only in memory."""
     try:
         return os.dup(file.fileno())
     except (UnsupportedOperation, AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""Log every recorded run to the MLflow server that was named, by the hook anybody may use."""
+"""Log every recorded run to the MLflow server that was named, through the hook for plugins."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class MlflowPlugin:
-    """A pytest plugin.
+    """A pytest plugin that logs recorded runs.
 
     Args:
-        uri: says which server when a run is recorded, None: none.
-        page: makes report.html of a run.
+        uri: returns the server's address when a run is recorded; None: log nowhere.
+        page: returns report.html for a run.
     """
 
     def __init__(self, uri: Callable[[], str | None], page: Callable[[Run], str]):
@@ -25,7 +25,7 @@ class MlflowPlugin:
         self._unreachable: Exception | None = None
 
     def pytest_modeltune_run_recorded(self, run: Run, folder: Path) -> None:
-        """Log the run; a server that did not answer is not waited for again."""
+        """Log the run; a server that has not answered once is not tried again."""
         if not (uri := self._uri()):
             return
         if self._unreachable is not None:

@@ -1,8 +1,7 @@
-"""The pytest plugin that ``modeltune replay`` and ``export`` load: a spec's item replays a run.
+"""The pytest plugin that ``modeltune replay`` and ``export`` load: the item of a spec replays a run.
 
-A spec is imported, its data function given its fixtures, by pytest alone; nothing is trained or
-recorded. What came of it goes to a file, for pytest's own words are for those who read them.
-PYTEST_DONT_REWRITE
+Only pytest can import a spec and set up the fixtures of its data function. Nothing is trained or
+recorded. The result goes to a file, apart from what pytest prints. PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Json
 
-OPTIONS = ("--modeltune-replay", "--modeltune-replay-to", "--modeltune-export")
+REPLAY_OPTIONS = ("--modeltune-replay", "--modeltune-replay-to", "--modeltune-export")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options the command gives; nobody types them."""
-    for option in OPTIONS:
+    """Declare the options that the command passes; users do not see them."""
+    for option in REPLAY_OPTIONS:
         parser.addoption(option, help=argparse.SUPPRESS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have spec items replay the run instead of running the spec."""
+    """Make spec items replay the run instead of running the spec."""
     from modeltune.plugin.items import SpecItem
 
     for item in items:

@@ -1,4 +1,4 @@
-"""One pytest session with specs in it: collects them, follows their runs, writes the report."""
+"""A pytest session with specs: collect them, follow their runs, write the reports."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from modeltune.records import Event, Json, Run
     from modeltune.specs import Spec
 
-# Imported in every pytest run: everything of modeltune itself is imported by the hooks that
-# meet a spec.
+# This is imported in every pytest run: modules of ours are imported by the hooks that meet a spec.
 
 
 class Session:
-    """The plugin's hooks and what they share; does nothing until a spec is collected."""
+    """The hooks of the plugin and what they share; they do nothing until a spec is collected."""
 
     def __init__(self, config: pytest.Config, live_hooks: LiveHooks):
         self._config = config
@@ -38,7 +37,7 @@ class Session:
         self._unused: list[str] = []
         self._report_error: str | None = None
         self._summary_error: str | None = None
-        self._untold: dict[str, list[str]] = {}
+        self._hook_errors: dict[str, list[str]] = {}
         self._is_xdist_worker = is_xdist_worker(config)
         self._started = time.monotonic()
         self._specs_left = 0
@@ -72,7 +71,7 @@ class Session:
         call: pytest.CallInfo[Any],
         report: pytest.CollectReport | pytest.TestReport,
     ) -> None:
-        """Let the errors of spec files, and of files that use ours, speak for themselves."""
+        """Show an error of a file with specs without our frames, or by its message alone."""
         if not isinstance(node, pytest.Collector) or call.excinfo is None:
             return
         is_spec_file = isinstance(node, pytest.Module) and self._is_spec_file(node.path)
@@ -85,7 +84,7 @@ class Session:
     def pytest_pycollect_makeitem(
         self, collector: pytest.Module | pytest.Class, name: str, obj: object
     ) -> list[SpecItem] | None:
-        """Make items of specs; anything else is left to pytest."""
+        """Make items of specs; leave anything else to pytest."""
         specs = sys.modules.get("modeltune.specs.spec_type")
         if specs is None or not isinstance(obj, specs.Spec):
             return None
@@ -108,7 +107,7 @@ class Session:
         return list(spec_items(collector, name, obj, context))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the specs that share the budget, and fix what each of them is."""
+        """Count the specs that share the budget, and compute the identity of each."""
         if "modeltune.plugin.items" not in sys.modules or self._config.option.collectonly:
             return
         from modeltune.plugin.items import SpecItem
@@ -119,12 +118,12 @@ class Session:
         shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         self._specs_left = -(-len(specs) // shares)
         for spec in specs:
-            # Kept with it: what was imported is what runs, also when its file is edited meanwhile.
+            # Computed now and kept: a file that is edited later does not change what was imported.
             search_identity(spec)
         self._find_unused()
 
     def _find_unused(self) -> None:
-        """Find the baselines that no spec of their folder has any more."""
+        """Find the baseline files that belong to no spec of their folder."""
         from modeltune.histories import BASELINE_FOLDER, unused
 
         for folder in {path.parent for path in self._collected}:
@@ -135,7 +134,7 @@ class Session:
             self._unused += [_relative(path) for path in unused(folder, specs, files)]
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
-        """Name declarations by their kind: ``mlp[hyperband]``."""
+        """Name a declaration by its kind: ``mlp[hyperband]``."""
         if "modeltune.specs.spec_type" not in sys.modules:
             return None
         from modeltune.plugin.items import parameter_id
@@ -148,7 +147,7 @@ class Session:
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Let the run travel with its report from a worker of pytest-xdist to the controller."""
+        """Send a run with the report of its item from a worker of pytest-xdist to the controller."""
         report = yield
         items = sys.modules.get("modeltune.plugin.items")
         if items is not None and isinstance(report.longrepr, str):
@@ -175,7 +174,7 @@ class Session:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the runs of xdist's workers."""
+        """Receive the runs of the workers of pytest-xdist."""
         text = getattr(report, "modeltune", None)
         # A worker logs its own reports too.
         if text is not None and not self._is_xdist_worker:
@@ -185,7 +184,7 @@ class Session:
 
             facts = json.loads(text)
             self._runs.append(facts["run"])
-            self._tell_plugins(from_json(facts["run"]))
+            self._call_plugins(from_json(facts["run"]))
             self._accepted += facts["accepted"]
             self._unused = facts["unused"]
             self._live_hooks.notes |= facts["notes"]
@@ -196,36 +195,36 @@ class Session:
         if isinstance(event, RunRecorded):
             self._runs.append(to_json(event.run))
             if not self._is_xdist_worker:
-                self._tell_plugins(event.run)
+                self._call_plugins(event.run)
         if isinstance(event, BaselineAccepted):
             self._accepted += event.lines
             return
         self._live_hooks.tell(event)
 
-    def _tell_plugins(self, run: Run) -> None:
-        """Tell each plugin of a run that was recorded; what one raises is kept to be shown.
+    def _call_plugins(self, run: Run) -> None:
+        """Call the hook of each plugin with a recorded run; keep an error, to show it at the end.
 
-        One by one: what the first raises is nothing to the next.
+        The plugins are called one by one, so that an error of one does not keep out the next.
         """
         plugins = self._config.pluginmanager
         impls = plugins.hook.pytest_modeltune_run_recorded.get_hookimpls()
-        told = dict.fromkeys(impl.plugin for impl in reversed(impls))
-        if run.cached or not told:
+        callees = dict.fromkeys(impl.plugin for impl in reversed(impls))
+        if run.cached or not callees:
             return
         from modeltune.histories import place_of
 
         folder = place_of(self._options["store"]).folder
-        for plugin in told:
-            others = [other for other in told if other is not plugin]
+        for plugin in callees:
+            others = [other for other in callees if other is not plugin]
             hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
             try:
                 hook(run=run, folder=folder, config=self._config)
             except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
-                said = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
-                self._untold.setdefault(said, []).append(run.id)
+                text = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
+                self._hook_errors.setdefault(text, []).append(run.id)
 
     def _deadline(self) -> Deadline:
-        """Return when the spec that runs next has to be done: what is left is shared evenly."""
+        """Return when the next spec has to be done: the time that is left is shared evenly."""
         from modeltune.ground import Deadline, seconds_of
 
         budget = self._config.getoption("modeltune_budget") or self._settings.budget
@@ -237,7 +236,7 @@ class Session:
         return Deadline.after(share, budget)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Show as CACHED, under -v, what was served from the history."""
+        """Show a run taken from the history as CACHED under -v."""
         if report.passed and ("modeltune.cached", "true") in report.user_properties:
             return ("passed", ".", "CACHED") if report.when == "call" else None
         return None
@@ -246,7 +245,7 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the reports; one that cannot be written is never a green session."""
+        """Write the reports; fail the session if they cannot be written."""
         if not self._runs or self._is_xdist_worker:
             return
         from modeltune.harness import gather, write_reports
@@ -267,19 +266,19 @@ class Session:
                 self._summary_error = str(error)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print one table over all specs, best first; under -q only what went wrong."""
+        """Print a table of all specs, best first; under -q only what went wrong."""
         if self._report_error:
             terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
         if self._summary_error:
-            said = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
-            terminalreporter.write_line(said, yellow=True)
+            line = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
+            terminalreporter.write_line(line, yellow=True)
         if not self._runs or self._is_xdist_worker:
             return
         from modeltune.records import from_json
         from modeltune.reports import clean, summary_table, undecided
 
-        for said, told_of in self._untold.items():
-            line = f"modeltune: recorded, but not told of {', '.join(told_of)}: {clean(said)}"
+        for text, ids in self._hook_errors.items():
+            line = f"modeltune: recorded, but a plugin failed for {', '.join(ids)}: {clean(text)}"
             terminalreporter.write_line(printable(line), yellow=True)
         runs = [from_json(run) for run in self._runs]
         if is_github():
@@ -293,8 +292,8 @@ class Session:
         terminalreporter.write_sep("=", "modeltune")
         texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
         texts += [
-            f"unused baseline: {clean(path)}: no spec has it; remove it, or name the "
-            "spec it was of in aliases=[...] of its successor"
+            f"unused baseline: {clean(path)}: it belongs to no spec; remove it, or list its former "
+            "spec in aliases=[...] of the spec that replaces it"
             for path in self._unused
         ]
         for text in texts:
@@ -311,9 +310,9 @@ class Session:
         return any(path.match(pattern) for pattern in self._config.getini("modeltune_files"))
 
     def _is_home(self, module: str, spec: Spec) -> bool:
-        """Tell whether a spec is collected in this module: its spec file, else where first met.
+        """Tell whether a spec is collected in this module: in its spec file, else where it is met first.
 
-        Else: it was made by a function, or in a module that is no spec file.
+        It has no spec file if a function made it, or a module that is none.
         """
         bound_there = vars(sys.modules[spec.module]).values() if spec.module in sys.modules else ()
         if self._is_spec_file(Path(spec.file)) and any(value is spec for value in bound_there):
@@ -322,13 +321,13 @@ class Session:
 
     @cached_property
     def _options(self) -> Mapping[str, Any]:
-        """The keyword arguments of ``harness.run`` that options and settings decide."""
+        """The keyword arguments of ``harness.run``, from options and settings."""
         from modeltune.ground import default_store
 
         option, settings = self._config.getoption, self._settings
         strict, keep = option("modeltune_strict"), option("modeltune_keep_trials")
-        asked, reuse = option("modeltune_workers"), option("modeltune_reuse")
-        workers = asked if asked is not None else settings.workers
+        workers, reuse = option("modeltune_workers"), option("modeltune_reuse")
+        workers = settings.workers if workers is None else workers
         if option("usepdb"):
             workers = 0
         return {
@@ -354,7 +353,7 @@ class Session:
 
     @cached_property
     def _settings(self) -> Config:
-        """What ``[tool.modeltune]`` says; read when the first spec is met, where it may fail."""
+        """The settings in ``[tool.modeltune]``, read when the first spec is met: an error is shown there."""
         from modeltune.ground import load_config
 
         return load_config(self._root)
@@ -366,22 +365,22 @@ class Session:
         return project_root(self._config.rootpath)
 
     def page(self, run: Run) -> str:
-        """Return report.html of one run that is recorded."""
+        """Return report.html for one recorded run."""
         from modeltune.harness import gather
         from modeltune.reports import html
 
         return html(gather([run], self._options["store"]))
 
     def mlflow(self) -> str | None:
-        """Return the tracking server that is told of every run; None or "" for none."""
-        given = self._config.getoption("modeltune_mlflow")
-        return self._settings.mlflow if given is None else given
+        """Return the address of the tracking server that runs are logged to; None or "" for none."""
+        uri: str | None = self._config.getoption("modeltune_mlflow")
+        return self._settings.mlflow if uri is None else uri
 
     @property
     def _report_file(self) -> Path:
-        given = self._config.getoption("modeltune_report")
-        if given is not None:
-            return Path(self._config.invocation_params.dir, given, "report.json")
+        folder = self._config.getoption("modeltune_report")
+        if folder is not None:
+            return Path(self._config.invocation_params.dir, folder, "report.json")
         from modeltune.ground import DEFAULT_REPORT
 
         return Path(self._root, self._settings.report or DEFAULT_REPORT, "report.json")
@@ -397,7 +396,7 @@ def _append(summary: Path, page: str) -> None:
     """Add a page to the summary of a step of GitHub Actions.
 
     Raises:
-        OSError: it cannot be written, or GitHub would show none of it.
+        OSError: it cannot be written, or it would be too long for GitHub to show.
     """
     size = summary.stat().st_size if summary.exists() else 0
     if size + len(page.encode()) > 1024 * 1024:

@@ -304,7 +304,7 @@ def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(
     result = scripted.run_pytest()
     assert verdict(scripted)["outcome"] == "no_baseline"
     result.stdout.fnmatch_lines(
-        ["unused baseline: baselines/spec_a.py.dense.json: no spec has it*"]
+        ["unused baseline: baselines/spec_a.py.dense.json: it belongs to no spec*"]
     )
 
     scripted = scripted.with_spec(

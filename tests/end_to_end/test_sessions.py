@@ -181,7 +181,7 @@ def test_no_option_takes_the_test_path_for_its_value(project: Example, option: s
         ("workers=1.5", "'1.5': write \"auto\", or a number of processes, 0 or more"),
         ("workers=", "'': write \"auto\", or a number of processes, 0 or more"),
         ("budget=30", '\'30\': write a time such as "90s", "30m" or "1h30m"'),
-        ("budget=0m", "'0m': write more than no time"),
+        ("budget=0m", "'0m': write a time longer than 0"),
     ],
 )
 def test_a_wrong_option_is_refused_with_advice(project: Example, option: str, said: str) -> None:

@@ -37,7 +37,7 @@ def test_what_is_no_time_is_refused_with_advice(budget: str) -> None:
 
 @pytest.mark.parametrize("budget", ["0s", "0h0m", "0.0m"])
 def test_no_time_at_all_is_refused(budget: str) -> None:
-    with pytest.raises(ValueError, match="write more than no time"):
+    with pytest.raises(ValueError, match="write a time longer than 0"):
         seconds_of(budget)
 
 
