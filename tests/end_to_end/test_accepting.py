@@ -347,14 +347,16 @@ def test_more_seeds_are_bought_only_while_a_gate_is_inconclusive(
     noisy = f"{ONE}validation=mt.Holdout(epochs=1, seeds=3), escalate=mt.seeds(max=5), "
     surely, never = (f"gates=[mt.metric('loss') <= mt.baseline{by}]" for by in (" + 9", " - 0.01"))
     accepted(source(noisy + surely))
-    project.run_pytest().stdout.no_fnmatch_line("*validating under*")
+    project.run_pytest().stdout.no_fnmatch_line("*validated under*")
     assert len(project.history()[0].scores["loss"].values) == 3
     otherwise_begun = "Dense(units, kernel_initializer='he_normal', "
     project = project.with_spec(source(noisy + never).replace("Dense(units, ", otherwise_begun))
 
     result = project.run_pytest()
 
-    result.stdout.fnmatch_lines(["*note: mt.metric* inconclusive, validating under 5 seeds"])
+    result.stdout.fnmatch_lines(
+        ["*note: mt.metric* inconclusive, so the model is validated under 5 seeds"]
+    )
     assert verdict(project)["outcome"] == "inconclusive"
     assert "Welch's t over seeds on 5 seeds against 3" in verdict(project)["reason"]
     assert verdict(project)["details"]["alpha"] == 0.025  # split over two looks

@@ -84,7 +84,9 @@ def test_what_a_plugin_raises_is_shown_and_the_run_stays_green(
     assert done.exit_code == 0
     assert len(told(project)) == 2, "the other plugin is told all the same"
     runs = ", ".join(str(line[0]) for line in told(project))
-    done.stdout.fnmatch_lines([f"modeltune: recorded, but a plugin failed for {runs}: *conftest.py: *"])
+    done.stdout.fnmatch_lines(
+        [f"modeltune: recorded, but a plugin failed for {runs}: *conftest.py: *"]
+    )
     assert said in done.output
     assert "\x1b[31m::error" not in done.output
 
