@@ -16,7 +16,8 @@ def error_line(error: BaseException) -> str:
     >>> error_line(KeyboardInterrupt())
     'KeyboardInterrupt'
     """
-    return f"{type(error).__name__}: {first_line(str(error))}".rstrip(": ")
+    line = first_line(str(error))
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def first_line(text: object) -> str:
@@ -27,5 +28,5 @@ def first_line(text: object) -> str:
     >>> first_line(ValueError())
     'ValueError'
     """
-    line = str(text).strip().partition("\n")[0].rstrip()
+    line = next(iter(str(text).strip().splitlines()), "").rstrip()
     return line or ("" if isinstance(text, str) else type(text).__name__)

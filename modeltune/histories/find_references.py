@@ -1,4 +1,4 @@
-"""Find the recorded runs that a spec's bounds name, and see whether they may be compared with."""
+"""Find the recorded runs that a spec's bounds name, and whether a run can be compared with them."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ TEST_PART = "data/test"
 TRAIN_PART = "data/train"
 
 RECENT = 100
-"""How many runs of a spec are looked at, newest first: a history may hold a hundred thousand.
+"""How many runs of a spec are searched, newest first: a history may hold a hundred thousand.
 
-Not each of them counts: cached and broken ones do not."""
+Cached runs and runs that ended early are among them, though nothing is compared with those."""
 
 
 def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: str) -> References:
-    """Return the runs that the spec's gates name, comparable or with the reason why not.
+    """Return the runs that the spec's gates name; a run that cannot be compared with has a problem.
 
     Args:
         spec: the spec as it is today.
         history: the store.
         prints: the fingerprints of today's data.
-        run_id: the run to be judged; of recorded ones only those before it count.
+        run_id: the run to be judged; only runs recorded before it are found.
     """
     kind = baselines.declared_validation_kind(spec.validation)
     found: dict[str, Sequence[Past] | str] = {}
     named = _named(spec)
-    # Several bounds look for theirs among the same runs.
+    # Several bounds choose from the same runs.
     limit = RECENT + max(reference.runs or 1 for reference in named)
     earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
-    # What is accepted is told by a file, also when the history does not answer.
+    # The accepted run comes from a file, even when the history cannot be read.
     with history.reading() if len(named) > 1 else contextlib.nullcontext():
         for reference in named:
             if reference.source is Source.BASELINE:
@@ -97,21 +97,21 @@ def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> R
 
         if not past.rescored or past.problem:
             return past
-        # One without an answer must not be compared by what it measured on other data.
-        found = rescored.get(past.run, Rescored(problem="it was not scored"))
-        if found.problem:
+        # A model that was not scored today must not be compared by its scores on other data.
+        today = rescored.get(past.run, Rescored(problem="it was not scored"))
+        if today.problem:
             problem = (
-                f"{past.problem_on_other_data}; its model does not run on them: {found.problem}"
+                f"{past.problem_on_other_data}; its model does not run on today's: {today.problem}"
             )
             return replace(past, problem=problem)
         return replace(
             past,
             scores={
-                # The files are what they were; all else is told of today's data, or not at all.
+                # The file's size stays; every other score is from today's data, or is left out.
                 **{name: past.scores[name] for name in ("artifact_bytes",) if name in past.scores},
-                **{name: Scores((value,)) for name, value in found.scores.items()},
+                **{name: Scores((value,)) for name, value in today.scores.items()},
             },
-            samples=None if found.samples is None else unpacked(found.samples),
+            samples=None if today.samples is None else unpacked(today.samples),
             refits=past.refits[:1],
         )
 
@@ -122,7 +122,7 @@ def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> R
 
 
 def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
-    """Return the accepted model's files, why they are not at hand, or None: nothing is accepted."""
+    """Return the accepted model's files, why they cannot be used, or None: nothing is accepted."""
     past = _accepted(spec)
     if past is None:
         return None
@@ -130,7 +130,7 @@ def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
 
 
 def samples_of(run: Run, history: Store) -> Samples | None:
-    """Return what a recorded run did on each test sample, None when that was not kept.
+    """Return what a recorded run predicted for each test sample, None when that was not kept.
 
     Raises:
         HistoryError: the file is gone or was changed.
@@ -148,7 +148,7 @@ def samples_of(run: Run, history: Store) -> Samples | None:
 
 
 def _named(spec: Spec) -> list[Reference]:
-    """Return what the spec's gates refer to, and the baseline in any case: reports name it."""
+    """Return what the spec's bounds refer to, and always the baseline: reports name it."""
     bounds = [
         gate.bound
         for gate in spec.gates
@@ -189,10 +189,10 @@ def _recorded(
     kind: str,
     earlier: Sequence[Summary],
 ) -> Sequence[Past] | str:
-    """Return the previous run, or the last n: those on today's test data where there are any."""
+    """Return the previous run, or the last n: those on today's test data if there are any."""
     is_median, count = reference.source is Source.MEDIAN, reference.runs or 1
     finished = [run for run in earlier if _counts(run)]
-    # A model that was red is no measure for the next, as long as there is one that was green.
+    # A red run is a reference only when there is no green one.
     finished = ([run for run in finished if run.status is RunStatus.PASSED] or finished)[:count]
     if not finished:
         return "no earlier run of this spec is recorded"
@@ -224,7 +224,7 @@ def _recorded(
 
 
 def recent(spec: Spec, history: Store) -> list[Summary]:
-    """Return the last finished runs of a spec that trained something, the newest first."""
+    """Return the last finished runs of a spec that were trained, newest first."""
     return [run for run in history.runs(spec.id, RECENT) if _counts(run)]
 
 
@@ -235,13 +235,13 @@ def _counts(run: Summary) -> bool:
 def _comparable(
     past: Past, spec: Spec, history: Store, prints: Mapping[str, str], kind: str
 ) -> Past:
-    """Return the run, marked when it must be rescored or must not be compared with at all."""
+    """Return the run, marked if its model must be scored on today's data, or with its problem."""
     if past.problem:
         return past
     if past.validation != kind:
         problem = (
-            f"{past.label} was validated by {past.validation}, this one by {kind}: their scores do "
-            "not compare; accept a run of today's validation"
+            f"{past.label} was validated by {past.validation}, this one by {kind}: their scores cannot "
+            "be compared; accept a run of today's validation"
         )
         return replace(past, problem=problem)
     if past.fingerprints.get(TEST_PART) == prints.get(TEST_PART):
@@ -261,7 +261,7 @@ def _comparable(
 
 
 def _kept(past: Past, folder: Path) -> KeptModel | str:
-    """Return a run's model by files whose digests are those recorded, or why it is not at hand."""
+    """Return the files of a run's model, checked by their digests, or why they cannot be used."""
     files: list[Path] = []
     kept: Sequence[tuple[str, Artifact | None]] = (
         ("how it is built", past.architecture),

@@ -60,11 +60,11 @@ CURVE_COLUMNS = {
 
 @dataclass(frozen=True)
 class History:
-    """Recorded runs as pandas frames, read anew at each call.
+    """Recorded runs as pandas frames; every call reads the history again.
 
-    What a run is called by is its id, a unique start of it, or an index: "-1" (or -1) is the
-    newest. All methods raise HistoryError when there is no history, no such run, or it cannot
-    be read.
+    A run is named by its id, a unique start of its id, or an index: "-1" (or -1) is the newest.
+    All methods raise HistoryError when there is no history, when there is no such run, or when
+    the history cannot be read.
 
     Args:
         store: URL of the history, None for the default.
@@ -80,9 +80,9 @@ class History:
         interrupted), ``objective``, ``best_score`` (the objective of the search's best
         trial), seconds per phase, ``git_revision``, ``git_dirty``, ``cached``, ``error``;
         then for each metric of any run its mean over refits, ``accuracy``, and sample
-        standard deviation, ``accuracy_std``, as float64. What a run does not have is
-        missing (NaN of a float, NA otherwise), so is the deviation of a single refit. A metric
-        named like one of the columns before it gets ``score_`` in front.
+        standard deviation, ``accuracy_std``, as float64. A value that a run does not have is
+        missing (NaN in a float column, else NA), and so is the deviation of a single refit. A
+        metric with the name of a column before it gets the prefix ``score_``.
 
         Args:
             spec: an address such as ``spec_digits.py::mlp``; None for all.
@@ -99,8 +99,8 @@ class History:
         (completed, failed), ``score`` (the objective at ``best_epoch``), ``epochs`` trained
         after ``initial_epoch`` inherited from ``parent``, ``seconds``, ``seed``, ``reason`` of a
         failure, ``trained_by``; then one per hyperparameter, of the dtype pandas infers from
-        its values, NaN or None where a trial does not have it. One
-        named like a column before it gets ``value_`` in front.
+        its values, NaN or None where a trial does not have it. A hyperparameter
+        with the name of a column before it gets the prefix ``value_``.
         """
         recorded = self._run(run)
         frame = _typed([_trial_row(recorded, trial) for trial in recorded.trials], TRIAL_COLUMNS)
@@ -130,7 +130,7 @@ class History:
 
 
 def history(store: str | None = None) -> History:
-    """Return the history, to be asked for ``frame()``, ``trials(run)`` and ``curves(run)``.
+    """Return the history, whose ``frame()``, ``trials(run)`` and ``curves(run)`` are pandas frames.
 
     Args:
         store: its URL; by default ``MODELTUNE_STORE``, the ``store`` of
@@ -203,15 +203,16 @@ def _values(trials: Sequence[Trial], index: pd.Index[int]) -> pd.DataFrame:
 
 
 def _mean_std(scores: Scores | None) -> tuple[float | None, float | None]:
-    """Return mean and sample standard deviation, to rounding; of numbers in reach at once.
+    """Return mean and sample standard deviation, correct to rounding.
 
-    The statistics module is exact to the last bit, which for a frame of many runs takes too long.
+    The statistics module is exact to the last bit, which takes too long for a frame of many runs;
+    only values too large or too small to be squared go there.
     """
     if scores is None:
         return None, None
     values = scores.values
     count = len(values)
-    # Beyond, a square has no room among the floats.
+    # A larger or smaller number has no square among the floats.
     if (
         count < 2
         or not all(map(math.isfinite, values))
@@ -220,8 +221,8 @@ def _mean_std(scores: Scores | None) -> tuple[float | None, float | None]:
         return scores.mean, scores.std
     mean = math.fsum(values) / count
     away = [value - mean for value in values]
-    # The second sum takes away what the mean was rounded by.
-    squares = math.fsum([each * each for each in away]) - math.fsum(away) ** 2 / count
+    # The second sum corrects for the rounding of the mean.
+    squares = math.fsum([distance * distance for distance in away]) - math.fsum(away) ** 2 / count
     return mean, math.sqrt(max(squares, 0.0) / (count - 1))
 
 

@@ -210,7 +210,7 @@ AT_A_GLANCE = [
     for column in runs.c
     if column.name in ("metrics", "fingerprints") or not isinstance(column.type, sa.JSON)
 ]
-"""What a summary reads of a run: not its documents, which may be long."""
+"""The columns a summary reads: not the documents of a run, which may be long."""
 
 
 def summaries(connection: sa.Connection, *chosen: sa.Select[Any]) -> list[Summary]:
@@ -223,7 +223,7 @@ def summaries(connection: sa.Connection, *chosen: sa.Select[Any]) -> list[Summar
             .where(scores.c.run.in_(some))
             .order_by(scores.c.run, scores.c.metric, scores.c.refit)
         )
-        # All at once: the driver hands out single rows at several times the cost.
+        # All rows at once: one by one the driver takes several times as long.
         for run, metric, value in connection.execute(measured).all():
             values.setdefault((run, metric), []).append(value)
     return [_summary(row, values) for row in rows]
@@ -254,7 +254,7 @@ def _scores(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> 
 
 
 def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the ids in such numbers that a database looks up each, not through all there are."""
+    """Yield the ids in groups so small that a database uses its index instead of a scan."""
     for start in range(0, len(ids), _AT_ONCE):
         yield ids[start : start + _AT_ONCE]
 

@@ -72,7 +72,7 @@ HEAD = "0005"
 class Store:
     """An open history. One that is opened to record holds no connection between calls.
 
-    So it survives a fork, and a server is not kept waiting over hours of training.
+    So it survives a fork, and occupies no connection of a server over hours of training.
     """
 
     def __init__(self, place: Place, engine: sa.Engine):
@@ -87,7 +87,7 @@ class Store:
 
     @property
     def identity(self) -> str:
-        """The URL without any password, by which histories are told apart."""
+        """The URL without its password, which tells histories apart."""
         return self._place.identity
 
     def record(self, run: Run) -> None:
@@ -96,8 +96,8 @@ class Store:
         Recording the same run again does nothing, so that a caller may retry.
 
         Raises:
-            UnrecordableError: something in it has no place in any history.
-            HistoryError: when it cannot be recorded now, or another run has its id.
+            UnrecordableError: the run holds something that no history can store.
+            HistoryError: the run cannot be recorded now, or another run has its id.
         """
         with self._place.plain_errors():
             if not self._place.path and (run.artifact or run.files):
@@ -105,15 +105,15 @@ class Store:
             try:
                 self._insert(run)
             except (TypeError, ValueError, OverflowError, DataError) as error:
-                found = getattr(error, "orig", error)
+                cause = getattr(error, "orig", error)
                 raise UnrecordableError(
-                    f"{self}: run {run.id} has no place in a record: {found}"
+                    f"{self}: run {run.id} has no place in a record: {cause}"
                 ) from error
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                # A server that was restarted, or a lost packet, in which the COMMIT may have been
-                # or not: the same run once more is right either way.
+                # The server was restarted, or a packet was lost, and the COMMIT may have arrived or
+                # not: recording the same run again is right either way.
                 self._insert(run)
 
     def _insert(self, run: Run) -> None:
@@ -130,13 +130,13 @@ class Store:
         """Return the run with this id, unique start of an id, or index: -1 is the newest.
 
         Raises:
-            HistoryError: when no run, or more than one, is meant.
+            HistoryError: no run has this id or index, or several ids begin so.
         """
         with self._reading() as connection:
             return read_run(connection, self._id(connection, reference))
 
     def whole(self, ids: Iterable[str]) -> list[Run]:
-        """Return the runs with these ids, read at once; all are recorded."""
+        """Return the runs with these ids, read in one transaction; all must be recorded."""
         with self._reading() as connection:
             return [read_run(connection, id_) for id_ in ids]
 
@@ -146,9 +146,9 @@ class Store:
         """Return the runs newest first, without their trials.
 
         Args:
-            spec: only of this one.
-            limit: only the last so many.
-            until: only up to the run of this id, itself among them; none where it is not recorded.
+            spec: only runs of this spec.
+            limit: at most this number of runs.
+            until: only the run of this id and those before it; none when it is not recorded.
         """
         chosen = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
         if spec is not None:
@@ -160,21 +160,21 @@ class Store:
             return summaries(connection, chosen)
 
     def latest(self, specs: Iterable[str], limit: int) -> dict[str, list[Summary]]:
-        """Return the last so many runs of each spec, newest first, without their trials."""
+        """Return the last ``limit`` runs of each spec, newest first, without their trials."""
         newest = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
-        found: dict[str, list[Summary]] = {spec: [] for spec in specs}
+        by_spec: dict[str, list[Summary]] = {spec: [] for spec in specs}
         with self._reading() as connection:
-            # One query for all of them would read every run there is of each.
-            queries = (newest.where(runs.c.spec == spec) for spec in found)
+            # One query for all specs would read all of their runs.
+            queries = (newest.where(runs.c.spec == spec) for spec in by_spec)
             for summary in summaries(connection, *queries):
-                found[summary.spec].append(summary)
-        return found
+                by_spec[summary.spec].append(summary)
+        return by_spec
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, list[Verdict]]:
         """Return the verdicts of these runs by run id, in the order of their specs."""
-        found: dict[str, list[Verdict]] = {run: [] for run in ids}
+        by_run: dict[str, list[Verdict]] = {run: [] for run in ids}
         with self._reading() as connection:
-            for some in batches(list(found)):
+            for some in batches(list(by_run)):
                 chosen = (
                     sa.select(verdicts, runs.c.schema)
                     .join(runs, runs.c.id == verdicts.c.run)
@@ -182,20 +182,21 @@ class Store:
                     .order_by(verdicts.c.run, verdicts.c.position)
                 )
                 for row in connection.execute(chosen):
-                    found[row.run].append(verdict_of(row, row.schema))
-        return found
+                    by_run[row.run].append(verdict_of(row, row.schema))
+        return by_run
 
     def known(self, ids: Iterable[str]) -> dict[str, RunStatus]:
-        """Return those of the ids that are recorded, each with how its run ended."""
-        found = {}
+        """Return the status of those of these runs that are recorded, by id."""
+        statuses = {}
         with self._reading() as connection:
             for some in batches(list(ids)):
-                ended = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
-                found.update({id_: RunStatus(status) for id_, status in connection.execute(ended)})
-        return found
+                chosen = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
+                rows = connection.execute(chosen)
+                statuses.update({id_: RunStatus(status) for id_, status in rows})
+        return statuses
 
     def ended(self, ids: Iterable[str]) -> list[str]:
-        """Return those of the ids that are recorded, and not as interrupted: none goes on."""
+        """Return the ids of those of these runs that are recorded and will not be resumed."""
         known = self.known(ids).items()
         return [id_ for id_, status in known if status is not RunStatus.INTERRUPTED]
 
@@ -206,22 +207,23 @@ class Store:
             return list(connection.scalars(ordered))
 
     def files(self) -> list[tuple[str, str, Artifact]]:
-        """Return every file that a run names, as (run id, what it is, file); of any schema."""
+        """Return every file that a run names, as (run id, kind, file); any schema will do."""
         with self._reading() as connection:
             kept = sa.select(*artifacts.c["run", "path", "sha256", "bytes", "refit"])
-            found = [(run, "weights", Artifact(*file)) for run, *file in connection.execute(kept)]
-            # Before schema 0002 there were no others.
-            if any(each["name"] == "files" for each in sa.inspect(connection).get_columns("runs")):
+            listed = [(run, "weights", Artifact(*file)) for run, *file in connection.execute(kept)]
+            columns = {column["name"] for column in sa.inspect(connection).get_columns("runs")}
+            # Before schema 0002 runs kept no other files.
+            if "files" in columns:
                 for run, files in connection.execute(sa.select(runs.c.id, runs.c.files)):
-                    found += [(run, name, Artifact(**file)) for name, file in files.items()]
-            return found
+                    listed += [(run, name, Artifact(**file)) for name, file in files.items()]
+            return listed
 
     def problems(self) -> Iterator[str]:
-        """Yield what SQLite itself finds wrong with the file; a server looks after its own."""
+        """Yield what SQLite itself finds wrong with its file; nothing for a server."""
         if self._place.path:
             with self._reading() as connection:
-                said = connection.exec_driver_sql(f"PRAGMA integrity_check({_LISTED})").scalars()
-                yield from (text for text in said.all() if text != "ok")
+                check = connection.exec_driver_sql(f"PRAGMA integrity_check({_LISTED})").scalars()
+                yield from (text for text in check.all() if text != "ok")
                 for table, row, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
                     yield f"row {row} of {table} belongs to no run"
 
@@ -236,9 +238,9 @@ class Store:
             return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
 
     def counterexamples(self, spec: str) -> Iterator[tuple[str, Counterexample]]:
-        """Yield what was found against behaviours of a spec, by the behaviour's key, newest first.
+        """Yield the counter-examples of a spec with the key of their behaviour, newest first.
 
-        Only its last thousand runs are looked through.
+        Only the last thousand runs are searched.
         """
         latest = (
             sa.select(runs.c.id, runs.c.seq, runs.c.schema)
@@ -247,14 +249,14 @@ class Store:
             .limit(_RECENT)
             .subquery()
         )
-        found = (
+        chosen = (
             sa.select(verdicts, latest.c.schema)
             .join(latest, latest.c.id == verdicts.c.run)
             .where(verdicts.c.outcome != Outcome.PASSED.value)
             .order_by(latest.c.seq.desc(), verdicts.c.position)
         )
         with self._reading() as connection:
-            recorded = [verdict_of(row, row.schema) for row in connection.execute(found)]
+            recorded = [verdict_of(row, row.schema) for row in connection.execute(chosen)]
         for verdict in recorded:
             facts, details = verdict.facts, verdict.details
             example = details.probe.counterexample if isinstance(details, BehaviourResult) else None
@@ -262,7 +264,7 @@ class Store:
                 yield facts.key, example
 
     def close(self) -> None:
-        """Let go of the database; nothing is pending, for recording commits."""
+        """Close all connections; every recorded run is committed already."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -284,9 +286,9 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Have everything that is read inside see the same runs: it is one transaction.
+        """Read in one transaction: everything that is read inside sees the same runs.
 
-        Nothing is to be recorded inside: a file would wait for its own reader.
+        Record nothing inside: SQLite's writer would wait for this reader.
         """
         if self._held is not None:
             yield self._held
@@ -313,29 +315,29 @@ class Store:
 
     def _id(self, connection: sa.Connection, reference: str) -> str:
         newest = sa.select(runs.c.id, runs.c.spec).order_by(runs.c.seq.desc())
-        found = connection.execute(newest.where(runs.c.id == reference)).all()
-        if not found and re.fullmatch(r"-[0-9]{1,9}", reference):
+        rows = connection.execute(newest.where(runs.c.id == reference)).all()
+        if not rows and re.fullmatch(r"-[0-9]{1,9}", reference):
             back = int(reference[1:])
             row = connection.execute(newest.offset(back - 1).limit(1)).first() if back else None
             if row is None:
                 holds = f"{self} holds {counted(_count(connection), 'run')}"
                 raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
             return str(row.id)
-        if not found and reference:
+        if not rows and reference:
             begins = newest.where(*self._begins(reference)).limit(_LISTED + 1)
-            found = connection.execute(begins).all()
-        if not found:
+            rows = connection.execute(begins).all()
+        if not rows:
             shown = connection.execute(newest.limit(1)).first()
             holds = f"{self} holds {counted(_count(connection), 'run')}"
             latest = f", the newest {shown.id} of {shown.spec}" if shown else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
             )
-        if len(found) > 1:
-            listed = ", ".join(f"{row.id} ({row.spec})" for row in found[:_LISTED])
-            more = ", ..." if len(found) > _LISTED else ""
+        if len(rows) > 1:
+            listed = ", ".join(f"{row.id} ({row.spec})" for row in rows[:_LISTED])
+            more = ", ..." if len(rows) > _LISTED else ""
             raise HistoryError(f'"{reference}" begins more than one run: {listed}{more}; type more')
-        return str(found[0].id)
+        return str(rows[0].id)
 
     def _begins(self, reference: str) -> Iterator[sa.ColumnElement[bool]]:
         # By its characters: LIKE has characters of its own, and ignores case in SQLite.
@@ -351,9 +353,10 @@ class Store:
 def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
     """Open the history at the URL; a first one is made there unless ``create`` is False.
 
-    ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db`` or
-    ``postgresql://user@host/database``. An older schema is upgraded. Who only reads, or asks
-    to ``keep`` it, has one connection until the store is closed; else there is none between calls.
+    The URL is ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db`` or
+    ``postgresql://user@host/database``. An older schema is upgraded. A store that was not created
+    here (``create`` False) or is to ``keep`` its connection has one until it is closed; any other
+    has none between calls.
 
     Raises:
         NoHistoryError: there is none, and ``create`` is False.
@@ -376,10 +379,10 @@ def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
 
 
 def open_as_it_is(url: str) -> tuple[Store, str]:
-    """Open the history for reading alone, and return it with its schema; it is left as it is.
+    """Open the history only to read it, without upgrading; return it with its schema.
 
-    Of a store of an older schema ask no more than ``known``, ``count``, ``files`` and ``problems``.
-    It keeps its connection until it is closed.
+    With an older schema only ``known``, ``count``, ``files`` and ``problems`` work. The store keeps
+    its connection until it is closed.
 
     Raises:
         NoHistoryError: there is none.
@@ -408,19 +411,19 @@ def open_as_it_is(url: str) -> tuple[Store, str]:
 
 def histories_in(folder: Path) -> list[str]:
     """Return the URLs of the histories that are files of this folder."""
-    found = []
+    urls = []
     for path in sorted(folder.glob("*")):
         with contextlib.suppress(OSError):
             if path.is_file() and not _UNFINISHED.fullmatch(path.name):
                 with path.open("rb") as file:
                     header = file.read(100)
                 if int.from_bytes(header[68:72], "big") == APPLICATION_ID:
-                    found.append(f"sqlite:///{path.absolute()}")
-    return found
+                    urls.append(f"sqlite:///{path.absolute()}")
+    return urls
 
 
 def unfinished_in(folder: Path) -> list[Path]:
-    """Return the histories that were being made in this folder, and may still be."""
+    """Return the unfinished histories in this folder; a process may still be making them."""
     return [path for path in sorted(folder.glob("*.new*")) if _UNFINISHED.fullmatch(path.name)]
 
 
@@ -430,7 +433,7 @@ _IS_BY_DIGITS = sa.and_(
     sa.literal_column("'10' < '9'", sa.Boolean),
     *(sa.literal_column(f"'{digit * 2}' < '{digit}g'", sa.Boolean) for digit in "abcdef"),
 )
-"""Whether a server's collation sorts hexadecimal digits one by one: its planner knows the answer.
+"""SQL that is true when a server's collation sorts hexadecimal digits one by one.
 
 In Danish "aa" comes after "z", in Welsh "dd" after "dz"; some collations sort numbers by their value.
 """
@@ -454,7 +457,7 @@ def _closed_unless_opened(engine: sa.Engine) -> Iterator[None]:
 
 
 def _engine(place: Place, *, is_kept: bool = False) -> sa.Engine:
-    """Return the way to a history, by one connection that ``is_kept``, or one per transaction."""
+    """Return SQLAlchemy's engine for a history: one connection that ``is_kept``, or one per transaction."""
     try:
         engine = sa.create_engine(
             place.url,
@@ -479,7 +482,7 @@ def _engine(place: Place, *, is_kept: bool = False) -> sa.Engine:
 
 
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "client_encoding": "utf8"}
-"""What libpq is told unless the URL says otherwise: seconds, and milliseconds without an answer."""
+"""Settings of libpq that the URL may override: seconds to connect, milliseconds for an answer."""
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -505,8 +508,8 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _begin_postgresql(connection: sa.Connection) -> None:
-    # As with SQLite: who writes waits for others so long and no longer, and who reads sees
-    # the same runs in all queries of a transaction, which is not PostgreSQL's default.
+    # As with SQLite: a writer waits 30 seconds for others, and a reader sees the same runs in all
+    # queries of a transaction, which is not PostgreSQL's default.
     if connection.get_execution_options().get("immediate"):
         connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
     else:
@@ -520,7 +523,7 @@ def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _make(path: Path) -> None:
-    """Make an empty history at the path, complete from its first moment, unless one is there."""
+    """Make an empty history at the path, whole or not at all, unless something is there."""
     make_folder(path.parent)
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
     with contextlib.suppress(FileExistsError):
@@ -581,8 +584,8 @@ def _interrupted(place: Place) -> str:
         return ""
     mend = f"modeltune history --store {shlex.quote(place.identity)}"
     return (
-        f"; beside it is {journal.name}, of a process that writes or was killed while it did: keep "
-        f"both together, and run {mend}, which takes back what was half written"
+        f"; beside it is {journal.name}, of a process that is writing or was killed while it wrote: "
+        f"keep both together, and run {mend}, which takes back what was half written"
     )
 
 
@@ -600,19 +603,20 @@ def _upgrade(place: Place, engine: sa.Engine, create: bool) -> None:
 def _revision(place: Place, engine: sa.Engine) -> str | None:
     """Return the schema's revision, or None where a PostgreSQL database has no history.
 
-    One that this modeltune does not know is refused.
+    Raises:
+        HistoryError: this modeltune does not know the revision.
     """
     with engine.connect() as connection, connection.begin():
-        found: Sequence[object] = ()
+        versions: Sequence[object] = ()
         # Not by SQLAlchemy's inspector, whose query every command would wait for.
         named = "SELECT 1 FROM sqlite_master WHERE name =" if place.path else "SELECT to_regclass"
         if connection.exec_driver_sql(f"{named} ('{VERSION_TABLE}')").scalar():
-            found = connection.scalars(
+            versions = connection.scalars(
                 sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
             ).all()
         elif not place.path:
             return None
-    revision = str(found[0]) if len(found) == 1 else ""
+    revision = str(versions[0]) if len(versions) == 1 else ""
     if not re.fullmatch(r"(?!0000)[0-9]{4}", revision):
         raise HistoryError(f"{place} does not say which schema it has; {DAMAGED}")
     if revision > HEAD:
@@ -635,7 +639,7 @@ def _migrate(connection: sa.Connection) -> None:
                 f"the database's encoding is {encoding}, which cannot hold every name; "
                 "make one with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
             )
-        # What BEGIN IMMEDIATE is to SQLite: one process migrates, the others wait.
+        # As BEGIN IMMEDIATE does for SQLite: one process migrates, the others wait.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
     config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

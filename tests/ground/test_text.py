@@ -19,7 +19,7 @@ def test_a_count_has_its_noun() -> None:
         (ValueError("no room\nat all"), "ValueError: no room", "no room"),
         (ValueError("\n  no room  \n"), "ValueError: no room", "no room"),
         (ValueError(), "ValueError", "ValueError"),
-        (ValueError("read: "), "ValueError: read", "read:"),
+        (ValueError("read\r\nno"), "ValueError: read", "read"),
         (KeyboardInterrupt(), "KeyboardInterrupt", "KeyboardInterrupt"),
     ],
 )

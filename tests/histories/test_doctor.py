@@ -159,7 +159,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: asked(f, "PRAGMA journal_mode = WAL"),
         "was switched to a write-ahead log by another program; modeltune history --store ",
     ),
-    "killed writer": (killed_writer, "; beside it is history.db-journal, of a process that writes"),
+    "killed writer": (
+        killed_writer,
+        "; beside it is history.db-journal, of a process that is writing",
+    ),
     "waiting": (waiting, f"run {'c' * 16} of {DIGITS.spec} waits to be recorded: modeltune flush"),
     "waiting, damaged": (
         lambda f: (waiting(f), os.truncate(f / f"pending/{'c' * 16}.json", 100)),
