@@ -31,7 +31,7 @@ from modeltune.records import Failure
 from modeltune.specs import Behaviour, KFold, Spec, Subject
 
 SAMPLES, TRAINED = 8, 2
-"""How many samples the rehearsal looks at, and trains on: shapes show on two, large models are slow."""
+"""Samples that the dry run predicts, and that it trains on: two show the shapes, more take time."""
 
 
 def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
@@ -100,9 +100,9 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
 def _behind_frozen_layers(
     spec: Spec, loaded: LoadedData, model: Model, train: Part, validation: Part
 ) -> tuple[Model, Part, Part]:
-    """Return the head of a model and its features where nobody could tell, else what was given.
+    """Return the head of a model and its features, or all as it is if user code could see a difference.
 
-    The frozen layers that lead then run once on each part, and not for every step.
+    Frozen layers at the start of the model then run once on each part, not in every step.
     """
     is_seen = bool(spec.fit.callbacks) or overrides_fit(spec.model)
     if is_seen or loaded.train.stream is not None or loaded.validation.stream is not None:
@@ -119,7 +119,7 @@ def _behind_frozen_layers(
 
 
 def _evaluated(spec: Spec, model: Model, validation: Part) -> list[str]:
-    """Return the names of what the model measures when it is evaluated, after its fit."""
+    """Return the names of the metrics that an evaluation of the fitted model gives."""
     keras_evaluated = not overrides_fit(spec.model) and "test_step" not in vars(model)
     if keras_evaluated and type(model).__module__.startswith("keras."):
         return list(model.get_metrics_result())
@@ -144,7 +144,7 @@ def _first_batch(part: Part, spec: Spec) -> Part:
 
 
 def _as_given(part: Part, batch: Part) -> Part:
-    """Return a batch as what its part was: a few rows of arrays, a dataset or a PyDataset."""
+    """Return a batch in the form of its part: a few rows of arrays, a dataset or a PyDataset."""
     if part.stream is None:
         return _few(batch)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
@@ -167,7 +167,7 @@ class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def _is_raised_by_a_library(error: Exception) -> bool:
-    """Tell what Keras says of a model that does not suit its data from the user's own errors."""
+    """Tell whether a library raised the error, such as Keras for shapes that do not fit."""
     innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     libraries = (
         sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -185,11 +185,11 @@ def _label_problems(loaded: LoadedData, outputs: list[Output]) -> Iterator[str]:
         else:
             continue
         for part in (loaded.train, loaded.validation, loaded.test):
-            low, found = part.labels.get(path, (0, 0))
-            if low < 0 or found > highest:
+            low, high = part.labels.get(path, (0, 0))
+            if low < 0 or high > highest:
                 label = f"y.{path}" if path else "y"
                 yield (
-                    f"data: {part.name} {label} holds labels from {low} to {found}, but the model's "
+                    f"data: {part.name} {label} holds labels from {low} to {high}, but the model's "
                     f"head tells classes 0 to {highest} apart; relabel the data or widen the head"
                 )
 
@@ -210,7 +210,7 @@ def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
 
 
 def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
-    """Try every behaviour once, on samples of train and a model that has learnt nothing."""
+    """Try every behaviour gate once, on a few samples of train and the untrained model."""
     for index, gate in enumerate(spec.gates):
         if isinstance(gate, Behaviour):
             # A single example, whatever share of them may violate it.

@@ -1,4 +1,4 @@
-"""What a run needs keras for, in one place: its data, its oracle, its trials and refits."""
+"""The engine of a run: everything it needs Keras for, from its data to trials and refits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Engine:
         return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
 
     def plain_paths(self) -> str | None:
-        """Say which private names the libraries lack and what happens instead; None if none lacks."""
+        """Say which private names the libraries lack and what happens instead; None if none is missing."""
         notes = [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
         return "; ".join(note for note in notes if note) or None
 
@@ -99,7 +99,7 @@ class Engine:
             )
 
     def check(self) -> tuple[Verdict, ...]:
-        """Check the data, before anything is trained on them.
+        """Check the data before training starts.
 
         Raises:
             SpecError: a slice that a gate names cannot be made of the test part.
@@ -114,13 +114,13 @@ class Engine:
         return check_data(self._data, self._spec.checks)
 
     def begin(self, scratch: Path) -> Failure | None:
-        """Make the oracle and rehearse the spec; return what its default candidate raised."""
+        """Make the oracle and dry-run the spec; return what its default candidate raised."""
         self._oracle = Oracle(self._spec.search, scratch)
         return dry_run(self._spec, self._data, self._oracle)
 
     def ask(self) -> Proposal | None:
         """As ``Oracle.ask``."""
-        return self._asked.ask()
+        return self._begun.ask()
 
     def tell(
         self,
@@ -131,11 +131,11 @@ class Engine:
         reason: str | None,
     ) -> frozenset[str] | None:
         """As ``Oracle.tell``."""
-        return self._asked.tell(proposal, score, hyperparameters, read, reason)
+        return self._begun.tell(proposal, score, hyperparameters, read, reason)
 
     def space_at(self, values: Values) -> HyperParameters:
         """As ``Oracle.space_at``."""
-        return self._asked.space_at(values)
+        return self._begun.space_at(values)
 
     def perform(self, task: Task) -> Result:
         """Train a trial, or refit and score; whatever the candidate raises is in the result."""
@@ -146,7 +146,7 @@ class Engine:
         return train_trial(self._spec, *parts, task, features=self._features)
 
     def examine(self, task: ExamineTask) -> Examined:
-        """Find out about the tuned model what gates ask for besides its scores."""
+        """Measure what gates need to know about the tuned model besides its scores."""
         return examine_model(self._spec, self._data, task)
 
     @property
@@ -155,6 +155,6 @@ class Engine:
         return self._loaded
 
     @property
-    def _asked(self) -> Oracle:
+    def _begun(self) -> Oracle:
         assert self._oracle is not None  # begin comes first
         return self._oracle

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, git revision, device, dtype policy; all of it printable."""
+"""Describe where a run happens: versions, git revision, devices, dtype policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-
 
 
 def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
-    """Describe what numbers depend on besides the spec; ``folder`` is where git is asked."""
+    """Describe what numbers depend on besides the spec; ``folder`` is in the git repository, if any."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
@@ -64,13 +64,13 @@ def git_revision(folder: Path) -> dict[str, Json]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def devices() -> list[tf.config.PhysicalDevice]:
@@ -80,7 +80,7 @@ def devices() -> list[tf.config.PhysicalDevice]:
 
 
 def _cpu() -> str:
-    """Return the processor's model: its instruction set decides between kernels."""
+    """Return the name of the processor: TensorFlow chooses kernels by its instruction set."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
@@ -96,9 +96,9 @@ def _device(device: tf.config.PhysicalDevice) -> str:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
         )
     except OSError:
         return None
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return done.stdout.strip() if done.returncode == 0 else None

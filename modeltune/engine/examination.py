@@ -26,16 +26,16 @@ from modeltune.records import Examined, ExamineTask, Json, KeptModel, Probe, Res
 from modeltune.specs import Behaviour, Gate, On, Spec
 
 PAIRS = 60
-"""How often both models are timed, in turns."""
+"""How many times both models are timed, in turns."""
 
 WARM_UP = 5
-"""Pairs before those that count: a model's first calls are traced."""
+"""Pairs that do not count: a model's first calls are slower, since they are traced."""
 
 LATENCY_BATCH = 32
 
 
 def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
-    """Find out about the tuned model what gates ask for."""
+    """Probe the tuned model, score accepted models on today's data, compare latencies: as gates need."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
     with built(spec, hp, seed) as today:
@@ -56,7 +56,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined
 
 
 def _kept(kept: KeptModel, part: Part) -> Model:
-    """Return a model of an earlier run as it was, whatever its build function has become.
+    """Return the model of an earlier run as it was, even if its build function has changed.
 
     Keras refuses what is not data in it, such as lambdas, which would be run.
 
@@ -72,7 +72,7 @@ def _kept(kept: KeptModel, part: Part) -> Model:
 
 
 def _foreign(config: Json) -> Iterator[str]:
-    """Yield what a model's configuration has made by other code than Keras's."""
+    """Yield the classes and functions in a model's configuration that are not Keras's own."""
     is_made = isinstance(config, dict) and "module" in config
     if is_made and str(config["module"]).partition(".")[0] != "keras":
         yield str(config["config" if config["class_name"] == "function" else "class_name"])
@@ -82,14 +82,14 @@ def _foreign(config: Json) -> Iterator[str]:
 
 
 def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> Rescored:
-    """Score a kept model on today's test part by what today's model is compiled with."""
+    """Score a kept model on today's test part, with the loss and metrics of today's model."""
     try:
         model = _kept(kept, loaded.test)
         compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
         slices = [g.measure.slices for g in spec.gates if isinstance(g, Gate)]
-        on = [each for each in slices if isinstance(each, On)]
+        on = [part for part in slices if isinstance(part, On)]
         on_test = predict(model, loaded.test, size, on)
         scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
         samples = refit_samples(model, on_test, scores, targets(loaded.train))

@@ -1,4 +1,4 @@
-"""A search as a keras-tuner oracle behind ask and tell; the only importer of keras_tuner."""
+"""Searches behind ask and tell, over the oracles of keras-tuner."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ SearchSpace: TypeAlias = Any
 """A ``keras_tuner.HyperParameters``."""
 
 Draw: TypeAlias = Callable[[], dict[str, Any] | None]
-"""Returns random values not tried before, or None when a number of draws found none."""
+"""Return random values that were not tried before; None when many draws gave none."""
 
 SEED_FOR_ZERO = 2**32 - 1
-"""keras-tuner takes a seed of 0 for none and draws its own; ours end below this one."""
+"""What keras-tuner gets for seed 0, which it takes for no seed; our seeds end below this number."""
 
 MAX_COLLISIONS = 200
-"""Draws of values already tried before the rest of a space is gone through in order."""
+"""How many draws in a row may repeat tried values before the rest of the space is tried in order."""
 
 
 class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: ignore[misc]
-    """Values for one build that remember which of them the build read.
+    """Values for one build that record which of them the build reads.
 
-    What was read decides the model: a plain Python ``if`` around ``hp.Int`` leaves
-    the names of the other branch unread, so they are no part of the candidate.
+    Only those determine the model: in a plain Python ``if`` around ``hp.Int`` the build reads
+    no names of the other branch, so these are no part of the candidate.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
 
     @classmethod
     def of(cls, hyperparameters: SearchSpace | HyperParameters) -> ReadHyperParameters:
-        """Return a copy of the space and values, or of their configuration, that has read nothing."""
+        """Return a copy of hyperparameters, or of their configuration, with nothing read yet."""
         is_config = isinstance(hyperparameters, Mapping)
         config = hyperparameters if is_config else hyperparameters.get_config()
         traced: ReadHyperParameters = cls.from_config(config)
@@ -71,7 +71,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
 
     @property
     def read(self) -> frozenset[str]:
-        """The names whose values the build has read; all active ones where keras-tuner hides that."""
+        """The names whose values the build has read; all active names where that is not known."""
         if self._tells_reads:
             return frozenset(self._read)
         return frozenset(entry.name for entry in self.space if self.is_active(entry))
@@ -97,7 +97,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
         return value
 
     def ensure_active_values(self) -> None:
-        """Give active names without a value their default and drop inactive ones.
+        """Give active names without a value their default, and remove inactive names.
 
         keras-tuner's own draws unseeded values, and loses the value of a name that is
         declared in two scopes of which one is inactive.
@@ -118,18 +118,18 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
 
 
 class Oracle:
-    """Ask for candidates and tell their scores; one thread owns it.
+    """Proposes candidates and takes their scores; only one thread may use it.
 
     Args:
         search: the declaration; its seed makes the proposals reproducible.
-        scratch: a folder for keras-tuner's files; nothing is ever read back from it.
+        scratch: a folder for keras-tuner's files, which are never read.
     """
 
     def __init__(self, search: Search, scratch: Path):
         self._search = search
         self._failed: set[str] = set()
         self._trials: dict[str, Any] = {}
-        self._asked = 0
+        self._slots = 0
         with _keras_tuner():
             self._oracle = _make(search)
             # A tuner tells its oracle the folder; no other public name does.
@@ -167,11 +167,11 @@ class Oracle:
         self._oracle.update_space(hyperparameters)
 
     def ask(self) -> Proposal | None:
-        """Return the next candidate, or None when there is none before another tell, or none at all."""
+        """Return the next candidate; None when another score is needed first, or the search is over."""
         while True:
-            self._asked += 1
+            self._slots += 1
             with _keras_tuner():
-                trial = self._oracle.create_trial(f"slot-{self._asked}")
+                trial = self._oracle.create_trial(f"slot-{self._slots}")
             if trial.status != trial_module.TrialStatus.RUNNING:
                 return None
             values = trial.hyperparameters.values
@@ -198,7 +198,7 @@ class Oracle:
         read: frozenset[str] = frozenset(),
         reason: str | None = None,
     ) -> frozenset[str] | None:
-        """End a candidate, by its id, with its score, or with None and a reason when it failed.
+        """End a candidate with its score, or with None and a reason when it failed.
 
         Returns:
             The ids of the candidates that may still be continued, None when none ever is.
@@ -227,9 +227,9 @@ class Oracle:
 
     @property
     def _score_of_failure(self) -> float | None:
-        """The score of a failed candidate: in Hyperband it takes the last place of its rung.
+        """The score of a failed candidate: in Hyperband the worst, so it is last in its rung.
 
-        Left out, as keras-tuner does, each failure would take one promotion from the others.
+        keras-tuner leaves failures out of the rung; each then costs the others a promotion.
         """
         if not isinstance(self._search, Hyperband):
             return None
@@ -237,7 +237,7 @@ class Oracle:
         return -sys.float_info.max if is_max else sys.float_info.max
 
     def _continuable(self) -> frozenset[str] | None:
-        """Return whom a rung may still promote: of those that wait, no more than it has places."""
+        """Return the candidates a rung may still promote: the best ones, as many as it has places."""
         if not isinstance(self._search, Hyperband):
             return None
         if KERAS_TUNER.why_not(Feature.RUNGS):
@@ -255,7 +255,7 @@ class Oracle:
 
 
 def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
-    """Yield values under which to build so that every conditional scope is entered once.
+    """Yield values to build with, so that every conditional scope is entered once.
 
     The caller builds with what is yielded before asking for the next, as keras-tuner
     does when it first populates a space. Scopes no candidate can reach are left out.
@@ -280,7 +280,7 @@ def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
 
 
 def _enter(scope: Any, hp: ReadHyperParameters) -> bool:
-    """Set the values under which the scope is active, no others; False when the space has none."""
+    """Set only the values that make the scope active; False when the space has no such values."""
     values = {}
     for condition in scope:
         entries = [entry for entry in hp.space if entry.name == condition.name]
@@ -295,10 +295,10 @@ def _enter(scope: Any, hp: ReadHyperParameters) -> bool:
 
 
 class _Remembering(ProposalHooks):
-    """Mixed into each oracle: candidates whose builds read the same values are one candidate.
+    """Mixed into an oracle: candidates whose builds read the same values count as one candidate.
 
-    A finished candidate covers all that agree with it in what it read; one under way
-    covers, until it is known what it reads, those that agree in all its values.
+    A finished candidate covers all candidates with the same values for the names it read.
+    One still in training covers those with all its values: what it reads is not known yet.
     """
 
     hyperparameters: ReadHyperParameters
@@ -312,7 +312,7 @@ class _Remembering(ProposalHooks):
         self.allow_collisions(MAX_COLLISIONS)
 
     def remember(self, trial_id: str, values: Values, read: frozenset[str] | None) -> None:
-        """Keep what a finished candidate read; None: take it that it read all it was given."""
+        """Remember a finished candidate by the values it read; None: it counts as having read all."""
         hp = self.hyperparameters.copy()
         hp.values = own_values(values)
         if read is None:
@@ -323,7 +323,7 @@ class _Remembering(ProposalHooks):
         self.under_way.pop(trial_id, None)
 
     def forget(self) -> None:
-        """Take all candidates for untried."""
+        """Forget all candidates, so that each can be proposed again."""
         self._finished, self._exhausted = _Cubes(), _Cubes()
         self.under_way.clear()
 
@@ -331,7 +331,7 @@ class _Remembering(ProposalHooks):
         return self._covering(values) is not None
 
     def _covering(self, values: Values) -> frozenset[str] | None:
-        """Return the names by which values are those of a candidate tried before, or None."""
+        """Return the names whose values a tried candidate shares; None when no candidate covers these."""
         for covered in (self._finished, self._exhausted):
             if (names := covered.covering(values)) is not None:
                 return names
@@ -341,12 +341,12 @@ class _Remembering(ProposalHooks):
         return None
 
     def propose(self, draw: Draw) -> dict[str, Any] | None:
-        """Return values not tried before; where drawing finds none, the first such of the grid."""
+        """Return untried values: drawn ones or, where drawing found none, the first of the grid."""
         drawn = draw()
         return self._untried() if drawn is None else drawn
 
     def _untried(self) -> dict[str, Any] | None:
-        """Return the first candidate of the grid that is not covered, or None when all are."""
+        """Return the first untried candidate of the grid; None when all were tried."""
         if len(self.hyperparameters.space) > self._size:
             self._size = len(self.hyperparameters.space)
             self._exhausted = _Cubes()
@@ -355,7 +355,7 @@ class _Remembering(ProposalHooks):
         return dict(hp.values) if self._complete(hp, 0) is None else None
 
     def _complete(self, hp: ReadHyperParameters, position: int) -> frozenset[str] | None:
-        """Complete hp.values to a candidate that is not covered, going back where there is none.
+        """Complete hp.values to an untried candidate, going back where there is none.
 
         Returns:
             None when hp.values are such a candidate. Else they are as before, and names are
@@ -383,17 +383,17 @@ class _Remembering(ProposalHooks):
 
 
 class _Cubes:
-    """Sets of candidates, each of all that have certain values under certain names."""
+    """Sets of candidates; each set has all candidates with certain values for certain names."""
 
     def __init__(self) -> None:
         self._values: dict[frozenset[str], set[tuple[Any, ...]]] = defaultdict(set)
 
     def add(self, values: Values) -> None:
-        """Add the candidates that have these values."""
+        """Add the set of all candidates with these values."""
         self._values[frozenset(values)].add(tuple(values[name] for name in sorted(values)))
 
     def covering(self, values: Values) -> frozenset[str] | None:
-        """Return the names of a set these values lie in, or None."""
+        """Return the names of a set that contains these values; None when no set does."""
         for names, known in self._values.items():
             if names <= values.keys() and tuple(values[name] for name in sorted(names)) in known:
                 return names
@@ -401,11 +401,11 @@ class _Cubes:
 
 
 class _RandomOracle(_Remembering, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
-    """keras-tuner's random search, ending only when every candidate has been tried."""
+    """keras-tuner's random search, which ends only after all candidates were tried."""
 
 
 class _BayesianOracle(_Remembering, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    """keras-tuner's Gaussian process; where it would repeat a candidate, an untried one is drawn."""
+    """keras-tuner's Gaussian process, with a random untried candidate in place of a repetition."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         # A process over no dimensions cannot be fitted.
@@ -418,7 +418,7 @@ class _BayesianOracle(_Remembering, keras_tuner.oracles.BayesianOptimizationOrac
 
 
 class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
-    """keras-tuner's Hyperband that keeps its schedule in small spaces."""
+    """keras-tuner's Hyperband, which keeps its schedule in small spaces too."""
 
     def propose(self, draw: Draw) -> dict[str, Any] | None:
         values = super().propose(draw)
@@ -431,7 +431,7 @@ class _HyperbandOracle(_Remembering, keras_tuner.oracles.HyperbandOracle):  # ty
 
 
 class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
-    """keras-tuner's grid and its order, stepping only through what builds read, each candidate once."""
+    """keras-tuner's grid in its order, restricted to names that builds read, each candidate once."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         values = self._untried()
@@ -441,7 +441,7 @@ class _GridOracle(_Remembering, keras_tuner.Oracle):  # type: ignore[misc]
 
 
 def _options(entry: Any) -> Iterator[Any]:
-    """Yield the values an entry takes on the grid, each once, its default first."""
+    """Yield the values of an entry on the grid, its default first, none twice."""
     yield entry.default
     # keras-tuner puts the ten values that stand for a range without a step in no order.
     values = sorted(entry.values) if getattr(entry, "step", 1) is None else entry.values
@@ -460,7 +460,7 @@ OWN_ORACLES: Mapping[type[Search], Any] = {
     BayesianOptimization: _BayesianOracle,
     Hyperband: _HyperbandOracle,
 }
-"""What proposes candidates, each once."""
+"""The oracles that propose no candidate twice."""
 
 PLAIN_ORACLES: Mapping[type[Search], Any] = {
     RandomSearch: keras_tuner.oracles.RandomSearchOracle,
@@ -468,7 +468,7 @@ PLAIN_ORACLES: Mapping[type[Search], Any] = {
     BayesianOptimization: keras_tuner.oracles.BayesianOptimizationOracle,
     Hyperband: keras_tuner.oracles.HyperbandOracle,
 }
-"""What proposes candidates where a version of keras-tuner cannot be told which were tried."""
+"""The oracles for a version of keras-tuner that offers no way to exclude tried candidates."""
 
 
 def _make(search: Search) -> Any:
@@ -509,7 +509,7 @@ def _objective(objective: Objective) -> Any:
 
 @contextlib.contextmanager
 def _keras_tuner() -> Iterator[None]:
-    """Keep what keras-tuner and its Gaussian process warn about from the user's warnings."""
+    """Hide warnings of keras-tuner and its Gaussian process from the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Keep off stderr what TensorFlow's libraries log while they load, whatever they are told."""
+"""Keep TensorFlow's messages off stderr while it loads: no setting turns them all off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Send nothing to file descriptor 2, also from foreign code, while something is imported."""
+    """Discard what anything writes to file descriptor 2 meanwhile, C++ libraries included."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

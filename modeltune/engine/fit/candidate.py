@@ -26,7 +26,7 @@ from modeltune.specs import Spec
 
 
 class _RetracingIsExpected(logging.Filter):
-    """Drop TensorFlow's advice on retracing: every candidate is another model."""
+    """Drop TensorFlow's advice against retracing: every candidate is another model."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "tf.function retracing" not in str(record.msg)
@@ -57,9 +57,9 @@ def built(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model]:
 def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidate]:
     """Lend the candidate to train by this plan; restore policy and random states afterwards.
 
-    Where this process has trained an equal model before, that one is given the fresh one's
-    values and trains in its place. A task that continues a state this process has left
-    needs no fresh model: it loads that state.
+    If the pool has a model of the same shape, that one gets the fresh model's values and is
+    lent in its place. A task that continues a state which this process has saved gets a
+    model from the pool without another build; load the state into it.
 
     Raises:
         SpecError: as ``built``.
@@ -91,7 +91,7 @@ def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidat
 
 @contextlib.contextmanager
 def _surroundings(spec: Spec, seed: int) -> Iterator[None]:
-    """Set the spec's dtype policy and the seed, and count names anew; restore what was there."""
+    """Set the dtype policy and the seed, start counting names again; restore policy and random states."""
     policy_before = keras.config.dtype_policy()
     random_before, numpy_before = random.getstate(), np.random.get_state()
     try:
@@ -134,7 +134,7 @@ def _build(spec: Spec, hp: ReadHyperParameters) -> Model:
 
 
 def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
-    """Return a kept model for a promotion, everything else being as after its build, or None."""
+    """Return a kept model for a promotion, with random states as after its build; None if there is none."""
     if task.continue_from is None:
         return None
     kept = compiled_pool.POOL.again(task.continue_from, own_values(hp.values), task.seed, hp.names)
@@ -149,7 +149,7 @@ def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
 
 
 def _described(spec: Spec, parts: tuple[Part, Part]) -> str | None:
-    """Return all of the data that a compiled step depends on; None where no step is reused."""
+    """Return the types and shapes that a compiled step depends on; None where none can be reused."""
     if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
         return None
     described = [f"batches of {spec.fit.batch_size}, weighed {spec.fit.class_weight is not None}"]

@@ -1,4 +1,4 @@
-"""Train the next candidate of the same shape on compiled steps that are there already."""
+"""Keep trained models, so that the next candidate of the same shape reuses their compiled steps."""
 
 from __future__ import annotations
 
@@ -31,30 +31,31 @@ KEPT_MODELS, KEPT_BYTES = 24, 512 * 2**20
 """How many models a process keeps for reuse, and how much their variables may take."""
 
 KEPT_ORIGINS = 1000
-"""Of how many candidates a process remembers how they came about."""
+"""How many candidates a process remembers, to continue them without another build."""
 
 UNCOLLECTED_BYTES, GRAPH_BYTES = 128 * 2**20, 4 * 2**20
-"""What models that are done with may hold before Python looks for them, and a model's graphs in it.
+"""Bytes that released models may hold before ``gc.collect()`` is called, and an estimate for graphs.
 
-Models are cycles, and Python counts objects, not the bytes of their tensors.
+Models are reference cycles. Python starts a collection by the number of objects, and knows
+nothing of the bytes of their tensors.
 """
 
 HIDDEN = (
     *keras_internals.OWN_STEPS,
     *("call", "predict_step", "compute_loss", "fit", "evaluate", "predict"),
 )
-"""Methods of a model that a step runs; replaced on an instance they are in no configuration."""
+"""Methods a step runs. No configuration shows that one was replaced on an instance."""
 
 
 class Foreign(Exception):
-    """A model holds what Keras did not make, so its configuration does not tell all of it."""
+    """A model holds an object that is not Keras's, so its configuration does not describe all of it."""
 
 
 @dataclass(eq=False)
 class Candidate:
     """A candidate's model and, when only its head is trained, the cut in front of that head.
 
-    ``key`` is what its compiled steps depend on; None: they are of no use to another model.
+    ``key`` identifies the models that can use its compiled steps; None: no other can.
     """
 
     model: Model
@@ -72,11 +73,11 @@ class Candidate:
         return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables(self.model))
 
     def keep_cut(self, cut: Cut, *parts: Part) -> None:
-        """Note the cut made of the model as it is, for these parts of the data."""
+        """Keep a cut of the model, made with its present weights for these parts of the data."""
         self.cut, self._cut_from = cut, (_digest(self.model, cut.head), [part.x for part in parts])
 
     def cut_of(self, *parts: Part) -> Cut | None:
-        """Return the noted cut if it was made of the same frozen values and arrays."""
+        """Return the cut that was kept, if the frozen weights and the arrays are still the same."""
         if self.cut is None or self._cut_from is None:
             return None
         digest, arrays = self._cut_from
@@ -88,7 +89,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Origin:
-    """How the candidate came about whose state is in a file: a promotion need not build it again."""
+    """How a candidate was built whose state is in a file: its promotion needs no second build."""
 
     key: str
     values: Mapping[str, Any]
@@ -98,7 +99,7 @@ class Origin:
 
 
 class CompiledPool:
-    """The compiled models a process keeps; ``off`` says why it keeps none since one was wrong."""
+    """The models a process keeps; ``off`` says how one gave wrong numbers, after which it keeps none."""
 
     def __init__(self, models: int = KEPT_MODELS, size: int = KEPT_BYTES):
         self.off: str | None = None
@@ -110,9 +111,9 @@ class CompiledPool:
         self._uncollected = 0
 
     def take(self, fresh: Candidate, rehearse: Callable[[Candidate, bool], Any]) -> Candidate:
-        """Return a kept model of the fresh one's shape and values, or the fresh one itself.
+        """Return a kept model of the fresh one's shape with its values, or the fresh one itself.
 
-        Before the first is, both are rehearsed, and must come to the same bits.
+        Before the first reuse both models take a few steps, and must end with the same bits.
 
         Args:
             rehearse: trains a candidate for a few steps, its head if the second argument is
@@ -137,15 +138,15 @@ class CompiledPool:
     def again(
         self, state: Path, values: Mapping[str, Any], seed: int, names: frozenset[str]
     ) -> tuple[Candidate, Origin] | None:
-        """Return a kept model of the shape of the one that left a state, for its promotion.
+        """Return a kept model that can continue from the state in a file, and how that was built.
 
-        Its values are those of any candidate of that shape: load the state into it.
+        Its values may be those of another candidate, so load the state into it.
         """
         origin = self._origins.get(state)
         if origin is None or not self._proven or (origin.values, origin.seed) != (values, seed):
             return None
         if not origin.read <= names:
-            return None  # its build would tell of names the search has not learned
+            return None  # only a build adds its new names to the search space
         kept = self._taken(origin.key)
         return None if kept is None else (kept, origin)
 
@@ -153,7 +154,7 @@ class CompiledPool:
         return None if key is None or self.off else self._kept.pop(key, None)
 
     def put(self, candidate: Candidate, key: str | None) -> None:
-        """Keep a trained model, if the key it has now is the one it had before."""
+        """Keep a trained model, unless training changed its key."""
         if key is None or key != candidate.key or self.off or not _is_closed(candidate):
             self.leave(candidate)
             return
@@ -162,13 +163,13 @@ class CompiledPool:
             self.leave(self._kept.popitem(last=False)[1])
 
     def remember(self, state: Path, origin: Origin) -> None:
-        """Note which candidate left the state in a file."""
+        """Remember which candidate's state is in a file."""
         self._origins[state] = origin
         if len(self._origins) > KEPT_ORIGINS:
             self._origins.popitem(last=False)
 
     def leave(self, candidate: Candidate) -> None:
-        """Let go of a model, and have Python free those let go of once they hold too much."""
+        """Release a model; collect garbage once the released ones hold too much memory."""
         self._uncollected += candidate.bytes + (
             GRAPH_BYTES if epoch_graph.graphs(candidate.trained) else 0
         )
@@ -178,7 +179,7 @@ class CompiledPool:
             fresh_start.KERNELS.may_be_random = True  # they hold on to what they were run with
 
     def clear(self) -> None:
-        """Keep nothing, and know nothing of what left a state."""
+        """Forget all models and all states."""
         self._kept.clear()
         self._origins.clear()
 
@@ -191,13 +192,13 @@ class CompiledPool:
 
 
 POOL = CompiledPool()
-"""What this process keeps: its trials and refits come one after another."""
+"""The models of this process, whose trials and refits run one after another."""
 
 
 def key_of(model: Model, like: str) -> str | None:
-    """Return all that a model's compiled steps depend on besides its values, or None if unknown.
+    """Return a hash of everything a model's compiled steps depend on except values; None if unknown.
 
-    ``like`` describes the data. A learning rate is a value; a schedule of it is not.
+    ``like`` describes the data. A learning rate is a value; a learning rate schedule is not.
     """
     if keras_internals.KERAS.why_not(Feature.COMPILED_POOL) or not model.built:
         return None
@@ -237,7 +238,7 @@ def key_of(model: Model, like: str) -> str | None:
 
 
 def variables(model: Model) -> list[Any]:
-    """Return all that training changes and a later epoch depends on."""
+    """Return the variables that training changes and that later epochs depend on."""
     return [*model.variables, *model.optimizer.variables]
 
 
@@ -251,7 +252,7 @@ def _copy(source: Model, target: Model) -> None:
 def _difference(
     kept: Candidate, fresh: Candidate, rehearse: Callable[[Candidate, bool], Any]
 ) -> str | None:
-    """Return what differs when both train from the fresh model's values, which it gets back."""
+    """Train both from the fresh model's values and return how they differ; restore the fresh model."""
     before = _values(fresh.model)
     _copy(fresh.model, kept.model)
     heads = kept.cut is not None
@@ -276,7 +277,7 @@ def _values(model: Model) -> list[Any]:
 
 
 def _digest(model: Model, head: Model) -> str:
-    """Return a hash of the values a model has and its head has not."""
+    """Return a hash of the variables of a model that are not in its head."""
     trained = {id(variable) for variable in head.variables}
     digest = hashlib.sha256()
     for variable in model.variables:
@@ -286,7 +287,7 @@ def _digest(model: Model, head: Model) -> str:
 
 
 def _is_closed(candidate: Candidate) -> bool:
-    """Tell whether compiled steps are there and read nothing but variables of the model."""
+    """Tell whether there are compiled steps and these read no variables of other objects."""
     functions = epoch_graph.graphs(candidate.trained)
     known = {
         id(variable.value.handle)
@@ -308,7 +309,7 @@ def _json(config: Any) -> str:
 
 
 def _without_rate(compiled: Any) -> Any:
-    """Return a compile configuration without plain learning rates, also of wrapped optimizers."""
+    """Return a compile configuration without learning rates that are plain numbers."""
     if isinstance(compiled, Mapping):
         return {
             name: _without_rate(value)
@@ -330,69 +331,69 @@ def _surroundings() -> list[Any]:
 
 
 def _settings(things: Iterable[Any]) -> list[tuple[str, Any]]:
-    """Return every plain value these hold, by its path; shared parts are named, not repeated.
+    """Return every plain value inside these objects by its path; a shared object is listed once.
 
     Raises:
-        Foreign: they hold something that is neither plain nor of Keras.
+        Foreign: one holds an object that is neither plain nor Keras's.
     """
-    found: list[tuple[str, Any]] = []
+    values: list[tuple[str, Any]] = []
     seen: dict[int, tuple[str, Any]] = {}
     for number, thing in enumerate(things):
-        _describe(thing, str(number), found, seen)
-    return found
+        _describe(thing, str(number), values, seen)
+    return values
 
 
 def _describe(
-    thing: Any, path: str, found: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+    thing: Any, path: str, values: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
 ) -> None:
     if thing is None or isinstance(thing, bool | int | float | complex | str | bytes | np.generic):
-        found.append((path, repr(thing)))
+        values.append((path, repr(thing)))
         return
     if isinstance(thing, keras.Variable | tf.Variable | keras.initializers.Initializer):
         return  # their values are assigned
     if id(thing) in seen:
-        found.append((path, seen[id(thing)][0]))
+        values.append((path, seen[id(thing)][0]))
         return
     seen[id(thing)] = path, thing  # kept alive, or its id could come again
     if isinstance(thing, list | tuple | set | frozenset):
         items = sorted(thing, key=repr) if isinstance(thing, set | frozenset) else thing
         for number, item in enumerate(items):
-            _describe(item, f"{path}[{number}]", found, seen)
+            _describe(item, f"{path}[{number}]", values, seen)
     elif isinstance(thing, Mapping):
         for name, item in thing.items():
-            _describe(item, f"{path}[{name!r}]", found, seen)
+            _describe(item, f"{path}[{name!r}]", values, seen)
     elif isinstance(thing, re.Pattern):
-        found.append((path, thing.pattern))
+        values.append((path, thing.pattern))
     elif isinstance(thing, np.ndarray) and thing.dtype.kind in "biufc":
         digest = hashlib.sha256(np.ascontiguousarray(thing).tobytes()).hexdigest()
-        found.append((path, (thing.dtype.str, thing.shape, digest)))
+        values.append((path, (thing.dtype.str, thing.shape, digest)))
     elif isinstance(thing, types.MethodType):
-        _describe(thing.__func__, path, found, seen)
-        _describe(thing.__self__, f"{path}.self", found, seen)
+        _describe(thing.__func__, path, values, seen)
+        _describe(thing.__self__, f"{path}.self", values, seen)
     elif isinstance(thing, functools.partial):
-        _describe((thing.func, thing.args, thing.keywords), path, found, seen)
+        _describe((thing.func, thing.args, thing.keywords), path, values, seen)
     elif isinstance(thing, type | types.FunctionType):
         _require(f"{thing.__module__}".startswith("keras."), thing)
-        found.append((path, f"{thing.__module__}.{thing.__qualname__}"))
+        values.append((path, f"{thing.__module__}.{thing.__qualname__}"))
         for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
-            _describe(cell.cell_contents, f"{path}<{number}>", found, seen)
+            _describe(cell.cell_contents, f"{path}<{number}>", values, seen)
     else:
-        _describe_object(thing, path, found, seen)
+        _describe_object(thing, path, values, seen)
 
 
 def _describe_object(
-    thing: Any, path: str, found: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+    thing: Any, path: str, values: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
 ) -> None:
     module = type(thing).__module__
-    found.append((path, f"{module}.{type(thing).__qualname__}"))
+    values.append((path, f"{module}.{type(thing).__qualname__}"))
     if isinstance(thing, keras.KerasTensor):
-        found.append((path, (thing.shape, thing.dtype)))
+        values.append((path, (thing.shape, thing.dtype)))
     elif isinstance(thing, keras.random.SeedGenerator):
         _require(type(thing) is keras.random.SeedGenerator, thing)
     elif is_of_keras(thing):
         for name, value in vars(thing).items():
             if name not in keras_internals.VOLATILE_ATTRIBUTES:
-                _describe(value, f"{path}.{name}", found, seen)
+                _describe(value, f"{path}.{name}", values, seen)
     else:
         _require(isinstance(thing, PASSIVE), thing)
 
@@ -404,7 +405,7 @@ PASSIVE = (
     tf.DType,
     tf.TensorShape,
 )
-"""What layers and optimizers hold of others that has no part in a step."""
+"""Objects of other libraries in layers and optimizers that change nothing about a step."""
 
 
 def _require(holds: bool, thing: object) -> None:

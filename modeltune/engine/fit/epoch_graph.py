@@ -1,4 +1,4 @@
-"""Train a Keras model one epoch per graph call, to the numbers ``model.fit`` gives bit for bit."""
+"""Train a Keras model, one graph call per epoch, to the same bits as ``model.fit``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ BATCH_HOOKS = tuple(
 )
 
 MEMORY_SHARE = 0.25
-"""The part of available memory that resident data may take."""
+"""The share of available memory that the data may take as tensors."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit left behind: the fit history, and "graph" or "fit: <why not the graph>"."""
+    """The fit history, and what trained: "graph" or "fit: <why not the graph>"."""
 
     curve: dict[str, list[float]]
     trained_by: str
@@ -129,7 +129,7 @@ def first_steps(
     validation_data: Any,
     class_weight: Mapping[int, float] | None = None,
 ) -> list[dict[str, float]]:
-    """Take three steps and evaluate one batch by the graphs ``fit`` takes; return the logs."""
+    """Take three steps and evaluate one batch by the graphs that ``fit_graph`` uses; return the logs."""
     rows = _Rows.of((x, y, sample_weight), batch_size, class_weight)
     held_out = _Rows.of(keras.utils.unpack_x_y_sample_weight(validation_data), batch_size)
     model.make_train_function()
@@ -146,7 +146,7 @@ def first_steps(
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Samples resident as tensors, packed and converted by Keras's own array adapter."""
+    """All samples as tensors, packed and converted by Keras's own array adapter."""
 
     tensors: Any
     count: int
@@ -161,7 +161,7 @@ class _Rows:
 
     @classmethod
     def plainly(cls, arrays: Arrays, batch_size: int) -> _Rows:
-        """Pack and convert as that adapter does, without it; class weights are left to Keras."""
+        """Pack and convert them without that adapter, to the same tensors but for class weights."""
         x, y, sample_weight = arrays
         if isinstance(sample_weight, np.ndarray):  # it counts for every output
             sample_weight = keras.tree.map_structure(lambda _: arrays[2], y)
@@ -237,7 +237,7 @@ def _evaluate(model: Model, rows: _Rows, hooks: Any) -> dict[str, Any]:
 
 
 def _pass(model: Model, step: Any, rows: _Rows, order: np.ndarray, steps: int, what: str) -> Any:
-    """Take a step over the first rows in order; return the metrics, or the last step's own logs."""
+    """Run a step over the first batches in this order; return the metrics, or its own logs."""
     kept = _graphs(step)
     key = repr((rows.batch_size, _static_length(rows.count, rows.batch_size), rows.specs))
     if key not in kept:
@@ -263,7 +263,7 @@ def graphs(model: Model) -> list[Any]:
 
 
 def _is_plain(model: Model) -> bool:
-    """Tell whether a model's steps do what Keras's own do and no more; XLA compiles each by itself."""
+    """Tell whether a model's steps are Keras's own, and not compiled by XLA one at a time."""
     is_keras_s = type(model).__module__.startswith("keras.")
     replaced = any(name in vars(model) for name in keras_internals.OWN_STEPS)
     return is_keras_s and not model.jit_compile and not replaced
@@ -297,7 +297,7 @@ def _create_variables(model: Model, rows: _Rows) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _EpochGraph:
-    """A step taken over rows in an order, as one function; it holds no data and outlives the call."""
+    """An epoch as one function of the data and their order; it holds no data itself."""
 
     function: Any
     logs: Any
@@ -342,7 +342,7 @@ class _EpochGraph:
         return cls(function, one_step.structured_outputs)
 
     def run(self, order: np.ndarray, steps: int, tensors: Any) -> Any:
-        """Take the steps; return what the last one logged."""
+        """Run the steps and return what the last one logged."""
         order, steps = tf.constant(order, tf.int64), tf.constant(steps, tf.int64)
         last = iter(self.function(order, steps, tensors))
         leaves = tf.nest.flatten(self.logs, expand_composites=True)
@@ -351,10 +351,10 @@ class _EpochGraph:
 
 
 def _unregister_gradients(traced: Any) -> None:
-    """Have TensorFlow forget the gradients of custom_gradient in a step, which has taken its own.
+    """Remove the custom gradients of a traced step from TensorFlow's registry: it needs them no more.
 
-    It registers them for the life of the process, and each holds its graph, and that the
-    variables: 50 MB a trial for 4 million parameters trained on a cross-entropy.
+    TensorFlow registers them until the process ends. Each holds a graph, which holds the
+    variables: 50 MB per trial for 4 million parameters trained on a cross-entropy.
     """
     if tensorflow_internals.TENSORFLOW.why_not(Feature.GRADIENTS):
         return
@@ -378,7 +378,7 @@ def _static_length(count: int, batch_size: int) -> int | None:
 
 
 def _of_every_class(class_weight: Mapping[int, float], y: Arrays) -> dict[int, float]:
-    """Return the weights of all classes that y may name: of a dataset Keras asks for each."""
+    """Return the weight of every class in y: for a dataset, Keras wants them all."""
     last = max(class_weight)
     for leaf in keras.tree.flatten(y):
         last = max(last, int(leaf.max()), leaf.shape[-1] - 1 if leaf.ndim > 1 else 0)
@@ -400,7 +400,7 @@ def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
 
 
 def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
-    """Return why ``model.fit`` must get the very arrays and make its own batches, or None."""
+    """Return why ``model.fit`` must get the arrays themselves and batch them; None if it need not."""
     if keras.backend.backend() != "tensorflow":
         return f"the backend is {keras.backend.backend()}"
     if not model.compiled:
@@ -427,7 +427,7 @@ def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
 
 
 def _why_only_steps(model: Model, callbacks: Sequence[Any], parts: Sequence[Arrays]) -> str | None:
-    """Return why ``model.fit`` must take each step on its own, or None."""
+    """Return why ``model.fit`` must run every step by itself; None if whole epochs will do."""
     for method in ("evaluate", "make_train_function", "make_test_function"):
         if _overrides(model, method):
             return f"{type(model).__name__} overrides {method}"
@@ -461,7 +461,7 @@ def _available_memory() -> int:
 
 
 def as_tensor(array: np.ndarray) -> Any:
-    """Return an array as a tensor, floats as floatx: what Keras's array adapter makes of it."""
+    """Return an array as a tensor, floats as floatx, as Keras's array adapter does."""
     is_float = array.dtype.kind == "f"
     return tf.convert_to_tensor(array.astype(keras.config.floatx()) if is_float else array)
 

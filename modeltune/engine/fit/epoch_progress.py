@@ -1,4 +1,4 @@
-"""Who follows a fit: what performs a task says so, what trains tells it how far it is."""
+"""Report how far a fit is: an executor sets the follower, the fit calls it at the end of an epoch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextvars import ContextVar
 from typing import TypeAlias
 
 Follower: TypeAlias = Callable[[int, float | None], None]
-"""Told how many epochs are done, and the objective's metric at the last one, if it was logged."""
+"""Called with the number of finished epochs and the objective's metric, None if not logged."""
 
 EVERY = 0.2
-"""Seconds between two tellings of one fit: an epoch may take a tenth of that."""
+"""Seconds between two reports of one fit: an epoch may take a tenth of that."""
 
 _follower: ContextVar[Follower | None] = ContextVar("follower", default=None)
 
 
 @contextlib.contextmanager
 def followed_by(follower: Follower) -> Iterator[None]:
-    """Have what is trained inside tell this follower."""
+    """Have the fits inside report to this follower."""
     token = _follower.set(follower)
     try:
         yield
@@ -28,12 +28,12 @@ def followed_by(follower: Follower) -> Iterator[None]:
 
 
 def follower(clock: Callable[[], float] = time.monotonic) -> Follower | None:
-    """Return whom the fit that begins now is to tell of every epoch, or None.
+    """Return the function that the fit beginning now calls after every epoch; None without follower.
 
     Most of it is not passed on: only what is due ``EVERY`` so many seconds.
     """
-    told = _follower.get()
-    if told is None:
+    listener = _follower.get()
+    if listener is None:
         return None
     due = clock() + EVERY
 
@@ -41,6 +41,6 @@ def follower(clock: Callable[[], float] = time.monotonic) -> Follower | None:
         nonlocal due
         if (now := clock()) >= due:
             due = now + EVERY
-            told(epoch, value)
+            listener(epoch, value)
 
     return tell

@@ -25,18 +25,18 @@ from modeltune.ground import wait_for_lock
 from modeltune.records import Array
 
 GROWTH, LARGE = 4, 2**30
-"""Features this many times larger than their input, and larger than so many bytes, are not made."""
+"""Features are not made when they exceed GROWTH times their input as well as LARGE bytes."""
 
 KEPT_BYTES = 2 * 2**30
-"""How much a folder of features may hold beside those of one trial; new weights of a base add to it."""
+"""Bytes of features that a folder keeps besides those in use; each new set of weights adds some."""
 
 _descriptions: WeakKeyDictionary[Part, str] = WeakKeyDictionary()
-"""What tells the x of each living part from others: data do not change while a process runs."""
+"""What identifies the x of each living part: data do not change while a process runs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """A frozen prefix as it is run, in batches of one size; what has no ``key`` is not kept."""
+    """A frozen prefix, ready to run in batches of one size; without a ``key`` no file keeps its outputs."""
 
     run: Callable[[Arrays], list[Array]]
     outputs: int
@@ -45,7 +45,7 @@ class Prefix:
 
 
 def prefix_of(model: Model, batch_size: int, is_kept: bool) -> Prefix:
-    """Return a frozen prefix as it is run; one that is not kept needs no key."""
+    """Return a frozen prefix ready to run, with the key for its files if these are kept."""
     key = _prefix_key(model, batch_size) if is_kept else None
     return Prefix(in_graph(model), len(model.outputs), batch_size, key)
 
@@ -53,9 +53,12 @@ def prefix_of(model: Model, batch_size: int, is_kept: bool) -> Prefix:
 def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
     """Return the part with the prefix's outputs as its x, in memory or mapped from ``folder``.
 
-    Files are named by a hash of all that goes into them, appear whole or not at all, and
-    are made again when they cannot be read. Of processes that need the same ones at the
-    same time, one makes them and the others wait for it.
+    A hash of everything the outputs depend on names the files. A file is complete as soon as
+    it has its name, and one that cannot be read is made again. If several processes need
+    the same files at once, one makes them and the others wait.
+
+    Returns:
+        The part, or why its features cannot be used.
     """
     if folder is None or prefix.key is None:
         batches = _batches(prefix, part)
@@ -97,7 +100,7 @@ def in_graph(model: Model) -> Callable[[Arrays], list[Array]]:
 
 
 def files_of(x: Arrays) -> list[tuple[str, int, int]] | None:
-    """Return what tells the files these arrays are mapped from, or None when one is in memory."""
+    """Return path, device and inode of each array's file; None when one is in memory."""
     files = []
     for _, array in leaves(x):
         if not isinstance(array, np.memmap) or array.filename is None:
@@ -111,17 +114,17 @@ def files_of(x: Arrays) -> list[tuple[str, int, int]] | None:
 
 
 def prune(folder: Path, needed: Collection[tuple[int, int]] = ()) -> None:
-    """Remove the features unused for longest, until at most KEPT_BYTES are kept.
+    """Remove the least recently used features until at most KEPT_BYTES are left.
 
-    Those needed, by device and inode, stay whatever they take: the next trial needs them
-    too. Whoever has another one mapped keeps it until it is done with it.
+    Files in ``needed``, by device and inode, stay whatever their size: the next trial needs
+    them too. A process that has mapped a removed file can read it until it closes it.
     """
-    found = []
+    files = []
     for path in folder.glob("*.npy"):
         with contextlib.suppress(OSError):
-            found.append((path.stat(), path))
+            files.append((path.stat(), path))
     kept = 0
-    for status, path in sorted(found, key=lambda one: one[0].st_mtime, reverse=True):
+    for status, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
         kept += status.st_size
         if kept > KEPT_BYTES and (status.st_dev, status.st_ino) not in needed:
             with contextlib.suppress(OSError):  # gone already, or another user's
@@ -137,7 +140,7 @@ def _windows(size: int, batch_size: int) -> Iterator[Array]:
 
 
 def _batches(prefix: Prefix, part: Part) -> Iterator[list[Array]] | str:
-    """Return the features in batches, or why those of one pass may not stand for shuffled ones."""
+    """Return the features in batches, or why they cannot be computed once in the data's order."""
     run, batch_size = prefix.run, prefix.batch_size
     remainder = part.size % batch_size
     rows = np.arange(min(part.size, batch_size + remainder))
@@ -146,9 +149,9 @@ def _batches(prefix: Prefix, part: Part) -> Iterator[list[Array]] | str:
     if any(array.dtype.kind not in "biuf" or len(array) != len(rows) for array in straight):
         return "its frozen layers do not give one row of numbers per sample"
     size = sum(array.nbytes for array in straight) // len(rows) * part.size
-    given = sum(array.nbytes for _, array in leaves(part.x))
-    if size > max(GROWTH * given, LARGE):
-        return f"its features would take {size / 2**30:.1f} GiB, the data {given / 2**30:.1f} GiB"
+    inputs = sum(array.nbytes for _, array in leaves(part.x))
+    if size > max(GROWTH * inputs, LARGE):
+        return f"its features would take {size / 2**30:.1f} GiB, the data {inputs / 2**30:.1f} GiB"
     back = rows[::-1]
     shuffled = _joined(run(part.take(back[w]).x) for w in _windows(len(rows), batch_size))
     if not are_equal(straight, [array[::-1] for array in shuffled]):
@@ -167,7 +170,7 @@ def are_equal(one: list[Array], other: list[Array]) -> bool:
 
 
 def as_input(items: list[Any]) -> Any:
-    """Return the item of a list of one, else the list: so Keras takes inputs."""
+    """Return the inputs as Keras takes them: a single one by itself, several as a list."""
     return items[0] if len(items) == 1 else items
 
 
@@ -175,8 +178,8 @@ def as_input(items: list[Any]) -> Any:
 
 
 def _key(prefix_key: str, part: Part) -> str:
-    """Return the hash of all that decides the features."""
-    # A part's fingerprint outlives take(): its rows are told apart by their own bytes.
+    """Return the hash of everything that the features depend on."""
+    # take() keeps a part's fingerprint, so only the bytes tell which rows these are.
     return hashlib.sha256(f"{prefix_key}{_described(part)}".encode()).hexdigest()
 
 
@@ -216,10 +219,10 @@ def _bytes(array: Array) -> memoryview:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait for whoever holds the lock of this file, and hold it; it goes with its process.
+    """Hold the lock on this file, waiting for a process that holds it; it ends with the process.
 
-    A process takes one at a time, so none waits in a circle. Where the file system has no
-    locks, nobody waits, and concurrent writers write the same bytes.
+    A process holds one lock at a time, so there is no deadlock. Without locks in the file
+    system nobody waits, and processes that write at the same time write the same bytes.
     """
     while True:
         with open(lock, "wb") as file:
@@ -235,7 +238,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Tell whether an open file is the one that now has its name."""
+    """Tell whether a path still names the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -243,9 +246,9 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _all_mapped(paths: list[Path], size: int) -> list[Array]:
-    """Return the arrays in the files, none if one is missing or damaged."""
-    found = [array for path in paths if (array := _mapped(path, size)) is not None]
-    return found if len(found) == len(paths) else []
+    """Return the arrays in the files; an empty list if one is missing or damaged."""
+    arrays = [array for path in paths if (array := _mapped(path, size)) is not None]
+    return arrays if len(arrays) == len(paths) else []
 
 
 def _mapped(path: Path, size: int) -> Array | None:
@@ -262,7 +265,7 @@ def _mapped(path: Path, size: int) -> Array | None:
 
 
 def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None:
-    """Write one array per file, batch by batch, each under its name only when it is whole."""
+    """Write one array per file, batch by batch; each file gets its name when it is complete."""
     for path in paths:
         for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed
             left.unlink(missing_ok=True)

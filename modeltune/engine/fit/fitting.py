@@ -24,7 +24,7 @@ from modeltune.records import Failure
 from modeltune.specs import Spec
 
 Curve: TypeAlias = dict[str, tuple[float, ...]]
-"""A fit history: by the name of each metric its value at every epoch."""
+"""A fit history: the value of every metric at each epoch, by the metric's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ class FitPlan:
 def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     """Train the candidate; return its fit history and which path trained it.
 
-    Leading layers that are frozen are run once, their outputs kept in ``plan.features``,
-    and only the rest is trained, where that changes no number.
+    Where it changes no number, frozen layers at the start run once, ``plan.features`` keeps
+    their outputs, and only the rest of the model is trained.
     """
     spec, train, validation = plan.spec, plan.train, plan.validation
     callbacks = _callbacks(spec)
@@ -61,7 +61,7 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         return _curve(history), "HyperModel.fit"
     if train.stream is not None or validation.stream is not None:
         with warnings.catch_warnings():
-            # Said of every finite dataset whose length is unknown, as after filter().
+            # Keras warns so at the end of any dataset of unknown length, as after filter().
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
             fitted = candidate.model.fit(**_fit_arguments(plan, callbacks))
         return _curve(fitted.history), "model.fit: streamed data"
@@ -98,7 +98,7 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
 
 
 def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
-    """Take a few steps as ``fit`` will, by the candidate's head or by all of it; return the logs."""
+    """Take a few steps as ``fit`` will, on the head or on the whole model; return the logs."""
     model, train, validation = candidate.model, plan.train, plan.validation
     if head:
         cut = candidate.cut_of(train, validation) or _cut(plan, model, [])
@@ -129,7 +129,7 @@ class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class TellEpochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tell a follower how many epochs are done."""
+    """Report the number of finished epochs to a follower."""
 
     def __init__(self, tell: Follower, objective: str):
         super().__init__()
@@ -200,7 +200,7 @@ def _callbacks(spec: Spec) -> list[Any]:
 
 
 def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
-    """Return the arguments of ``model.fit`` that train by this plan."""
+    """Return what to call ``model.fit`` with to train by this plan."""
     spec, train = plan.spec, plan.train
     arguments: dict[str, Any] = {
         "validation_data": _evaluation(plan.validation),

@@ -1,4 +1,4 @@
-"""Start each candidate with names and random states as in a process that has trained none."""
+"""Reset names and random states, so that a candidate does not depend on those before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modeltune.engine.internals import TENSORFLOW, Feature, SeedWatch, kernels_k
 
 
 class Kernels:
-    """What is known of the kernels TensorFlow has made: ``may_be_random`` until they are cleared."""
+    """Whether TensorFlow's kernels, made since it last dropped them, may hold random states."""
 
     def __init__(self) -> None:
         self.may_be_random = True
@@ -25,9 +25,9 @@ KERNELS = Kernels()
 def start_anew(seed: int) -> None:
     """Reset names and random states for the next candidate, as ``clear_session`` and a seed do.
 
-    Both have TensorFlow drop every kernel, and with them what it made of compiled steps: a
-    third of a small trial's time. That is for kernels with a random state, and only done
-    when there may be some. Keras's own layers keep their random states in variables.
+    Both make TensorFlow drop every kernel and what it has prepared for compiled steps, which
+    costs a third of a small trial's time. Only kernels with a random state have to go, so
+    all others are kept. Keras's own layers keep their random states in variables.
     """
     if TENSORFLOW.why_not(Feature.KERNELS) or keras.backend.backend() != "tensorflow":
         _clear(seed)

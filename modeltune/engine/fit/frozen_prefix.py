@@ -1,4 +1,4 @@
-"""Cut a model behind its frozen leading layers and run those once: the head trains on their output."""
+"""Cut a model after its frozen first layers: these run once, and the head trains on their outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_CONSTANT = (
 """Layers of Keras that run foreign code, or do more than return a function of their inputs."""
 
 _verdicts: dict[tuple[object, ...], bool] = {}
-"""Whether a cut predicted the same numbers, by the files of its features and its head's structure."""
+"""Whether head and features predicted what the model does, by files and the head's structure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What to train in place of the full model: its head, on features of both parts."""
+    """What to train instead of the full model: its head, on the features of both parts."""
 
     head: Model
     train: Part
@@ -57,7 +57,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Whole:
-    """Why a model is trained whole; no reason when none of its layers is frozen."""
+    """The model is trained whole; ``reason`` says why, None when no layer is frozen."""
 
     reason: str | None = None
 
@@ -67,7 +67,7 @@ def cut_model(
 ) -> Cut | Whole:
     """Return the head of a model and its features, or why a cut could change a number.
 
-    What the head trains, the full model has: they share variables and the optimizer.
+    Head and full model share variables and optimizer, so training one trains the other.
     """
     parts = split(model)
     if isinstance(parts, Whole):
@@ -133,11 +133,11 @@ def split(model: Model) -> Split | Whole:
 
 
 def _predicts_the_same(model: Model, head: Model, part: Part, ready: Part, batch_size: int) -> bool:
-    """Tell whether the head makes of a batch's features what the model makes of its x.
+    """Tell whether the head predicts from a batch's features what the model predicts from its x.
 
-    The answer is kept while the features are in the same files, for heads that differ in
-    sizes only: what TensorFlow rewrites in a graph, and might across a cut, follows from
-    the kinds of its operations.
+    The answer holds for all heads that differ only in sizes, as long as the features are in
+    the same files: how TensorFlow rewrites a graph, and might do so across the cut, depends
+    on the kinds of operations in it.
     """
     files, kind = files_of(ready.x), structure(head)
     known = None if files is None or kind is None else (*files, kind)
@@ -152,7 +152,7 @@ def _predicts_the_same(model: Model, head: Model, part: Part, ready: Part, batch
 
 
 def _graph(model: Model) -> Model | Whole:
-    """Return the functional graph of a model of Keras's own class, or why there is none to cut."""
+    """Return the functional graph of a model, or why there is none that can be cut."""
     is_sequential = type(model) is keras.Sequential
     functional = keras_internals.functional_of(model) if is_sequential else model
     name = type(model).__name__
@@ -180,7 +180,7 @@ def _head(model: Model, graph: Model, frontier: list[Any]) -> Model:
 
 
 def freezes(model: Model) -> bool:
-    """Tell whether a model has frozen weights beside others; False if this Keras cannot tell."""
+    """Tell whether a model has both frozen and trainable weights; False where the cut is off."""
     if keras_internals.KERAS.why_not(Feature.FROZEN_PREFIX) or not model.trainable_variables:
         return False
     return any(
@@ -190,14 +190,14 @@ def freezes(model: Model) -> bool:
 
 
 def _weighs(operation: Any) -> bool:
-    """Tell whether running an operation once could save anything worth a file."""
+    """Tell whether an operation has weights, so that running it once can save time."""
     return not isinstance(operation, keras.layers.Normalization) and bool(
         getattr(operation, "weights", ())
     )
 
 
 def _why_not_constant(operation: Any) -> str | None:
-    """Return why an operation may give another output for the same input later, or None."""
+    """Return why an operation may give other outputs for the same inputs later; None if it cannot."""
     if not isinstance(operation, keras.layers.Layer):
         return None if is_of_keras(operation) else f"{operation.name} is not of Keras"
     for layer in keras_internals.inner_layers(operation):
@@ -220,7 +220,7 @@ def _why_not_constant(operation: Any) -> str | None:
 
 
 def _survives(dtype: str) -> bool:
-    """Tell a dtype that NumPy files hold and Keras's array adapter does not round to floatx."""
+    """Tell whether NumPy files can hold a dtype and Keras's array adapter leaves it as it is."""
     return dtype in ("float16", keras.config.floatx()) or dtype.startswith(("int", "uint", "bool"))
 
 

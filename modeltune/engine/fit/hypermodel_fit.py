@@ -1,4 +1,4 @@
-"""Train by the fit of a user's HyperModel, called with what its signature takes."""
+"""Train by the ``fit`` of a user's HyperModel, called with the arguments its signature takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modeltune.ground import SpecError
 from modeltune.specs import Spec
 
 SETTINGS = frozenset({"batch_size", "shuffle", "verbose"})
-"""What Keras-tuner passes to a ``HyperModel.fit`` only when asked to; an override may set it itself."""
+"""Arguments that keras-tuner passes to ``HyperModel.fit`` only on request; an override may set them."""
 
 
 def overrides_fit(model: Any) -> bool:
@@ -74,7 +74,7 @@ def history_of_override(
 
 @contextlib.contextmanager
 def _defaults_of_fit(model: Model, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Have ``model.fit`` use these settings where a call of it names no others."""
+    """Make these settings the defaults of ``model.fit`` meanwhile."""
     if not settings or type(model).fit is not keras.Model.fit or "fit" in vars(model):
         yield
         return

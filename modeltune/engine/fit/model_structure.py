@@ -17,7 +17,7 @@ REFERENCES = ("keras_history", "input_layers", "output_layers")
 
 
 def is_of_keras(thing: Any) -> bool:
-    """Tell whether the class of a thing is Keras's own."""
+    """Tell whether the class of an object is Keras's own."""
     return type(thing).__module__.startswith("keras.")
 
 
@@ -30,7 +30,7 @@ def calls_foreign(layer: Any) -> bool:
 
 
 def structure(head: Model) -> str | None:
-    """Return the classes, settings and connections of a graph without its sizes.
+    """Describe the classes, settings and connections of a graph, without its sizes, as text.
 
     None when it runs code of the user's, which may do other things under the same name.
     """
@@ -54,8 +54,8 @@ def structure(head: Model) -> str | None:
         except (TypeError, ValueError, NotImplementedError):
             return None
         layer = {"class_name": str(type(node.operation)), "config": config}
-        given = keras.tree.map_structure(kind, (node.arguments.args, node.arguments.kwargs))
-        described.append([_without_sizes(without_names(layer, names)), given])
+        arguments = keras.tree.map_structure(kind, (node.arguments.args, node.arguments.kwargs))
+        described.append([_without_sizes(without_names(layer, names)), arguments])
         for tensor in node.outputs:
             tensors[id(tensor)] = f"tensor {len(tensors)}"
     ends = [[tensors[id(tensor)] for tensor in end] for end in (head.inputs, head.outputs)]
@@ -66,7 +66,7 @@ def structure(head: Model) -> str | None:
 
 
 def without_names(config: Any, seen: dict[str, str]) -> Any:
-    """Return a configuration with layers numbered as they appear: Keras counts up generated names."""
+    """Return a configuration with numbers in place of layer names, which Keras counts up."""
     if isinstance(config, list | tuple):
         return [without_names(item, seen) for item in config]
     if not isinstance(config, Mapping):

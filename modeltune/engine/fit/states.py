@@ -1,4 +1,4 @@
-"""Save and load what training leaves: a trial's whole state, or the weights of a finished model."""
+"""Save and load models: the whole state of a trial to continue it, or the weights alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modeltune.engine.fit.epoch_graph import Model
 
 
 def save_state(model: Model, path: Path) -> None:
-    """Write weights, optimizer variables and random states to an ``.npz`` file."""
+    """Write all variables of model and optimizer, random states among them, to an ``.npz`` file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     variables = [*model.variables, *model.optimizer.variables]
     np.savez(path, *(np.asarray(variable) for variable in variables))
@@ -29,7 +29,7 @@ def load_state(model: Model, path: Path) -> None:
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write the weights, without the optimizer's, to a ``.weights.h5`` file of Keras."""
+    """Write the weights, without the optimizer's variables, to a ``.weights.h5`` file."""
     with _without_optimizer(model):
         model.save_weights(path)
 

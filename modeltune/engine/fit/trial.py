@@ -1,4 +1,4 @@
-"""Train one trial: build its model, continue what it continues, fit it, keep its state."""
+"""Train one trial: build its model, load the state it continues from, fit it, save its state."""
 
 from __future__ import annotations
 

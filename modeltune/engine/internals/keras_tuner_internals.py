@@ -30,10 +30,10 @@ KERAS_TUNER = Library(
 
 
 class ReadHooks:
-    """Mixed into ``HyperParameters``: tells ``value_read`` of every hyperparameter a build asks for."""
+    """Mixed into ``HyperParameters``: calls ``value_read`` for every hyperparameter a build asks for."""
 
     def value_read(self, hyperparameter: Any) -> None:
-        """Take note of a hyperparameter whose value a build has been given, active or not."""
+        """Record that a build got the value of a hyperparameter, which may be inactive."""
         raise NotImplementedError
 
     def full_name(self, name: str) -> str:
@@ -48,7 +48,7 @@ class ReadHooks:
 
 
 class ProposalHooks:
-    """Mixed into an oracle: has our methods decide what is a repetition, and what replaces it."""
+    """Mixed into an oracle: lets our methods decide which values are repetitions and what to try instead."""
 
     def is_tried(self, values: dict[str, Any]) -> bool:
         """Tell whether values are not to be proposed again."""
@@ -59,7 +59,7 @@ class ProposalHooks:
         raise NotImplementedError
 
     def allow_collisions(self, count: int) -> None:
-        """Have so many draws in a row be values that are tried before drawing ends."""
+        """Set how many draws in a row may be repetitions before drawing ends."""
         setattr(self, "_max_collisions", count)  # noqa: B010  declared above by this name
 
     def random_values(self) -> dict[str, Any] | None:
@@ -74,7 +74,7 @@ class ProposalHooks:
 
 
 def rungs(hyperband: Any) -> Iterator[tuple[list[str], set[str], int]]:
-    """Yield of each rung the trials in the rung before, those promoted of them, and the free places."""
+    """Yield for each rung: the trials of the rung before, which of them it has, and its free places."""
     for bracket in private(hyperband, "_brackets"):
         rounds = bracket["rounds"]
         for number, promoted in enumerate(rounds[1:], start=1):

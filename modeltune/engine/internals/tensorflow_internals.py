@@ -32,7 +32,7 @@ TENSORFLOW = Library(
 
 @contextlib.contextmanager
 def kernels_kept() -> Iterator[None]:
-    """Have TensorFlow keep its kernels when it is told to clear its caches."""
+    """Let TensorFlow keep its kernels when something clears its caches."""
     module = private(CONTEXT, "pywrap_tfe")
     clear = private(module, "TFE_ContextClearCaches")
     module.TFE_ContextClearCaches = lambda handle: None
