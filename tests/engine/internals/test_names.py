@@ -223,7 +223,7 @@ def test_keras_tuner_searches_by_itself_where_it_cannot_be_told(
             assert (continuable is not None) == isinstance(search, mt.Hyperband)
 
 
-# where private names are
+# where private names are; that no other module has any is a claim of test_architecture.py
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -250,37 +250,6 @@ def test_all_we_look_at_in_private_is_declared_and_all_that_is_declared_is_looke
             if isinstance(node, ast.FunctionDef) and node.name in DECLARED:
                 used.add(node.name)  # a method that is overridden
     assert used == DECLARED
-
-
-ELSEWHERE = {
-    "_replace": "of a named tuple",
-    "_mapping": "of SQLAlchemy's row",
-    "_getframe": "of sys",
-    "_read": "ReadHyperParameters' own",
-}
-"""Underscored names that are public, or the module's own, with whose they are."""
-
-
-def test_no_other_module_uses_a_private_name_of_these_libraries() -> None:
-    found = []
-    for path, module in modules():
-        if path.startswith("engine/internals/"):
-            continue
-        for node in ast.walk(module):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-                ("keras.src", "tensorflow.python", "keras_tuner.src")
-            ):
-                found.append(f"{path}: {node.module}")
-            if isinstance(node, ast.Constant) and node.value in DECLARED:
-                found.append(f"{path}: {node.value!r}")
-            if isinstance(node, ast.Attribute) and is_private(node.attr):
-                owner = ast.unparse(node.value)
-                is_ours = owner in ("self", "cls") and node.attr not in DECLARED
-                if (
-                    not is_ours and path.startswith("engine/") and node.attr not in ELSEWHERE
-                ) or node.attr in DECLARED:
-                    found.append(f"{path}: {owner}.{node.attr}")
-    assert not found
 
 
 def test_no_class_of_ours_names_an_attribute_as_the_library_it_extends_does() -> None:
