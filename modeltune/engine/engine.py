@@ -26,7 +26,7 @@ from modeltune.engine.oracles import Oracle
 from modeltune.engine.score import check_slices, train_refit
 from modeltune.ground import DataError, SpecError
 from modeltune.records import (
-    Examined,
+    Examination,
     ExamineTask,
     Failure,
     HyperParameters,
@@ -145,7 +145,7 @@ class Engine:
         parts = self._data.train, self._data.validation
         return train_trial(self._spec, *parts, task, features=self._features)
 
-    def examine(self, task: ExamineTask) -> Examined:
+    def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
         return examine_model(self._spec, self._data, task)
 

@@ -22,7 +22,15 @@ from modeltune.engine.score import (
     targets,
     with_weights,
 )
-from modeltune.records import Examined, ExamineTask, Json, KeptModel, Probe, Rescored, packed
+from modeltune.records import (
+    Examination,
+    ExamineTask,
+    Json,
+    KeptModel,
+    Probe,
+    RescoreResult,
+    packed,
+)
 from modeltune.specs import Behaviour, Gate, On, Spec
 
 PAIRS = 60
@@ -34,7 +42,7 @@ WARM_UP = 5
 LATENCY_BATCH = 32
 
 
-def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined:
+def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examination:
     """Probe the tuned model, score accepted models on today's data, compare latencies: as gates need."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
@@ -52,7 +60,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examined
         if task.faster_than is not None:
             ratio = _latency_ratio(model, task.faster_than, loaded.test)
     lacking = what_hypothesis_lacks() if probed else None
-    return Examined(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
+    return Examination(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
 
 
 def _kept(kept: KeptModel, part: Part) -> Model:
@@ -81,7 +89,7 @@ def _foreign(config: Json) -> Iterator[str]:
             yield from _foreign(value)
 
 
-def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> Rescored:
+def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:
     """Score a kept model on today's test part, with the loss and metrics of today's model."""
     try:
         model = _kept(kept, loaded.test)
@@ -94,9 +102,9 @@ def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> 
         scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
         samples = refit_samples(model, on_test, scores, targets(loaded.train))
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
-        return Rescored(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return RescoreResult(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     parameters = float(model.count_params())
-    return Rescored(
+    return RescoreResult(
         {**scores, "parameters": parameters}, None if samples is None else packed(samples)
     )
 

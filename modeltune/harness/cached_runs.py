@@ -18,7 +18,7 @@ from modeltune.histories import (
     with_rescored,
 )
 from modeltune.judgement import Strictness, status_of
-from modeltune.records import BehaviourFacts, References, Rescored, Run, RunStatus
+from modeltune.records import BehaviourFacts, References, RescoreResult, Run, RunStatus
 from modeltune.specs import (
     GATES,
     UNCOMPARABLE,
@@ -206,8 +206,8 @@ def _judged_today(
     )
 
 
-def _not_rescored(past: References) -> dict[str, Rescored]:
+def _not_rescored(past: References) -> dict[str, RescoreResult]:
     """Return a problem for each model that only a run could score on today's data."""
-    why = Rescored(problem="that takes a run without reuse")
+    why = RescoreResult(problem="that takes a run without reuse")
     recorded = [run for runs in past.values() if not isinstance(runs, str) for run in runs]
     return {run.run: why for run in recorded if run.rescored}

@@ -25,7 +25,7 @@ from modeltune.records import (
     BehaviourFacts,
     BehaviourResult,
     Counterexample,
-    Examined,
+    Examination,
     ExamineTask,
     KeptModel,
     Listener,
@@ -112,7 +112,7 @@ def conclude(
     validation = validate(spec.validation)
     past = references(spec, history, run.fingerprints, run.id)
     task, unmeasured = _task(spec, history, past, tuned)
-    examined = engine.examine(task) if task is not None else Examined()
+    examined = engine.examine(task) if task is not None else Examination()
     for note in examined.notes:
         listen(Note(note))
     past = with_rescored(past, examined.rescored)
@@ -187,7 +187,7 @@ def known_counterexamples(
 def _measured(
     spec: Spec,
     validation: ValidationResult,
-    examined: Examined,
+    examined: Examination,
     unmeasured: Mapping[str, tuple[Outcome, str]],
     weights: Path,
 ) -> Measurements:

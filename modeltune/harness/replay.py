@@ -13,7 +13,7 @@ from modeltune.ground import HistoryError, ModeltuneError, write_durably
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, verify
 from modeltune.records import Json, Run, plain
-from modeltune.reports import Replayed, recorded_scores
+from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed, run_identity
 
 SUFFIX = ".keras"
@@ -82,7 +82,7 @@ def export(
     return differing_code(run_identity(spec), run)[0]
 
 
-def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replayed:
+def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replay:
     """Score the model that the spec builds today from the run's values, with the run's weights.
 
     Raises:
@@ -101,7 +101,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     except ModeltuneError as error:
         since = f"; code changed since: {', '.join(code)}" if code else ""
         raise HistoryError(f"{error}{since}") from error
-    return Replayed(again, code, notes)
+    return Replay(again, code, notes)
 
 
 @contextlib.contextmanager
@@ -167,12 +167,12 @@ def _write(model: Any, target: Path) -> None:
         raise HistoryError(text) from error
 
 
-def replay_to_json(replayed: Replayed) -> Json:
+def replay_to_json(replayed: Replay) -> Json:
     """Return the result of a replay as strict JSON data."""
     return plain(replayed)
 
 
-def replay_from_json(data: Json) -> Replayed:
+def replay_from_json(data: Json) -> Replay:
     """Return what ``replay_to_json`` wrote."""
     again = {metric: float(value) for metric, value in data["again"].items()}
-    return Replayed(again, tuple(data["code"]), tuple(data["notes"]))
+    return Replay(again, tuple(data["code"]), tuple(data["notes"]))

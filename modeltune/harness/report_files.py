@@ -11,7 +11,7 @@ from modeltune.ground import HistoryError
 from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, open_store, samples_of, verify
 from modeltune.records import Json, Run, RunStatus, Summary, to_json
-from modeltune.reports import Contrast, Reported
+from modeltune.reports import Contrast, ReportedRun
 
 _T = TypeVar("_T")
 
@@ -19,7 +19,7 @@ PAST_RUNS = 40
 """How many past runs of a spec a report shows."""
 
 
-def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
+def write_reports(folder: Path, reported: Sequence[ReportedRun]) -> list[Path]:
     """Write every kind of report of these runs into a folder, each file whole; return the files.
 
     Raises:
@@ -35,7 +35,7 @@ def write_reports(folder: Path, reported: Sequence[Reported]) -> list[Path]:
     return files
 
 
-def write_pictures(folder: Path, reported: Sequence[Reported], kind: str) -> list[Path]:
+def write_pictures(folder: Path, reported: Sequence[ReportedRun], kind: str) -> list[Path]:
     """Write the pictures of these runs, "svg" or "png", into a folder; return the files.
 
     When several runs belong to one spec, the file names of each but the first begin with its id.
@@ -64,7 +64,7 @@ def newest_of_each(history: Store) -> list[str]:
     return [runs[0].id for runs in history.latest(history.specs(), 1).values()]
 
 
-def gather(runs: Sequence[Run], url: str) -> list[Reported]:
+def gather(runs: Sequence[Run], url: str) -> list[ReportedRun]:
     """Return these runs with what the history and its files know about them.
 
     A report lists what could not be read: one that lacks something is better than none.
@@ -73,10 +73,10 @@ def gather(runs: Sequence[Run], url: str) -> list[Reported]:
         with open_store(url, create=False) as history:
             return [_reported(run, history) for run in runs]
     except HistoryError as error:
-        return [Reported(run, missing=(f"the history: {error}",)) for run in runs]
+        return [ReportedRun(run, missing=(f"the history: {error}",)) for run in runs]
 
 
-def _reported(run: Run, history: Store) -> Reported:
+def _reported(run: Run, history: Store) -> ReportedRun:
     missing: list[str] = []
 
     def read(what: str, reader: Callable[[], _T], otherwise: _T) -> _T:
@@ -96,7 +96,7 @@ def _reported(run: Run, history: Store) -> Reported:
     changes = Contrast()
     if reference is not None:
         changes = read("what changed", lambda: contrast(reference, run, history), changes)
-    return Reported(
+    return ReportedRun(
         run,
         past,
         read("predictions on test", lambda: samples_of(run, history), None),

@@ -19,9 +19,9 @@ from modeltune.records import (
     EXAMPLES,
     Failure,
     Json,
+    RefitResult,
     RefitTask,
-    Refitted,
-    Trained,
+    TrialResult,
     TrialTask,
     as_number,
     from_plain,
@@ -115,7 +115,7 @@ def _trial_key(task: TrialTask) -> str:
     return f"trial {_digest(facts)}"
 
 
-def _write_trained(task: TrialTask, trained: Trained) -> Json:
+def _write_trained(task: TrialTask, trained: TrialResult) -> Json:
     _sync(task.keep_state)
     return plain(
         {
@@ -129,9 +129,9 @@ def _write_trained(task: TrialTask, trained: Trained) -> Json:
     )
 
 
-def _read_trained(task: TrialTask, value: Json) -> Trained:
+def _read_trained(task: TrialTask, value: Json) -> TrialResult:
     # Its state may be gone: it has been dropped when no trial could continue from it.
-    return Trained(
+    return TrialResult(
         curve=_curve(value["curve"]),
         trained_by=value["trained_by"],
         seconds=value["seconds"],
@@ -141,11 +141,11 @@ def _read_trained(task: TrialTask, value: Json) -> Trained:
     )
 
 
-TRIALS: Notation[TrialTask, Trained] = Notation(_trial_key, _write_trained, _read_trained)
+TRIALS: Notation[TrialTask, TrialResult] = Notation(_trial_key, _write_trained, _read_trained)
 """A trial is the same when its number, values, epochs and seed are."""
 
 
-def refit_notation(spec: Spec) -> Notation[RefitTask, Refitted]:
+def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
     """Return how refits of this spec are written: they also depend on its validation and gates.
 
     A failed refit is written like any other, but trained again when it is met again.
@@ -159,18 +159,18 @@ def refit_notation(spec: Spec) -> Notation[RefitTask, Refitted]:
     return Notation(key, _write_refitted, _read_refitted)
 
 
-def _write_refitted(task: RefitTask, refitted: Refitted) -> Json:
+def _write_refitted(task: RefitTask, refitted: RefitResult) -> Json:
     _sync(task.weights)
     for name in (ARCHITECTURE, EXAMPLES):
         _sync(task.weights and task.weights.with_name(name))
     return plain(refitted)
 
 
-def _read_refitted(task: RefitTask, value: Json) -> Refitted | None:
+def _read_refitted(task: RefitTask, value: Json) -> RefitResult | None:
     if value["failure"] or (task.weights is not None and not task.weights.exists()):
         return None
     # A ledger of an earlier modeltune may lack fields, and has checks of an earlier form.
-    refitted = from_plain(Refitted, {**value, "checks": []})
+    refitted = from_plain(RefitResult, {**value, "checks": []})
     return replace(refitted, checks=tuple(map(verdict_from_json, value["checks"])))
 
 

@@ -24,9 +24,9 @@ from modeltune.records import (
     Note,
     Proposal,
     SearchStarted,
-    Trained,
     Trial,
     TrialFinished,
+    TrialResult,
     TrialStatus,
     TrialTask,
     own_values,
@@ -75,7 +75,7 @@ class Proposer(Protocol):
 def search(
     spec: Spec,
     oracle: Proposer,
-    executor: Executor[TrialTask, Trained],
+    executor: Executor[TrialTask, TrialResult],
     scratch: Path,
     listen: Listener,
     progress: SearchProgress,
@@ -95,7 +95,7 @@ def search(
     window = spec.search.window if spec.search.deterministic else executor.slots
     ids = itertools.count(1)
     open_attempts: dict[int, _Attempt] = {}  # proposed, and not yet reported to the oracle
-    results: dict[int, Trained] = {}  # of those that have ended
+    results: dict[int, TrialResult] = {}  # of those that have ended
     trial_ids: dict[str, int] = {}
     with_state: set[int] = set()
     seeds = _Seeds(spec.search.seed)
@@ -172,7 +172,7 @@ def search(
 
 
 def _next_to_report(
-    spec: Spec, open_attempts: Mapping[int, _Attempt], results: Mapping[int, Trained]
+    spec: Spec, open_attempts: Mapping[int, _Attempt], results: Mapping[int, TrialResult]
 ) -> int | None:
     """Return the next finished trial to report: the oldest; with a free order, any."""
     if not spec.search.deterministic:
@@ -256,7 +256,7 @@ def _drop_states(scratch: Path, spent: Set[int]) -> None:
         _state(scratch, trial).unlink(missing_ok=True)
 
 
-def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: Trained) -> Trial:
+def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: TrialResult) -> Trial:
     """Turn what was observed into the record: the score is the objective at its best epoch."""
     objective = spec.search.objective
     score, best_epoch = None, None

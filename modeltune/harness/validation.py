@@ -16,8 +16,8 @@ from modeltune.records import (
     Listener,
     Note,
     RefitFinished,
+    RefitResult,
     RefitTask,
-    Refitted,
     Scores,
     ValidationStarted,
     Verdict,
@@ -56,7 +56,7 @@ class ValidationResult:
 def validate(
     spec: Spec,
     tuned: TunedModel,
-    executor: Executor[RefitTask, Refitted],
+    executor: Executor[RefitTask, RefitResult],
     listen: Listener,
     validation: Validation,
     known: Collection[Refit] = (),
@@ -83,7 +83,7 @@ def validate(
     for number, refit in enumerate(refits):
         weights = tuned.weights if number == 0 else None
         executor.submit(RefitTask(refit, tuned.hyperparameters, spec.refit_epochs, weights))
-    done: dict[Refit, Refitted] = {}
+    done: dict[Refit, RefitResult] = {}
     metric = spec.search.objective.test_metric
     for number in range(1, len(refits) + 1):
         task, refitted = executor.wait()

@@ -19,7 +19,7 @@ from modeltune.records import (
     KeptModel,
     Past,
     References,
-    Rescored,
+    RescoreResult,
     Run,
     RunStatus,
     Scores,
@@ -89,7 +89,7 @@ def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
     }
 
 
-def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> References:
+def with_rescored(references: References, rescored: Mapping[str, RescoreResult]) -> References:
     """Return the references with the scores of kept models on today's test part put in."""
 
     def scored(past: Past) -> Past:
@@ -98,7 +98,7 @@ def with_rescored(references: References, rescored: Mapping[str, Rescored]) -> R
         if not past.rescored or past.problem:
             return past
         # A model that was not scored today must not be compared by its scores on other data.
-        today = rescored.get(past.run, Rescored(problem="it was not scored"))
+        today = rescored.get(past.run, RescoreResult(problem="it was not scored"))
         if today.problem:
             problem = (
                 f"{past.problem_on_other_data}; its model does not run on today's: {today.problem}"

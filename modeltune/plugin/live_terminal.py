@@ -20,7 +20,7 @@ from modeltune.plugin.pytest_internals import (
     capture_watched,
     is_pytests_own,
 )
-from modeltune.reports import Following, clean, cut, follow, heartbeat, lines, live, width
+from modeltune.reports import RunProgress, clean, cut, follow, heartbeat, lines, live, width
 
 if TYPE_CHECKING:
     from modeltune.records import Event
@@ -164,7 +164,7 @@ class LiveDisplay:
         self._printable = printable
         self._clock = clock
         self._lock, self._ticking = threading.Lock(), threading.Lock()
-        self._following: dict[str, Following] = {}
+        self._following: dict[str, RunProgress] = {}
         self._writes, self._silent_since = terminal.writes, clock()
         self._is_paused = False
         self._over = threading.Event()
@@ -174,7 +174,7 @@ class LiveDisplay:
         """Show a spec from now on, which begins to run here or in a worker of pytest-xdist."""
         now = self._clock()
         with self._lock:
-            self._following[source] = Following(spec, now, now)
+            self._following[source] = RunProgress(spec, now, now)
 
     def tell(self, source: str, event: Event) -> None:
         """Update the progress of the spec that runs there."""

@@ -19,7 +19,7 @@ class SearchStarted:
 
 
 @dataclass(frozen=True)
-class Underway:
+class TaskProgress:
     """A trial, by its id, or a refit is being trained, for so many ``seconds``.
 
     ``epoch`` of ``epochs`` are done, the last with ``value`` of the objective's metric, None
@@ -92,7 +92,7 @@ class BaselineAccepted:
 
 Event: TypeAlias = (
     SearchStarted
-    | Underway
+    | TaskProgress
     | TrialFinished
     | ValidationStarted
     | RefitFinished

@@ -66,7 +66,7 @@ class TrialTask:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrialResult:
     """What one fit left behind: a value per epoch and metric, or the failure that ended it."""
 
     curve: Mapping[str, tuple[float, ...]]
@@ -88,7 +88,7 @@ class RefitTask:
 
 
 @dataclass(frozen=True)
-class Refitted:
+class RefitResult:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
     ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
@@ -135,7 +135,7 @@ class ExamineTask:
 
 
 @dataclass(frozen=True)
-class Rescored:
+class RescoreResult:
     """A kept model on today's test part, or why it could not be scored."""
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -144,28 +144,28 @@ class Rescored:
 
 
 @dataclass(frozen=True)
-class Examined:
+class Examination:
     """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none.
 
     ``notes`` say what a library lacks, and what was done instead.
     """
 
     probed: Mapping[str, Probe] = field(default_factory=dict)
-    rescored: Mapping[str, Rescored] = field(default_factory=dict)
+    rescored: Mapping[str, RescoreResult] = field(default_factory=dict)
     latency_ratio: tuple[float, float, float] | str | None = None
     notes: tuple[str, ...] = ()
 
 
 Task: TypeAlias = TrialTask | RefitTask
-Result: TypeAlias = Trained | Refitted
+Result: TypeAlias = TrialResult | RefitResult
 
 
 def failed(task: Task, failure: Failure, seconds: float) -> Result:
     """Return the result of a task that left none itself."""
     if isinstance(task, RefitTask):
-        return Refitted({}, {}, {}, "not trained", seconds, failure)
+        return RefitResult({}, {}, {}, "not trained", seconds, failure)
     # What it has read died with it.
-    return Trained({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
+    return TrialResult({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
 
 
 def own_values(values: Values) -> dict[str, bool | int | float | str]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from modeltune.reports.json_report import write, write_whole
     from modeltune.reports.markdown_report import markdown
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
-    from modeltune.reports.progress import Following, cut, follow, heartbeat, lines, live, width
-    from modeltune.reports.replays import Replayed, disagreeing, recorded_scores, replay_report
-    from modeltune.reports.reported import Reported
+    from modeltune.reports.progress import RunProgress, cut, follow, heartbeat, lines, live, width
+    from modeltune.reports.replays import Replay, disagreeing, recorded_scores, replay_report
+    from modeltune.reports.reported_run import ReportedRun
     from modeltune.reports.tables import (
         TREND,
         clean,
@@ -38,9 +38,9 @@ __all__ = [
     "TREND",
     "Contrast",
     "Difference",
-    "Following",
-    "Replayed",
-    "Reported",
+    "Replay",
+    "ReportedRun",
+    "RunProgress",
     "annotate",
     "clean",
     "comparison_report",
@@ -98,7 +98,7 @@ __getattr__, __dir__ = door(
             "require_matplotlib",
         ),
         "progress": (
-            "Following",
+            "RunProgress",
             "cut",
             "follow",
             "heartbeat",
@@ -107,12 +107,12 @@ __getattr__, __dir__ = door(
             "width",
         ),
         "replays": (
-            "Replayed",
+            "Replay",
             "disagreeing",
             "recorded_scores",
             "replay_report",
         ),
-        "reported": ("Reported",),
+        "reported_run": ("ReportedRun",),
         "tables": (
             "TREND",
             "clean",

@@ -142,7 +142,7 @@ def _relative(file: str, root: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Declared:
+class _Declaration:
     """Where a spec file declares a spec: its own line, the elements of its list of gates."""
 
     line: int
@@ -182,24 +182,24 @@ def _parsed(file: str) -> ast.Module | None:
         return None
 
 
-def _declaration(module: ast.Module, name: str) -> _Declared:
+def _declaration(module: ast.Module, name: str) -> _Declaration:
     """Find a decorated function or class, or ``name = protocol(model)``."""
     assigned: dict[str, ast.expr] = {}
-    found = _Declared(1, None)
+    found = _Declaration(1, None)
     for statement in module.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             # A mark may stand above or below the spec.
             lists = [_gates(decorator, assigned) for decorator in statement.decorator_list]
             first = min([statement.lineno, *(d.lineno for d in statement.decorator_list)])
             gates = next((each for each in lists if each is not None), None)
-            found = _Declared(first, gates)
+            found = _Declaration(first, gates)
         elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for target in targets:
                 if isinstance(target, ast.Name):
                     assigned[target.id] = statement.value
                     if target.id == name:
-                        found = _Declared(statement.lineno, _gates(statement.value, assigned))
+                        found = _Declaration(statement.lineno, _gates(statement.value, assigned))
     return found
 
 
@@ -251,7 +251,7 @@ def _everywhere(module: ast.Module, ours: Mapping[str, str]) -> dict[str, int]:
 def _printed(gate: ast.expr, ours: Mapping[str, str]) -> str | None:
     """Return an expression of a spec file as ``repr`` prints the gate it makes, however it is written."""
     try:
-        node = _Printed(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)
+        node = _PrintedForm(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)
         return ast.unparse(ast.fix_missing_locations(node))
     except (ValueError, SyntaxError, RecursionError):
         return None
@@ -263,7 +263,7 @@ _KEYWORDS = (
 """The order in which a behaviour's arguments are printed."""
 
 
-class _Printed(ast.NodeTransformer):
+class _PrintedForm(ast.NodeTransformer):
     """Bring an expression into the form that ``repr`` of a gate has."""
 
     def __init__(self, ours: Mapping[str, str]):

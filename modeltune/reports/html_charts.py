@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modeltune.records import Json, MetricFacts, Outcome, Run, Summary, Trial
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import clean, gated_metrics, number, parse_objective
 from modeltune.specs import Direction, Statistic
 
@@ -42,7 +42,7 @@ MOST_COLUMNS = 4
 """Target columns of a regression that are drawn."""
 
 
-def charts(reported: Reported, runs: int) -> dict[str, Json]:
+def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
     """Return what the charts of a run draw, of a page of so many runs.
 
     The keys: ``search`` (of each trial drawn its place in the order of the search, its score,
@@ -221,7 +221,7 @@ def thinned(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-def _numbers(reported: Reported, left_out: list[str]) -> Iterator[Json]:
+def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
     """Yield by target column what was true and what the kept refit predicted."""
     samples = reported.samples
     if samples is None:
@@ -245,7 +245,7 @@ def _numbers(reported: Reported, left_out: list[str]) -> Iterator[Json]:
             }
 
 
-def _trends(reported: Reported, left_out: list[str]) -> Iterator[Json]:
+def _trends(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
     """Yield of every gated metric its means over past runs, and what the gates hold it against."""
     run, baseline = reported.run, reported.baseline
     runs = reported.past[::-1]

@@ -19,7 +19,7 @@ from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
 from modeltune.reports.html_charts import best_so_far, charts, mean, thinned
 from modeltune.reports.progress import duration
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import (
     MISSING,
     clean,
@@ -68,7 +68,7 @@ ICONS = {
 _HERE = Path(__file__).parent
 
 
-def html(reported: Sequence[Reported]) -> str:
+def html(reported: Sequence[ReportedRun]) -> str:
     """Return the page over these runs, red ones first.
 
     Names and messages are shown literally, whatever they hold. What there is too much of is
@@ -150,7 +150,7 @@ class _Part:
     """What the template shows of one run; ``id`` is its anchor, ``of`` how many runs there are."""
 
     id: str
-    reported: Reported
+    reported: ReportedRun
     of: int
 
     @property
@@ -171,17 +171,17 @@ class _Part:
         return [v for v in (*self.run.verdicts, *self.run.checks) if is_red(self.run, v)]
 
     @cached_property
-    def verdicts(self) -> list[_Judged]:
-        return [_Judged(self.run, verdict) for verdict in self.run.verdicts]
+    def verdicts(self) -> list[_VerdictView]:
+        return [_VerdictView(self.run, verdict) for verdict in self.run.verdicts]
 
     @cached_property
-    def checks(self) -> list[_Judged]:
+    def checks(self) -> list[_VerdictView]:
         """The checks, those that did not pass first."""
-        checks = [_Judged(self.run, check) for check in self.run.checks]
+        checks = [_VerdictView(self.run, check) for check in self.run.checks]
         return sorted(checks, key=lambda check: check.verdict.outcome is Outcome.PASSED)
 
     @cached_property
-    def compared(self) -> list[_Judged]:
+    def compared(self) -> list[_VerdictView]:
         """The gates that were held against another run, with what that came to."""
         return [judged for judged in self.verdicts if judged.forest]
 
@@ -317,7 +317,7 @@ class _Traceback:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _VerdictView:
     """A gate or check of a run."""
 
     run: Run

@@ -13,7 +13,7 @@ from modeltune.ground import ModeltuneError
 from modeltune.records import Json, Run
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import clean, gated_metrics
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ MOST_CLASSES_DRAWN = 200
 """Classes of a confusion matrix that is drawn."""
 
 
-def draw_pictures(reported: Reported, kind: str) -> Mapping[str, bytes]:
+def draw_pictures(reported: ReportedRun, kind: str) -> Mapping[str, bytes]:
     """Return the pictures of a run by file name: ``spec_digits.py.mlp-search.svg``, ...
 
     They are ``search`` (score by trial and the best so far), ``curves`` (of trials and of
@@ -98,7 +98,7 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def _figures(reported: Reported) -> Iterator[tuple[str, Figure]]:
+def _figures(reported: ReportedRun) -> Iterator[tuple[str, Figure]]:
     run, data = reported.run, charts(reported, 1)
     if any(score is not None for score in data["search"]["scores"]):
         part = _part(len(data["search"]["ids"]), len(run.trials), "trials")

@@ -13,10 +13,10 @@ from modeltune.records import (
     Note,
     RefitFinished,
     SearchStarted,
+    TaskProgress,
     Trial,
     TrialFinished,
     TrialStatus,
-    Underway,
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
@@ -59,7 +59,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True)
-class Following:
+class RunProgress:
     """What is known of a spec that runs, by its events so far; times are seconds of one clock.
 
     Args:
@@ -74,14 +74,14 @@ class Following:
     changed: float
     stage: Stage = Stage.PREPARING
     metric: str = ""
-    running: Mapping[int | Refit, tuple[Underway, float]] = field(default_factory=dict)
+    running: Mapping[int | Refit, tuple[TaskProgress, float]] = field(default_factory=dict)
     done: int = 0
     planned: int | None = None
     best: Trial | None = None
     ends: float | None = None
 
 
-def follow(known: Following, event: Event, now: float) -> Following:
+def follow(known: RunProgress, event: Event, now: float) -> RunProgress:
     """Return what is known after an event."""
     if isinstance(event, SearchStarted):
         search = event.search
@@ -92,7 +92,7 @@ def follow(known: Following, event: Event, now: float) -> Following:
             metric=search.objective.metric,
             planned=search.planned_trials,
         )
-    if isinstance(event, Underway):
+    if isinstance(event, TaskProgress):
         running = {**known.running, event.task: (event, now - event.seconds)}
         if isinstance(event.task, Refit) and known.stage is Stage.JUDGING:
             # Seeds could settle it: there are more refits, and nobody says how many.
@@ -124,11 +124,13 @@ def follow(known: Following, event: Event, now: float) -> Following:
     return known
 
 
-def _without(known: Following, task: int | Refit) -> dict[int | Refit, tuple[Underway, float]]:
+def _without(
+    known: RunProgress, task: int | Refit
+) -> dict[int | Refit, tuple[TaskProgress, float]]:
     return {other: each for other, each in known.running.items() if other != task}
 
 
-def live(known: Following, now: float) -> Iterator[str]:
+def live(known: RunProgress, now: float) -> Iterator[str]:
     """Yield a line for the run of a spec, and one for each trial or refit under way."""
     facts = [_stage(known, now)]
     if known.best is not None and known.stage is Stage.SEARCHING:
@@ -144,7 +146,7 @@ def live(known: Following, now: float) -> Iterator[str]:
         yield f"  {_named(event)}: {reached}{value}, {duration(now - began)}"
 
 
-def heartbeat(known: Following, now: float) -> str:
+def heartbeat(known: RunProgress, now: float) -> str:
     """Return one line that says what a run is at, for a log where nothing else was said."""
     facts = [_stage(known, now)]
     if known.best is not None:
@@ -155,7 +157,7 @@ def heartbeat(known: Following, now: float) -> str:
     return f"{clean(known.spec)}: running for {duration(now - known.began)}: {', '.join(facts)}"
 
 
-def _stage(known: Following, now: float) -> str:
+def _stage(known: RunProgress, now: float) -> str:
     if known.stage is Stage.SEARCHING:
         return f"{known.done}/{known.planned} trials" if known.planned else f"{known.done} trials"
     if known.stage is Stage.VALIDATING:
@@ -164,7 +166,7 @@ def _stage(known: Following, now: float) -> str:
     return f"{known.stage.value}, {duration(now - known.changed)}"
 
 
-def _running(known: Following) -> list[tuple[Underway, float]]:
+def _running(known: RunProgress) -> list[tuple[TaskProgress, float]]:
     """Return trials by their number, refits by seed and fold."""
 
     def place(task: int | Refit) -> tuple[int, int]:
@@ -173,7 +175,7 @@ def _running(known: Following) -> list[tuple[Underway, float]]:
     return [known.running[task] for task in sorted(known.running, key=place)]
 
 
-def _named(event: Underway) -> str:
+def _named(event: TaskProgress) -> str:
     if isinstance(event.task, int):
         return f"trial {event.task}"
     return f"refit ({event.task.name})"

@@ -20,7 +20,7 @@ UNMEASURED = "which the model does not measure as its spec builds it today"
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Replay:
     """What a run's own weights score today.
 
     Args:
@@ -34,7 +34,7 @@ class Replayed:
     notes: tuple[str, ...] = ()
 
 
-def disagreeing(run: Run, replayed: Replayed) -> list[str]:
+def disagreeing(run: Run, replayed: Replay) -> list[str]:
     """Return the metrics whose recorded numbers do not come back."""
     recorded = recorded_scores(run)
     return [
@@ -44,7 +44,7 @@ def disagreeing(run: Run, replayed: Replayed) -> list[str]:
     ]
 
 
-def replay_report(run: Run, replayed: Replayed) -> str:
+def replay_report(run: Run, replayed: Replay) -> str:
     """Return recorded and replayed numbers side by side, and whether they agree."""
     recorded = recorded_scores(run)
     rows: list[list[str]] = []

@@ -21,7 +21,7 @@ from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
 from modeltune.records.runs import Run, Trial
-from modeltune.records.tasks import Failure, Trained, TrialTask
+from modeltune.records.tasks import Failure, TrialResult, TrialTask
 from modeltune.specs.searches import Search
 from tests.support import forked
 from tests.support.small_models import digits, spec_of
@@ -46,7 +46,7 @@ class Trainer:
         self.trained: list[int] = []
         self._cut_at = cut_at
 
-    def __call__(self, task: TrialTask) -> Trained:
+    def __call__(self, task: TrialTask) -> TrialResult:
         if len(self.trained) == self._cut_at:
             raise Cut
         self.trained.append(task.id)
@@ -60,15 +60,15 @@ class Trainer:
         score = task.seed % 997 / 997 + width + depth + task.epochs
         failure = Failure("bad luck", f"line {task.id}") if task.seed % 11 == 0 else None
         curve = {"val_accuracy": (score,), "loss": (float("nan") if failure else 0.5,)}
-        return Trained(curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure)
+        return TrialResult(curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure)
 
 
-class Backwards(Inline[TrialTask, Trained]):
+class Backwards(Inline[TrialTask, TrialResult]):
     """Three at once, of which the newest always finishes first."""
 
     slots = 3
 
-    def wait(self) -> tuple[TrialTask, Trained]:
+    def wait(self) -> tuple[TrialTask, TrialResult]:
         newest = min(self.slots, len(self._tasks)) - 1
         self._tasks.rotate(-newest)
         task = self._tasks.popleft()
@@ -76,7 +76,7 @@ class Backwards(Inline[TrialTask, Trained]):
         return task, self._perform(task)
 
 
-EXECUTORS: dict[str, type[Inline[TrialTask, Trained]]] = {
+EXECUTORS: dict[str, type[Inline[TrialTask, TrialResult]]] = {
     "one by one": Inline,
     "three at once": Backwards,
 }

@@ -35,7 +35,7 @@ from modeltune.harness.search import (
 )
 from modeltune.records.events import Event, Note, SearchStarted, TrialFinished
 from modeltune.records.runs import Trial, TrialStatus
-from modeltune.records.tasks import Failure, HyperParameters, Proposal, Trained, TrialTask
+from modeltune.records.tasks import Failure, HyperParameters, Proposal, TrialResult, TrialTask
 from modeltune.specs.searches import Search
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import dense, digits, softmax, spec_of
@@ -71,7 +71,7 @@ class Prepared:
         self._queue.append(task)
         self._begin()
 
-    def wait(self) -> tuple[TrialTask, Trained]:
+    def wait(self) -> tuple[TrialTask, TrialResult]:
         self._begin()
         self._picks.rotate(-1)
         pick = self._picks[-1] % len(self._under_way) if self._picks else -1
@@ -84,7 +84,7 @@ class Prepared:
         logged = {} if isinstance(answer, Failure) else answer
         curve = {name: tuple(values) for name, values in logged.items()}
         path = "not trained" if failure else "graph"
-        return task, Trained(curve, path, 20.0, hp.get_config(), frozenset(hp.read), failure)
+        return task, TrialResult(curve, path, 20.0, hp.get_config(), frozenset(hp.read), failure)
 
     def withdraw(self) -> list[TrialTask]:
         withdrawn = list(self._queue)

@@ -24,7 +24,7 @@ from modeltune.harness.executors.inline import Inline
 from modeltune.harness.validation import TunedModel, ValidationResult, validate
 from modeltune.records.events import Event, Note, RefitFinished, ValidationStarted
 from modeltune.records.runs import Best
-from modeltune.records.tasks import Failure, RefitTask, Refitted
+from modeltune.records.tasks import Failure, RefitResult, RefitTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import (
     LABELS,
@@ -44,7 +44,7 @@ HP = values(width=8).get_config()
 def validated(
     spec: Spec,
     folder: Path,
-    perform: Callable[[RefitTask], Refitted] | None = None,
+    perform: Callable[[RefitTask], RefitResult] | None = None,
     events: list[Event] | None = None,
 ) -> ValidationResult:
     data = load_data(spec)
@@ -258,23 +258,23 @@ def test_an_objective_that_is_not_finite_fails_a_refit_as_it_does_a_trial(tmp_pa
 def test_what_cannot_be_scored_names_the_fold(tmp_path: Path) -> None:
     spec = spec_of(validation=mt.KFold(k=2))
 
-    def perform(task: RefitTask) -> Refitted:
+    def perform(task: RefitTask) -> RefitResult:
         failure = Failure("no") if task.refit.fold else None
-        return Refitted({"accuracy": 0.5}, {}, {}, "graph", 0.0, failure)
+        return RefitResult({"accuracy": 0.5}, {}, {}, "graph", 0.0, failure)
 
     with pytest.raises(mt.SearchError, match="validation failed at seed 0, fold 2: no"):
         validated(spec, tmp_path, perform)
 
 
 def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: Path) -> None:
-    class Backwards(Inline[RefitTask, Refitted]):
-        def wait(self) -> tuple[RefitTask, Refitted]:
+    class Backwards(Inline[RefitTask, RefitResult]):
+        def wait(self) -> tuple[RefitTask, RefitResult]:
             self._tasks.rotate(1)
             return super().wait()
 
-    def perform(task: RefitTask) -> Refitted:
+    def perform(task: RefitTask) -> RefitResult:
         note = None if task.weights is None else "no examples"
-        return Refitted({"accuracy": task.refit.seed / 10}, {}, {}, "graph", 1.5, note=note)
+        return RefitResult({"accuracy": task.refit.seed / 10}, {}, {}, "graph", 1.5, note=note)
 
     spec, events = spec_of(validation=mt.Holdout(epochs=7, seeds=3)), list[Event]()
     weights = tmp_path / "w.weights.h5"

@@ -17,7 +17,7 @@ import modeltune as mt
 from modeltune.plugin.live_hooks import LiveHooks
 from modeltune.plugin.live_terminal import LiveDisplay, Terminal
 from modeltune.plugin.xdist_internals import CHANNEL
-from modeltune.records.events import Note, Underway
+from modeltune.records.events import Note, TaskProgress
 from tests.support.terminals import BEST, FINISHED, SEARCH, Plugins, Writer
 
 
@@ -89,7 +89,7 @@ def test_what_workers_tell_is_said_until_the_session_ends(monkeypatch: pytest.Mo
     assert writer.file is log
     hooks.pytest_xdist_node_collection_finished()
     assert isinstance(writer.file, Terminal)
-    for event in (None, SEARCH, Underway(1, None, 5, None, 0.0), FINISHED):
+    for event in (None, SEARCH, TaskProgress(1, None, 5, None, 0.0), FINISHED):
         channel.heard(pickle.dumps(("spec_a.py::mlp", event)))
     writer.file.write("F\n")
     assert (began, ended) == ([("gw0", "spec_a.py::mlp")], [])

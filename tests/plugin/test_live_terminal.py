@@ -24,7 +24,7 @@ from modeltune.plugin.live_terminal import (
     _is_live,
     display,
 )
-from modeltune.records.events import Underway
+from modeltune.records.events import TaskProgress
 from tests.support.terminals import FINISHED, SEARCH, Emulator, Plugins, Writer
 
 
@@ -175,7 +175,7 @@ def test_a_log_is_told_what_runs_after_a_silent_minute() -> None:
     live = live_on(terminal, clock, is_live=False)
     live.tick()
     live.begin(HERE, "spec_a.py::mlp")
-    for event in (SEARCH, Underway(1, None, 5, None, 0.0)):
+    for event in (SEARCH, TaskProgress(1, None, 5, None, 0.0)):
         live.tell(HERE, event)
 
     def beats_at(seconds: float) -> int:

@@ -31,7 +31,7 @@ from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults
 from modeltune.reports.html_charts import ROOM, charts
 from modeltune.reports.html_report import html
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import clean
 from modeltune.specs.gates import Gate
 from tests.support.browser import Browser, chromium
@@ -144,7 +144,7 @@ def test_an_error_is_shown_whole_and_at_the_top() -> None:
     run = replace(
         searched(2, 1), status=RunStatus.ERROR, verdicts=(), error="ValueError: no\n    data"
     )
-    page = html([Reported(run)])
+    page = html([ReportedRun(run)])
     assert '<pre class="error" tabindex="0">ValueError: no\n    data</pre>' in page
     text = Page(content(page)).text
     assert text.index("ValueError: no data") < text.index("Search")
@@ -156,7 +156,7 @@ def test_tracebacks_of_failed_trials_are_folded_away_each_once() -> None:
     assert failed == [7, 18, 29]
     texts = {7: "ValueError: <no>\n    x", 18: "KeyError", 29: "ValueError: <no>\n    x"}
     trials = tuple(replace(trial, traceback=texts.get(trial.id)) for trial in run.trials)
-    page = html([Reported(replace(run, trials=trials))])
+    page = html([ReportedRun(replace(run, trials=trials))])
     assert page.count("<summary>Where trial") == 2
     assert (
         "<summary>Where trials 7, 29 failed: loss is not finite</summary>\n"
@@ -169,7 +169,7 @@ def test_of_many_tracebacks_some_are_shown_and_the_way_to_the_others() -> None:
     run = searched(1, 1)
     failed = replace(run.trials[0], status=TrialStatus.FAILED, score=None, curve={})
     trials = tuple(replace(failed, id=n, traceback=f"line {n // 25}") for n in range(300))
-    text = Page(content(html([Reported(replace(run, trials=trials))]))).text
+    text = Page(content(html([ReportedRun(replace(run, trials=trials))]))).text
     listed = ", ".join(map(str, range(20)))
     assert f"Where trials {listed} and 5 more failed: " in text
     assert "line 9" in text
@@ -187,7 +187,7 @@ def test_of_many_classes_the_most_frequent_confusions_are_listed() -> None:
     per_class = [{"class": label, "f1": 0.5, "support": 59} for label in range(40)]
     table = {"task": "multiclass", "per_class": per_class, "confusion": counts}
     run = replace(searched(2, 1), task_report={"output": table})
-    text = Page(content(html([Reported(run)]))).text
+    text = Page(content(html([ReportedRun(run)]))).text
     assert "Of 40 classes, the most frequent confusions" in text
     assert "true class predicted samples 7 1 11 3 5 9 Per class" in text
     assert "class precision recall F1 samples 0 - - 0.5 59 1 - -" in text
@@ -195,7 +195,7 @@ def test_of_many_classes_the_most_frequent_confusions_are_listed() -> None:
 
 def test_what_could_not_be_read_is_said() -> None:
     missing = "predictions on test: /x/samples.json is missing"
-    text = Page(content(html([Reported(searched(2, 1), missing=(missing,))]))).text
+    text = Page(content(html([ReportedRun(searched(2, 1), missing=(missing,))]))).text
     assert f"Not shown {missing}" in text
 
 
@@ -223,7 +223,7 @@ def test_samples_that_are_rows_of_numbers_are_a_table() -> None:
         return {"index": index, "is_wrong": None, "x": {"": x}, "outputs": {"price": output}}
 
     samples = {"of": 9, "wrong": None, "samples": [row(4, 0.5), row(2, -7.0)]}
-    text = Page(content(html([Reported(searched(2, 1), examples=samples)]))).text
+    text = Page(content(html([ReportedRun(searched(2, 1), examples=samples)]))).text
     assert (
         "sample true price predicted error 0 1 4 1.5 0.25 1.25 0.5 2 2 1.5 0.25 1.25 -7 2" in text
     )
@@ -247,7 +247,7 @@ def test_fifty_trials_of_a_hundred_epochs_fit_whole() -> None:
 def test_what_is_too_much_is_thinned_and_said() -> None:
     metrics = [*METRICS, *(f"metric_{number}" for number in range(20))]
     run = searched(60, 300, metrics)
-    page = html([Reported(run)])
+    page = html([ReportedRun(run)])
     assert len(page.encode()) < 500_000
     (data,) = islands(page)
     curves = data["curves"]
@@ -265,7 +265,7 @@ def test_what_is_too_much_is_thinned_and_said() -> None:
 
 def test_of_thousands_of_trials_some_are_drawn_the_best_among_them() -> None:
     run = searched(5_000, 8)
-    page = html([Reported(run)])
+    page = html([ReportedRun(run)])
     assert len(page.encode()) < 600_000
     (data,) = islands(page)
     search, curves = data["search"], data["curves"]
@@ -295,7 +295,7 @@ def test_slices_and_trends_that_are_left_out_are_said_to_be() -> None:
     gates[0] = replace(gates[0], details=SliceResults(slices))
     scores = dict.fromkeys(names, Scores((1.0,)))
     run = replace(searched(2, 1), objective="minimize val_m0", scores=scores, verdicts=(*gates,))
-    text = Page(content(html([Reported(run, past(run, 2))]))).text
+    text = Page(content(html([ReportedRun(run, past(run, 2))]))).text
     assert 'Slices of mt.metric("m0") >= 0 : the first 300 of 301' in text
     assert "class 299" in text
     assert "class 300" not in text
@@ -317,7 +317,7 @@ def test_slices_and_trends_that_are_left_out_are_said_to_be() -> None:
 def test_a_trend_has_the_bounds_of_its_mean_waived_or_not(gate: Gate, bounds: list[str]) -> None:
     verdict = verdict_on(gate, Outcome.WAIVED, 0.9, 0.99)
     run = replace(searched(2, 1), verdicts=(verdict,))
-    (trend,) = charts(Reported(run, past(run, 2)), 1)["trends"]
+    (trend,) = charts(ReportedRun(run, past(run, 2)), 1)["trends"]
     assert [bound["text"] for bound in trend["bounds"]] == bounds
 
 
@@ -331,7 +331,7 @@ def test_of_many_test_samples_a_thousand_are_drawn_and_it_is_said() -> None:
 
 def test_a_drawn_number_keeps_five_digits() -> None:
     trial = replace(searched(1, 1).trials[0], curve={"loss": (0.123456789, math.nan, 1e-12, 3.0)})
-    curves = charts(Reported(replace(searched(1, 1), trials=(trial,))), 1)["curves"]
+    curves = charts(ReportedRun(replace(searched(1, 1), trials=(trial,))), 1)["curves"]
     assert curves["trials"][0]["values"]["loss"] == [0.12346, None, 1e-12, 3]
 
 
@@ -368,8 +368,8 @@ def test_every_run_can_be_shown(run: Run) -> None:
         {"is_wrong": True, "x": {"": run.fit, "x": run.data}, "outputs": {"": run.search}},
     ]
     shown = [
-        Reported(run, past(run, 2), examples={"samples": samples}),
-        Reported(again, reference=run),
+        ReportedRun(run, past(run, 2), examples={"samples": samples}),
+        ReportedRun(again, reference=run),
     ]
     page = html(shown)
     assert page.encode()
@@ -582,7 +582,7 @@ def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) ->
             replace(trial, values={name: values[name][n] for name in names})
             for n, trial in enumerate(run.trials)
         ]
-        reported.append(Reported(replace(run, trials=tuple(trials))))
+        reported.append(ReportedRun(replace(run, trials=tuple(trials))))
     page = tmp_path / "odd.html"
     page.write_text(html(reported), encoding="utf-8")
     browser.open(page)
@@ -592,13 +592,13 @@ def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) ->
     quiet(browser, page)
 
 
-def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> Reported:
+def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> ReportedRun:
     """Return the run with these curves alone: of its best trial and of its refits."""
     assert run.best is not None
     (best,) = [trial for trial in run.trials if trial.id == run.best.trial]
     refits = [{"seed": seed, "fold": None, "curve": each} for seed, each in enumerate(curves[1:])]
     trials = (replace(best, curve=curves[0]),)
-    return Reported(replace(run, trials=trials, validation={"refits": refits}))
+    return ReportedRun(replace(run, trials=trials, validation={"refits": refits}))
 
 
 def test_curves_are_drawn_of_whatever_metrics_and_epochs_there_are(
@@ -608,7 +608,7 @@ def test_curves_are_drawn_of_whatever_metrics_and_epochs_there_are(
     page = tmp_path / "curves.html"
     reported = [
         # A fit of the user's own may return its objective and nothing else.
-        Reported(searched(3, 1, ["val_accuracy"])),
+        ReportedRun(searched(3, 1, ["val_accuracy"])),
         trained(run, {"val_accuracy": (0.2, 0.3, math.nan, 0.8, 0.9)}),
         trained(
             replace(run, objective="minimize val_loss"),
@@ -650,7 +650,7 @@ def test_a_link_unfolds_its_run_with_charts_as_wide_as_it_is(
     browser: Browser, tmp_path: Path
 ) -> None:
     page = tmp_path / "six.html"
-    page.write_text(html([Reported(searched(2, 1))] * 6), encoding="utf-8")
+    page.write_text(html([ReportedRun(searched(2, 1))] * 6), encoding="utf-8")
     browser.open(page)
     assert not browser.run("return document.querySelector('#run-6').open")
     # Of what is folded away not every browser knows the width. What was printed meanwhile has

@@ -30,7 +30,7 @@ from modeltune.records.verdicts import Outcome
 from modeltune.reports import pictures as drawing
 from modeltune.reports.filenames import file_name
 from modeltune.reports.pictures import draw_pictures
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from tests.support.hostile import HOSTILE
 from tests.support.verdicts import verdict_on
 
@@ -87,7 +87,7 @@ RUN = Run(
     baseline=PAST[1].id,
 )
 NUMBERS = np.array([[1.0], [2.0], [4.0]], "float32")
-REPORTED = Reported(
+REPORTED = ReportedRun(
     RUN,
     PAST,
     Samples(3, 1, truth={"": NUMBERS}, predicted={"": NUMBERS[None] + 0.5}),
@@ -116,13 +116,13 @@ def test_svg_shows_search_curves_confusion_residuals_and_trend() -> None:
 
 
 def test_the_same_run_is_the_same_bytes() -> None:
-    run = Reported(replace(RUN, trials=(), validation={}))
+    run = ReportedRun(replace(RUN, trials=(), validation={}))
     assert draw_pictures(run, "svg") == draw_pictures(run, "svg") != {}
 
 
 def test_png_has_the_same_pictures() -> None:
     run = replace(RUN, trials=RUN.trials[:1], validation={}, task_report={}, verdicts=())
-    drawn = draw_pictures(Reported(run), "png")
+    drawn = draw_pictures(ReportedRun(run), "png")
     assert [*drawn] == ["spec_digits.py.mlp-search.png", "spec_digits.py.mlp-curves.png"]
     assert all(picture.startswith(b"\x89PNG\r\n") for picture in drawn.values())
 
@@ -130,7 +130,7 @@ def test_png_has_the_same_pictures() -> None:
 def test_outputs_have_pictures_of_their_own() -> None:
     table = {"per_class": [{"class": 0}], "confusion": [[3]]}
     run = replace(RUN, trials=(), validation={}, task_report={"a/b": table, "..": table})
-    assert [*draw_pictures(Reported(run), "svg")] == [
+    assert [*draw_pictures(ReportedRun(run), "svg")] == [
         "spec_digits.py.mlp-confusion-a%2Fb.svg",
         "spec_digits.py.mlp-confusion-...svg",
     ]
@@ -139,7 +139,7 @@ def test_outputs_have_pictures_of_their_own() -> None:
 def test_a_trend_needs_neither_bound_nor_baseline_nor_the_run_itself() -> None:
     run = replace(RUN, id="9a", verdicts=(), trials=(), validation={}, task_report={})
     past = (*(summary(5), summary(4)), replace(summary(3), scores={}), *PAST[1:])
-    drawn = draw_pictures(Reported(run, past), "svg")["spec_digits.py.mlp-trend.svg"]
+    drawn = draw_pictures(ReportedRun(run, past), "svg")["spec_digits.py.mlp-trend.svg"]
     assert "2026-11-01" in texts(drawn)
     assert "this run" not in texts(drawn)
     # Where one was not measured the line has a gap.
@@ -152,7 +152,7 @@ def test_a_title_says_what_is_not_in_its_picture(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(drawing, "MOST_CLASSES_DRAWN", 1)
     refits = [{"seed": 0, "fold": None, "curve": {"loss": [0.5], "lr": [1.0]}}]
     run = replace(RUN, trials=(), validation={"refits": refits})
-    drawn = draw_pictures(Reported(run), "svg")
+    drawn = draw_pictures(ReportedRun(run), "svg")
     curves, confusion = (texts(picture) for picture in drawn.values())
     assert f"{SPEC}: learning curves (1 of 2 metrics)" in curves
     assert any(text.endswith("… (1 of 2 classes)") for text in confusion), "its end is never cut"
@@ -162,13 +162,13 @@ def test_a_title_says_what_is_not_in_its_picture(monkeypatch: pytest.MonkeyPatch
 
 def test_of_a_run_without_anything_to_draw_there_is_no_picture() -> None:
     empty = Run("0a", "2026-11-20", SPEC, "f", RunStatus.ERROR, "minimize loss", error="no way")
-    assert draw_pictures(Reported(empty), "svg") == {}
+    assert draw_pictures(ReportedRun(empty), "svg") == {}
 
 
 def test_scores_that_are_no_numbers_are_drawn_as_failures() -> None:
     worst = replace(trial(0, math.inf), curve={"loss": (math.nan, math.inf, -math.inf)})
     run = replace(RUN, trials=(worst, trial(1, 0.5)), validation={}, task_report={})
-    search = draw_pictures(Reported(run), "svg")["spec_digits.py.mlp-search.svg"]
+    search = draw_pictures(ReportedRun(run), "svg")["spec_digits.py.mlp-search.svg"]
     assert "without a score" in texts(search)
 
 
@@ -188,7 +188,7 @@ def test_a_hostile_name_is_text_and_leads_nowhere(name: str) -> None:
         scores={},
     )
     run = replace(run, trials=(replace(run.trials[0], curve={}),))
-    ((file, picture),) = draw_pictures(Reported(run), "svg").items()
+    ((file, picture),) = draw_pictures(ReportedRun(run), "svg").items()
     assert file == f"{file_name(f'{text}-search')}.svg"
     assert Path(file).name == file
     parsed = ET.fromstring(picture)

@@ -15,14 +15,14 @@ from modeltune.records.events import (
     RefitFinished,
     RunRecorded,
     SearchStarted,
+    TaskProgress,
     TrialFinished,
-    Underway,
     ValidationStarted,
     portable,
 )
 from modeltune.records.runs import Trial, TrialStatus
 from modeltune.reports.progress import (
-    Following,
+    RunProgress,
     cut,
     duration,
     follow,
@@ -93,7 +93,7 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
         (Note("test is cut\nfrom train"), ["  note: test is cut from train"]),
         (RunRecorded(DIGITS), []),
         # Too many to be lines.
-        (Underway(3, 2, 10, 0.5, 1.0), []),
+        (TaskProgress(3, 2, 10, 0.5, 1.0), []),
     ],
 )  # fmt: skip
 def test_an_event_is_told(event: Event, said: list[str]) -> None:
@@ -127,9 +127,9 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 # while it goes on
 
 
-def seen(*events: Event) -> Following:
+def seen(*events: Event) -> RunProgress:
     """Return what is known of a spec begun at second 0, its events told a second apart from 1 on."""
-    known = Following("spec_a.py::mlp", 0.0, 0.0)
+    known = RunProgress("spec_a.py::mlp", 0.0, 0.0)
     for second, event in enumerate(events, start=1):
         known = follow(known, event, float(second))
     return known
@@ -149,12 +149,12 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
             "spec_a.py::mlp: running for 10s: preparing, 10s",
         ),
         (
-            (SEARCH, Underway(1, None, 5, None, 0.0)),
+            (SEARCH, TaskProgress(1, None, 5, None, 0.0)),
             ["spec_a.py::mlp: 0/8 trials, 1 running", "  trial 1: starting, 8.0s"],
             "spec_a.py::mlp: running for 10s: 0/8 trials, trial 1 starting for 8.0s",
         ),
         (
-            (SEARCH, Underway(1, None, 5, None, 0.0), Underway(2, 3, 5, 0.9, 1.0), FINISHED),
+            (SEARCH, TaskProgress(1, None, 5, None, 0.0), TaskProgress(2, 3, 5, 0.9, 1.0), FINISHED),
             [
                 "spec_a.py::mlp: 1/8 trials, best 0.9612 (trial 1), 1 running, 8.0s left",
                 "  trial 2: epoch 3/5, val_accuracy 0.9, 8.0s",
@@ -164,12 +164,12 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
         ),
         (
             # One that is trained again starts anew.
-            (SEARCH, Underway(2, 3, 5, 0.9, 2.0), Underway(2, None, 5, None, 0.0)),
+            (SEARCH, TaskProgress(2, 3, 5, 0.9, 2.0), TaskProgress(2, None, 5, None, 0.0)),
             ["spec_a.py::mlp: 0/8 trials, 1 running", "  trial 2: starting, 7.0s"],
             "spec_a.py::mlp: running for 10s: 0/8 trials, trial 2 starting for 7.0s",
         ),
         (
-            (SearchStarted("spec_a.py::mlp", mt.GridSearch(mt.minimize("loss"))), Underway(1, 4, 5, None, 1.0)),
+            (SearchStarted("spec_a.py::mlp", mt.GridSearch(mt.minimize("loss"))), TaskProgress(1, 4, 5, None, 1.0)),
             ["spec_a.py::mlp: 0 trials, 1 running", "  trial 1: epoch 4/5, 9.0s"],
             "spec_a.py::mlp: running for 10s: 0 trials, trial 1 at epoch 4/5 for 9.0s",
         ),
@@ -178,8 +178,8 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
                 SEARCH,
                 FINISHED,
                 ValidationStarted(mt.KFold(k=4), 30),
-                Underway(LAST, 2, 30, 0.5, 0.0),
-                Underway(THIRD, None, 30, None, 0.0),
+                TaskProgress(LAST, 2, 30, 0.5, 0.0),
+                TaskProgress(THIRD, None, 30, None, 0.0),
                 RefitFinished(Refit(0, fold=0), 1, 4, "accuracy", 0.9, seconds=1.0),
             ),
             [
@@ -194,7 +194,7 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
             (
                 SEARCH,
                 ValidationStarted(mt.Holdout(seeds=1), 30),
-                Underway(Refit(0), None, 30, None, 0.0),
+                TaskProgress(Refit(0), None, 30, None, 0.0),
                 RefitFinished(Refit(0), 1, 1, "accuracy", 0.9, seconds=1.0),
                 Note("more seeds would settle it"),
             ),
@@ -207,8 +207,8 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
                 SEARCH,
                 ValidationStarted(mt.Holdout(seeds=2), 30),
                 RefitFinished(Refit(1), 2, 2, "accuracy", 0.9, seconds=1.0),
-                Underway(Refit(2), None, 30, None, 0.0),
-                Underway(Refit(3), None, 30, None, 0.0),
+                TaskProgress(Refit(2), None, 30, None, 0.0),
+                TaskProgress(Refit(3), None, 30, None, 0.0),
             ),
             [
                 "spec_a.py::mlp: 2 refits, 2 running",
@@ -236,8 +236,8 @@ def test_a_search_that_takes_longer_than_expected_promises_no_end() -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 def test_hostile_names_are_one_inert_line_each(text: str) -> None:
     search = mt.RandomSearch(mt.maximize(text or "?"), max_trials=8)
-    known = Following(text, 0.0, 0.0)
-    for event in (SearchStarted(text, search), Underway(1, 1, 5, 0.5, 0.0)):
+    known = RunProgress(text, 0.0, 0.0)
+    for event in (SearchStarted(text, search), TaskProgress(1, 1, 5, 0.5, 0.0)):
         known = follow(known, event, 0.0)
     finished = RefitFinished(Refit(0), 1, 2, text, 0.5, seconds=1.0)
     shown = [*live(known, 1.0), heartbeat(known, 1.0)]

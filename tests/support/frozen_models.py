@@ -13,7 +13,7 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import LoadedData, load_data
 from modeltune.engine.fit.trial import train_trial
-from modeltune.records.tasks import Trained, TrialTask
+from modeltune.records.tasks import TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import LABELS, PIXELS, spec_of, values
 
@@ -80,7 +80,7 @@ def trained(
     features: Path | None = None,
     loaded: LoadedData | None = None,
     **fields: Any,
-) -> Trained:
+) -> TrialResult:
     """Return a trial of a spec that did not fail, trained on its data or on those loaded before."""
     data = loaded or load_data(declared)
     task = TrialTask(1, values().get_config(), epochs, **{"initial_epoch": 0, "seed": 5, **fields})

@@ -29,7 +29,7 @@ from modeltune.records.runs import (
 from modeltune.records.samples import Samples
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
 from modeltune.reports.comparison import Contrast, Difference
-from modeltune.reports.reported import Reported
+from modeltune.reports.reported_run import ReportedRun
 from tests.support.hostile import hostile_run
 from tests.support.verdicts import regression, verdict_on, violation
 
@@ -213,7 +213,7 @@ EXAMPLES: dict[str, Json] = {
 }  # fmt: skip
 
 
-def classifier(run: Run | None = None) -> Reported:
+def classifier(run: Run | None = None) -> ReportedRun:
     """Return a red image classifier held against an accepted run."""
     run = run or searched()
     accepted = replace(
@@ -225,10 +225,10 @@ def classifier(run: Run | None = None) -> Reported:
         {"accuracy": Difference(0.004, "are these recipes different: Welch's t on 3 seeds")},
         ("spec_digits.py::cnn",),
     )
-    return Reported(run, past(run), None, EXAMPLES, accepted, contrast)
+    return ReportedRun(run, past(run), None, EXAMPLES, accepted, contrast)
 
 
-def regressor(samples: int = 2_500) -> Reported:
+def regressor(samples: int = 2_500) -> ReportedRun:
     """Return a green regression with so many test samples."""
     draw = np.random.default_rng(0)
     truth = draw.normal(size=(samples, 1)).astype(np.float32)
@@ -251,10 +251,10 @@ def regressor(samples: int = 2_500) -> Reported:
          "outputs": {"output": {"task": "regression", "truth": None, "predicted": None, "confidence": None, "error": 0.25}}},
     ]  # fmt: skip
     measured = Samples(samples, 1, truth={"": truth}, predicted={"": predicted[None]})
-    return Reported(run, past(run), measured, {"of": samples, "wrong": None, "samples": rows})
+    return ReportedRun(run, past(run), measured, {"of": samples, "wrong": None, "samples": rows})
 
 
-def hostile(text: str) -> Reported:
+def hostile(text: str) -> ReportedRun:
     """Return a run in which everything is named so, in its past and its examples too."""
     run = hostile_run(text)
     table = {"per_class": [{"class": text, "f1": 0.5, "support": text}], "confusion": [[1]]}
@@ -275,7 +275,7 @@ def hostile(text: str) -> Reported:
     earlier = summary(run, 1, id=f"{text}!", git_revision=text)
     reference = replace(run, id=f"{text}!", search={"kind": f"{text}!"}, trials=())
     contrast = Contrast({text: Difference(0.5, text)}, (text,), (text,))
-    return Reported(
+    return ReportedRun(
         replace(run, baseline=f"{text}!"),
         (summary(run, 2, git_revision=text), earlier),
         None,

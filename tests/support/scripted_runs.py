@@ -15,7 +15,14 @@ import modeltune as mt
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.records.samples import Samples, packed
-from modeltune.records.tasks import ARCHITECTURE, Proposal, RefitTask, Refitted, Trained, TrialTask
+from modeltune.records.tasks import (
+    ARCHITECTURE,
+    Proposal,
+    RefitResult,
+    RefitTask,
+    TrialResult,
+    TrialTask,
+)
 from modeltune.records.verdicts import Verdict
 
 
@@ -76,7 +83,7 @@ class Script:
     def space_at(self, values: Any) -> Any:
         return _space(values["name"])
 
-    def perform(self, task: TrialTask | RefitTask) -> Trained | Refitted:
+    def perform(self, task: TrialTask | RefitTask) -> TrialResult | RefitResult:
         name = f"trial {task.id}" if isinstance(task, TrialTask) else f"refit {task.refit.seed}"
         descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND)
         os.writev(descriptor, [f"{name}\n".encode()])
@@ -90,7 +97,7 @@ class Script:
             samples = packed(Samples(4, 1, values={"accuracy": RIGHT}))
             # A metric is what NumPy makes of it, which is no float to everybody.
             scores = {"accuracy": np.float64(0.75)}
-            return Refitted(scores, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
+            return RefitResult(scores, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
         if task.continue_from is not None:
             assert task.continue_from.read_bytes() == b"state" * 1000
         assert task.keep_state is not None
@@ -98,7 +105,7 @@ class Script:
         task.keep_state.write_bytes(b"state" * 1000)
         score = task.seed % 997 / 997 + task.epochs
         curve = {"val_accuracy": (score,) * (task.epochs - task.initial_epoch)}
-        return Trained(curve, name, 1.0, task.hyperparameters, frozenset({"name"}))
+        return TrialResult(curve, name, 1.0, task.hyperparameters, frozenset({"name"}))
 
 
 RIGHT = np.array([[True, True, False, True]])

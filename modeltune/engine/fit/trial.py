@@ -12,13 +12,13 @@ from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import error_line, frames_of_others
-from modeltune.records import Failure, Trained, TrialTask
+from modeltune.records import Failure, TrialResult, TrialTask
 from modeltune.specs import Spec
 
 
 def train_trial(
     spec: Spec, train: Part, validation: Part, task: TrialTask, features: Path | None = None
-) -> Trained:
+) -> TrialResult:
     """Train one candidate; whatever it raises becomes its failure.
 
     ``features`` is the folder that keeps the outputs of frozen layers, for any trial and
@@ -51,7 +51,7 @@ def train_trial(
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
     seconds = time.monotonic() - started
-    return Trained(curve, trained_by, seconds, hp.get_config(), frozenset(hp.read), failure)
+    return TrialResult(curve, trained_by, seconds, hp.get_config(), frozenset(hp.read), failure)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -36,13 +36,13 @@ from modeltune.engine.score.scoring import (
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
-from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitTask, Refitted, Verdict, packed
+from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitResult, RefitTask, Verdict, packed
 from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
 def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
-) -> Refitted:
+) -> RefitResult:
     """Train the best values on this refit's part of the data, and score the model on test."""
     started = time.monotonic()
     seed = task.refit.seed
@@ -74,9 +74,9 @@ def train_refit(
                     checks = check_model(model, restored, loaded.test, size, scores)
     except Exception as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
-        return Refitted({}, {}, {}, "not trained", seconds, failure_of(error))
+        return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
-    return Refitted(
+    return RefitResult(
         scores, tables, curve, trained_by, seconds, failure, samples, checks, built, note
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from modeltune.records import Event, RefitTask, TrialTask, Underway
+from modeltune.records import Event, RefitTask, TaskProgress, TrialTask
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result", covariant=True)
@@ -43,7 +43,7 @@ def underway(
     seconds: float,
     epoch: int | None = None,
     value: float | None = None,
-) -> Underway:
+) -> TaskProgress:
     """Return the event that a task has begun, or has finished another epoch."""
     which = task.id if isinstance(task, TrialTask) else task.refit
-    return Underway(which, epoch, task.epochs, value, seconds)
+    return TaskProgress(which, epoch, task.epochs, value, seconds)

@@ -21,7 +21,7 @@ from modeltune.engine.fit import compiled_pool, epoch_graph
 from modeltune.engine.fit.compiled_pool import Candidate, CompiledPool, key_of
 from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.score.refit import train_refit
-from modeltune.records.tasks import RefitTask, Trained, TrialTask
+from modeltune.records.tasks import RefitTask, TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import LABELS, PIXELS, dense, digits, softmax, spec_of, values
 
@@ -43,7 +43,7 @@ def alone() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def trained(spec: Spec, *, epochs: int = 2, hp: Any = None, **task: Any) -> Trained:
+def trained(spec: Spec, *, epochs: int = 2, hp: Any = None, **task: Any) -> TrialResult:
     data = load_data(spec)
     task = {"initial_epoch": 0, "seed": 5} | task
     config = (hp or values()).get_config()
@@ -52,7 +52,7 @@ def trained(spec: Spec, *, epochs: int = 2, hp: Any = None, **task: Any) -> Trai
     return result
 
 
-def is_reused(result: Trained) -> bool:
+def is_reused(result: TrialResult) -> bool:
     return result.trained_by.endswith(", compiled step reused")
 
 
@@ -396,7 +396,7 @@ def test_a_promotion_goes_on_without_a_build_and_equal_to_the_bit(
     assert rest.read == half.read
 
 
-def asked(result: Trained) -> Any:
+def asked(result: TrialResult) -> Any:
     return keras_tuner.HyperParameters.from_config(result.hyperparameters)
 
 

@@ -12,12 +12,12 @@ import pytest
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.trial import train_trial
-from modeltune.records.tasks import Trained, TrialTask
+from modeltune.records.tasks import TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import softmax, spec_of, values
 
 
-def trained(spec: Spec, epochs: int = 1, hp: Any = None) -> Trained:
+def trained(spec: Spec, epochs: int = 1, hp: Any = None) -> TrialResult:
     data = load_data(spec)
     task = TrialTask(1, (hp or values()).get_config(), epochs, initial_epoch=0, seed=5)
     return train_trial(spec, data.train, data.validation, task)

@@ -18,7 +18,7 @@ from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.candidate import built
 from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.records.tasks import Trained, TrialTask
+from modeltune.records.tasks import TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import (
     LABELS,
@@ -32,7 +32,7 @@ from tests.support.small_models import (
 )
 
 
-def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> Trained:
+def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> TrialResult:
     data = load_data(spec)
     return train_trial(
         spec,

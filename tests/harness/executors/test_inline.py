@@ -6,7 +6,7 @@ import pytest
 
 from modeltune.engine.fit import epoch_progress
 from modeltune.harness.executors.inline import Inline
-from modeltune.records.events import Event, Underway
+from modeltune.records.events import Event, TaskProgress
 from modeltune.records.tasks import RefitTask, TrialTask
 from modeltune.reports.progress import lines
 from modeltune.specs.validations import Refit
@@ -27,7 +27,7 @@ def test_trials_and_refits_in_this_process_are_told_of(monkeypatch: pytest.Monke
     for task in (TrialTask(7, {}, 5, 0, 1), RefitTask(refit, {}, 3, None)):
         executor.submit(task)
         executor.wait()
-    told = [(e.task, e.epoch, e.epochs, e.value) for e in events if isinstance(e, Underway)]
+    told = [(e.task, e.epoch, e.epochs, e.value) for e in events if isinstance(e, TaskProgress)]
     assert told == [
         (7, None, 5, None),
         (7, 2, 5, 0.5),

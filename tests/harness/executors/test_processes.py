@@ -24,7 +24,7 @@ from modeltune.harness.executors.processes import (
     process_executor,
 )
 from modeltune.records.events import Event
-from modeltune.records.tasks import RefitTask, Refitted, Trained, TrialTask
+from modeltune.records.tasks import RefitResult, RefitTask, TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support import process_specs
 
@@ -50,7 +50,7 @@ def ended(executor: Any, tasks: list[Any]) -> dict[int, Any]:
     return {done.id: result for done, result in results}
 
 
-def reason(result: Trained | Refitted) -> str:
+def reason(result: TrialResult | RefitResult) -> str:
     assert result.failure is not None
     return result.failure.reason
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Reported:
+class ReportedRun:
     """A run with its past.
 
     Args:
