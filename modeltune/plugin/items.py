@@ -11,14 +11,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modeltune.ground import PACKAGE, Deadline, MissingNameError, ModeltuneError, is_ours
-from modeltune.plugin.pytest_internals import parameters_of
+from modeltune.ground import PACKAGE, Deadline, ModeltuneError, is_ours
 from modeltune.records import Event, Listener, Run, RunRecorded
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
+
+if TYPE_CHECKING:
+    from modeltune.ground import MissingNameError
 
 THEIR_WARNINGS = (
     # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
@@ -340,6 +342,9 @@ def _spec_item(
     values: Mapping[str, object] = {}
     unbound: Collection[str] = ()
     if fields:
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.pytest_internals import parameters_of
+
         try:
             values = parameters_of(item)
         except MissingNameError as missing:
