@@ -369,7 +369,7 @@ PLANTS: tuple[Plant, ...] = (
     ),
     Plant(
         "the recorded samples were edited",
-        Guard(PER_CLASS, "what happened on each test sample is not known", Outcome.ERROR),
+        Guard(PER_CLASS, "the results on single test samples are not known", Outcome.ERROR),
         options=["--modeltune-rejudge"],
         accepted=True,
         spoil=_edit_samples,

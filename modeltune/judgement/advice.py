@@ -1,4 +1,4 @@
-"""Advise on gates that have fallen behind: far from what runs measure, blind, or held to an old run."""
+"""Advise on gates to look at: far from what runs measure, unable to see a drop, or on an old baseline."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from modeltune.records import Outcome, Past, Scores, Summary, Unit, Verdict
 from modeltune.specs import Behaviour, Gate, Reference, Source, Statistic
 
 LAST = 10
-"""How many runs are looked back at."""
+"""How many of the last runs are looked at."""
 
 ENOUGH = 5
-"""Fewer runs say nothing about a bound."""
+"""The fewest runs that say something about a bound."""
 
 STALE_DAYS = 180
 
 CLEAR = 3.0
-"""How many standard deviations, over runs or over seeds, a distance must have to be more than noise."""
+"""How many standard deviations, over runs or seeds, a distance must be to count as more than noise."""
 
 
 def advise(
@@ -48,8 +48,8 @@ def advise(
 def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) -> Iterator[str]:
     """Yield the gates whose bound is far from the worst of the last runs.
 
-    Of a share between 0 and 1 that is when twice the error of the worst run would still pass,
-    of other numbers when the bound is a quarter of the value away.
+    The bound on a share between 0 and 1 is far when twice the error of the worst run would still
+    pass, any other bound when it is a quarter of the value away.
     """
     for gate in gates:
         if isinstance(gate, Behaviour) or not isinstance(gate.bound, int | float):
@@ -77,13 +77,13 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
 
 
 def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield the regression gates that did not fail, and could not see a drop of twice their margin."""
+    """Yield the regression gates that did not fail but could not have seen a drop of twice their margin."""
     for verdict in verdicts:
-        found = verdict.regression
-        if found is None or verdict.outcome in (Outcome.FAILED, Outcome.WARNED):
+        regression = verdict.regression
+        if regression is None or verdict.outcome in (Outcome.FAILED, Outcome.WARNED):
             continue
-        margin, detectable = found.margin, found.detectable
-        if margin <= 0 or (found.delta == 0 and not detectable):
+        margin, detectable = regression.margin, regression.detectable
+        if margin <= 0 or (regression.delta == 0 and not detectable):
             continue
         if detectable is None or detectable > 2 * margin:
             seen = (
@@ -91,10 +91,10 @@ def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 if detectable is None
                 else f"only drops of {detectable:.2g} or more"
             )
-            more = "test samples" if found.unit is Unit.SAMPLES else found.unit.value
+            unit = "test samples" if regression.unit is Unit.SAMPLES else regression.unit.value
             yield (
-                f"{verdict.gate} detects {seen} with the {found.n} {more} there are, and "
-                f"allows {margin:.2g}: give it more {more}, or a margin it can see"
+                f"{verdict.gate} detects {seen} with the {regression.n} {unit} there are, but "
+                f"allows {margin:.2g}: give it more {unit}, or a larger margin"
             )
 
 
@@ -104,7 +104,7 @@ def _stale(
     accepted: Past | None,
     today: date,
 ) -> Iterator[str]:
-    """Yield that the baseline is old, or that the last runs have left it behind."""
+    """Yield a line when the baseline is old, and one when all of the last runs are better than it."""
     if accepted is None or accepted.problem or accepted.rescored:
         return
     if accepted.accepted:
@@ -126,15 +126,15 @@ def _stale(
         behind = min(sign * (scores.mean - past.mean) for scores in measured)
         if behind > CLEAR * max(_spread(measured), past.std or 0.0) and behind > 1e-9:
             yield (
-                f"the last {len(measured)} runs are all better than the baseline in "
+                f"all of the last {len(measured)} runs are better than the baseline in "
                 f"{gate.measure.key}, by {behind:.4g} or more: accept one, or a drop back to "
                 f"{past.mean:.4g} would pass {gate!r}"
             )
 
 
 def _measured(gate: Gate, recent: Sequence[Summary]) -> list[Scores]:
-    found = (summary.scores.get(gate.measure.key) for summary in recent)
-    return [scores for scores in found if scores is not None and scores.is_finite]
+    measured = (summary.scores.get(gate.measure.key) for summary in recent)
+    return [scores for scores in measured if scores is not None and scores.is_finite]
 
 
 def _spread(measured: Sequence[Scores]) -> float:

@@ -1,4 +1,4 @@
-"""Judge what was probed of a model's behaviour: no violation at all, or a share of them."""
+"""Judge what a probe found about a model's behaviour: no violation at all, or a share of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from modeltune.records import BehaviourResult, Outcome, Probe, Verdict, facts_of
 from modeltune.specs import Behaviour, Kind, Severity, Z
 
 CONFIDENCE = 0.9
-"""Of the interval of a share; each of its bounds is right in 95 of 100."""
+"""The confidence of a share's interval; each of its two ends is right in 95 of 100 cases."""
 
 
 def judge_behaviour(behaviour: Behaviour, probe: Probe) -> Verdict:
-    """Return what the probe says about the behaviour; one that could not be made is an error."""
+    """Return the verdict on a behaviour; a probe that could not be made is an error."""
     limit = behaviour.max_violation
     bound = 0.0 if limit is None else float(limit)
     measured: float | None = None
@@ -57,21 +57,21 @@ def _rate(
     behaviour: Behaviour, probe: Probe, low: float, high: float
 ) -> tuple[Outcome, float, str]:
     limit, share = float(behaviour.max_violation), probe.violations / probe.examples
-    said = (
+    counts = (
         f"{probe.violations} of {probe.examples} examples violate it, 95% bounds "
         f"{_percent(low)} and {_percent(high)}; allowed are {_percent(limit)}"
     )
     if high <= limit:
-        return Outcome.PASSED, share, said
+        return Outcome.PASSED, share, counts
     if low > limit:
-        return _violated(behaviour), share, f"{said}; {_shown(probe)}"
+        return _violated(behaviour), share, f"{counts}; {_shown(probe)}"
     needed = examples_to_settle(share, limit)
     if needed is None:
         advice = "the share is on the limit, no number of examples would settle it"
     else:
         step: int = 10 ** max(0, len(str(needed)) - 2)
         advice = f"some {-(-needed // step) * step} examples would settle it if the share stays"
-    return Outcome.INCONCLUSIVE, share, f"{said}; {advice}"
+    return Outcome.INCONCLUSIVE, share, f"{counts}; {advice}"
 
 
 def _violated(behaviour: Behaviour) -> Outcome:

@@ -1,4 +1,4 @@
-"""Compare a metric of this run with that of a recorded one, by the evidence both have left."""
+"""Compare a metric of this run and of a recorded one, by the best evidence that both have."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from modeltune.judgement.significance import (
 from modeltune.records import CLASS_METRICS, Array, Past, RefitId, Samples, Scores, class_metric
 
 ENOUGH_SEEDS = 3
-"""Refits on either side from which on the recipes are compared, and not two models of theirs."""
+"""With so many refits on both sides, the recipes are compared; with fewer, two of their models."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a run left of its refits on test; ``rows`` is the slice looked at, a class, or all."""
+    """What a run kept about its refits on test; ``rows`` is a slice by name, a class, or None for all."""
 
     scores: dict[str, Scores]
     refits: tuple[RefitId, ...]
@@ -42,8 +42,8 @@ class Evidence:
     def values(self, metric: str) -> tuple[float, ...]:
         """Return the metric's value of each refit; nothing where it was not measured."""
         if self.rows is None:
-            found = self.scores.get(metric)
-            return found.values if found else ()
+            scores = self.scores.get(metric)
+            return scores.values if scores else ()
         if self.samples is None or not self.has_rows:
             return ()
         values = [self._score(metric, refit) for refit in range(self.samples.refits)]
@@ -77,9 +77,9 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class ValuePair:
-    """A candidate's and a reference's value, and how sure their difference is; None: a point each.
+    """A candidate's and a reference's value, and the test of their difference, if one is possible.
 
-    ``is_kept_model`` tells that of several refits only those were compared whose weights are kept.
+    ``is_kept_model`` tells that only the refits whose weights are kept were compared.
     """
 
     candidate: float
@@ -130,7 +130,7 @@ def _are_same_samples(one: Evidence, other: Evidence) -> bool:
 
 
 def is_other_slice(candidate: Evidence, reference: Evidence) -> bool:
-    """Tell whether a slice of the same samples had others of them then."""
+    """Tell whether a slice of the same test samples holds other samples today than it did then."""
     mine, theirs, name = candidate.samples, reference.samples, candidate.rows
     if mine is None or theirs is None or not isinstance(name, str):
         return False
@@ -169,7 +169,7 @@ def _by_samples(
 def _resampled(
     metric: str, candidate: Evidence, reference: Evidence, refits: int
 ) -> Iterator[float]:
-    """Yield candidate minus reference of a report's metric on resamples of the rows."""
+    """Yield candidate minus reference, of a metric of the report, on resamples of the rows."""
     mine, theirs = candidate.samples, reference.samples
     assert mine is not None
     assert theirs is not None
@@ -204,7 +204,7 @@ def measured_on_classes(metric: str, samples: Samples) -> Sequence[int]:
     """Return the classes a metric can be judged on: those that train or test have any of.
 
     Raises:
-        LookupError: there are none, or the metric is not told sample by sample.
+        LookupError: there are none, or the samples do not give the metric.
     """
     labels = samples.classes[samples.classified(metric)]
     prefix = samples.reported(metric)

@@ -26,7 +26,7 @@ from modeltune.records import (
 from modeltune.specs import Behaviour, Gate, Severity, Waiver
 
 Answer: TypeAlias = tuple[Slice | None, Verdict | OpenCase]
-"""What one slice of a gate comes to, or the gate itself: decided, or for a comparison to decide."""
+"""A slice, None for a gate without slices, with its verdict or the comparison that will decide it."""
 
 NO_DEVIATION = "the standard deviation of one refit is not defined; validate with two or more seeds"
 
@@ -115,9 +115,9 @@ def _answers(
 def _behaviour_verdict(gate: Behaviour, measured: Measurements) -> Verdict:
     probe = (measured.probes or {}).get(gate.demand)
     if probe is None:
-        reason = "it was not probed"
+        reason = "the model was not probed for it"
         return Verdict(repr(gate), Outcome.ERROR, None, None, reason, facts_of(gate))
-    # Imports SciPy, which other gates may not need.
+    # It imports SciPy, which other gates may not need.
     from modeltune.judgement.behaviour_verdicts import judge_behaviour
 
     return judge_behaviour(gate, probe)
@@ -148,16 +148,16 @@ def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
 
 
 def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
-    """Return the slices a gate is judged on, or the verdict when the samples do not tell them."""
+    """Return the slices a gate is judged on, or its verdict when the samples do not have them."""
     samples, rule, bound = case.measured.samples, case.facts.slices, case.bound
     assert rule is not None
     if samples is None:
-        reason = "what happened on each test sample is not known: no slice can be judged"
+        reason = "no slice can be judged: the results on single test samples are not known"
         return case.verdict(Outcome.ERROR, None, bound, reason)
     from modeltune.judgement.evidence import measured_on_classes
 
     rows: Sequence[str | int] = ()
-    why = "it is no mean over test samples, and not of the task's report"
+    why = "it is neither a mean over test samples nor part of the task's report"
     if rule.name is None:
         try:
             rows = measured_on_classes(case.key, samples)
@@ -179,7 +179,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
     """Judge a gate on one slice of the test samples."""
     bound = case.bound
     if part.size == 0:
-        reason = f"{part.name} has no sample in test: what is not there cannot be shown to hold"
+        reason = f"{part.name} has no sample in test, so nothing shows that the gate holds there"
         return case.verdict(Outcome.FAILED, None, bound, reason)
     values = case.evidence().values(case.key)
     value = case.statistic(values)
@@ -190,7 +190,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
     if part.size < part.min_n:
         reason = (
             f"{part.name} has {part.size} of the {part.min_n} samples it takes to judge it; "
-            f"{part.min_n - part.size} more in test would do"
+            f"add {part.min_n - part.size} more to test"
         )
         return case.verdict(Outcome.INCONCLUSIVE, value, bound, reason)
     if bound is None:
@@ -269,14 +269,14 @@ def _as_severe(gate: Gate | Behaviour, verdict: Verdict) -> Verdict:
 
 
 def _waived(waiver: Waiver, verdict: Verdict, today: date) -> Verdict:
-    """Return the verdict under a waiver: an expected failure, until the waiver is to go."""
+    """Return the verdict under a waiver: a failure is expected until the waiver ends or the gate passes."""
     until = f"waived until {waiver.until} ({waiver.reason})"
     if verdict.outcome in (Outcome.ERROR, Outcome.INVALID) or (
         verdict.measured is not None and not math.isfinite(verdict.measured)
     ):
         return verdict
     if waiver.is_over(today):
-        reason = f"{until}, which is over: mend the model, or waive the gate anew: {verdict.reason}"
+        reason = f"{until}, which is over: fix the model, or waive the gate again: {verdict.reason}"
         return replace(verdict, outcome=Outcome.FAILED, reason=reason)
     if verdict.outcome is Outcome.PASSED:
         reason = f"passes although {until}: remove the waiver: {verdict.reason}"

@@ -1,4 +1,4 @@
-"""Hold a value against recorded runs: find what they measured, compare, and decide all together.
+"""Compare a value with recorded runs: find what they measured, compare, and decide all gates together.
 
 NumPy and SciPy are imported where a comparison is made: gates on numbers do without.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RecordedValue:
-    """A recorded run with what it left on the case's samples, and the number that is judged."""
+    """A recorded run, its evidence on the case's samples, and its value of the gate's statistic."""
 
     past: Past
     evidence: Evidence
@@ -67,15 +67,15 @@ class OpenCase:
 
 
 def hold_against(case: Case, value: float) -> Verdict | OpenCase:
-    """Hold a value against the recorded runs that the gate names."""
+    """Compare a value with the recorded runs that the gate names."""
     from modeltune.judgement.evidence import compare, is_other_slice
 
     recorded = _recorded(case, value)
     if isinstance(recorded, Verdict):
         return recorded
-    base = statistics.median(each.value for each in recorded)
+    base = statistics.median(past.value for past in recorded)
     bound = _reference(case).applied(base)
-    nearest = min(recorded, key=lambda each: abs(each.value - base))
+    nearest = min(recorded, key=lambda past: abs(past.value - base))
     past, label = nearest.past, nearest.past.label
     if case.facts.statistic is not Statistic.MEAN:
         note = f" ({label}: {base:.4g}); point estimate only: its noise is not known"
@@ -140,7 +140,7 @@ def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
 
 
 def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
-    """Return what the named runs measured, or the verdict when that cannot be compared with."""
+    """Return what the named runs measured, or the verdict when this run cannot be compared with it."""
     from modeltune.judgement.evidence import Evidence
 
     name = _reference(case).name
@@ -160,7 +160,7 @@ def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
     for past, evidence in known:
         number = case.statistic(evidence.values(case.key))
         if number is None or not math.isfinite(number):
-            reason = f"{past.label} measured {number}, which is no number to hold"
+            reason = f"{past.label} measured {number}, which nothing can be compared with"
             return _closed(case, Outcome.INVALID, value, None, reason)
         recorded.append(RecordedValue(past, evidence, number))
     return recorded
@@ -169,22 +169,22 @@ def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
 def _unknown(case: Case, value: float, pasts: Sequence[Past]) -> Verdict:
     labels = " and ".join(past.label for past in pasts[:2])
     if any(past.rescored for past in pasts):
-        reason = f"{labels} does not tell {case.key}; accept a run on today's data"
+        reason = f"{labels} has no value of {case.key}; accept a run on today's data"
         return _closed(case, Outcome.INVALID, value, None, reason)
     reason = f"{labels} did not measure {case.key}; accept a newer run"
     return _closed(case, Outcome.NO_BASELINE, value, None, reason)
 
 
 def _redefined(case: Case, past: Past) -> str | None:
-    """Return that a metric is another than it was, None when nothing says so."""
+    """Return how the definition of a metric has changed, None when it has not or is not known."""
     mine, theirs = case.measured.samples, past.samples
     if mine is None or theirs is None:
         return None
     now, then = mine.definitions.get(case.key), theirs.definitions.get(case.key)
     if now == then:
         return None
-    now, then = (text or "not compiled, but as the report has it" for text in (now, then))
-    return f"{case.key} is computed in another way than by {past.label}: {now}, then {then}"
+    now, then = (text or "by the report, not compiled" for text in (now, then))
+    return f"{case.key} is computed differently than by {past.label}: now {now}, then {then}"
 
 
 def _closed(
@@ -249,7 +249,7 @@ def _change(delta: float) -> str:
 
 def _allowed(margin: float) -> str:
     if margin < 0:
-        return f"to be better by {-margin:.4g}"
+        return f"{-margin:.4g} better is demanded"
     return f"{margin:.4g} worse is allowed" if margin > 0 else "nothing worse is allowed"
 
 

@@ -1,4 +1,4 @@
-"""Tell whether a run is green: by its verdicts, and by how strictly open questions are taken."""
+"""Decide whether a run is green, by its verdicts and by whether undecided gates are red."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modeltune.records import Outcome, RunStatus, Verdict
 
 @dataclass(frozen=True)
 class Strictness:
-    """Whether open questions are red.
+    """Whether undecided gates are red.
 
     A run about to become the baseline is not failed for lacking one (``is_first_allowed``), nor
     for a present one that it cannot be compared with (``is_other_allowed``).
@@ -33,6 +33,6 @@ def status_of(
     strictness: Strictness = Strictness(),
     checks: Sequence[Verdict] = (),
 ) -> RunStatus:
-    """Return PASSED when no verdict is red; what a check leaves open, which nobody asked, is not."""
+    """Return PASSED when no verdict is red; a check that could not decide never is."""
     red = any(map(strictness.is_red, verdicts)) or any(c.outcome.is_red() for c in checks)
     return RunStatus.FAILED if red else RunStatus.PASSED

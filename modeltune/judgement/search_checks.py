@@ -1,4 +1,4 @@
-"""Check a search by what became of its winner: what it promised, and where in its ranges it lies."""
+"""Check a search by its winner: do refits reach its score, and is it at the end of a range?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_refit(
     direction: Direction,
     rows: int | None = None,
 ) -> Verdict:
-    """Tell whether refits reproduce the search's best score, and how much it promised too much.
+    """Tell whether refits reach the search's best score, and by how much they miss it.
 
     The optimism, search minus mean of the refits where larger is better, is the measured
     number. The best of many trials is drawn by luck as well as by merit, so some is to be
@@ -79,7 +79,7 @@ def _noise(mean: float, values: Sequence[float], rows: int | None) -> float | No
     """Return how far below the refits one more fit may lie by chance; None of a single number."""
     is_share = rows is not None and rows > 0 and 0 <= mean <= 1
     if len(values) < 2:
-        # A share next to 0 or 1 still moves by a row.
+        # Even a share next to 0 or 1 may change by one row.
         return 3 * math.sqrt(max(mean * (1 - mean), 1 / rows) / rows) if is_share and rows else None
     from scipy.special import stdtrit
 
@@ -88,7 +88,7 @@ def _noise(mean: float, values: Sequence[float], rows: int | None) -> float | No
         * statistics.stdev(values)
         * math.sqrt(1 + 1 / len(values))
     )
-    # Refits that agree by luck leave one row of noise, and float32's rounding.
+    # Where refits agree by luck, one row and the rounding of float32 remain as noise.
     step = 1 / rows if is_share and rows else 0.0
     return max(spread, step + 1e-6 * abs(mean))
 
@@ -108,8 +108,8 @@ def check_bounds(
         trials: the values of all trials, to say how many were there.
     """
     gate = "search.bounds"
-    said: list[str] = []
-    found: list[AtBound] = []
+    sentences: list[str] = []
+    at_bound: list[AtBound] = []
     ranges = 0
     for entry in space["space"]:
         config = entry["config"]
@@ -130,12 +130,12 @@ def check_bounds(
         end = "lowest" if bound == low else "highest"
         there = sum(1 for values in trials if values.get(name) == value)
         of = f" ({there} of {len(trials)} trials there)" if trials else ""
-        said.append(f"{name} = {value:g} is the {end} of {low:g} to {high:g}{of}")
-        found.append(AtBound(name, value, bound, low, high))
-    details = WinnerAtBounds(tuple(found), ranges)
-    if said:
-        reason = f"{'; '.join(said)}. A better value may lie beyond: widen the range"
-        return _verdict(gate, Outcome.WARNED, float(len(said)), 0.0, reason, details)
+        sentences.append(f"{name} = {value:g} is the {end} of {low:g} to {high:g}{of}")
+        at_bound.append(AtBound(name, value, bound, low, high))
+    details = WinnerAtBounds(tuple(at_bound), ranges)
+    if sentences:
+        reason = f"{'; '.join(sentences)}. A better value may lie beyond: widen the range"
+        return _verdict(gate, Outcome.WARNED, float(len(sentences)), 0.0, reason, details)
     reason = "the winner is inside all ranges" if ranges else "no hyperparameter has a range"
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
@@ -164,7 +164,7 @@ def _range(kind: str, config: Json) -> tuple[float, float] | None:
     elif step is not None:
         steps = math.floor((high - low) / step + 1e-8)
         high = low + steps * step
-    # As with two choices, one of two values is no end.
+    # One of only two values is not the end of a range.
     return (low, high) if high > low and steps >= 2 else None
 
 

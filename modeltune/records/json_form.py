@@ -1,4 +1,4 @@
-"""A run as strict JSON data, as report.json and files that wait have it, and back."""
+"""A run as strict JSON data and back: the form of report.json and of runs that wait to be recorded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def to_json(run: Run) -> dict[str, Json]:
 
 
 def from_json(data: Mapping[str, Json]) -> Run:
-    """Return the run that ``to_json`` wrote, equal in every field; of schema 1 too.
+    """Return the run that ``to_json`` wrote, equal in every field; also one of schema 1.
 
     Raises:
         KeyError, TypeError, ValueError: it is no run.
@@ -52,7 +52,7 @@ def from_json(data: Mapping[str, Json]) -> Run:
 
 
 def verdict_from_json(data: Mapping[str, Json]) -> Verdict:
-    """Return the verdict that ``plain`` wrote; one of schema 1 says no facts, its text does."""
+    """Return the verdict that ``plain`` wrote; facts of a verdict of schema 1 are read from its text."""
     if "facts" in data:
         return from_plain(Verdict, data)
     measured, bound = (None if data[n] is None else as_number(data[n]) for n in _SIDES)

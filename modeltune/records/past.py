@@ -1,4 +1,4 @@
-"""What a regression gate compares with: recorded runs, as far as they are comparable."""
+"""The recorded runs a regression gate compares with, or why they cannot be compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test part sample by sample: what was true, what each refit predicted, what each metric made of it."""
+"""The test part sample by sample: the truth, each refit's prediction, and each metric's value."""
 
 from __future__ import annotations
 
@@ -90,17 +90,17 @@ class Samples:
         return None
 
     def classified(self, metric: str) -> str:
-        """Return the prefix of the output whose classes this metric is told by.
+        """Return the prefix of the output whose classes a metric is judged by.
 
         Raises:
-            LookupError: no output is classified, or several are and the name says none of them.
+            LookupError: no output is classified, or several are and the name begins with none of them.
         """
         prefixes = [prefix for prefix, truth in self.truth.items() if truth.ndim == 1]
         named = [prefix for prefix in prefixes if prefix and metric.startswith(prefix)]
-        found = named or prefixes
-        if len(found) != 1:
-            raise LookupError("no classes" if not found else "several classified outputs")
-        return found[0]
+        outputs = named or prefixes
+        if len(outputs) != 1:
+            raise LookupError("no classes" if not outputs else "several classified outputs")
+        return outputs[0]
 
 
 def class_metric(name: str, truth: Array, predicted: Array, label: int | None = None) -> float:
@@ -120,11 +120,11 @@ def class_metric(name: str, truth: Array, predicted: Array, label: int | None = 
     confusion = counts.reshape(classes, classes)
     right, true, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     whole = {"precision": named, "recall": true, "f1": (true + named) / 2}[name]
-    found = np.divide(right, whole, out=np.zeros(classes), where=whole > 0)
+    scores = np.divide(right, whole, out=np.zeros(classes), where=whole > 0)
     if label is not None:
-        return float(found[label])
-    # Of a label that is left out, predictions count as wrong, but it is no class of its own.
-    counted = found[(true > 0) & (np.arange(classes) >= max(0, -least))]
+        return float(scores[label])
+    # Predictions of a label that is left out count as wrong, but it has no score of its own.
+    counted = scores[(true > 0) & (np.arange(classes) >= max(0, -least))]
     return float(counted.mean()) if len(counted) else float("nan")
 
 
@@ -153,7 +153,7 @@ def number_metric(name: str, truth: Array, predicted: Array) -> float:
 def joined(refits: Sequence[Samples]) -> Samples | None:
     """Return the samples of several refits as those of all in this order.
 
-    None when they do not tell of the same samples: a stream may come in another order each time.
+    None when their samples differ: a stream may come in another order each time.
     """
     first = refits[0]
     for other in refits:
@@ -184,7 +184,7 @@ def packed(samples: Samples) -> Json:
         "refits": samples.refits,
         "truth": {name: _packed(array) for name, array in sorted(samples.truth.items())},
         "predicted": {name: _packed(array) for name, array in sorted(samples.predicted.items())},
-        "classes": {name: list(found) for name, found in sorted(samples.classes.items())},
+        "classes": {name: list(labels) for name, labels in sorted(samples.classes.items())},
         "values": {name: _packed(array) for name, array in sorted(samples.values.items())},
         "slices": {name: _packed(array) for name, array in sorted(samples.slices.items())},
         "definitions": dict(sorted(samples.definitions.items())),

@@ -1,4 +1,4 @@
-"""What is asked to be trained and what came of it, as plain data that travels between processes."""
+"""Tasks for training processes and their results, as plain data that travels between processes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TrialTask:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What one fit left behind: a value per epoch and metric, or the failure that ended it."""
+    """The result of one fit: a value per epoch and metric, or the failure that ended it."""
 
     curve: Mapping[str, tuple[float, ...]]
     trained_by: str
@@ -91,9 +91,8 @@ class RefitTask:
 class RefitResult:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
-    ``samples`` are what it did on each test sample, packed; ``checks`` are made of the refit
-    whose weights are kept, of which ``model`` says how it is built, and ``note`` what else the
-    user should know.
+    ``samples`` are its results on each test sample, packed. The refit whose weights are kept also
+    has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know.
     """
 
     scores: Mapping[str, float]
@@ -118,7 +117,7 @@ class KeptModel:
 
 @dataclass(frozen=True)
 class ExamineTask:
-    """What is to be found out about the tuned model besides its scores.
+    """What to find out about the tuned model besides its scores.
 
     Args:
         hyperparameters, weights: the tuned model.
@@ -145,7 +144,7 @@ class RescoreResult:
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found out; ``latency_ratio`` with its 90 % interval, or why there is none.
+    """The result of an examination; ``latency_ratio`` with its 90 % interval, or why there is none.
 
     ``notes`` say what a library lacks, and what was done instead.
     """
@@ -161,10 +160,10 @@ Result: TypeAlias = TrialResult | RefitResult
 
 
 def failed(task: Task, failure: Failure, seconds: float) -> Result:
-    """Return the result of a task that left none itself."""
+    """Return the result of a task that ended without one, as when its process died."""
     if isinstance(task, RefitTask):
         return RefitResult({}, {}, {}, "not trained", seconds, failure)
-    # What it has read died with it.
+    # Which hyperparameters it read is not known.
     return TrialResult({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
 
 

@@ -13,10 +13,10 @@ from modeltune.records import Outcome, Run, Verdict
 from modeltune.reports.tables import clean, distinct
 
 MOST = 10
-"""GitHub shows so many errors and so many warnings of a step."""
+"""How many errors, and how many warnings, GitHub shows of one step."""
 
 LONGEST_MESSAGE = 500
-"""Characters of a message."""
+"""The most characters of a message."""
 
 _MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.GtE: ast.LtE,
@@ -33,16 +33,16 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
         runs: of one session.
         root: of the repository; files inside it are named as GitHub knows them.
     """
-    said: dict[str, list[str]] = {"error": [], "warning": []}
+    commands_by_level: dict[str, list[str]] = {"error": [], "warning": []}
     for run in runs:
         for level, line, title, message in _findings(run):
             place = {"file": _relative(run.file, root), "line": str(line), "title": title}
-            said[level].append(command(level, _clipped(message), place))
-    for commands in said.values():
+            commands_by_level[level].append(command(level, _clipped(message), place))
+    for commands in commands_by_level.values():
         yield from commands[:MOST]
     more = [
         f"{len(commands) - MOST} more {level}{'s' if len(commands) > MOST + 1 else ''}"
-        for level, commands in said.items()
+        for level, commands in commands_by_level.items()
         if len(commands) > MOST
     ]
     if more:
@@ -51,7 +51,7 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
 
 
 def command(name: str, message: str, properties: Mapping[str, str]) -> str:
-    """Return a workflow command, line breaks and what would end its texts escaped."""
+    """Return a workflow command, with everything escaped that would end its texts early."""
     named = ",".join(
         f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
         for key, value in properties.items()
@@ -60,17 +60,17 @@ def command(name: str, message: str, properties: Mapping[str, str]) -> str:
 
 
 def inert(text: str) -> str:
-    """Return text no line of which a runner of GitHub Actions takes for a command.
+    """Return text in which a runner of GitHub Actions takes no line for a command.
 
-    A runner obeys ``::name`` at the beginning of a line, ``##[name]`` anywhere. What is put in
-    to prevent that is not seen.
+    A runner obeys ``::name`` at the beginning of a line and ``##[name]`` anywhere. An invisible
+    character inside both prevents that.
     """
     return re.sub(r"(?m)^(\s*)::|##\[", _broken, text)
 
 
 def is_red(run: Run, verdict: Verdict) -> bool:
-    """Tell whether a gate or check makes its run red; what a check leaves open never does."""
-    # Of a run that becomes the baseline, what could not be compared is green.
+    """Tell whether a gate or check makes its run red; a check that could not decide never does."""
+    # A run that became the baseline is green although it could not be compared with the last one.
     return not run.passed and verdict.outcome.is_red(run.strict and verdict not in run.checks)
 
 
@@ -78,7 +78,9 @@ def root_of(folder: Path, workspace: str | None) -> Path:
     """Return the root of the repository: the workspace, else where git's folder is, else this."""
     if workspace and Path(workspace).is_dir():
         return Path(workspace)
-    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+    return next(
+        (parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder
+    )
 
 
 def gate_lines(run: Run) -> tuple[int, tuple[int, ...]]:
@@ -91,7 +93,7 @@ def gate_lines(run: Run) -> tuple[int, tuple[int, ...]]:
 
 
 def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
-    """Yield (level, line, title, message) of what is to be looked at, errors first."""
+    """Yield (level, line, title, message) for each gate and check to look at, errors first."""
     spec_line, lines = gate_lines(run)
     spec = clean(run.spec)[:LONGEST_MESSAGE]
     if run.error is not None:
@@ -100,12 +102,12 @@ def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
         gates: list[tuple[Verdict, int]] = []
     else:
         gates = list(zip(run.verdicts, lines, strict=True))
-    # What a check could not look at is in the report.
+    # A check that could not decide is in the report only.
     checks = [check for check in run.checks if check.outcome is not Outcome.INCONCLUSIVE]
     if run.error is not None:
         checks = [check for check in checks if not check.outcome.is_red()]
-    told = [*gates, *((check, spec_line) for check in checks)]
-    for verdict, line in sorted(told, key=lambda each: not is_red(run, each[0])):
+    judged = [*gates, *((check, spec_line) for check in checks)]
+    for verdict, line in sorted(judged, key=lambda pair: not is_red(run, pair[0])):
         if is_red(run, verdict):
             level = "error"
         elif verdict.outcome not in (Outcome.PASSED, Outcome.WAIVED):
@@ -126,9 +128,9 @@ def _clipped(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
 
 
-def _broken(found: re.Match[str]) -> str:
-    text = found.group()
-    return f"{text[:-1]}\u200b{text[-1]}" if text == "##[" else f"{found[1]}\u200b::"
+def _broken(match: re.Match[str]) -> str:
+    text = match.group()
+    return f"{text[:-1]}\u200b{text[-1]}" if text == "##[" else f"{match[1]}\u200b::"
 
 
 def _relative(file: str, root: Path) -> str:
@@ -164,10 +166,10 @@ def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int
     elsewhere = _everywhere(module, ours) if gates else {}
     lines = []
     for place, text in enumerate(gates):
-        found = next((each for each in spare if each[0] == text), None)
-        if found is not None:
-            spare.remove(found)
-            lines.append(found[1])
+        own_line = next((pair for pair in spare if pair[0] == text), None)
+        if own_line is not None:
+            spare.remove(own_line)
+            lines.append(own_line[1])
         elif is_same_list:
             lines.append(own[place].lineno)
         else:
@@ -185,22 +187,24 @@ def _parsed(file: str) -> ast.Module | None:
 def _declaration(module: ast.Module, name: str) -> _Declaration:
     """Find a decorated function or class, or ``name = protocol(model)``."""
     assigned: dict[str, ast.expr] = {}
-    found = _Declaration(1, None)
+    declaration = _Declaration(1, None)
     for statement in module.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             # A mark may stand above or below the spec.
             lists = [_gates(decorator, assigned) for decorator in statement.decorator_list]
             first = min([statement.lineno, *(d.lineno for d in statement.decorator_list)])
-            gates = next((each for each in lists if each is not None), None)
-            found = _Declaration(first, gates)
+            gates = next((listed for listed in lists if listed is not None), None)
+            declaration = _Declaration(first, gates)
         elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for target in targets:
                 if isinstance(target, ast.Name):
                     assigned[target.id] = statement.value
                     if target.id == name:
-                        found = _Declaration(statement.lineno, _gates(statement.value, assigned))
-    return found
+                        declaration = _Declaration(
+                            statement.lineno, _gates(statement.value, assigned)
+                        )
+    return declaration
 
 
 def _gates(
@@ -239,13 +243,13 @@ def _names_of_ours(module: ast.Module) -> dict[str, str]:
 
 def _everywhere(module: ast.Module, ours: Mapping[str, str]) -> dict[str, int]:
     """Return the first line of every expression of a file that may be a gate, by its text."""
-    found: dict[str, int] = {}
+    lines: dict[str, int] = {}
     for node in ast.walk(module):
         if isinstance(node, ast.Compare | ast.Call):
             text = _printed(node, ours)
             if text is not None:
-                found[text] = min(found.get(text, node.lineno), node.lineno)
-    return found
+                lines[text] = min(lines.get(text, node.lineno), node.lineno)
+    return lines
 
 
 def _printed(gate: ast.expr, ours: Mapping[str, str]) -> str | None:
@@ -324,8 +328,8 @@ def _place(keyword: ast.keyword) -> tuple[int, str]:
 
 def _is_measure(node: ast.expr) -> bool:
     return any(
-        isinstance(each, ast.Attribute) and each.attr in ("metric", "gap", "gain_over_dummy")
-        for each in ast.walk(node)
+        isinstance(part, ast.Attribute) and part.attr in ("metric", "gap", "gain_over_dummy")
+        for part in ast.walk(node)
     )
 
 

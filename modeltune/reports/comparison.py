@@ -11,18 +11,18 @@ from modeltune.records import Json, Run, Scores
 from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
 
 DIGITS = 12
-"""How much of a digest is shown: enough to tell two apart and to find them again."""
+"""How many characters of a digest are shown: enough to tell two apart and to search for one."""
 
 LISTED = 8
-"""How many names that are the same are told."""
+"""How many names of unchanged entries are listed."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What is known of a metric's difference.
+    """What is known about the difference of a metric between two runs.
 
-    ``p`` is two-sided, of "there is no difference"; None where nothing can be tested. ``by``
-    says which question it answers and by which test, or why there is none.
+    ``p`` is the two-sided p-value of "there is no difference", None where nothing can be tested.
+    ``by`` says which question it answers and by which test, or why there is no test.
     """
 
     p: float | None
@@ -31,10 +31,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Contrast:
-    """What it takes more than the two records to tell.
+    """Differences that the two records alone do not show.
 
     Args:
-        metrics: by name, of those both runs measured and that differ.
+        metrics: by name, the difference, for metrics that both runs measured and that differ.
         code: the names of the parts of code that differ, None when a run does not say.
         notes: what could not be looked at, and why.
     """
@@ -48,17 +48,17 @@ class Contrast:
 class Section:
     """A part of a comparison: a table of what differs, or a list when it has no headers.
 
-    ``said`` stands below the rows, or, where nothing differs, in their place.
+    ``summary`` stands below the rows, or in their place where nothing differs.
     """
 
     title: str
     headers: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-    said: str = ""
+    summary: str = ""
 
 
 def comparison_report(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
-    """Return what differs between two runs, section by section; of the rest that it is the same."""
+    """Return what differs between two runs, section by section, and which aspects are the same."""
     sections = [_text(section) for section in differences(a, b, contrast)]
     text = sections[0]
     for before, section in itertools.pairwise(sections):
@@ -69,11 +69,11 @@ def comparison_report(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
 
 def _text(section: Section) -> str:
     if not section.rows:
-        return f"{section.title}: {section.said}" if section.title else section.said
+        return f"{section.title}: {section.summary}" if section.title else section.summary
     rows = table(section.headers, section.rows)
     if not section.headers:
         rows = "\n".join(f"  {clean(cell)}" for (cell,) in section.rows)
-    return "\n".join(filter(None, (section.title, rows, section.said)))
+    return "\n".join(filter(None, (section.title, rows, section.summary)))
 
 
 def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Section]:
@@ -94,7 +94,7 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
         ],
     )
     if contrast.notes:
-        yield Section("", said="\n".join(clean(note) for note in contrast.notes))
+        yield Section("", summary="\n".join(clean(note) for note in contrast.notes))
     yield _metrics(a, b, contrast.metrics)
     # As typed, with all digits: values are copied from here into code.
     values = [
@@ -113,15 +113,17 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
     ):
         yield _differing(title, one, other)
     if contrast.code is None:
-        yield Section("code", said="not known, for a run does not say what it was made of")
+        yield Section(
+            "code", summary="not known, because one of the runs does not say what it was made of"
+        )
     elif contrast.code:
         yield Section("code that differs", rows=[[name] for name in contrast.code])
     else:
-        yield Section("code", said="same")
+        yield Section("code", summary="same")
     versions = [run.environment.get("versions", {}) for run in (a, b)]
     yield _differing("versions", *versions)
     yield _differing("environment", _environment(a), _environment(b))
-    yield Section("git", said=_git(a, b))
+    yield Section("git", summary=_git(a, b))
 
 
 def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
@@ -138,7 +140,7 @@ def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
             by = f"only {'B' if one is None else 'A'} measured it"
         rows.append([metric, mean_std(one), mean_std(other), _delta(one, other), _p(found.p), by])
     if not rows:
-        return Section("metrics on test", said="same" if same else "neither run measured any")
+        return Section("metrics on test", summary="same" if same else "neither run measured any")
     about = _same(same)
     if any(found.p is not None for found in differences.values()):
         about += '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
@@ -171,7 +173,7 @@ def _outcomes(run: Run) -> dict[str, str]:
 
 
 def _validation(run: Run) -> dict[str, Json]:
-    """Return how a run was validated: of its refits only which there were."""
+    """Return how a run was validated, with only the seeds and folds of its refits."""
     refits = [
         f"{refit.get('seed')}" + ("" if refit.get("fold") is None else f"/{refit['fold']}")
         for refit in run.validation.get("refits", ())
@@ -197,13 +199,13 @@ def _environment(run: Run) -> dict[str, Json]:
 def _git(a: Run, b: Run) -> str:
     one, other = (run.environment.get("git_revision") for run in (a, b))
     dirty = [name for name, run in (("A", a), ("B", b)) if run.environment.get("git_dirty") is True]
-    said = f"; of uncommitted code: {' and '.join(dirty)}" if dirty else ""
+    dirty_note = f"; of uncommitted code: {' and '.join(dirty)}" if dirty else ""
     if one is None or other is None:
         unknown = " and ".join(name for name, r in (("A", one), ("B", other)) if r is None)
-        return f"not known of {unknown}{said}"
+        return f"not known of {unknown}{dirty_note}"
     if one == other:
-        return f"same commit {clean(one[:DIGITS])}{said}"
-    return f"{clean(one[:DIGITS])}..{clean(other[:DIGITS])}{said}"
+        return f"same commit {clean(one[:DIGITS])}{dirty_note}"
+    return f"{clean(one[:DIGITS])}..{clean(other[:DIGITS])}{dirty_note}"
 
 
 def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> Section:
@@ -215,7 +217,7 @@ def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -
         [name, *_pair(mine.get(name), theirs.get(name))] for name in names if name not in {*same}
     ]
     if not rows:
-        return Section(title, said="same" if same else "none")
+        return Section(title, summary="same" if same else "none")
     return Section(title, ["", "A", "B"], rows, _same(same))
 
 

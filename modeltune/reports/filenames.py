@@ -1,4 +1,4 @@
-"""Names of files and folders for what users may call as they like."""
+"""File and folder names for specs and other things that users name as they like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST_FILE_NAME = 120
 
 
 def file_name(text: str) -> str:
-    """Return a name of one file or folder for a text, another one for any other text.
+    """Return the name of one file or folder for a text; different texts have different names.
 
     What no file name may hold is percent-encoded, ``spec_digits.py::mlp`` is
     ``spec_digits.py.mlp``; of a long name the rest is a digest.

@@ -15,35 +15,35 @@ SIGNIFICANT_DIGITS = 5
 """Significant digits of a number that is drawn."""
 
 ROOM = 24_000
-"""How many numbers of learning curves a page may hold for one run: some 170 KB."""
+"""How many numbers the learning curves of one run may take on a page: some 170 KB."""
 
 ROOM_OF_ALL = 150_000
-"""How many it may hold for all runs together."""
+"""How many the learning curves of all runs may take together."""
 
 POINTS = 1_000
-"""Samples drawn of a regression."""
+"""The most test samples drawn of a regression."""
 
 MOST_TRIALS_DRAWN = 1_000
-"""Trials drawn of a search."""
+"""The most trials drawn of a search."""
 
 MOST_CURVES = 300
-"""Trials whose learning curves are drawn."""
+"""The most trials whose learning curves are drawn."""
 
 FEWEST = 8
-"""Epochs drawn of a curve, however little room there is."""
+"""The fewest epochs drawn of a curve, however little room there is."""
 
 MOST_VALUES = 12
-"""Hyperparameters with a chart of their own."""
+"""The most hyperparameters with a chart of their own."""
 
 MOST_METRICS = 6
-"""Metrics whose trend is drawn."""
+"""The most metrics whose trend is drawn."""
 
 MOST_COLUMNS = 4
-"""Target columns of a regression that are drawn."""
+"""The most target columns of a regression that are drawn."""
 
 
 def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
-    """Return what the charts of a run draw, of a page of so many runs.
+    """Return what the charts of a run draw, on a page of so many runs.
 
     The keys: ``search`` (of each trial drawn its place in the order of the search, its score,
     the best so far, its values), ``curves`` (of trials and refits: the epochs drawn, and by
@@ -52,7 +52,7 @@ def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
     """
     run = reported.run
     left_out: list[str] = []
-    found = {
+    drawn = {
         "search": _search(run, left_out),
         "curves": _curves(run, min(ROOM, ROOM_OF_ALL // max(runs, 1)), left_out),
         "numbers": list(_numbers(reported, left_out)),
@@ -60,20 +60,20 @@ def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
     }
     if len(_names(run)) > MOST_VALUES:
         left_out.append(f"{MOST_VALUES} of {len(_names(run))} hyperparameters have a chart")
-    return {**found, "left_out": left_out}
+    return {**drawn, "left_out": left_out}
 
 
 def best_so_far(run: Run) -> list[float | None]:
     """Return the best finite score up to each trial, all None of an unknown objective."""
     objective = parse_objective(run.objective)
     best: float | None = None
-    found = []
+    so_far = []
     for trial in run.trials:
         if objective and trial.score is not None and math.isfinite(trial.score):
             better = max if objective.direction is Direction.MAX else min
             best = trial.score if best is None else better(best, trial.score)
-        found.append(best)
-    return found
+        so_far.append(best)
+    return so_far
 
 
 def _search(run: Run, left_out: list[str]) -> Json:
@@ -106,13 +106,15 @@ def _names(run: Run) -> list[str]:
 def _values(name: str, trials: Sequence[Trial]) -> Json:
     """Return a hyperparameter's value of each trial: a number, or the place among its levels."""
     values = [trial.values.get(name) for trial in trials]
-    given = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+    known_values = [value for value in values if value is not None]
+    if all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in known_values
+    ):
         numbers = _short(values)
         known = [value for value in numbers if value is not None]
         is_log = bool(known) and min(known) > 0 and max(known) >= 50 * min(known)
         return {"name": _label(name), "log": is_log, "levels": None, "at": numbers}
-    levels = sorted({str(value) for value in given})
+    levels = sorted({str(value) for value in known_values})
     places = {level: place for place, level in enumerate(levels)}
     at = [None if value is None else places[str(value)] for value in values]
     return {
@@ -171,7 +173,7 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
 
 
 def _size(curve: Mapping[str, Sequence[Any]], most: int) -> int:
-    """Return how many numbers a curve is that shows so many epochs."""
+    """Return how many numbers it takes to show so many epochs of a curve."""
     return sum(min(len(values), most) for values in curve.values())
 
 
@@ -222,7 +224,7 @@ def thinned(count: int, most: int) -> list[int]:
 
 
 def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
-    """Yield by target column what was true and what the kept refit predicted."""
+    """Yield the true and the predicted values of the kept refit, by target column."""
     samples = reported.samples
     if samples is None:
         return
@@ -246,7 +248,7 @@ def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
 
 
 def _trends(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
-    """Yield of every gated metric its means over past runs, and what the gates hold it against."""
+    """Yield the means of every gated metric over past runs, and the bounds of its gates."""
     run, baseline = reported.run, reported.baseline
     runs = reported.past[::-1]
     metrics = gated_metrics(run)
@@ -270,7 +272,7 @@ def _trends(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
 
 
 def _bounds(run: Run, metric: str) -> Iterator[Json]:
-    """Yield the bounds that gates hold the mean of a metric against: slices have their own."""
+    """Yield the bounds of the gates on the mean of a metric; bounds of slices do not apply to it."""
     for verdict in run.verdicts:
         facts = verdict.facts
         is_known = verdict.bound is not None and verdict.outcome is not Outcome.ERROR
@@ -291,7 +293,7 @@ def _std(summary: Summary, metric: str) -> float | None:
 
 
 def _short(values: Iterable[Any]) -> list[float | int | None]:
-    """Return numbers with as many digits as can be seen, None for what is not finite or no number."""
+    """Return numbers with as many digits as can be seen; None for anything that is not a finite number."""
     return [_rounded(value) for value in values]
 
 

@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LONGEST_TEXT = 2_000
-"""Characters of one text on one line; of an error ten times as many."""
+"""The most characters of one text on a line; an error may have ten times as many."""
 
 MOST_CLASSES = 30
-"""Classes of a confusion matrix that is shown whole; of more, the most frequent confusions."""
+"""The most classes of a confusion matrix that is shown whole; with more, the most frequent confusions are listed."""
 
 MOST_PAIRS = 20
 
 MOST_ROWS = 300
-"""Rows of a table of trials, classes, slices or layers."""
+"""The most rows of a table of trials, classes, slices or layers."""
 
 MOST_TRACEBACKS = 10
 """Different tracebacks of failed trials that are shown, each once for all trials it ended."""
 
 SPARK = 120
-"""Points of a line that small: more could not be told apart."""
+"""The most points of a line in a table: more could not be told apart."""
 
 MOST_OPEN = 4
 """Runs that are unfolded when the page opens, red ones first."""
@@ -71,17 +71,16 @@ _HERE = Path(__file__).parent
 def html(reported: Sequence[ReportedRun]) -> str:
     """Return the page over these runs, red ones first.
 
-    Names and messages are shown literally, whatever they hold. What there is too much of is
-    thinned, and the page says where.
+    Names and messages are shown literally, whatever they hold. Where there is too much to show, some is left out, and the page says so.
     """
-    ordered = sorted(reported, key=lambda each: each.run.passed)
-    counts = Counter(each.run.status.value for each in ordered)
-    parts = [_Part(f"run-{i}", each, len(ordered)) for i, each in enumerate(ordered, start=1)]
+    ordered = sorted(reported, key=lambda one: one.run.passed)
+    counts = Counter(one.run.status.value for one in ordered)
+    parts = [_Part(f"run-{i}", one, len(ordered)) for i, one in enumerate(ordered, start=1)]
     environment = _environment()
     script, style = _script(), _style()
     return environment.get_template("report.html").render(
-        said=", ".join(f"{count} {status}" for status, count in counts.items()) or "no runs",
-        is_red=any(not each.run.passed for each in ordered),
+        counts=", ".join(f"{count} {status}" for status, count in counts.items()) or "no runs",
+        is_red=any(not one.run.passed for one in ordered),
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},
         most_rows=MOST_ROWS,
@@ -182,7 +181,7 @@ class _Part:
 
     @cached_property
     def compared(self) -> list[_VerdictView]:
-        """The gates that were held against another run, with what that came to."""
+        """The gates that were compared with another run, with the result."""
         return [judged for judged in self.verdicts if judged.forest]
 
     @cached_property
@@ -195,7 +194,7 @@ class _Part:
 
     def trend(self, metric: str) -> _Spark | None:
         """Return the means of a metric over past runs, None when there are no two."""
-        means = [mean(each, metric) for each in reversed(self.reported.past)]
+        means = [mean(summary, metric) for summary in reversed(self.reported.past)]
         return _spark(metric, means)
 
     @cached_property
@@ -234,29 +233,29 @@ class _Part:
 
     @cached_property
     def refits(self) -> list[Mapping[str, Json]]:
-        found = self.run.validation.get("refits")
-        refits = found if isinstance(found, list | tuple) else []
+        recorded = self.run.validation.get("refits")
+        refits = recorded if isinstance(recorded, list | tuple) else []
         return [refit for refit in refits if isinstance(refit, Mapping)]
 
     @cached_property
     def tasks(self) -> list[_Task]:
         """What each output's report has: classes, a confusion matrix, or numbers."""
-        found = [
+        tasks = [
             _task(name, table)
             for name, table in self.run.task_report.items()
             if isinstance(table, Mapping)
         ]
-        return [task for task in found if task.rows or task.matrix or task.pairs]
+        return [task for task in tasks if task.rows or task.matrix or task.pairs]
 
     @cached_property
     def samples(self) -> list[_Sample]:
         shown = self.reported.examples.get("samples", ())
-        found = [_sample(each) for each in shown if isinstance(each, Mapping)]
-        return [sample for sample in found if sample.inputs or sample.outputs]
+        samples = [_sample(sample) for sample in shown if isinstance(sample, Mapping)]
+        return [sample for sample in samples if sample.inputs or sample.outputs]
 
     @cached_property
     def features(self) -> int:
-        """How many numbers every sample is a row of, 0 when they are no rows of one length."""
+        """The length of the row that every sample is, 0 when samples are no rows of one length."""
         rows = [[x["kind"] for x in sample.inputs] == ["row"] for sample in self.samples]
         if not rows or not all(rows):
             return 0
@@ -264,7 +263,7 @@ class _Part:
             (len(sample.inputs[0]["values"]), [output["name"] for output in sample.outputs])
             for sample in self.samples
         ]
-        return shapes[0][0] if all(each == shapes[0] for each in shapes) else 0
+        return shapes[0][0] if all(shape == shapes[0] for shape in shapes) else 0
 
     @cached_property
     def differences(self) -> list[Section]:
@@ -278,12 +277,12 @@ class _Part:
     @cached_property
     def layers(self) -> list[Mapping[str, Json]]:
         layers = self.run.model.get("layers")
-        found = layers if isinstance(layers, list | tuple) else []
-        return [layer for layer in found if isinstance(layer, Mapping)][:MOST_ROWS]
+        recorded = layers if isinstance(layers, list | tuple) else []
+        return [layer for layer in recorded if isinstance(layer, Mapping)][:MOST_ROWS]
 
     @cached_property
     def facts(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """Everything else that is recorded, by what it is about."""
+        """All other recorded facts, by topic."""
         run = self.run
         validation = {name: value for name, value in run.validation.items() if name != "refits"}
         files = {"weights": run.artifact, **run.files}
@@ -297,8 +296,8 @@ class _Part:
             "fingerprints": run.fingerprints,
             "files": kept,
         }
-        found = [(title, list(flat(document))) for title, document in documents.items()]
-        return [(title, entries) for title, entries in found if entries]
+        groups = [(title, list(flat(document))) for title, document in documents.items()]
+        return [(title, entries) for title, entries in groups if entries]
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,7 +356,7 @@ class _VerdictView:
 
     @cached_property
     def forest(self) -> _Forest | None:
-        """The change since the run it was held against with its interval, where one was made."""
+        """The change since the run it was compared with, and its interval; None without a comparison."""
         regression = self.verdict.regression
         if regression is None or not math.isfinite(regression.delta):
             return None
@@ -467,23 +466,23 @@ class _Task:
 def _task(name: str, table: Mapping[str, Json]) -> _Task:
     per_class = table.get("per_class")
     listed = per_class if isinstance(per_class, list | tuple) else []
-    each = [row for row in listed if isinstance(row, Mapping)]
-    named = [str(row.get("class")) for row in each]
+    rows_of_classes = [row for row in listed if isinstance(row, Mapping)]
+    named = [str(row.get("class")) for row in rows_of_classes]
     names = ("precision", "recall", "f1", "support")
     by_class: list[tuple[str, ...]] = [
         (label, *(number(_float(row.get(key))) for key in names))
-        for label, row in zip(named, each, strict=True)
+        for label, row in zip(named, rows_of_classes, strict=True)
     ]
     if len(by_class) > MOST_ROWS:
-        scores = [_float(row.get("f1")) or 0.0 for row in each]
+        scores = [_float(row.get("f1")) or 0.0 for row in rows_of_classes]
         worst = sorted(range(len(scores)), key=scores.__getitem__)[:MOST_ROWS]
         by_class = [by_class[place] for place in worst]
     numbers = not by_class
     if numbers:
         by_class = [
-            (key, number(found), "", "", "")
+            (key, number(score), "", "", "")
             for key, value in table.items()
-            if key != "task" and (found := _float(value)) is not None
+            if key != "task" and (score := _float(value)) is not None
         ]
     counts = _counts(table.get("confusion"))
     if len(counts) != len(named):
@@ -502,10 +501,10 @@ def _task(name: str, table: Mapping[str, Json]) -> _Task:
             for j, count in enumerate(row)
             if i != j and count
         )
-        most = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:MOST_PAIRS]
+        most = sorted(wrong, key=lambda pair: (-pair[0], pair[1:]))[:MOST_PAIRS]
         pairs = [(named[i], named[j], count) for count, i, j in most]
     task = str(table.get("task", ""))
-    return _Task(name, task, named, by_class, numbers, len(each), matrix, pairs)
+    return _Task(name, task, named, by_class, numbers, len(rows_of_classes), matrix, pairs)
 
 
 def _counts(confusion: Json) -> list[list[int]]:
@@ -562,10 +561,10 @@ def _input(name: str, x: Mapping[str, Json]) -> Mapping[str, Any]:
     elif kind == "text":
         shown["text"] = str(x.get("text", ""))
     elif kind == "row":
-        given = x.get("values")
+        values = x.get("values")
         shown["values"] = [
-            str(each) if (value := _float(each)) is None else number(value)
-            for each in (given if isinstance(given, list | tuple) else ())
+            str(cell) if (value := _float(cell)) is None else number(value)
+            for cell in (values if isinstance(values, list | tuple) else ())
         ]
     else:
         shown["text"] = ", ".join(
@@ -590,7 +589,7 @@ def _answer(value: Json) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        shown = ", ".join(_answer(each) or MISSING for each in value[:20])
+        shown = ", ".join(_answer(part) or MISSING for part in value[:20])
         return shown + (", …" if len(value) > 20 else "")
     known = _float(value)
     return str(value) if known is None or isinstance(value, str) else number(known)
@@ -607,7 +606,7 @@ def _float(value: Any) -> float | None:
 
 
 def _text(value: object) -> str:
-    """Return text on one line, without what would be obeyed instead of shown."""
+    """Return text on one line, without control characters."""
     text = str(value)
     shown = " ".join(clean(text[: 2 * LONGEST_TEXT]).split())
     if len(shown) > LONGEST_TEXT:
@@ -628,5 +627,5 @@ def _clipped(text: str) -> str:
 
 def _key(value: Any) -> str:
     """Return what a cell is sorted by: its number with all digits, empty of none."""
-    found = _float(value)
-    return "" if found is None or math.isnan(found) else repr(found)
+    key = _float(value)
+    return "" if key is None or math.isnan(key) else repr(key)

@@ -31,12 +31,12 @@ LONGEST_LINE = 610
 """Characters of one text in a table: a name of 300 and a value of 300 are whole."""
 
 _PROSE = re.compile(r"""(?:[A-Za-z0-9 ,;%()=+"'/±-]|[.:](?=\s|$)|(?<=\d)\.(?=\d))+""")
-"""What GitHub can make nothing of but the text itself: no link, mention, emoji or emphasis."""
+"""Text that GitHub shows as it is: without a link, mention, emoji or emphasis."""
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A part of the page that is shown whole or not at all; ``what`` it is, should it be left out."""
+    """A part of the page that is shown whole or left out; ``what`` names it then."""
 
     what: str
     text: str
@@ -78,8 +78,8 @@ def _page(blocks: Sequence[_Block]) -> str:
 
 def _heading(runs: Sequence[Run]) -> str:
     counts = Counter(run.status.value for run in runs)
-    said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"## modeltune: {said or 'no runs'}"
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"## modeltune: {counted or 'no runs'}"
 
 
 def _overview(runs: Sequence[Run]) -> str:
@@ -107,17 +107,17 @@ def _error(run: Run) -> str:
 
 
 def _gates(runs: Sequence[Run]) -> str:
-    """Return every gate, and the checks that are red: red first, then what did not simply pass."""
-    told = [(run, verdict) for run in runs for verdict in run.verdicts]
-    told += [(run, check) for run in runs for check in run.checks if is_red(run, check)]
+    """Return every gate and every red check: red ones first, then others that did not pass."""
+    judged = [(run, verdict) for run in runs for verdict in run.verdicts]
+    judged += [(run, check) for run in runs for check in run.checks if is_red(run, check)]
 
-    def rank(each: tuple[Run, Verdict]) -> int:
-        return 0 if is_red(*each) else 1 if each[1].outcome is not Outcome.PASSED else 2
+    def rank(pair: tuple[Run, Verdict]) -> int:
+        return 0 if is_red(*pair) else 1 if pair[1].outcome is not Outcome.PASSED else 2
 
     headers = ["spec", "gate", "measured", "bound", "outcome", "reason"]
-    ordered = sorted(told, key=rank)
+    ordered = sorted(judged, key=rank)
     return _table(
-        headers, ordered, lambda each: [_code(each[0].spec), *_verdict(*each)], "gate", 20_000
+        headers, ordered, lambda pair: [_code(pair[0].spec), *_verdict(*pair)], "gate", 20_000
     )
 
 
@@ -174,8 +174,8 @@ def _sections(run: Run) -> Iterator[str]:
     if len(pictures) > 5:
         yield _more(len(pictures) - 5, "counter-example")
 
-    def score(each: tuple[str, Scores]) -> list[str]:
-        name, scores = each
+    def score(pair: tuple[str, Scores]) -> list[str]:
+        name, scores = pair
         values = ", ".join(number(value) for value in scores.values[:20])
         left = len(scores.values) - 20
         return [
@@ -190,7 +190,7 @@ def _sections(run: Run) -> Iterator[str]:
     if run.best:
         title = f"best value (trial {run.best.trial})"
         values = [(name, _value(value)) for name, value in run.best.values.items()]
-        yield _table([title, ""], values, lambda each: [*map(_code, each)], "value", 4_000)
+        yield _table([title, ""], values, lambda pair: [*map(_code, pair)], "value", 4_000)
     yield _trials(run)
     yield _traceback(run)
     facts = [fact for fact in _facts(run) if fact[1]]
@@ -238,7 +238,7 @@ def _traceback(run: Run) -> str:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield what a reader may want to know of where the numbers come from, in a few lines."""
+    """Yield a few facts about where the numbers come from."""
     yield "id", run.id
     yield "objective", run.objective
     yield "search", str(run.search.get("kind") or "")
@@ -286,7 +286,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a cell that reads as text where nothing in it could mean anything else."""
+    """Return a cell as plain text where nothing in it could mean anything else to GitHub."""
     shown = _clipped(text)
     return shown if _PROSE.fullmatch(shown) else _code(text)
 
@@ -294,7 +294,7 @@ def _prose(text: str) -> str:
 def _code(text: str) -> str:
     """Return a cell that shows a text literally: in code, GitHub links and mentions nothing."""
     shown = _clipped(text)
-    # Parsers of tables do not agree on what a backslash before an escaped pipe is.
+    # Parsers of tables disagree about a backslash before an escaped pipe.
     parts = re.split(r"(\\+\|)", shown)
     return "".join(_span(part) for part in parts if part) or MISSING
 
@@ -329,7 +329,7 @@ def _fenced(lines: Sequence[str], room: int) -> str:
 
 
 def _clipped(text: str) -> str:
-    # What is far behind the end is not looked at.
+    # Text far beyond the end is not cleaned.
     shown = " ".join(clean(text[: 20 * LONGEST_LINE]).split())
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
 

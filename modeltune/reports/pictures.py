@@ -75,7 +75,7 @@ def draw_pictures(reported: ReportedRun, kind: str) -> Mapping[str, bytes]:
     require_matplotlib()
     import matplotlib as mpl
 
-    found = {}
+    pictures = {}
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # What the font cannot draw is a box in a PNG; the names are in the other reports.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
@@ -84,8 +84,8 @@ def draw_pictures(reported: ReportedRun, kind: str) -> Mapping[str, bytes]:
             content = io.BytesIO()
             stamp = {"Date": None} if kind == "svg" else {"Software": None}
             figure.savefig(content, format=kind, dpi=150, metadata=stamp)
-            found[f"{file_name(f'{reported.run.spec}-{what}')}.{kind}"] = content.getvalue()
-    return found
+            pictures[f"{file_name(f'{reported.run.spec}-{what}')}.{kind}"] = content.getvalue()
+    return pictures
 
 
 def require_matplotlib() -> None:

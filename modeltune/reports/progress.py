@@ -1,4 +1,4 @@
-"""Turn a run's events into the lines a user follows it by; nothing is printed here."""
+"""Turn the events of a run into lines that show its progress; prints nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from modeltune.specs import Hyperband, Refit, Search
 
 
 def lines(event: Event) -> Iterator[str]:
-    """Yield the lines that tell one event."""
+    """Yield the lines that report one event."""
     if isinstance(event, SearchStarted):
         yield f"{clean(event.spec)}: {search_plan(event.search)}"
         if isinstance(event.search, Hyperband):
@@ -49,7 +49,7 @@ def lines(event: Event) -> Iterator[str]:
 
 
 class Stage(Enum):
-    """What a spec that runs is at."""
+    """The stage that a running spec has reached."""
 
     PREPARING = "preparing"
     """Its data are loaded and checked, and its default candidate is rehearsed."""
@@ -60,7 +60,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What is known of a spec that runs, by its events so far; times are seconds of one clock.
+    """What the events so far tell about a running spec; times are seconds of one clock.
 
     Args:
         began, changed: when the run and its stage began.
@@ -95,7 +95,7 @@ def follow(known: RunProgress, event: Event, now: float) -> RunProgress:
     if isinstance(event, TaskProgress):
         running = {**known.running, event.task: (event, now - event.seconds)}
         if isinstance(event.task, Refit) and known.stage is Stage.JUDGING:
-            # Seeds could settle it: there are more refits, and nobody says how many.
+            # More seeds may decide a gate: there are more refits, and it is not known how many.
             known = replace(known, stage=Stage.VALIDATING, changed=now, planned=None)
         return replace(known, running=running)
     if isinstance(event, TrialFinished):
@@ -127,7 +127,7 @@ def follow(known: RunProgress, event: Event, now: float) -> RunProgress:
 def _without(
     known: RunProgress, task: int | Refit
 ) -> dict[int | Refit, tuple[TaskProgress, float]]:
-    return {other: each for other, each in known.running.items() if other != task}
+    return {other: started for other, started in known.running.items() if other != task}
 
 
 def live(known: RunProgress, now: float) -> Iterator[str]:
@@ -147,7 +147,7 @@ def live(known: RunProgress, now: float) -> Iterator[str]:
 
 
 def heartbeat(known: RunProgress, now: float) -> str:
-    """Return one line that says what a run is at, for a log where nothing else was said."""
+    """Return one line that says how far a run is, for a log that has been silent for a while."""
     facts = [_stage(known, now)]
     if known.best is not None:
         facts.append(f"best {number(known.best.score)} (trial {known.best.id})")
@@ -182,7 +182,7 @@ def _named(event: TaskProgress) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes, as Unicode has it."""
+    """Return how many columns of a terminal a text takes, by the widths Unicode defines."""
     return sum(map(_columns, text))
 
 
@@ -231,16 +231,16 @@ def _trial(event: TrialFinished) -> str:
     trial = event.trial
     which = f"{trial.id}/{event.planned}" if event.planned else f"{trial.id}"
     if trial.status is TrialStatus.FAILED:
-        said = f"failed: {clean(trial.reason or 'no reason given')}"
+        result = f"failed: {clean(trial.reason or 'no reason given')}"
     else:
-        said = f"{number(trial.score)} in {trial.epochs} {_plural('epoch', trial.epochs)}"
+        result = f"{number(trial.score)} in {trial.epochs} {_plural('epoch', trial.epochs)}"
         if trial.parent is not None:
-            said += f" (continues trial {trial.parent})"
+            result += f" (continues trial {trial.parent})"
     best = (
         "" if event.best is None else f", best {number(event.best.score)} (trial {event.best.id})"
     )
     left = f", {duration(event.left)} left" if event.left else ""
-    return f"  trial {which}: {said}{best}{left}"
+    return f"  trial {which}: {result}{best}{left}"
 
 
 def _schedule(search: Hyperband) -> Iterator[str]:

@@ -14,7 +14,7 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 
 
 UNREPEATABLE = {"latency_ratio": "timed beside the model that was accepted then"}
-"""What a model alone does not tell, and why."""
+"""Metrics that cannot be measured again from the model alone, and why."""
 
 UNMEASURED = "which the model does not measure as its spec builds it today"
 
@@ -35,7 +35,7 @@ class Replay:
 
 
 def disagreeing(run: Run, replayed: Replay) -> list[str]:
-    """Return the metrics whose recorded numbers do not come back."""
+    """Return the metrics whose recorded numbers differ from the replayed ones."""
     recorded = recorded_scores(run)
     return [
         metric
@@ -78,7 +78,7 @@ def recorded_scores(run: Run) -> dict[str, float]:
     """Return what the refit scored whose weights were kept."""
     refit = run.artifact.refit if run.artifact else 0
     return {
-        # What is measured once, such as bytes, is so of the kept one.
+        # What is measured once, such as bytes, is measured on the kept refit.
         metric: scores.values[refit if refit < len(scores.values) else 0]
         for metric, scores in run.scores.items()
         if scores.values

@@ -32,7 +32,7 @@ from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Severity, maximize, minimize
 
 MISSING = "-"
-"""What a table says where there is no value."""
+"""What a table shows where there is no value."""
 
 
 def gate_table(run: Run) -> str:
@@ -112,7 +112,7 @@ def spec_trends(
     verdicts: Mapping[str, Sequence[Verdict]],
     bars: str = "▁▂▃▄▅▆▇█",
 ) -> str:
-    """Return the same over the runs of several specs, each by what its last judged run was held to.
+    """Return the trends of several specs, each by the metrics that its last judged run had gates on.
 
     Args:
         latest: by spec its runs, newest first; of a single run nothing is drawn.
@@ -120,7 +120,7 @@ def spec_trends(
     """
     rows = []
     for spec, summaries in latest.items():
-        judged = next((each for each in summaries if each.id in verdicts), None)
+        judged = next((summary for summary in summaries if summary.id in verdicts), None)
         if judged is not None and len(summaries) > 1:
             named = [tested_metric(judged.objective), *map(gated_metric, verdicts[judged.id])]
             metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
@@ -134,7 +134,10 @@ _TREND_NUMBERS = ["first", "last", "lowest", "highest"]
 
 def _trend_rows(drawn: Sequence[Summary], metrics: Iterable[str], bars: str) -> Iterator[list[str]]:
     for metric in metrics:
-        means = [each.scores[metric].mean if metric in each.scores else math.nan for each in drawn]
+        means = [
+            summary.scores[metric].mean if metric in summary.scores else math.nan
+            for summary in drawn
+        ]
         known = [mean for mean in means if math.isfinite(mean)]
         if known:
             numbers = (known[0], known[-1], min(known), max(known))
@@ -161,14 +164,14 @@ def sparkline(values: Sequence[float], bars: str) -> str:
 
 
 def gated_metrics(run: Run) -> list[str]:
-    """Return what a run was tested by and the gates held, by the names scores have."""
-    found = [tested_metric(run.objective)]
-    found += [metric for verdict in run.verdicts if (metric := gated_metric(verdict))]
-    return [metric for metric in dict.fromkeys(found) if metric in run.scores]
+    """Return the metric a run was tested by and those of its gates, by the names scores have."""
+    named = [tested_metric(run.objective)]
+    named += [metric for verdict in run.verdicts if (metric := gated_metric(verdict))]
+    return [metric for metric in dict.fromkeys(named) if metric in run.scores]
 
 
 def gated_metric(verdict: Verdict) -> str | None:
-    """Return what a gate holds, by the name scores have, None where that is no metric."""
+    """Return the metric of a gate, by the name scores have; None for other gates and checks."""
     return verdict.facts.key if isinstance(verdict.facts, MetricFacts) else None
 
 
@@ -243,7 +246,7 @@ def _curve_table(trial: Trial) -> str:
 
 
 def failure(run: Run) -> str:
-    """Return what a red run is shown by: its error, its gates, and where the rest is."""
+    """Return what to show of a red run: its error, its gates, and the command that shows the rest."""
     error = "\n".join(clean(line) for line in (run.error or "").splitlines())
     rest = f"everything about this run: modeltune show {clean(run.id)}"
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
@@ -254,19 +257,19 @@ def failure(run: Run) -> str:
 
 
 def undecided(runs: Sequence[Run]) -> str:
-    """Return a line per gate and check of a green run that did not simply pass, and advice.
+    """Return a line for each gate and check that did not pass although the run is green, and advice.
 
-    What several of a run's gates share is said once.
+    Gates of a run with the same outcome and reason share a line.
     """
     lines = []
     for run in runs:
         gates: dict[tuple[str, str], list[str]] = {}
-        # What a check could not look at is in the run's record.
+        # A check that could not decide is in the run's record only.
         checks = [c for c in run.checks if c.outcome is not Outcome.INCONCLUSIVE]
         for verdict in (*run.verdicts, *checks) if run.passed else ():
             if verdict.outcome is not Outcome.PASSED:
-                said = (verdict.outcome.value, verdict.reason)
-                gates.setdefault(said, []).append(verdict.gate)
+                shared = (verdict.outcome.value, verdict.reason)
+                gates.setdefault(shared, []).append(verdict.gate)
         lines += [
             f"{outcome}: {clean(run.spec)}: {clean(', '.join(named))}: {clean(reason)}"
             for (outcome, reason), named in gates.items()
@@ -284,7 +287,7 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
 
 
 def _headline(run: Run) -> str:
-    """Return one line that says what is wrong: it is all a short summary shows."""
+    """Return one line that says what is wrong; a short summary shows nothing else."""
     red = [
         f"{_short(verdict)} (measured {distinct(verdict.measured, verdict.bound)[0]})"
         for verdict in run.verdicts
@@ -293,12 +296,12 @@ def _headline(run: Run) -> str:
     checks = [check.gate for check in run.checks if check.outcome.is_red()]
     if run.status is not RunStatus.FAILED or not (red or checks):
         return f"{clean(run.spec)} is {run.status.value}"
-    said = []
+    sentences = []
     if red:
-        said.append(f"{len(red)} of {len(run.verdicts)} gates not passed: {', '.join(red)}")
+        sentences.append(f"{len(red)} of {len(run.verdicts)} gates not passed: {', '.join(red)}")
     if checks:
-        said.append(f"not passed by the checks: {', '.join(checks)}")
-    return f"{clean(run.spec)}: {clean('; '.join(said))}"
+        sentences.append(f"not passed by the checks: {', '.join(checks)}")
+    return f"{clean(run.spec)}: {clean('; '.join(sentences))}"
 
 
 def _short(verdict: Verdict) -> str:
@@ -352,7 +355,7 @@ def seconds(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Return text on one line, without what a terminal would obey instead of show.
+    """Return text on one line, without characters that a terminal would obey.
 
     Control and format characters go (colours, bells, right-to-left overrides), line
     breaks and tabs become spaces, and lone surrogates, which cannot be printed, ``?``.
@@ -361,7 +364,7 @@ def clean(text: str) -> str:
 
 
 def printable_lines(text: str) -> list[str]:
-    """Return the lines of a text with their indentation, each without what a terminal would obey."""
+    """Return the lines of a text, indented as they are, without characters that a terminal would obey."""
     return [_printable(line).rstrip() for line in text.expandtabs().splitlines()]
 
 
@@ -374,7 +377,7 @@ def _printable(line: str) -> str:
 
 
 def kept_file(file: Artifact) -> str:
-    """Return in words where a file of a run is, how large, and by which digest it is known."""
+    """Return the path, size and digest of a file of a run, in words."""
     return f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
 
 
@@ -438,7 +441,7 @@ def _pictures(run: Run) -> Iterator[str]:
 
 
 def slices_of(verdict: Verdict) -> Sequence[SliceResult]:
-    """Return what a gate came to on each of its slices; none of a single one, which is its own."""
+    """Return the results of a gate on its slices; none for a single slice, whose result is the gate's."""
     slices = verdict.details.slices if isinstance(verdict.details, SliceResults) else ()
     return slices if len(slices) > 1 else ()
 

@@ -59,12 +59,12 @@ class Behaviour:
 
     @property
     def demand(self) -> str:
-        """What is demanded as it was typed, whether or not it is waived."""
+        """The demand as it was typed, without its waiver."""
         return repr(replace(self, waiver=None))
 
     @property
-    def asked(self) -> tuple[object, ...]:
-        """What of the user's decides what is measured: functions, and cases."""
+    def user_code(self) -> tuple[object, ...]:
+        """The user's functions or cases that determine what is measured."""
         is_named = isinstance(self.subject, str) or is_integer(self.subject)
         return () if is_named else (self.subject,)
 
@@ -111,7 +111,7 @@ class Behaviour:
             named = "cases"
         else:
             named = _identity(self.subject)
-        rest = [typed(each) for each in (self.direction, self.of, self.output) if each is not None]
+        rest = [typed(part) for part in (self.direction, self.of, self.output) if part is not None]
         return f"{self.kind.value}({', '.join([named, *rest])})"
 
     def problems(self) -> Iterator[Problem]:
@@ -183,9 +183,9 @@ class Behaviour:
     def _number_problems(self) -> Iterator[str]:
         strength, action = self.strength, self._on_violation
         if _severity(action) is None:
-            said = "severity" if isinstance(strength, str) else "on_violation"
-            hint = ", or a range (low, high)" if said == "severity" else ""
-            yield f'{said} is {typed(action)}; write "fail" or "warn"{hint}'
+            argument = "severity" if isinstance(strength, str) else "on_violation"
+            hint = ", or a range (low, high)" if argument == "severity" else ""
+            yield f'{argument} is {typed(action)}; write "fail" or "warn"{hint}'
         elif isinstance(strength, str | Severity) and self.on_violation not in (
             Severity.FAIL,
             "fail",
@@ -375,7 +375,7 @@ def _severity(value: object) -> Severity | None:
 
 
 def _identity(subject: object) -> str:
-    """Return what tells functions apart: a name, and of a lambda what it does."""
+    """Return what tells two functions apart: the name, and for a lambda a digest of its code."""
     if isinstance(subject, functools.partial):
         return typed(subject)
     name = getattr(subject, "__qualname__", None) or typed(subject)

@@ -82,7 +82,7 @@ class Waiver:
 
 @dataclass(frozen=True)
 class PerClass:
-    """Judge each class for itself; of one with fewer than ``min_n`` test samples nothing is said."""
+    """Judge each class for itself; one with fewer than ``min_n`` test samples is inconclusive."""
 
     min_n: int = 30
 
@@ -229,7 +229,7 @@ RESOURCES = ("parameters", "artifact_bytes", "latency_ratio")
 
 
 class Subject(enum.Enum):
-    """What is measured under a metric's name."""
+    """What a gate measures under a metric's name."""
 
     METRIC = "metric"
     GAP = "gap"
@@ -363,8 +363,8 @@ class Gate:
         return Operator(self.comparison)
 
     @property
-    def asked(self) -> tuple[object, ...]:
-        """What of the user's decides what is measured: a slice, under its name."""
+    def user_code(self) -> tuple[object, ...]:
+        """The user's function that determines what is measured: that of a slice, after its name."""
         slices = self.measure.slices
         return (slices.name, slices.select) if isinstance(slices, On) else ()
 

@@ -282,7 +282,7 @@ def test_another_definition_of_a_metric_is_not_compared(
 
     assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
-    assert "computed in another way" in verdict(project)["reason"]
+    assert "computed differently than by" in verdict(project)["reason"]
 
 
 def test_an_edited_baseline_is_invalid(scripted: Example) -> None:
@@ -429,7 +429,7 @@ def test_what_is_not_measured_of_other_data_is_not_compared(
     assert project.run_pytest().exit_code == 1
 
     assert verdict(project, 0)["outcome"] == "invalid"
-    assert "does not tell gap(accuracy)" in verdict(project, 0)["reason"]
+    assert "has no value of gap(accuracy)" in verdict(project, 0)["reason"]
     assert verdict(project, 1)["outcome"] == "failed"
 
 
@@ -470,7 +470,7 @@ def test_a_metric_of_the_report_is_not_one_compiled_under_its_name(
 
     assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
-    assert "then not compiled, but as the report has it" in verdict(project)["reason"]
+    assert "then by the report, not compiled" in verdict(project)["reason"]
 
 
 def test_what_cannot_be_accepted_is_not_green(scripted: Example) -> None:

@@ -116,5 +116,5 @@ def test_a_baseline_that_every_run_has_left_behind_is_named() -> None:
     gate = mt.metric("accuracy") >= mt.baseline - 0.01
     recent = summaries("accuracy", ACCURACIES)
     (text,) = advice(gate, recent, accepted(0.90, "2026-11-01T00:00:00+00:00"))
-    assert "the last 6 runs are all better than the baseline in accuracy, by 0.051" in text
+    assert "all of the last 6 runs are better than the baseline in accuracy, by 0.051" in text
     assert advice(gate, recent, accepted(0.949, "2026-11-01T00:00:00+00:00")) == ()

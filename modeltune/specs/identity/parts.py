@@ -97,7 +97,7 @@ def gates_identity(spec: Spec) -> dict[str, str]:
 
     Nothing when the gates have none.
     """
-    functions = [function for gate in spec.gates for function in gate.asked]
+    functions = [function for gate in spec.gates for function in gate.user_code]
     if not functions:
         return {}
     dependencies = Dependencies()
