@@ -513,6 +513,7 @@ def test_modeltune_files_says_which_files_hold_specs(project: Project) -> None:
     assert {item.partition("::")[0] for item in project.ids()} == {"models_b.py", "tuned/c.py"}
 
 
+@pytest.mark.usefixtures("keras_is_loaded")  # this file is imported as any other
 def test_a_spec_file_given_by_name_is_collected_whatever_its_name(project: Project) -> None:
     project = project.with_specs(models=RULES + TWO)
     assert project.ids("models.py") == ["models.py::dense", "models.py::deep"]
