@@ -183,8 +183,8 @@ def test_a_spec_that_pytest_does_not_find_is_said(
     file.unlink()
     _, _, err = modeltune("replay", "-1", "--specs", str(project.path))
     assert err == (
-        f"modeltune: {file}, the file of spec_a.py::dense, is not there; "
-        "name the folder it is in: --specs DIR\n"
+        f"modeltune: {file}, the file of spec_a.py::dense, does not exist; "
+        "name its folder: --specs DIR\n"
     )
 
 
@@ -223,7 +223,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     assert (code, err) == (0, "")
     assert out.startswith("written: model.keras (")
     assert f", run {run.id} of spec_a.py::dense\nbuilt by its spec " in out
-    assert "for its architecture alone does not make it (TypeError: " in out
+    assert "because its architecture alone does not make it (TypeError: " in out
     assert (project.path / "model.keras").is_file()
 
     (project.path / "elsewhere").mkdir()
@@ -250,8 +250,8 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     assert (code, *printed) == (
         0,
         f"written: model.keras ({size} bytes), run {copied.id} of spec_a.py::dense\n"
-        "built by its kept architecture; the run's own weights, compiled, its optimizer as before "
-        "training\n",
+        "built by its kept architecture; compiled, with the run's own weights and an optimizer as "
+        "before training\n",
         "",
     )
     names: dict[str, Any] = {"__name__": "spec_a"}
