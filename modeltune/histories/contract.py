@@ -442,7 +442,7 @@ class StorageContract:
         assert [summary.id for summary in store.runs(until="b")] == ["b", "a"]
         assert [summary.id for summary in store.runs(mlp, 1, until="b")] == ["a"]
         assert store.runs(until="d") == []
-        assert [[each.id for each in store.latest([mlp, "x"], 1)[spec]] for spec in (mlp, "x")] == [
+        assert [[run.id for run in store.latest([mlp, "x"], 1)[spec]] for spec in (mlp, "x")] == [
             ["c"],
             [],
         ]

@@ -49,7 +49,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
         run_id: the run to be judged; only runs recorded before it are found.
     """
     kind = baselines.declared_validation_kind(spec.validation)
-    found: dict[str, Sequence[Past] | str] = {}
+    references_by_name: dict[str, Sequence[Past] | str] = {}
     named = _named(spec)
     # Several bounds choose from the same runs.
     limit = RECENT + max(reference.runs or 1 for reference in named)
@@ -62,13 +62,15 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
                 if past is None:
                     command = f'modeltune accept {run_id} --reason "..."'
                     words = f"nothing is accepted yet; to accept this run: {command}"
-                    found[reference.name] = words
+                    references_by_name[reference.name] = words
                     continue
-                found[reference.name] = [_comparable(past, spec, history, prints, kind)]
+                references_by_name[reference.name] = [
+                    _comparable(past, spec, history, prints, kind)
+                ]
             else:
                 pasts = _recorded(reference, spec, history, prints, kind, earlier())
-                found[reference.name] = pasts
-    return found
+                references_by_name[reference.name] = pasts
+    return references_by_name
 
 
 def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Summary]:

@@ -414,8 +414,8 @@ def compare_seeds(
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's two-sided interval of a proportion (JASA 22, 1927, 209-212)."""
-    found = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
+    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def p_violated(comparison: Comparison, margin: float) -> float:

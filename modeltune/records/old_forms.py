@@ -250,8 +250,8 @@ def _details(verdict: Verdict, details: Mapping[str, Json]) -> Details | None:
     if isinstance(verdict.facts, CheckFacts):
         return _check_details(verdict.gate, details)
     if isinstance(details.get("slices"), list | tuple):
-        found = [_read(SliceResult, part) for part in details["slices"]]
-        results = [_labelled(result) for result in found if result is not None]
+        slices = [_read(SliceResult, part) for part in details["slices"]]
+        results = [_labelled(result) for result in slices if result is not None]
         # The worst slice comes first, and its comparison is the gate's.
         worst = [replace(result, regression=_regression(details)) for result in results[:1]]
         return SliceResults((*worst, *results[1:]))
@@ -275,8 +275,8 @@ def _check_details(gate: str, details: Mapping[str, Json]) -> Details | None:
     if gate == "checks.labels":
         return _read(ClassCounts, {"outputs": details}) if details else None
     kind = CHECK_DETAILS.get(gate)
-    found: Details | None = _read(kind, details) if kind is not None else None
-    return found
+    typed_details: Details | None = _read(kind, details) if kind is not None else None
+    return typed_details
 
 
 def _labelled(result: SliceResult) -> SliceResult:

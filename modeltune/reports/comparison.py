@@ -134,15 +134,17 @@ def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
         if _is_same(one, other):
             same.append(metric)
             continue
-        found = differences.get(metric, Difference(None, ""))
-        by = found.by
+        difference = differences.get(metric, Difference(None, ""))
+        by = difference.by
         if one is None or other is None:
             by = f"only {'B' if one is None else 'A'} measured it"
-        rows.append([metric, mean_std(one), mean_std(other), _delta(one, other), _p(found.p), by])
+        rows.append(
+            [metric, mean_std(one), mean_std(other), _delta(one, other), _p(difference.p), by]
+        )
     if not rows:
         return Section("metrics on test", summary="same" if same else "neither run measured any")
     about = _same(same)
-    if any(found.p is not None for found in differences.values()):
+    if any(difference.p is not None for difference in differences.values()):
         about += '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
     headers = ["metric", "A", "B", "B - A", "p", "question and test"]
     return Section("metrics on test, mean ± std over refits", headers, rows, about.strip("\n"))

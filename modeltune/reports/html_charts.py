@@ -258,13 +258,14 @@ def _trends(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
         accepted = baseline.scores.get(metric) if baseline else None
         yield {
             "metric": _label(metric),
-            "runs": [_label(each.id)[:8] for each in runs],
-            "days": [_label(each.created[:16].replace("T", " ")) for each in runs],
-            "means": _short(mean(each, metric) for each in runs),
-            "stds": _short(_std(each, metric) for each in runs),
-            "this": next((i for i, each in enumerate(runs) if each.id == run.id), None),
+            "runs": [_label(past_run.id)[:8] for past_run in runs],
+            "days": [_label(past_run.created[:16].replace("T", " ")) for past_run in runs],
+            "means": _short(mean(past_run, metric) for past_run in runs),
+            "stds": _short(_std(past_run, metric) for past_run in runs),
+            "this": next((i for i, past_run in enumerate(runs) if past_run.id == run.id), None),
             "accepted": next(
-                (i for i, each in enumerate(runs) if baseline and each.id == baseline.id), None
+                (i for i, past_run in enumerate(runs) if baseline and past_run.id == baseline.id),
+                None,
             ),
             "baseline": _short([accepted.mean if accepted else None])[0],
             "bounds": list(_bounds(run, metric)),

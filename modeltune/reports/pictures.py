@@ -145,8 +145,8 @@ def _search(spec: str, search: Json, part: str) -> Figure:
     (axes,) = figure.axes
     ids, scores = search["ids"], search["scores"]
     drawn = [(i, score) for i, score in zip(ids, scores, strict=True) if score is not None]
-    numbers, found = zip(*drawn, strict=True)
-    axes.scatter(numbers, found, s=22, color=BLUE, alpha=0.8, label="trial", zorder=3)
+    numbers, heights = zip(*drawn, strict=True)
+    axes.scatter(numbers, heights, s=22, color=BLUE, alpha=0.8, label="trial", zorder=3)
     failed = [i for i, score in zip(ids, scores, strict=True) if score is None]
     if failed:
         # At the lower edge, whatever the scores are.
@@ -177,10 +177,10 @@ def _curves(run: Run, curves: Json) -> Figure:
     """Draw a column per metric: trials above, refits below, train dashed beside validation."""
     named = [metric.removeprefix("val_") for metric in curves["metrics"]]
     objective = curves["objective"].removeprefix("val_")
-    found = sorted(dict.fromkeys(named), key=lambda name: name != objective)
-    metrics = found[:MOST_PANELS]
+    metrics_in_order = sorted(dict.fromkeys(named), key=lambda name: name != objective)
+    metrics = metrics_in_order[:MOST_PANELS]
     trials = _part(len(curves["trials"]), sum(bool(t.curve) for t in run.trials), "trials")
-    part = f"{_part(len(metrics), len(found), 'metrics')}{trials}"
+    part = f"{_part(len(metrics), len(metrics_in_order), 'metrics')}{trials}"
     rows = [name for name in ("trials", "refits") if any(c["values"] for c in curves[name])]
     title = f"{run.spec}: learning curves"
     figure = _figure(title, len(rows), len(metrics), 4.2, 3.0, part)

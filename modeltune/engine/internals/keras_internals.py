@@ -38,8 +38,8 @@ def _layer() -> Any:
 
 
 def _model(metrics: Sequence[Any] = ()) -> Any:
-    given = _tensor()
-    model = keras.Model(given, _layer()(given), name="example")
+    tensor = _tensor()
+    model = keras.Model(tensor, _layer()(tensor), name="example")
     model.compile(None, loss="mse", metrics=list(metrics))
     return model
 
