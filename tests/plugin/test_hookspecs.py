@@ -53,7 +53,7 @@ def test_a_plugin_is_told_of_each_run_once_it_is_committed(project: Example) -> 
     specs = [f"spec_scripted.py::{name}" for name in ("mlp", "cnn")]
     assert [line[1:] for line in told(project)] == [[spec, "passed", True, None] for spec in specs]
     assert len({line[0] for line in told(project)}) == 2
-    assert "not told" not in done.output
+    assert "a plugin failed" not in done.output
 
 
 def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -> None:
