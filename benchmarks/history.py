@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 import modeltune as mt
 from modeltune.cli import main as modeltune
-from modeltune.harness.cached_runs import reused
+from modeltune.harness.cached_runs import find_reusable
 from modeltune.histories import baselines, schema
 from modeltune.histories.find_references import TEST_PART, TRAIN_PART, references
 from modeltune.histories.frames import history
@@ -225,8 +225,8 @@ def ask(store: Store, url: str, spec: Spec, run: Run) -> bool:
     aimed: dict[str, Callable[[], object]] = {
         "record one more run": record,
         "baseline, previous and median(10)": lambda: references(spec, store, PRINTS, newest),
-        "--modeltune-reuse, unchanged": lambda: reused(spec, store, PRINTS),
-        "--modeltune-reuse, changed": lambda: reused(
+        "--modeltune-reuse, unchanged": lambda: find_reusable(spec, store, PRINTS),
+        "--modeltune-reuse, changed": lambda: find_reusable(
             spec, store, {TEST_PART: "c", TRAIN_PART: "d"}
         ),
         "known counter-examples": lambda: list(store.counterexamples(spec.id)),

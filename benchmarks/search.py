@@ -329,13 +329,13 @@ def modeltune(name: str, settings: Settings) -> Measurement:
     from modeltune.engine.engine import Engine
     from modeltune.harness.executors.inline import Inline
     from modeltune.harness.executors.processes import process_executor
-    from modeltune.harness.search import Found, search
+    from modeltune.harness.search import SearchProgress, search
 
     scratch = Path(tempfile.mkdtemp(dir=settings.folder))
     (scratch / "spec_measured.py").write_text(SPEC.format(name=name, settings=settings))
     sys.path.append(str(scratch))
     spec = importlib.import_module("spec_measured").measured
-    features, found = scratch / "features", Found([])
+    features, progress = scratch / "features", SearchProgress([])
     with contextlib.ExitStack() as stack:
         if settings.workers:
             engine, executor = stack.enter_context(
@@ -348,11 +348,11 @@ def modeltune(name: str, settings: Settings) -> Measurement:
         started = time.perf_counter()
         if failure := engine.begin(scratch):
             sys.exit(f"the default candidate does not train: {failure.traceback}")
-        best = search(spec, engine, executor, scratch, lambda event: None, found)
+        best = search(spec, engine, executor, scratch, lambda event: None, progress)
         seconds = time.perf_counter() - started
-    epochs = sum(trial.epochs for trial in found.trials)
-    paths = dict(Counter(trial.trained_by for trial in found.trials))
-    return Measurement(seconds, best.score, len(found.trials), epochs, paths)
+    epochs = sum(trial.epochs for trial in progress.trials)
+    paths = dict(Counter(trial.trained_by for trial in progress.trials))
+    return Measurement(seconds, best.score, len(progress.trials), epochs, paths)
 
 
 def measure(side: str, name: str, settings: Settings) -> Measurement:
