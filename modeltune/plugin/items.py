@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from modeltune.ground import PACKAGE, Deadline, ModeltuneError, is_ours
-from modeltune.records import Event, Listener, Run, RunRecorded
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
 if TYPE_CHECKING:
     from modeltune.ground import MissingNameError
+    from modeltune.records import Event, Listener, Run
 
 THEIR_WARNINGS = (
     # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
@@ -127,6 +127,8 @@ class SpecItem(pytest.Function):
             raise GatesFailed(run)
 
     def _listen(self, event: Event) -> None:
+        from modeltune.records import RunRecorded
+
         if isinstance(event, RunRecorded):
             self.run = event.run
             self.user_properties += properties(event.run)

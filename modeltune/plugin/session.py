@@ -342,11 +342,11 @@ class Session:
 
     @property
     def _accept(self) -> Acceptance | None:
-        from modeltune.histories import Acceptance
-
         option = self._config.getoption
         if not option("modeltune_accept") and not option("modeltune_accept_new"):
             return None
+        from modeltune.histories import Acceptance
+
         named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
         why = option("modeltune_reason") or f"passed under {named}"
         return Acceptance(why, only_new=not option("modeltune_accept"))
