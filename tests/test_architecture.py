@@ -144,6 +144,15 @@ def test_private_names_of_libraries_are_used_by_one_module_each() -> None:
     assert not reached, "\n".join(reached)
 
 
+def test_files_are_kept_on_disk_by_one_module() -> None:
+    homes = [
+        path
+        for path, code, _ in modules()
+        if any(isinstance(node, ast.Attribute) and node.attr == "fsync" for node in ast.walk(code))
+    ]
+    assert homes == ["ground/durable_files.py"]
+
+
 def public_names(code: ast.Module) -> Iterator[str]:
     """Yield the names without an underscore that a module defines at its top level."""
     for node in code.body:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         sync_file,
         sync_folder,
         write_durably,
+        write_files_durably,
     )
     from modeltune.ground.errors import (
         CodeError,
@@ -104,6 +105,7 @@ __all__ = [
     "typed",
     "wait_for_lock",
     "write_durably",
+    "write_files_durably",
 ]
 
 __getattr__, __dir__ = door(
@@ -136,6 +138,7 @@ __getattr__, __dir__ = door(
             "sync_file",
             "sync_folder",
             "write_durably",
+            "write_files_durably",
         ),
         "errors": (
             "CodeError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,16 +24,38 @@ def write_durably(
         FileExistsError: something has the name, and ``is_new`` was asked for; it is left as it is.
         OSError: the file cannot be written.
     """
+    write_files_durably({path: draft}, lambda: write(draft), is_new=is_new)
+
+
+def write_files_durably(
+    drafts: Mapping[Path, Path], write: Callable[[], object], *, is_new: bool = False
+) -> None:
+    """Write files of one folder together: none has its name before all are whole and on disk.
+
+    They get their names in order; what interrupts that leaves the first of them.
+
+    Args:
+        drafts: by file, the name it has while it is written; the folder exists.
+        write: writes every draft; what it raises passes through.
+        is_new: as for ``write_durably``.
+
+    Raises:
+        FileExistsError: as for ``write_durably``.
+        OSError: a file cannot be written.
+    """
     try:
-        write(draft)
-        sync_file(draft)
-        if is_new:
-            give_name(draft, path)
-        else:
-            draft.rename(path)
+        write()
+        for draft in drafts.values():
+            sync_file(draft)
+        for path, draft in drafts.items():
+            if is_new:
+                give_name(draft, path)
+            else:
+                draft.rename(path)
     finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+    sync_folder(next(iter(drafts)).parent)
 
 
 def give_name(draft: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from modeltune.ground import make_folder, write_durably
 from modeltune.records import SCHEMA, Json
 
 SCHEMA_FILE = Path(__file__).with_name("report_schema.json")
@@ -25,10 +26,6 @@ def write(path: Path, runs: Sequence[Json]) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a report of any kind, replacing the last one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    write_durably(path, draft, lambda draft: draft.write_text(text, encoding="utf-8"))

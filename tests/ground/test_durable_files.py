@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from modeltune.ground.durable_files import append_durably, give_name, make_folder, write_durably
+from modeltune.ground.durable_files import (
+    append_durably,
+    give_name,
+    make_folder,
+    write_durably,
+    write_files_durably,
+)
 from tests.support.traced import TRACED, every_kill
 
 NEW = b"new" * 1000
@@ -56,6 +62,27 @@ def test_it_is_on_disk_before_its_name_and_the_name_before_we_return(
     assert calls == ["fsync file", naming, "fsync folder"]
     assert names(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == NEW
+
+
+def test_files_written_together_get_their_names_once_all_are_on_disk(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    drafts = {tmp_path / name: tmp_path / f"{name}.draft" for name in ("one", "two")}
+    write_files_durably(drafts, lambda: [write(draft) for draft in drafts.values()])
+    assert calls == ["fsync file"] * 2 + ["rename"] * 2 + ["fsync folder"]
+    assert names(tmp_path) == ["one", "two"]
+
+
+def test_of_files_written_together_none_is_left_when_one_fails(tmp_path: Path) -> None:
+    drafts = {tmp_path / name: tmp_path / f"{name}.draft" for name in ("one", "two")}
+
+    def fail() -> None:
+        write(tmp_path / "one.draft")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_files_durably(drafts, fail)
+    assert names(tmp_path) == []
 
 
 def test_a_file_is_replaced_unless_it_has_to_be_new(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import typing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -91,6 +92,17 @@ def test_the_last_report_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None
     write(path, [to_json(DIGITS)])
     assert len(read(path)["runs"]) == 1
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]
+
+
+def test_a_report_is_kept_on_disk_and_then_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: kept.append(Path(f"/proc/self/fd/{file}").resolve())
+    )
+    write(tmp_path / "report.json", [to_json(DIGITS)])
+    assert kept == [tmp_path / f"report.{os.getpid()}.tmp", tmp_path]
 
 
 # the schema

@@ -21,7 +21,7 @@ import tensorflow as tf
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit.epoch_graph import Model, as_tensor
 from modeltune.engine.fit.model_structure import without_names
-from modeltune.ground import wait_for_lock
+from modeltune.ground import wait_for_lock, write_files_durably
 from modeltune.records import Array
 
 GROWTH, LARGE = 4, 2**30
@@ -269,24 +269,18 @@ def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None
     for path in paths:
         for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed
             left.unlink(missing_ok=True)
-    drafts = [path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths]
-    files = [open(draft, "wb") for draft in drafts]  # noqa: SIM115  closed below, all or none
-    try:
-        for number, batch in enumerate(batches):
-            for file, array in zip(files, batch, strict=True):
-                if number == 0:
-                    shape = (size, *array.shape[1:])
-                    descr = np.lib.format.dtype_to_descr(array.dtype)
-                    header = {"descr": descr, "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(np.ascontiguousarray(array).data)
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        for draft, path in zip(drafts, paths, strict=True):
-            draft.rename(path)
-    finally:
-        for file, draft in zip(files, drafts, strict=True):
-            file.close()
-            draft.unlink(missing_ok=True)
+    drafts = {path: path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths}
+
+    def write() -> None:
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(draft.open("wb")) for draft in drafts.values()]
+            for number, batch in enumerate(batches):
+                for file, array in zip(files, batch, strict=True):
+                    if number == 0:
+                        shape = (size, *array.shape[1:])
+                        descr = np.lib.format.dtype_to_descr(array.dtype)
+                        header = {"descr": descr, "fortran_order": False, "shape": shape}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    file.write(np.ascontiguousarray(array).data)
+
+    write_files_durably(drafts, write)
