@@ -240,8 +240,8 @@ def ask(store: Store, url: str, spec: Spec, run: Run) -> bool:
     for name, act in aimed.items():
         wall, cpu = milliseconds(act)
         slow |= wall > TARGET
-        shown = f"{name:36} {wall:10.1f} ms, {cpu:6.1f} ms of CPU"
-        print(f"{shown}{'  TOO SLOW' if wall > TARGET else ''}", flush=True)
+        line = f"{name:36} {wall:10.1f} ms, {cpu:6.1f} ms of CPU"
+        print(f"{line}{'  TOO SLOW' if wall > TARGET else ''}", flush=True)
     shell = [Path(sys.executable).with_name("modeltune"), "history", "--store", url]
     others: dict[str, Callable[[], object]] = {
         "modeltune history, the whole command": lambda: subprocess.run(

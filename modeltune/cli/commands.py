@@ -179,7 +179,7 @@ def compare_runs(arguments: argparse.Namespace) -> str:
 
 def write_report(arguments: argparse.Namespace) -> str:
     """Write the reports of runs; return the lines that name the files."""
-    from modeltune.harness import gather, newest_of_each, write_pictures, write_reports
+    from modeltune.harness import gather, newest_runs, write_pictures, write_reports
     from modeltune.histories import open_store
 
     if arguments.pictures:
@@ -187,7 +187,7 @@ def write_report(arguments: argparse.Namespace) -> str:
 
         require_matplotlib()
     with open_store(arguments.store, create=False) as store, store.reading():
-        ids = dict.fromkeys(arguments.runs or newest_of_each(store))
+        ids = dict.fromkeys(arguments.runs or newest_runs(store))
         runs = [store.run(reference) for reference in ids]
     if not runs:
         return _no_history()

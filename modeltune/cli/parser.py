@@ -39,16 +39,16 @@ def parser() -> argparse.ArgumentParser:
         help=f"list the last N runs (default: {commands.HISTORY_LIMIT}; 0: all)",
     )
     history.set_defaults(command=commands.list_runs)
-    shown = subparsers.add_parser(
+    show = subparsers.add_parser(
         "show", parents=[store], allow_abbrev=False, help="show everything about a run"
     )
-    shown.add_argument(
+    show.add_argument(
         "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"
     )
-    shown.add_argument(
+    show.add_argument(
         "--trial", type=_count, metavar="N", help="only trial N: why it failed, how it was trained"
     )
-    shown.set_defaults(command=commands.show_run)
+    show.set_defaults(command=commands.show_run)
     specs = argparse.ArgumentParser(add_help=False)
     specs.add_argument(
         "--specs",

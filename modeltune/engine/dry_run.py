@@ -75,8 +75,8 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
             other = held_out = _few(_with_first_labels(held_out))
         else:
             # A fit of the user's own may count on a dataset where the spec has one.
-            one = _as_given(loaded.train, batch)
-            other = _as_given(loaded.validation, held_out)
+            one = _like_its_part(loaded.train, batch)
+            other = _like_its_part(loaded.validation, held_out)
         plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
         curve, _ = fit(plan, Candidate(rehearsed))
         evaluated = _evaluated(spec, rehearsed, held_out)
@@ -143,7 +143,7 @@ def _first_batch(part: Part, spec: Spec) -> Part:
     return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
 
 
-def _as_given(part: Part, batch: Part) -> Part:
+def _like_its_part(part: Part, batch: Part) -> Part:
     """Return a batch in the form of its part: a few rows of arrays, a dataset or a PyDataset."""
     if part.stream is None:
         return _few(batch)

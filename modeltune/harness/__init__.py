@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.pipeline import run
     from modeltune.harness.replay import check_target, export_kept, kept_weights, replay_from_json
-    from modeltune.harness.report_files import gather, newest_of_each, write_pictures, write_reports
+    from modeltune.harness.report_files import gather, newest_runs, write_pictures, write_reports
     from modeltune.harness.run_differences import contrast
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "export_kept",
     "gather",
     "kept_weights",
-    "newest_of_each",
+    "newest_runs",
     "replay",
     "replay_from_json",
     "run",
@@ -51,7 +51,7 @@ __getattr__, __dir__ = door(
         ),
         "report_files": (
             "gather",
-            "newest_of_each",
+            "newest_runs",
             "write_pictures",
             "write_reports",
         ),

@@ -27,7 +27,7 @@ def write_reports(folder: Path, reported: Sequence[ReportedRun]) -> list[Path]:
     """
     from modeltune.reports import html, markdown, write, write_whole
 
-    runs = [shown.run for shown in reported]
+    runs = [report.run for report in reported]
     files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
     write(files[0], [to_json(run) for run in runs])
     write_whole(files[1], markdown(runs))
@@ -47,11 +47,11 @@ def write_pictures(folder: Path, reported: Sequence[ReportedRun], kind: str) -> 
     from modeltune.reports import draw_pictures, file_name
 
     files: list[Path] = []
-    seen = set[str]()
-    for shown in reported:
-        prefix = f"{file_name(shown.run.id)}-" if shown.run.spec in seen else ""
-        seen.add(shown.run.spec)
-        for name, content in draw_pictures(shown, kind).items():
+    specs = set[str]()
+    for report in reported:
+        prefix = f"{file_name(report.run.id)}-" if report.run.spec in specs else ""
+        specs.add(report.run.spec)
+        for name, content in draw_pictures(report, kind).items():
             file = folder / f"{prefix}{name}"
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
@@ -59,7 +59,7 @@ def write_pictures(folder: Path, reported: Sequence[ReportedRun], kind: str) -> 
     return files
 
 
-def newest_of_each(history: Store) -> list[str]:
+def newest_runs(history: Store) -> list[str]:
     """Return the id of the last run of every spec, in the order of the specs' names."""
     return [runs[0].id for runs in history.latest(history.specs(), 1).values()]
 

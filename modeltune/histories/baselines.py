@@ -293,9 +293,9 @@ def _changes(old: Baseline | None, new: Baseline) -> Iterator[str]:
     for metric, scores in new.scores.items():
         before = old.scores.get(metric) if old else None
         if old is None:
-            yield f"  {metric}: {_shown(scores)}"
+            yield f"  {metric}: {_mean_and_std(scores)}"
         elif before is None or before.values != scores.values:
-            yield f"  {metric}: {_shown(before) if before else '-'} -> {_shown(scores)}"
+            yield f"  {metric}: {_mean_and_std(before) if before else '-'} -> {_mean_and_std(scores)}"
     for name in sorted(set(new.values) | set(old.values if old else ())):
         was, now = (old.values.get(name) if old else None), new.values.get(name)
         if old is not None and was != now:
@@ -306,7 +306,7 @@ def _changes(old: Baseline | None, new: Baseline) -> Iterator[str]:
                 yield f"  {name} changed"
 
 
-def _shown(scores: Scores) -> str:
+def _mean_and_std(scores: Scores) -> str:
     mean = f"{scores.mean:.6g}"
     return f"{mean} ± {scores.std:.2g}" if scores.std else mean
 

@@ -33,8 +33,8 @@ class Place:
         if self.path:
             return f"sqlite:///{self.path}"
         hidden = {key: "***" for key in self.url.query if "pass" in key}
-        shown = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
-        return shown.replace("=%2A%2A%2A", "=***")
+        address = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+        return address.replace("=%2A%2A%2A", "=***")
 
     @property
     def identity(self) -> str:

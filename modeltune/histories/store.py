@@ -327,9 +327,9 @@ class Store:
             begins = newest.where(*self._begins(reference)).limit(_LISTED + 1)
             rows = connection.execute(begins).all()
         if not rows:
-            shown = connection.execute(newest.limit(1)).first()
+            last = connection.execute(newest.limit(1)).first()
             holds = f"{self} holds {counted(_count(connection), 'run')}"
-            latest = f", the newest {shown.id} of {shown.spec}" if shown else ""
+            latest = f", the newest {last.id} of {last.spec}" if last else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
             )

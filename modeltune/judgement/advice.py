@@ -86,14 +86,14 @@ def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
         if margin <= 0 or (regression.delta == 0 and not detectable):
             continue
         if detectable is None or detectable > 2 * margin:
-            seen = (
+            drops = (
                 "no drop at all"
                 if detectable is None
                 else f"only drops of {detectable:.2g} or more"
             )
             unit = "test samples" if regression.unit is Unit.SAMPLES else regression.unit.value
             yield (
-                f"{verdict.gate} detects {seen} with the {regression.n} {unit} there are, but "
+                f"{verdict.gate} detects {drops} with the {regression.n} {unit} there are, but "
                 f"allows {margin:.2g}: give it more {unit}, or a larger margin"
             )
 

@@ -50,7 +50,7 @@ def _for_all(behaviour: Behaviour, probe: Probe) -> tuple[Outcome, float, str]:
         every = "all there are" if probe.is_exhaustive and what == "example" else "all"
         plural = "" if probe.examples == 1 else "s"
         return Outcome.PASSED, measured, f"held in {every} {probe.examples} {what}{plural}"
-    return _violated(behaviour), measured, _shown(probe)
+    return _violated(behaviour), measured, _counterexample(probe)
 
 
 def _rate(
@@ -64,7 +64,7 @@ def _rate(
     if high <= limit:
         return Outcome.PASSED, share, counts
     if low > limit:
-        return _violated(behaviour), share, f"{counts}; {_shown(probe)}"
+        return _violated(behaviour), share, f"{counts}; {_counterexample(probe)}"
     needed = examples_to_settle(share, limit)
     if needed is None:
         advice = "the share is on the limit, no number of examples would settle it"
@@ -78,7 +78,7 @@ def _violated(behaviour: Behaviour) -> Outcome:
     return Outcome.WARNED if behaviour.severity is Severity.WARN else Outcome.FAILED
 
 
-def _shown(probe: Probe) -> str:
+def _counterexample(probe: Probe) -> str:
     if probe.counterexample is None:
         return "no counter-example was kept"
     known = ", known from an earlier run" if probe.counterexample.known else ""

@@ -61,5 +61,5 @@ def _distance(case: Case, value: float, bound: float) -> str:
     side = "above" if value > bound else "below"
     distance = abs(value - bound)
     # 35590, where .4g says 3.559e+04.
-    shown = f"{distance:.0f}" if 1e4 <= distance < 1e15 else f"{distance:.4g}"
-    return f"{measure} is {shown} {side} the bound"
+    amount = f"{distance:.0f}" if 1e4 <= distance < 1e15 else f"{distance:.4g}"
+    return f"{measure} is {amount} {side} the bound"

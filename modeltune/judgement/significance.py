@@ -490,8 +490,8 @@ def _largest(*arrays: Numbers) -> float:
     return max(float(np.max(np.abs(values))) for values in arrays)
 
 
-def _values(given: ArrayLike, name: str) -> Numbers:
-    values = np.asarray(given, dtype=np.float64)
+def _values(numbers: ArrayLike, name: str) -> Numbers:
+    values = np.asarray(numbers, dtype=np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"{name} has shape {values.shape}; expected (n,) with one value or more")
     if not np.isfinite(values).all():

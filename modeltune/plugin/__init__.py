@@ -125,7 +125,7 @@ def _budget(text: str) -> str:
     return text
 
 
-def _is_given(config: pytest.Config, option: str) -> bool:
+def _has_option(config: pytest.Config, option: str) -> bool:
     name = option.removeprefix("--").replace("-", "_")
     return bool(config.getoption(name, None))
 
@@ -136,8 +136,8 @@ def pytest_configure(config: pytest.Config) -> None:
         ("--modeltune-run", "--modeltune-rejudge"),
         ("--modeltune-reason", "--modeltune-accept"),
     ):
-        others = [name for name in (other, f"{other}-new") if _is_given(config, name)]
-        if _is_given(config, option) and not others:
+        others = [name for name in (other, f"{other}-new") if _has_option(config, name)]
+        if _has_option(config, option) and not others:
             raise pytest.UsageError(f"{option} has no effect without {other}")
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)

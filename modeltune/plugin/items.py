@@ -243,11 +243,11 @@ def _without_our_frames(error: BaseException) -> BaseException:
         while entry is not None:
             entries.append(entry)
             entry = entry.tb_next
-        shown = None
+        theirs = None
         for entry in reversed(entries):
             if not is_ours(entry.tb_frame.f_code.co_filename):
-                shown = TracebackType(shown, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-        link.__traceback__ = shown
+                theirs = TracebackType(theirs, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+        link.__traceback__ = theirs
     return error
 
 

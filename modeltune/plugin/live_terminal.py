@@ -107,7 +107,7 @@ class Terminal:
                 self._erase()
                 return
             # Over the old lines, so that nothing flickers.
-            start = _back(self._rows_of_shown()) if self._shown else "\n" * bool(self._line)
+            start = _back(self._rows_of_display()) if self._shown else "\n" * bool(self._line)
             self._shown, self._drawn_for = drawn, drawn_for
             body = "".join(f"{line}\x1b[K\n" for line in drawn)
             self._screen.write(f"{start}{body}\x1b[J")
@@ -115,7 +115,7 @@ class Terminal:
     def _erase(self) -> None:
         """Erase our lines; the cursor is behind pytest's last character again."""
         if self._shown:
-            rows = self._rows_of_shown() + self._rows_of_line()
+            rows = self._rows_of_display() + self._rows_of_line()
             self._shown, self._drawn_for = [], ()
             self._screen.write(f"{_back(rows)}\x1b[J{self._line}")
 
@@ -123,7 +123,7 @@ class Terminal:
         """Return how many rows pytest's last line takes; 0 if it is empty."""
         return self._rows(self._line)
 
-    def _rows_of_shown(self) -> int:
+    def _rows_of_display(self) -> int:
         """Return how many rows our lines take: more than lines, if the terminal became narrower."""
         return sum(max(self._rows(line), 1) for line in self._shown)
 
@@ -274,14 +274,14 @@ def display(
         screen = _screen(descriptor, file.encoding or "utf-8", is_live)
     # xdist writes its line several times over: the last version is what is on the screen.
     terminal = Terminal(file, screen, re.split(r"[\r\n]", writer.line)[-1])
-    shown = LiveDisplay(terminal, screen.is_live, printable)
-    watched = capture_watched(config, shown.pause, shown.resume)
+    live = LiveDisplay(terminal, screen.is_live, printable)
+    watched = capture_watched(config, live.pause, live.resume)
     stack.callback(writer.write_to, file)
     writer.write_to(terminal)
-    stack.callback(shown.stop)
-    shown.start()
+    stack.callback(live.stop)
+    live.start()
     stack.enter_context(watched)
-    return shown
+    return live
 
 
 def _is_live(config: pytest.Config, reporter: Any, file: IO[str]) -> bool:

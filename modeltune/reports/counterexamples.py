@@ -32,7 +32,7 @@ def counterexamples(run: Run) -> Iterator[str]:
     for verdict in run.verdicts:
         example = counterexample_of(verdict)
         if example is not None:
-            blocks = [text for change in example.shown if (text := _shown(change))]
+            blocks = [text for change in example.shown if (text := _lines(change))]
             yield "\n".join([example.text, *blocks])
 
 
@@ -42,7 +42,7 @@ def counterexample_of(verdict: Verdict) -> Counterexample | None:
     return details.probe.counterexample if isinstance(details, BehaviourResult) else None
 
 
-def _shown(change: InputChange) -> str:
+def _lines(change: InputChange) -> str:
     title = f"{change.input}: " if change.input else ""
     if isinstance(change, ImageChange):
         return _images(change.before, change.after)

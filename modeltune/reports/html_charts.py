@@ -312,5 +312,5 @@ def _rounded(value: Any) -> float | int | None:
 
 def _label(text: str) -> str:
     """Return a name as a chart can show it."""
-    shown = " ".join(clean(text[:2000]).split())
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    label = " ".join(clean(text[:2000]).split())
+    return label if len(label) <= 60 else f"{label[:57]}..."

@@ -249,8 +249,8 @@ class _Part:
 
     @cached_property
     def samples(self) -> list[_Sample]:
-        shown = self.reported.examples.get("samples", ())
-        samples = [_sample(sample) for sample in shown if isinstance(sample, Mapping)]
+        documents = self.reported.examples.get("samples", ())
+        samples = [_sample(sample) for sample in documents if isinstance(sample, Mapping)]
         return [sample for sample in samples if sample.inputs or sample.outputs]
 
     @cached_property
@@ -310,9 +310,9 @@ class _Traceback:
     @property
     def numbers(self) -> str:
         """The numbers of the trials, the first twenty of more."""
-        shown = ", ".join(str(trial.id) for trial in self.trials[:20])
+        numbers = ", ".join(str(trial.id) for trial in self.trials[:20])
         more = len(self.trials) - 20
-        return f"{shown} and {more} more" if more > 0 else shown
+        return f"{numbers} and {more} more" if more > 0 else numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -551,26 +551,26 @@ def _entries(document: Json) -> Iterator[tuple[str, Mapping[str, Json]]]:
 
 def _input(name: str, x: Mapping[str, Json]) -> Mapping[str, Any]:
     kind = x.get("kind")
-    shown: dict[str, Any] = {"name": name, "kind": kind}
+    document: dict[str, Any] = {"name": name, "kind": kind}
     if kind == "image":
         png = x.get("png")
         # Base64 of a PNG's first bytes and nothing else: it stands in an attribute.
         is_png = isinstance(png, str) and re.fullmatch(r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}", png)
         sides = [x.get(side) for side in ("width", "height")]
-        shown |= {"png": png if is_png else None, "size": " by ".join(map(str, sides))}
+        document |= {"png": png if is_png else None, "size": " by ".join(map(str, sides))}
     elif kind == "text":
-        shown["text"] = str(x.get("text", ""))
+        document["text"] = str(x.get("text", ""))
     elif kind == "row":
         values = x.get("values")
-        shown["values"] = [
+        document["values"] = [
             str(cell) if (value := _float(cell)) is None else number(value)
             for cell in (values if isinstance(values, list | tuple) else ())
         ]
     else:
-        shown["text"] = ", ".join(
+        document["text"] = ", ".join(
             f"{key} {value}" for key, value in x.items() if key != "kind" and value is not None
         )
-    return shown
+    return document
 
 
 def _output(name: str, output: Mapping[str, Json]) -> Mapping[str, str]:
@@ -589,8 +589,8 @@ def _answer(value: Json) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        shown = ", ".join(_answer(part) or MISSING for part in value[:20])
-        return shown + (", …" if len(value) > 20 else "")
+        answer = ", ".join(_answer(part) or MISSING for part in value[:20])
+        return answer + (", …" if len(value) > 20 else "")
     known = _float(value)
     return str(value) if known is None or isinstance(value, str) else number(known)
 
@@ -608,10 +608,10 @@ def _float(value: Any) -> float | None:
 def _text(value: object) -> str:
     """Return text on one line, without control characters."""
     text = str(value)
-    shown = " ".join(clean(text[: 2 * LONGEST_TEXT]).split())
-    if len(shown) > LONGEST_TEXT:
-        shown = f"{shown[:LONGEST_TEXT]}… ({len(text) - LONGEST_TEXT} more characters)"
-    return shown or MISSING
+    line = " ".join(clean(text[: 2 * LONGEST_TEXT]).split())
+    if len(line) > LONGEST_TEXT:
+        line = f"{line[:LONGEST_TEXT]}… ({len(text) - LONGEST_TEXT} more characters)"
+    return line or MISSING
 
 
 def _lines(text: str) -> str:

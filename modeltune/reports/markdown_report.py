@@ -198,8 +198,8 @@ def _sections(run: Run) -> Iterator[str]:
 
 
 def _trials(run: Run) -> str:
-    shown = run.trials
-    if len(shown) > MOST_TRIALS:
+    trials = run.trials
+    if len(trials) > MOST_TRIALS:
         objective = parse_objective(run.objective)
         sign = 1 if objective and objective.direction is Direction.MIN else -1
 
@@ -207,7 +207,7 @@ def _trials(run: Run) -> str:
             is_finite = trial.score is not None and math.isfinite(trial.score)
             return sign * trial.score if is_finite and trial.score is not None else math.inf
 
-        shown = tuple(sorted(run.trials, key=loss))
+        trials = tuple(sorted(run.trials, key=loss))
 
     def row(trial: Trial) -> list[str]:
         return [
@@ -220,7 +220,7 @@ def _trials(run: Run) -> str:
         ]
 
     headers = ["trial", "status", "score", "epochs", "values", "reason"]
-    return _table(headers, shown, row, "trial", 9_000, MOST_TRIALS)
+    return _table(headers, trials, row, "trial", 9_000, MOST_TRIALS)
 
 
 def _traceback(run: Run) -> str:
@@ -229,12 +229,12 @@ def _traceback(run: Run) -> str:
     if not failed:
         return ""
     lines = (failed[0].traceback or "").splitlines()
-    shown = lines[-MOST_LINES:]
-    cut = f", the last {len(shown)} of {len(lines)} lines" if len(shown) < len(lines) else ""
+    end = lines[-MOST_LINES:]
+    cut = f", the last {len(end)} of {len(lines)} lines" if len(end) < len(lines) else ""
     title = (
         f"where trial {failed[0].id} failed{cut}; modeltune show {run.id} --trial N shows trial N:"
     )
-    return _fenced([title, *shown], 3_000)
+    return _fenced([title, *end], 3_000)
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -287,15 +287,15 @@ def _row(cells: Iterable[str]) -> str:
 
 def _prose(text: str) -> str:
     """Return a cell as plain text where nothing in it could mean anything else to GitHub."""
-    shown = _clipped(text)
-    return shown if _PROSE.fullmatch(shown) else _code(text)
+    cell = _clipped(text)
+    return cell if _PROSE.fullmatch(cell) else _code(text)
 
 
 def _code(text: str) -> str:
     """Return a cell that shows a text literally: in code, GitHub links and mentions nothing."""
-    shown = _clipped(text)
+    cell = _clipped(text)
     # Parsers of tables disagree about a backslash before an escaped pipe.
-    parts = re.split(r"(\\+\|)", shown)
+    parts = re.split(r"(\\+\|)", cell)
     return "".join(_span(part) for part in parts if part) or MISSING
 
 
@@ -315,12 +315,12 @@ def _fenced(lines: Sequence[str], room: int) -> str:
     kept = []
     for line in lines:
         # Spaces are kept: they are the pixels of an image.
-        shown = " ".join(map(clean, line[: 20 * LONGEST_LINE].split(" "))).rstrip()
-        shown = shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
-        room -= _size(shown) + 1
+        row = " ".join(map(clean, line[: 20 * LONGEST_LINE].split(" "))).rstrip()
+        row = row if len(row) <= LONGEST_LINE else f"{row[: LONGEST_LINE - 3]}..."
+        room -= _size(row) + 1
         if room < 0:
             break
-        kept.append(shown)
+        kept.append(row)
     if len(kept) < len(lines):
         kept.append(_more(len(lines) - len(kept), "line"))
     longest = max((len(ticks) for line in kept for ticks in re.findall("`+", line)), default=0)
@@ -330,8 +330,8 @@ def _fenced(lines: Sequence[str], room: int) -> str:
 
 def _clipped(text: str) -> str:
     # Text far beyond the end is not cleaned.
-    shown = " ".join(clean(text[: 20 * LONGEST_LINE]).split())
-    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
+    cell = " ".join(clean(text[: 20 * LONGEST_LINE]).split())
+    return cell if len(cell) <= LONGEST_LINE else f"{cell[: LONGEST_LINE - 3]}..."
 
 
 def _more(count: int, what: str) -> str:

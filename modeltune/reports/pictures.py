@@ -108,15 +108,15 @@ def _figures(reported: ReportedRun) -> Iterator[tuple[str, Figure]]:
     for output, table in run.task_report.items():
         if isinstance(table, Mapping) and (counts := _counts(table.get("confusion"))):
             classes = [row.get("class") for row in table.get("per_class", ())]
-            shown = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
+            file = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
             part = _part(min(len(counts), MOST_CLASSES_DRAWN), len(counts), "classes")
-            title = f"{run.spec}: {shown.replace('-', ' of ', 1)}"
-            yield shown, _confusion(title, counts, classes, part)
+            title = f"{run.spec}: {file.replace('-', ' of ', 1)}"
+            yield file, _confusion(title, counts, classes, part)
     for numbers in data["numbers"]:
         name = numbers["name"]
-        shown = f"residuals-{name}" if len(data["numbers"]) > 1 else "residuals"
+        file = f"residuals-{name}" if len(data["numbers"]) > 1 else "residuals"
         title = f"{run.spec}: predicted against real{f', {name}' if name else ''}"
-        yield shown, _residuals(title, numbers)
+        yield file, _residuals(title, numbers)
     if any(len(trend["runs"]) > 1 for trend in data["trends"]):
         part = _part(len(data["trends"]), len(gated_metrics(run)), "metrics")
         yield "trend", _trend(run.spec, data["trends"], part)
@@ -134,8 +134,8 @@ def _figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
-    shown = _text(title, max(20, round(13 * width * columns) - len(part)))
-    figure.suptitle(f"{shown}{part}", x=0.01, ha="left", fontsize=11, color=INK)
+    heading = _text(title, max(20, round(13 * width * columns) - len(part)))
+    figure.suptitle(f"{heading}{part}", x=0.01, ha="left", fontsize=11, color=INK)
     figure.subplots(rows, columns, squeeze=False)
     return figure
 
@@ -186,7 +186,7 @@ def _curves(run: Run, curves: Json) -> Figure:
     figure = _figure(title, len(rows), len(metrics), 4.2, 3.0, part)
     for place, axes in enumerate(figure.axes):
         row, metric = rows[place // len(metrics)], metrics[place % len(metrics)]
-        for curve in sorted(curves[row], key=lambda each: bool(each["best"])):
+        for curve in sorted(curves[row], key=lambda candidate: bool(candidate["best"])):
             _draw_curve(axes, curve, metric, is_strong=curve["best"] or row == "refits")
         axes.set_title("trials of the search" if row == "trials" else row)
         _label(axes, "epoch", metric)
@@ -203,17 +203,17 @@ def _draw_curve(axes: Axes, curve: Json, metric: str, is_strong: bool) -> None:
         values = curve["values"].get(name)
         if values is None or (has_both and name == metric and not is_strong):
             continue
-        shown = [float("nan") if value is None else value for value in values]
+        points = [float("nan") if value is None else value for value in values]
         whose = "best trial" if curve["best"] else "refit"
         part = "" if not has_both else ", train" if name == metric else ", validation"
         axes.plot(
             curve["epochs"],
-            shown,
+            points,
             line,
             color=colour if is_strong else GREY,
             lw=1.6 if is_strong else 0.8,
             # A line through fewer points would hardly be seen.
-            marker="o" if len(shown) < 3 else None,
+            marker="o" if len(points) < 3 else None,
             ms=3,
             label=whose + part if is_strong and whose + part not in known else None,
         )
@@ -303,11 +303,11 @@ def _trend(spec: str, trends: Json, part: str) -> Figure:
             if bound["at"] is not None:
                 axes.axhline(bound["at"], color=INK, lw=1, ls=":", label=_text(bound["text"], 30))
         step = -(-len(trend["runs"]) // 10)
-        shown = list(range(0, len(trend["runs"]), step))
+        places = list(range(0, len(trend["runs"]), step))
         names = [
-            f"{_text(trend['runs'][i], 10)}\n{_text(trend['days'][i][:10], 10)}" for i in shown
+            f"{_text(trend['runs'][i], 10)}\n{_text(trend['days'][i][:10], 10)}" for i in places
         ]
-        axes.set_xticks(shown, names, fontsize=7)
+        axes.set_xticks(places, names, fontsize=7)
         _label(axes, "", trend["metric"])
         if axes.get_legend_handles_labels()[1]:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -334,5 +334,5 @@ def _counts(confusion: Json) -> Sequence[Sequence[int]]:
 
 def _text(text: str, longest: int) -> str:
     """Return text as XML and a chart take it, cut where it would push the chart aside."""
-    shown = re.sub("[\ufffe\uffff]", "?", clean(text))
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    cleaned = re.sub("[\ufffe\uffff]", "?", clean(text))
+    return cleaned if len(cleaned) <= longest else f"{cleaned[: longest - 1]}…"

@@ -55,9 +55,9 @@ def replay_report(run: Run, replayed: Replay) -> str:
             left.setdefault(UNREPEATABLE.get(metric, UNMEASURED), []).append(metric)
             continue
         was, again = recorded.get(metric), replayed.again[metric]
-        shown = distinct(was, again) if metric in wrong else (number(was, 6), number(again, 6))
+        cells = distinct(was, again) if metric in wrong else (number(was, 6), number(again, 6))
         gap = MISSING if was is None or math.isnan(again - was) else f"{again - was:.2g}"
-        rows.append([metric, *shown, gap, "differs" if metric in wrong else "same"])
+        rows.append([metric, *cells, gap, "differs" if metric in wrong else "same"])
     texts = [
         f"run {clean(run.id)} of {clean(run.spec)}, its own weights on today's test part",
         table(["metric", "recorded", "again", "difference", ""], rows),

@@ -251,8 +251,8 @@ def failure(run: Run) -> str:
     rest = f"everything about this run: modeltune show {clean(run.id)}"
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
     red = [verdict for verdict in run.verdicts if verdict.outcome is not Outcome.PASSED]
-    shown = "\n\n".join(_pictures(dataclasses.replace(run, verdicts=tuple(red))))
-    texts = (_headline(run), error, gate_table(run), shown, noticed, rest)
+    pictures = "\n\n".join(_pictures(dataclasses.replace(run, verdicts=tuple(red))))
+    texts = (_headline(run), error, gate_table(run), pictures, noticed, rest)
     return "\n\n".join(text for text in texts if text)
 
 
@@ -483,9 +483,9 @@ def _model(run: Run) -> str:
         for layer in layers[:LAYERS]
     ]
     facts = _facts(flat({name: fact for name, fact in run.model.items() if name != "layers"}))
-    shown = table(["layer", "kind", "output", "parameters", "trainable"], rows)
+    layer_table = table(["layer", "kind", "output", "parameters", "trainable"], rows)
     cut = f"the first {LAYERS} layers" if len(layers) > LAYERS else ""
-    return "\n".join(text for text in (facts, cut, shown) if text)
+    return "\n".join(text for text in (facts, cut, layer_table) if text)
 
 
 LAYERS = 30

@@ -139,14 +139,14 @@ class Protocol:
                     )
 
     def __repr__(self) -> str:
-        shown = []
+        fields = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != () and (field.name in ("fit", "validation") or value != field.default):
-                shown.append(
+                fields.append(
                     f"{field.name}={typed(list(value) if type(value) is tuple else value)}"
                 )
-        return f"mt.spec({', '.join(shown)})"
+        return f"mt.spec({', '.join(fields)})"
 
 
 class Spec:

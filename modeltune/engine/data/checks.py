@@ -439,8 +439,8 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     ]  # fmt: skip
     real.sort(key=lambda pair: -pair[0].distance)
     far = [(one, chance) for one, chance in real if one.distance > max_drift]
-    shown = tuple(replace(one, p=chance) for one, chance in real[:FEW_VALUES])
-    details = replace(details, features=shown)
+    largest = tuple(replace(one, p=chance) for one, chance in real[:FEW_VALUES])
+    details = replace(details, features=largest)
     measured = real[0][0].distance if real else 0.0
     which = "features and targets" if len(distances) > 1 else "feature"
     if not far:
@@ -547,8 +547,8 @@ def _es(items: Sequence[object]) -> str:
 
 
 def _listed(items: Sequence[str]) -> str:
-    shown = ", ".join(items[:MOST_NAMED])
-    return shown if len(items) <= MOST_NAMED else f"{shown}, ... ({len(items) - MOST_NAMED} more)"
+    listed = ", ".join(items[:MOST_NAMED])
+    return listed if len(items) <= MOST_NAMED else f"{listed}, ... ({len(items) - MOST_NAMED} more)"
 
 
 def _not_checked(what: str, how: str) -> str:

@@ -337,52 +337,52 @@ def _settings(things: Iterable[Any]) -> list[tuple[str, Any]]:
         Foreign: one holds an object that is neither plain nor Keras's.
     """
     values: list[tuple[str, Any]] = []
-    seen: dict[int, tuple[str, Any]] = {}
+    paths: dict[int, tuple[str, Any]] = {}
     for number, thing in enumerate(things):
-        _describe(thing, str(number), values, seen)
+        _describe(thing, str(number), values, paths)
     return values
 
 
 def _describe(
-    thing: Any, path: str, values: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+    thing: Any, path: str, values: list[tuple[str, Any]], paths: dict[int, tuple[str, Any]]
 ) -> None:
     if thing is None or isinstance(thing, bool | int | float | complex | str | bytes | np.generic):
         values.append((path, repr(thing)))
         return
     if isinstance(thing, keras.Variable | tf.Variable | keras.initializers.Initializer):
         return  # their values are assigned
-    if id(thing) in seen:
-        values.append((path, seen[id(thing)][0]))
+    if id(thing) in paths:
+        values.append((path, paths[id(thing)][0]))
         return
-    seen[id(thing)] = path, thing  # kept alive, or its id could come again
+    paths[id(thing)] = path, thing  # kept alive, or its id could come again
     if isinstance(thing, list | tuple | set | frozenset):
         items = sorted(thing, key=repr) if isinstance(thing, set | frozenset) else thing
         for number, item in enumerate(items):
-            _describe(item, f"{path}[{number}]", values, seen)
+            _describe(item, f"{path}[{number}]", values, paths)
     elif isinstance(thing, Mapping):
         for name, item in thing.items():
-            _describe(item, f"{path}[{name!r}]", values, seen)
+            _describe(item, f"{path}[{name!r}]", values, paths)
     elif isinstance(thing, re.Pattern):
         values.append((path, thing.pattern))
     elif isinstance(thing, np.ndarray) and thing.dtype.kind in "biufc":
         digest = hashlib.sha256(np.ascontiguousarray(thing).tobytes()).hexdigest()
         values.append((path, (thing.dtype.str, thing.shape, digest)))
     elif isinstance(thing, types.MethodType):
-        _describe(thing.__func__, path, values, seen)
-        _describe(thing.__self__, f"{path}.self", values, seen)
+        _describe(thing.__func__, path, values, paths)
+        _describe(thing.__self__, f"{path}.self", values, paths)
     elif isinstance(thing, functools.partial):
-        _describe((thing.func, thing.args, thing.keywords), path, values, seen)
+        _describe((thing.func, thing.args, thing.keywords), path, values, paths)
     elif isinstance(thing, type | types.FunctionType):
         _require(f"{thing.__module__}".startswith("keras."), thing)
         values.append((path, f"{thing.__module__}.{thing.__qualname__}"))
         for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
-            _describe(cell.cell_contents, f"{path}<{number}>", values, seen)
+            _describe(cell.cell_contents, f"{path}<{number}>", values, paths)
     else:
-        _describe_object(thing, path, values, seen)
+        _describe_object(thing, path, values, paths)
 
 
 def _describe_object(
-    thing: Any, path: str, values: list[tuple[str, Any]], seen: dict[int, tuple[str, Any]]
+    thing: Any, path: str, values: list[tuple[str, Any]], paths: dict[int, tuple[str, Any]]
 ) -> None:
     module = type(thing).__module__
     values.append((path, f"{module}.{type(thing).__qualname__}"))
@@ -393,7 +393,7 @@ def _describe_object(
     elif is_of_keras(thing):
         for name, value in vars(thing).items():
             if name not in keras_internals.VOLATILE_ATTRIBUTES:
-                _describe(value, f"{path}.{name}", values, seen)
+                _describe(value, f"{path}.{name}", values, paths)
     else:
         _require(isinstance(thing, PASSIVE), thing)
 

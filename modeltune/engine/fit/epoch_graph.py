@@ -157,7 +157,7 @@ class _Rows:
         cls, arrays: Arrays, batch_size: int, class_weight: Mapping[int, float] | None = None
     ) -> _Rows:
         rows, count = keras_internals.packed_rows(arrays, batch_size, class_weight)
-        return cls(_each(tf.convert_to_tensor, rows), count, batch_size)
+        return cls(_map(tf.convert_to_tensor, rows), count, batch_size)
 
     @classmethod
     def plainly(cls, arrays: Arrays, batch_size: int) -> _Rows:
@@ -166,7 +166,7 @@ class _Rows:
         if isinstance(sample_weight, np.ndarray):  # it counts for every output
             sample_weight = keras.tree.map_structure(lambda _: arrays[2], y)
         packed = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
-        return cls(_each(as_tensor, packed), len(keras.tree.flatten(x)[0]), batch_size)
+        return cls(_map(as_tensor, packed), len(keras.tree.flatten(x)[0]), batch_size)
 
     @property
     def batches(self) -> int:
@@ -175,7 +175,7 @@ class _Rows:
     @property
     def specs(self) -> Any:
         """The tensors' types and shapes, for any number of samples."""
-        return _each(
+        return _map(
             lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), self.tensors
         )
 
@@ -277,7 +277,7 @@ def _create_variables(model: Model, rows: _Rows) -> None:
     """
     if not (model.built and type(model).__module__.startswith("keras.")):
         return
-    batch = _each(
+    batch = _map(
         lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype.name), rows.specs
     )
     _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -307,7 +307,7 @@ class _EpochGraph:
         """Trace an epoch of Keras's step function, or of the model's own plain step, which is faster."""
         batch_size = rows.batch_size
         length = _static_length(rows.count, batch_size)
-        batch = _each(lambda spec: tf.TensorSpec([length, *spec.shape[1:]], spec.dtype), rows.specs)
+        batch = _map(lambda spec: tf.TensorSpec([length, *spec.shape[1:]], spec.dtype), rows.specs)
         # Keras's step function takes an iterator of batches; what it traces here it keeps, with
         # jit_compile, replica context and autograph as in fit. Either way the step stays a
         # function of its own, and its logs are used: without one of the two TensorFlow's
@@ -369,7 +369,7 @@ def _unregister_gradients(traced: Any) -> None:
 def _batch(tensors: Any, order: Any, i: Any, batch_size: int, length: int | None) -> Any:
     chosen = order[i * batch_size : (i + 1) * batch_size]
     chosen = tf.ensure_shape(chosen, [length])
-    return _each(lambda tensor: tf.gather(tensor, chosen, axis=0), tensors)
+    return _map(lambda tensor: tf.gather(tensor, chosen, axis=0), tensors)
 
 
 def _static_length(count: int, batch_size: int) -> int | None:
@@ -466,7 +466,7 @@ def as_tensor(array: np.ndarray) -> Any:
     return tf.convert_to_tensor(array.astype(keras.config.floatx()) if is_float else array)
 
 
-def _each(function: Callable[[Any], Any], structure: Any) -> Any:
+def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     return keras.tree.map_structure(function, structure, none_is_leaf=False)
 
 

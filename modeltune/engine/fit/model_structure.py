@@ -65,24 +65,24 @@ def structure(head: Model) -> str | None:
         return None
 
 
-def without_names(config: Any, seen: dict[str, str]) -> Any:
+def without_names(config: Any, numbers: dict[str, str]) -> Any:
     """Return a configuration with numbers in place of layer names, which Keras counts up."""
     if isinstance(config, list | tuple):
-        return [without_names(item, seen) for item in config]
+        return [without_names(item, numbers) for item in config]
     if not isinstance(config, Mapping):
         return config
     is_named = not str(config.get("class_name", "")).endswith("DTypePolicy")
     plain: dict[str, Any] = {}
     for key, value in config.items():
         if key in REFERENCES:
-            plain[key] = _numbered(value, seen)
+            plain[key] = _numbered(value, numbers)
         elif key == "config" and isinstance(value, Mapping) and is_named and "name" in value:
             inner = {k: v for k, v in value.items() if k != "name"}
-            plain[key] = {"name": _number(value["name"], seen), **without_names(inner, seen)}
+            plain[key] = {"name": _number(value["name"], numbers), **without_names(inner, numbers)}
         elif key == "name" and ("inbound_nodes" in config or "layers" in config):
-            plain[key] = _number(value, seen)
+            plain[key] = _number(value, numbers)
         else:
-            plain[key] = without_names(value, seen)
+            plain[key] = without_names(value, numbers)
     return plain
 
 
@@ -95,11 +95,11 @@ def _without_sizes(config: Any) -> Any:
     return "size" if isinstance(config, int | float) and config not in (-1, 0, 1) else config
 
 
-def _numbered(reference: Any, seen: dict[str, str]) -> Any:
+def _numbered(reference: Any, numbers: dict[str, str]) -> Any:
     if isinstance(reference, list | tuple):
-        return [_numbered(item, seen) for item in reference]
-    return _number(reference, seen) if isinstance(reference, str) else reference
+        return [_numbered(item, numbers) for item in reference]
+    return _number(reference, numbers) if isinstance(reference, str) else reference
 
 
-def _number(name: str, seen: dict[str, str]) -> str:
-    return seen.setdefault(name, f"#{len(seen)}")
+def _number(name: str, numbers: dict[str, str]) -> str:
+    return numbers.setdefault(name, f"#{len(numbers)}")

@@ -125,8 +125,8 @@ def _probe(
     for number, point in enumerate(_unchanged_points(known, space, experiment), start=1):
         result = results_of([point])[0]
         if result.is_violation and not is_rate:
-            shown = _counterexample(behaviour, experiment, result, known=True)
-            return Probe(number, 1, False, largest, shown)
+            counterexample = _counterexample(behaviour, experiment, result, known=True)
+            return Probe(number, 1, False, largest, counterexample)
         earlier += [result] if result.is_violation else []
 
     is_case = behaviour.kind is Kind.MINIMUM_FUNCTIONALITY
@@ -155,8 +155,8 @@ def _probe(
         smallest = earlier[0]
     elif not is_all:
         smallest = shrink(space, smallest, results_of, seed)
-    shown = _counterexample(behaviour, experiment, smallest, known=bool(earlier))
-    return Probe(examples, len(violations), is_exhaustive, largest, shown)
+    counterexample = _counterexample(behaviour, experiment, smallest, known=bool(earlier))
+    return Probe(examples, len(violations), is_exhaustive, largest, counterexample)
 
 
 def _held(part: Part) -> Part:
@@ -467,7 +467,7 @@ def _counterexample(
         row_digest=_digest(x),
         before=plain(violation.before),
         after=plain(violation.after),
-        shown=tuple(_shown(x, once)),
+        shown=tuple(_input_changes(x, once)),
         known=known,
     )
 
@@ -485,7 +485,7 @@ def _prediction(
     return {"prediction": value, "probability": score(predicted)}
 
 
-def _shown(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
+def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
     """Yield what to show of each input: an image, the values that differ, or a summary.
 
     Without an ``after``, the sample as it is.

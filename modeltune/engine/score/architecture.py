@@ -42,16 +42,16 @@ def described(model: Model) -> dict[str, Json]:
     }
 
 
-def _layers(model: Model, depth: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
+def _layers(model: Model, depth: int, ids: set[int]) -> Iterator[tuple[Any, int]]:
     """Yield every layer once with its depth; a layer may be in several models, or hold itself."""
     layers: list[Any] = []
     for layer in _tried(lambda: list(model.layers), layers):
-        if id(layer) in seen:
+        if id(layer) in ids:
             continue
-        seen.add(id(layer))
+        ids.add(id(layer))
         yield layer, depth
         if isinstance(layer, keras.Model):
-            yield from _layers(layer, depth + 1, seen)
+            yield from _layers(layer, depth + 1, ids)
 
 
 def _layer(layer: Any, depth: int) -> dict[str, Json]:

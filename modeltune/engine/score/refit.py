@@ -66,8 +66,8 @@ def train_refit(
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
-                    shown = task.weights.with_name(EXAMPLES)
-                    note = _write_examples(spec, loaded.test, on_test, shown)
+                    examples = task.weights.with_name(EXAMPLES)
+                    note = _write_examples(spec, loaded.test, on_test, examples)
                     built = described(model)
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size

@@ -82,13 +82,13 @@ def examples(part: Part, predictions: Predictions) -> Json:
     if samples is None:
         return None
     ranges = _ranges(samples)
-    shown: list[Json] = []
+    entries: list[Json] = []
     left = BYTES
     for row, sample in zip(rows.tolist(), samples, strict=True):
         entry = {
             "index": row,
             "is_wrong": None if wrong is None else bool(wrong[row]),
-            "x": {path: _shown(array, ranges.get(path)) for path, array in sample.items()},
+            "x": {path: _input(array, ranges.get(path)) for path, array in sample.items()},
             "outputs": {
                 output.name or "output": {
                     "task": output.task.value,
@@ -103,9 +103,9 @@ def examples(part: Part, predictions: Predictions) -> Json:
         left -= len(json.dumps(entry))
         if left < 0:
             break
-        shown.append(entry)
+        entries.append(entry)
     count = None if wrong is None else int(wrong.sum())
-    if not shown:
+    if not entries:
         return None
     # The run keeps the weights of its first refit.
     return {
@@ -113,7 +113,7 @@ def examples(part: Part, predictions: Predictions) -> Json:
         "refit": 0,
         "of": part.size,
         "wrong": count,
-        "samples": shown,
+        "samples": entries,
     }
 
 
@@ -229,7 +229,7 @@ def _sample(x: Arrays, row: int) -> dict[str, Array]:
 # What a sample is
 
 
-def _shown(array: Array, scale: tuple[float, float] | None) -> Json:
+def _input(array: Array, scale: tuple[float, float] | None) -> Json:
     """Return one input of a sample as an image, a text, a row of values, or a summary."""
     if scale is not None and _is_image(array):
         return _image(array, *scale)

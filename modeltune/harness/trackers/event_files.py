@@ -51,8 +51,8 @@ def session_start(values: Values, at: float) -> Event:
 def session_end(status: TrialStatus, at: float) -> Event:
     """Return the event that closes a row of the HParams page, with success or failure."""
     is_completed = status is TrialStatus.COMPLETED
-    shown = api_pb2.STATUS_SUCCESS if is_completed else api_pb2.STATUS_FAILURE
-    data = HParamsPluginData(session_end_info=SessionEndInfo(status=shown, end_time_secs=at))
+    result = api_pb2.STATUS_SUCCESS if is_completed else api_pb2.STATUS_FAILURE
+    data = HParamsPluginData(session_end_info=SessionEndInfo(status=result, end_time_secs=at))
     return _about_session(metadata.SESSION_END_INFO_TAG, data, at)
 
 

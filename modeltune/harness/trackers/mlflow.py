@@ -243,8 +243,8 @@ def _started(
 ) -> Iterator[str]:
     """Lend the id of a new run; at the end it gets this status, or KILLED if logging failed."""
     tags = {} if parent is None else {"mlflow.parentRunId": parent}
-    shown = _clipped(_text(name), LONGEST_NAME)
-    run = client.create_run(experiment, began, tags, shown).info.run_id
+    title = _clipped(_text(name), LONGEST_NAME)
+    run = client.create_run(experiment, began, tags, title).info.run_id
     try:
         yield run
     except BaseException:
