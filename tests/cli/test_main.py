@@ -94,16 +94,16 @@ def test_a_long_history_lists_its_last_runs_and_says_how_many_there_are(
 ) -> None:
     monkeypatch.setattr(commands, "HISTORY_LIMIT", 2)
     store.record(replace(DIGITS, id="newest"))
-    said = "the last 2 of 3 runs; --limit 0 lists all"
+    message = "the last 2 of 3 runs; --limit 0 lists all"
 
     def printed(*arguments: str) -> list[str]:
         assert main(["history", *arguments]) == 0
         return capsys.readouterr().out.splitlines()
 
     assert [line.split()[0] for line in printed()[2:4]] == ["newest", "20261120-211500-ffffffff"]
-    assert said in printed()
+    assert message in printed()
     assert len(printed("--limit", "0")[2:5]) == 3
-    assert said not in printed("--limit", "0")
+    assert message not in printed("--limit", "0")
     assert "the last 1 of 2 runs; --limit 0 lists all" in printed(DIGITS.spec, "--limit", "1")
     # As many as there are: nothing is left out.
     assert not any("lists all" in line for line in printed(DIGITS.spec))
@@ -240,7 +240,7 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["history", "spec_digit.py::mlp"], 'no run of "spec_digit.py::mlp"; did you mean '
          '"spec_digits.py::mlp"? Recorded are spec_digits.py::cnn, spec_digits.py::mlp'),
@@ -267,10 +267,10 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_one_line_on_stderr_and_exit_1(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], said: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     assert main(arguments) == 1
-    assert capsys.readouterr() == ("", f"modeltune: {said.replace('TMP', str(tmp_path))}\n")
+    assert capsys.readouterr() == ("", f"modeltune: {message.replace('TMP', str(tmp_path))}\n")
 
 
 def test_broken_settings_are_one_line_too(

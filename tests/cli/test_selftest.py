@@ -76,13 +76,13 @@ find_references.verify = lambda folder, artifact: folder / artifact.path
 
 def source_of(text: str, name: str) -> str:
     """Return a function of a module without its decorators, as Python reads it."""
-    (found,) = (
+    (function,) = (
         node
         for node in ast.parse(text).body
         if isinstance(node, ast.FunctionDef) and node.name == name
     )
-    found.decorator_list = []
-    return ast.dump(found)
+    function.decorator_list = []
+    return ast.dump(function)
 
 
 def test_every_defect_goes_red_for_its_own_reason(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_red_counts_only_for_the_right_reason(
 
 
 @pytest.mark.parametrize(
-    ("session", "said"),
+    ("session", "ending"),
     [
         (ended(0), "green"),
         (ended(None), "pytest did not end in 300 s, or was killed"),
@@ -212,8 +212,8 @@ def test_red_counts_only_for_the_right_reason(
         (SessionEnd(4, "\nERROR: no such file\n", None), "exit 4, ERROR: no such file"),
     ],
 )
-def test_a_miss_says_what_happened_instead(session: SessionEnd, said: str) -> None:
-    assert caught_by(BY_GATE, replace(session))[1] == said
+def test_a_miss_says_what_happened_instead(session: SessionEnd, ending: str) -> None:
+    assert caught_by(BY_GATE, replace(session))[1] == ending
 
 
 def test_a_folder_with_something_in_it_is_not_used(

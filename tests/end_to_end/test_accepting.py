@@ -70,8 +70,8 @@ def accepted(project: Example, kept: Callable[[str], Path]) -> Callable[[str], P
 def verdict(project: Example, number: int = 0) -> dict[str, Any]:
     """Return a verdict of the one run of the last session, from its report."""
     (run,) = project.report()["runs"]
-    found: dict[str, Any] = run["verdicts"][number]
-    return found
+    document: dict[str, Any] = run["verdicts"][number]
+    return document
 
 
 def accept(project: Example) -> Path:
@@ -92,10 +92,10 @@ def test_a_first_run_says_how_to_accept_it_and_the_command_does(
     command = verdict(project)["reason"].partition("to accept this run: ")[2]
     assert command == f'modeltune accept {project.history()[0].id} --reason "..."'
 
-    status, said = project.run_modeltune(*command.split()[1:-1], "first")
+    status, output = project.run_modeltune(*command.split()[1:-1], "first")
 
     assert status == 0
-    assert said.startswith(f"accepted spec_a.py::dense: run {project.history()[0].id}\n")
+    assert output.startswith(f"accepted spec_a.py::dense: run {project.history()[0].id}\n")
     project.run_pytest().assert_outcomes(passed=1)
     assert verdict(project)["outcome"] == "passed"
     assert project.history()[0].baseline == project.history()[1].id
@@ -156,10 +156,10 @@ def test_a_worse_recipe_is_red_and_the_reason_names_the_question(
     result = project.run_pytest()
 
     assert result.exit_code == 1
-    found = verdict(project)
-    assert found["outcome"] == "failed"
-    assert found["details"]["question"] == "recipe"
-    assert "is this recipe worse: paired t over seeds on 3 seeds" in found["reason"]
+    regression = verdict(project)
+    assert regression["outcome"] == "failed"
+    assert regression["details"]["question"] == "recipe"
+    assert "is this recipe worse: paired t over seeds on 3 seeds" in regression["reason"]
 
 
 def test_one_refit_each_is_paired_on_samples(scripted: Example) -> None:
@@ -243,9 +243,9 @@ def test_a_copied_project_accepts_beside_its_own_specs(scripted: Example, tmp_pa
     copied = tmp_path / "copied"
     shutil.copytree(scripted.path, copied)
 
-    status, said = scripted.run_modeltune("accept", "-1", "--reason", "mine", folder=copied)
+    status, output = scripted.run_modeltune("accept", "-1", "--reason", "mine", folder=copied)
 
-    assert status == 0, said
+    assert status == 0, output
     assert (copied / BASELINES / "spec_a.py.dense.json").exists()
     assert not (scripted.path / BASELINES).exists()
 
@@ -386,12 +386,12 @@ def test_check_judges_a_run_of_the_history(project: Example) -> None:
     project = project.with_spec(source(ONE + "gates=[mt.metric('accuracy') >= 0]"))
     project.run_pytest().assert_outcomes(passed=1)
 
-    status, said = project.run_modeltune("check", "-1")
+    status, output = project.run_modeltune("check", "-1")
     project = project.with_spec(source(ONE + "gates=[mt.metric('accuracy') >= 1.5]"))
     red, _ = project.run_modeltune("check", "-1")
 
-    assert status == 0, said
-    assert "(cached)" in said
+    assert status == 0, output
+    assert "(cached)" in output
     assert red == 1
     assert len(project.history()) == 1
 

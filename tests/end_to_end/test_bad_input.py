@@ -24,18 +24,18 @@ def refused(project: Example) -> Refused:
         assert not re.search(r"INTERNALERROR|_pytest/|modeltune/\w+\.py|trial 1", printed)
         lines = done.lines
         start = next(n for n, line in enumerate(lines) if re.match(r"_+ (ERROR )?\w.* _+$", line))
-        shown = []
+        section = []
         for line in lines[start + 1 :]:
             if re.match(r"[=_-]{3,}", line):
                 break
-            shown.append(line)
-        return shown
+            section.append(line)
+        return section
 
     return refused
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         (
             'search=mt.RandomSearch("val_accuracy")',
@@ -57,31 +57,31 @@ def refused(project: Example) -> Refused:
     ],
 )
 def test_a_broken_declaration_is_refused_at_collection(
-    refused: Refused, fields: str, said: str
+    refused: Refused, fields: str, message: str
 ) -> None:
-    shown = refused(source(fields), code=2)
-    assert re.match(r".*spec_a\.py:\d+: mt\.spec\(\.\.\.\) has 1 problem:$", shown[0])
-    assert re.match(rf"  {said}", shown[1])
-    assert len(shown) == 2
+    lines = refused(source(fields), code=2)
+    assert re.match(r".*spec_a\.py:\d+: mt\.spec\(\.\.\.\) has 1 problem:$", lines[0])
+    assert re.match(rf"  {message}", lines[1])
+    assert len(lines) == 2
 
 
 def test_all_broken_fields_of_a_spec_are_reported_together(refused: Refused) -> None:
-    shown = refused(
+    lines = refused(
         source(
             'data=3, search=mt.GridSearch("auc", max_trials=0), fit=mt.Fit(epochs=0, batch_size=0), '
             "validation=mt.KFold(k=1), gates=[mt.metric('a') >= None, 5], epochs=1"
         ),
         code=2,
     )
-    assert shown[0].endswith("has 9 problems:")
-    assert [line.split(":")[0].strip() for line in shown[1:]] == [
+    assert lines[0].endswith("has 9 problems:")
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
         "epochs", "data", "search.objective", "search.max_trials", "fit.epochs", "fit.batch_size",
         "validation.k", "gates[0]", "gates[1]",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("import nothing_of_the_kind", "E   ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
         ("from keras import nothing_of_the_kind", "E   ImportError: cannot import name 'nothing_of"),
@@ -95,19 +95,19 @@ def test_all_broken_fields_of_a_spec_are_reported_together(refused: Refused) -> 
     ],
 )  # fmt: skip
 def test_a_spec_file_that_does_not_import_shows_the_author_s_line(
-    project: Example, refused: Refused, text: str, said: str
+    project: Example, refused: Refused, text: str, message: str
 ) -> None:
     helpers = {"broken_helper.py": "1 / 0", "absent_helper.py": "import nothing_of_the_kind"}
     project.with_files(helpers).write()
-    shown = refused(text, code=2)
-    assert any(re.match(said, line) for line in shown)
-    assert any("spec_a.py" in line for line in shown)
+    lines = refused(text, code=2)
+    assert any(re.match(message, line) for line in lines)
+    assert any("spec_a.py" in line for line in lines)
 
 
 def test_a_relative_import_without_a_package_says_what_is_missing(refused: Refused) -> None:
-    shown = refused("from .datasets import digits", code=2)
+    lines = refused("from .datasets import digits", code=2)
     assert re.match(
-        "Hint: relative imports need a package; add an empty /.*/__init__.py", shown[-1]
+        "Hint: relative imports need a package; add an empty /.*/__init__.py", lines[-1]
     )
 
 
@@ -132,7 +132,7 @@ COMPILED = "return compiled(hp)"
 
 
 @pytest.mark.parametrize(
-    ("fields", "body", "said"),
+    ("fields", "body", "message"),
     [
         (
             "gates=[mt.metric('loss') <= 9, mt.metric('auc') >= 0.8]", COMPILED,
@@ -164,11 +164,11 @@ COMPILED = "return compiled(hp)"
     ],
 )  # fmt: skip
 def test_what_cannot_be_judged_is_refused_before_training(
-    refused: Refused, fields: str, body: str, said: str
+    refused: Refused, fields: str, body: str, message: str
 ) -> None:
-    shown = refused(source(fields, body), code=1)
-    assert re.match(r".*spec_a\.py", shown[0])
-    assert any(re.match(said, line) for line in shown)
+    lines = refused(source(fields, body), code=1)
+    assert re.match(r".*spec_a\.py", lines[0])
+    assert any(re.match(message, line) for line in lines)
 
 
 def test_all_that_the_dry_run_finds_is_reported_together(refused: Refused) -> None:
@@ -176,21 +176,21 @@ def test_all_that_the_dry_run_finds_is_reported_together(refused: Refused) -> No
         "search=mt.GridSearch(mt.maximize('val_auc')), "
         "gates=[mt.metric('auc') >= 0.8, mt.metric('recal') >= 0.8]"
     )
-    shown = "\n".join(refused(source(fields), code=1))
-    assert all(name in shown for name in ("search.objective", "gates[0]", "gates[1]"))
+    error = "\n".join(refused(source(fields), code=1))
+    assert all(name in error for name in ("search.objective", "gates[0]", "gates[1]"))
 
 
 @pytest.mark.parametrize(
     "url", ["sqlite:////proc/history.db", "nonsense", "oracle://scott:tiger@db/runs"]
 )
 def test_a_store_that_cannot_be_opened_is_never_green(refused: Refused, url: str) -> None:
-    shown = refused(source(), f"--modeltune-store={url}", code=1)
-    assert shown
-    assert "tiger" not in "".join(shown)
+    lines = refused(source(), f"--modeltune-store={url}", code=1)
+    assert lines
+    assert "tiger" not in "".join(lines)
 
 
 def test_the_author_s_own_errors_keep_their_traceback(refused: Refused) -> None:
     text = source("data=lambda: open('absent.csv')")
-    shown = refused(text, code=1)
-    assert any("absent.csv" in line and line.startswith("E ") for line in shown)
-    assert any("spec_a.py:" in line for line in shown)
+    lines = refused(text, code=1)
+    assert any("absent.csv" in line and line.startswith("E ") for line in lines)
+    assert any("spec_a.py:" in line for line in lines)

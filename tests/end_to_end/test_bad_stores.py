@@ -72,21 +72,21 @@ def test_every_command_says_in_one_line_what_is_wrong_and_changes_nothing(
     if damage == "a folder":
         history.unlink()
         history.mkdir()
-        said = f"PATH is a folder; name a file in it: sqlite:///{history}/history.db"
+        message = f"PATH is a folder; name a file in it: sqlite:///{history}/history.db"
     else:
-        harm, said = DAMAGES[damage]
+        harm, message = DAMAGES[damage]
         harm(history)
     before = contents(history.parent)
     for name, command in COMMANDS.items():
         assert main(command) == 1, name
         out, err = capsys.readouterr()
-        found = said.replace("PATH", str(history)).partition(";")[0]
+        problem = message.replace("PATH", str(history)).partition(";")[0]
         assert (out, len(err.splitlines())) == ("", 1)
         # What to do comes after it, and is another for who only reads.
-        assert err.startswith(f"modeltune: {found}; ")
+        assert err.startswith(f"modeltune: {problem}; ")
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
-    assert f"WRONG  {found}; " in out
+    assert f"WRONG  {problem}; " in out
     assert "WRONG  run a of spec_digits.py::mlp waits to be recorded: modeltune flush" in out
     assert err == ""
     assert contents(history.parent) == before
@@ -96,12 +96,12 @@ def test_every_command_says_in_one_line_what_is_wrong_and_changes_nothing(
 def test_pytest_is_red_before_it_trains_and_changes_nothing(
     scripted: Example, history: Path, damage: str
 ) -> None:
-    harm, said = DAMAGES[damage]
+    harm, message = DAMAGES[damage]
     harm(history)
     before = contents(history.parent)
     done = scripted.with_spec(scripted_source()).run_pytest()
     assert done.exit_code == pytest.ExitCode.TESTS_FAILED
-    assert said.replace("PATH", str(history)) in done.lines
+    assert message.replace("PATH", str(history)) in done.lines
     assert done.trained == ()
     assert contents(history.parent) == before
 
@@ -112,7 +112,7 @@ def test_pytest_is_red_before_it_trains_and_changes_nothing(
 def as_nobody(folder: Path, command: Callable[[], object]) -> str:
     """Return what a command says to one who may look into the folder and write nothing there."""
 
-    def said() -> str:
+    def run() -> str:
         if os.geteuid() == 0:
             os.setuid(65534)
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
@@ -124,7 +124,7 @@ def as_nobody(folder: Path, command: Callable[[], object]) -> str:
 
     folder.chmod(0o555)
     try:
-        status, words = in_child(said)
+        status, words = in_child(run)
     finally:
         folder.chmod(0o755)
     assert status == 0
@@ -154,8 +154,8 @@ ADVICE = "make the file and its folder readable and writable, or name another --
 
 
 def test_a_folder_one_may_not_write_to_gets_no_first_history(folder: Path) -> None:
-    said = as_nobody(folder, trained(folder, f"sqlite:///{folder}/.modeltune/history.db"))
-    assert said == (
+    output = as_nobody(folder, trained(folder, f"sqlite:///{folder}/.modeltune/history.db"))
+    assert output == (
         "FOLDER/.modeltune/history.db cannot be opened "
         f"(Permission denied: FOLDER/.modeltune); {ADVICE}"
     )
@@ -171,9 +171,9 @@ def test_a_history_one_may_only_read_is_shown_and_nothing_is_trained_for_it(
     before = digest(history)
     url = f"sqlite:///{history}"
     assert DIGITS.id in as_nobody(folder, lambda: main(["history", "--store", url]))
-    said = as_nobody(folder, trained(folder, url))
-    assert said.startswith("FOLDER/scratch/")
-    assert said.endswith("; make the folder writable, or name another --modeltune-store")
+    output = as_nobody(folder, trained(folder, url))
+    assert output.startswith("FOLDER/scratch/")
+    assert output.endswith("; make the folder writable, or name another --modeltune-store")
     assert (folder / "log").read_text() == ""
     assert digest(history) == before
     assert sorted(os.listdir(folder)) == ["history.db", "log"]
@@ -190,10 +190,10 @@ def test_a_history_one_may_not_even_read_is_said(
         "modeltune: FOLDER/history.db cannot be opened "
         f"(Permission denied: FOLDER/history.db); {ADVICE}"
     )
-    said = as_nobody(folder, lambda: main(["history", "--store", f"sqlite:///{history}"]))
-    assert said == f"{said_by_all}\n1"
-    said = as_nobody(folder, lambda: main(["doctor", "--store", f"sqlite:///{history}"]))
-    assert said == f"{said_by_all.replace('modeltune: ', 'WRONG  ')}\n1 thing is wrong\n1"
+    output = as_nobody(folder, lambda: main(["history", "--store", f"sqlite:///{history}"]))
+    assert output == f"{said_by_all}\n1"
+    output = as_nobody(folder, lambda: main(["doctor", "--store", f"sqlite:///{history}"]))
+    assert output == f"{said_by_all.replace('modeltune: ', 'WRONG  ')}\n1 thing is wrong\n1"
 
 
 @TRACED

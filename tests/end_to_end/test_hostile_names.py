@@ -58,9 +58,9 @@ def accepted(folder: Path, text: str) -> None:
     file = folder / "spec_a.py"
     path = baselines.path_of(file, run.spec)
     baselines.accept(run, None, file, why=text, before=None)
-    found = baselines.read_baseline(path)
-    assert (found.run, found.spec, found.why) == (text, run.spec, text)
-    assert found.scores == run.scores
+    baseline = baselines.read_baseline(path)
+    assert (baseline.run, baseline.spec, baseline.why) == (text, run.spec, text)
+    assert baseline.scores == run.scores
     assert (
         [kept.parent for kept in folder.glob("*/*")]
         == [folder / baselines.BASELINE_FOLDER]
@@ -72,9 +72,9 @@ def begun(folder: Path, text: str) -> None:
     """Keep a search's ledger, and go on with it."""
     for run in ("first", "second"):
         ledgers = Ledgers(folder)
-        ledger, said = ledgers.begin(text, {text: text}, run, lambda runs: ())
+        ledger, notes = ledgers.begin(text, {text: text}, run, lambda runs: ())
         assert ledger.get(f"trial {text}") == (None if run == "first" else {text: text})
-        assert (said is None) is (run == "first")
+        assert (notes is None) is (run == "first")
         ledger.put(f"trial {text}", {text: text})
         ledgers.close(drop=False)
     assert len([*folder.rglob("*")]) == len([*folder.glob(f"*/{LEDGER_FILE}")]) + 1 == 2

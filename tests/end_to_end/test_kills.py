@@ -41,13 +41,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Spec], 
     """Return the seconds and the run of a spec that nobody kills."""
 
     @functools.cache
-    def found(spec: Spec) -> tuple[float, Run]:
+    def reference(spec: Spec) -> tuple[float, Run]:
         folder = tmp_path_factory.mktemp(spec.name)
         seconds = attempt(spec, 0, folder).seconds
         (run,) = finished(folder)
         return seconds, run
 
-    return found
+    return reference
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
 
     status, _ = in_child(traced)
     assert status == 0
-    found, counts, many = [], Counter[str](), 0
+    moments, counts, many = [], Counter[str](), 0
     for line in trace.read_text().splitlines():
         call = line.partition("(")[0]
         counts[call] += 1
@@ -108,21 +108,21 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
             many += 1
             if many % 3:
                 continue
-        found.append((call, counts[call], line))
-    return found
+        moments.append((call, counts[call], line))
+    return moments
 
 
 def kept(folder: Path) -> set[str]:
     """Return what is in the ledger, read without the code that wrote it."""
-    found = set[str]()
+    workers = set[str]()
     for path in folder.glob(f"scratch/*/{LEDGER_FILE}"):
         for line in path.read_bytes().splitlines():
             checksum, _, text = line.partition(b" ")
             if len(checksum) == 8 and int(checksum, 16) == zlib.crc32(text):
                 entry = json.loads(text)
                 if entry["key"].startswith(("trial ", "refit ")):
-                    found.add(entry["value"]["trained_by"])
-    return found
+                    workers.add(entry["value"]["trained_by"])
+    return workers
 
 
 def recorded(folder: Path) -> int:
@@ -173,13 +173,13 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
             assert sorted(second.read_text().splitlines()) == sorted(missing)
             runs = finished(folder)
             assert len(runs) == before + 1
-            for found in runs:
-                check_same(found, expected)
+            for ended_run in runs:
+                check_same(ended_run, expected)
             files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
             left = files - {
                 "history.db",
-                *(found.artifact.path for found in runs if found.artifact),
-                *(file.path for found in runs for file in found.files.values()),
+                *(ended_run.artifact.path for ended_run in runs if ended_run.artifact),
+                *(file.path for ended_run in runs for file in ended_run.files.values()),
             }
             assert all(map(LEFT.fullmatch, left)), left
         except AssertionError as error:

@@ -176,14 +176,14 @@ def test_a_terminal_shows_the_trial_that_runs_and_a_debugger_has_it_for_itself(
     second = project / "second-gate"
     os.mkfifo(second)
     with session(project, "test_other.py", "spec_a.py", BREAK=str(second)) as pytest_:
-        shown = pytest_.until(r"^  trial 1: epoch 1/1, val_accuracy 0.5, \d")
-        assert re.search(r"^spec_a.py::mlp: 0/\d+ trials, 1 running$", shown, re.MULTILINE)
+        screen = pytest_.until(r"^  trial 1: epoch 1/1, val_accuracy 0.5, \d")
+        assert re.search(r"^spec_a.py::mlp: 0/\d+ trials, 1 running$", screen, re.MULTILINE)
         pytest_.open()
         pytest_.until("^  trial 2: epoch")
         second.open("w").close()
-        shown = pytest_.until(r"^\(Pdb\)\Z")
-        assert ">>> PDB set_trace (IO-capturing turned off) >>>" in shown
-        assert not re.search("running|trial 2", shown)
+        screen = pytest_.until(r"^\(Pdb\)\Z")
+        assert ">>> PDB set_trace (IO-capturing turned off) >>>" in screen
+        assert not re.search("running|trial 2", screen)
         pytest_.type("tbreak scripted_runs.Script.perform\n")
         pytest_.until(r"^\(Pdb\)\Z", "Breakpoint 1")
         pytest_.type("continue\n")
@@ -194,10 +194,10 @@ def test_a_terminal_shows_the_trial_that_runs_and_a_debugger_has_it_for_itself(
         assert pytest_.end() == 0
     assert "printed by a trial" not in pytest_.screen
     assert "running" not in pytest_.screen
-    told = [
+    lines = [
         line for line in pytest_.emulator.text if re.match("  (tri|val|ref)|spec_a.py::mlp:", line)
     ]
-    assert len(told) == len(EVENTS) - 3
+    assert len(lines) == len(EVENTS) - 3
 
 
 def test_specs_in_workers_of_xdist_are_shown_by_name_while_they_run(project: Path) -> None:
@@ -210,8 +210,8 @@ def test_specs_in_workers_of_xdist_are_shown_by_name_while_they_run(project: Pat
         pytest_.open()
         assert pytest_.end() == 0
     for spec in ("spec_a.py::mlp", "spec_b.py::net"):
-        told = [line for line in pytest_.emulator.text if line.startswith(f"{spec}: ")]
-        assert [told[0], *(line.removeprefix(spec) for line in told[1:])] == [
+        lines = [line for line in pytest_.emulator.text if line.startswith(f"{spec}: ")]
+        assert [lines[0], *(line.removeprefix(spec) for line in lines[1:])] == [
             ANY(EVENTS[0].replace("spec_a.py::mlp", spec)),
             *(ANY(event.replace("  ", ": ", 1)) for event in EVENTS[1:]),
         ]
@@ -241,22 +241,22 @@ def test_a_log_gets_a_line_per_trial_and_heartbeats(project: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        said = []
+        log = []
         for line in process.stdout:
-            said.append(line.rstrip("\n"))
+            log.append(line.rstrip("\n"))
             if "running for" in line:
                 break
         opened = os.open(gate, os.O_RDWR)
-        said += process.stdout.read().splitlines()
+        log += process.stdout.read().splitlines()
         os.close(opened)
     assert process.returncode == 0
-    beats = [line for line in said if "running for" in line]
+    beats = [line for line in log if "running for" in line]
     assert beats[0] == ANY(
         r"spec_a.py::mlp: running for [\d.]+s: 0/6 trials, trial 1 at epoch 1/1 for [\d.]+s"
     )
-    told = [line for line in said if re.match("  |spec_a.py::mlp: H", line)]
-    assert told[: len(EVENTS)] == [ANY(event) for event in EVENTS]
-    assert not any("\x1b" in line for line in said)
+    events = [line for line in log if re.match("  |spec_a.py::mlp: H", line)]
+    assert events[: len(EVENTS)] == [ANY(event) for event in EVENTS]
+    assert not any("\x1b" in line for line in log)
 
 
 TRAINED = """

@@ -116,9 +116,9 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: 
 
     status, words = in_child(trained)
     assert status == 0
-    said, waits = words.splitlines()
+    problem, waits = words.splitlines()
     history = tmp_path / "history.db"
-    assert said == f"{history}: database or disk is full; free some space, then run again"
+    assert problem == f"{history}: database or disk is full; free some space, then run again"
     (path,) = waiting(tmp_path)
     assert f"(passed) is not recorded, but waits in {path}; to record it: modeltune flush" in waits
     with open_store(url) as store:

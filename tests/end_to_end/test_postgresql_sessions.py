@@ -75,8 +75,8 @@ def _session(folder: Path, url: str) -> int:
     Path("spec_a.py").write_text(scripted_source())
     Path("pyproject.toml").touch()
     with (
-        open("said.txt", "w") as said,
-        contextlib.redirect_stdout(said),
+        open("said.txt", "w") as output,
+        contextlib.redirect_stdout(output),
         scripting(folder / "log"),
     ):
         return int(pytest.main([*OPTIONS, f"--modeltune-store={url}"]))
@@ -92,8 +92,8 @@ def test_eight_pytest_processes_at_once_lose_nothing_in_a_server_nor_in_a_file(
 ) -> None:
     stores = [url, f"sqlite:///{tmp_path}/team/history.db"]
     ended = forked.Command(at_once, tmp_path, stores, folder=tmp_path).end()
-    said = "".join(path.read_text() for path in tmp_path.glob("project-*/said.txt"))
-    assert ended == (0, ""), said
+    outputs = "".join(path.read_text() for path in tmp_path.glob("project-*/said.txt"))
+    assert ended == (0, ""), outputs
     for kind, url in enumerate(stores):
         with open_store(url, create=False) as store:
             recorded = [store.run(summary.id) for summary in store.runs()]

@@ -53,20 +53,20 @@ def spec() -> Spec:
 
 def read_through(store: Store, act: Callable[[], object]) -> list[str]:
     """Return the statements that look at every row of a table, and what they do."""
-    seen: list[tuple[str, object]] = []
+    statements: list[tuple[str, object]] = []
 
     def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
-        seen.append((statement, parameters))
+        statements.append((statement, parameters))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         act()
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
-    assert seen
-    found = []
+    assert statements
+    scans = []
     with store.reading() as connection:
-        for statement, parameters in seen:
+        for statement, parameters in statements:
             if statement.startswith(("BEGIN", "PRAGMA")):
                 continue
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
@@ -76,8 +76,8 @@ def read_through(store: Store, act: Callable[[], object]) -> list[str]:
             is_cut &= not any("FOR ORDER BY" in step for step in steps)
             whole = r"SCAN (runs|trials|scores|verdicts|artifacts)\b"
             if not is_cut and any(re.match(whole, step) for step in steps):
-                found.append(f"{statement}: {'; '.join(steps)}")
-    return found
+                scans.append(f"{statement}: {'; '.join(steps)}")
+    return scans
 
 
 ACTS: dict[str, Callable[[Store], object]] = {

@@ -36,14 +36,14 @@ def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
             file.parent.mkdir(exist_ok=True)
             file.write_text(block, encoding="utf-8")
     (pytester.path / "model_specs/__init__.py").touch()
-    shown = next(block for block in blocks("") if block.startswith("$ pytest model_specs/"))
+    example = next(block for block in blocks("") if block.startswith("$ pytest model_specs/"))
 
     status, output = forked.Command(forked.pytest, "model_specs/", folder=pytester.path).end()
 
     assert status == pytest.ExitCode.OK, output
     printed = [masked(line) for line in output.splitlines()]
     position = 0
-    for line in shown.splitlines()[1:]:
+    for line in example.splitlines()[1:]:
         if line.strip() in ("", "..."):
             continue
         assert masked(line) in printed[position:], f"not printed, or not here: {line}"

@@ -140,8 +140,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     other_space.__name__ = other_space.__qualname__ = "modest_or_learning_by_heart"
     store = f"sqlite:///{folder / 'history.db'}"
     first, second, third = (
-        pipeline.run(each, store=store, listen=lambda event: None)
-        for each in (spec, spec, tempting(other_space, fit=mt.Fit(epochs=20, batch_size=24)))
+        pipeline.run(recipe, store=store, listen=lambda event: None)
+        for recipe in (spec, spec, tempting(other_space, fit=mt.Fit(epochs=20, batch_size=24)))
     )
     return Runs(spec, (first, second, third), folder)
 
@@ -333,8 +333,8 @@ def test_defect_8_one_hot_labels_are_reported_by_class(dark: Any) -> None:
         np.eye(2)[dark], layers.Dense(2, activation="softmax"), loss="categorical_crossentropy"
     )
     _, tables = report(predict(model, part, 20).outputs)
-    told = model.predict(part.x, verbose=0).argmax(axis=1)
-    assert tables["output"]["confusion"] == metrics.confusion_matrix(dark, told).tolist()
+    predicted = model.predict(part.x, verbose=0).argmax(axis=1)
+    assert tables["output"]["confusion"] == metrics.confusion_matrix(dark, predicted).tolist()
     assert [row["support"] for row in tables["output"]["per_class"]] == np.bincount(dark).tolist()
 
 

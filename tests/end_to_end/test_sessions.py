@@ -35,9 +35,9 @@ SHORT = source(f"{ONE}gates=[mt.metric('accuracy') >= 0]")
 
 def files(folder: Path) -> set[str]:
     """Return the names of all files but those pytest's own test plugin writes."""
-    found = (file.relative_to(folder) for file in folder.rglob("*"))
+    paths = (file.relative_to(folder) for file in folder.rglob("*"))
     theirs = ("__pycache__", "runpytest", "stdout", "stderr")
-    return {str(file) for file in found if not any(name in str(file) for name in theirs)}
+    return {str(file) for file in paths if not any(name in str(file) for name in theirs)}
 
 
 # what the user sees
@@ -174,7 +174,7 @@ def test_no_option_takes_the_test_path_for_its_value(project: Example, option: s
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "advice"),
     [
         ("workers=many", "'many': write \"auto\", or a number of processes, 0 or more"),
         ("workers=-1", "'-1': write \"auto\", or a number of processes, 0 or more"),
@@ -184,11 +184,11 @@ def test_no_option_takes_the_test_path_for_its_value(project: Example, option: s
         ("budget=0m", "'0m': write a time longer than 0"),
     ],
 )
-def test_a_wrong_option_is_refused_with_advice(project: Example, option: str, said: str) -> None:
+def test_a_wrong_option_is_refused_with_advice(project: Example, option: str, advice: str) -> None:
     project = project.with_spec(SHORT)
     done = project.run_pytest(f"--modeltune-{option}")
     assert done.exit_code == 4
-    assert said in done.stderr.str()
+    assert advice in done.stderr.str()
     assert not (project.path / ".modeltune").exists()
 
 
@@ -199,9 +199,9 @@ def test_a_budget_is_shared_and_every_spec_is_judged(scripted: Example) -> None:
     for arguments in ((), ("--modeltune-budget=0.002s",)):
         done = scripted.run_pytest(*arguments)
         assert done.exit_code == 0
-        said = arguments[0].partition("=")[2] if arguments else budget
+        time = arguments[0].partition("=")[2] if arguments else budget
         notes = done.output.count(
-            f"search stopped after 1 trials: the budget of {said} leaves time for validation only"
+            f"search stopped after 1 trials: the budget of {time} leaves time for validation only"
         )
         assert notes == 2
     assert [len(run.trials) for run in scripted.history()] == [1] * 4
@@ -297,9 +297,9 @@ def test_what_a_spec_is_called_is_not_obeyed(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     done = scripted.run_pytest()
     assert done.exit_code == 0
-    said = [line for line in done.lines if "[error]x" in line]
-    assert len(said) == 2  # as it began, and in the table at the end
-    assert not any("##[" in line for line in said)
+    lines = [line for line in done.lines if "[error]x" in line]
+    assert len(lines) == 2  # as it began, and in the table at the end
+    assert not any("##[" in line for line in lines)
 
 
 # processes
@@ -385,11 +385,11 @@ def test_a_run_without_a_spec_is_left_alone(
     without = project.run_pytest_apart(*common, "-p", "no:modeltune")
     assert with_us.exit_code == without.exit_code
 
-    def told(result: Session) -> list[str]:
+    def lines_of(result: Session) -> list[str]:
         kept = [line for line in result.lines if not line.startswith(("plugins:", "ours"))]
         return [re.sub(r"in \d.*s", "", line) for line in kept]
 
-    assert told(with_us) == told(without)
+    assert lines_of(with_us) == lines_of(without)
     assert not with_us.stderr.lines
     with_us.stdout.fnmatch_lines(
         [

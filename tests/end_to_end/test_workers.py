@@ -121,20 +121,20 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
         return len((example.path / "loaded").read_text().split())
 
     example = example.with_files({"witness.py": WITHOUT_TENSORFLOW})
-    status, shown = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
-    assert status == 0, shown
-    assert "note: no recorded run was reused: no finished run of this spec is recorded" in shown
+    status, output = ran(spec(0.0), "--modeltune-workers=1", "--modeltune-reuse")
+    assert status == 0, output
+    assert "note: no recorded run was reused: no finished run of this spec is recorded" in output
     # What was loaded to be compared is what the processes train on.
     assert loaded() == 1
-    status, shown = ran(spec(0.0), "--modeltune-reuse")
-    assert status == 0, shown
-    assert "spec_a.py::dense CACHED" in shown
-    assert "passed (cached)" in shown
+    status, output = ran(spec(0.0), "--modeltune-reuse")
+    assert status == 0, output
+    assert "spec_a.py::dense CACHED" in output
+    assert "passed (cached)" in output
     assert loaded() == 2
     # Another gate trains nothing, but judges.
-    status, shown = ran(spec(1.5), "--modeltune-reuse")
-    assert status == 1, shown
-    assert "failed (cached)" in shown
+    status, output = ran(spec(1.5), "--modeltune-reuse")
+    assert status == 1, output
+    assert "failed (cached)" in output
     (run,) = example.report()["runs"]
     assert run["cached"] is True
     assert run["verdicts"][0]["outcome"] == "failed"
@@ -142,9 +142,9 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     # has shown.
     folder = example.with_spec(spec(0.0, rate=0.02)).write()
     options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
-    status, shown = forked.Command(forked.pytest, *options, folder=folder, environ=environ).end()
-    assert status == 0, shown
-    assert "note: no recorded run was reused: code in spec_a.py changed since run " in shown
+    status, output = forked.Command(forked.pytest, *options, folder=folder, environ=environ).end()
+    assert status == 0, output
+    assert "note: no recorded run was reused: code in spec_a.py changed since run " in output
     assert loaded() == 4
     assert len(example.history()) == 2
 

@@ -35,13 +35,13 @@ def part(name: str, x: Any, y: Any = None) -> Part:
 def loaded(train: Any, validation: Any = None, test: Any = None) -> LoadedData:
     """Return parts of x, or of (x, y); what is not given has nothing wrong with it."""
     shape = np.shape(train[0] if isinstance(train, tuple) else train)[1:]
-    given = {
+    parts = {
         "train": train,
         "validation": numbers(30, 1, shape) if validation is None else validation,
         "test": numbers(30, 2, shape) if test is None else test,
     }
     return loaded_parts(
-        *(part(n, *(one if isinstance(one, tuple) else (one,))) for n, one in given.items())
+        *(part(n, *(one if isinstance(one, tuple) else (one,))) for n, one in parts.items())
     )
 
 
@@ -96,9 +96,9 @@ def test_rows_of_test_in_train_are_counted_and_shown() -> None:
     train = numbers(1100)
     test = numbers(360, 5)
     test[[3, 7]] = train[[1024, 2]]
-    found = verdict("overlap", loaded(train, test=test))
-    assert found.measured == 2 / 360
-    assert found.reason == (
+    overlap = verdict("overlap", loaded(train, test=test))
+    assert overlap.measured == 2 / 360
+    assert overlap.reason == (
         "2 of 360 test rows are also in train: test[3] = train[1024], test[7] = train[2]. "
         "Remedy: keep rows that are equal, or come from one source, in one part"
     )
@@ -107,12 +107,12 @@ def test_rows_of_test_in_train_are_counted_and_shown() -> None:
 def test_every_pair_of_parts_is_compared() -> None:
     train, validation, test = numbers(50), numbers(20, 1), numbers(10, 2)
     validation[0], test[4] = train[9], validation[5]
-    found = verdict("overlap", loaded(train, validation, test))
-    assert "1 of 20 validation rows is also in train: validation[0] = train[9]" in found.reason
-    assert "1 of 10 test rows is also in validation: test[4] = validation[5]" in found.reason
+    overlap = verdict("overlap", loaded(train, validation, test))
+    assert "1 of 20 validation rows is also in train: validation[0] = train[9]" in overlap.reason
+    assert "1 of 10 test rows is also in validation: test[4] = validation[5]" in overlap.reason
     shares = {"test in train": 0.0, "validation in train": 0.05, "test in validation": 0.1}
-    assert details_of(found, Overlap).shares == shares
-    assert found.measured == 0.1
+    assert details_of(overlap, Overlap).shares == shares
+    assert overlap.measured == 0.1
 
 
 @given(
@@ -130,9 +130,9 @@ def test_as_many_rows_as_planted_are_found_in_any_order(
     rng = np.random.default_rng(seed)
     validation = (numbers(9) * 1e4 + 1e5).astype(int)[:, :2].astype(dtype)
     data = loaded(rng.permutation(train), validation, rng.permutation(test))
-    found = verdict("overlap", data)
-    assert found.measured == len(planted) / 30
-    assert (found.outcome is Outcome.PASSED) is not bool(planted)
+    overlap = verdict("overlap", data)
+    assert overlap.measured == len(planted) / 30
+    assert (overlap.outcome is Outcome.PASSED) is not bool(planted)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_rows_that_agree_in_one_of_two_inputs_do_not_overlap() -> None:
 def test_text_is_compared_as_text() -> None:
     train = np.array(["to be", "or not", "to be at all"])
     test = np.array(["or not", "that is"], dtype=object)
-    found = verdict("overlap", loaded(train, np.array(["a question"]), test))
-    assert "test[0] = train[1]" in found.reason
+    overlap = verdict("overlap", loaded(train, np.array(["a question"]), test))
+    assert "test[0] = train[1]" in overlap.reason
 
 
 def test_rows_of_few_distinct_values_may_be_equal_by_chance() -> None:
     x = np.arange(90)[:, None] % 4
-    found = verdict("overlap", loaded(x, x[:9], x[:30]))
-    assert found.reason.endswith("But train has only 4 distinct rows: chance makes rows equal")
+    overlap = verdict("overlap", loaded(x, x[:9], x[:30]))
+    assert overlap.reason.endswith("But train has only 4 distinct rows: chance makes rows equal")
 
 
 # duplicates
@@ -178,9 +178,9 @@ def test_rows_of_few_distinct_values_may_be_equal_by_chance() -> None:
 def test_repeated_rows_are_counted_and_shown() -> None:
     x = numbers(40)
     x[[8, 20]] = x[3]
-    found = verdict("duplicates", loaded((x, np.full(40, 1))))
-    assert found.measured == 2 / 40
-    assert found.reason == (
+    duplicates = verdict("duplicates", loaded((x, np.full(40, 1))))
+    assert duplicates.measured == 2 / 40
+    assert duplicates.reason == (
         "2 of 40 train rows repeat an earlier one: train[8] = train[3], train[20] = train[3]; "
         "all with the same target"
     )
@@ -189,16 +189,16 @@ def test_repeated_rows_are_counted_and_shown() -> None:
 def test_repeated_rows_with_conflicting_labels_are_said() -> None:
     x, y = numbers(40), np.zeros(40, int)
     x[[8, 20]], y[20] = x[3], 4
-    found = verdict("duplicates", loaded((x, y)))
-    assert "1 of them with conflicting labels: train[20] is 4, train[3] is 0" in found.reason
-    assert found.details == Duplicates(2, 1)
+    duplicates = verdict("duplicates", loaded((x, y)))
+    assert "1 of them with conflicting labels: train[20] is 4, train[3] is 0" in duplicates.reason
+    assert duplicates.details == Duplicates(2, 1)
 
 
 def test_repeated_rows_may_conflict_in_a_number() -> None:
     x, y = numbers(40), numbers(40, 1, ())
     x[8] = x[3]
-    found = verdict("duplicates", loaded((x, y)))
-    assert "1 of them with conflicting targets: train[8] and train[3]" in found.reason
+    duplicates = verdict("duplicates", loaded((x, y)))
+    assert "1 of them with conflicting targets: train[8] and train[3]" in duplicates.reason
 
 
 @given(seed=st.integers(0, 2**16), repeats=st.integers(0, 20))
@@ -215,9 +215,9 @@ def test_the_order_of_rows_does_not_change_how_many_repeat(seed: int, repeats: i
 def test_a_column_that_never_varies_is_named() -> None:
     x, test = numbers(40), numbers(30, 2)
     x[:, 1], x[:, 4], test[:, 1] = 2.5, 0, 2.5
-    found = verdict("constant_features", loaded(x, test=test))
-    assert found.measured == 2
-    assert found.reason == (
+    constant = verdict("constant_features", loaded(x, test=test))
+    assert constant.measured == 2
+    assert constant.reason == (
         "2 of 6 columns of x are constant in train: [:, 1] is always 2.5, [:, 4] is always 0.0; "
         "[:, 4] takes other values in test"
     )
@@ -231,9 +231,9 @@ def test_pixels_may_be_constant() -> None:
 
 @pytest.mark.parametrize("value", [0, np.arange(36).reshape(6, 6, 1)])
 def test_images_that_are_all_the_same_are_not_fine(value: Any) -> None:
-    found = verdict("constant_features", loaded(numbers(40, shape=(6, 6, 1)) * 0 + value))
-    assert found.outcome is Outcome.WARNED
-    assert "x is the same in every row of train" in found.reason
+    constant = verdict("constant_features", loaded(numbers(40, shape=(6, 6, 1)) * 0 + value))
+    assert constant.outcome is Outcome.WARNED
+    assert "x is the same in every row of train" in constant.reason
 
 
 @pytest.mark.parametrize("x", [np.full(40, "word"), np.full(40, "word", object), np.ones((40, 1))])
@@ -254,15 +254,15 @@ def test_one_of_several_inputs_is_named() -> None:
 def test_a_class_that_train_lacks_is_named() -> None:
     y = np.arange(90) % 3
     test = np.array([0, 1, 2, 7, 7])
-    found = verdict("labels", loaded((numbers(90), y), test=(numbers(5, 2), test)))
-    assert found.measured == 1
-    assert found.reason == "train has no row of class 7 (2 test rows)"
-    assert details_of(found, ClassCounts).outputs["y"]["test"] == {"0": 1, "1": 1, "2": 1, "7": 2}
+    labels = verdict("labels", loaded((numbers(90), y), test=(numbers(5, 2), test)))
+    assert labels.measured == 1
+    assert labels.reason == "train has no row of class 7 (2 test rows)"
+    assert details_of(labels, ClassCounts).outputs["y"]["test"] == {"0": 1, "1": 1, "2": 1, "7": 2}
 
 
 def test_a_class_that_test_lacks_is_named() -> None:
-    found = verdict("labels", loaded(numbers(90), test=(numbers(4, 2), np.array([0, 1, 0, 1]))))
-    assert found.reason == "test has no row of class 2 (30 train rows)"
+    labels = verdict("labels", loaded(numbers(90), test=(numbers(4, 2), np.array([0, 1, 0, 1]))))
+    assert labels.reason == "test has no row of class 2 (30 train rows)"
 
 
 def test_a_class_that_only_validation_has_is_named() -> None:
@@ -283,16 +283,16 @@ def test_a_class_that_only_validation_has_is_named() -> None:
 def test_classes_are_counted_however_they_are_written(kind: Any) -> None:
     y = np.arange(90) % 3
     test = (numbers(8, 2), kind(np.arange(8) % 4))
-    found = verdict("labels", loaded((numbers(90), kind(y)), (numbers(9, 1), kind(y[:9])), test))
-    assert found.measured == 1
-    assert "(2 test rows)" in found.reason
+    labels = verdict("labels", loaded((numbers(90), kind(y)), (numbers(9, 1), kind(y[:9])), test))
+    assert labels.measured == 1
+    assert "(2 test rows)" in labels.reason
 
 
 @pytest.mark.parametrize("y", [numbers(90, 3, ()), np.arange(90) * 17])
 def test_numbers_to_regress_on_are_no_classes(y: Any) -> None:
     data = loaded((numbers(90), y), (numbers(30, 1), y[:30] + 1), (numbers(30, 2), y[30:60] + 2))
-    found = verdict("labels", data)
-    assert (found.outcome, found.reason) == (Outcome.PASSED, "y holds no class labels")
+    labels = verdict("labels", data)
+    assert (labels.outcome, labels.reason) == (Outcome.PASSED, "y holds no class labels")
 
 
 # drift
@@ -301,11 +301,11 @@ def test_numbers_to_regress_on_are_no_classes(y: Any) -> None:
 def test_a_shifted_feature_is_named_with_its_distance() -> None:
     x, test = numbers(900), numbers(300, 2)
     test[:, 4] += 1
-    found = verdict("drift", loaded(x, test=test))
-    assert found.reason.startswith("1 of 7 features and targets differ between train and test: x[:, 4] by 0.")  # fmt: skip
+    drift = verdict("drift", loaded(x, test=test))
+    assert drift.reason.startswith("1 of 7 features and targets differ between train and test: x[:, 4] by 0.")  # fmt: skip
     expected = stats.ks_2samp(x[:, 4], test[:, 4], method="asymp")
-    assert found.measured == pytest.approx(expected.statistic)
-    (feature,) = details_of(found, Drift).features
+    assert drift.measured == pytest.approx(expected.statistic)
+    (feature,) = details_of(drift, Drift).features
     assert feature.feature == "x[:, 4]"
     assert feature.p < 1e-9
 
@@ -313,43 +313,43 @@ def test_a_shifted_feature_is_named_with_its_distance() -> None:
 def test_a_small_shift_that_is_real_is_harmless() -> None:
     x, test = numbers(9000), numbers(9000, 2)
     test[:, 4] += 0.2
-    found = verdict("drift", loaded(x, test=test))
-    assert found.outcome is Outcome.PASSED
-    assert 0.05 < (found.measured or 0) < 0.15
+    drift = verdict("drift", loaded(x, test=test))
+    assert drift.outcome is Outcome.PASSED
+    assert 0.05 < (drift.measured or 0) < 0.15
     assert verdict("drift", loaded(x, test=test), max_drift=0.05).outcome is Outcome.WARNED
 
 
 def test_shares_of_classes_drift() -> None:
     y, test = np.arange(900) % 3, np.repeat([0, 0, 1, 2], 75)
-    found = verdict("drift", loaded((numbers(900), y), test=(numbers(300, 2), test)))
-    assert "y by 0.17 (total variation)" in found.reason
+    drift = verdict("drift", loaded((numbers(900), y), test=(numbers(300, 2), test)))
+    assert "y by 0.17 (total variation)" in drift.reason
 
 
 def test_coded_values_drift_where_their_order_says_nothing() -> None:
     x = np.arange(900)[:, None] % 4
     test = np.repeat([0, 0, 3, 3, 1, 2], 50)[:, None]
-    found = verdict("drift", loaded(x, x[:30], test))
-    assert "x by 0.17 (total variation)" in found.reason
+    drift = verdict("drift", loaded(x, x[:30], test))
+    assert "x by 0.17 (total variation)" in drift.reason
 
 
 def test_darker_images_drift() -> None:
     x = np.abs(numbers(600, shape=(5, 5, 1)))
     test = np.abs(numbers(200, 2, (5, 5, 1)))
     assert verdict("drift", loaded(x, test=test)).outcome is Outcome.PASSED
-    found = verdict("drift", loaded(x, test=0.6 * test))
-    assert "mean of x by" in found.reason
+    drift = verdict("drift", loaded(x, test=0.6 * test))
+    assert "mean of x by" in drift.reason
 
 
 def test_text_does_not_drift_but_its_labels_do() -> None:
     words = np.array([f"word {n}" for n in range(900)])
-    found = verdict("drift", loaded((words[:600], np.arange(600) % 2), words[:9], (words[600:], np.zeros(300, int))))  # fmt: skip
-    assert found.outcome is Outcome.WARNED
-    assert details_of(found, Drift).not_compared == ("x (<U8)",)
+    drift = verdict("drift", loaded((words[:600], np.arange(600) % 2), words[:9], (words[600:], np.zeros(300, int))))  # fmt: skip
+    assert drift.outcome is Outcome.WARNED
+    assert details_of(drift, Drift).not_compared == ("x (<U8)",)
 
 
 def test_large_parts_are_sampled_and_say_so() -> None:
-    found = verdict("drift", loaded(numbers(6000)))
-    details = details_of(found, Drift)
+    drift = verdict("drift", loaded(numbers(6000)))
+    details = details_of(drift, Drift)
     assert (details.train_rows, details.sampled) == (5000, True)
     assert details.seed == 0
 
@@ -359,15 +359,15 @@ def test_large_parts_are_sampled_and_say_so() -> None:
 def test_a_random_split_does_not_drift(name: str, kind: str) -> None:
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     for seed in range(20):
-        found = verdict("drift", random_split(x.astype(kind), y, seed), max_drift=0.001)
-        assert found.outcome is Outcome.PASSED, found
+        drift = verdict("drift", random_split(x.astype(kind), y, seed), max_drift=0.001)
+        assert drift.outcome is Outcome.PASSED, drift
 
 
 def test_a_random_split_of_many_features_does_not_drift() -> None:
     for seed in range(3):
         x = numbers(300, seed, (784,))
-        found = verdict("drift", random_split(x, np.arange(300) % 10, seed))
-        assert found.outcome is Outcome.PASSED, found
+        drift = verdict("drift", random_split(x, np.arange(300) % 10, seed))
+        assert drift.outcome is Outcome.PASSED, drift
 
 
 def test_a_split_by_order_drifts() -> None:
@@ -406,8 +406,8 @@ def test_values_too_rare_for_a_test_count_as_one() -> None:
 
 def test_a_column_of_rare_whole_numbers_is_compared_by_its_order() -> None:
     years = np.arange(1970, 2040)[:, None]
-    found = verdict("drift", loaded(years[:45], years[:9], years[45:]))
-    assert "x by 1.00 (KS)" in found.reason
+    drift = verdict("drift", loaded(years[:45], years[:9], years[45:]))
+    assert "x by 1.00 (KS)" in drift.reason
 
 
 # streams
@@ -432,18 +432,18 @@ def test_what_streams_leave_unchecked_is_said() -> None:
 
 def test_a_stream_that_is_another_is_found_in_any_order() -> None:
     data = loaded_by_us(train=streamed(90, 0), validation=streamed(30, 1), test=streamed(30, 1))
-    found = verdict("overlap", data)
-    assert found.outcome is Outcome.WARNED
-    assert "test is validation: both streams yield the same samples" in found.reason
+    overlap = verdict("overlap", data)
+    assert overlap.outcome is Outcome.WARNED
+    assert "test is validation: both streams yield the same samples" in overlap.reason
 
 
 def test_labels_of_a_stream_beyond_those_of_train_are_found() -> None:
     data = loaded_by_us(
         train=streamed(90, 0), validation=streamed(30, 1), test=streamed(30, 2, labels=5)
     )
-    found = verdict("labels", data, "fail")
-    assert found.outcome is Outcome.FAILED
-    assert found.reason == "test has labels 0 to 4 in y, train only 0 to 2"
+    labels = verdict("labels", data, "fail")
+    assert labels.outcome is Outcome.FAILED
+    assert labels.reason == "test has labels 0 to 4 in y, train only 0 to 2"
 
 
 def test_parts_in_memory_are_checked_beside_a_stream() -> None:

@@ -151,11 +151,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_unusable_data_is_refused_by_part(case: str) -> None:
-    data, said = WRONG[case]
+    data, message = WRONG[case]
     with pytest.raises(mt.DataError) as refused:
         loaded(data)
     assert str(refused.value).startswith("small_models.py::softmax: data: ")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_folds_cannot_be_cut_from_a_dataset() -> None:
@@ -306,8 +306,8 @@ def test_a_reshuffling_dataset_keeps_its_fingerprint() -> None:
     ids=["strings", "sigmoid", "one-hot", "multilabel", "numbers", "masks", "several"],
 )
 def test_class_labels_of(y: Any, labels: list[Any] | None) -> None:
-    found = class_labels(y)
-    assert (found if found is None else found.tolist()) == labels
+    classes = class_labels(y)
+    assert (classes if classes is None else classes.tolist()) == labels
 
 
 def test_batches_of_arrays_come_in_order() -> None:

@@ -56,14 +56,14 @@ def assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
-    given = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
-    write_parts(given, tmp_path / "data")
+    original = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
+    write_parts(original, tmp_path / "data")
     came = shared_parts(tmp_path / "data")
     assert (came.cuts, came.description, came.fingerprints) == (
-        given.cuts, given.description, given.fingerprints,
+        original.cuts, original.description, original.fingerprints,
     )  # fmt: skip
     for name in ("train", "validation", "test"):
-        ours, theirs = getattr(given, name), getattr(came, name)
+        ours, theirs = getattr(original, name), getattr(came, name)
         assert (ours.labels, ours.shapes, ours.size) == (theirs.labels, theirs.shapes, theirs.size)
         for field in ("x", "y", "sample_weight"):
             assert_same(getattr(ours, field), getattr(theirs, field))
@@ -90,11 +90,11 @@ def test_what_a_process_writes_into_its_arrays_stays_its_own(tmp_path: Path) -> 
 
 
 def test_a_mapped_part_gives_the_batches_of_the_loaded_one(tmp_path: Path) -> None:
-    given = load_data(spec_of())
-    write_parts(given, tmp_path)
+    original = load_data(spec_of())
+    write_parts(original, tmp_path)
     came = shared_parts(tmp_path)
-    assert came.fingerprints == given.fingerprints
-    for ours, theirs in zip(given.train.batches(32), came.train.batches(32), strict=True):
+    assert came.fingerprints == original.fingerprints
+    for ours, theirs in zip(original.train.batches(32), came.train.batches(32), strict=True):
         assert_same(ours, theirs)
 
 

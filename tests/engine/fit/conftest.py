@@ -18,11 +18,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def untrained(alone: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Do all that a trial does but take its steps, and list the models that would take them."""
-    given: list[Any] = []
+    models: list[Any] = []
 
     def fit(model: Any, *data: Any, **options: Any) -> epoch_graph.FitResult:
-        given.append(model)
+        models.append(model)
         return epoch_graph.FitResult({"loss": [1.0], "val_loss": [1.0]}, "graph")
 
     monkeypatch.setattr(epoch_graph, "fit_graph", fit)
-    return given
+    return models

@@ -210,7 +210,7 @@ def replaced(target: Callable[[Any], Any], name: str) -> Build:
         model = net(layers.Flatten)(hp)
         owner = target(model)
         original = getattr(owner, name)
-        setattr(owner, name, lambda *given, **named: original(*given, **named))
+        setattr(owner, name, lambda *args, **named: original(*args, **named))
         return model
 
     return build
@@ -426,12 +426,12 @@ def test_refits_share_their_compiled_steps(validation: Any, alone: pytest.Monkey
 
     expected = refits()
     alone.undo()
-    found = refits()
-    assert [result.failure for result in found] == [None] * len(found)
-    assert [result.scores for result in found] == [result.scores for result in expected]
-    assert [result.curve for result in found] == [result.curve for result in expected]
-    ends = [result.trained_by.endswith("reused") for result in found]
-    assert ends == [False] + [True] * (len(found) - 1)
+    results = refits()
+    assert [result.failure for result in results] == [None] * len(results)
+    assert [result.scores for result in results] == [result.scores for result in expected]
+    assert [result.curve for result in results] == [result.curve for result in expected]
+    ends = [result.trained_by.endswith("reused") for result in results]
+    assert ends == [False] + [True] * (len(results) - 1)
 
 
 # memory

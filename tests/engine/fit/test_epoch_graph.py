@@ -632,9 +632,9 @@ class TestFallback:
         def two_outputs() -> Any:
             random.seed(3)
             keras.utils.set_random_seed(3)
-            given = keras.Input((64,))
-            ends = [layers.Dense(1, name="one")(given), layers.Dense(1, name="other")(given)]
-            model = keras.Model(given, ends)
+            inputs = keras.Input((64,))
+            ends = [layers.Dense(1, name="one")(inputs), layers.Dense(1, name="other")(inputs)]
+            model = keras.Model(inputs, ends)
             model.compile("sgd", "mse", weighted_metrics=[["mae"], ["mae"]])
             return model
 

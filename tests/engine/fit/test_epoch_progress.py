@@ -15,13 +15,13 @@ class Clock:
 
 
 def test_a_fit_tells_its_follower_a_few_times_a_second() -> None:
-    told: list[int] = []
+    epochs: list[int] = []
     clock = Clock()
-    with epoch_progress.followed_by(lambda epoch, value: told.append(epoch)):
+    with epoch_progress.followed_by(lambda epoch, value: epochs.append(epoch)):
         tell = epoch_progress.follower(clock)
         assert tell is not None
         for epoch in range(1, 101):
             clock.now = epoch * 0.018
             tell(epoch, 0.5)
-    assert told == [12, 24, 36, 48, 60, 72, 84, 96]
+    assert epochs == [12, 24, 36, 48, 60, 72, 84, 96]
     assert epoch_progress.follower() is None

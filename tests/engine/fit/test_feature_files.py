@@ -291,8 +291,8 @@ def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
     assert [racer.output.readline() for racer in racers] == ["ready\n"] * 2
     for start in starts:
         start.open("w").close()
-    said = [json.loads(racer.end()[1].splitlines()[-1]) for racer in racers]
-    (made, path, curve), (made_too, path_too, curve_too) = said
+    results = [json.loads(racer.end()[1].splitlines()[-1]) for racer in racers]
+    (made, path, curve), (made_too, path_too, curve_too) = results
     assert sorted(made + made_too) == ["train", "validation"]
     assert (path, curve) == (path_too, curve_too)
     assert path == "frozen prefix + graph"

@@ -52,16 +52,16 @@ def uncut(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count the batches that go through a graph: to make features or to check a cut."""
-    seen: list[str] = []
+    names: list[str] = []
     original = feature_files.in_graph
 
     def counted(model: Any) -> Any:
         run = original(model)
-        return lambda batch: [seen.append(model.name), run(batch)][1]
+        return lambda batch: [names.append(model.name), run(batch)][1]
 
     for module in (feature_files, frozen_prefix):
         monkeypatch.setattr(module, "in_graph", counted)
-    return seen
+    return names
 
 
 # no number changes
@@ -80,9 +80,9 @@ def nested(hp: Any, *inner: Any) -> Any:
     base = keras.Sequential([keras.Input((16, 16, 1)), conv(), *inner, conv(8)], name="base")
     for layer in base.layers:  # and base.trainable stays True, as many write it
         layer.trainable = False
-    given = keras.Input((16, 16, 1))
-    pooled = layers.GlobalAveragePooling2D()(base(given, training=False))
-    return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(pooled)))
+    inputs = keras.Input((16, 16, 1))
+    pooled = layers.GlobalAveragePooling2D()(base(inputs, training=False))
+    return compiled(keras.Model(inputs, layers.Dense(10, activation="softmax")(pooled)))
 
 
 def branched(hp: Any) -> Any:
@@ -275,17 +275,17 @@ def replaced(hp: Any) -> Any:
 
 
 def fully_frozen_output(hp: Any) -> Any:
-    given = keras.Input((16, 16, 1))
-    features = layers.Flatten()(conv(1)(given))
+    inputs = keras.Input((16, 16, 1))
+    features = layers.Flatten()(conv(1)(inputs))
     ends = [layers.Dense(10, activation="softmax")(features), features]
     losses = ["sparse_categorical_crossentropy", None]
-    return compiled(keras.Model(given, ends), loss=losses, metrics=None)
+    return compiled(keras.Model(inputs, ends), loss=losses, metrics=None)
 
 
 def shared(hp: Any) -> Any:
-    given, twice = keras.Input((16, 16, 1)), conv(1, padding="same")
-    end = layers.Flatten()(twice(conv(1, padding="same", trainable=True)(twice(given))))
-    return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(end)))
+    inputs, twice = keras.Input((16, 16, 1)), conv(1, padding="same")
+    end = layers.Flatten()(twice(conv(1, padding="same", trainable=True)(twice(inputs))))
+    return compiled(keras.Model(inputs, layers.Dense(10, activation="softmax")(end)))
 
 
 def masked(hp: Any) -> Any:
@@ -398,10 +398,10 @@ def test_a_cut_is_checked_for_every_kind_of_head(
 
 def test_connections_and_settings_tell_heads_apart_and_sizes_do_not() -> None:
     def described(units: int, rate: float, swapped: bool, seed: int = 2) -> Any:
-        given = [keras.Input((units,)), keras.Input((units,))]
-        one, two = reversed(given) if swapped else given
+        inputs = [keras.Input((units,)), keras.Input((units,))]
+        one, two = reversed(inputs) if swapped else inputs
         dropped = layers.Dropout(rate, seed=seed)(layers.Dense(units, name=f"d{units}")(one))
-        return structure(keras.Model(given, layers.Add()([dropped, two])))
+        return structure(keras.Model(inputs, layers.Add()([dropped, two])))
 
     assert described(4, 0.2, False) == described(8, 0.4, False, 3) is not None
     assert described(4, 0.2, False) != described(4, 0.2, True)

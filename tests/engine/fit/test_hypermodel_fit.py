@@ -24,9 +24,9 @@ def trained(spec: Spec, epochs: int = 1, hp: Any = None) -> TrialResult:
 
 
 def failure(spec: Spec) -> str:
-    found = trained(spec).failure
-    assert found is not None
-    return found.reason
+    fault = trained(spec).failure
+    assert fault is not None
+    return fault.reason
 
 
 class Batched(keras_tuner.HyperModel):
@@ -43,10 +43,10 @@ class Batched(keras_tuner.HyperModel):
         return history
 
 
-def returning(given: Any) -> type:
+def returning(value: Any) -> type:
     class Fitting(Batched):
         def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-            return given
+            return value
 
     return Fitting
 
@@ -171,9 +171,9 @@ def test_what_an_override_raises_is_the_trials_failure_and_nothing_is_trained_tw
         # As CPython says it of a wrong call.
         raise TypeError("scale() got multiple values for keyword argument 'epochs'")
 
-    found = trained(spec_of(fitted_by(fit))).failure
-    assert found is not None
-    assert found.reason == "TypeError: scale() got multiple values for keyword argument 'epochs'"
+    fault = trained(spec_of(fitted_by(fit))).failure
+    assert fault is not None
+    assert fault.reason == "TypeError: scale() got multiple values for keyword argument 'epochs'"
     assert calls == [5]
 
 

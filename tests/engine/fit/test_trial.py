@@ -45,9 +45,9 @@ def trained(spec: Spec, epochs: int = 1, hp: Any = None, **task: Any) -> TrialRe
 
 
 def failure(spec: Spec, **task: Any) -> str:
-    found = trained(spec, **task).failure
-    assert found is not None
-    return found.reason
+    fault = trained(spec, **task).failure
+    assert fault is not None
+    return fault.reason
 
 
 def state(path: Path) -> list[np.ndarray]:
@@ -134,12 +134,12 @@ def test_an_infinite_objective_is_a_failure() -> None:
 
 
 def test_a_raising_build_keeps_one_line_and_the_users_traceback() -> None:
-    found = trained(spec_of(raising)).failure
-    assert found is not None
-    assert found.reason == "MemoryError: no room"
-    assert found.traceback is not None
-    assert 'raise MemoryError("no room\\nat all")' in found.traceback
-    assert "modeltune/engine/fit" not in found.traceback
+    fault = trained(spec_of(raising)).failure
+    assert fault is not None
+    assert fault.reason == "MemoryError: no room"
+    assert fault.traceback is not None
+    assert 'raise MemoryError("no room\\nat all")' in fault.traceback
+    assert "modeltune/engine/fit" not in fault.traceback
 
 
 def test_an_interrupt_is_not_a_failure() -> None:
@@ -151,7 +151,7 @@ def test_an_interrupt_is_not_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         (lambda hp: None, "<lambda> returned None; end it with `return model`"),
         (lambda hp: [1], "<lambda> returned a list; end it with"),
@@ -159,8 +159,8 @@ def test_an_interrupt_is_not_a_failure() -> None:
     ],
     ids=["None", "list", "uncompiled"],
 )
-def test_a_build_must_return_a_compiled_model(build: Any, said: str) -> None:
-    assert said in failure(spec_of(build))
+def test_a_build_must_return_a_compiled_model(build: Any, message: str) -> None:
+    assert message in failure(spec_of(build))
 
 
 def test_a_metric_per_class_is_no_number() -> None:

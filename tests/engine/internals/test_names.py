@@ -128,22 +128,22 @@ def run(folder: Path) -> tuple[Run, list[str]]:
     )
     events: list[Event] = []
     store = f"sqlite:///{folder / 'history.db'}"
-    found = mt.run(spec, store=store, listen=events.append)
-    return found, [event.text for event in events if isinstance(event, Note)]
+    result = mt.run(spec, store=store, listen=events.append)
+    return result, [event.text for event in events if isinstance(event, Note)]
 
 
-def numbers(found: Run) -> Any:
-    trials = [(trial.status, dict(trial.values), trial.curve) for trial in found.trials]
-    return trials, {name: scores.values for name, scores in found.scores.items()}
+def numbers(result: Run) -> Any:
+    trials = [(trial.status, dict(trial.values), trial.curve) for trial in result.trials]
+    return trials, {name: scores.values for name, scores in result.scores.items()}
 
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    found, notes = run(tmp_path_factory.mktemp("usual"))
-    assert found.passed
+    result, notes = run(tmp_path_factory.mktemp("usual"))
+    assert result.passed
     assert notes == []
-    assert {trial.trained_by for trial in found.trials} == {"frozen prefix + graph"}
-    return found
+    assert {trial.trained_by for trial in result.trials} == {"frozen prefix + graph"}
+    return result
 
 
 PLAIN = {
@@ -162,16 +162,16 @@ def test_the_plain_path_trains_the_same_numbers_and_says_so_once(
     usual: Run, features: tuple[Feature, ...], tmp_path: Path
 ) -> None:
     with lacking(*group(features)):
-        found, notes = run(tmp_path)
-    assert found.passed
-    assert numbers(found) == numbers(usual)
+        result, notes = run(tmp_path)
+    assert result.passed
+    assert numbers(result) == numbers(usual)
     [note] = notes
-    assert found.notes == (note,)
+    assert result.notes == (note,)
     for feature in features:
         assert feature.value in note
     for name in group(features):
         assert str(name) in note
-    for trial in found.trials:
+    for trial in result.trials:
         for feature in features:
             assert trial.trained_by.startswith(PLAIN.get(feature, ""))
 
@@ -188,15 +188,15 @@ def proposed(search: Search, folder: Path) -> list[tuple[dict[str, Any], frozens
     oracle = Oracle(search, folder)
     for hp in explore(build, oracle):
         build(hp)
-    told = []
+    proposals = []
     while (proposal := oracle.ask()) is not None:
         hp = ReadHyperParameters.of(proposal.hyperparameters)
         build(hp)
         score = float(proposal.values["units"])
-        told.append(
+        proposals.append(
             (dict(proposal.values), oracle.tell(proposal.id, score, hp.get_config(), hp.read))
         )
-    return told
+    return proposals
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def points() -> list[Point]:
 
     points_drawn = draw_points(SPACE, 100, seed=1)
     random.seed(0)
-    found = next(f for f in attempt(points_drawn) if f.is_violation)
-    return [*points_drawn, shrink(SPACE, found, ResultCache(attempt), seed=1).point]
+    violation = next(f for f in attempt(points_drawn) if f.is_violation)
+    return [*points_drawn, shrink(SPACE, violation, ResultCache(attempt), seed=1).point]
 
 
 def test_nothing_is_lacking_today() -> None:
