@@ -89,8 +89,7 @@ def by_hand(model: Any, train: Any, validation: Any, count: int) -> list[float]:
     loss, accuracy = keras.metrics.Mean(), keras.metrics.SparseCategoricalAccuracy()
     (x, y), (other_x, other_y) = ((tf.constant(a), tf.constant(b)) for a, b in (train, validation))
 
-    @tf.function
-    def trained(order: Any) -> None:
+    def train_epoch(order: Any) -> None:
         for start in tf.range(0, tf.shape(order)[0], BATCH):
             rows = order[start : start + BATCH]
             batch, labels = tf.gather(x, rows), tf.gather(y, rows)
@@ -102,23 +101,23 @@ def by_hand(model: Any, train: Any, validation: Any, count: int) -> list[float]:
             loss.update_state(value, sample_weight=tf.shape(rows)[0])
             accuracy.update_state(labels, predicted)
 
-    @tf.function
-    def validated() -> None:
+    def measure_validation() -> None:
         for start in tf.range(0, len(other_x), BATCH):
             predicted = model(other_x[start : start + BATCH], training=False)
             labels = other_y[start : start + BATCH]
             loss.update_state(loss_of(labels, predicted), sample_weight=tf.shape(labels)[0])
             accuracy.update_state(labels, predicted)
 
+    train_in_graph, validate_in_graph = tf.function(train_epoch), tf.function(measure_validation)
     ends, random = [], np.random.default_rng(1)
     for _ in range(count):
         for metric in (loss, accuracy):
             metric.reset_state()
-        trained(tf.constant(random.permutation(len(x))))
+        train_in_graph(tf.constant(random.permutation(len(x))))
         logs = [float(loss.result()), float(accuracy.result())]
         for metric in (loss, accuracy):
             metric.reset_state()
-        validated()
+        validate_in_graph()
         logs += [float(loss.result()), float(accuracy.result())]
         ends.append(time.perf_counter())
     return list(np.diff(ends))

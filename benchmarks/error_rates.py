@@ -163,7 +163,8 @@ def trained(models: int, worse: int, digits: int) -> tuple[Right, Right]:
         random = np.random.default_rng(seed)
         shuffled = np.concatenate([random.permutation(rows) for _ in range(EPOCHS)])
         model.fit(x[shuffled], y[shuffled], batch_size=BATCH, shuffle=False, verbose=0)
-        return model.predict_on_batch(x[TRAINED:]).argmax(axis=1) == y[TRAINED:]
+        is_right: Right = model.predict_on_batch(x[TRAINED:]).argmax(axis=1) == y[TRAINED:]
+        return is_right
 
     seeds = range(1, models + worse + 1)
     answers = np.array([right(seed, TRAINED if seed <= models else digits) for seed in seeds])

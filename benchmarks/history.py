@@ -29,8 +29,9 @@ from modeltune.histories import baselines, schema
 from modeltune.histories.find_references import TEST_PART, TRAIN_PART, references
 from modeltune.histories.frames import history
 from modeltune.histories.store import Store, open_store
+from modeltune.records.facts import Area, facts_of
 from modeltune.records.runs import Best, Durations, Run, RunStatus, Scores, Trial, TrialStatus
-from modeltune.records.verdicts import Outcome, Verdict
+from modeltune.records.verdicts import Outcome, Verdict, check_verdict
 from modeltune.specs.identity.parts import run_identity
 from modeltune.specs.spec_type import Spec
 
@@ -85,7 +86,7 @@ def template(file: Path) -> Run:
         objective="maximize val_accuracy",
         scores={name: Scores((0.97, 0.96, 0.98)) for name in names},
         verdicts=tuple(
-            Verdict(repr(gate), Outcome.PASSED, 0.97, 0.96, "not worse", {"source": "baseline"})
+            Verdict(repr(gate), Outcome.PASSED, 0.97, 0.96, "not worse", facts_of(gate))
             for gate in model0.gates
         ),
         best=Best(3, 0.97, {"units": 64, "learning_rate": 0.001}),
@@ -106,7 +107,7 @@ def template(file: Path) -> Run:
         environment={f"package-{number}": "1.2.3" for number in range(20)},
         fingerprints=dict(run_identity(model0)) | PRINTS,
         checks=tuple(
-            Verdict(f"data.check_{number}", Outcome.PASSED, 0.0, 0.0, "nothing was found", {})
+            check_verdict(Area.DATA, f"data.check_{number}", Outcome.PASSED, 0.0, 0.0, "none found")
             for number in range(15)
         ),
         model={
@@ -242,7 +243,7 @@ def ask(store: Store, url: str, spec: Spec, run: Run) -> bool:
         slow |= wall > TARGET
         line = f"{name:36} {wall:10.1f} ms, {cpu:6.1f} ms of CPU"
         print(f"{line}{'  TOO SLOW' if wall > TARGET else ''}", flush=True)
-    shell = [Path(sys.executable).with_name("modeltune"), "history", "--store", url]
+    shell = [str(Path(sys.executable).with_name("modeltune")), "history", "--store", url]
     others: dict[str, Callable[[], object]] = {
         "modeltune history, the whole command": lambda: subprocess.run(
             shell, check=True, capture_output=True

@@ -13,6 +13,7 @@ import psutil
 
 import modeltune as mt
 from modeltune.records.events import Event, TrialFinished
+from modeltune.specs.spec_type import Protocol, Spec
 
 sys.path.insert(0, str(Path(__file__).parent))  # where trial processes find the specs
 
@@ -25,7 +26,7 @@ def samples() -> mt.Data:
     return mt.Data((x[:600], y[:600]), (x[600:800], y[600:800]), (x[800:], y[800:]))
 
 
-def declared(trials: int) -> Any:
+def declared(trials: int) -> Protocol:
     """Return the protocol of a random search of so many trials."""
     return mt.spec(
         data=samples,
@@ -59,7 +60,7 @@ def _classifier(units: int, hidden: int = 1) -> Any:
     return model
 
 
-def measured(spec: Any, workers: int, trials: int) -> list[tuple[int, int, int]]:
+def measured(spec: Spec, workers: int, trials: int) -> list[tuple[int, int, int]]:
     """Return (trial, MiB here, MiB in all other processes) after every trial."""
     me, memory = psutil.Process(), []
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=trials)

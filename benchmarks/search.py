@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import json
 import os
@@ -22,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import modeltune as mt
+from modeltune.harness.executors.interface import discard_event
 from modeltune.specs.objectives import Direction
 from modeltune.specs.searches import Hyperband, Search
 
@@ -326,29 +326,21 @@ def protocol(workload: Workload) -> Any:
 
 def modeltune(name: str, settings: Settings) -> Measurement:
     """Search as ``modeltune.harness.pipeline.run`` does, between its data and its validation phase."""
-    from modeltune.engine.engine import Engine
-    from modeltune.harness.executors.inline import Inline
-    from modeltune.harness.executors.processes import process_executor
+    from modeltune.harness.engines import lend_engine
     from modeltune.harness.search import SearchProgress, search
 
     scratch = Path(tempfile.mkdtemp(dir=settings.folder))
     (scratch / "spec_measured.py").write_text(SPEC.format(name=name, settings=settings))
     sys.path.append(str(scratch))
     spec = importlib.import_module("spec_measured").measured
-    features, progress = scratch / "features", SearchProgress([])
-    with contextlib.ExitStack() as stack:
-        if settings.workers:
-            engine, executor = stack.enter_context(
-                process_executor(spec, {}, features, settings.workers, scratch)
-            )
-        else:
-            engine = Engine(spec, {}, features)
-            executor = Inline(engine.perform)
+    (scratch / "scratch").mkdir()
+    progress = SearchProgress()
+    with lend_engine(spec, {}, settings.workers, scratch, discard_event) as (engine, executor):
         engine.load()
         started = time.perf_counter()
         if failure := engine.begin(scratch):
             sys.exit(f"the default candidate does not train: {failure.traceback}")
-        best = search(spec, engine, executor, scratch, lambda event: None, progress)
+        best = search(spec, engine, executor, scratch, discard_event, progress)
         seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in progress.trials)
     paths = dict(Counter(trial.trained_by for trial in progress.trials))
