@@ -89,7 +89,7 @@ def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize(
-    ("build", "y", "label", "said"),
+    ("build", "y", "label", "message"),
     [
         (softmax, Y, 10, "y holds labels from 0 to 10, but the model's head tells classes 0 to 9"),
         (softmax, Y, -1, "y holds labels from -1 to 9"),
@@ -105,19 +105,19 @@ def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
     ids=["integer", "negative", "float", "sigmoid", "minus one"],
 )
 def test_labels_outside_of_the_head_are_refused_by_part(
-    tmp_path: Path, part: str, build: Any, y: Any, label: Any, said: str
+    tmp_path: Path, part: str, build: Any, y: Any, label: Any, message: str
 ) -> None:
     parts = dict.fromkeys(("train", "validation", "test"), (X, y)) | {
         part: (X, with_label(y, label))
     }
-    assert f"data: {part} {said}" in refusal(spec_of(build, mt.Data(**parts)), tmp_path)
+    assert f"data: {part} {message}" in refusal(spec_of(build, mt.Data(**parts)), tmp_path)
 
 
 def test_labels_are_reported_together_with_the_names_no_metric_has(tmp_path: Path) -> None:
     data = mt.Data(train=(X, with_label(Y, 12)))
-    said = refusal(spec_of(softmax, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
-    assert "y holds labels from 0 to 12" in said
-    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in said
+    error = refusal(spec_of(softmax, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
+    assert "y holds labels from 0 to 12" in error
+    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in error
 
 
 def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> None:
@@ -131,35 +131,35 @@ def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> Non
 
     part = X, {"ink": Y + 40.0, "digit": with_label(Y, 17)}
     search = mt.RandomSearch(mt.minimize("val_loss"))
-    said = refusal(spec_of(build, mt.Data(part, part, part), search=search), tmp_path)
-    assert "data: train y.digit holds labels from 0 to 17" in said
-    assert "y.ink" not in said
+    error = refusal(spec_of(build, mt.Data(part, part, part), search=search), tmp_path)
+    assert "data: train y.digit holds labels from 0 to 17" in error
+    assert "y.ink" not in error
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (mt.Data((X[:, :9], Y)), "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)"),
         (mt.Data((X, np.ones((60, 7)))), "x (8, 64), y (8, 7); it takes (None, 64)"),
     ],
     ids=["features", "targets"],
 )
-def test_a_model_of_another_shape_is_refused(tmp_path: Path, data: Any, said: str) -> None:
+def test_a_model_of_another_shape_is_refused(tmp_path: Path, data: Any, message: str) -> None:
     text = refusal(spec_of(data=data), tmp_path)
     assert "cannot train on the first batch of train" in text
-    assert said in text
+    assert message in text
     assert "Keras says: " in text
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         (lambda hp: None, "returned None"),
         (lambda hp: keras.Sequential([layers.Dense(1)]), "not compiled"),
     ],
 )
-def test_what_is_no_compiled_model_is_refused(tmp_path: Path, build: Any, said: str) -> None:
-    assert said in refusal(spec_of(build), tmp_path)
+def test_what_is_no_compiled_model_is_refused(tmp_path: Path, build: Any, message: str) -> None:
+    assert message in refusal(spec_of(build), tmp_path)
 
 
 def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:
@@ -235,19 +235,19 @@ def test_a_fit_override_is_rehearsed_with_the_kind_of_data_it_will_get(
     stream = (
         Pairs() if kind == "PyDataset" else tf.data.Dataset.from_tensor_slices((X, Y)).batch(20)
     )
-    seen = []
+    lengths = []
 
     class Streaming(keras_tuner.HyperModel):
         def build(self, hp: Any) -> Any:
             return softmax(hp)
 
         def fit(self, hp: Any, model: Any, stream: Any, **kwargs: Any) -> Any:
-            seen.append(len(stream))
+            lengths.append(len(stream))
             return model.fit(stream, **kwargs)
 
     spec = spec_of(Streaming, mt.Data(stream, stream, stream))
     assert rehearsed(spec, tmp_path) is None
-    assert seen == [1]
+    assert lengths == [1]
 
 
 def test_data_of_a_stream_is_rehearsed(tmp_path: Path) -> None:
@@ -264,17 +264,17 @@ def on_frozen(hp: Any) -> Any:
 
 
 def test_a_misfit_before_frozen_layers_is_told_of_the_whole_model(tmp_path: Path) -> None:
-    said = refusal(spec_of(on_frozen, mt.Data((X[:, :9], Y))), tmp_path)
-    assert "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)" in said
+    error = refusal(spec_of(on_frozen, mt.Data((X[:, :9], Y))), tmp_path)
+    assert "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)" in error
 
 
 def test_labels_and_names_behind_frozen_layers_are_checked(tmp_path: Path) -> None:
     data = mt.Data(train=(X, with_label(Y, 12)))
-    said = refusal(spec_of(on_frozen, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
-    assert "y holds labels from 0 to 12" in said
-    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in said
+    error = refusal(spec_of(on_frozen, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
+    assert "y holds labels from 0 to 12" in error
+    assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in error
     names = "accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall"
-    assert f"measured: {names}" in said
+    assert f"measured: {names}" in error
 
 
 def test_layers_that_are_frozen_run_once_on_each_part(
@@ -297,16 +297,16 @@ def test_layers_that_are_frozen_run_once_on_each_part(
 
 
 def test_a_callback_sees_the_whole_model(tmp_path: Path) -> None:
-    seen = []
+    layer_counts = []
 
     class Seeing(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            seen.append(len(self.model.layers))
+            layer_counts.append(len(self.model.layers))
             logs["val_invented"] = 1.0
 
     spec = spec_of(on_frozen, fit=mt.Fit(callbacks=[Seeing]), gates=[mt.metric("invented") >= 0])
     assert 'no metric "invented"' in refusal(spec, tmp_path)
-    assert seen == [2]
+    assert layer_counts == [2]
 
 
 def test_names_are_those_of_the_model_s_own_evaluation(tmp_path: Path) -> None:

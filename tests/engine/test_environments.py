@@ -25,12 +25,12 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_an_environment_is_strict_json_and_names_its_versions(tmp_path: Path) -> None:
-    found = environment(tmp_path, "mixed_float16")
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["versions"]["python"] == platform.python_version()
-    assert found["versions"]["keras"] == keras.__version__
-    assert found["dtype_policy"] == "mixed_float16"
-    assert found["devices"][0].startswith(("CPU: ", "GPU: "))
+    facts = environment(tmp_path, "mixed_float16")
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert facts["versions"]["python"] == platform.python_version()
+    assert facts["versions"]["keras"] == keras.__version__
+    assert facts["dtype_policy"] == "mixed_float16"
+    assert facts["devices"][0].startswith(("CPU: ", "GPU: "))
 
 
 def test_without_a_policy_of_its_own_a_run_has_keras_current_one(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_changed_files_and_untracked_code_are_dirty_other_untracked_files_are_no
 def test_the_processor_and_its_kernels_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = environment(tmp_path, None)
-    assert found["cpu"]
-    assert found["cpu"] in found["devices"][0] or found["devices"][0].startswith("GPU")
-    assert found["onednn"] is True
+    facts = environment(tmp_path, None)
+    assert facts["cpu"]
+    assert facts["cpu"] in facts["devices"][0] or facts["devices"][0].startswith("GPU")
+    assert facts["onednn"] is True
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert environment(tmp_path, None)["onednn"] is False

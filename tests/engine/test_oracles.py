@@ -47,7 +47,7 @@ class Driver:
         if explored:
             learn_space(build, self.oracle)
         self.proposals: list[Proposal] = []
-        self.told: list[tuple[str, int, frozenset[str] | None]] = []
+        self.reports: list[tuple[str, int, frozenset[str] | None]] = []
         self.models: list[object] = []
 
     def drive(
@@ -67,9 +67,9 @@ class Driver:
             hp = ReadHyperParameters.of(proposal.hyperparameters)
             model = self.build(hp)
             self.models.append(model)
-            told = score(model, proposal) if score else float(len(self.models))
-            may_continue = self.oracle.tell(proposal.id, told, hp.get_config(), frozenset(hp.read))
-            self.told.append((proposal.id, len(self.proposals), may_continue))
+            value = score(model, proposal) if score else float(len(self.models))
+            may_continue = self.oracle.tell(proposal.id, value, hp.get_config(), frozenset(hp.read))
+            self.reports.append((proposal.id, len(self.proposals), may_continue))
 
     @property
     def values(self) -> list[dict[str, Any]]:
@@ -117,8 +117,8 @@ def scoped_in_full(hp: Any) -> tuple[object, ...]:
 
 def parented(hp: Any) -> tuple[object, ...]:
     kind = hp.Choice("kind", ["a", "b"])
-    given: dict[str, Any] = {"parent_name": "kind", "parent_values": ["a"]}
-    a = hp.Int("a", 1, 2, **given), hp.Boolean("norm", **given)
+    parent: dict[str, Any] = {"parent_name": "kind", "parent_values": ["a"]}
+    a = hp.Int("a", 1, 2, **parent), hp.Boolean("norm", **parent)
     b = hp.Int("b", 10, 11, parent_name="kind", parent_values=["b"])
     return kind, *(a if kind == "a" else (b,))
 
@@ -269,8 +269,8 @@ def build_tree(tree: Any) -> Build:
         for index, child in enumerate(children):
             with hp.conditional_scope(name, [index]):
                 if index == value:
-                    found = build(hp, child)
-        return (name, value, *found)
+                    path = build(hp, child)
+        return (name, value, *path)
 
     return build
 
@@ -516,10 +516,10 @@ def test_a_hyperband_of_failures_ends_without_promotions() -> None:
     assert len(driver.proposals) == sum(r.trials for r in hyperband(10).schedule if r.round == 0)
 
 
-@pytest.mark.parametrize("told", [math.nan, math.inf, -math.inf])
-def test_a_score_that_is_not_finite_is_a_failure(told: float) -> None:
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_a_failure(score: float) -> None:
     driver = Driver(mt.Hyperband(mt.maximize("accuracy"), max_epochs=4), wide)
-    driver.drive(lambda model, _: told)
+    driver.drive(lambda model, _: score)
     assert all(proposal.parent is None for proposal in driver.proposals)
 
 
@@ -542,22 +542,22 @@ def test_what_may_still_be_continued_is_all_that_is_and_no_more_than_rungs_have_
     children = {p.parent: order[p.id] for p in driver.proposals if p.parent}
     ended: list[str] = []
     most = 0
-    for told, asked, may_continue in driver.told:
+    for trial, asked, may_continue in driver.reports:
         assert may_continue is not None
-        ended.append(told)
+        ended.append(trial)
         needed = {id for id in ended if children.get(id, -1) >= asked}
         assert needed <= may_continue
         most = max(most, len(may_continue))
     # In the widest bracket 27 wait for 9 places; those under way come on top, with their parents.
     assert most <= 9 + 2 * workers
-    assert driver.told[-1][2] == frozenset()
+    assert driver.reports[-1][2] == frozenset()
 
 
 @pytest.mark.parametrize("search", [grid(), mt.RandomSearch(LOSS), mt.BayesianOptimization(LOSS)])
 def test_other_searches_continue_nothing(search: Search) -> None:
     driver = Driver(search, flat)
     driver.drive()
-    assert {may_continue for _, _, may_continue in driver.told} == {None}
+    assert {may_continue for _, _, may_continue in driver.reports} == {None}
 
 
 # Learning the space

@@ -59,7 +59,7 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
          "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow"),
@@ -84,12 +84,12 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
         ('store = ""', 'store: a string; write a URL such as "sqlite:///.modeltune/history.db"'),
     ],
 )  # fmt: skip
-def test_a_wrong_setting_is_named_with_its_remedy(tmp_path: Path, line: str, said: str) -> None:
+def test_a_wrong_setting_is_named_with_its_remedy(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text(f"[tool.modeltune]\n{line}\n")
     with pytest.raises(SpecError) as refused:
         load_config(tmp_path)
-    assert str(refused.value) == f"{path}: [tool.modeltune] has 1 problem:\n  {said}"
+    assert str(refused.value) == f"{path}: [tool.modeltune] has 1 problem:\n  {message}"
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"[tool.modeltune]\nstrict = yes\n", "is not valid TOML: .*line 2"),
         (
@@ -110,10 +110,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_understood_is_named(
-    tmp_path: Path, content: bytes, said: str
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     (tmp_path / "pyproject.toml").write_bytes(content)
-    with pytest.raises(SpecError, match=f"{tmp_path}/pyproject.toml.* ?{said}"):
+    with pytest.raises(SpecError, match=f"{tmp_path}/pyproject.toml.* ?{message}"):
         load_config(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_the_history_is_beside_the_nearest_pyproject(
 
 
 @pytest.mark.parametrize(
-    ("configured", "found"),
+    ("configured", "expected"),
     [
         ("sqlite:///runs.db", "sqlite:///ROOT/runs.db"),
         ("sqlite+pysqlite:///runs.db", "sqlite+pysqlite:///ROOT/runs.db"),
@@ -146,11 +146,11 @@ def test_the_history_is_beside_the_nearest_pyproject(
     ],
 )
 def test_a_configured_relative_path_belongs_to_the_project(
-    tmp_path: Path, configured: str, found: str
+    tmp_path: Path, configured: str, expected: str
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(f'[tool.modeltune]\nstore = "{configured}"\n')
     (tmp_path / "inner").mkdir()
-    assert default_store(tmp_path / "inner") == found.replace("ROOT", str(tmp_path))
+    assert default_store(tmp_path / "inner") == expected.replace("ROOT", str(tmp_path))
 
 
 def test_the_environment_comes_before_pyproject(

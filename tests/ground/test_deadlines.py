@@ -30,9 +30,11 @@ def test_a_budget_is_the_sum_of_its_parts(budget: str, seconds: float) -> None:
     "budget", ["", "90", "s", "1d", "1h30", "-5m", "1 h", "1h 30m", "h1", "1,5h", "1..5h", "1H", "5min"]
 )  # fmt: skip
 def test_what_is_no_time_is_refused_with_advice(budget: str) -> None:
-    with pytest.raises(ValueError, match=r'write a time such as "90s", "30m" or "1h30m"$') as said:
+    with pytest.raises(
+        ValueError, match=r'write a time such as "90s", "30m" or "1h30m"$'
+    ) as refusal:
         seconds_of(budget)
-    assert str(said.value).startswith(f"{budget!r}: ")
+    assert str(refusal.value).startswith(f"{budget!r}: ")
 
 
 @pytest.mark.parametrize("budget", ["0s", "0h0m", "0.0m"])

@@ -114,7 +114,7 @@ def test_a_writer_that_fails_leaves_what_was_there_and_is_heard(
 
 @TRACED
 def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
-    path, found = tmp_path / "file", set()
+    path, contents = tmp_path / "file", set()
 
     def replace() -> str:
         write_durably(path, tmp_path / "draft", write)
@@ -122,10 +122,10 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
 
     path.write_bytes(b"old")
     for acknowledged in every_kill(replace, "write", "fsync", "rename"):
-        found.add(content := path.read_bytes())
+        contents.add(content := path.read_bytes())
         assert content == NEW or not acknowledged
         path.write_bytes(b"old")
-    assert found == {b"old", NEW}
+    assert contents == {b"old", NEW}
 
 
 def test_text_is_added_to_the_end_and_is_on_disk_before_we_return(

@@ -21,8 +21,8 @@ def test_holm_is_as_in_the_textbooks() -> None:
 @given(st.lists(shares, min_size=1, max_size=12))
 def test_holm_never_lowers_a_p_value_nor_changes_their_order(given_values: list[float]) -> None:
     adjusted = holm(given_values)
-    for raw, found in zip(given_values, adjusted, strict=True):
-        assert raw <= found <= 1
+    for raw, corrected in zip(given_values, adjusted, strict=True):
+        assert raw <= corrected <= 1
     order = sorted(range(len(adjusted)), key=given_values.__getitem__)
     assert [adjusted[i] for i in order] == sorted(adjusted)
     assert min(adjusted) == min(1, len(given_values) * min(given_values))

@@ -125,7 +125,7 @@ def test_a_loss_that_was_not_finite_stays_red_without_a_gate(store: Store) -> No
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "reason"),
     [
         ({"validation": mt.Holdout(epochs=9)}, "validation changed since run one"),
         ({"search": mt.RandomSearch(mt.maximize("a"))}, "search changed since run one"),
@@ -141,9 +141,9 @@ def test_a_loss_that_was_not_finite_stays_red_without_a_gate(store: Store) -> No
         ),
     ],
 )
-def test_a_changed_field_is_named(store: Store, fields: dict[str, Any], said: str) -> None:
+def test_a_changed_field_is_named(store: Store, fields: dict[str, Any], reason: str) -> None:
     recorded(store, "one")
-    assert find_reusable(mlp(**fields), store, PRINTS) == said
+    assert find_reusable(mlp(**fields), store, PRINTS) == reason
 
 
 def test_changed_data_is_never_served(store: Store) -> None:
@@ -230,9 +230,9 @@ def test_what_cannot_be_compared_is_named(store: Store) -> None:
     lock = threading.Lock()
     spec = mlp(data=lambda: lock)
     recorded(store, "one", spec=spec)
-    said = find_reusable(spec, store, PRINTS)
-    assert isinstance(said, str)
-    assert said.startswith(
+    reason = find_reusable(spec, store, PRINTS)
+    assert isinstance(reason, str)
+    assert reason.startswith(
         "what is held by the data function is not comparable: TypeError: cannot pickle"
     )
 

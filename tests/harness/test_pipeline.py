@@ -116,13 +116,13 @@ def test_the_best_trial_is_named_with_its_own_values(finished: Finished) -> None
 
 
 def test_a_run_says_where_and_how_long(finished: Finished) -> None:
-    found = finished.run
-    assert min(vars(found.durations).values()) > 0
-    assert found.data["samples"] == {"train": 160, "validation": 60, "test": 80}
-    assert set(found.fingerprints) >= {"spec", "source", "data/train", "data/test"}
-    assert found.environment["versions"]["keras"] == keras.__version__
-    assert (found.objective, found.search["max_trials"]) == ("maximize val_accuracy", 2)
-    assert [refit["seed"] for refit in found.validation["refits"]] == [0, 1]
+    result = finished.run
+    assert min(vars(result.durations).values()) > 0
+    assert result.data["samples"] == {"train": 160, "validation": 60, "test": 80}
+    assert set(result.fingerprints) >= {"spec", "source", "data/train", "data/test"}
+    assert result.environment["versions"]["keras"] == keras.__version__
+    assert (result.objective, result.search["max_trials"]) == ("maximize val_accuracy", 2)
+    assert [refit["seed"] for refit in result.validation["refits"]] == [0, 1]
 
 
 def test_recording_is_told_last(finished: Finished) -> None:
@@ -136,15 +136,15 @@ def test_scratch_is_gone_and_the_weights_are_kept(finished: Finished) -> None:
 
 
 def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finished) -> None:
-    spec, found = finished.spec, finished.run
-    assert found.artifact is not None
-    assert found.best is not None
+    spec, result = finished.spec, finished.run
+    assert result.artifact is not None
+    assert result.best is not None
     hp = ReadHyperParameters()
-    hp.values = dict(found.best.values)
+    hp.values = dict(result.best.values)
     with built(spec, hp, 12345) as model:
-        load_weights(model, verify(finished.folder, found.artifact))
+        load_weights(model, verify(finished.folder, result.artifact))
         again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
-    assert again == {name: found.scores[name].values[0] for name in again}
+    assert again == {name: result.scores[name].values[0] for name in again}
 
 
 def test_the_same_spec_gives_the_same_trials_scores_and_weights(
@@ -178,18 +178,18 @@ def scripted(**fields: Any) -> Spec:
 
 
 def test_a_failed_gate_is_a_failed_run(tmp_path: Path) -> None:
-    found = run(fast(gates=[mt.metric("accuracy") >= 1.5, *PASSING]), tmp_path)
-    assert (found.status, found.passed) == (RunStatus.FAILED, False)
-    assert [v.outcome.value for v in found.verdicts] == ["failed", "passed", "passed"]
+    result = run(fast(gates=[mt.metric("accuracy") >= 1.5, *PASSING]), tmp_path)
+    assert (result.status, result.passed) == (RunStatus.FAILED, False)
+    assert [v.outcome.value for v in result.verdicts] == ["failed", "passed", "passed"]
     assert recorded(tmp_path)[0].status is RunStatus.FAILED
 
 
 def test_a_run_without_gates_says_that_nothing_was_demanded(tmp_path: Path) -> None:
     with scripting(tmp_path / "trained.txt"):
-        found = run(scripted(), tmp_path, keep_trials=True)
-    assert found.passed
-    assert "no gates declared: nothing was demanded of this model" in found.notes
-    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [found.id]
+        result = run(scripted(), tmp_path, keep_trials=True)
+    assert result.passed
+    assert "no gates declared: nothing was demanded of this model" in result.notes
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [result.id]
 
 
 def test_an_open_question_is_red_only_when_strict(tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
 ) -> None:
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1, trial_minutes=5)
     spec = spec_of(data=digits(40, 20, 20), search=search)
-    found = run(spec, tmp_path, workers=2)
-    assert found.passed
-    assert found.notes[:2] == (
+    result = run(spec, tmp_path, workers=2)
+    assert result.passed
+    assert result.notes[:2] == (
         "trained in this process: PicklingError: module tests.support.small_models has no "
         "name for small_models.py::softmax",
         "trial_minutes and trial_gigabytes limit nothing in a run without workers",
@@ -237,12 +237,12 @@ def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(tmp_path: Pat
 def test_a_search_cut_short_by_its_deadline_is_judged_on_what_it_found(tmp_path: Path) -> None:
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3)
     spec = spec_of(data=digits(40, 20, 20), search=search, gates=PASSING)
-    found = run(spec, tmp_path, deadline=Deadline.after(0, "1s"))
-    said = "the budget of 1s leaves time for validation only"
-    assert found.passed
-    assert len(found.trials) == 1
-    assert f"search stopped after 1 trials: {said}" in found.notes
-    assert found.search["cut_short"] == said
+    result = run(spec, tmp_path, deadline=Deadline.after(0, "1s"))
+    message = "the budget of 1s leaves time for validation only"
+    assert result.passed
+    assert len(result.trials) == 1
+    assert f"search stopped after 1 trials: {message}" in result.notes
+    assert result.search["cut_short"] == message
 
 
 def wrong_data() -> Any:
@@ -263,27 +263,27 @@ ERRORS: dict[str, tuple[Spec, type[Exception], str]] = {
 
 @pytest.mark.parametrize("case", ERRORS)
 def test_an_error_is_recorded_with_every_gate_not_measured(tmp_path: Path, case: str) -> None:
-    spec, kind, said = ERRORS[case]
+    spec, kind, message = ERRORS[case]
     events: list[Event] = []
     with pytest.raises(kind) as raised:
         run(spec, tmp_path, listen=events.append)
-    assert said in str(raised.value)
-    (found,) = recorded(tmp_path)
-    assert found.status is RunStatus.ERROR
-    assert said in str(found.error)
-    assert len(found.verdicts) == len(spec.gates)
-    for verdict in found.verdicts:
+    assert message in str(raised.value)
+    (result,) = recorded(tmp_path)
+    assert result.status is RunStatus.ERROR
+    assert message in str(result.error)
+    assert len(result.verdicts) == len(spec.gates)
+    for verdict in result.verdicts:
         assert verdict.outcome is Outcome.ERROR
         assert verdict.reason.startswith("not measured: ")
-    assert events[-1] == RunRecorded(found)
+    assert events[-1] == RunRecorded(result)
     assert not (tmp_path / "scratch").exists() or not list((tmp_path / "scratch").iterdir())
-    assert found.environment["versions"]
+    assert result.environment["versions"]
     # A trial that failed says where in the author's code, and nothing of ours.
-    for trial in found.trials:
+    for trial in result.trials:
         assert trial.traceback is not None
         assert re.findall('File ".*/(.*)", line', trial.traceback) == ["test_pipeline.py"]
         assert trial.traceback.endswith("RuntimeError: no such layer\n")
-    assert bool(found.trials) is (case == "search")
+    assert bool(result.trials) is (case == "search")
 
 
 def test_an_interrupt_in_the_second_trial_keeps_the_first(tmp_path: Path) -> None:
@@ -297,10 +297,10 @@ def test_an_interrupt_in_the_second_trial_keeps_the_first(tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         run(spec_of(fit=mt.Fit(epochs=1, callbacks=[Interrupt]), gates=PASSING), tmp_path)
-    (found,) = recorded(tmp_path)
-    assert (found.status, found.error) == (RunStatus.INTERRUPTED, "KeyboardInterrupt")
-    assert [(trial.id, trial.status.value) for trial in found.trials] == [(1, "completed")]
-    assert {verdict.reason for verdict in found.verdicts} == {"not measured: interrupted"}
+    (result,) = recorded(tmp_path)
+    assert (result.status, result.error) == (RunStatus.INTERRUPTED, "KeyboardInterrupt")
+    assert [(trial.id, trial.status.value) for trial in result.trials] == [(1, "completed")]
+    assert {verdict.reason for verdict in result.verdicts} == {"not measured: interrupted"}
 
 
 def test_a_refit_that_fails_keeps_the_trials_and_the_best(tmp_path: Path) -> None:
@@ -318,16 +318,16 @@ def test_a_refit_that_fails_keeps_the_trials_and_the_best(tmp_path: Path) -> Non
     spec = fast(build=fragile, fit=mt.Fit(epochs=1, callbacks=[Fail]), gates=PASSING)
     with pytest.raises(mt.SearchError, match="validation failed at seed 0: OSError: disk gone"):
         run(spec, tmp_path)
-    (found,) = recorded(tmp_path)
-    assert found.best is not None
-    assert len(found.trials) == 1
-    assert found.artifact is None
+    (result,) = recorded(tmp_path)
+    assert result.best is not None
+    assert len(result.trials) == 1
+    assert result.artifact is None
 
 
 # what cannot be recorded
 
 
-def unreachable(*given: Any) -> Any:
+def unreachable(*args: Any) -> Any:
     raise AssertionError("training started")
 
 
@@ -340,7 +340,7 @@ def test_a_store_that_does_not_open_stops_before_training(
         run(spec_of(), tmp_path)
 
 
-def full(*given: Any) -> Any:
+def full(*args: Any) -> Any:
     raise mt.HistoryError("disk full")
 
 
@@ -371,8 +371,8 @@ def test_what_ended_a_run_is_not_hidden_when_it_cannot_be_recorded(
     events: list[Event] = []
     with pytest.raises(ending) as raised:
         run(spec_of(data=ends), tmp_path, listen=events.append)
-    said = "this run could not be recorded: disk full"
+    message = "this run could not be recorded: disk full"
     first, second = raised.value.__notes__
-    assert first == said
+    assert first == message
     assert "is not recorded, but waits in" in second
-    assert Note(said) in events
+    assert Note(message) in events

@@ -264,8 +264,8 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     assert scores == pytest.approx(expected)
 
     before = Path("model.keras").read_bytes()
-    said = "modeltune: model.keras exists; name another file, nothing is overwritten\n"
-    assert modeltune("export", "-1", "model.keras") == (1, "", said)
+    message = "modeltune: model.keras exists; name another file, nothing is overwritten\n"
+    assert modeltune("export", "-1", "model.keras") == (1, "", message)
     assert Path("model.keras").read_bytes() == before
     assert not [*Path().glob(".*.keras")]
 
@@ -286,8 +286,8 @@ def test_changed_weights_are_refused_before_keras_is_loaded(copied: Run, how: st
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1 1 False\n"
-    said = f"{file.absolute()} was changed since it was recorded: {len(changed)} bytes"
-    assert done.stderr.count(said) == 2
+    message = f"{file.absolute()} was changed since it was recorded: {len(changed)} bytes"
+    assert done.stderr.count(message) == 2
     assert not Path("model.keras").exists()
 
 
@@ -302,9 +302,11 @@ def test_a_changed_architecture_is_refused_too(copied: Run, modeltune: Modeltune
 def test_a_run_without_a_model_says_how_it_ended(project: Example, modeltune: Modeltune) -> None:
     with open_store(f"sqlite:///{project.write()}/.modeltune/history.db") as store:
         store.record(replace(DIGITS, artifact=None))
-    said = f"modeltune: run {DIGITS.id} of spec_digits.py::mlp kept no model: it ended as failed\n"
-    assert modeltune("replay", "-1") == (1, "", said)
-    assert modeltune("export", "-1", "model.keras") == (1, "", said)
+    message = (
+        f"modeltune: run {DIGITS.id} of spec_digits.py::mlp kept no model: it ended as failed\n"
+    )
+    assert modeltune("replay", "-1") == (1, "", message)
+    assert modeltune("export", "-1", "model.keras") == (1, "", message)
 
 
 def test_the_replay_of_a_kept_refit_shows_what_differs() -> None:

@@ -88,13 +88,13 @@ def searched(
     spec = spec_of(search=declared)
     ledgers = Ledgers(folder)
     ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda runs: ())
-    oracle, found = Oracle(declared, ledger.folder), SearchProgress()
+    oracle, progress = Oracle(declared, ledger.folder), SearchProgress()
     resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, TRIALS)
     try:
-        search(spec, oracle, resuming, ledger.folder, lambda event: None, found)
+        search(spec, oracle, resuming, ledger.folder, lambda event: None, progress)
     finally:
         ledgers.close(drop=False)
-    return found.trials
+    return progress.trials
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -132,11 +132,11 @@ def test_a_state_is_on_disk_before_the_line_that_says_so(
     synced: list[str] = []
     fsync = os.fsync
 
-    def told(descriptor: int) -> None:
+    def sync(descriptor: int) -> None:
         synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", told)
+    monkeypatch.setattr(os, "fsync", sync)
     searched(SEARCHES["hyperband"], tmp_path, Trainer())
     first = synced.index("1.npz")
     assert synced[first + 1] == "states"
@@ -250,9 +250,9 @@ def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Pa
             break
     status, _ = process.end()
     assert status == -signal.SIGKILL
-    status, shown = forked.Command(forked.script, str(script), folder=tmp_path).end()
-    assert status == 0, shown
-    assert "note: resumes after " in shown
+    status, output = forked.Command(forked.script, str(script), folder=tmp_path).end()
+    assert status == 0, output
+    assert "note: resumes after " in output
     with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:
         assert len(history.runs()) == 1
         run = history.run("-1")

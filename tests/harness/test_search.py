@@ -130,7 +130,7 @@ class Witness(Oracle):
         return self.may_continue
 
     @property
-    def told(self) -> list[int]:
+    def report_order(self) -> list[int]:
         """The numbers of the proposals that were told, in that order."""
         numbers = {proposal.id: n for n, proposal in enumerate(self.proposals, start=1)}
         return [numbers[entry[1]] for entry in self.log if entry[0] == "tell"]
@@ -147,36 +147,40 @@ def ran(
     *,
     deadline: Deadline = Deadline(),
     validation: Any = mt.Holdout(seeds=1),
-    found: SearchProgress | None = None,
+    progress: SearchProgress | None = None,
     **arguments: Any,
 ) -> tuple[SearchProgress, list[Event], Prepared]:
     arguments = {"max_trials": 4} | arguments
     declared = mt.RandomSearch(mt.maximize("val_accuracy"), **arguments)
     spec = spec_of(search=declared, validation=validation)
-    found, events, executor = found or SearchProgress(), list[Event](), Prepared(answer, slots)
+    progress, events, executor = (
+        progress or SearchProgress(),
+        list[Event](),
+        Prepared(answer, slots),
+    )
     oracle = Oracle(spec.search, folder)
     known = ReadHyperParameters.of(oracle.space)
     known.Int("width", 1, 1000)
     oracle.learn(known)
     try:
-        search(spec, oracle, executor, folder, events.append, found, deadline)
+        search(spec, oracle, executor, folder, events.append, progress, deadline)
     finally:
         events.append(Note("end"))
-    return found, events, executor
+    return progress, events, executor
 
 
 # the real thing
 
 
 def searched(spec: Spec, folder: Path) -> list[Trial]:
-    data, found = load_data(spec), SearchProgress()
+    data, progress = load_data(spec), SearchProgress()
     oracle = Oracle(spec.search, folder)
     dry_run(spec, data, oracle)
     executor: Inline[Any, Any] = Inline(
         lambda task: train_trial(spec, data.train, data.validation, task)
     )
-    search(spec, oracle, executor, folder, lambda event: None, found)
-    return found.trials
+    search(spec, oracle, executor, folder, lambda event: None, progress)
+    return progress.trials
 
 
 def numbers(trials: list[Trial]) -> list[Any]:
@@ -215,8 +219,8 @@ def test_the_same_spec_searches_the_same_trials_whatever_test_holds(tmp_path: Pa
     data = digits()
     absurd = mt.Data(data.train, data.validation, (data.test[0] * 1e30, data.test[1] * 0))  # type: ignore[index]
     first, again, poisoned = (
-        numbers(searched(spec_of(data=given), tmp_path / name))
-        for name, given in (("a", data), ("b", data), ("c", absurd))
+        numbers(searched(spec_of(data=dataset), tmp_path / name))
+        for name, dataset in (("a", data), ("b", data), ("c", absurd))
     )
     assert first == again == poisoned
 
@@ -251,17 +255,17 @@ def test_a_trial_that_raises_or_explodes_is_not_the_best(tmp_path: Path) -> None
 
 
 def test_the_score_is_the_objective_at_its_best_epoch(tmp_path: Path) -> None:
-    found, *_ = ran(tmp_path, lambda task, hp: scored(0.2, 0.9, 0.9, 0.4), max_trials=1)
-    assert [(t.score, t.best_epoch, t.epochs) for t in found.trials] == [(0.9, 2, 4)]
+    progress, *_ = ran(tmp_path, lambda task, hp: scored(0.2, 0.9, 0.9, 0.4), max_trials=1)
+    assert [(t.score, t.best_epoch, t.epochs) for t in progress.trials] == [(0.9, 2, 4)]
 
 
 def test_of_equal_scores_the_earliest_is_the_best(tmp_path: Path) -> None:
-    found, events, _ = ran(tmp_path, lambda task, hp: scored([0.1, 0.7, 0.7, 0.3][task.id - 1]))
-    best = best_trial(spec_of(), found.trials)
+    progress, events, _ = ran(tmp_path, lambda task, hp: scored([0.1, 0.7, 0.7, 0.3][task.id - 1]))
+    best = best_trial(spec_of(), progress.trials)
     assert best is not None
     assert best.id == 2
-    told = [event.best.id for event in events if isinstance(event, TrialFinished) and event.best]
-    assert told == [1, 2, 2, 2]
+    best_ids = [event.best.id for event in events if isinstance(event, TrialFinished) and event.best]
+    assert best_ids == [1, 2, 2, 2]
 
 
 def test_a_smaller_score_is_better_where_the_objective_says_so() -> None:
@@ -277,8 +281,8 @@ def test_a_smaller_score_is_better_where_the_objective_says_so() -> None:
 
 
 def test_values_of_a_trial_are_those_its_build_read(tmp_path: Path) -> None:
-    found, *_ = ran(tmp_path, lambda task, hp: scored(0.5), max_trials=1)
-    assert list(found.trials[0].values) == ["width"]
+    progress, *_ = ran(tmp_path, lambda task, hp: scored(0.5), max_trials=1)
+    assert list(progress.trials[0].values) == ["width"]
 
 
 # seeds
@@ -286,12 +290,12 @@ def test_values_of_a_trial_are_those_its_build_read(tmp_path: Path) -> None:
 
 def test_a_seed_follows_from_values_not_from_order_or_slots(tmp_path: Path) -> None:
     def seeds(name: str, slots: int, **arguments: Any) -> dict[Any, int]:
-        found, _, executor = ran(
+        progress, _, executor = ran(
             tmp_path / name, lambda task, hp: scored(0.5), slots=slots, **arguments
         )
         assert executor.most_under_way == slots
         assert (executor.finished == sorted(executor.finished)) == (slots == 1)
-        return {trial.values["width"]: trial.seed for trial in found.trials}
+        return {trial.values["width"]: trial.seed for trial in progress.trials}
 
     one, three, other = seeds("a", 1), seeds("b", 3), seeds("c", 1, seed=9)
     assert one == three
@@ -335,11 +339,11 @@ def at_once(
 ) -> tuple[SearchProgress, Witness, Prepared]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        oracle, found = Witness(declared, folder), SearchProgress()
+        oracle, progress = Witness(declared, folder), SearchProgress()
         executor = Prepared(answer, slots, picks, branching)
-        search(spec_of(search=declared), oracle, executor, folder, lambda event: None, found)
+        search(spec_of(search=declared), oracle, executor, folder, lambda event: None, progress)
         assert executor.withdraw() == []
-    return found, oracle, executor
+    return progress, oracle, executor
 
 
 def retried(kind: str, retries: int) -> Search:
@@ -348,9 +352,9 @@ def retried(kind: str, retries: int) -> Search:
 
 @cache
 def one_by_one(kind: str, retries: int) -> tuple[list[Trial], list[Any]]:
-    found, oracle, executor = at_once(retried(kind, retries), 1)
+    progress, oracle, executor = at_once(retried(kind, retries), 1)
     assert len(executor.finished) >= 8
-    return found.trials, oracle.log
+    return progress.trials, oracle.log
 
 
 @kinds
@@ -366,10 +370,10 @@ def test_law_slots_and_the_order_of_finishing_change_neither_proposals_nor_trial
     kind: str, slots: int, picks: list[int], retries: int
 ) -> None:
     trials, log = one_by_one(kind, retries)
-    found, oracle, executor = at_once(retried(kind, retries), slots, picks)
+    progress, oracle, executor = at_once(retried(kind, retries), slots, picks)
     # Ids, values, seeds, scores, parents: what was asked and told, and in which order.
     assert oracle.log == log
-    assert found.trials == trials
+    assert progress.trials == trials
     assert executor.most_under_way == min(slots, 4)
 
 
@@ -394,13 +398,13 @@ def test_a_window_limits_how_many_proposals_are_open(window: int, slots: int) ->
 
 def test_proposals_are_told_in_their_order_unless_that_is_free() -> None:
     _, ordered, executor = at_once(SEARCHES["random"], 3)
-    assert executor.finished != ordered.told == sorted(ordered.told)
+    assert executor.finished != ordered.report_order == sorted(ordered.report_order)
     free = replace(SEARCHES["random"], deterministic=False, window=2)
-    found, oracle, executor = at_once(free, 3)
-    assert sorted(executor.finished) != oracle.told == executor.finished
+    progress, oracle, executor = at_once(free, 3)
+    assert sorted(executor.finished) != oracle.report_order == executor.finished
     # As many as there are slots, and a new one as soon as any has finished.
     assert oracle.most_open == executor.most_under_way == 3
-    assert [trial.id for trial in found.trials] == sorted(executor.finished)
+    assert [trial.id for trial in progress.trials] == sorted(executor.finished)
 
 
 @pytest.mark.parametrize(("slots", "picks"), [(1, []), (3, []), (4, [2, 0, 1, 0, 3])])
@@ -415,7 +419,7 @@ def test_states_are_kept_as_long_as_a_trial_may_continue_from_them(
             # Before a tell's states are dropped nothing is asked.
             numbers = {proposal.id: n for n, proposal in enumerate(self.proposals, start=1)}
             may_continue = {numbers[id] for id in self.may_continue or ()}
-            under_way = [p for p in self.proposals if numbers[p.id] not in self.told]
+            under_way = [p for p in self.proposals if numbers[p.id] not in self.report_order]
             open_ones = {numbers[p.id] for p in under_way}
             parents = {numbers[p.parent] for p in under_way if p.parent}
             states = {int(path.stem) for path in tmp_path.glob("states/*.npz")}
@@ -423,12 +427,12 @@ def test_states_are_kept_as_long_as_a_trial_may_continue_from_them(
             on_disk.append(len(states))
             return super().ask()
 
-    found, executor = SearchProgress(), Prepared(by_values, slots, picks, branching)
+    progress, executor = SearchProgress(), Prepared(by_values, slots, picks, branching)
     spec, oracle = spec_of(search=declared), Looking(declared, tmp_path)
     # Every promotion finds its parent's state: by_values looks.
-    search(spec, oracle, executor, tmp_path, lambda event: None, found)
-    assert len(found.trials) > 60
-    assert sum(trial.parent is not None for trial in found.trials) > 15
+    search(spec, oracle, executor, tmp_path, lambda event: None, progress)
+    assert len(progress.trials) > 60
+    assert sum(trial.parent is not None for trial in progress.trials) > 15
     # Nine of the first rung's 27 may go on, at most four are open, with a parent each.
     assert 9 <= max(on_disk) <= 9 + 2 * 4
 
@@ -447,16 +451,16 @@ def test_a_search_of_failures_shows_the_first_traceback(tmp_path: Path, slots: i
 
 
 def test_a_failed_trial_keeps_its_traceback(tmp_path: Path) -> None:
-    found, *_ = ran(tmp_path, lambda task, hp: FAILED if task.id == 2 else scored(0.5))
-    tracebacks = {trial.id: trial.traceback for trial in found.trials}
+    progress, *_ = ran(tmp_path, lambda task, hp: FAILED if task.id == 2 else scored(0.5))
+    tracebacks = {trial.id: trial.traceback for trial in progress.trials}
     assert tracebacks.pop(2) == FAILED.traceback
     assert set(tracebacks.values()) == {None}
 
 
 def test_of_a_long_traceback_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
     long = Failure("no", "".join(f"line {n}\n" for n in range(10_000)))
-    found, *_ = ran(tmp_path, lambda task, hp: long if task.id == 1 else scored(0.5))
-    kept = found.trials[0].traceback
+    progress, *_ = ran(tmp_path, lambda task, hp: long if task.id == 1 else scored(0.5))
+    kept = progress.trials[0].traceback
     assert kept is not None
     assert kept.startswith("line 0\nline 1\n")
     assert kept.endswith("line 9998\nline 9999\n")
@@ -476,10 +480,10 @@ def test_what_was_found_before_an_interrupt_is_kept(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return scored(0.5)
 
-    found = SearchProgress()
+    progress = SearchProgress()
     with pytest.raises(KeyboardInterrupt):
-        ran(tmp_path, interrupted, max_trials=5, found=found)
-    assert [trial.id for trial in found.trials] == [1, 2]
+        ran(tmp_path, interrupted, max_trials=5, progress=progress)
+    assert [trial.id for trial in progress.trials] == [1, 2]
 
 
 def test_a_failed_trial_is_trained_again_under_another_seed(tmp_path: Path) -> None:
@@ -490,11 +494,11 @@ def test_a_failed_trial_is_trained_again_under_another_seed(tmp_path: Path) -> N
         tries = sum(number == task.id for number, _ in attempts)
         return scored(0.5) if tries == 2 else FAILED
 
-    found, events, _ = ran(tmp_path, second_time, max_trials=2, max_retries_per_trial=1)
-    assert [trial.status for trial in found.trials] == [TrialStatus.COMPLETED] * 2
+    progress, events, _ = ran(tmp_path, second_time, max_trials=2, max_retries_per_trial=1)
+    assert [trial.status for trial in progress.trials] == [TrialStatus.COMPLETED] * 2
     assert len(set(attempts)) == len(attempts) == 4
     seeds = [seed for number, seed in attempts if number == 1]
-    assert found.trials[0].seed == seeds[1]
+    assert progress.trials[0].seed == seeds[1]
     assert Note("trial 1 failed (ValueError: no); trained again") in events
 
 
@@ -509,7 +513,7 @@ def test_failures_in_a_row_end_the_search_when_asked_to(
     tmp_path: Path, window: int, slots: int
 ) -> None:
     fates = {1: scored(0.5), 3: scored(0.6)}
-    found, events, _ = ran(
+    progress, events, _ = ran(
         tmp_path,
         lambda task, hp: fates.get(task.id, FAILED),
         slots,
@@ -518,12 +522,12 @@ def test_failures_in_a_row_end_the_search_when_asked_to(
         window=window,
     )
     # What was proposed before the second failure in a row was told is trained to its end.
-    assert [t.status.value for t in found.trials] == [
+    assert [t.status.value for t in progress.trials] == [
         "completed", "failed", "completed", "failed", "failed", *["failed"] * (window - 1),
     ]  # fmt: skip
     note = f"search stopped after {4 + window} trials: 2 trials in a row failed"
     assert Note(note) in events
-    assert found.cut_short == "2 trials in a row failed"
+    assert progress.cut_short == "2 trials in a row failed"
 
 
 class Clock:
@@ -551,16 +555,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_the_search_ends_when_its_minutes_are_over(
     tmp_path: Path, clock: Clock, window: int
 ) -> None:
-    found, events, _ = ran(tmp_path, clock.trains, max_trials=9, max_minutes=0.75, window=window)
-    assert len(found.trials) == 3
+    progress, events, _ = ran(tmp_path, clock.trains, max_trials=9, max_minutes=0.75, window=window)
+    assert len(progress.trials) == 3
     assert Note("search stopped after 3 trials: max_minutes=0.75 are over") in events
-    assert found.cut_short == "max_minutes=0.75 are over"
+    assert progress.cut_short == "max_minutes=0.75 are over"
 
 
 def test_a_search_that_ends_by_itself_is_not_cut_short(tmp_path: Path, clock: Clock) -> None:
-    found, *_ = ran(tmp_path, clock.trains, deadline=Deadline.after(1e6, "277h"), max_minutes=1e4)
-    assert len(found.trials) == 4
-    assert found.cut_short is None
+    progress, *_ = ran(
+        tmp_path, clock.trains, deadline=Deadline.after(1e6, "277h"), max_minutes=1e4
+    )
+    assert len(progress.trials) == 4
+    assert progress.cut_short is None
 
 
 @pytest.mark.parametrize(
@@ -580,24 +586,24 @@ def test_a_deadline_leaves_time_for_the_validation(
 ) -> None:
     clock._slots = slots
     deadline = Deadline.after(100, "100s")
-    found, events, executor = ran(
+    progress, events, executor = ran(
         tmp_path, clock.trains, slots, max_trials=50, deadline=deadline, validation=validation
     )
     reason = "the budget of 100s leaves time for validation only"
-    assert len(found.trials) == len(executor.finished) == trials
-    assert found.cut_short == reason
+    assert len(progress.trials) == len(executor.finished) == trials
+    assert progress.cut_short == reason
     assert Note(f"search stopped after {trials} trials: {reason}") in events
 
 
 def test_a_deadline_that_is_over_still_waits_for_a_trial_that_completes(tmp_path: Path) -> None:
-    found, *_ = ran(
+    progress, *_ = ran(
         tmp_path,
         lambda task, hp: FAILED if task.id < 3 else scored(0.5),
         max_trials=50,
         deadline=Deadline.after(0, "1s"),
     )
-    assert [trial.status.value for trial in found.trials] == ["failed", "failed", "completed"]
-    assert found.cut_short == "the budget of 1s leaves time for validation only"
+    assert [trial.status.value for trial in progress.trials] == ["failed", "failed", "completed"]
+    assert progress.cut_short == "the budget of 1s leaves time for validation only"
 
 
 def test_events_tell_the_story_in_order(tmp_path: Path) -> None:

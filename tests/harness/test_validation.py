@@ -49,9 +49,9 @@ def validated(
 ) -> ValidationResult:
     data = load_data(spec)
     executor = Inline(perform or (lambda task: train_refit(spec, data, task)))
-    told = [] if events is None else events
+    log = [] if events is None else events
     tuned = TunedModel(Best(1, 0.5, {}), HP, folder / "refit.weights.h5")
-    return validate(spec, tuned, executor, told.append, spec.validation)
+    return validate(spec, tuned, executor, log.append, spec.validation)
 
 
 GATES = [
@@ -77,49 +77,49 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> ValidationResult:
 
 
 def test_every_seed_is_a_refit_with_a_value_of_its_own(held_out: Any) -> None:
-    _, found, _ = held_out
-    losses = found.scores["loss"].values
+    _, result, _ = held_out
+    losses = result.scores["loss"].values
     assert len(set(losses)) == 3
-    assert [refit["seed"] for refit in found.refits] == [0, 1, 2]
-    assert {len(refit["curve"]["loss"]) for refit in found.refits} == {2}
+    assert [refit["seed"] for refit in result.refits] == [0, 1, 2]
+    assert {len(refit["curve"]["loss"]) for refit in result.refits} == {2}
 
 
 def test_mean_and_sample_deviation_are_over_refits_never_over_epochs(held_out: Any) -> None:
-    _, found, _ = held_out
-    loss = found.scores["loss"]
+    _, result, _ = held_out
+    loss = result.scores["loss"]
     assert loss.mean == pytest.approx(sum(loss.values) / 3)
     assert loss.std == pytest.approx(np.std(loss.values, ddof=1))
     assert loss.std != pytest.approx(loss.mean)
-    epochs = [value for refit in found.refits for value in refit["curve"]["val_loss"]]
+    epochs = [value for refit in result.refits for value in refit["curve"]["val_loss"]]
     assert not set(loss.values) & set(epochs)
 
 
 def test_weights_are_the_first_refits_and_score_what_was_recorded(held_out: Any) -> None:
-    spec, found, weights = held_out
+    spec, result, weights = held_out
     data = load_data(spec)
     with built(spec, ReadHyperParameters.of(HP), 99) as model:
         load_weights(model, weights)
         again = evaluate(model, data.test, spec.fit.batch_size)
         on_train = evaluate(model, data.train, spec.fit.batch_size)
-    assert {name: found.scores[name].values[0] for name in again} == again
-    assert found.scores["gap(accuracy)"].values[0] == on_train["accuracy"] - again["accuracy"]
+    assert {name: result.scores[name].values[0] for name in again} == again
+    assert result.scores["gap(accuracy)"].values[0] == on_train["accuracy"] - again["accuracy"]
 
 
 def test_everything_a_gate_can_ask_for_is_measured_once_per_refit(held_out: Any) -> None:
-    _, found, _ = held_out
-    assert {len(scores.values) for scores in found.scores.values()} == {3}
-    assert {"gap(f1)", "gain_over_dummy(accuracy)", "f1"} < set(found.scores)
-    assert found.scores["parameters"].values == (64 * 8 + 8 + 8 * 10 + 10,) * 3
-    assert list(found.tables) == ["output"]
+    _, result, _ = held_out
+    assert {len(scores.values) for scores in result.scores.values()} == {3}
+    assert {"gap(f1)", "gain_over_dummy(accuracy)", "f1"} < set(result.scores)
+    assert result.scores["parameters"].values == (64 * 8 + 8 + 8 * 10 + 10,) * 3
+    assert list(result.tables) == ["output"]
 
 
 def test_gain_is_measured_against_the_most_frequent_class(held_out: Any) -> None:
-    spec, found, _ = held_out
+    spec, result, _ = held_out
     data = load_data(spec)
     dummy = np.mean(data.test.y == np.bincount(data.train.y).argmax())
     for gain, accuracy in zip(
-        found.scores["gain_over_dummy(accuracy)"].values,
-        found.scores["accuracy"].values,
+        result.scores["gain_over_dummy(accuracy)"].values,
+        result.scores["accuracy"].values,
         strict=True,
     ):
         assert gain == pytest.approx((accuracy - dummy) / (1 - dummy), abs=1e-6)
@@ -189,11 +189,11 @@ def test_accuracy_is_that_of_the_confusion_matrix(tmp_path: Path, encoding: str)
         return dense(layers.Dense(width, activation=activation), loss=loss)
 
     parts = [(PIXELS[rows], y[rows]) for rows in (slice(200), slice(200, 260), slice(260, 330))]
-    found = validated(
+    result = validated(
         spec_of(build, mt.Data(*parts), gates=[mt.gain_over_dummy("f1") >= 0]), tmp_path
     )
-    confusion = np.array(found.tables["output"]["confusion"])
-    accuracy = found.scores["accuracy"].values[0]
+    confusion = np.array(result.tables["output"]["confusion"])
+    accuracy = result.scores["accuracy"].values[0]
     assert confusion.shape == (max(width, 2),) * 2
     assert np.trace(confusion) / confusion.sum() == pytest.approx(accuracy)
     # One column under argmax would call everything class 0.
@@ -230,16 +230,16 @@ def explodes(hp: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         (fails, "validation failed at seed 0: OSError: disk gone\nTraceback"),
         (explodes, "validation failed at seed 0: loss is nan at epoch 1"),
     ],
 )
-def test_a_refit_that_fails_is_an_error(tmp_path: Path, build: Any, said: str) -> None:
+def test_a_refit_that_fails_is_an_error(tmp_path: Path, build: Any, message: str) -> None:
     with pytest.raises(mt.SearchError) as raised:
         validated(spec_of(build), tmp_path)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert not (tmp_path / "refit.weights.h5").exists()
 
 
@@ -279,11 +279,11 @@ def test_scores_keep_the_order_of_the_refits_whatever_finishes_first(tmp_path: P
     spec, events = spec_of(validation=mt.Holdout(epochs=7, seeds=3)), list[Event]()
     weights = tmp_path / "w.weights.h5"
     tuned = TunedModel(Best(1, 0.5, {}), HP, weights)
-    found = validate(spec, tuned, Backwards(perform), events.append, spec.validation)
-    assert found.scores["accuracy"].values == (0.0, 0.1, 0.2)
+    result = validate(spec, tuned, Backwards(perform), events.append, spec.validation)
+    assert result.scores["accuracy"].values == (0.0, 0.1, 0.2)
     assert events[0] == ValidationStarted(spec.validation, 7)
-    told = [(e.refit.seed, e.number, e.score) for e in events if isinstance(e, RefitFinished)]
-    assert told == [(2, 1, 0.2), (1, 2, 0.1), (0, 3, 0.0)]
+    finished = [(e.refit.seed, e.number, e.score) for e in events if isinstance(e, RefitFinished)]
+    assert finished == [(2, 1, 0.2), (1, 2, 0.1), (0, 3, 0.0)]
     assert [event for event in events if isinstance(event, Note)] == [Note("no examples")]
 
 

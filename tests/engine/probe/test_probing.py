@@ -78,46 +78,46 @@ def probed(
     train: Part | None = None,
 ) -> Probe:
     test = test or part()
-    found = probe(behaviour, model, test, train or test, seed, known)
-    assert from_plain(Probe, json.loads(json.dumps(plain(found), allow_nan=False))) == found
+    result = probe(behaviour, model, test, train or test, seed, known)
+    assert from_plain(Probe, json.loads(json.dumps(plain(result), allow_nan=False))) == result
     assert list(behaviour.problems()) == []
-    return found
+    return result
 
 
-def example(found: Probe) -> Counterexample:
-    assert found.error is None
-    assert found.counterexample is not None
-    return found.counterexample
+def example(result: Probe) -> Counterexample:
+    assert result.error is None
+    assert result.counterexample is not None
+    return result.counterexample
 
 
-def severity_of(found: Counterexample) -> float:
-    assert found.severity is not None
-    return found.severity
+def severity_of(violation: Counterexample) -> float:
+    assert violation.severity is not None
+    return violation.severity
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_violation_shrinks_to_the_smallest_severity_and_the_first_row(seed: int) -> None:
     x = ZEROS.copy()
     x[:40] = -5  # these rows do not flip at any severity
-    found = example(probed(mt.invariant(brighter), bright_above(0.3), part(x), seed=seed))
-    assert 0.3 < severity_of(found) <= 0.301
-    assert found.row == 40
-    assert found.text == "test[40] brighter severity 0.301: 0 (0.95) -> 1 (0.50)"
-    assert (found.before["prediction"], found.after["prediction"]) == (0, 1)
+    violation = example(probed(mt.invariant(brighter), bright_above(0.3), part(x), seed=seed))
+    assert 0.3 < severity_of(violation) <= 0.301
+    assert violation.row == 40
+    assert violation.text == "test[40] brighter severity 0.301: 0 (0.95) -> 1 (0.50)"
+    assert (violation.before["prediction"], violation.after["prediction"]) == (0, 1)
 
 
 def test_whole_severities_stay_whole_and_end_at_the_first_that_flips() -> None:
-    seen = []
+    severities = []
 
     def step(x: Any, severity: int) -> Any:
-        seen.append(severity)
+        severities.append(severity)
         return x + severity / 10
 
-    found = example(probed(mt.invariant(step, severity=(1, 400)), bright_above(3.45)))
-    assert (found.severity, found.row) == (35, 0)
-    assert {type(severity) for severity in seen} == {int}
-    assert min(seen) >= 1
-    assert max(seen) <= 400
+    violation = example(probed(mt.invariant(step, severity=(1, 400)), bright_above(3.45)))
+    assert (violation.severity, violation.row) == (35, 0)
+    assert {type(severity) for severity in severities} == {int}
+    assert min(severities) >= 1
+    assert max(severities) <= 400
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_the_severity_nearest_zero_is_the_smallest(
 
 def test_a_violation_on_the_negative_side_shrinks_towards_zero() -> None:
     darker = mt.invariant(brighter, severity=(-1.0, 1.0))
-    found = example(probed(darker, bright_above(-0.2505)))
-    assert found.severity == -0.251
-    assert found.row == 0
+    violation = example(probed(darker, bright_above(-0.2505)))
+    assert violation.severity == -0.251
+    assert violation.row == 0
 
 
 def test_an_invariant_model_holds_in_all_examples() -> None:
     blind = linear(np.zeros((4, 2)), [0, 1])
-    found = probed(mt.invariant(brighter), blind)
-    assert found == Probe(examples=200)
-    assert judge_behaviour(mt.invariant(brighter), found).outcome is Outcome.PASSED
+    result = probed(mt.invariant(brighter), blind)
+    assert result == Probe(examples=200)
+    assert judge_behaviour(mt.invariant(brighter), result).outcome is Outcome.PASSED
 
 
 def test_a_small_space_is_tried_completely_in_order() -> None:
@@ -149,9 +149,9 @@ def test_a_small_space_is_tried_completely_in_order() -> None:
     assert probed(behaviour, bright_above(4), part(ZEROS[:20], LABELS[:20])) == Probe(
         80, 0, is_exhaustive=True
     )
-    found = probed(behaviour, bright_above(1.5), part(ZEROS[:20], LABELS[:20]))
-    assert (example(found).severity, example(found).row) == (2, 0)
-    assert not found.is_exhaustive
+    result = probed(behaviour, bright_above(1.5), part(ZEROS[:20], LABELS[:20]))
+    assert (example(result).severity, example(result).row) == (2, 0)
+    assert not result.is_exhaustive
 
 
 def test_the_most_severe_is_drawn_though_seldom_by_chance() -> None:
@@ -177,24 +177,24 @@ def test_draws_reach_every_part_of_rows_and_severities() -> None:
 
 def test_a_transform_that_takes_only_the_sample_has_no_severity() -> None:
     x = np.arange(1200, dtype=np.float32).reshape(300, 4) / 1200
-    found = example(probed(mt.invariant(np.flip, examples=50), linear([[0, 1], [0, 0], [0, 0], [1, 0]]), part(x)))  # fmt: skip
-    assert found.severity is None
-    assert found.row == 0
-    assert found.text.startswith("test[0] flip: 0 (0.50) -> 1 (0.50)")
+    violation = example(probed(mt.invariant(np.flip, examples=50), linear([[0, 1], [0, 0], [0, 0], [1, 0]]), part(x)))  # fmt: skip
+    assert violation.severity is None
+    assert violation.row == 0
+    assert violation.text.startswith("test[0] flip: 0 (0.50) -> 1 (0.50)")
     ufunc = mt.invariant(np.negative, examples=300)
     assert probed(ufunc, bright_above(9)) == Probe(300, is_exhaustive=True)
 
 
 def test_equal_seeds_draw_the_same_and_others_do_not() -> None:
     def drawn(seed: int, behaviour: Behaviour) -> list[float]:
-        seen.clear()
+        severities.clear()
         probed(behaviour, bright_above(0.9), seed=seed)
-        return list(seen)
+        return list(severities)
 
-    seen: list[float] = []
+    severities: list[float] = []
 
     def noting(x: Any, severity: float) -> Any:
-        seen.append(severity)
+        severities.append(severity)
         return x + severity
 
     for behaviour in (mt.invariant(noting), mt.invariant(noting, max_violation=0.2)):
@@ -254,35 +254,35 @@ def test_a_known_counterexample_does_not_count_in_a_rate() -> None:
 )
 def test_a_rate_is_judged_by_its_bounds(threshold: float, outcome: Outcome) -> None:
     behaviour = mt.invariant(brighter, max_violation=0.2)
-    found = probed(behaviour, bright_above(threshold))
-    assert found.examples == 200
-    assert found.violations / 200 == pytest.approx(1 - threshold, abs=0.08)
-    assert judge_behaviour(behaviour, found).outcome is outcome
-    assert threshold < severity_of(example(found)) <= threshold + 0.001 + 1e-6
-    assert example(found).row == 0
+    result = probed(behaviour, bright_above(threshold))
+    assert result.examples == 200
+    assert result.violations / 200 == pytest.approx(1 - threshold, abs=0.08)
+    assert judge_behaviour(behaviour, result).outcome is outcome
+    assert threshold < severity_of(example(result)) <= threshold + 0.001 + 1e-6
+    assert example(result).row == 0
 
 
 @pytest.mark.parametrize(("direction", "holds"), [("up", True), ("down", False)])
 def test_a_monotone_model_goes_one_way(direction: str, holds: bool) -> None:
     behaviour = mt.directional(2, direction, by=2.0, of=1)
     model = linear([[0, 0], [0, 0], [0, 3], [0, 0]], shape=(4,))
-    found = probed(behaviour, model)
-    assert (judge_behaviour(behaviour, found).outcome is Outcome.PASSED) is holds
+    result = probed(behaviour, model)
+    assert (judge_behaviour(behaviour, result).outcome is Outcome.PASSED) is holds
     if not holds:
-        shown = example(found)
-        assert 0 < severity_of(shown) <= 0.004
-        assert shown.text.startswith("test[0] column 2 raised by 0.00")
-        assert ": P(1) 0.5 -> 0.50" in shown.text
-        assert shown.text.endswith(", must not go up")
-        change = shown.shown[0]
+        violation = example(result)
+        assert 0 < severity_of(violation) <= 0.004
+        assert violation.text.startswith("test[0] column 2 raised by 0.00")
+        assert ": P(1) 0.5 -> 0.50" in violation.text
+        assert violation.text.endswith(", must not go up")
+        change = violation.shown[0]
         assert isinstance(change, RowChange)
         (values,) = change.values
-        assert values == ValueChange(2, 0.0, shown.severity)
+        assert values == ValueChange(2, 0.0, violation.severity)
 
 
 def test_a_feature_is_raised_by_more_than_nothing() -> None:
-    found = probed(mt.directional(0, "up", by=2, of=1), bright_above(9), part(ZEROS[:20], LABELS[:20]))  # fmt: skip
-    assert found == Probe(40, is_exhaustive=True, tolerance=0.001)
+    result = probed(mt.directional(0, "up", by=2, of=1), bright_above(9), part(ZEROS[:20], LABELS[:20]))  # fmt: skip
+    assert result == Probe(40, is_exhaustive=True, tolerance=0.001)
 
 
 def test_a_model_that_turns_back_is_found() -> None:
@@ -290,9 +290,9 @@ def test_a_model_that_turns_back_is_found() -> None:
     peak.compile("sgd", loss="mse")
     y = np.zeros(300, np.float32)
     behaviour = mt.directional(0, "up", by=4, tolerance=0.01)
-    found = example(probed(behaviour, peak, part(y=y)))
-    assert (found.severity, found.row) == (3, 0)
-    assert found.text == "test[0] column 0 raised by 3: -1 -> -4, must not go down"
+    violation = example(probed(behaviour, peak, part(y=y)))
+    assert (violation.severity, violation.row) == (3, 0)
+    assert violation.text == "test[0] column 0 raised by 3: -1 -> -4, must not go down"
     assert probed(mt.directional(0, "up", by=2), peak, part(y=y)).violations == 0
 
 
@@ -306,9 +306,9 @@ def test_a_binary_output_has_the_direction_of_its_yes_unless_told() -> None:
 def test_logits_are_read_as_the_loss_reads_them() -> None:
     model = linear([[1], [0], [0], [0]], -0.3, activation="linear")
     model.compile("sgd", loss=keras.losses.BinaryCrossentropy(from_logits=True))
-    found = example(probed(mt.invariant(brighter), model))
-    assert 0.3 < severity_of(found) <= 0.301
-    assert found.before == {"prediction": 0, "probability": pytest.approx(0.5744, abs=1e-4)}
+    violation = example(probed(mt.invariant(brighter), model))
+    assert 0.3 < severity_of(violation) <= 0.301
+    assert violation.before == {"prediction": 0, "probability": pytest.approx(0.5744, abs=1e-4)}
 
 
 def test_dict_inputs_are_transformed_and_raised_by_name() -> None:
@@ -322,17 +322,17 @@ def test_dict_inputs_are_transformed_and_raised_by_name() -> None:
     x = {name: rng.normal(size=(300, n)).astype("float32") for name, n in (("age", 1), ("dose", 3))}
     y = rng.normal(size=300).astype("float32")
     assert probed(mt.directional("age", "up", by=1.0), model, part(x, y)).violations == 0
-    found = example(probed(mt.directional("dose", "up", by=1.0), model, part(x, y)))
-    assert [each.input for each in found.shown] == ["dose"]
+    violation = example(probed(mt.directional("dose", "up", by=1.0), model, part(x, y)))
+    assert [change.input for change in violation.shown] == ["dose"]
 
     def older(x: Any, severity: float) -> Any:
         x["age"] += severity
         return x
 
-    found = example(probed(mt.invariant(older, tolerance=1.0), model, part(x, y)))
-    assert 0.5 < severity_of(found) <= 0.501
-    assert found.row == 0
-    assert [each.input for each in found.shown] == ["age"]
+    violation = example(probed(mt.invariant(older, tolerance=1.0), model, part(x, y)))
+    assert 0.5 < severity_of(violation) <= 0.501
+    assert violation.row == 0
+    assert [change.input for change in violation.shown] == ["age"]
     unknown = probed(mt.directional("size", "up", by=1.0), model, part(x, y))
     assert unknown.error == 'there is no input "size": the inputs are age, dose'
     column = probed(mt.directional(0, "up", by=1.0), model, part(x, y))
@@ -343,10 +343,10 @@ def test_dict_inputs_are_transformed_and_raised_by_name() -> None:
 def test_a_number_may_move_by_a_part_of_the_spread_in_train() -> None:
     y = np.tile(np.array([-2, 2], "float32"), 150)
     model = number([1, 0, 0, 0])
-    found = probed(mt.invariant(brighter), model, part(y=y))
-    assert found.tolerance == pytest.approx(0.1)
-    assert 0.1 < severity_of(example(found)) <= 0.101
-    assert example(found).text == (
+    result = probed(mt.invariant(brighter), model, part(y=y))
+    assert result.tolerance == pytest.approx(0.1)
+    assert 0.1 < severity_of(example(result)) <= 0.101
+    assert example(result).text == (
         "test[0] brighter severity 0.101: 0 -> 0.101, moved by 0.101, allowed are 0.1"
     )
     wide = probed(mt.invariant(brighter, tolerance=0.5), model, part(y=y))
@@ -376,21 +376,21 @@ CASES: list[tuple[Any, Any]] = [
 def test_every_case_must_hold() -> None:
     behaviour = mt.minimum_functionality(CASES)
     assert probed(behaviour, bright_above(0.3)) == Probe(3, is_exhaustive=True)
-    found = probed(behaviour, bright_above(0.9))
-    assert (found.examples, found.violations) == (3, 1)
-    assert example(found).text == "case[2]: expected lambda: ..., predicted 0 (0.82)"
-    assert example(found).part == "case"
-    again = probed(behaviour, bright_above(2), known=[example(found)])
+    result = probed(behaviour, bright_above(0.9))
+    assert (result.examples, result.violations) == (3, 1)
+    assert example(result).text == "case[2]: expected lambda: ..., predicted 0 (0.82)"
+    assert example(result).part == "case"
+    again = probed(behaviour, bright_above(2), known=[example(result)])
     assert (again.examples, example(again).row) == (1, 2)
-    assert judge_behaviour(behaviour, found).outcome is Outcome.FAILED
+    assert judge_behaviour(behaviour, result).outcome is Outcome.FAILED
 
 
 def test_a_function_may_return_the_cases() -> None:
     behaviour = mt.minimum_functionality(
         lambda: (np.eye(4, dtype=np.float32), np.array([1, 2, 3, 5], "float32")), tolerance=0.5
     )
-    found = example(probed(behaviour, number([1, 2, 3, 4]), part(y=LABELS / 1.0)))
-    assert found.text == "case[3]: expected 5.0, predicted 4"
+    violation = example(probed(behaviour, number([1, 2, 3, 4]), part(y=LABELS / 1.0)))
+    assert violation.text == "case[3]: expected 5.0, predicted 4"
     rate = mt.minimum_functionality(
         lambda: (np.repeat(ZEROS, 3, axis=0), np.arange(900) % 30 == 0), max_violation=0.1
     )
@@ -400,7 +400,7 @@ def test_a_function_may_return_the_cases() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cases", "said"),
+    ("cases", "message"),
     [
         ([(np.zeros(3), 0)], "case[0] is an array of shape (3,); a sample's is (4,)"),
         ([(np.zeros(4), 7)], "case[0]: 7 is expected, but the model's classes are 0 to 1"),
@@ -420,8 +420,8 @@ def test_a_function_may_return_the_cases() -> None:
         (lambda: 1 / 0, "lambda: ...() raised ZeroDivisionError: division by zero"),
     ],
 )
-def test_cases_that_cannot_be_asked_are_named(cases: Any, said: str) -> None:
-    assert probed(mt.minimum_functionality(cases), bright_above(0.3)).error == said
+def test_cases_that_cannot_be_asked_are_named(cases: Any, message: str) -> None:
+    assert probed(mt.minimum_functionality(cases), bright_above(0.3)).error == message
 
 
 def test_a_relation_holds_or_names_the_first_row() -> None:
@@ -439,11 +439,11 @@ def test_a_relation_holds_or_names_the_first_row() -> None:
     y = np.zeros(300, np.float32)
     flat = number([0, 0, 0, 0])
     assert probed(mt.metamorphic(even), flat, part(x, y)).violations == 0
-    found = probed(mt.metamorphic(even), number([1, 2, 3, 4]), part(x, y))
-    assert example(found).text == "test[5] even does not hold"
-    assert example(found).before["prediction"] == pytest.approx(float(x[5] @ [1, 2, 3, 4]))
-    found = probed(mt.metamorphic(odd), number([1, 2, 3, 4]), part(x, y))
-    assert example(found).text == "test[5] odd does not hold: not odd"
+    result = probed(mt.metamorphic(even), number([1, 2, 3, 4]), part(x, y))
+    assert example(result).text == "test[5] even does not hold"
+    assert example(result).before["prediction"] == pytest.approx(float(x[5] @ [1, 2, 3, 4]))
+    result = probed(mt.metamorphic(odd), number([1, 2, 3, 4]), part(x, y))
+    assert example(result).text == "test[5] odd does not hold: not odd"
 
 
 def test_a_relation_that_cannot_be_asked_is_named() -> None:
@@ -457,8 +457,8 @@ def test_a_relation_that_cannot_be_asked_is_named() -> None:
         raise KeyError("nose")
 
     model = bright_above(0.3)
-    said = {f: probed(mt.metamorphic(f), model).error for f in (vague, broken, crashing)}
-    assert said == {
+    errors = {f: probed(mt.metamorphic(f), model).error for f in (vague, broken, crashing)}
+    assert errors == {
         vague: "test[0] vague returned a ndarray; return True or False, or assert",
         broken: "predict was given an array of shape (2,); a sample's is (4,)",
         crashing: "test[0] crashing raised KeyError: 'nose'",
@@ -472,7 +472,7 @@ def crash(x: Any, severity: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("transform", "said"),
+    ("transform", "message"),
     [
         (crash, " raised ValueError: too much"),
         (lambda x, s: x[:2], " returned an array of shape (2,); a sample's is (4,)"),
@@ -486,23 +486,23 @@ def crash(x: Any, severity: float) -> Any:
         (lambda x, s: {"a": x}, " returned a dict; a sample is an array of float32"),
     ],
 )
-def test_a_transform_that_breaks_the_sample_is_named(transform: Any, said: str) -> None:
-    found = probed(mt.invariant(transform, severity=(0.0, 1.0)), bright_above(9))
-    assert found.error is not None
+def test_a_transform_that_breaks_the_sample_is_named(transform: Any, message: str) -> None:
+    result = probed(mt.invariant(transform, severity=(0.0, 1.0)), bright_above(9))
+    assert result.error is not None
     name = getattr(transform, "__name__", "").replace("<lambda>", "lambda: ...")
-    assert found.error.startswith(f"{name} on test[")
-    assert " at severity " in found.error
-    assert found.error.endswith(said)
-    assert judge_behaviour(mt.invariant(transform), found).outcome is Outcome.ERROR
+    assert result.error.startswith(f"{name} on test[")
+    assert " at severity " in result.error
+    assert result.error.endswith(message)
+    assert judge_behaviour(mt.invariant(transform), result).outcome is Outcome.ERROR
 
 
 def test_whole_numbers_stay_what_they_are() -> None:
     x = np.full((300, 4), 100, np.uint8)
     model = bright_above(130)
-    found = example(probed(mt.invariant(brighter, severity=(0, 100)), model, part(x)))
-    assert (found.severity, found.row) == (31, 0)
-    found = example(probed(mt.directional(0, "down", by=50, of=1), bright_above(101), part(x)))
-    assert found.severity == 2
+    violation = example(probed(mt.invariant(brighter, severity=(0, 100)), model, part(x)))
+    assert (violation.severity, violation.row) == (31, 0)
+    violation = example(probed(mt.directional(0, "down", by=50, of=1), bright_above(101), part(x)))
+    assert violation.severity == 2
     full = np.full((300, 4), 250, np.uint8)
     assert probed(mt.directional(0, "up", by=50, of=1), bright_above(240), part(full)) == Probe(200, tolerance=0.001)  # fmt: skip
     half = probed(mt.directional(0, "up", by=0.5, of=1), model, part(x))
@@ -513,8 +513,8 @@ def test_whole_numbers_stay_what_they_are() -> None:
 
 
 def test_float64_is_narrowed_as_keras_would() -> None:
-    found = probed(mt.invariant(lambda x, s: x + np.float64(s)), bright_above(9))
-    assert found == Probe(200)
+    result = probed(mt.invariant(lambda x, s: x + np.float64(s)), bright_above(9))
+    assert result == Probe(200)
 
 
 def test_a_transform_in_place_leaves_the_data_alone() -> None:
@@ -535,18 +535,18 @@ def test_a_model_that_is_random_at_inference_is_an_error() -> None:
 
     model = keras.Sequential([keras.Input((4,)), Noise(), keras.layers.Dense(2)])
     model.compile("sgd", loss="sparse_categorical_crossentropy")
-    found = probed(mt.invariant(brighter), model)
-    assert found.error is not None
-    assert found.error.startswith("the model predicts test[0] as ")
-    assert "random at inference" in found.error
+    result = probed(mt.invariant(brighter), model)
+    assert result.error is not None
+    assert result.error.startswith("the model predicts test[0] as ")
+    assert "random at inference" in result.error
 
 
 def test_a_transform_that_is_random_is_an_error() -> None:
     rng = np.random.default_rng(0)
     shaken = mt.invariant(lambda x, s: x + rng.normal(size=4))
-    found = probed(shaken, bright_above(0.3))
-    assert found.error is not None
-    assert "lambda: ... is random" in found.error
+    result = probed(shaken, bright_above(0.3))
+    assert result.error is not None
+    assert "lambda: ... is random" in result.error
     shaken = mt.invariant(lambda x, s: x + 1 + abs(rng.normal(size=4)))
     assert "lambda: ... is random" in f"{probed(shaken, bright_above(0.3)).error}"
     turns = iter(range(10**6))
@@ -560,9 +560,9 @@ def test_predictions_that_are_not_finite_violate() -> None:
     )
     logarithm.compile("sgd", loss="mse")
     behaviour = mt.invariant(brighter, severity=(0, 3), tolerance=10)
-    found = example(probed(behaviour, logarithm, part(y=LABELS / 1.0)))
-    assert found.severity == 1
-    assert found.text == "test[0] brighter severity 1: 0 -> inf, not finite"
+    violation = example(probed(behaviour, logarithm, part(y=LABELS / 1.0)))
+    assert violation.severity == 1
+    assert violation.text == "test[0] brighter severity 1: 0 -> inf, not finite"
 
 
 def two_outputs() -> Any:
@@ -591,27 +591,27 @@ def test_one_of_several_outputs_is_named() -> None:
         first, second = predict(x)
         return bool(first != second)
 
-    shown = example(probed(mt.metamorphic(differ), model, test))
-    assert (shown.row, shown.before) == (0, None)
+    violation = example(probed(mt.metamorphic(differ), model, test))
+    assert (violation.row, violation.before) == (0, None)
 
 
 def test_an_image_is_shown_before_and_after() -> None:
     x = np.zeros((300, 8, 8, 1), np.float32)
-    found = example(probed(mt.invariant(brighter), bright_above(0.3, (8, 8, 1)), part(x)))
-    (shown,) = found.shown
-    assert isinstance(shown, ImageChange)
-    assert shown.shape == (8, 8, 1)
-    assert np.asarray(shown.before).shape == (8, 8, 1)
-    assert (np.asarray(shown.after) == 0.301).all()
+    violation = example(probed(mt.invariant(brighter), bright_above(0.3, (8, 8, 1)), part(x)))
+    (image,) = violation.shown
+    assert isinstance(image, ImageChange)
+    assert image.shape == (8, 8, 1)
+    assert np.asarray(image.before).shape == (8, 8, 1)
+    assert (np.asarray(image.after) == 0.301).all()
 
 
 def test_what_is_too_large_to_show_is_summed_up() -> None:
     x = np.zeros((40, 80, 80), np.float32)
     model = bright_above(0.3, (80, 80))
-    (shown,) = example(probed(mt.invariant(brighter), model, part(x, LABELS[:40]))).shown
-    assert isinstance(shown, SummaryChange)
-    assert (shown.before["max"], shown.after["mean"]) == (0.0, 0.301)
-    assert shown.before["digest"] != shown.after["digest"]
+    (summary,) = example(probed(mt.invariant(brighter), model, part(x, LABELS[:40]))).shown
+    assert isinstance(summary, SummaryChange)
+    assert (summary.before["max"], summary.after["mean"]) == (0.0, 0.301)
+    assert summary.before["digest"] != summary.after["digest"]
 
 
 def test_text_is_transformed_too() -> None:
@@ -620,8 +620,8 @@ def test_text_is_transformed_too() -> None:
     model.compile("sgd", loss="sparse_categorical_crossentropy")
     longer = mt.invariant(lambda x: np.array([f"very {word}" for word in x]))
     words, labels = np.array([["good"], ["bad"]] * 20), np.array([1, 2] * 20)
-    found = example(probed(longer, model, part(words, labels)))
-    change = found.shown[0]
+    violation = example(probed(longer, model, part(words, labels)))
+    change = violation.shown[0]
     assert isinstance(change, RowChange)
     assert change.values == (ValueChange(0, "good", "very good"),)
 
@@ -629,16 +629,16 @@ def test_text_is_transformed_too() -> None:
 def test_of_a_stream_the_first_samples_are_probed() -> None:
     stream = tf.data.Dataset.from_tensor_slices((np.zeros((900, 4), np.float32), np.zeros(900, int)))  # fmt: skip
     test = Part("test", 900, "", stream=stream.batch(50))
-    found = probed(mt.invariant(brighter), bright_above(0.3), test)
-    assert (example(found).row, example(found).severity) == (0, 0.301)
-    again = probed(mt.invariant(brighter), bright_above(0.3), test, known=[example(found)])
+    result = probed(mt.invariant(brighter), bright_above(0.3), test)
+    assert (example(result).row, example(result).severity) == (0, 0.301)
+    again = probed(mt.invariant(brighter), bright_above(0.3), test, known=[example(result)])
     assert again.examples == 1
 
 
 def test_a_model_that_cannot_predict_is_an_error() -> None:
-    found = probed(mt.invariant(brighter), bright_above(0.3, (5,)))
-    assert found.error is not None
-    assert found.error.startswith("the model cannot predict: ")
+    result = probed(mt.invariant(brighter), bright_above(0.3, (5,)))
+    assert result.error is not None
+    assert result.error.startswith("the model cannot predict: ")
 
 
 def test_an_untrained_model_shows_early_what_cannot_be_asked() -> None:

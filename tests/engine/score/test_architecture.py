@@ -26,9 +26,9 @@ def test_nested_and_frozen_layers_are_listed_in_order_with_their_depth() -> None
         ("flatten", "Flatten", [None, 192], 0, True, 1),
         ("dense", "Dense", [None, 2], 386, True, 0),
     ]
-    found = described(model)
-    assert (found["parameters"], found["trainable"], found["layers_total"]) == (416, 386, 4)
-    assert found["parameters"] == model.count_params()
+    rows = described(model)
+    assert (rows["parameters"], rows["trainable"], rows["layers_total"]) == (416, 386, 4)
+    assert rows["parameters"] == model.count_params()
 
 
 def test_a_shared_layer_is_listed_once_and_has_a_shape_only_when_it_is_always_the_same() -> None:
@@ -36,12 +36,12 @@ def test_a_shared_layer_is_listed_once_and_has_a_shape_only_when_it_is_always_th
     dense, anywhere = layers.Dense(2, name="dense"), layers.Dense(2, name="anywhere")
     outputs = [dense(one), dense(other), anywhere(one), anywhere(wide)]
     _, *states = layers.LSTM(3, return_state=True, name="several")(wide)
-    found = listed(keras.Model([one, other, wide], [*outputs, *states]))
-    shapes = {name: shape for name, _, shape, *_ in found}
+    rows = listed(keras.Model([one, other, wide], [*outputs, *states]))
+    shapes = {name: shape for name, _, shape, *_ in rows}
     assert shapes["dense"] == [None, 2]
     assert shapes["anywhere"] is None
     assert shapes["several"] is None
-    assert len(found) == len(shapes) == 6
+    assert len(rows) == len(shapes) == 6
 
 
 class Own(keras.Model):
@@ -98,8 +98,8 @@ def test_what_a_layer_raises_is_left_out() -> None:
 def test_of_a_deep_model_the_outer_layers_are_listed_first() -> None:
     many = [layers.Activation("relu") for _ in range(MOST_LAYERS)]
     inner = keras.Sequential([keras.Input((4,)), *many], name="inner")
-    found = described(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
-    assert [layer["name"] for layer in found["layers"]] == ["inner", "dense"]
-    assert found["layers_total"] == MOST_LAYERS + 2
+    rows = described(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
+    assert [layer["name"] for layer in rows["layers"]] == ["inner", "dense"]
+    assert rows["layers_total"] == MOST_LAYERS + 2
     flat = described(keras.Sequential([keras.Input((4,)), *many, layers.Dense(2)]))
     assert (len(flat["layers"]), flat["layers_total"]) == (MOST_LAYERS, MOST_LAYERS + 1)

@@ -206,11 +206,11 @@ def test_a_trained_model_passes_every_check(tmp_path: Path) -> None:
 
 
 def test_a_score_that_the_predictions_do_not_have_is_failed(tmp_path: Path) -> None:
-    found = checked(softmax, tmp_path, changed={"accuracy": 0.9})["evaluate"]
-    assert found.outcome is Outcome.FAILED
-    accuracy = details_of(found, MetricPairs).metrics["accuracy"].predictions
-    assert f"accuracy is 0.9 in the report and {accuracy:.6g} from its predictions" in found.reason
-    assert found.measured == pytest.approx(0.9 - accuracy)
+    check = checked(softmax, tmp_path, changed={"accuracy": 0.9})["evaluate"]
+    assert check.outcome is Outcome.FAILED
+    accuracy = details_of(check, MetricPairs).metrics["accuracy"].predictions
+    assert f"accuracy is 0.9 in the report and {accuracy:.6g} from its predictions" in check.reason
+    assert check.measured == pytest.approx(0.9 - accuracy)
 
 
 def test_a_model_reported_with_the_labels_of_other_rows_is_failed(tmp_path: Path) -> None:
@@ -223,9 +223,9 @@ def test_a_model_reported_with_the_labels_of_other_rows_is_failed(tmp_path: Path
     labels = np.concatenate([y for _, y in rows])
     misaligned = float((model.predict(rows, verbose=0).argmax(1) == labels).mean())
     assert misaligned < 0.5 < reported(model, test)["accuracy"]
-    found = checked(lambda: next(models), tmp_path, test, {"accuracy": misaligned})["evaluate"]
-    assert found.outcome is Outcome.FAILED
-    assert "does the dataset yield the same samples" in found.reason
+    check = checked(lambda: next(models), tmp_path, test, {"accuracy": misaligned})["evaluate"]
+    assert check.outcome is Outcome.FAILED
+    assert "does the dataset yield the same samples" in check.reason
 
 
 def test_an_error_off_by_a_percent_is_failed() -> None:
@@ -236,10 +236,10 @@ def test_an_error_off_by_a_percent_is_failed() -> None:
     scores = reported(model, test)
     for metric in ("mae", "mse"):
         changed = scores | {metric: 1.01 * scores[metric]}
-        found = check_model(model, model, test, 16, changed)[0]
-        assert found.gate == "integrity.evaluate"
-        assert found.outcome is Outcome.FAILED
-        assert metric in found.reason
+        check = check_model(model, model, test, 16, changed)[0]
+        assert check.gate == "integrity.evaluate"
+        assert check.outcome is Outcome.FAILED
+        assert metric in check.reason
 
 
 def test_a_metric_of_another_definition_is_not_compared(tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def test_a_metric_of_another_definition_is_not_compared(tmp_path: Path) -> None:
     def build() -> Any:
         return dense(layers.Dense(10, activation="softmax"), metrics=[accuracy])
 
-    found = checked(build, tmp_path)["evaluate"]
-    assert found.outcome is Outcome.PASSED
-    assert found.reason.startswith("nothing to compare")
+    check = checked(build, tmp_path)["evaluate"]
+    assert check.outcome is Outcome.PASSED
+    assert check.reason.startswith("nothing to compare")
 
 
 def test_weighted_metrics_are_not_compared(tmp_path: Path) -> None:
@@ -262,8 +262,8 @@ def test_weighted_metrics_are_not_compared(tmp_path: Path) -> None:
         return model
 
     test = part(weight=np.linspace(0, 2, 90))
-    found = checked(build, tmp_path, test)["evaluate"]
-    assert (found.outcome, details_of(found, MetricPairs).metrics) == (Outcome.PASSED, {})
+    check = checked(build, tmp_path, test)["evaluate"]
+    assert (check.outcome, details_of(check, MetricPairs).metrics) == (Outcome.PASSED, {})
 
 
 def test_steps_that_keras_masks_are_not_compared(tmp_path: Path) -> None:
@@ -279,24 +279,24 @@ def test_steps_that_keras_masks_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_a_model_that_draws_at_inference_is_failed(tmp_path: Path) -> None:
-    found = checked(lambda: softmax(Noise()), tmp_path)
-    assert found["predict_twice"].outcome is Outcome.FAILED
-    assert "two predictions of the same 80 rows" in found["predict_twice"].reason
+    checks = checked(lambda: softmax(Noise()), tmp_path)
+    assert checks["predict_twice"].outcome is Outcome.FAILED
+    assert "two predictions of the same 80 rows" in checks["predict_twice"].reason
     for consequence in ("round_trip", "single_row"):
-        assert found[consequence].outcome is Outcome.INCONCLUSIVE
+        assert checks[consequence].outcome is Outcome.INCONCLUSIVE
 
 
 def test_state_that_is_not_saved_is_failed(tmp_path: Path) -> None:
-    found = checked(lambda: softmax(Constant()), tmp_path)
-    assert found["round_trip"].outcome is Outcome.FAILED
-    assert "a newly built model with the saved weights gives other predictions" in found["round_trip"].reason  # fmt: skip
-    assert outcomes(found) == SOUND | {"round_trip": Outcome.FAILED}
+    checks = checked(lambda: softmax(Constant()), tmp_path)
+    assert checks["round_trip"].outcome is Outcome.FAILED
+    assert "a newly built model with the saved weights gives other predictions" in checks["round_trip"].reason  # fmt: skip
+    assert outcomes(checks) == SOUND | {"round_trip": Outcome.FAILED}
 
 
 def test_rows_that_depend_on_their_batch_are_failed(tmp_path: Path) -> None:
-    found = checked(lambda: softmax(BatchMean()), tmp_path)
-    assert outcomes(found) == SOUND | {"single_row": Outcome.FAILED}
-    assert "depends on its batch" in found["single_row"].reason
+    checks = checked(lambda: softmax(BatchMean()), tmp_path)
+    assert outcomes(checks) == SOUND | {"single_row": Outcome.FAILED}
+    assert "depends on its batch" in checks["single_row"].reason
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -313,23 +313,23 @@ def test_a_batch_is_noticed_in_half_precision_too(policy: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("activation", "said"),
+    ("activation", "reason"),
     [("linear", "no probability"), ("sigmoid", "over the classes, not to 1, in 90 of 90 rows")],
 )
 def test_a_loss_on_probabilities_needs_probabilities(
-    activation: str, said: str, tmp_path: Path
+    activation: str, reason: str, tmp_path: Path
 ) -> None:
-    found = checked(lambda: dense(layers.Dense(10, activation=activation)), tmp_path)
-    assert outcomes(found) == SOUND | {"probabilities": Outcome.FAILED}
-    assert said in found["probabilities"].reason
+    checks = checked(lambda: dense(layers.Dense(10, activation=activation)), tmp_path)
+    assert outcomes(checks) == SOUND | {"probabilities": Outcome.FAILED}
+    assert reason in checks["probabilities"].reason
 
 
 def test_a_prediction_that_is_not_finite_is_failed(tmp_path: Path) -> None:
     x = X.copy()
     x[7] = math.inf
-    found = checked(softmax, tmp_path, part(x))["probabilities"]
-    assert found.outcome is Outcome.FAILED
-    assert found.reason == "the output is not finite in 1 of 90 rows, first in row 7"
+    check = checked(softmax, tmp_path, part(x))["probabilities"]
+    assert check.outcome is Outcome.FAILED
+    assert check.reason == "the output is not finite in 1 of 90 rows, first in row 7"
 
 
 def test_a_check_that_crashes_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
@@ -342,10 +342,10 @@ def test_a_check_that_crashes_is_an_error_and_the_others_go_on(tmp_path: Path) -
         def predict_on_batch(self, x: Any) -> Any:
             raise RuntimeError("no weights\nat all")
 
-    found = {v.gate: v for v in check_model(model, Broken(), part(), 16, scores)}
-    assert found["integrity.round_trip"].outcome is Outcome.ERROR
-    assert found["integrity.round_trip"].reason == "the check raised RuntimeError: no weights"
-    assert sum(one.outcome is Outcome.PASSED for one in found.values()) == 4
+    checks = {v.gate: v for v in check_model(model, Broken(), part(), 16, scores)}
+    assert checks["integrity.round_trip"].outcome is Outcome.ERROR
+    assert checks["integrity.round_trip"].reason == "the check raised RuntimeError: no weights"
+    assert sum(one.outcome is Outcome.PASSED for one in checks.values()) == 4
 
 
 def test_predictions_at_hand_are_not_made_again() -> None:
@@ -354,8 +354,8 @@ def test_predictions_at_hand_are_not_made_again() -> None:
     predictions = predict(model, test, 16)
     flipped = [replace(o, predicted=o.predicted[::-1]) for o in predictions.outputs]
     scores = reported(model, test)
-    found = check_model(model, model, test, 16, scores, replace(predictions, outputs=flipped))
-    assert found[0].outcome is Outcome.FAILED
+    checks = check_model(model, model, test, 16, scores, replace(predictions, outputs=flipped))
+    assert checks[0].outcome is Outcome.FAILED
 
 
 def test_several_outputs_are_checked_by_name(tmp_path: Path) -> None:
@@ -369,9 +369,12 @@ def test_several_outputs_are_checked_by_name(tmp_path: Path) -> None:
         return model
 
     test = Part("test", 90, "", x=X, y=(Y, X.mean(1)))
-    found = checked(build, tmp_path, test)
-    assert outcomes(found) == SOUND
-    assert list(details_of(found["evaluate"], MetricPairs).metrics) == ["digit_accuracy", "ink_mae"]
+    checks = checked(build, tmp_path, test)
+    assert outcomes(checks) == SOUND
+    assert list(details_of(checks["evaluate"], MetricPairs).metrics) == [
+        "digit_accuracy",
+        "ink_mae",
+    ]
     assert checked(build, tmp_path, test, {"ink_mae": 9})["evaluate"].outcome is Outcome.FAILED
 
 

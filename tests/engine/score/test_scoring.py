@@ -75,8 +75,8 @@ def output(
 def test_a_metric_is_what_evaluate_returns(classifier: Any, weighted: bool) -> None:
     weight = np.linspace(0, 2, 90) if weighted else None
     expected = classifier.evaluate(X, Y, sample_weight=weight, batch_size=16, verbose=0)
-    found = evaluate(classifier, part(weight=weight), 16)
-    assert [found["loss"], found["accuracy"]] == expected
+    scores = evaluate(classifier, part(weight=weight), 16)
+    assert [scores["loss"], scores["accuracy"]] == expected
 
 
 def test_a_stream_is_evaluated_as_it_is(classifier: Any) -> None:
@@ -228,8 +228,8 @@ LOSSES: list[tuple[Any, int, Any, OutputTask]] = [
 )
 def test_the_loss_says_what_an_output_does(loss: Any, width: int, y: Any, task: OutputTask) -> None:
     model = dense(layers.Dense(width), loss=loss, metrics=[])
-    (found,) = predict(model, part(y=y), 90).outputs
-    assert found.task is task
+    (output,) = predict(model, part(y=y), 90).outputs
+    assert output.task is task
 
 
 # gain over a dummy
@@ -341,6 +341,6 @@ def test_outputs_are_named_and_paired_as_keras_does(two_headed: Any, y: Any) -> 
 
 
 def test_predictions_carry_no_weights_where_the_part_has_none(classifier: Any) -> None:
-    found = predict(classifier, part(), 16)
-    assert isinstance(found, Predictions)
-    assert found.sample_weight is None
+    predictions = predict(classifier, part(), 16)
+    assert isinstance(predictions, Predictions)
+    assert predictions.sample_weight is None

@@ -40,7 +40,7 @@ def shown(*outputs: Output, x: Any = None, stream: Any = None) -> Any:
     """Return the examples of a part whose inputs are the numbers of its rows, unless given."""
     size = len(outputs[0].y)
     x = np.arange(size)[:, None] if x is None else x
-    y = {each.name: each.y for each in outputs} if outputs[0].name else outputs[0].y
+    y = {one.name: one.y for one in outputs} if outputs[0].name else outputs[0].y
     part = Part("test", size, "", x=x, y=y, stream=stream)
     return examples(part, Predictions(list(outputs), None))
 
@@ -52,40 +52,45 @@ def classified(y: list[int], predicted: list[int], sure: list[float]) -> Output:
     return output(OutputTask.MULTICLASS, y, scores)
 
 
-def indices(found: Any) -> list[int]:
-    return [sample["index"] for sample in found["samples"]]
+def indices(document: Any) -> list[int]:
+    return [sample["index"] for sample in document["samples"]]
 
 
-def answers(found: Any, name: str = "output") -> list[tuple[Any, ...]]:
+def answers(document: Any, name: str = "output") -> list[tuple[Any, ...]]:
     """Return truth, prediction, confidence and error of each sample."""
-    return [tuple(sample["outputs"][name].values())[1:] for sample in found["samples"]]
+    return [tuple(sample["outputs"][name].values())[1:] for sample in document["samples"]]
 
 
 # which
 
 
 def test_wrong_classes_come_first_the_surest_at_the_top_then_right_ones() -> None:
-    found = shown(classified([0, 1, 2, 0, 1], [0, 0, 2, 1, 2], [0.9, 0.5, 0.8, 0.75, 0.75]))
-    assert (found["format"], found["refit"], found["of"], found["wrong"]) == (1, 0, 5, 3)
-    assert indices(found) == [3, 4, 1, 0, 2]
-    assert [sample["is_wrong"] for sample in found["samples"]] == [True] * 3 + [False] * 2
-    assert answers(found) == [
+    document = shown(classified([0, 1, 2, 0, 1], [0, 0, 2, 1, 2], [0.9, 0.5, 0.8, 0.75, 0.75]))
+    assert (document["format"], document["refit"], document["of"], document["wrong"]) == (
+        1,
+        0,
+        5,
+        3,
+    )
+    assert indices(document) == [3, 4, 1, 0, 2]
+    assert [sample["is_wrong"] for sample in document["samples"]] == [True] * 3 + [False] * 2
+    assert answers(document) == [
         (0, 1, 0.75, None),
         (1, 2, 0.75, None),
         (1, 0, 0.5, None),
         (0, 0, 0.9, None),
         (2, 2, 0.8, None),
     ]
-    assert found["samples"][0]["outputs"]["output"]["task"] == "multiclass"
+    assert document["samples"][0]["outputs"]["output"]["task"] == "multiclass"
 
 
 def test_no_more_are_kept_than_are_looked_at_the_right_ones_from_all_over() -> None:
     y = np.arange(300) % 3
     wrong = np.arange(300) < 100
-    found = shown(classified(list(y), list((y + wrong) % 3), [0.6] * 300))
-    assert found["wrong"] == 100
-    assert indices(found)[:WORST] == list(range(WORST))
-    right = indices(found)[WORST:]
+    document = shown(classified(list(y), list((y + wrong) % 3), [0.6] * 300))
+    assert document["wrong"] == 100
+    assert indices(document)[:WORST] == list(range(WORST))
+    right = indices(document)[WORST:]
     assert len(right) == OTHERS
     assert (right[0], right[-1]) == (100, 299)
 
@@ -99,24 +104,24 @@ def test_no_wrong_sample_that_is_left_out_was_surer_than_one_that_is_shown(
     rows: list[tuple[int, int, float]],
 ) -> None:
     y, predicted, sure = map(list, zip(*rows, strict=True))
-    found = shown(classified(y, predicted, sure))
+    document = shown(classified(y, predicted, sure))
     wrong = {n for n, (a, b) in enumerate(zip(y, predicted, strict=True)) if a != b}
-    first = [s for s in found["samples"] if s["is_wrong"]]
-    assert found["samples"][: len(first)] == first
+    first = [s for s in document["samples"] if s["is_wrong"]]
+    assert document["samples"][: len(first)] == first
     assert {s["index"] for s in first} <= wrong
     assert len(first) == min(len(wrong), WORST)
     least = min((s["outputs"]["output"]["confidence"] for s in first), default=1)
     left_out = wrong - {s["index"] for s in first}
     assert all(sure[n] <= least + 1e-5 for n in left_out)
-    assert not {s["index"] for s in found["samples"][len(first) :]} & wrong
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert not {s["index"] for s in document["samples"][len(first) :]} & wrong
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
 def test_numbers_come_by_their_absolute_error() -> None:
-    found = shown(output(OutputTask.REGRESSION, [1.0, 2.0, 3.0], [[1.5], [-2.0], [4.0]]))
-    assert (found["wrong"], indices(found)) == (None, [1, 2, 0])
-    assert answers(found) == [(2, -2, None, 4), (3, 4, None, 1), (1, 1.5, None, 0.5)]
-    assert {sample["is_wrong"] for sample in found["samples"]} == {None}
+    document = shown(output(OutputTask.REGRESSION, [1.0, 2.0, 3.0], [[1.5], [-2.0], [4.0]]))
+    assert (document["wrong"], indices(document)) == (None, [1, 2, 0])
+    assert answers(document) == [(2, -2, None, 4), (3, 4, None, 1), (1, 1.5, None, 0.5)]
+    assert {sample["is_wrong"] for sample in document["samples"]} == {None}
 
 
 def test_columns_and_outputs_are_held_against_their_own_spread() -> None:
@@ -132,9 +137,9 @@ def test_columns_and_outputs_are_held_against_their_own_spread() -> None:
 def test_a_wrong_class_comes_before_any_error() -> None:
     kind = output(OutputTask.BINARY, [0, 1, 1], [[0.4], [0.1], [0.8]], "kind")
     size = output(OutputTask.REGRESSION, [0, 1, 2], [9, 1, 2], "size")
-    found = shown(kind, size)
-    assert (found["wrong"], indices(found)) == (1, [1, 0, 2])
-    assert answers(found, "kind") == [(1, 0, 0.9, None), (0, 0, 0.6, None), (1, 1, 0.8, None)]
+    document = shown(kind, size)
+    assert (document["wrong"], indices(document)) == (1, [1, 0, 2])
+    assert answers(document, "kind") == [(1, 0, 0.9, None), (0, 0, 0.6, None), (1, 1, 0.8, None)]
 
 
 @pytest.mark.parametrize(
@@ -200,14 +205,14 @@ def test_predictions_that_are_no_numbers_have_no_examples(value: float) -> None:
 def inputs(x: Any) -> list[Any]:
     """Return what is shown of the first input of each row, in the order of the rows."""
     size = len(x)
-    found = shown(output(OutputTask.REGRESSION, np.zeros(size), np.arange(size, 0, -1)), x=x)
-    return [sample["x"][""] for sample in found["samples"]]
+    document = shown(output(OutputTask.REGRESSION, np.zeros(size), np.arange(size, 0, -1)), x=x)
+    return [sample["x"][""] for sample in document["samples"]]
 
 
 def pixels(image: Any) -> Any:
-    found = tf.io.decode_png(base64.b64decode(image["png"])).numpy()
-    assert found.shape[:2] == (image["height"], image["width"])
-    return found
+    image_array = tf.io.decode_png(base64.b64decode(image["png"])).numpy()
+    assert image_array.shape[:2] == (image["height"], image["width"])
+    return image_array
 
 
 STEPS = np.linspace(0, 1, 2 * 5 * 6 * 3).reshape(2, 5, 6, 3)
@@ -236,10 +241,10 @@ def test_a_large_image_is_made_small_by_its_longest_side() -> None:
     x = np.zeros((1, 300, 150, 1))
     x[:, 150:] = 1
     (image,) = inputs(x)
-    found = pixels(image)
-    assert found.shape == (SIDE, SIDE // 2, 1)
-    assert found[: SIDE // 2 - 1].max() == 0
-    assert found[SIDE // 2 + 1 :].min() == 255
+    image_array = pixels(image)
+    assert image_array.shape == (SIDE, SIDE // 2, 1)
+    assert image_array[: SIDE // 2 - 1].max() == 0
+    assert image_array[SIDE // 2 + 1 :].min() == 255
 
 
 @pytest.mark.parametrize(
@@ -274,8 +279,8 @@ def test_texts_and_rows_are_kept_as_they_are_and_the_rest_in_figures(x: Any, exp
 
 def test_several_inputs_are_told_apart_by_their_names() -> None:
     x = {"picture": np.zeros((2, 4, 4)), "words": (np.array(["a", "b"]), np.array([1.5, 2]))}
-    found = shown(output(OutputTask.REGRESSION, [0.0, 0.0], [0.0, 1.0]), x=x)
-    first = found["samples"][0]["x"]
+    document = shown(output(OutputTask.REGRESSION, [0.0, 0.0], [0.0, 1.0]), x=x)
+    first = document["samples"][0]["x"]
     assert {name: value["kind"] for name, value in first.items()} == {
         "picture": "image",
         "words.0": "text",
@@ -286,10 +291,10 @@ def test_several_inputs_are_told_apart_by_their_names() -> None:
 
 def test_too_much_to_keep_is_cut_from_the_end() -> None:
     noise = np.random.default_rng(0).random((40, 64, 64, 3))
-    found = shown(output(OutputTask.REGRESSION, np.zeros(40), np.arange(40)), x=noise)
-    assert 0 < len(found["samples"]) < WORST + OTHERS
-    assert indices(found) == list(range(39, 39 - len(found["samples"]), -1))
-    assert len(json.dumps(found)) < BYTES + 1000
+    document = shown(output(OutputTask.REGRESSION, np.zeros(40), np.arange(40)), x=noise)
+    assert 0 < len(document["samples"]) < WORST + OTHERS
+    assert indices(document) == list(range(39, 39 - len(document["samples"]), -1))
+    assert len(json.dumps(document)) < BYTES + 1000
     assert (
         shown(output(OutputTask.OTHER, [0], [0]), x={str(n): np.ones((1, 64)) for n in range(999)})
         is None
@@ -306,9 +311,9 @@ def stream(x: Any, y: Any) -> Any:
 def test_a_stream_is_read_again_for_the_samples_that_are_shown() -> None:
     y = np.arange(50.0)
     made = output(OutputTask.REGRESSION, y, np.where(y % 10 == 3, 100, y))
-    found = shown(made, stream=stream(y[:, None], y))
-    assert indices(found)[:5] == [3, 13, 23, 33, 43]
-    for sample in found["samples"]:
+    document = shown(made, stream=stream(y[:, None], y))
+    assert indices(document)[:5] == [3, 13, 23, 33, 43]
+    for sample in document["samples"]:
         assert sample["x"][""]["values"] == [sample["index"]]
 
 
@@ -324,7 +329,7 @@ def test_a_stream_that_yields_other_targets_than_before_has_no_examples(y: Any) 
 def pictures() -> mt.Data:
     images = PIXELS.reshape(-1, 8, 8)
     ends = slice(0, 200), slice(200, 300), slice(300, 450)
-    return mt.Data(*((images[each], LABELS[each]) for each in ends))
+    return mt.Data(*((images[rows], LABELS[rows]) for rows in ends))
 
 
 def build(hp: Any) -> Any:
@@ -347,18 +352,18 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Run, Path]:
 
 def test_a_run_keeps_what_the_kept_refit_got_wrong(recorded: Any) -> None:
     spec, run, folder = recorded
-    found = json.loads(verify(folder, run.files["examples"]).read_text())
+    document = json.loads(verify(folder, run.files["examples"]).read_text())
     test = load_data(spec).test
     with open_store(f"sqlite:///{folder / 'history.db'}") as store:
         samples = samples_of(run, store)
     assert samples is not None
     predicted = samples.predicted[""][0]
-    assert found["wrong"] == (predicted != test.y).sum() > WORST
-    assert found["of"] == 150
-    assert len(found["samples"]) == WORST + OTHERS
-    for sample in found["samples"]:
-        row, said = sample["index"], sample["outputs"]["output"]
-        assert (said["truth"], said["predicted"]) == (test.y[row], predicted[row])
+    assert document["wrong"] == (predicted != test.y).sum() > WORST
+    assert document["of"] == 150
+    assert len(document["samples"]) == WORST + OTHERS
+    for sample in document["samples"]:
+        row, answer = sample["index"], sample["outputs"]["output"]
+        assert (answer["truth"], answer["predicted"]) == (test.y[row], predicted[row])
         expected = np.rint(test.x[row] * 255)
         np.testing.assert_array_equal(pixels(sample["x"][""])[..., 0], expected)
 

@@ -27,8 +27,8 @@ def test_trials_and_refits_in_this_process_are_told_of(monkeypatch: pytest.Monke
     for task in (TrialTask(7, {}, 5, 0, 1), RefitTask(refit, {}, 3, None)):
         executor.submit(task)
         executor.wait()
-    told = [(e.task, e.epoch, e.epochs, e.value) for e in events if isinstance(e, TaskProgress)]
-    assert told == [
+    progress = [(e.task, e.epoch, e.epochs, e.value) for e in events if isinstance(e, TaskProgress)]
+    assert progress == [
         (7, None, 5, None),
         (7, 2, 5, 0.5),
         (refit, None, 3, None),

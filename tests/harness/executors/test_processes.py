@@ -42,8 +42,8 @@ def refit(number: int) -> RefitTask:
 
 def ended(executor: Any, tasks: list[Any]) -> dict[int, Any]:
     """Return every task's result by its number."""
-    for each in tasks:
-        executor.submit(each)
+    for one in tasks:
+        executor.submit(one)
     results = [executor.wait() for _ in tasks]
     with pytest.raises(IndexError):
         executor.wait()
@@ -103,7 +103,9 @@ def test_refits_are_scored_on_test(executor: Any) -> None:
         executor.submit(refit(number))
     results = [executor.wait() for _ in "ab"]
     assert {done.refit.seed for done, _ in results} == {0, 1}
-    assert all({"accuracy", "loss", "f1"} <= set(found.scores) for _, found in results)
+    assert all(
+        {"accuracy", "loss", "f1"} <= set(refit_result.scores) for _, refit_result in results
+    )
 
 
 def test_waiting_for_nothing_is_an_error(executor: Any) -> None:
@@ -113,12 +115,12 @@ def test_waiting_for_nothing_is_an_error(executor: Any) -> None:
 
 def test_what_is_withdrawn_has_not_begun_and_does_not_come_back(executor: Any) -> None:
     tasks = [task(number) for number in range(executor.slots + 3)]
-    for each in tasks:
-        executor.submit(each)
+    for one in tasks:
+        executor.submit(one)
     withdrawn = executor.withdraw()
     assert len(withdrawn) >= 3
     done = [executor.wait()[0] for _ in range(len(tasks) - len(withdrawn))]
-    assert {each.id for each in [*done, *withdrawn]} == {each.id for each in tasks}
+    assert {one.id for one in [*done, *withdrawn]} == {one.id for one in tasks}
     with pytest.raises(IndexError):
         executor.wait()
 
@@ -142,8 +144,8 @@ def moods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             tasks = [task(n, behaviour=mood) for n, mood in enumerate(behaviours)]
             results = ended(executor, tasks)
             again = ended(executor, [task(2, behaviour="dies")])
-            found = {mood: results[n] for n, mood in enumerate(behaviours)}
-            yield found | {"dies again": again[2], "child": int((folder / "child").read_text())}
+            by_mood = {mood: results[n] for n, mood in enumerate(behaviours)}
+            yield by_mood | {"dies again": again[2], "child": int((folder / "child").read_text())}
 
 
 def test_the_others_go_on(moods: dict[str, Any]) -> None:
@@ -160,10 +162,10 @@ def test_leaving_python_is_a_failure_of_the_trial(moods: dict[str, Any]) -> None
 
 
 def test_a_death_is_told_with_its_signal_and_peak_memory(moods: dict[str, Any]) -> None:
-    said = reason(moods["dies"])
-    assert said.startswith("its process was killed by signal 11 (SIGSEGV), peak memory ")
-    assert said.endswith(" MiB, for the second time")
-    assert int(said.split("peak memory ")[1].split()[0]) > 100
+    message = reason(moods["dies"])
+    assert message.startswith("its process was killed by signal 11 (SIGSEGV), peak memory ")
+    assert message.endswith(" MiB, for the second time")
+    assert int(message.split("peak memory ")[1].split()[0]) > 100
 
 
 def test_values_that_killed_twice_are_not_tried_again(moods: dict[str, Any]) -> None:
@@ -179,9 +181,9 @@ def test_what_takes_too_long_is_ended_with_what_it_has_started(moods: dict[str, 
 
 
 def test_what_takes_too_much_memory_is_ended(moods: dict[str, Any]) -> None:
-    said = reason(moods["grows"])
-    assert said.startswith("its process held ")
-    assert said.endswith(" GiB, more than the limit of 0.9 GiB")
+    message = reason(moods["grows"])
+    assert message.startswith("its process held ")
+    assert message.endswith(" GiB, more than the limit of 0.9 GiB")
 
 
 # their data
@@ -218,10 +220,10 @@ def test_an_error_in_the_data_function_is_shown_as_text(tmp_path: Path) -> None:
 
 
 def test_a_data_function_that_dies_is_an_error_that_says_how(tmp_path: Path) -> None:
-    said = r"signal 9 \(SIGKILL\).* during load"
+    message = r"signal 9 \(SIGKILL\).* during load"
     with (
         started(process_specs.with_deadly_data, tmp_path) as (engine, _),
-        pytest.raises(mt.SearchError, match=said),
+        pytest.raises(mt.SearchError, match=message),
     ):
         engine.load()
 

@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--workers=1"]
     command += [f"--artifacts-destination={folder}/artifacts"]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "said.txt").open("w") as said:
+    with (folder / "output.txt").open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            said.write(line)
+            output.write(line)
             if "running on" in line or "Listening at" in line:  # uvicorn, gunicorn
                 break
         else:
@@ -92,8 +92,8 @@ def logged(client: Any, name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def history_of(client: Any, run: Any, metric: str) -> list[tuple[int, float]]:
-    found = client.get_metric_history(run.info.run_id, metric)
-    return sorted((point.step, point.value) for point in found)
+    points = client.get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in points)
 
 
 def test_a_session_logs_its_run_trials_gates_model_and_report(
@@ -135,8 +135,8 @@ def test_a_session_logs_its_run_trials_gates_model_and_report(
     assert from_json(report["runs"][0]) == run
     page = Path(client.download_artifacts(run_id, "report/report.md")).read_text()
     assert "spec_scripted.py" in page
-    shown = Path(client.download_artifacts(run_id, "report/report.html")).read_text()
-    assert run.id in shown
+    html = Path(client.download_artifacts(run_id, "report/report.html")).read_text()
+    assert run.id in html
 
 
 TRIAL = Trial(
@@ -170,10 +170,10 @@ def test_a_value_too_long_for_mlflow_is_cut_and_said_to_be(
     values: dict[str, str | int] = {"layout": "x" * 7000, **{f"p{i}": i for i in range(150)}}
     log(replace(RUN, trials=(replace(TRIAL, values=values),)), tmp_path, server)
     _, children = logged(client, request.node.name)
-    found = children["trial 0"].data
-    assert found.params["layout"].endswith("x... (7000 characters)")
-    assert len(found.params) == 151, "MLflow takes 100 at a time"
-    assert found.tags["modeltune.cut"] == "layout"
+    data = children["trial 0"].data
+    assert data.params["layout"].endswith("x... (7000 characters)")
+    assert len(data.params) == 151, "MLflow takes 100 at a time"
+    assert data.tags["modeltune.cut"] == "layout"
 
 
 def test_hostile_names_are_logged_and_told_apart(
@@ -186,10 +186,10 @@ def test_hostile_names_are_logged_and_told_apart(
     log(run, tmp_path, server)
     parent, children = logged(client, request.node.name)
     assert parent.info.run_name == "../../<b>\\x00\\ud800'; DROP TABLE runs; --"
-    found = children["trial 0"].data
-    assert len(found.params) == len(found.metrics) == len({*names})
-    assert "fine" not in found.params
-    assert {"1e3", "con"} <= found.params.keys(), "a name MLflow takes stays as it is"
+    data = children["trial 0"].data
+    assert len(data.params) == len(data.metrics) == len({*names})
+    assert "fine" not in data.params
+    assert {"1e3", "con"} <= data.params.keys(), "a name MLflow takes stays as it is"
 
 
 def test_a_model_that_was_changed_since_is_not_logged(
@@ -284,8 +284,8 @@ def test_the_option_comes_before_the_setting(
     pytester: pytest.Pytester, setting: str, option: str | None, expected: str | None
 ) -> None:
     pytester.makepyprojecttoml(f"[tool.modeltune]\n{setting}\n")
-    given = [] if option is None else [f"--modeltune-mlflow={option}"]
-    config = pytester.parseconfigure(*given)
+    options = [] if option is None else [f"--modeltune-mlflow={option}"]
+    config = pytester.parseconfigure(*options)
     session: Any = config.pluginmanager.getplugin("modeltune-session")
     assert session.mlflow() == expected
 

@@ -48,15 +48,15 @@ def scalars(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
-    found = {}
+    curves = {}
     for name, tags in multiplexer.Runs().items():
         points = {tag: multiplexer.Tensors(name, tag) for tag in tags["tensors"]}
-        found[name] = {
+        curves[name] = {
             tag: [(point.step, float(point.tensor_proto.float_val[0])) for point in drawn]
             for tag, drawn in points.items()
             if not tag.startswith("_hparams_/")
         }
-    return found
+    return curves
 
 
 def hparams(folder: Path) -> dict[str, tuple[dict[str, object], dict[str, float], str]]:
@@ -89,14 +89,14 @@ def hparams(folder: Path) -> dict[str, tuple[dict[str, object], dict[str, float]
 
 def drawn(curve: Mapping[str, Any], inherited: int) -> dict[str, dict[str, Any]]:
     """Return by part of the data what of a recorded curve is to be drawn."""
-    found: dict[str, dict[str, Any]] = {}
+    curves: dict[str, dict[str, Any]] = {}
     for metric, values in curve.items():
         part = "validation" if metric.startswith("val_") else "train"
-        found.setdefault(part, {})[metric.removeprefix("val_")] = [
+        curves.setdefault(part, {})[metric.removeprefix("val_")] = [
             (epoch, float(np.float32(value)))
             for epoch, value in enumerate(values, start=inherited + 1)
         ]
-    return found
+    return curves
 
 
 def test_charts_and_hparams_say_what_the_run_recorded(tmp_path: Path) -> None:
@@ -169,14 +169,14 @@ def test_folds_are_runs_of_their_own(tmp_path: Path) -> None:
 
 
 def test_trials_are_to_be_seen_while_the_search_goes_on(tmp_path: Path) -> None:
-    seen = []
+    folders = []
 
     def listen(event: Event) -> None:
         if isinstance(event, TrialFinished):
-            seen.append(len(list(tmp_path.glob("tensorboard/*/*/trial-*"))))
+            folders.append(len(list(tmp_path.glob("tensorboard/*/*/trial-*"))))
 
     ran(SPECS["shown"], tmp_path, listen)
-    assert seen == [0, 1, 2, 3, 4, 5]
+    assert folders == [0, 1, 2, 3, 4, 5]
 
 
 def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def test_a_folder_that_cannot_be_written_costs_a_note_and_no_run(tmp_path: Path)
 
     run = ran(SPECS["shown"], tmp_path, listen)
     assert run.passed
-    said = [note for note in run.notes if "TensorBoard" in note]
-    assert said == [note for note in notes if "TensorBoard" in note]
-    assert len(said) == 2, "once for the trials, once for the refits"
-    assert all(str(tmp_path / "tensorboard") in note for note in said)
+    texts = [note for note in run.notes if "TensorBoard" in note]
+    assert texts == [note for note in notes if "TensorBoard" in note]
+    assert len(texts) == 2, "once for the trials, once for the refits"
+    assert all(str(tmp_path / "tensorboard") in note for note in texts)
 
 
 def test_where_curves_are_shown_is_no_part_of_what_a_run_is() -> None:
