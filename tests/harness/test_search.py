@@ -264,7 +264,9 @@ def test_of_equal_scores_the_earliest_is_the_best(tmp_path: Path) -> None:
     best = best_trial(spec_of(), progress.trials)
     assert best is not None
     assert best.id == 2
-    best_ids = [event.best.id for event in events if isinstance(event, TrialFinished) and event.best]
+    best_ids = [
+        event.best.id for event in events if isinstance(event, TrialFinished) and event.best
+    ]
     assert best_ids == [1, 2, 2, 2]
 
 
