@@ -21,7 +21,11 @@ class CodeError(ModeltuneError):
 
 
 class SearchError(ModeltuneError):
-    """A search did not complete a single trial."""
+    """A search or its validation could not go on; the message says what went wrong."""
+
+
+class NoTrialError(SearchError):
+    """A search has come to its end without a single completed trial."""
 
 
 class HistoryError(ModeltuneError):

@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.ground import HistoryError, ModeltuneError, UnrecordableError, first_line, typed
+from modeltune.ground import (
+    HistoryError,
+    ModeltuneError,
+    NoTrialError,
+    UnrecordableError,
+    first_line,
+    typed,
+)
 from modeltune.harness.conclusion import Judgement
 from modeltune.harness.search import SearchProgress
 from modeltune.harness.validation import ValidationResult
@@ -191,6 +198,8 @@ class RunDraft:
         ).rstrip(": ")
         if resumes:
             self.note("interrupted: the same command resumes after the trials that have finished")
+        elif self.progress.trials and not isinstance(error, NoTrialError):
+            self.note("the same command resumes after the trials that have finished")
         reason = "interrupted" if is_interrupt else first_line(text)
         self.run = replace(
             self.run,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from modeltune.ground import HistoryError, sync_file, sync_folder
+from modeltune.ground import NoTrialError, sync_file, sync_folder
 from modeltune.harness.executors import Executor
 from modeltune.histories import Ledger, Ledgers
 from modeltune.records import (
@@ -45,24 +45,26 @@ class Notation(Generic[_Task, _Result]):
 
 @contextlib.contextmanager
 def lend_ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
-    """Lend the ledgers in a folder, and remove the one in use unless its run is to be resumed.
+    """Lend the ledgers in a folder; remove the one in use once its run is recorded to its end.
+
+    Whatever else ends a run, an error as well as an interrupt, leaves what has finished to be
+    resumed. A search whose trials have all failed has come to its end.
 
     Args:
         folder: the scratch folder of a store.
         keep_as: the name under which a ledger is kept whose run was recorded; None: it is removed.
     """
-    ledgers, drop = Ledgers(folder), True
+    ledgers, drop = Ledgers(folder), False
     try:
         yield ledgers
-    except HistoryError:
-        # Trained, but not recorded: the next attempt only needs to record.
-        drop = False
-        raise
-    except BaseException as error:
-        drop = isinstance(error, Exception)
+        drop = True
+    except NoTrialError:
+        drop = True
         raise
     finally:
-        ledgers.close(keep_as, drop)
+        begun = ledgers.begun
+        is_empty = begun is not None and not begun.count("trial ") + begun.count("refit ")
+        ledgers.close(keep_as, drop or is_empty)
 
 
 class ResumingExecutor(Generic[_Task, _Result]):

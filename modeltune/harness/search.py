@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from modeltune.ground import Deadline, SearchError
+from modeltune.ground import Deadline, NoTrialError
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
@@ -88,7 +88,7 @@ def search(
     number: what it proposes depends neither on the number of slots nor on which trial ends first.
 
     Raises:
-        SearchError: no trial completed; shows the first failure's traceback.
+        NoTrialError: no trial completed; shows the first failure's traceback.
     """
     started = time.monotonic()
     listen(SearchStarted(spec.id, spec.search))
@@ -167,7 +167,7 @@ def search(
         listen(Note(f"search stopped after {len(progress.trials)} trials: {stop}"))
     best = best_trial(spec, progress.trials)
     if best is None or best.score is None:
-        raise SearchError(_no_completed_trial(spec, progress))
+        raise NoTrialError(_no_completed_trial(spec, progress))
     return Best(best.id, best.score, best.values)
 
 

@@ -476,7 +476,8 @@ class StorageContract:
     def test_an_ended_run_is_recorded_and_does_not_go_on(self, store: Store) -> None:
         store.record(some_run("a"))
         store.record(some_run("b", status=RunStatus.INTERRUPTED))
-        assert store.ended(["a", "b", "c"]) == ["a"]
+        store.record(some_run("c", status=RunStatus.ERROR))
+        assert store.ended(["a", "b", "c", "d"]) == ["a"]
 
     # What is there is never made worse.
 

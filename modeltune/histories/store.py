@@ -196,9 +196,9 @@ class Store:
         return statuses
 
     def ended(self, ids: Iterable[str]) -> list[str]:
-        """Return the ids of those of these runs that are recorded and will not be resumed."""
+        """Return the ids of those of these runs that are recorded to their end: not to be resumed."""
         known = self.known(ids).items()
-        return [id_ for id_, status in known if status is not RunStatus.INTERRUPTED]
+        return [id_ for id_, status in known if status in (RunStatus.PASSED, RunStatus.FAILED)]
 
     def ids(self) -> list[str]:
         """Return the ids of all runs in the order in which they were created."""

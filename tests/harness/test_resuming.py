@@ -20,10 +20,11 @@ from modeltune.harness.search import SearchProgress, search
 from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
-from modeltune.records.runs import Run, Trial
+from modeltune.records.runs import Run, RunStatus, Trial
 from modeltune.records.tasks import Failure, TrialResult, TrialTask
 from modeltune.specs.searches import Search
-from tests.support import forked
+from tests.support import forked, scripted_runs
+from tests.support.scripted_runs import Script
 from tests.support.small_models import digits, spec_of
 
 OBJECTIVE = mt.maximize("val_accuracy")
@@ -204,6 +205,33 @@ def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
     run, notes = ran(spec, tmp_path)
     assert run.passed
     assert notes[0] == "resumes after 2 finished trials and 1 refit"
+
+
+@pytest.mark.parametrize("ending", [mt.SearchError("a process died"), ZeroDivisionError("0")])
+@pytest.mark.parametrize("at", ["ask", "tell", "perform", "space_at"])
+def test_a_run_that_ends_in_an_error_is_recorded_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, ending: Exception
+) -> None:
+    def raises(script: Script, *given: Any) -> Any:
+        if log.read_text():
+            raise ending
+        return method(script, *given)
+
+    log, method = tmp_path / "log", getattr(Script, at)
+    with monkeypatch.context() as patched:
+        patched.setattr(Script, at, raises)
+        with pytest.raises(type(ending)):
+            scripted_runs.run(tmp_path, log)
+    before = log.read_text().splitlines()
+    scripted_runs.run(tmp_path, log)
+    # What had finished is not trained again, and the ledger goes with the run that ends.
+    assert sorted(log.read_text().splitlines()) == sorted(scripted_runs.ALL)
+    assert not list((tmp_path / "scratch").iterdir())
+    with open_store(f"sqlite:///{tmp_path}/history.db", create=False) as history:
+        second, first = (history.run(summary.id) for summary in history.runs())
+    assert (first.status, second.status) == (RunStatus.ERROR, RunStatus.PASSED)
+    assert second.notes[0].startswith(f"resumes after {min(len(before), 6)} finished trial")
+    assert any("the same command resumes" in note for note in first.notes) is bool(first.trials)
 
 
 def test_other_data_start_a_new_search_and_say_so(
