@@ -143,8 +143,8 @@ def test_a_python_of_another_version_is_none(machine: Machine) -> None:
     machine.have("python3.12", NOTHING)
     assert machine.look() == (0, "", "")
     machine.bin.joinpath("python3.12").unlink()
-    code, _, said = machine.look()
-    assert (code, said.splitlines()[0]) == (
+    code, _, output = machine.look()
+    assert (code, output.splitlines()[0]) == (
         1,
         "The tests start programs that are not here: python (3.11 to 3.13, with venv)",
     )
@@ -201,8 +201,8 @@ def test_a_system_without_apt_is_told_the_packages(machine: Machine) -> None:
 def test_an_apt_that_fails_is_named(machine: Machine) -> None:
     apt_get(machine, NO_INDEX)
     machine.bin.joinpath("git").unlink()
-    code, _, said = machine.look()
-    assert (code, said.splitlines()[-1]) == (1, "This failed: apt-get update")
+    code, _, output = machine.look()
+    assert (code, output.splitlines()[-1]) == (1, "This failed: apt-get update")
 
 
 @pytest.mark.parametrize("target", ["test", "check"])

@@ -340,17 +340,17 @@ def test_ctrl_c_ends_with_exit_2_and_a_record_and_the_next_run_goes_on(
     )
     project = project.with_spec(long)
     first = interrupt(project.write(), at="  trial 2/")
-    assert first.status == 2, first.shown
+    assert first.status == 2, first.lines
     (run,) = project.history()
     assert run.status.value == "interrupted"
     assert len(run.trials) >= 2
     assert {verdict.outcome.value for verdict in run.verdicts} == {"error"}
     assert [r["status"] for r in project.report()["runs"]] == ["interrupted"]
-    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.shown)
+    assert any(re.match(r"spec_a.py::dense +interrupted ", line) for line in first.lines)
 
     # The second run takes over what the first has finished, and needs no third.
     second = interrupt(project.write(), "-k", "dense", "-x", at="  note: ")
-    note = next(line for line in second.shown if "note: " in line)
+    note = next(line for line in second.lines if "note: " in line)
     taken_over = re.fullmatch(r"  note: resumes after (\d+) finished trials?\n", note)
     assert taken_over
     # A trial may be kept in the instant before the interrupt, and not be in the record yet.

@@ -81,8 +81,8 @@ def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
 ) -> None:
     # The other trial processes are busy when one has told of its first.
     done = interrupted(example.with_spec(LONG), environ, signal.SIGINT)
-    assert done.status == 2, done.shown
-    assert not any("INTERNALERROR" in line for line in done.shown)
+    assert done.status == 2, done.lines
+    assert not any("INTERNALERROR" in line for line in done.lines)
     assert_gone(done.family)
     (run,) = example.report()["runs"]
     assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
@@ -93,7 +93,7 @@ def test_a_killed_pytest_leaves_no_process(
     example: Example, environ: dict[str, str], sent: signal.Signals
 ) -> None:
     done = interrupted(example.with_spec(LONG), environ, sent)
-    assert done.status == -sent, done.shown
+    assert done.status == -sent, done.lines
     assert_gone(done.family)
 
 
@@ -155,7 +155,7 @@ def interrupted(example: Example, environ: dict[str, str], sent: signal.Signals)
         example.write(), "-p", "no:hypothesispytest", at="  trial 1/", sent=sent, environ=environ
     )
     # The server, the oracle's process, a trial's.
-    assert len(done.family) >= 3, done.shown
+    assert len(done.family) >= 3, done.lines
     return done
 
 

@@ -39,16 +39,16 @@ def test_a_kept_file_is_named_by_its_hash_and_size(tmp_path: Path) -> None:
 
 
 def test_it_is_written_under_another_name_with_the_suffix_keras_insists_on(tmp_path: Path) -> None:
-    seen = []
+    names = []
 
     def look(path: Path) -> None:
-        seen.append(path)
+        names.append(path)
         assert not (tmp_path / NAME).exists()
         write(path)
 
     keep(tmp_path, NAME, look)
-    assert seen[0].name.endswith(".weights.h5")
-    assert seen[0].parent == tmp_path / "artifacts"
+    assert names[0].name.endswith(".weights.h5")
+    assert names[0].parent == tmp_path / "artifacts"
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("no space in h5py"), KeyboardInterrupt()])
@@ -109,9 +109,9 @@ def test_a_cut_or_missing_file_is_found(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(WEIGHTS[:-1])
     with pytest.raises(HistoryError) as refused:
         verify(tmp_path, artifact)
-    found, recorded = (hashlib.sha256(w).hexdigest()[:12] for w in (WEIGHTS[:-1], WEIGHTS))
+    damaged, recorded = (hashlib.sha256(w).hexdigest()[:12] for w in (WEIGHTS[:-1], WEIGHTS))
     assert str(refused.value) == (
-        f"{tmp_path / NAME} was changed since it was recorded: 6999 bytes with sha256 {found}..., "
+        f"{tmp_path / NAME} was changed since it was recorded: 6999 bytes with sha256 {damaged}..., "
         f"recorded 7000 bytes with sha256 {recorded}...; restore it, or run the spec again"
     )
     (tmp_path / NAME).unlink()

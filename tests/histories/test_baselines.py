@@ -75,15 +75,15 @@ def mlp(name: str = "mlp", **fields: object) -> Spec:
 
 
 def test_what_was_accepted_is_read_back_whole(tmp_path: Path) -> None:
-    found = read_baseline(accepted(tmp_path))
+    baseline = read_baseline(accepted(tmp_path))
 
-    assert (found.run, found.spec, found.why) == (GREEN.id, "spec_digits.py::mlp", "first")
-    assert found.scores["accuracy"] == GREEN.scores["accuracy"]
-    assert np.isnan(found.scores["loss"].values[1])
-    assert found.refits == ((0, None), (1, None))
-    assert found.weights == GREEN.artifact
-    assert found.samples is not None
-    assert np.array_equal(found.samples.values["accuracy"], RIGHT)
+    assert (baseline.run, baseline.spec, baseline.why) == (GREEN.id, "spec_digits.py::mlp", "first")
+    assert baseline.scores["accuracy"] == GREEN.scores["accuracy"]
+    assert np.isnan(baseline.scores["loss"].values[1])
+    assert baseline.refits == ((0, None), (1, None))
+    assert baseline.weights == GREEN.artifact
+    assert baseline.samples is not None
+    assert np.array_equal(baseline.samples.values["accuracy"], RIGHT)
 
 
 def test_the_file_is_sorted_text_that_ends_with_a_newline(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_law_no_name_leads_out_of_the_folder(name: str) -> None:
 
 @TRACED
 def test_a_killed_acceptance_leaves_the_old_baseline_or_the_new(tmp_path: Path) -> None:
-    path, found = accepted(tmp_path), set()
+    path, contents = accepted(tmp_path), set()
     old, newer = path.read_bytes(), replace(GREEN, id="20261201-000000-ffffffff")
 
     def replace_it() -> str:
@@ -125,12 +125,12 @@ def test_a_killed_acceptance_leaves_the_old_baseline_or_the_new(tmp_path: Path) 
         return "accepted"
 
     for acknowledged in every_kill(replace_it, "write", "fsync", "rename"):
-        found.add(run := read_baseline(path).run)
+        contents.add(run := read_baseline(path).run)
         assert run == newer.id or not acknowledged
         # What a kill leaves beside it is no baseline.
         assert list(path.parent.glob("*.json")) == [path]
         path.write_bytes(old)
-    assert found == {GREEN.id, newer.id}
+    assert contents == {GREEN.id, newer.id}
 
 
 def test_long_names_stay_apart() -> None:
@@ -221,8 +221,8 @@ def test_a_run_that_only_strictness_made_red_may_become_the_baseline() -> None:
 def test_a_run_that_could_not_be_compared_may_replace_what_it_could_not_be_compared_with() -> None:
     for bound in (mt.baseline, mt.previous):
         verdict = verdict_on(mt.metric("m") >= bound, Outcome.INVALID, 1.0, None, "other data")
-        found = refusal(replace(GREEN, status=RunStatus.FAILED, verdicts=(verdict,)))
-        assert (found is None) == (bound is mt.baseline)
+        reason = refusal(replace(GREEN, status=RunStatus.FAILED, verdicts=(verdict,)))
+        assert (reason is None) == (bound is mt.baseline)
 
 
 def test_what_an_acceptance_changes_is_told_from_old_to_new(tmp_path: Path) -> None:
@@ -290,8 +290,8 @@ def test_accepting_under_a_new_name_leaves_the_file_which_is_then_unused(tmp_pat
     file = tmp_path / "spec_digits.py"
     renamed = replace(GREEN, spec="spec_digits.py::perceptron")
     spec, other = mlp("perceptron", aliases=["mlp"]), mlp()
-    for each in (spec, other):
-        vars(each)["file"] = str(file)
+    for one in (spec, other):
+        vars(one)["file"] = str(file)
     assert list(unused(tmp_path, [spec], [file])) == []
 
     accept(renamed, None, file, why="renamed", before=old)

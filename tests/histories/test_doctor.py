@@ -67,9 +67,9 @@ def doctor(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[
     before = state(folder.parent)
     status = main(["doctor"])
     assert state(folder.parent) == before
-    said = capsys.readouterr()
-    assert said.err == ""
-    return status, said.out.replace(f"{folder}/", "").splitlines()
+    output = capsys.readouterr()
+    assert output.err == ""
+    return status, output.out.replace(f"{folder}/", "").splitlines()
 
 
 def test_a_sound_history_is_said_to_be_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,11 +182,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_is_wrong_is_named_and_left_as_it_is(
     folder: Path, capsys: pytest.CaptureFixture[str], harm: str
 ) -> None:
-    act, said = WRONG[harm]
+    act, problem = WRONG[harm]
     act(folder)
     status, lines = doctor(folder, capsys)
     assert status == 1
-    assert any(line.startswith("WRONG  ") and said in line for line in lines), lines
+    assert any(line.startswith("WRONG  ") and problem in line for line in lines), lines
     assert lines[-1].endswith(("thing is wrong", "things are wrong"))
 
 

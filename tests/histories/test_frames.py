@@ -74,8 +74,8 @@ def test_a_frames_means_and_deviations_are_those_of_the_run(values: tuple[float,
     run = Scores(values)
     largest = max(map(abs, values))
     rounding = 1e-15 * largest if math.isfinite(largest) else 0.0
-    for found, exact in zip(_mean_std(run), (run.mean, run.std), strict=True):
-        assert found == pytest.approx(exact, rel=1e-12, abs=rounding, nan_ok=True)
+    for rounded, exact in zip(_mean_std(run), (run.mean, run.std), strict=True):
+        assert rounded == pytest.approx(exact, rel=1e-12, abs=rounding, nan_ok=True)
 
 
 def test_curves_are_long_and_count_epochs_on(url: str) -> None:

@@ -69,14 +69,14 @@ class Project:
 
     def all(self) -> set[str]:
         """Return every file."""
-        found = (path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink())
-        return {path.relative_to(self.folder).as_posix() for path in found}
+        paths = (path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink())
+        return {path.relative_to(self.folder).as_posix() for path in paths}
 
     def collected(self, later: float = 2 * MIN_AGE, also: tuple[str, ...] = ()) -> set[str]:
         """Remove what nothing needs so many seconds from now; return what is gone."""
         before, now = self.all(), time.time() + later
-        for each in leftovers(self.url, also, now=now):
-            assert remove_leftover(each, now=now)
+        for leftover in leftovers(self.url, also, now=now):
+            assert remove_leftover(leftover, now=now)
         assert not self.all() - before
         return before - self.all()
 
@@ -171,9 +171,9 @@ def test_what_is_flushed_while_we_look_stays(
 
     def overtaken(*arguments: object) -> object:
         monkeypatch.setattr(place, moment, look)
-        found = look(*arguments)
+        answer = look(*arguments)
         assert [is_sent for is_sent, _ in pending.flush(project.url, is_named=True)] == [True]
-        return found
+        return answer
 
     monkeypatch.setattr(place, moment, overtaken)
     assert project.collected() == {f"pending/{A}.json"}
@@ -298,14 +298,14 @@ def test_what_somebody_begins_to_use_after_it_was_found_stays(project: Project) 
     file = project.made(f"artifacts/{C}.weights.h5")
     lock = project.made("scratch/data-tmpabc/lock")
     now = time.time() + 2 * MIN_AGE
-    found = leftovers(project.url, now=now)
-    assert len(found) == 3
+    unused = leftovers(project.url, now=now)
+    assert len(unused) == 3
     ledgers = begun(project, A)
     os.utime(file, (now, now))
     before = project.all()
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert [remove_leftover(each, now=now) for each in found] == [False] * 3
+        assert [remove_leftover(leftover, now=now) for leftover in unused] == [False] * 3
     assert project.all() == before
     ledgers.close()
 
@@ -339,9 +339,9 @@ _runs = st.lists(
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=_runs)
+@given(states=_runs)
 def test_nothing_named_ever_goes_and_afterwards_nothing_is_left_over(
-    empty: Path, monkeypatch: pytest.MonkeyPatch, found: list[tuple[str, set[str], bool]]
+    empty: Path, monkeypatch: pytest.MonkeyPatch, states: list[tuple[str, set[str], bool]]
 ) -> None:
     project = Project(empty.with_name("law"))
     shutil.rmtree(project.root, ignore_errors=True)
@@ -349,7 +349,7 @@ def test_nothing_named_ever_goes_and_afterwards_nothing_is_left_over(
     monkeypatch.chdir(project.root)
     gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
     named, damaged, live = set(), set(), []
-    for number, (state, there, is_live) in enumerate(found):
+    for number, (state, there, is_live) in enumerate(states):
         name = f"{number:016x}"
         status = RunStatus.INTERRUPTED if state == "interrupted" else RunStatus.PASSED
         run = project.kept(name, status=status, verdicts=gates, checks=())
@@ -383,8 +383,10 @@ def test_nothing_named_ever_goes_and_afterwards_nothing_is_left_over(
     assert {path: (project.folder / path).read_bytes() for path in named} == before
     now = time.time() + 2 * MIN_AGE
     assert leftovers(project.url, now=now) == []
-    wrong = [each.text for each in diagnose(project.url, now=now) if each.mark is Mark.WRONG]
-    waits = [name for name, (state, *_) in enumerate(found) if state == "waits"]
+    wrong = [
+        finding.text for finding in diagnose(project.url, now=now) if finding.mark is Mark.WRONG
+    ]
+    waits = [name for name, (state, *_) in enumerate(states) if state == "waits"]
     assert bool(wrong) == bool(damaged or waits)
     for ledgers in live:
         assert ledgers.begun

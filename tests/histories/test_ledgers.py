@@ -54,10 +54,10 @@ def finished(folder: Path, count: int) -> None:
 
 def test_what_was_put_is_there_when_the_search_begins_again(tmp_path: Path) -> None:
     finished(tmp_path, 2)
-    ledger, said = begun(tmp_path, "b")
+    ledger, note = begun(tmp_path, "b")
     assert ledger.get("trial 1") == {"score": 1}
     assert ledger.get("trial 2") is None
-    assert said == "resumes after 2 finished trials"
+    assert note == "resumes after 2 finished trials"
 
 
 @given(st.integers(min_value=0, max_value=10_000), st.binary(max_size=3))
@@ -96,9 +96,9 @@ def test_a_flipped_byte_ends_the_file_before_it(tmp_path: Path) -> None:
 
 def test_another_search_starts_anew_and_says_what_changed(tmp_path: Path) -> None:
     finished(tmp_path, 3)
-    ledger, said = begun(tmp_path, "b", code="2")
+    ledger, note = begun(tmp_path, "b", code="2")
     assert ledger.count("trial ") == 0
-    assert said == (
+    assert note == (
         "starts from the first trial, without the 3 finished trials of an interrupted search: "
         "code changed"
     )
@@ -107,15 +107,15 @@ def test_another_search_starts_anew_and_says_what_changed(tmp_path: Path) -> Non
 
 def test_another_spec_s_search_is_left_alone(tmp_path: Path) -> None:
     finished(tmp_path, 3)
-    ledger, said = begun(tmp_path, "b", "spec_b.py::m")
-    assert (ledger.count("trial "), said) == (0, None)
+    ledger, note = begun(tmp_path, "b", "spec_b.py::m")
+    assert (ledger.count("trial "), note) == (0, None)
     assert len(list(tmp_path.glob(f"*/{LEDGER_FILE}"))) == 2
 
 
 def test_a_recorded_run_is_not_made_again_from_its_ledger(tmp_path: Path) -> None:
     finished(tmp_path, 3)
-    ledger, said = begun(tmp_path, "b", ended=lambda runs: [run for run in runs if run == "a"])
-    assert (ledger.count("trial "), said) == (0, None)
+    ledger, note = begun(tmp_path, "b", ended=lambda runs: [run for run in runs if run == "a"])
+    assert (ledger.count("trial "), note) == (0, None)
 
 
 def test_a_history_that_does_not_say_what_ended_loses_no_trial(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_history_that_does_not_say_what_ended_loses_no_trial(tmp_path: Path) -
     with pytest.raises(HistoryError, match="'a'"):
         begun(tmp_path, "b", ended=unreadable)
     OPEN.pop().close(drop=False)
-    ledger, said = begun(tmp_path, "b")
+    ledger, note = begun(tmp_path, "b")
     assert ledger.count("trial ") == 3
-    assert said == "resumes after 3 finished trials"
+    assert note == "resumes after 3 finished trials"
 
 
 def hold(folder: Path, held: Any, done: Any) -> None:
@@ -145,9 +145,9 @@ def test_two_processes_at_one_search_do_not_share_a_ledger(tmp_path: Path) -> No
     process.start()
     try:
         assert held.wait(30)
-        ledger, said = begun(tmp_path, "b")
+        ledger, note = begun(tmp_path, "b")
         assert ledger.count("trial ") == 0
-        assert said == "another process runs the same search; this run starts from the first trial"
+        assert note == "another process runs the same search; this run starts from the first trial"
         # Not even another search removes it.
         begun(tmp_path, "c", code="2")
         assert len(list(tmp_path.glob(f"*/{LEDGER_FILE}"))) >= 2
@@ -193,8 +193,8 @@ def test_what_is_kept_under_a_run_s_name_outlives_the_next_search(
     ledger, _ = begun(tmp_path, "run-1")
     ledger.put("trial 1", {"score": 1})
     OPEN.pop().close("run-1")
-    _, said = begun(tmp_path, "run-2", "spec_a.py::m", nobody, **changed)
-    assert said is None
+    _, note = begun(tmp_path, "run-2", "spec_a.py::m", nobody, **changed)
+    assert note is None
     assert (tmp_path / "run-1" / LEDGER_FILE).exists()
 
 

@@ -61,8 +61,8 @@ def recorded(store: Store, name: str, **fields: object) -> Run:
 
 def content(folder: Path) -> dict[str, bytes]:
     """Return every file of the folder, as bytes."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def listed(store: Store) -> list[str]:
@@ -111,13 +111,13 @@ laws = itertools.count()
     max_examples=10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(found=st.lists(runs, max_size=2))
+@given(drawn_runs=st.lists(runs, max_size=2))
 def test_any_runs_there_can_be_are_copied_as_they_are(
-    stores: tuple[Store, Store], found: list[Run]
+    stores: tuple[Store, Store], drawn_runs: list[Run]
 ) -> None:
     into, other = stores
-    names = [f"{next(laws)}{run.id}" for run in found]
-    for name, run in zip(names, found, strict=True):
+    names = [f"{next(laws)}{run.id}" for run in drawn_runs]
+    for name, run in zip(names, drawn_runs, strict=True):
         other.record(replace(run, id=name, artifact=None, files={}))
     assert set(merge(into, other).copied) == set(names)
     for name in names:
@@ -149,11 +149,11 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"), [(lose, "is missing"), (damage, "was changed since it was recorded")]
+    ("harm", "reason"), [(lose, "is missing"), (damage, "was changed since it was recorded")]
 )
 @pytest.mark.parametrize("kind", ["weights.h5", "samples.json"])
 def test_a_run_whose_file_is_gone_or_changed_is_left_out_whole(
-    stores: tuple[Store, Store], kind: str, harm: Callable[[Path], None], said: str
+    stores: tuple[Store, Store], kind: str, harm: Callable[[Path], None], reason: str
 ) -> None:
     into, other = stores
     recorded(other, "a")
@@ -164,7 +164,7 @@ def test_a_run_whose_file_is_gone_or_changed_is_left_out_whole(
 
     assert listed(into) == merged.copied == ["b"]
     (line,) = merged.refused
-    assert line.startswith(f"run a of {DIGITS.spec}: {other.folder}/artifacts/a.{kind} {said}")
+    assert line.startswith(f"run a of {DIGITS.spec}: {other.folder}/artifacts/a.{kind} {reason}")
     assert sorted(content(into.folder / "artifacts")) == ["b.samples.json", "b.weights.h5"]
     # What is wanted all the same is copied, without that file.
     merged = merge(into, other, without_files=True)
@@ -309,13 +309,13 @@ def test_the_command_takes_paths_and_says_what_it_did(
     recorded(other, "b", spec=f"\x1b[2J{DIGITS.spec}")
     lose(other.folder / "artifacts/b.weights.h5")
     assert main(arguments) == 1
-    said = capsys.readouterr()
-    assert said.out.splitlines() == [
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
         f"copied 1 run from {other} into {into}",
         f"copied 0 runs from {other} into {into}, 1 was there already",
         f"copied 0 runs from {other} into {into}, 1 was there already",
     ]
-    refused, advice = said.err.splitlines()
+    refused, advice = output.err.splitlines()
     # A terminal would obey what is in the names of another person's specs.
     assert refused.startswith(f"not copied: run b of [2J{DIGITS.spec}: {other.folder}/artifacts/")
     assert advice == "--without-files copies these runs without the files that are gone"

@@ -54,12 +54,12 @@ def test_every_run_survives_its_waiting(tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.getbasetemp() / "waiting"
     store = _store(f"sqlite:///{folder}/history.db")
     path = spool(store, run)
-    found = read_pending(path)
+    waiting_run = read_pending(path)
     # By repr: it finds NaN equal to itself, and tells 1 from True, and one order from another.
-    assert repr(found.run) == repr(run)
+    assert repr(waiting_run.run) == repr(run)
     # The commit may have been: then what was recorded and what waited have to be the same.
     store.record(run)
-    store.record(found.run)
+    store.record(waiting_run.run)
 
 
 _numbers = itertools.count()
@@ -109,8 +109,8 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
 ) -> None:
     with pytest.raises(HistoryError, match="has no place in a record"):
         spool(store, some_run("a", search={"x": object()}))
-    said: list[Event] = []
-    unrecordable = draft(store, "a", said.append)
+    events: list[Event] = []
+    unrecordable = draft(store, "a", events.append)
     unrecordable.searched(Best(2**70, 1.0, {}))
     with pytest.raises(UnrecordableError) as refused:
         unrecordable.record()
@@ -118,7 +118,7 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
         "run a of scripted_runs.py::scripted (error) is not recorded and never can be, so it "
         "does not wait either; mend what has no place in a record, and run its spec again"
     )
-    assert (refused.value.__notes__, said) == ([note], [Note(note)])
+    assert (refused.value.__notes__, events) == ([note], [Note(note)])
     assert waiting(tmp_path) == []
     # What an earlier modeltune has let wait.
     path = spool(store, some_run("a", best=Best(2**70, 1.0, {})))
@@ -135,9 +135,9 @@ def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
     spool(store, some_run("a", artifact=kept, files={}))
 
     def overtaken(self: Store, ids: Sequence[str]) -> dict[str, RunStatus]:
-        found = known(self, ids)
+        statuses = known(self, ids)
         flushed(url)
-        return found
+        return statuses
 
     monkeypatch.setattr(Store, "known", overtaken)
     drop_lost(store, ["a"])
@@ -280,7 +280,7 @@ def test_what_is_no_run_that_waits_is_said_and_stays(
     store: Store, url: str, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spool(store, some_run("c"))
-    harm, said = DAMAGES[damage]
+    harm, problem = DAMAGES[damage]
     harm(spool(store, some_run("a")))
     (path,) = set(waiting(tmp_path)) - {tmp_path / "pending" / "c.json"}
     before = path.is_dir() or path.read_bytes()
@@ -290,7 +290,7 @@ def test_what_is_no_run_that_waits_is_said_and_stays(
     out, err = capsys.readouterr()
     assert out.startswith("recorded: run c ")
     assert err.startswith(f"{path} ")
-    assert said in err
+    assert problem in err
     assert len(err.splitlines()) == 1
     assert waiting(tmp_path) == [path]
     assert (path.is_dir() or path.read_bytes()) == before
@@ -339,5 +339,5 @@ def test_history_mentions_what_waits(
     store.record(DIGITS)
     spool(store, some_run("a"))
     assert main(["history", "--store", url]) == 0
-    said = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush --store {url}"
-    assert capsys.readouterr().out.splitlines()[-1] == said
+    message = f"1 run waits in {tmp_path}/pending to be recorded: modeltune flush --store {url}"
+    assert capsys.readouterr().out.splitlines()[-1] == message

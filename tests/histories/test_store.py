@@ -92,11 +92,11 @@ def test_an_open_history_stays_where_it_was_when_the_folder_changes(
 
 def test_sqlite_is_opened_as_promised(store: Store, path: Path) -> None:
     with store._engine.connect() as connection:
-        found = {
+        pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
-    assert found == {
+    assert pragmas == {
         "journal_mode": "delete",
         "synchronous": 2,
         "foreign_keys": 1,
@@ -108,21 +108,21 @@ def test_sqlite_is_opened_as_promised(store: Store, path: Path) -> None:
 def test_what_writes_takes_its_turn_before_it_reads(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    statements: list[str] = []
     prepare = stores._prepare
 
     def listen(connection: sqlite3.Connection, record: object) -> None:
         prepare(connection, record)
-        connection.set_trace_callback(said.append)
+        connection.set_trace_callback(statements.append)
 
     monkeypatch.setattr(stores, "_prepare", listen)
     with open_store(f"sqlite:///{path}") as store:
-        begun = [statement for statement in said if statement.startswith(("BEGIN", "CREATE"))]
+        begun = [statement for statement in statements if statement.startswith(("BEGIN", "CREATE"))]
         assert begun[0] == "BEGIN IMMEDIATE"
         assert [statement for statement in begun[1:] if statement.startswith("BEGIN")] == ["BEGIN"]
-        said.clear()
+        statements.clear()
         store.record(DIGITS)
-        assert [statement.split("(")[0].strip() for statement in said] == [
+        assert [statement.split("(")[0].strip() for statement in statements] == [
             "BEGIN IMMEDIATE",
             "INSERT INTO runs",
             "INSERT INTO trials",
@@ -166,12 +166,12 @@ def test_what_is_no_history_is_refused_in_one_line_and_left_alone(
 ) -> None:
     path = tmp_path / "history.db"
     path.write_bytes(recorded)
-    harm, said = DAMAGES[damage]
+    harm, message = DAMAGES[damage]
     harm(path)
     before = digest(path)
     with pytest.raises(HistoryError) as refused:
         open_store(f"sqlite:///{path}", create=create)
-    assert str(refused.value) == said.replace("PATH", str(path))
+    assert str(refused.value) == message.replace("PATH", str(path))
     assert digest(path) == before
     assert os.listdir(tmp_path) == ["history.db"]
 
@@ -192,7 +192,7 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("history.db", "the store is no URL like sqlite:///.modeltune/history.db or "
          "postgresql://user@host/database; for a file write sqlite:///history.db"),
@@ -206,11 +206,11 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
          "write sqlite:///relative/path.db or sqlite:////absolute/path.db"),
     ],
 )  # fmt: skip
-def test_a_wrong_url_is_explained_without_its_secret(url: str, said: str) -> None:
+def test_a_wrong_url_is_explained_without_its_secret(url: str, message: str) -> None:
     with pytest.raises(HistoryError) as refused:
         open_store(url)
-    assert str(refused.value) == said
-    assert "hunter2" not in said
+    assert str(refused.value) == message
+    assert "hunter2" not in message
 
 
 def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
@@ -222,7 +222,7 @@ def test_secrets_are_masked_wherever_they_are_in_the_url() -> None:
     assert "hunter" not in str(refused.value)
     # By whatever password, it is one history, under a URL that asks for none.
     spelled = [url, str(place), "postgresql+psycopg://me@host/runs?sslmode=require"]
-    assert {place_of(each).identity for each in spelled} == {spelled[-1]}
+    assert {place_of(spelling).identity for spelling in spelled} == {spelled[-1]}
 
 
 # Processes die, race, and lack rights.
@@ -357,7 +357,7 @@ def test_a_history_of_schema_0003_reads_as_the_report_of_its_runs_does(tmp_path:
 @pytest.mark.usefixtures("next_release")
 @TRACED
 def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(tmp_path: Path, recorded: bytes) -> None:
-    path, seen = tmp_path / "history.db", set()
+    path, schemas = tmp_path / "history.db", set()
 
     def upgrade() -> str:
         open_store(f"sqlite:///{path}").close()
@@ -365,10 +365,10 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(tmp_path: Path, recor
 
     path.write_bytes(recorded)
     for acknowledged in every_kill(upgrade, "pwrite64", "fdatasync", "unlink"):
-        seen.add(found := schema(path))
-        assert found == (NEXT_HEAD, True, True) or not acknowledged
+        schemas.add(now := schema(path))
+        assert now == (NEXT_HEAD, True, True) or not acknowledged
         path.write_bytes(recorded)
-    assert seen == {(HEAD, False, False), (NEXT_HEAD, True, True)}
+    assert schemas == {(HEAD, False, False), (NEXT_HEAD, True, True)}
 
 
 def test_a_history_one_may_only_read_is_read_and_says_so_when_written(recorded: bytes) -> None:

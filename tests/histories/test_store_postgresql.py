@@ -102,22 +102,22 @@ def test_writing_waits_for_others_so_long_and_no_longer(store: Store) -> None:
 
 def _cut(store: Store, postgres: Server, when: Callable[[str], bool]) -> list[str]:
     """Have the server end the store's connection, once, before the first such statement."""
-    said: list[str] = []
+    statements: list[str] = []
 
     def listen(connection: sa.Connection, cursor: object, statement: str, *_: object) -> None:
-        if when(statement) and not said:
-            said.append(statement)
+        if when(statement) and not statements:
+            statements.append(statement)
             pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
             postgres.ask(f"SELECT pg_terminate_backend({pid}, 10000)")
 
     sa.event.listen(store._engine, "before_cursor_execute", listen)
-    return said
+    return statements
 
 
 def test_a_connection_that_is_lost_once_is_made_again(store: Store, postgres: Server) -> None:
-    said = _cut(store, postgres, lambda statement: statement.startswith("INSERT INTO trials"))
+    statements = _cut(store, postgres, lambda statement: statement.startswith("INSERT INTO trials"))
     store.record(DIGITS)
-    assert said
+    assert statements
     assert repr(store.run(DIGITS.id)) == repr(DIGITS)
 
 
@@ -152,10 +152,10 @@ def test_a_server_that_is_down_is_one_line_that_says_what_to_do(
         ):
             with pytest.raises(HistoryError) as refused:
                 attempt()
-            said = str(refused.value)
-            assert said.startswith(f"{store}: connection ")
-            assert said.endswith("; check the URL and that the server is up")
-            assert "\n" not in said
+            message = str(refused.value)
+            assert message.startswith(f"{store}: connection ")
+            assert message.endswith("; check the URL and that the server is up")
+            assert "\n" not in message
     finally:
         postgres.start()
     assert store.runs() == []
@@ -225,7 +225,7 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(
 ) -> None:
     open_store(url).close()
     request.getfixturevalue("next_release")
-    seen = set()
+    schemas = set()
 
     def upgrade() -> str:
         open_store(url).close()
@@ -233,12 +233,12 @@ def test_a_killed_upgrade_leaves_the_old_schema_or_the_new(
 
     for acknowledged in every_kill(upgrade, "sendto", step=2):
         quiet(postgres, database)
-        seen.add(found := schema(postgres, database))
-        assert found == (NEXT_HEAD, True, True) or not acknowledged
-        if found[0] == NEXT_HEAD:
+        schemas.add(now := schema(postgres, database))
+        assert now == (NEXT_HEAD, True, True) or not acknowledged
+        if now[0] == NEXT_HEAD:
             undo = f"UPDATE modeltune_schema SET version_num = '{HEAD}'; DROP TABLE colours; "
             postgres.ask(undo + "ALTER TABLE runs DROP COLUMN colour", database)
-    assert seen == {(HEAD, False, False), (NEXT_HEAD, True, True)}
+    assert schemas == {(HEAD, False, False), (NEXT_HEAD, True, True)}
 
 
 @TRACED
@@ -341,9 +341,11 @@ def test_another_program_s_migrations_are_not_ours(
 
 def test_who_may_not_create_tables_is_told(postgres: Server, database: str) -> None:
     url = postgres.url(database, f"{STRANGER}:{PASSWORD}")
-    shown = postgres.url(database, f"{STRANGER}:***").replace("postgresql:", "postgresql+psycopg:")
+    address = postgres.url(database, f"{STRANGER}:***").replace(
+        "postgresql:", "postgresql+psycopg:"
+    )
     assert refusal(url) == (
-        f"{shown.replace('/', '%2F').replace('%2F%2F', '//', 1).replace('@%2F', '@/')}: "
+        f"{address.replace('/', '%2F').replace('%2F%2F', '//', 1).replace('@%2F', '@/')}: "
         "permission denied for schema public; ask for the right to create and write tables"
     )
 
@@ -446,8 +448,8 @@ def test_what_a_history_on_a_server_names_is_no_leftover(
     assert main(["gc"]) == 1
     assert f"also holds files of {server.identity}, and only" in capsys.readouterr().err
     assert main(["doctor", "--store", url]) == 0
-    said = capsys.readouterr().out
-    assert "ok     1 file of a run, as it was recorded (1 bytes)" in said
-    assert "note   1 file or folder is not needed (1 bytes); to remove: modeltune gc" in said
+    output = capsys.readouterr().out
+    assert "ok     1 file of a run, as it was recorded (1 bytes)" in output
+    assert "note   1 file or folder is not needed (1 bytes); to remove: modeltune gc" in output
     assert main(["gc", "--also", url]) == 0
     assert [file.exists() for file in files] == [False, True]

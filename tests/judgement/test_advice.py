@@ -93,11 +93,11 @@ def test_a_suggested_bound_would_have_passed_every_run() -> None:
 
 def test_a_gate_that_cannot_see_its_margin_is_named() -> None:
     gate = mt.metric("accuracy") >= mt.baseline - 0.01
-    seen = regression(margin=0.01, detectable=0.05, n=200)
-    (text,) = advice(gate, details=seen)
+    regressed = regression(margin=0.01, detectable=0.05, n=200)
+    (text,) = advice(gate, details=regressed)
     assert "detects only drops of 0.05 or more with the 200 test samples there are" in text
-    assert advice(gate, details=replace(seen, detectable=0.015)) == ()
-    assert "no drop at all" in advice(gate, details=replace(seen, detectable=None))[0]
+    assert advice(gate, details=replace(regressed, detectable=0.015)) == ()
+    assert "no drop at all" in advice(gate, details=replace(regressed, detectable=None))[0]
 
 
 def accepted(mean: float, day: str) -> Past:

@@ -32,14 +32,14 @@ def predicted(refits: int, share: float) -> Any:
 
 def classifier(refits: int, share: float = 0.8, seeds: Sequence[int] | None = None) -> Evidence:
     """Return what refits of a classifier left: accuracy, loss and the report, told by samples."""
-    told = predicted(refits, share)
-    right = told == LABELS
+    predictions = predicted(refits, share)
+    right = predictions == LABELS
     loss = np.where(right, 0.1, 2.0) + RANDOM.random((refits, N)).round(3)
     samples = Samples(
         N,
         refits,
         {"": LABELS},
-        {"": told},
+        {"": predictions},
         {"": [0, 1, 2, 3]},
         {"accuracy": right, "loss": loss.astype(np.float32)},
         {"dark": np.arange(N) % 2 == 0},
@@ -49,8 +49,10 @@ def classifier(refits: int, share: float = 0.8, seeds: Sequence[int] | None = No
 
 def regressor(refits: int, noise: float = 1.0) -> Evidence:
     truth = np.linspace(0, 5, 2 * N).reshape(N, 2).astype(np.float32)
-    told = (truth + noise * RANDOM.normal(size=(refits, N, 2))).astype(np.float32)
-    samples = Samples(N, refits, {"": truth}, {"": told}, {}, {}, {"dark": np.arange(N) % 2 == 0})
+    predictions = (truth + noise * RANDOM.normal(size=(refits, N, 2))).astype(np.float32)
+    samples = Samples(
+        N, refits, {"": truth}, {"": predictions}, {}, {}, {"dark": np.arange(N) % 2 == 0}
+    )
     return evidence(samples, ("mae", "mse", "rmse", "r2", "explained_variance"), None)
 
 
@@ -59,13 +61,13 @@ def evidence(samples: Samples, names: Sequence[str], seeds: Sequence[int] | None
         name: Scores(tuple(samples.score(name, refit) or 0.0 for refit in range(samples.refits)))
         for name in names
     }
-    found = tuple((seed, None) for seed in seeds or range(samples.refits))
-    return Evidence(scores, found, samples)
+    refits = tuple((seed, None) for seed in seeds or range(samples.refits))
+    return Evidence(scores, refits, samples)
 
 
-def untold(given: Evidence) -> Evidence:
+def untold(whole: Evidence) -> Evidence:
     """Return the evidence without its samples."""
-    return replace(given, samples=None)
+    return replace(whole, samples=None)
 
 
 # Which evidence
@@ -122,17 +124,19 @@ def test_the_evidence_is_the_best_that_both_have(
         now, then = untold(now), untold(then)
     if how == "untold then":
         then = untold(then)
-    found = compare(metric, 1, now, then)
-    assert ("a point" if found.comparison is None else found.comparison.test) == test
-    if found.comparison is not None:
+    compared = compare(metric, 1, now, then)
+    assert ("a point" if compared.comparison is None else compared.comparison.test) == test
+    if compared.comparison is not None:
         is_recipe = "seeds" in test
-        assert found.comparison.question is (Question.RECIPE if is_recipe else Question.ARTIFACT)
-        assert found.comparison.n == (mine if is_recipe else N)
-        assert found.comparison.delta == pytest.approx(found.candidate - found.reference, abs=1e-6)
+        assert compared.comparison.question is (Question.RECIPE if is_recipe else Question.ARTIFACT)
+        assert compared.comparison.n == (mine if is_recipe else N)
+        assert compared.comparison.delta == pytest.approx(
+            compared.candidate - compared.reference, abs=1e-6
+        )
     is_first = "seeds" not in test and test != "a point" and mine != theirs
     counts = (1, 1) if is_first else (mine, theirs)
     for value, side, count in zip(
-        (found.candidate, found.reference), (now, then), counts, strict=True
+        (compared.candidate, compared.reference), (now, then), counts, strict=True
     ):
         assert value == pytest.approx(np.mean(side.scores[metric].values[:count]))
 
@@ -159,8 +163,8 @@ def test_samples_of_another_truth_are_never_paired(
         predicted={"": samples.predicted[""][:, :size]},
         values={name: values[:, :size] for name, values in samples.values.items()},
     )
-    found = compare(metric, 1, now, replace(then, samples=other))
-    assert (found.comparison and found.comparison.test) == test
+    compared = compare(metric, 1, now, replace(then, samples=other))
+    assert (compared.comparison and compared.comparison.test) == test
 
 
 # What is computed of it
@@ -171,8 +175,8 @@ def test_outcomes_are_counted_where_they_differ() -> None:
     assert now.samples is not None
     assert then.samples is not None
     mine, theirs = (side.values["accuracy"][0] for side in (now.samples, then.samples))
-    found = compare("accuracy", 1, now, then).comparison
-    assert found == McNemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()), N)
+    comparison = compare("accuracy", 1, now, then).comparison
+    assert comparison == McNemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()), N)
     dark = compare("accuracy", 1, now.on("dark"), then.on("dark")).comparison
     assert isinstance(dark, McNemar)
     assert (dark.n, dark.lost) == (N // 2, int((theirs & ~mine)[::2].sum()))
@@ -180,8 +184,8 @@ def test_outcomes_are_counted_where_they_differ() -> None:
     assert isinstance(ones, McNemar)
     assert (ones.n, ones.won) == ((LABELS == 1).sum(), int((mine & ~theirs)[LABELS == 1].sum()))
     # A share that is to be small: what was lost is won.
-    found = compare("accuracy", -1, now, then).comparison
-    assert found == McNemar(int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), N)
+    comparison = compare("accuracy", -1, now, then).comparison
+    assert comparison == McNemar(int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), N)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -190,17 +194,19 @@ def test_values_are_compared_by_their_difference_on_each_sample(sign: int, refit
     now, then = classifier(refits), classifier(refits)
     assert now.samples is not None
     assert then.samples is not None
-    each = now.samples.values["loss"].mean(0, float) - then.samples.values["loss"].mean(0, float)
-    found = compare("loss", sign, now, then).comparison
-    assert isinstance(found, Bootstrap)
-    assert found.delta == pytest.approx(sign * each.mean())
-    expected = sign * np.concatenate([each[picks].mean(axis=1) for picks in resamples(N)])
-    assert found.replicates == pytest.approx(np.sort(expected))
+    differences = now.samples.values["loss"].mean(0, float) - then.samples.values["loss"].mean(
+        0, float
+    )
+    comparison = compare("loss", sign, now, then).comparison
+    assert isinstance(comparison, Bootstrap)
+    assert comparison.delta == pytest.approx(sign * differences.mean())
+    expected = sign * np.concatenate([differences[picks].mean(axis=1) for picks in resamples(N)])
+    assert comparison.replicates == pytest.approx(np.sort(expected))
 
 
 def sklearn_on(metric: str, samples: Samples, refit: int, rows: Any, label: int | None) -> float:
     """Return what scikit-learn makes of these rows, NaN where the class is not among them."""
-    truth, told = samples.truth[""][rows], samples.predicted[""][refit][rows]
+    truth, predictions = samples.truth[""][rows], samples.predicted[""][refit][rows]
     numbers: dict[str, Callable[..., float]] = {
         "mae": metrics.mean_absolute_error,
         "mse": metrics.mean_squared_error,
@@ -209,9 +215,9 @@ def sklearn_on(metric: str, samples: Samples, refit: int, rows: Any, label: int 
         "explained_variance": metrics.explained_variance_score,
     }
     if metric == "rmse":
-        return math.sqrt(metrics.mean_squared_error(truth, told))
+        return math.sqrt(metrics.mean_squared_error(truth, predictions))
     if metric in numbers:
-        return float(numbers[metric](truth, told))
+        return float(numbers[metric](truth, predictions))
     if label is not None and label not in truth:
         return math.nan
     labels = np.unique(truth) if label is None else [label]
@@ -220,7 +226,7 @@ def sklearn_on(metric: str, samples: Samples, refit: int, rows: Any, label: int 
         "recall": metrics.recall_score,
         "f1": metrics.f1_score,
     }[metric]
-    return float(score(truth, told, labels=labels, average="macro", zero_division=0))
+    return float(score(truth, predictions, labels=labels, average="macro", zero_division=0))
 
 
 @pytest.mark.parametrize(
@@ -243,8 +249,8 @@ def test_a_report_on_a_resample_is_scikit_learns(
     now, then = make(refits, 0.7).on(rows), make(refits, 0.4).on(rows)
     assert now.samples is not None
     assert then.samples is not None
-    found = compare(metric, sign, now, then).comparison
-    assert isinstance(found, Bootstrap)
+    comparison = compare(metric, sign, now, then).comparison
+    assert isinstance(comparison, Bootstrap)
     label = rows if isinstance(rows, int) else None
     within = np.arange(N) if rows != "dark" else np.arange(N)[::2]
     expected = []
@@ -255,37 +261,37 @@ def test_a_report_on_a_resample_is_scikit_learns(
                 for side in (now.samples, then.samples)
             ]
             expected.append(sign * (sides[0] - sides[1]))
-    assert found.replicates == pytest.approx(np.sort(expected), abs=1e-6)
+    assert comparison.replicates == pytest.approx(np.sort(expected), abs=1e-6)
     whole = [
         np.mean([sklearn_on(metric, side, r, within, label) for r in range(refits)])
         for side in (now.samples, then.samples)
     ]
-    assert found.delta == pytest.approx(sign * (whole[0] - whole[1]), abs=1e-6)
-    assert found.n == {None: N, "dark": N // 2, 2: (LABELS == 2).sum()}[rows]
+    assert comparison.delta == pytest.approx(sign * (whole[0] - whole[1]), abs=1e-6)
+    assert comparison.n == {None: N, "dark": N // 2, 2: (LABELS == 2).sum()}[rows]
 
 
 def test_a_resample_without_the_class_is_left_out() -> None:
     truth = np.array([0] * 9 + [1])
-    told = np.array([[0] * 8 + [1, 1]])
-    samples = Samples(10, 1, {"": truth}, {"": told}, {"": [0, 1]})
+    predictions = np.array([[0] * 8 + [1, 1]])
+    samples = Samples(10, 1, {"": truth}, {"": predictions}, {"": [0, 1]})
     other = replace(samples, predicted={"": truth[None]})
     now, then = (Evidence({}, ((0, None),), side, 1) for side in (samples, other))
-    found = compare("precision", 1, now, then).comparison
-    assert isinstance(found, Bootstrap)
+    comparison = compare("precision", 1, now, then).comparison
+    assert isinstance(comparison, Bootstrap)
     without = sum(int((picks == 9).sum(axis=1).astype(bool).sum()) for picks in resamples(10))
-    assert len(found.replicates) == without < REPLICATES
-    assert np.isfinite(found.replicates).all()
+    assert len(comparison.replicates) == without < REPLICATES
+    assert np.isfinite(comparison.replicates).all()
 
 
 def test_seeds_are_paired_by_their_seed_and_fold() -> None:
     now, then = untold(classifier(3)), untold(classifier(3))
     mine, theirs = (np.array(side.scores["loss"].values) for side in (now, then))
-    found = compare("loss", -1, now, then)
-    assert isinstance(found.comparison, StudentT)
+    compared = compare("loss", -1, now, then)
+    assert isinstance(compared.comparison, StudentT)
     t = stats.ttest_rel(theirs, mine, alternative="less")
-    assert found.comparison.p_worse == pytest.approx(t.pvalue)
-    assert found.comparison.delta == pytest.approx(theirs.mean() - mine.mean())
-    assert (found.candidate, found.reference) == pytest.approx((mine.mean(), theirs.mean()))
+    assert compared.comparison.p_worse == pytest.approx(t.pvalue)
+    assert compared.comparison.delta == pytest.approx(theirs.mean() - mine.mean())
+    assert (compared.candidate, compared.reference) == pytest.approx((mine.mean(), theirs.mean()))
     folds = tuple((0, fold) for fold in range(3))
     unpaired = compare("loss", -1, replace(now, refits=folds), then).comparison
     assert unpaired is not None
@@ -300,49 +306,49 @@ def test_folds_vary_more_than_they_seem_to(k: int) -> None:
     folds = tuple((0, fold) for fold in range(k))
     now, then = replace(now, refits=folds), replace(then, refits=folds)
     mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
-    found = compare("accuracy", 1, now, then, overlap=1 / (k - 1)).comparison
+    comparison = compare("accuracy", 1, now, then, overlap=1 / (k - 1)).comparison
     differences = mine - theirs
     error = math.sqrt(differences.var(ddof=1) * (1 / k + 1 / (k - 1)))
-    assert found is not None
-    assert found.p_worse == pytest.approx(stats.t.cdf(differences.mean() / error, k - 1))
+    assert comparison is not None
+    assert comparison.p_worse == pytest.approx(stats.t.cdf(differences.mean() / error, k - 1))
     plain = compare("accuracy", 1, now, then).comparison
     assert plain is not None
-    assert abs(plain.p_worse - 0.5) > abs(found.p_worse - 0.5)
+    assert abs(plain.p_worse - 0.5) > abs(comparison.p_worse - 0.5)
 
 
 def test_folds_of_other_folds_are_corrected_too() -> None:
     now, then = untold(classifier(4)), untold(classifier(3))
     mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
-    found = compare("accuracy", 1, now, then, overlap=0.5).comparison
-    assert isinstance(found, StudentT)
-    assert found.variances == pytest.approx((mine.var(ddof=1) * 3, theirs.var(ddof=1) * 2.5))
+    comparison = compare("accuracy", 1, now, then, overlap=0.5).comparison
+    assert isinstance(comparison, StudentT)
+    assert comparison.variances == pytest.approx((mine.var(ddof=1) * 3, theirs.var(ddof=1) * 2.5))
 
 
 # Slices and classes
 
 
 def test_what_a_slice_measured_comes_from_its_samples() -> None:
-    given = classifier(2)
-    assert given.samples is not None
-    right = given.samples.values["accuracy"]
-    assert given.on(None).values("accuracy") == given.scores["accuracy"].values
-    assert given.on("dark").values("accuracy") == pytest.approx(right[:, ::2].mean(axis=1))
-    assert given.on(1).values("accuracy") == pytest.approx(right[:, LABELS == 1].mean(axis=1))
-    assert given.on("unknown").values("accuracy") == ()
-    assert given.on("dark").values("auc") == ()
-    assert untold(given).on("dark").values("accuracy") == ()
-    assert given.on(1).mask("accuracy").sum() == (LABELS == 1).sum()
+    whole = classifier(2)
+    assert whole.samples is not None
+    right = whole.samples.values["accuracy"]
+    assert whole.on(None).values("accuracy") == whole.scores["accuracy"].values
+    assert whole.on("dark").values("accuracy") == pytest.approx(right[:, ::2].mean(axis=1))
+    assert whole.on(1).values("accuracy") == pytest.approx(right[:, LABELS == 1].mean(axis=1))
+    assert whole.on("unknown").values("accuracy") == ()
+    assert whole.on("dark").values("auc") == ()
+    assert untold(whole).on("dark").values("accuracy") == ()
+    assert whole.on(1).mask("accuracy").sum() == (LABELS == 1).sum()
 
 
 def test_a_slice_is_another_one_when_it_has_other_samples_of_the_same_test_part() -> None:
-    given = classifier(1).on("dark")
-    assert given.samples is not None
-    other = replace(given.samples, slices={"dark": np.arange(N) % 2 == 1})
-    assert is_other_slice(given, replace(given, samples=other))
-    assert not is_other_slice(given, given)
+    dark = classifier(1).on("dark")
+    assert dark.samples is not None
+    other = replace(dark.samples, slices={"dark": np.arange(N) % 2 == 1})
+    assert is_other_slice(dark, replace(dark, samples=other))
+    assert not is_other_slice(dark, dark)
     # A stream in another order has its slices in that order too.
     shuffled = replace(other, truth={"": LABELS[::-1]})
-    assert not is_other_slice(given, replace(given, samples=shuffled))
+    assert not is_other_slice(dark, replace(dark, samples=shuffled))
 
 
 @pytest.mark.parametrize("metric", ["auc", "mae"])
@@ -351,5 +357,5 @@ def test_a_metric_that_is_no_mean_is_not_judged_by_class(metric: str) -> None:
     assert samples is not None
     with pytest.raises(LookupError, match="not a mean over samples"):
         measured_on_classes(metric, samples)
-    for told in ("accuracy", "loss", "precision", "recall", "f1"):
-        assert measured_on_classes(told, samples) == [0, 1, 2, 3]
+    for name in ("accuracy", "loss", "precision", "recall", "f1"):
+        assert measured_on_classes(name, samples) == [0, 1, 2, 3]

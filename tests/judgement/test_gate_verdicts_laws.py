@@ -179,16 +179,16 @@ def test_law_a_stricter_margin_never_judges_better_on_the_same_evidence(
 ) -> None:
     sign = 1 if comparison in (">=", ">") else -1
     stricter, looser = sorted(pair)
-    found = []
+    verdicts = []
     for margin in (looser, stricter):
         gate = gate_of(comparison, source - sign * margin, refined)
-        found.append(judged(gate, world))
-    assume(found[0].outcome in GOODNESS)
+        verdicts.append(judged(gate, world))
+    assume(verdicts[0].outcome in GOODNESS)
     # Slices are decided together: where one must improve, Holm's order is another.
-    if found[0].outcome is Outcome.FAILED:
-        assert found[1].outcome is not Outcome.PASSED
-    if not is_of_slices(found[0]) and stricter * looser > 0:
-        assert rank(found[1]) <= rank(found[0])
+    if verdicts[0].outcome is Outcome.FAILED:
+        assert verdicts[1].outcome is not Outcome.PASSED
+    if not is_of_slices(verdicts[0]) and stricter * looser > 0:
+        assert rank(verdicts[1]) <= rank(verdicts[0])
 
 
 @given(world=worlds(), refined=refinements, margin=margins.map(abs), source=sources)
@@ -308,7 +308,7 @@ def test_law_another_gate_never_makes_a_regression_gate_fail(
     def regression(comparison: str, margin: float, refined: Any) -> Gate:
         return gate_of(comparison, mt.baseline - margin, refined)
 
-    declared = [regression(*each) for each in gates]
+    declared = [regression(*arguments) for arguments in gates]
     place = min(place, len(declared))
     longer = [*declared[:place], regression(*more), *declared[place:]]
     references = references_to(world.past)
@@ -486,7 +486,7 @@ def test_law_against_a_past_that_is_not_finite_nothing_is_green(
     others: list[World],
 ) -> None:
     then = tuple(tuple(value for _ in row) for row in world.then)
-    pasts = [each.past for each in others]
+    pasts = [another.past for another in others]
     past = replace(world, then=then).past
     gate = gate_of(comparison, source, refined)
     (verdict,) = judge([gate], world.measured, "s", references_to(*pasts, past))

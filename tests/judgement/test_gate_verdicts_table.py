@@ -99,9 +99,9 @@ def test_against_a_number(bound: str, comparison: str, column: str, expected: Ou
     step = 0.1 * SIGN[comparison]
     values = {"better": number + step, "on": number, "worse": number - step}
     values |= {"nan": NAN, "inf": INF, "-inf": -INF}
-    given = measured() if column == "missing" else measured(values[column])
-    found = verdict(Gate(mt.metric("m"), comparison, number), given)
-    assert found.outcome is expected
+    now = measured() if column == "missing" else measured(values[column])
+    result = verdict(Gate(mt.metric("m"), comparison, number), now)
+    assert result.outcome is expected
 
 
 # A recorded run as bound, each side one refit: the values are compared as they are
@@ -161,10 +161,10 @@ def test_against_a_recorded_run(
         bound = base + offset
         values = {"better": bound + step, "on": bound, "worse": bound - step}
         values |= {"nan": NAN, "inf": INF}
-        given = measured() if column == "missing" else measured(values[column])
+        now = measured() if column == "missing" else measured(values[column])
         gate = Gate(mt.metric("m"), comparison, source + offset)
-        found = verdict(gate, given, PASTS[state])
-        assert found.outcome is expected, found
+        result = verdict(gate, now, PASTS[state])
+        assert result.outcome is expected, result
 
 
 B = mt.baseline
@@ -198,16 +198,16 @@ RELATIVE: list[tuple[str, Reference, float, dict[float, str]]] = [
 @pytest.mark.parametrize(
     ("comparison", "bound", "base", "value", "expected"),
     [
-        pytest.param(comparison, bound, base, value, said, id=f"{value}{comparison}{base}->{bound!r}")
+        pytest.param(comparison, bound, base, value, outcome, id=f"{value}{comparison}{base}->{bound!r}")
         for comparison, bound, base, row in RELATIVE
-        for value, said in row.items()
+        for value, outcome in row.items()
     ],
 )  # fmt: skip
 def test_against_a_share_of_a_recorded_run(
     comparison: str, bound: Reference, base: float, value: float, expected: str
 ) -> None:
-    found = verdict(Gate(mt.metric("m"), comparison, bound), measured(value), past(base))
-    assert found.outcome.value == expected
+    result = verdict(Gate(mt.metric("m"), comparison, bound), measured(value), past(base))
+    assert result.outcome.value == expected
 
 
 # A recorded run as bound, with evidence: one refit on 1000 samples, so many lost and won
@@ -245,12 +245,12 @@ def test_against_a_recorded_run_on_the_same_samples(
     now[1000 - int(won) :] = True
     if comparison == "<=":  # of errors, of which fewer are better
         then, now = ~then, ~now
-    reference = past(float(then.mean()), samples=told(then))
+    reference = past(float(then.mean()), samples=samples_of(then))
     for source in SOURCES:
         bound = source - SIGN[comparison] * float(margin)
         gate = Gate(mt.metric("m"), comparison, bound)
-        found = verdict(gate, measured(float(now.mean()), samples=told(now)), reference)
-        assert found.outcome is expected, found.reason
+        result = verdict(gate, measured(float(now.mean()), samples=samples_of(now)), reference)
+        assert result.outcome is expected, result.reason
 
 
 SEEDS: list[tuple[str, tuple[float, ...], tuple[float, ...], float, str]] = [
@@ -283,11 +283,11 @@ def test_against_a_recorded_run_of_several_seeds(
     comparison: str,
 ) -> None:
     sign = SIGN[comparison]
-    before, given = past(*(sign * v for v in then)), measured(*(sign * v for v in now))
+    before, measurements = past(*(sign * v for v in then)), measured(*(sign * v for v in now))
     for source in SOURCES:
         gate = Gate(mt.metric("m"), comparison, source - sign * margin)
-        found = verdict(gate, given, before)
-        assert found.outcome.value == expected, found.reason
+        result = verdict(gate, measurements, before)
+        assert result.outcome.value == expected, result.reason
 
 
 EXACTLY_AS_GOOD: list[tuple[str, str]] = [
@@ -305,13 +305,15 @@ def test_better_than_the_baseline_is_not_as_good_as_the_baseline(
 ) -> None:
     gate = Gate(mt.metric("m"), comparison, mt.baseline)
     right = np.arange(100) < 80
-    found = (
+    result = (
         verdict(gate, measured(0.8, 0.7, 0.9), past(0.8, 0.7, 0.9))
         if evidence == "seeds"
-        else verdict(gate, measured(0.8, samples=told(right)), past(0.8, samples=told(right)))
+        else verdict(
+            gate, measured(0.8, samples=samples_of(right)), past(0.8, samples=samples_of(right))
+        )
     )
-    assert found.outcome.value == expected
-    assert expected == "passed" or "cannot tell; it is exactly on the bound" in found.reason
+    assert result.outcome.value == expected
+    assert expected == "passed" or "cannot tell; it is exactly on the bound" in result.reason
 
 
 MEDIANS: list[tuple[tuple[float, ...], float, str]] = [
@@ -333,9 +335,9 @@ def test_against_the_median_of_runs(
     runs: tuple[float, ...], value: float, expected: str, refits: int
 ) -> None:
     gate = mt.metric("m") >= mt.median(10)
-    pasts = [past(*[each] * refits) for each in runs]
-    (found,) = judge([gate], measured(*[value] * refits), "s", {"median(10)": pasts})
-    assert found.outcome.value == expected, found.reason
+    pasts = [past(*[value_then] * refits) for value_then in runs]
+    (result,) = judge([gate], measured(*[value] * refits), "s", {"median(10)": pasts})
+    assert result.outcome.value == expected, result.reason
 
 
 # Statistics over refits
@@ -417,7 +419,9 @@ def test_statistics_gaps_and_gains(
 LABELS = np.array([0] * 40 + [1] * 40 + [2] * 40)
 
 
-def told(right: Any, truth: Any = None, classes: Sequence[int] = (0,), **others: Any) -> Samples:
+def samples_of(
+    right: Any, truth: Any = None, classes: Sequence[int] = (0,), **others: Any
+) -> Samples:
     """Return samples of which one refit has these values of "m"."""
     values = np.asarray(right)[None]
     size = values.shape[1]
@@ -455,7 +459,7 @@ def of_classes(states: Sequence[str]) -> Samples:
         truth.append(np.full(size, label))
     joined = np.concatenate(values)
     joined = joined if np.isnan(joined).any() else joined.astype(bool)
-    return told(joined, np.concatenate(truth), (0, 1, 2))
+    return samples_of(joined, np.concatenate(truth), (0, 1, 2))
 
 
 @pytest.mark.parametrize(("one", "two", "three", "column", "expected"), params(PER_CLASS))
@@ -471,9 +475,9 @@ def test_of_classes_the_worst_counts(
     elif column in ("same", "worse"):
         mine = samples.values["m"][0]
         values = np.ones(samples.size, bool) if column == "worse" else np.nan_to_num(mine)
-        reference = past(0.9, samples=told(values, samples.truth[""], (0, 1, 2)))
-    found = verdict(gate, measured(0.9, samples=samples), reference)
-    assert found.outcome is expected, found.reason
+        reference = past(0.9, samples=samples_of(values, samples.truth[""], (0, 1, 2)))
+    result = verdict(gate, measured(0.9, samples=samples), reference)
+    assert result.outcome is expected, result.reason
 
 
 ON_A_SLICE = """
@@ -501,7 +505,7 @@ def test_on_a_slice(state: str, column: str, expected: Outcome) -> None:
     if state == "nan":
         values = np.where(mask, NAN, values)
     slices = {} if state == "unknown" else {"dark": mask}
-    samples = None if state == "untold" else told(values, slices=slices)
+    samples = None if state == "untold" else samples_of(values, slices=slices)
     measure = mt.metric("m").on("dark", lambda x: x > 0)
     gate = measure >= 0.8 if column == "absolute" else measure >= mt.baseline - 0.05
     reference: Past | str | None = None
@@ -510,21 +514,21 @@ def test_on_a_slice(state: str, column: str, expected: Outcome) -> None:
     elif column != "absolute":
         before = np.ones(len(values), bool) if column == "worse" else np.nan_to_num(values)
         known = {} if column == "newly" else {"dark": mask}
-        reference = past(0.9, samples=told(before, slices=known))
-    given = measured(samples=samples) if state == "missing" else measured(0.9, samples=samples)
-    found = verdict(gate, given, reference)
-    assert found.outcome is expected, found.reason
+        reference = past(0.9, samples=samples_of(before, slices=known))
+    now = measured(samples=samples) if state == "missing" else measured(0.9, samples=samples)
+    result = verdict(gate, now, reference)
+    assert result.outcome is expected, result.reason
 
 
 def test_a_slice_of_other_samples_than_then_is_not_comparable() -> None:
     """Under the same name, what was hard then would be held against what is easy now."""
     right = np.arange(100) < 50
-    now = told(right, slices={"dark": right})
-    then = told(right, slices={"dark": ~right})
+    now = samples_of(right, slices={"dark": right})
+    then = samples_of(right, slices={"dark": ~right})
     gate = mt.metric("m").on("dark", lambda x: x > 0) >= mt.baseline
-    found = verdict(gate, measured(0.5, samples=now), past(0.5, samples=then))
-    assert found.outcome is Outcome.INVALID
-    assert found.reason.startswith('slice "dark": it has other samples than in the accepted run')
+    result = verdict(gate, measured(0.5, samples=now), past(0.5, samples=then))
+    assert result.outcome is Outcome.INVALID
+    assert result.reason.startswith('slice "dark": it has other samples than in the accepted run')
 
 
 # A value with an interval: the latency ratio
@@ -555,8 +559,8 @@ def test_a_value_with_an_interval(
     comparison: str, bound: float, interval: tuple[float, float, float], expected: str
 ) -> None:
     name = "latency_ratio"
-    given = Measurements({name: Scores(interval[:1])}, intervals={name: interval})
-    assert verdict(Gate(mt.metric(name), comparison, bound), given).outcome.value == expected
+    now = Measurements({name: Scores(interval[:1])}, intervals={name: interval})
+    assert verdict(Gate(mt.metric(name), comparison, bound), now).outcome.value == expected
 
 
 @pytest.mark.parametrize("severity", ["fail", "warn"])
@@ -564,8 +568,8 @@ def test_a_value_with_an_interval(
 def test_a_value_that_could_not_be_measured_says_why(outcome: Outcome, severity: str) -> None:
     why = {"latency_ratio": (outcome, "the accepted model is gone")}
     gate = mt.metric("latency_ratio", severity=severity) <= 1.2
-    found = verdict(gate, Measurements({}, unmeasured=why))
-    assert (found.outcome, found.reason) == (outcome, "the accepted model is gone")
+    result = verdict(gate, Measurements({}, unmeasured=why))
+    assert (result.outcome, result.reason) == (outcome, "the accepted model is gone")
 
 
 # Behaviours
@@ -604,9 +608,9 @@ def test_behaviours(
     limit: float | None, probed: Probe | None, expected: str, severity: str
 ) -> None:
     gate = mt.invariant(np.fliplr, max_violation=limit, on_violation=severity)
-    given = Measurements({}, probes=None if probed is None else {gate.demand: probed})
+    now = Measurements({}, probes=None if probed is None else {gate.demand: probed})
     outcome = "warned" if (expected, severity) == ("failed", "warn") else expected
-    assert verdict(gate, given).outcome.value == outcome
+    assert verdict(gate, now).outcome.value == outcome
 
 
 # Severity, waivers and strictness: of one gate in every state
@@ -641,7 +645,7 @@ ALLOWANCES = """
 def test_what_a_severity_or_a_waiver_allows(
     state: str, column: str, expected: Outcome, is_on_the_measure: bool, last_day: str
 ) -> None:
-    bound, given, reference = GATE_STATES[state]
+    bound, now, reference = GATE_STATES[state]
     measure = mt.metric("m", severity="warn" if "warn" in column else "fail")
     until = "2026-11-30" if column == "waiver-over" else last_day
     gate = measure >= bound
@@ -649,10 +653,10 @@ def test_what_a_severity_or_a_waiver_allows(
         gate = measure.waive(until=until, reason="data are being relabelled") >= bound
     elif "waive" in column:
         gate = gate.waive(until=until, reason="data are being relabelled")
-    found = verdict(gate, given, reference)
-    assert found.outcome is expected
-    if "waive" in column and found.outcome is Outcome.WAIVED:
-        assert "data are being relabelled" in found.reason
+    result = verdict(gate, now, reference)
+    assert result.outcome is expected
+    if "waive" in column and result.outcome is Outcome.WAIVED:
+        assert "data are being relabelled" in result.reason
 
 
 WAIVED_BEHAVIOURS = """
@@ -679,9 +683,9 @@ def test_what_a_waiver_allows_a_behaviour(
     }[state]
     gate = mt.invariant(np.fliplr, max_violation=0.05, on_violation=severity)
     until = "2026-11-30" if column == "waiver-over" else "2026-12-01"
-    given = Measurements({}, probes={gate.demand: probed})
+    now = Measurements({}, probes={gate.demand: probed})
     waived = gate.waive(until=until, reason="known")
-    assert verdict(waived, given).outcome is expected
+    assert verdict(waived, now).outcome is expected
 
 
 RUNS = """

@@ -21,10 +21,10 @@ from modeltune.specs.objectives import Direction
 
 
 def test_refits_below_the_search_by_more_than_noise_are_warned_of() -> None:
-    found = check_refit(0.99, [0.90, 0.91, 0.905], Direction.MAX)
-    assert found.outcome is Outcome.WARNED
-    assert found.measured == pytest.approx(0.085)
-    assert found.reason == (
+    check = check_refit(0.99, [0.90, 0.91, 0.905], Direction.MAX)
+    assert check.outcome is Outcome.WARNED
+    assert check.measured == pytest.approx(0.085)
+    assert check.reason == (
         "the search scored 0.99, 3 refits 0.905 on average: 0.085 worse, more than the noise of "
         "0.04021; the search's score is optimistic: trust the refits, or search with more "
         "validation rows"
@@ -32,9 +32,9 @@ def test_refits_below_the_search_by_more_than_noise_are_warned_of() -> None:
 
 
 def test_refits_within_noise_pass_and_say_the_optimism() -> None:
-    found = check_refit(0.93, [0.90, 0.91, 0.92], Direction.MAX)
-    assert (found.outcome, found.measured) == (Outcome.PASSED, pytest.approx(0.02))
-    assert "within the noise" in found.reason
+    check = check_refit(0.93, [0.90, 0.91, 0.92], Direction.MAX)
+    assert (check.outcome, check.measured) == (Outcome.PASSED, pytest.approx(0.02))
+    assert "within the noise" in check.reason
 
 
 def test_a_loss_is_worse_when_it_is_larger() -> None:
@@ -49,8 +49,8 @@ def test_one_refit_of_an_accuracy_has_the_noise_of_its_rows() -> None:
 
 
 def test_one_refit_of_a_loss_does_not_tell_its_noise() -> None:
-    found = check_refit(0.1, [0.2], Direction.MIN)
-    assert (found.outcome, found.measured) == (Outcome.INCONCLUSIVE, pytest.approx(0.1))
+    check = check_refit(0.1, [0.2], Direction.MIN)
+    assert (check.outcome, check.measured) == (Outcome.INCONCLUSIVE, pytest.approx(0.1))
 
 
 def test_refits_that_agree_by_luck_leave_one_row_of_noise() -> None:
@@ -118,12 +118,12 @@ WARNED: list[tuple[Callable[[Any], object], Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("declare", "value", "said"), WARNED, ids=[case[2] for case in WARNED])
-def test_a_winner_at_a_bound_is_named(declare: Any, value: Any, said: str) -> None:
-    found = check_bounds({"n": value}, space(declare))
-    assert found.outcome is Outcome.WARNED
-    assert found.reason.startswith(f"{said}. A better value may lie beyond")
-    json.dumps(plain(found.details))
+@pytest.mark.parametrize(("declare", "value", "reason"), WARNED, ids=[case[2] for case in WARNED])
+def test_a_winner_at_a_bound_is_named(declare: Any, value: Any, reason: str) -> None:
+    check = check_bounds({"n": value}, space(declare))
+    assert check.outcome is Outcome.WARNED
+    assert check.reason.startswith(f"{reason}. A better value may lie beyond")
+    json.dumps(plain(check.details))
 
 
 PASSED: list[tuple[Callable[[Any], object], Any]] = [
@@ -168,7 +168,7 @@ def test_only_the_range_that_is_active_counts() -> None:
 def test_all_bounds_are_named_and_how_many_trials_were_there() -> None:
     at = space(lambda hp: (hp.Int("a", 1, 9), hp.Int("b", 1, 9)))
     trials = [{"a": 9, "b": 1}, {"a": 9, "b": 3}, {"a": 2, "b": 2}]
-    found = check_bounds({"a": 9, "b": 1}, at, trials)
-    assert found.measured == 2
-    assert "a = 9 is the highest of 1 to 9 (2 of 3 trials there)" in found.reason
-    assert "b = 1 is the lowest of 1 to 9 (1 of 3 trials there)" in found.reason
+    check = check_bounds({"a": 9, "b": 1}, at, trials)
+    assert check.measured == 2
+    assert "a = 9 is the highest of 1 to 9 (2 of 3 trials there)" in check.reason
+    assert "b = 1 is the lowest of 1 to 9 (1 of 3 trials there)" in check.reason

@@ -74,15 +74,19 @@ def judged(comparison: Comparison, margin: float) -> Outcome:
 def test_only_samples_they_disagree_on_tell() -> None:
     reference = [1, 1, 1, 0, 0, 1, 0, 1]
     candidate = [0, 0, 1, 1, 0, 0, 0, 1]
-    found = compare_outcomes(reference, np.array(candidate, dtype=bool))
-    assert found == McNemar(lost=3, won=1, n=8)
-    assert (found.delta, found.test, found.question) == (-0.25, "exact McNemar", Question.ARTIFACT)
+    result = compare_outcomes(reference, np.array(candidate, dtype=bool))
+    assert result == McNemar(lost=3, won=1, n=8)
+    assert (result.delta, result.test, result.question) == (
+        -0.25,
+        "exact McNemar",
+        Question.ARTIFACT,
+    )
 
 
 @given(counts())
-def test_mcnemar_is_the_tail_of_a_fair_coin(found: McNemar) -> None:
-    expected = stats.binom.sf(found.lost - 1, found.lost + found.won, 0.5)
-    assert found.p_worse == pytest.approx(expected, abs=1e-12)
+def test_mcnemar_is_the_tail_of_a_fair_coin(result: McNemar) -> None:
+    expected = stats.binom.sf(result.lost - 1, result.lost + result.won, 0.5)
+    assert result.p_worse == pytest.approx(expected, abs=1e-12)
 
 
 def test_four_discordant_samples_never_prove_anything() -> None:
@@ -91,7 +95,7 @@ def test_four_discordant_samples_never_prove_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "interval"),
+    ("result", "interval"),
     [
         # Fagerland, Lydersen & Laake, Statistics in Medicine 33, 2014: airway reactivity before
         # and after stem cell transplantation, Tango's 95% interval.
@@ -99,22 +103,22 @@ def test_four_discordant_samples_never_prove_anything() -> None:
         (McNemar(lost=1, won=7, n=21), (0.026, 0.517)),
     ],
 )
-def test_tango_interval_is_as_published(found: McNemar, interval: tuple[float, float]) -> None:
-    assert found.interval(alpha=0.025) == pytest.approx(interval, abs=0.0005)
+def test_tango_interval_is_as_published(result: McNemar, interval: tuple[float, float]) -> None:
+    assert result.interval(alpha=0.025) == pytest.approx(interval, abs=0.0005)
 
 
 @pytest.mark.parametrize("bound", [-0.3, -0.01, -1e-9, 0.0, 0.02, 0.4])
-@pytest.mark.parametrize("found", [McNemar(7, 1, 21), McNemar(0, 3, 40), McNemar(30, 25, 1000)])
+@pytest.mark.parametrize("result", [McNemar(7, 1, 21), McNemar(0, 3, 40), McNemar(30, 25, 1000)])
 def test_the_variance_is_that_of_the_likeliest_shares_on_the_bound(
-    found: McNemar, bound: float
+    result: McNemar, bound: float
 ) -> None:
     """Tango's closed form, against the likelihood maximized numerically."""
-    agreed = found.n - found.lost - found.won
+    agreed = result.n - result.lost - result.won
 
     def unlikelihood(lost_share: float) -> float:
         cells = (
-            (found.lost, lost_share),
-            (found.won, lost_share + bound),
+            (result.lost, lost_share),
+            (result.won, lost_share + bound),
             (agreed, 1 - 2 * lost_share - bound),
         )
         return -sum(count * math.log(max(share, 1e-300)) for count, share in cells if count)
@@ -123,22 +127,22 @@ def test_the_variance_is_that_of_the_likeliest_shares_on_the_bound(
     best = optimize.minimize_scalar(
         unlikelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
     ).x
-    error = math.sqrt((2 * best + bound - bound**2) / found.n)
-    assert found.p_above(bound) == pytest.approx(
-        stats.norm.sf((found.delta - bound) / error), abs=1e-4
+    error = math.sqrt((2 * best + bound - bound**2) / result.n)
+    assert result.p_above(bound) == pytest.approx(
+        stats.norm.sf((result.delta - bound) / error), abs=1e-4
     )
 
 
 @pytest.mark.parametrize(
-    "found", [McNemar(7, 1, 21), McNemar(0, 0, 200), McNemar(0, 5, 5), McNemar(5, 0, 5)]
+    "result", [McNemar(7, 1, 21), McNemar(0, 0, 200), McNemar(0, 5, 5), McNemar(5, 0, 5)]
 )
-def test_the_interval_ends_where_the_score_test_turns(found: McNemar) -> None:
-    low, high = found.interval(alpha=0.05)
-    assert -1 <= low <= found.delta <= high <= 1
+def test_the_interval_ends_where_the_score_test_turns(result: McNemar) -> None:
+    low, high = result.interval(alpha=0.05)
+    assert -1 <= low <= result.delta <= high <= 1
     if low > -1:
-        assert found.p_above(low) == pytest.approx(0.05)
+        assert result.p_above(low) == pytest.approx(0.05)
     if high < 1:
-        assert found.p_below(high) == pytest.approx(0.05)
+        assert result.p_below(high) == pytest.approx(0.05)
 
 
 def test_models_that_agree_on_every_sample_are_proven_equal_only_by_many() -> None:
@@ -152,12 +156,12 @@ def test_models_that_agree_on_every_sample_are_proven_equal_only_by_many() -> No
 
 
 @given(counts())
-def test_swapped_models_mirror_the_counts(found: McNemar) -> None:
-    swapped = McNemar(found.won, found.lost, found.n)
-    assert swapped.delta == -found.delta
+def test_swapped_models_mirror_the_counts(result: McNemar) -> None:
+    swapped = McNemar(result.won, result.lost, result.n)
+    assert swapped.delta == -result.delta
     for bound in (-0.5, -MARGIN, 0.0, 0.2):
-        assert swapped.p_above(-bound) == pytest.approx(found.p_below(bound), abs=1e-12)
-    low, high = found.interval()
+        assert swapped.p_above(-bound) == pytest.approx(result.p_below(bound), abs=1e-12)
+    low, high = result.interval()
     assert swapped.interval() == pytest.approx((-high, -low), abs=1e-9)
 
 
@@ -169,20 +173,23 @@ def test_the_detectable_drop_is_detected_with_its_power() -> None:
     assert drop == pytest.approx(0.0193, abs=0.0001)
     discordant = np.arange(n + 1)
     fewest = stats.binom.isf(0.05, discordant, 0.5) + 1
-    found = stats.binom.sf(fewest - 1, discordant, (discordance + drop) / 2 / discordance)
-    power = (stats.binom.pmf(discordant, n, discordance) * found).sum()
+    chances = stats.binom.sf(fewest - 1, discordant, (discordance + drop) / 2 / discordance)
+    power = (stats.binom.pmf(discordant, n, discordance) * chances).sum()
     # The exact test keeps below its alpha, which costs a little power.
     assert power == pytest.approx(0.77, abs=0.02)
 
 
 @given(counts(), st.integers(2, 20))
-def test_more_samples_detect_less(found: McNemar, times: int) -> None:
-    few, many = found.detectable(), McNemar(*(times * x for x in (found.lost, found.won, found.n)))
+def test_more_samples_detect_less(result: McNemar, times: int) -> None:
+    few, many = (
+        result.detectable(),
+        McNemar(*(times * x for x in (result.lost, result.won, result.n))),
+    )
     assert few is None or (many.detectable() or 1) < few
 
 
 @pytest.mark.parametrize(
-    ("reference", "candidate", "said"),
+    ("reference", "candidate", "message"),
     [
         ([], [], "one value or more"),
         ([[1, 0]], [[1, 0]], r"shape \(1, 2\)"),
@@ -192,9 +199,9 @@ def test_more_samples_detect_less(found: McNemar, times: int) -> None:
     ],
 )
 def test_outcomes_that_are_none_are_refused(
-    reference: Sequence[float], candidate: Sequence[float], said: str
+    reference: Sequence[float], candidate: Sequence[float], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         compare_outcomes(reference, candidate)
 
 
@@ -203,13 +210,13 @@ def test_outcomes_that_are_none_are_refused(
 
 def test_the_bootstrap_agrees_with_student_on_normal_differences() -> None:
     values = np.random.default_rng(1).normal(-0.01, 0.1, 400)
-    found = compare_samples(values, replicates=20_000)
+    result = compare_samples(values, replicates=20_000)
     exact = stats.ttest_1samp(values, 0, alternative="less")
     both = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert (found.test, found.n) == ("paired bootstrap", 400)
-    assert found.delta == pytest.approx(values.mean())
-    assert found.p_worse == pytest.approx(exact.pvalue, abs=0.005)
-    assert found.interval(0.05) == pytest.approx((both.low, both.high), abs=0.0003)
+    assert (result.test, result.n) == ("paired bootstrap", 400)
+    assert result.delta == pytest.approx(values.mean())
+    assert result.p_worse == pytest.approx(exact.pvalue, abs=0.005)
+    assert result.interval(0.05) == pytest.approx((both.low, both.high), abs=0.0003)
 
 
 def test_the_bootstrap_agrees_with_scipys_on_many_samples() -> None:
@@ -238,8 +245,8 @@ def test_a_bootstrap_is_the_same_every_time_and_for_its_seed() -> None:
 
 def test_the_bootstrap_is_right_about_equal_models_in_one_of_twenty() -> None:
     random = np.random.default_rng(6)
-    found = [compare_samples(random.normal(0, 1, 40), 400).p_worse <= 0.05 for _ in range(1000)]
-    assert np.mean(found) == pytest.approx(0.05, abs=0.015)
+    alarms = [compare_samples(random.normal(0, 1, 40), 400).p_worse <= 0.05 for _ in range(1000)]
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.5), (2, 0.25), (4, 0.0625), (5, 0.03125)])
@@ -260,11 +267,11 @@ def test_a_constant_drop_is_certain_and_no_difference_is_none() -> None:
 
 
 def test_one_sample_proves_nothing() -> None:
-    found = compare_samples([-0.5])
-    assert (found.delta, found.p_above(-9), found.p_below(9)) == (-0.5, 0.5, 0.5)
-    assert found.interval() == (-math.inf, math.inf)
-    assert found.detectable() is None
-    assert judged(found, MARGIN) is Outcome.INCONCLUSIVE
+    result = compare_samples([-0.5])
+    assert (result.delta, result.p_above(-9), result.p_below(9)) == (-0.5, 0.5, 0.5)
+    assert result.interval() == (-math.inf, math.inf)
+    assert result.detectable() is None
+    assert judged(result, MARGIN) is Outcome.INCONCLUSIVE
 
 
 def test_a_metric_that_is_no_mean_is_compared_on_resamples() -> None:
@@ -274,10 +281,10 @@ def test_a_metric_that_is_no_mean_is_compared_on_resamples() -> None:
     deltas = np.concatenate(
         [before[i].std(axis=1) - after[i].std(axis=1) for i in resamples(300, seed=8)]
     )
-    found = compare_resampled(deltas, float(delta), 300)
-    assert found.p_worse < 0.01
-    assert found.interval()[0] < delta < found.interval()[1]
-    assert (found.n, found.question) == (300, Question.ARTIFACT)
+    result = compare_resampled(deltas, float(delta), 300)
+    assert result.p_worse < 0.01
+    assert result.interval()[0] < delta < result.interval()[1]
+    assert (result.n, result.question) == (300, Question.ARTIFACT)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1_000_000, 3_000_000])
@@ -289,8 +296,8 @@ def test_resamples_come_in_batches_and_in_the_asked_number(n: int) -> None:
 
 def test_the_bootstraps_detectable_drop_shrinks_with_n() -> None:
     values = np.random.default_rng(9).normal(0, 1, 4000)
-    found = [compare_samples(values[:n]).detectable() or math.nan for n in (40, 400, 4000)]
-    assert found == pytest.approx([2.5 / math.sqrt(n) for n in (40, 400, 4000)], rel=0.2)
+    drops = [compare_samples(values[:n]).detectable() or math.nan for n in (40, 400, 4000)]
+    assert drops == pytest.approx([2.5 / math.sqrt(n) for n in (40, 400, 4000)], rel=0.2)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
@@ -306,27 +313,29 @@ BEFORE, AFTER = [0.91, 0.93, 0.90, 0.92], [0.90, 0.91, 0.895, 0.915]
 
 
 def test_paired_seeds_agree_with_scipy() -> None:
-    found = compare_seeds(BEFORE, AFTER, paired=True)
+    result = compare_seeds(BEFORE, AFTER, paired=True)
     exact = stats.ttest_rel(AFTER, BEFORE)
-    assert (found.test, found.question, found.n) == ("paired t over seeds", Question.RECIPE, 4)
-    assert found.delta == pytest.approx(-0.01)
-    assert found.p_worse == pytest.approx(stats.ttest_rel(AFTER, BEFORE, alternative="less").pvalue)
-    assert found.interval(0.025) == pytest.approx(tuple(exact.confidence_interval(0.95)))
+    assert (result.test, result.question, result.n) == ("paired t over seeds", Question.RECIPE, 4)
+    assert result.delta == pytest.approx(-0.01)
+    assert result.p_worse == pytest.approx(
+        stats.ttest_rel(AFTER, BEFORE, alternative="less").pvalue
+    )
+    assert result.interval(0.025) == pytest.approx(tuple(exact.confidence_interval(0.95)))
     shifted = np.array(AFTER) - BEFORE + 0.02
-    assert found.p_above(-0.02) == pytest.approx(
+    assert result.p_above(-0.02) == pytest.approx(
         stats.ttest_1samp(shifted, 0, alternative="greater").pvalue
     )
 
 
 def test_groups_of_seeds_agree_with_scipy() -> None:
     after = AFTER[:3]
-    found = compare_seeds(BEFORE, after, paired=False)
+    result = compare_seeds(BEFORE, after, paired=False)
     exact = stats.ttest_ind(after, BEFORE, equal_var=False)
-    assert (found.test, found.n) == ("Welch's t over seeds", 3)
-    assert found.p_worse == pytest.approx(
+    assert (result.test, result.n) == ("Welch's t over seeds", 3)
+    assert result.p_worse == pytest.approx(
         stats.ttest_ind(after, BEFORE, equal_var=False, alternative="less").pvalue
     )
-    assert found.interval(0.025) == pytest.approx(tuple(exact.confidence_interval(0.95)))
+    assert result.interval(0.025) == pytest.approx(tuple(exact.confidence_interval(0.95)))
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -337,18 +346,18 @@ def test_seeds_without_variance_are_exact(
     paired: bool, after: float, delta: float, p: float
 ) -> None:
     # 0.1 + 0.2 is not 0.3 to a computer.
-    found = compare_seeds([0.1 + 0.2] * 3, [after] * 3, paired)
-    assert found.delta == pytest.approx(delta)
-    assert found.p_worse == p
-    assert found.interval() == (found.delta, found.delta)
-    assert found.detectable() is None
+    result = compare_seeds([0.1 + 0.2] * 3, [after] * 3, paired)
+    assert result.delta == pytest.approx(delta)
+    assert result.p_worse == p
+    assert result.interval() == (result.delta, result.delta)
+    assert result.detectable() is None
 
 
 def test_equal_differences_have_no_variance_whatever_arithmetic_adds() -> None:
-    found = compare_seeds([0.1, 0.2, 0.7], [0.2, 0.3, 0.8], paired=True)
-    assert found.variances == (0.0,)
-    assert judged(found, -0.1) is Outcome.PASSED
-    assert judged(found, -0.11) is Outcome.FAILED
+    result = compare_seeds([0.1, 0.2, 0.7], [0.2, 0.3, 0.8], paired=True)
+    assert result.variances == (0.0,)
+    assert judged(result, -0.1) is Outcome.PASSED
+    assert judged(result, -0.11) is Outcome.FAILED
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -365,14 +374,14 @@ def test_unequal_sides_are_no_pairs() -> None:
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_as_many_seeds_as_settle_do(paired: bool) -> None:
-    found = compare_seeds(BEFORE, AFTER, paired)
-    number = found.settle(0.02, power=0.8) or 0
+    result = compare_seeds(BEFORE, AFTER, paired)
+    number = result.settle(0.02, power=0.8) or 0
     assert number > 2
 
     def power(k: int) -> float:
-        settled = StudentT(found.delta, found.variances, (k,) * len(found.seeds))
+        settled = StudentT(result.delta, result.variances, (k,) * len(result.seeds))
         error, freedom = settled._error(settled.seeds)
-        distance = (found.delta + 0.02) / error
+        distance = (result.delta + 0.02) / error
         return float(stats.nct.sf(stats.t.isf(0.05, freedom), freedom, distance))
 
     assert power(number) == pytest.approx(0.8, abs=0.07)
@@ -380,9 +389,9 @@ def test_as_many_seeds_as_settle_do(paired: bool) -> None:
 
 
 def test_more_seeds_detect_less() -> None:
-    found = [StudentT(0.0, (1e-4, 1e-4), (k, k)).detectable() or math.nan for k in (2, 3, 5, 30)]
-    assert found == sorted(found, reverse=True)
-    assert found[-1] == pytest.approx(2.5 * math.sqrt(2e-4 / 30), rel=0.03)
+    drops = [StudentT(0.0, (1e-4, 1e-4), (k, k)).detectable() or math.nan for k in (2, 3, 5, 30)]
+    assert drops == sorted(drops, reverse=True)
+    assert drops[-1] == pytest.approx(2.5 * math.sqrt(2e-4 / 30), rel=0.03)
 
 
 # One proportion
@@ -404,7 +413,7 @@ def test_wilson_knows_no_certainty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "margin", "outcome"),
+    ("result", "margin", "outcome"),
     [
         # A permitted drop of a hundredth.
         (McNemar(10, 10, 500), 0.01, Outcome.PASSED),  # not worse as measured
@@ -425,48 +434,48 @@ def test_wilson_knows_no_certainty() -> None:
         (McNemar(2, 2, 1000), -0.01, Outcome.FAILED),
     ],
 )  # fmt: skip
-def test_outcomes_of_counts(found: McNemar, margin: float, outcome: Outcome) -> None:
-    assert judged(found, margin) is outcome
+def test_outcomes_of_counts(result: McNemar, margin: float, outcome: Outcome) -> None:
+    assert judged(result, margin) is outcome
 
 
 def test_a_drop_of_exactly_the_margin_does_not_fail() -> None:
-    found = compare_seeds([0.90, 0.92, 0.91], [0.89, 0.91, 0.90], paired=True)
-    assert found.delta < -0.01  # by what arithmetic adds
-    assert judged(found, 0.01) is Outcome.PASSED
-    assert judged(found, 0.0099) is Outcome.FAILED
+    result = compare_seeds([0.90, 0.92, 0.91], [0.89, 0.91, 0.90], paired=True)
+    assert result.delta < -0.01  # by what arithmetic adds
+    assert judged(result, 0.01) is Outcome.PASSED
+    assert judged(result, 0.0099) is Outcome.FAILED
 
 
 def test_only_the_adjusted_p_value_fails() -> None:
-    found = McNemar(15, 5, 300)
-    assert found.p_worse < 0.05
-    assert decide(found, MARGIN, found.p_worse) is Outcome.FAILED
-    assert decide(found, MARGIN, holm([found.p_worse] * 5)[0]) is Outcome.INCONCLUSIVE
+    result = McNemar(15, 5, 300)
+    assert result.p_worse < 0.05
+    assert decide(result, MARGIN, result.p_worse) is Outcome.FAILED
+    assert decide(result, MARGIN, holm([result.p_worse] * 5)[0]) is Outcome.INCONCLUSIVE
 
 
 @given(comparisons, st.floats(-0.5, 0.5), st.floats(0, 0.5))
-def test_a_larger_margin_never_judges_worse(found: Comparison, margin: float, more: float) -> None:
-    strict, lenient = judged(found, margin), judged(found, margin + more)
+def test_a_larger_margin_never_judges_worse(result: Comparison, margin: float, more: float) -> None:
+    strict, lenient = judged(result, margin), judged(result, margin + more)
     assert GOODNESS.index(lenient) >= GOODNESS.index(strict)
 
 
 @given(comparisons, st.floats(-0.5, 0.5), shares, shares)
 def test_a_larger_p_value_never_judges_worse(
-    found: Comparison, margin: float, one: float, other: float
+    result: Comparison, margin: float, one: float, other: float
 ) -> None:
-    low, high = (decide(found, margin, p) for p in sorted((one, other)))
+    low, high = (decide(result, margin, p) for p in sorted((one, other)))
     assert GOODNESS.index(high) >= GOODNESS.index(low)
 
 
 @given(comparisons, bounds, bounds)
-def test_a_lower_bound_is_proven_more_easily(found: Comparison, one: float, other: float) -> None:
+def test_a_lower_bound_is_proven_more_easily(result: Comparison, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert found.p_above(low) <= found.p_above(high) + 1e-9
-    assert found.p_below(low) >= found.p_below(high) - 1e-9
+    assert result.p_above(low) <= result.p_above(high) + 1e-9
+    assert result.p_below(low) >= result.p_below(high) - 1e-9
 
 
 @given(comparisons, bounds)
-def test_nothing_is_proven_on_both_sides(found: Comparison, bound: float) -> None:
-    assert found.p_above(bound) + found.p_below(bound) >= 1 - 1e-3
+def test_nothing_is_proven_on_both_sides(result: Comparison, bound: float) -> None:
+    assert result.p_above(bound) + result.p_below(bound) >= 1 - 1e-3
 
 
 @given(scores, scores, st.booleans())
@@ -475,30 +484,30 @@ def test_swapped_recipes_mirror_the_delta(
 ) -> None:
     k = min(len(before), len(after))
     sides = (before[:k], after[:k]) if paired else (before, after)
-    found, swapped = compare_seeds(*sides, paired), compare_seeds(*sides[::-1], paired)
-    assert swapped.delta == pytest.approx(-found.delta, abs=1e-12)
-    assert swapped.p_above(0.1) == pytest.approx(found.p_below(-0.1), abs=1e-9)
+    result, swapped = compare_seeds(*sides, paired), compare_seeds(*sides[::-1], paired)
+    assert swapped.delta == pytest.approx(-result.delta, abs=1e-12)
+    assert swapped.p_above(0.1) == pytest.approx(result.p_below(-0.1), abs=1e-9)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
 def test_swapped_artifacts_mirror_the_delta(values: list[float]) -> None:
-    found = compare_samples(values, replicates=200)
+    result = compare_samples(values, replicates=200)
     swapped = compare_samples([-value for value in values], replicates=200)
-    assert swapped.delta == pytest.approx(-found.delta, abs=1e-12)
-    assert swapped.p_above(0.1) == pytest.approx(found.p_below(-0.1))
+    assert swapped.delta == pytest.approx(-result.delta, abs=1e-12)
+    assert swapped.p_above(0.1) == pytest.approx(result.p_below(-0.1))
 
 
 @given(comparisons, st.floats(-0.3, 0.3))
 def test_some_number_settles_all_but_what_is_on_the_margin(
-    found: Comparison, margin: float
+    result: Comparison, margin: float
 ) -> None:
-    number = found.settle(margin)
-    assert (number is None) <= (abs(found.delta + margin) < 1e-9)
+    number = result.settle(margin)
+    assert (number is None) <= (abs(result.delta + margin) < 1e-9)
     assert number is None or number >= 1
 
 
 @pytest.mark.parametrize(
-    ("found", "margin"),
+    ("result", "margin"),
     [
         (McNemar(9, 3, 500), 0.01),
         (McNemar(60, 40, 3000), 0.01),
@@ -506,12 +515,14 @@ def test_some_number_settles_all_but_what_is_on_the_margin(
         (McNemar(4, 0, 10_000), 0.0),
     ],
 )
-def test_the_same_shares_of_as_many_samples_as_settle_decide(found: McNemar, margin: float) -> None:
-    assert judged(found, margin) is Outcome.INCONCLUSIVE
-    number = found.settle(margin) or 0
-    assert number > found.n
-    times = number / found.n
-    more = McNemar(round(found.lost * times), round(found.won * times), number)
+def test_the_same_shares_of_as_many_samples_as_settle_decide(
+    result: McNemar, margin: float
+) -> None:
+    assert judged(result, margin) is Outcome.INCONCLUSIVE
+    number = result.settle(margin) or 0
+    assert number > result.n
+    times = number / result.n
+    more = McNemar(round(result.lost * times), round(result.won * times), number)
     assert judged(more, margin) is not Outcome.INCONCLUSIVE
 
 

@@ -22,7 +22,7 @@ def pytest_modeltune_run_recorded(run, folder, config):
     with open_store(f"sqlite:///{folder}/history.db", create=False) as store:
         is_committed = store.run(run.id).scores == run.scores
     line = [run.id, run.spec, run.status.value, is_committed, os.environ.get("PYTEST_XDIST_WORKER")]
-    with (config.rootpath / "told.txt").open("a") as file:
+    with (config.rootpath / "lines.txt").open("a") as file:
         file.write(json.dumps(line) + "\\n")
 """
 
@@ -41,9 +41,9 @@ def project(scripted: Example) -> Example:
     return scripted.with_files({"model_specs/spec_scripted.py": SPECS, "conftest.py": LOGGING})
 
 
-def told(project: Example) -> list[list[object]]:
+def log_of(project: Example) -> list[list[object]]:
     """Return what the logging hook was told, line by line."""
-    file = project.path / "told.txt"
+    file = project.path / "lines.txt"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
@@ -51,15 +51,17 @@ def test_a_plugin_is_told_of_each_run_once_it_is_committed(project: Example) -> 
     done = project.run_pytest()
     assert done.exit_code == 0
     specs = [f"spec_scripted.py::{name}" for name in ("mlp", "cnn")]
-    assert [line[1:] for line in told(project)] == [[spec, "passed", True, None] for spec in specs]
-    assert len({line[0] for line in told(project)}) == 2
+    assert [line[1:] for line in log_of(project)] == [
+        [spec, "passed", True, None] for spec in specs
+    ]
+    assert len({line[0] for line in log_of(project)}) == 2
     assert "a plugin failed" not in done.output
 
 
 def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -> None:
     done = project.run_pytest_apart("-n1")
     assert done.exit_code == 0, done.output
-    lines = told(project)
+    lines = log_of(project)
     assert sorted(str(line[1]) for line in lines) == [
         "spec_scripted.py::cnn",
         "spec_scripted.py::mlp",
@@ -68,7 +70,7 @@ def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -
 
 
 @pytest.mark.parametrize(
-    ("raising", "said"),
+    ("raising", "message"),
     [
         ("raise ValueError('no\\nway')", "ValueError: no way"),
         ("import pytest; pytest.fail('red')", "Failed: red"),
@@ -76,18 +78,18 @@ def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -
     ],
 )
 def test_what_a_plugin_raises_is_shown_and_the_run_stays_green(
-    project: Example, raising: str, said: str
+    project: Example, raising: str, message: str
 ) -> None:
     conftests = {"conftest.py": RAISING.format(raising=raising), "model_specs/conftest.py": LOGGING}
     project = project.with_files(conftests)
     done = project.run_pytest("-W", "error", "-q")
     assert done.exit_code == 0
-    assert len(told(project)) == 2, "the other plugin is told all the same"
-    runs = ", ".join(str(line[0]) for line in told(project))
+    assert len(log_of(project)) == 2, "the other plugin is told all the same"
+    runs = ", ".join(str(line[0]) for line in log_of(project))
     done.stdout.fnmatch_lines(
         [f"modeltune: recorded, but a plugin failed for {runs}: *conftest.py: *"]
     )
-    assert said in done.output
+    assert message in done.output
     assert "\x1b[31m::error" not in done.output
 
 
@@ -95,7 +97,7 @@ def test_a_run_from_the_history_is_not_told_again(
     project: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = project.run_pytest("-k", "mlp")
-    before = told(project)
+    before = log_of(project)
     # What a script was trained on is in no file: the history has to be told that it is the same.
     cached = replace(done.history[0], cached=True)
     monkeypatch.setattr(pipeline, "look_up", lambda *_: Lookup(cached))
@@ -105,4 +107,4 @@ def test_a_run_from_the_history_is_not_told_again(
     done = project.run_pytest("-k", "mlp", "--modeltune-reuse", "-v")
     done.stdout.fnmatch_lines(["*::mlp CACHED*"])
     assert len(before) == 1
-    assert told(project) == before
+    assert log_of(project) == before

@@ -365,11 +365,11 @@ def test_a_fixture_named_like_a_field_is_not_that_field(project: Project, harnes
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "message"),
     [("broken", "*OSError: no such disk*"), ("absent", "*'absent' not found*")],
 )
 def test_a_fixture_that_fails_is_a_setup_error(
-    project: Project, harness: Harness, argument: str, said: str
+    project: Project, harness: Harness, argument: str, message: str
 ) -> None:
     project = project.with_specs(
         spec_a=f"""
@@ -385,7 +385,7 @@ def test_a_fixture_that_fails_is_a_setup_error(
     )
     done = project.run(code=1)
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*ERROR at setup of dense*", said])
+    done.stdout.fnmatch_lines(["*ERROR at setup of dense*", message])
     assert not harness.ran
 
 
@@ -549,8 +549,8 @@ def test_the_summary_has_all_specs_best_first(project: Project, harness: Harness
     harness.accuracy = {"dense": 0.5, "deep": 0.7, "wide": 0.6}
     project = project.with_specs(spec_a=TWO, spec_b="@rules\ndef wide(hp): ...")
     done = project.run(code=1)
-    shown = [line.split()[:3] for line in done.lines if re.match(r"spec_\w.py::\w+ +\w+ +0", line)]
-    assert shown == [
+    rows = [line.split()[:3] for line in done.lines if re.match(r"spec_\w.py::\w+ +\w+ +0", line)]
+    assert rows == [
         ["spec_a.py::deep", "failed", "0.7"],
         ["spec_b.py::wide", "passed", "0.6"],
         ["spec_a.py::dense", "passed", "0.5"],

@@ -97,21 +97,21 @@ def test_hostile_names_are_told_literally_in_xml_that_others_read(
     run = project.run_pytest_apart if processes else project.run_pytest
     done = run("--junitxml=junit.xml", "-q", *(["-n1"] if processes else []))
     assert done.exit_code == 1
-    found = cases(project)
-    assert len(found) == len(HOSTILE)
+    by_name = cases(project)
+    assert len(by_name) == len(HOSTILE)
     for number, text in enumerate(map(escaped, HOSTILE.values())):
-        told = found[f"dense[{number}]"]
+        facts = by_name[f"dense[{number}]"]
         value = bin_xml_escape(text)  # before 9.1 pytest spells emoji out
-        assert told["modeltune.run"] == told["modeltune.baseline"] == value
-        assert told["modeltune.status"] == "failed"
-        assert told[f"modeltune.{text}"] == "0.55"
-        assert told[f"modeltune.gate[{text}]"] in (f"failed: {value}", f"warned: {value}")
+        assert facts["modeltune.run"] == facts["modeltune.baseline"] == value
+        assert facts["modeltune.status"] == "failed"
+        assert facts[f"modeltune.{text}"] == "0.55"
+        assert facts[f"modeltune.gate[{text}]"] in (f"failed: {value}", f"warned: {value}")
 
 
 def test_gates_of_one_name_and_a_score_named_like_a_fact_are_all_told() -> None:
     verdicts = tuple(Verdict("g", outcome, None, None, "why") for outcome in Outcome)
     run = Run("1", "", "s", "f", RunStatus.FAILED, "", {"run": Scores((0.5,))}, verdicts)
-    told = list(properties(run))
-    assert [value for name, value in told if name == "modeltune.run"] == ["1", "0.5"]
-    gates = [value.partition(":")[0] for name, value in told if "gate[" in name]
+    facts = list(properties(run))
+    assert [value for name, value in facts if name == "modeltune.run"] == ["1", "0.5"]
+    gates = [value.partition(":")[0] for name, value in facts if "gate[" in name]
     assert gates == [outcome.value for outcome in Outcome]

@@ -40,15 +40,15 @@ class Channel:
 
 def calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[object, ...]]:
     """Return what a method of LiveDisplay will be called with."""
-    seen: list[tuple[object, ...]] = []
+    calls: list[tuple[object, ...]] = []
     method = getattr(LiveDisplay, name)
 
     def noted(display: LiveDisplay, *arguments: object) -> None:
-        seen.append(arguments)
+        calls.append(arguments)
         method(display, *arguments)
 
     monkeypatch.setattr(LiveDisplay, name, noted)
-    return seen
+    return calls
 
 
 class Config(SimpleNamespace):

@@ -128,7 +128,7 @@ def test_law_nothing_written_is_lost_moved_or_left_over(operations: list[tuple[s
             whole, _, line = (line + argument).rpartition("\n")
             ended += f"{whole}\n" if "\n" in argument else ""
         elif name == "say":
-            ended += "".join(f"{said}\n" for said in argument)
+            ended += "".join(f"{message}\n" for message in argument)
         # A line of many rows leaves the screen, where no command reaches it.
         if len(line) > 40:
             terminal.write("\n")
@@ -206,25 +206,29 @@ def test_lines_of_all_that_runs_are_shown_until_it_ends() -> None:
     live.say("gw1", SEARCH)
     live.say("gw1", FINISHED)
     live.tick()
-    said = [
+    lines = [
         "spec_a.py::mlp: RandomSearch, up to 8 trials, max val_accuracy",
         "spec_a.py::mlp: trial 1/8: 0.9 in 2 epochs, best 0.9 (trial 1), 14s left",
     ]
-    assert emulator.text == [*said, "spec_b.py::net: preparing, 0.0s", "spec_a.py::mlp: 0/8 trials"]
+    assert emulator.text == [
+        *lines,
+        "spec_b.py::net: preparing, 0.0s",
+        "spec_a.py::mlp: 0/8 trials",
+    ]
     live.end("gw1")
     live.tell("gw1", SEARCH)
     clock.now = 1.0
     live.tick()
-    assert emulator.text == [*said, "spec_b.py::net: preparing, 1.0s"]
+    assert emulator.text == [*lines, "spec_b.py::net: preparing, 1.0s"]
     live.pause()
     live.tick()
-    assert emulator.text == said
+    assert emulator.text == lines
     live.resume()
     live.tick()
-    assert emulator.text == [*said, "spec_b.py::net: preparing, 1.0s"]
+    assert emulator.text == [*lines, "spec_b.py::net: preparing, 1.0s"]
     live.stop()
     live.tick()
-    assert emulator.text == said
+    assert emulator.text == lines
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_notes_of_a_session_and_of_its_workers_stand_at_its_end(scripted: Exampl
     project = scripted.with_files({"spec_a.py": PARAMETRIZED, "conftest.py": CONFTEST})
     done = project.run_pytest_apart("-n1", "-pno:cacheprovider")
     done.assert_outcomes(passed=1, failed=1)
-    said = {line for line in done.lines if line.startswith("modeltune: ")}
-    assert said == {
+    notes = {line for line in done.lines if line.startswith("modeltune: ")}
+    assert notes == {
         f"modeltune: pytest-xdist {xdist.__version__} has no WorkerController.of_another_version: "
         "no progress is shown of specs in workers",
         f"modeltune: pytest {pytest.__version__} has no Function.of_another_version: "

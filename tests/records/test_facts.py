@@ -163,8 +163,8 @@ def test_law_the_text_of_an_old_gate_tells_the_same_facts(gate: Gate) -> None:
 @given(gates())
 def test_law_facts_survive_json(gate: Gate) -> None:
     facts = facts_of(gate)
-    found = from_plain(Verdict, {**plain(old(gate)), "facts": plain(facts)}).facts
-    assert repr(found) == repr(facts)
+    again = from_plain(Verdict, {**plain(old(gate)), "facts": plain(facts)}).facts
+    assert repr(again) == repr(facts)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_the_text_of_an_old_behaviour_and_its_details_tell_the_same_facts(gate: 
     ],
 )  # fmt: skip
 def test_a_text_that_is_no_gate_has_no_facts_and_its_verdict_is_kept(text: str) -> None:
-    found = old_verdict(text, Outcome.FAILED, 0.5, 0.6, "below", {})
-    assert found == Verdict(text, Outcome.FAILED, 0.5, 0.6, "below")
+    verdict = old_verdict(text, Outcome.FAILED, 0.5, 0.6, "below", {})
+    assert verdict == Verdict(text, Outcome.FAILED, 0.5, 0.6, "below")
 
 
 def test_every_kind_of_facts_is_told_apart_by_json() -> None:

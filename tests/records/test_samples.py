@@ -66,9 +66,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def equal(one: Samples, other: Samples) -> bool:
-    for each in fields(Samples):
-        mine, theirs = getattr(one, each.name), getattr(other, each.name)
-        if each.name in ("truth", "predicted", "values", "slices"):
+    for field in fields(Samples):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        if field.name in ("truth", "predicted", "values", "slices"):
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
@@ -156,10 +156,10 @@ def test_law_text_that_was_garbled_is_a_value_error_or_says_the_same(
     text = "".join(array["zlib"])
     array["zlib"] = [garble(text, int(place * len(text)), char)]
     try:
-        found = unpacked(data)
+        again = unpacked(data)
     except ValueError:
         return
-    assert equal(found, SOME)
+    assert equal(again, SOME)
 
 
 @pytest.mark.parametrize(
@@ -217,25 +217,25 @@ def predictions(draw: st.DrawFn) -> tuple[Any, Any, Any]:
     n = draw(st.integers(1, 30))
     # A label such as -1 may be left out of the loss; no model predicts it.
     least = draw(st.sampled_from([0, -1]))
-    truth, told = (
+    truth, predicted = (
         draw(arrays.arrays(np.int64, n, elements=st.integers(lowest, 4))) for lowest in (least, 0)
     )
     rows = draw(arrays.arrays(bool, n))
     rows[0] = True
-    return truth, told, rows
+    return truth, predicted, rows
 
 
-@given(found=predictions())
-def test_law_a_classifier_scores_as_scikit_learn_says(found: tuple[Any, Any, Any]) -> None:
-    truth, predicted, rows = found
+@given(draw=predictions())
+def test_law_a_classifier_scores_as_scikit_learn_says(draw: tuple[Any, Any, Any]) -> None:
+    truth, predicted, rows = draw
     samples = Samples(len(truth), 2, {"": truth}, {"": np.stack([truth, predicted])})
-    true, told = truth[rows], predicted[rows]
+    true, answers = truth[rows], predicted[rows]
     labels = np.unique(true[true >= 0])  # as the report of a run, which names the head's classes
     if not len(labels):
         assert math.isnan(samples.score("f1", 1, rows) or 0.0)
         return
     expected = metrics.precision_recall_fscore_support(
-        true, told, labels=labels, average="macro", zero_division=0
+        true, answers, labels=labels, average="macro", zero_division=0
     )
     for name, theirs in zip(CLASS_METRICS, expected, strict=False):
         assert samples.score(name, 1, rows) == pytest.approx(theirs)
@@ -245,11 +245,11 @@ def test_law_a_classifier_scores_as_scikit_learn_says(found: tuple[Any, Any, Any
     assert samples.score("recall", 1) == pytest.approx(recalls)
 
 
-@given(found=predictions(), label=st.integers(0, 4))
+@given(draw=predictions(), label=st.integers(0, 4))
 def test_law_a_class_scores_as_its_row_of_the_report(
-    found: tuple[Any, Any, Any], label: int
+    draw: tuple[Any, Any, Any], label: int
 ) -> None:
-    truth, predicted, _ = found
+    truth, predicted, _ = draw
     right = (truth == predicted)[None]
     samples = Samples(len(truth), 1, {"": truth}, {"": predicted[None]}, values={"accuracy": right})
     report = metrics.classification_report(
@@ -281,8 +281,8 @@ def test_law_numbers_score_as_scikit_learn_says(data: Any, n: int, columns: int)
     }
     assert list(expected) == list(NUMBER_METRICS)
     for name, theirs in expected.items():
-        found = samples.score(name, 0)
-        assert found == pytest.approx(theirs(truth.astype(float), predicted.astype(float)))
+        score = samples.score(name, 0)
+        assert score == pytest.approx(theirs(truth.astype(float), predicted.astype(float)))
     assert samples.class_score("mae", 0, 1) is None
 
 
@@ -350,11 +350,11 @@ def refits() -> Iterator[Samples]:
 
 
 def test_refits_are_joined_in_their_order() -> None:
-    each = list(refits())
-    together = joined(each)
+    parts = list(refits())
+    together = joined(parts)
     assert together is not None
     assert (together.size, together.refits) == (200, 3)
-    for refit, one in enumerate(each):
+    for refit, one in enumerate(parts):
         assert together.score("loss", refit) == one.score("loss", 0)
         assert together.score("f1", refit) == one.score("f1", 0)
     assert equal(together, unpacked(packed(together)))

@@ -215,12 +215,12 @@ def test_what_could_not_be_compared_with_the_last_baseline_is_green_in_the_next(
 
 def test_github_is_told_no_more_than_it_shows(tmp_path: Path) -> None:
     run = of_file(tmp_path / "spec_a.py", "mlp", GATES * 3)
-    warned = tuple(replace(each, outcome=Outcome.WARNED) for each in run.verdicts[:11])
-    said = [*annotate([run, replace(run, verdicts=warned)], tmp_path)]
-    assert [line.partition(" ")[0] for line in said] == (
+    warned = tuple(replace(verdict, outcome=Outcome.WARNED) for verdict in run.verdicts[:11])
+    lines = [*annotate([run, replace(run, verdicts=warned)], tmp_path)]
+    assert [line.partition(" ")[0] for line in lines] == (
         ["::error"] * 10 + ["::warning"] * 10 + ["::notice"]
     )
-    assert said[-1] == (
+    assert lines[-1] == (
         "::notice title=modeltune::5 more errors and 1 more warning, of which GitHub shows 10 "
         "each, in the report"
     )
@@ -242,16 +242,16 @@ def test_a_file_is_named_as_the_repository_knows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.ERROR])
 def test_hostile_names_stay_inside_their_command(text: str, status: RunStatus) -> None:
-    said = [*annotate([hostile_run(text, status)], Path("/nowhere"))]
-    assert said
-    for line in said:
-        found = re.fullmatch(r"::(error|warning) file=([^,:]*),line=\d+,title=([^,:]*)::(.*)", line)
-        assert found, line
+    commands = [*annotate([hostile_run(text, status)], Path("/nowhere"))]
+    assert commands
+    for line in commands:
+        match = re.fullmatch(r"::(error|warning) file=([^,:]*),line=\d+,title=([^,:]*)::(.*)", line)
+        assert match, line
         assert not re.search(r"%(?!25|0A|3A|2C)", line)
         assert not {unicodedata.category(c) for c in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
         assert "##[" not in line or line.startswith("::")
         # The runner reads literally what we meant.
-        title = found[3].replace("%3A", ":").replace("%2C", ",").replace("%25", "%")
+        title = match[3].replace("%3A", ":").replace("%2C", ",").replace("%25", "%")
         assert title.startswith(clean(text))
     assert command("error", "a\r\nb", {"title": "%:,"}) == "::error title=%25%3A%2C::a%0Ab"
 
@@ -260,19 +260,19 @@ def test_hostile_names_stay_inside_their_command(text: str, status: RunStatus) -
 def test_hostile_names_are_inert_in_what_a_terminal_shows(text: str) -> None:
     for status in RunStatus:
         run = hostile_run(text, status)
-        for shown in (
+        for block in (
             show(run),
             failure(run),
             gate_table(run),
             summary_table([run]),
             undecided([run]),
         ):
-            kinds = {unicodedata.category(character) for character in shown.replace("\n", "")}
+            kinds = {unicodedata.category(character) for character in block.replace("\n", "")}
             assert not kinds & {"Cc", "Cf", "Cs"}
-            shown.encode()
-            told = inert(shown)
-            assert not [line for line in told.splitlines() if is_command(line)]
-            assert told.replace("\u200b", "") == shown
+            block.encode()
+            log = inert(block)
+            assert not [line for line in log.splitlines() if is_command(line)]
+            assert log.replace("\u200b", "") == block
 
 
 @given(st.text(st.characters(exclude_categories=())))

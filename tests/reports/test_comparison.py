@@ -42,9 +42,9 @@ B = replace(
 
 def test_what_differs_is_listed_and_the_rest_is_the_same() -> None:
     by = "are these recipes different: paired t over seeds on 3 seeds"
-    found = Contrast({"accuracy": Difference(0.00002, by)}, ("the build function",))
+    differences = Contrast({"accuracy": Difference(0.00002, by)}, ("the build function",))
     assert (
-        comparison_report(A, B, found)
+        comparison_report(A, B, differences)
         == """\
     run                       spec                 created           status    objective
 --  ------------------------  -------------------  ----------------  --------  ---------------------
@@ -139,12 +139,12 @@ def test_three_seeds_are_compared_as_recipes_and_resources_are_exact(store: Stor
     refits = [{"seed": seed, "fold": None} for seed in range(3)]
     a = replace(A, files={}, validation={"kind": "Holdout", "refits": refits})
     b = replace(a, scores={"accuracy": Scores((0.9612, 0.9586, 0.9591)), EXACT[0]: Scores((1.0,))})
-    found = contrast(a, b, store).metrics
+    metrics = contrast(a, b, store).metrics
     by = "are these recipes different: paired t over seeds on 3 seeds"
-    assert found["accuracy"].by == by
-    assert found["accuracy"].p is not None
-    assert 0 < found["accuracy"].p < 0.001
-    assert found[EXACT[0]] == Difference(None, "exact")
+    assert metrics["accuracy"].by == by
+    assert metrics["accuracy"].p is not None
+    assert 0 < metrics["accuracy"].p < 0.001
+    assert metrics[EXACT[0]] == Difference(None, "exact")
 
 
 def test_the_order_of_the_two_does_not_change_p(store: Store) -> None:
@@ -174,8 +174,8 @@ def test_what_cannot_be_compared_says_why(store: Store) -> None:
     moved = replace(a, scores=other, fingerprints={**PRINTS, "data/test": "0"})
     folds = replace(a, scores=other, validation={"kind": "KFold", "k": 3})
     single = replace(a, scores={"accuracy": Scores((0.5,))})
-    said = [contrast(a, b, store).metrics["accuracy"].by for b in (moved, folds, single)]
-    assert said == [
+    reasons = [contrast(a, b, store).metrics["accuracy"].by for b in (moved, folds, single)]
+    assert reasons == [
         "not compared: measured on different test data",
         "not compared: validated by Holdout and by KFold(k=3)",
         "not compared: one value each, and no samples that measure it",
@@ -183,11 +183,11 @@ def test_what_cannot_be_compared_says_why(store: Store) -> None:
 
 
 def test_samples_that_are_gone_are_noted(store: Store) -> None:
-    found = contrast(A, replace(A, files={}), store)
-    (note,) = found.notes
+    differences = contrast(A, replace(A, files={}), store)
+    (note,) = differences.notes
     assert note.startswith("the samples of A cannot be read: ")
     assert "is missing" in note
-    assert note in comparison_report(A, A, found)
+    assert note in comparison_report(A, A, differences)
 
 
 def test_code_is_told_apart_from_declarations_and_versions(store: Store) -> None:

@@ -14,10 +14,10 @@ from tests.support.histories import DIGITS
 from tests.support.verdicts import violation
 
 
-def run_with(*shown: InputChange, text: str = "test[3] tilt: 7 -> 1") -> Run:
-    details = violation(text, *shown)
-    found = Verdict("mt.invariant(tilt)", Outcome.FAILED, 1.0, 0.0, text, details=details)
-    return replace(DIGITS, verdicts=(found,))
+def run_with(*changes: InputChange, text: str = "test[3] tilt: 7 -> 1") -> Run:
+    details = violation(text, *changes)
+    verdict = Verdict("mt.invariant(tilt)", Outcome.FAILED, 1.0, 0.0, text, details=details)
+    return replace(DIGITS, verdicts=(verdict,))
 
 
 def image(before: Any, after: Any = None) -> ImageChange:
@@ -49,15 +49,15 @@ def test_a_large_image_is_thinned_out() -> None:
 
 def test_of_a_row_the_values_that_changed_are_listed() -> None:
     values = tuple(ValueChange(at, 0.5, 0.75) for at in range(15))
-    shown = RowChange("age", values, 15, (20,))
-    (text,) = counterexamples(run_with(shown))
+    change = RowChange("age", values, 15, (20,))
+    (text,) = counterexamples(run_with(change))
     assert text.splitlines()[1].startswith("  age: [0] 0.5 -> 0.75, [1] 0.5 -> 0.75, ")
     assert text.endswith(" and 3 more")
 
 
 def test_what_is_too_large_says_its_shape() -> None:
-    shown = SummaryChange("", {}, {}, (128, 128, 3))
-    (text,) = counterexamples(run_with(shown))
+    change = SummaryChange("", {}, {}, (128, 128, 3))
+    (text,) = counterexamples(run_with(change))
     assert text.endswith("  [128, 128, 3], too large to show")
 
 

@@ -97,8 +97,10 @@ def content(page: str) -> str:
 
 
 def islands(page: str) -> list[dict[str, object]]:
-    found = re.findall(r'<script type="application/json" id="run-\d+-data">(.*?)</script>', page)
-    return [json.loads(text) for text in found]
+    documents = re.findall(
+        r'<script type="application/json" id="run-\d+-data">(.*?)</script>', page
+    )
+    return [json.loads(text) for text in documents]
 
 
 # what the page says
@@ -120,7 +122,7 @@ def test_what_is_red_comes_before_anything_else() -> None:
         "What changed since the baseline",
         "spec_diabetes.py::progression",
     ]
-    places = [text.index(said) for said in order[:-1]]
+    places = [text.index(heading) for heading in order[:-1]]
     assert places == sorted(places)
     # Of the two runs the red one is first, though it was given last.
     assert text.rindex(order[-1]) > places[-1]
@@ -129,14 +131,14 @@ def test_what_is_red_comes_before_anything_else() -> None:
 def test_everything_recorded_of_a_run_is_on_the_page() -> None:
     run = classifier().run
     text = Page(content(html([classifier()]))).text
-    said = [
+    texts = [
         run.id, run.file, "trial 0", "2 rows of test are in train", "no difference", "validate with 5 seeds",
         "test was cut from train", "row 3: 1 becomes 7", "class 0 (n=36)", "loss is not finite", "1 check passed",
         "0.949 ± 0.002", "0.967 ± 0.001", "-0.026 to -0.01", "keras 3.15.1", "3.14.0", "conv2d", "any \u00d7 6 \u00d7 6 \u00d7 16",
         "Welch's t on 3 seeds", "spec_digits.py::cnn", "fedcba987654..0123456789ab", "2 of 359 wrong",
         "predicted 7 (97%)", "rate", "48122 parameters, 48000 of them trainable",
     ]  # fmt: skip
-    missing = [each for each in said if " ".join(each.split()) not in text]
+    missing = [item for item in texts if " ".join(item.split()) not in text]
     assert not missing
 
 
@@ -200,8 +202,8 @@ def test_what_could_not_be_read_is_said() -> None:
 
 
 def test_samples_come_in_their_order_whatever_they_are() -> None:
-    shown = Page(content(html([classifier()])))
-    images = shown.of("img")
+    page = Page(content(html([classifier()])))
+    images = page.of("img")
     assert [image["alt"] for image in images][:2] == [
         "test sample 0: 8 by 8 pixels",
         "test sample 17: 8 by 8 pixels",
@@ -275,9 +277,9 @@ def test_of_thousands_of_trials_some_are_drawn_the_best_among_them() -> None:
     assert search["ids"][search["best"]] == run.best.trial
     assert (search["places"][0], search["places"][-1]) == (1, 5_000)
     lists = [search[name] for name in ("ids", "scores", "so_far", "seconds")]
-    lists += [each["at"] for each in search["values"]]
-    assert {len(each) for each in lists} == {len(search["places"])} <= {1_000, 1_001}
-    (best,) = [each for each in curves["trials"] if each["best"]]
+    lists += [item["at"] for item in search["values"]]
+    assert {len(item) for item in lists} == {len(search["places"])} <= {1_000, 1_001}
+    (best,) = [item for item in curves["trials"] if item["best"]]
     assert best["name"] == f"trial {run.best.trial}"
     assert len(curves["trials"]) == 301
     text = Page(content(page)).text
@@ -343,16 +345,16 @@ def plain_page() -> Page:
     return Page(content(html([hostile("plain")])))
 
 
-@pytest.mark.parametrize("text", [each for name, each in HOSTILE.items() if name != "empty"])
+@pytest.mark.parametrize("text", [item for name, item in HOSTILE.items() if name != "empty"])
 def test_a_hostile_name_changes_nothing_but_text(text: str) -> None:
     page, expected = html([hostile(text)]), plain_page()
-    shown = Page(content(page))
-    assert shown.tags == expected.tags
+    parsed = Page(content(page))
+    assert parsed.tags == expected.tags
     name = " ".join(clean(text).split()) or "-"
     counted = expected.text.count("plain")
     # Charts cut long names, and lists among the facts are JSON.
-    assert shown.text.count(name) >= 0.75 * counted
-    assert [json.dumps(each) for each in islands(page)]
+    assert parsed.text.count(name) >= 0.75 * counted
+    assert [json.dumps(item) for item in islands(page)]
 
 
 def test_a_run_of_empty_names_is_a_page() -> None:
@@ -383,8 +385,8 @@ def test_only_what_is_on_the_page_may_run() -> None:
     script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     style = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     (script_hash,), (style_hash,) = (
-        [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in found]
-        for found in (script, style)
+        [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in code]
+        for code in (script, style)
     )
     assert policy == (
         f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}'; "
@@ -513,7 +515,7 @@ def drawn_everywhere(browser: Browser) -> list[tuple[str, float, bool]]:
     browser.wait_for(
         "document.querySelectorAll('figure[data-chart] canvas').length === document.querySelectorAll('figure[data-chart]').length"
     )
-    return [tuple(each) for each in browser.run(INK)]
+    return [tuple(chart) for chart in browser.run(INK)]
 
 
 def quiet(browser: Browser, page: Path) -> None:
@@ -524,8 +526,8 @@ def quiet(browser: Browser, page: Path) -> None:
 
 def test_every_chart_is_drawn_without_a_word_or_a_request(browser: Browser, pages: Path) -> None:
     browser.open(pages / "two.html")
-    found = drawn_everywhere(browser)
-    kinds = {kind for kind, _, _ in found}
+    charts = drawn_everywhere(browser)
+    kinds = {kind for kind, _, _ in charts}
     assert kinds == {
         "search",
         "value",
@@ -537,7 +539,7 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(browser: Browser, page
         "residuals",
         "trend",
     }
-    bare = [kind for kind, ink, is_hued in found if ink < 0.01 or not is_hued]
+    bare = [kind for kind, ink, is_hued in charts if ink < 0.01 or not is_hued]
     assert bare == []
     images = browser.run("return [...document.images].map((i) => [i.complete, i.naturalWidth])")
     assert images == [[True, 8]] * 6
@@ -586,9 +588,9 @@ def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) ->
     page = tmp_path / "odd.html"
     page.write_text(html(reported), encoding="utf-8")
     browser.open(page)
-    found = [each for each in drawn_everywhere(browser) if each[0] == "value"]
-    assert len(found) == len(values)
-    assert [kind for kind, ink, is_hued in found if ink < 0.01 or not is_hued] == []
+    charts = [chart for chart in drawn_everywhere(browser) if chart[0] == "value"]
+    assert len(charts) == len(values)
+    assert [kind for kind, ink, is_hued in charts if ink < 0.01 or not is_hued] == []
     quiet(browser, page)
 
 
@@ -596,7 +598,7 @@ def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> ReportedRun:
     """Return the run with these curves alone: of its best trial and of its refits."""
     assert run.best is not None
     (best,) = [trial for trial in run.trials if trial.id == run.best.trial]
-    refits = [{"seed": seed, "fold": None, "curve": each} for seed, each in enumerate(curves[1:])]
+    refits = [{"seed": seed, "fold": None, "curve": curve} for seed, curve in enumerate(curves[1:])]
     trials = (replace(best, curve=curves[0]),)
     return ReportedRun(replace(run, trials=trials, validation={"refits": refits}))
 
@@ -627,8 +629,8 @@ def test_curves_are_drawn_of_whatever_metrics_and_epochs_there_are(
     assert 0.4 < widest / (columns[-1] - columns[0]) < 0.6
     refits = "#run-3 figure[data-chart=refits]"
     browser.keys(f"{refits} .plot", "\ue014", "\ue014")
-    said = browser.run(f"return document.querySelector('{refits} .readout').textContent")
-    assert said == "epoch 2: validation, seed 1 0.6"
+    readout = browser.run(f"return document.querySelector('{refits} .readout').textContent")
+    assert readout == "epoch 2: validation, seed 1 0.6"
     quiet(browser, page)
 
 
@@ -701,8 +703,10 @@ def test_arrow_keys_read_a_chart(browser: Browser, pages: Path) -> None:
     best = searched().best
     assert best is not None
     curve = searched().trials[best.trial].curve
-    said = f"epoch 2: train {curve['accuracy'][1]:.4g}, validation {curve['val_accuracy'][1]:.4g}"
-    assert browser.run(read) == said
+    readout = (
+        f"epoch 2: train {curve['accuracy'][1]:.4g}, validation {curve['val_accuracy'][1]:.4g}"
+    )
+    assert browser.run(read) == readout
     # Several trials have the same value: each of them is read.
     units = "figure[data-chart=value][data-at='0']"
     browser.run(f'document.querySelector("{units}").scrollIntoView({{behavior: "instant"}})')
@@ -774,14 +778,14 @@ def test_the_dark_is_dark_and_charts_follow(browser: Browser, pages: Path) -> No
 
 def test_without_scripts_all_but_the_charts_is_there(browser: Browser, pages: Path) -> None:
     browser.open(pages / "two.html", scripts=False)
-    found = browser.command(
+    element = browser.command(
         "DOM.getOuterHTML", nodeId=browser.command("DOM.getDocument")["root"]["nodeId"]
     )["outerHTML"]
     browser.command("Emulation.setScriptExecutionDisabled", value=False)
     text = browser.run("return document.body.innerText")
-    assert "Charts and sorting need JavaScript" in found
+    assert "Charts and sorting need JavaScript" in element
     assert "0.018 worse than the baseline" in text
-    assert "<button" not in found
+    assert "<button" not in element
     # Lines of trends are part of the page.
     assert (
         browser.run(
@@ -813,10 +817,10 @@ def test_hostile_names_do_nothing_in_a_browser(browser: Browser, tmp_path: Path)
     page = tmp_path / "hostile.html"
     page.write_text(html([hostile(text) for text in HOSTILE.values()]), encoding="utf-8")
     browser.open(page, width=PHONE, height=844)
-    found = drawn_everywhere(browser)
-    assert len(found) > 5 * len(HOSTILE)
-    shown = browser.run("return document.querySelector('#run-1 h2 code').textContent")
-    assert shown == "<script>alert(1)</script>"
+    charts = drawn_everywhere(browser)
+    assert len(charts) > 5 * len(HOSTILE)
+    title = browser.run("return document.querySelector('#run-1 h2 code').textContent")
+    assert title == "<script>alert(1)</script>"
     assert browser.run("return document.querySelectorAll('script').length") == 1 + len(HOSTILE)
     assert browser.run(
         "return [...document.querySelectorAll('a')].every((a) => a.getAttribute('href').startsWith('#'))"
@@ -829,10 +833,10 @@ def test_hostile_names_do_nothing_in_a_browser(browser: Browser, tmp_path: Path)
 # how it is gathered and written
 
 
-def recorded(folder: Path, *found: Run) -> str:
+def recorded(folder: Path, *runs: Run) -> str:
     url = f"sqlite:///{folder}/history.db"
     with open_store(url) as store:
-        for run in found:
+        for run in runs:
             store.record(run)
     return url
 
@@ -843,17 +847,17 @@ def test_what_the_history_knows_is_gathered(tmp_path: Path) -> None:
     between = replace(run, id="between", status=RunStatus.ERROR)
     later = replace(run, id="later")
     url = recorded(tmp_path, accepted, between, run, later)
-    (found,) = gather([run], url)
-    assert [each.id for each in found.past] == [run.id, "between", accepted.id]
-    assert found.baseline is not None
-    assert found.baseline is found.reference
-    assert found.baseline.id == accepted.id
-    assert found.missing == ()
+    (report,) = gather([run], url)
+    assert [past_run.id for past_run in report.past] == [run.id, "between", accepted.id]
+    assert report.baseline is not None
+    assert report.baseline is report.reference
+    assert report.baseline.id == accepted.id
+    assert report.missing == ()
     # Without a baseline it is held against the last run that was judged.
-    (found,) = gather([replace(run, baseline=None)], url)
-    assert found.baseline is None
-    assert found.reference is not None
-    assert found.reference.id == accepted.id
+    (report,) = gather([replace(run, baseline=None)], url)
+    assert report.baseline is None
+    assert report.reference is not None
+    assert report.reference.id == accepted.id
 
 
 def test_an_older_run_has_the_past_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -862,8 +866,8 @@ def test_an_older_run_has_the_past_it_had(tmp_path: Path, monkeypatch: pytest.Mo
     listed = [replace(run, id=id) for id in ("first", "second", "third", "fourth", "fifth")]
     url = recorded(tmp_path, *listed)
     waiting = replace(run, id="waits to be recorded")
-    found = gather([listed[1], listed[3], waiting], url)
-    assert [[past.id for past in each.past] for each in found] == [
+    reports = gather([listed[1], listed[3], waiting], url)
+    assert [[past.id for past in report.past] for report in reports] == [
         ["second", "first"],
         ["fourth", "third"],
         ["fifth", "fourth"],
@@ -874,12 +878,12 @@ def test_a_baseline_that_is_not_recorded_here_is_said_and_leaves_the_run_before(
     tmp_path: Path,
 ) -> None:
     run = searched(2, 1)
-    (found,) = gather([run], recorded(tmp_path, replace(run, id="before"), run))
-    assert found.reference is not None
-    assert found.reference.id == "before"
-    assert found.baseline is None
-    (said,) = found.missing
-    assert said.startswith(f'the baseline: no run "{run.baseline}": ')
+    (report,) = gather([run], recorded(tmp_path, replace(run, id="before"), run))
+    assert report.reference is not None
+    assert report.reference.id == "before"
+    assert report.baseline is None
+    (note,) = report.missing
+    assert note.startswith(f'the baseline: no run "{run.baseline}": ')
 
 
 def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Path) -> None:
@@ -888,11 +892,11 @@ def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Pat
     (tmp_path / samples.path).write_text("changed")
     run = replace(searched(2, 1), files={"examples": kept, "samples": samples})
     url = recorded(tmp_path, run)
-    (found,) = gather([run], url)
-    said = " ".join(found.missing)
-    assert "predictions on test: " in said
-    assert "x.samples.json was changed since it was recorded" in said
-    assert "x.examples.json holds no examples" in said
+    (report,) = gather([run], url)
+    notes = " ".join(report.missing)
+    assert "predictions on test: " in notes
+    assert "x.samples.json was changed since it was recorded" in notes
+    assert "x.examples.json holds no examples" in notes
     (tmp_path / "history.db").write_bytes(b"no database at all" * 100)
     files = write_reports(tmp_path / "report", gather([run], url))
     page = Page(content(files[2].read_text(encoding="utf-8"))).text
@@ -911,12 +915,12 @@ def test_the_command_writes_all_reports_of_the_newest_run_of_each_spec(
     assert main(["report", "--store", url, "--output", str(out)]) == 0
     assert capsys.readouterr().out.count("written: ") == 3
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert [each["id"] for each in report["runs"]] == [run.id, "other"]
+    assert [row["id"] for row in report["runs"]] == [run.id, "other"]
     assert "## modeltune: 1 failed, 1 passed" in (out / "report.md").read_text(encoding="utf-8")
     assert "Trend over 2 runs" in (out / "report.html").read_text(encoding="utf-8")
     assert main(["report", "older", "-3", "--store", url, "--output", str(out)]) == 0
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert [each["id"] for each in report["runs"]] == ["older"]
+    assert [row["id"] for row in report["runs"]] == ["older"]
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -926,9 +930,9 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     taken = tmp_path / "taken"
     taken.write_text("a file")
     assert main(["report", "--store", url, "--output", str(taken)]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("modeltune: the report cannot be written: ")
-    assert "taken" in said
+    error = capsys.readouterr().err
+    assert error.startswith("modeltune: the report cannot be written: ")
+    assert "taken" in error
     assert taken.read_text() == "a file"
 
 
@@ -978,11 +982,11 @@ def test_a_real_session_of_an_image_classifier_is_looked_at(
     kinds = {kind for kind, ink, _ in drawn_everywhere(browser) if ink > 0.01}
     assert kinds == {"search", "value", "time", "best", "all", "refits", "trend"}
     text = browser.run("return document.body.innerText")
-    said = [
+    texts = [
         "1 failed", 'mt.metric("accuracy") >= 0.999', "Trend over 2 runs", "What changed since the baseline",
         "Held against recorded runs", "Flatten", "test: 18 of 90 samples cut from train",
     ]  # fmt: skip
-    assert [each for each in said if each not in text] == []
+    assert [item for item in texts if item not in text] == []
     # Of 18 test samples the wrong ones come first, every one of them an image.
     marks = browser.run(
         "return [...document.querySelectorAll('.samples li')].map((each) => each.className)"

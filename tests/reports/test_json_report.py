@@ -114,7 +114,7 @@ SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
 def sealed(schema: Any) -> Any:
     """Return the schema without room for keys it does not name."""
     if isinstance(schema, list):
-        return [sealed(each) for each in schema]
+        return [sealed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     inner = {key: sealed(value) for key, value in schema.items()}

@@ -84,25 +84,25 @@ def checked(page: str) -> Page:
     assert page.endswith("\n")
     # Parsers disagree on two backslashes before a pipe.
     assert not [line for line in page.splitlines() if line[:2] == "| " and "\\\\|" in line]
-    shown = Page(page)
-    assert shown.tags <= ALLOWED
-    assert not shown.open
-    return shown
+    parsed = Page(page)
+    assert parsed.tags <= ALLOWED
+    assert not parsed.open
+    return parsed
 
 
 def tables(page: Page) -> dict[str, list[list[str]]]:
     """Return the tables by their header, each row as long as it."""
-    found: dict[str, list[list[str]]] = {}
+    by_header: dict[str, list[list[str]]] = {}
     headers = {"status", "spec", "gate", "check", "metric", "trial", "run", "best value (trial 1)"}
     rows: list[list[str]] = []
     for row in page.rows:
         if row[0] in headers and (len(row) != len(rows[0]) if rows else True):
-            rows = found.setdefault(", ".join(row), [])
+            rows = by_header.setdefault(", ".join(row), [])
             rows.append(row)
         else:
             assert len(row) == len(rows[0]), row
             rows.append(row)
-    return {header: rows[1:] for header, rows in found.items()}
+    return {header: rows[1:] for header, rows in by_header.items()}
 
 
 def test_the_page_says_what_is_wrong_before_anything_else() -> None:
@@ -203,9 +203,9 @@ def test_of_a_long_traceback_the_end_is_shown() -> None:
     text = "\n".join(["Traceback:", *map(str, range(50)), "ValueError: no"])
     trials = (replace(DIGITS.trials[0], traceback=text), DIGITS.trials[1])
     page = checked(markdown([replace(DIGITS, trials=trials)]))
-    (shown,) = (text for text in page.code if text.startswith("where trial 0 failed"))
-    said, *lines = shown.splitlines()
-    assert said == (
+    (block,) = (text for text in page.code if text.startswith("where trial 0 failed"))
+    title, *lines = block.splitlines()
+    assert title == (
         "where trial 0 failed, the last 12 of 52 lines; "
         f"modeltune show {DIGITS.id} --trial N shows trial N:"
     )
@@ -214,8 +214,8 @@ def test_of_a_long_traceback_the_end_is_shown() -> None:
 
 def test_a_counter_example_keeps_its_pixels() -> None:
     image = ImageChange("", [[0.0, 1.0]], [[1.0, 0.0]])
-    found = violation("row 3: 1 becomes 7", image)
-    verdict = Verdict("mt.invariant(shift)", Outcome.FAILED, 1.0, 0.0, "row 3", details=found)
+    result = violation("row 3: 1 becomes 7", image)
+    verdict = Verdict("mt.invariant(shift)", Outcome.FAILED, 1.0, 0.0, "row 3", details=result)
     page = checked(markdown([replace(DIGITS, verdicts=(verdict,))]))
     assert "row 3: 1 becomes 7\n    @@   @@\n" in page.code
 
@@ -246,26 +246,26 @@ def test_no_runs_are_a_page_too() -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.ERROR])
 def test_hostile_names_are_shown_literally(text: str, status: RunStatus) -> None:
-    shown = " ".join(clean(text).split())
+    line = " ".join(clean(text).split())
     run = hostile_run(text, status)
     page = checked(markdown([run, from_json(to_json(run))]))
-    found = tables(page)
-    name = shown or "-"
+    by_header = tables(page)
+    name = line or "-"
     overview = "status, spec, tested, search's best, trials, baseline, time"
-    assert [row[1] for row in found[overview]] == [name, name]
-    assert found["spec, gate, measured, bound, outcome, reason"][0] == [
+    assert [row[1] for row in by_header[overview]] == [name, name]
+    assert by_header["spec, gate, measured, bound, outcome, reason"][0] == [
         name, name, "0.5", "0.9", "failed", name,
     ]  # fmt: skip
     changed = "spec, gate, compared with, then, now, change, interval of the change"
-    assert found[changed][0][:3] == [name] * 3
-    assert found["check, measured, bound, outcome, reason"][0][0] == name
-    assert found["metric, on test, of each refit"][0][0] == name
-    assert found["best value (trial 1), "][0] == [name, name]
-    assert found["trial, status, score, epochs, values, reason"][0][-2:] == [
+    assert by_header[changed][0][:3] == [name] * 3
+    assert by_header["check, measured, bound, outcome, reason"][0][0] == name
+    assert by_header["metric, on test, of each refit"][0][0] == name
+    assert by_header["best value (trial 1), "][0] == [name, name]
+    assert by_header["trial, status, score, epochs, values, reason"][0][-2:] == [
         " ".join(clean(f"{text}={text}").split()), name,
     ]  # fmt: skip
-    facts = [row for row in found["run, "] if row[0] in ("id", "search", "devices", "note")]
-    named = ("id", "search", "devices", "note") if shown else ()
+    facts = [row for row in by_header["run, "] if row[0] in ("id", "search", "devices", "note")]
+    named = ("id", "search", "devices", "note") if line else ()
     assert facts == [[fact, name] for fact in named] * 2
     # In the summary, too, where Markdown is not read.
     assert page.text.count(f"\n{name}: {status.value}\n") == 2
@@ -281,9 +281,9 @@ def test_every_run_can_be_shown(several: list[Run]) -> None:
 def test_every_text_is_shown_literally(text: str) -> None:
     run = replace(DIGITS, spec=text, verdicts=(Verdict(text, Outcome.FAILED, 1, 2, text),))
     page = checked(markdown([run]))
-    shown = " ".join(clean(text).split()) or "-"
-    found = tables(page)["spec, gate, measured, bound, outcome, reason"]
-    assert found == [[shown, shown, "1", "2", "failed", shown]]
+    line = " ".join(clean(text).split()) or "-"
+    table_rows = tables(page)["spec, gate, measured, bound, outcome, reason"]
+    assert table_rows == [[line, line, "1", "2", "failed", line]]
 
 
 @pytest.mark.parametrize("character", ["x", "🎉", "`", "|", "\\|", "<"])
@@ -314,9 +314,9 @@ def test_of_many_runs_the_red_ones_are_kept() -> None:
     page = markdown([*many, DIGITS])
     checked(page)
     assert page.splitlines()[4].startswith("| **failed** | `spec_digits.py::mlp` |")
-    shown = len(re.findall("^\\| passed \\|", page, re.MULTILINE))
-    assert shown > 50
-    assert f"\n\nand {1000 - shown} more runs\n" in page
+    rows = len(re.findall("^\\| passed \\|", page, re.MULTILINE))
+    assert rows > 50
+    assert f"\n\nand {1000 - rows} more runs\n" in page
     assert page.startswith("## modeltune: 1 failed, 1000 passed\n")
 
 

@@ -97,7 +97,7 @@ REPORTED = ReportedRun(
 
 def texts(picture: bytes) -> list[str]:
     """Return what is written in an SVG."""
-    return ["".join(found.itertext()) for found in ET.fromstring(picture).iter(f"{SVG}text")]
+    return ["".join(element.itertext()) for element in ET.fromstring(picture).iter(f"{SVG}text")]
 
 
 def test_svg_shows_search_curves_confusion_residuals_and_trend() -> None:
@@ -193,9 +193,11 @@ def test_a_hostile_name_is_text_and_leads_nowhere(name: str) -> None:
     assert Path(file).name == file
     parsed = ET.fromstring(picture)
     assert not {*parsed.iter(f"{SVG}script"), *parsed.iter(f"{SVG}a")}
-    shown = text.replace("\0", "").replace("\ud800", "?")
+    plain_text = text.replace("\0", "").replace("\ud800", "?")
     title = texts(picture)[-1]
-    assert title == f"{shown}: search" or (len(title) > 80 and shown.startswith(title[:-1]))
+    assert title == f"{plain_text}: search" or (
+        len(title) > 80 and plain_text.startswith(title[:-1])
+    )
 
 
 def test_without_matplotlib_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +220,8 @@ def test_the_command_writes_pictures_beside_the_report(
     assert main([*command, "--output=out"]) == 0
     names = {path.name for path in (tmp_path / "out").glob("*.svg")}
     assert names == {"spec_digits.py.mlp-search.svg", "2a-spec_digits.py.mlp-confusion.svg"}
-    said = capsys.readouterr().out
-    assert all(f"written: out/{name}" in said for name in names)
+    output = capsys.readouterr().out
+    assert all(f"written: out/{name}" in output for name in names)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([*command, "--output=none"]) == 1
     assert "pip install 'modeltune[pictures]'" in capsys.readouterr().err

@@ -48,7 +48,7 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "texts"),
     [
         (
             SearchStarted("spec_a.py::mlp", mt.RandomSearch(mt.minimize("val_loss"), max_trials=8)),
@@ -96,8 +96,8 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
         (TaskProgress(3, 2, 10, 0.5, 1.0), []),
     ],
 )  # fmt: skip
-def test_an_event_is_told(event: Event, said: list[str]) -> None:
-    assert list(lines(event)) == list(lines(portable(event))) == said
+def test_an_event_is_told(event: Event, texts: list[str]) -> None:
+    assert list(lines(event)) == list(lines(portable(event))) == texts
 
 
 def test_hyperband_shows_its_schedule_first() -> None:
@@ -127,7 +127,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 # while it goes on
 
 
-def seen(*events: Event) -> RunProgress:
+def progress_after(*events: Event) -> RunProgress:
     """Return what is known of a spec begun at second 0, its events told a second apart from 1 on."""
     known = RunProgress("spec_a.py::mlp", 0.0, 0.0)
     for second, event in enumerate(events, start=1):
@@ -141,7 +141,7 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
 
 
 @pytest.mark.parametrize(
-    ("events", "shown", "beat"),
+    ("events", "expected", "beat"),
     [
         (
             (),
@@ -221,15 +221,15 @@ THIRD, LAST = Refit(0, fold=2), Refit(0, fold=3)
     ],
 )  # fmt: skip
 def test_what_runs_is_shown_and_told_to_logs(
-    events: tuple[Event, ...], shown: list[str], beat: str
+    events: tuple[Event, ...], expected: list[str], beat: str
 ) -> None:
-    known = seen(*map(portable, events))
-    assert list(live(known, 10.0)) == shown
+    known = progress_after(*map(portable, events))
+    assert list(live(known, 10.0)) == expected
     assert heartbeat(known, 10.0) == beat
 
 
 def test_a_search_that_takes_longer_than_expected_promises_no_end() -> None:
-    first, *_ = live(seen(SEARCH, FINISHED), 16.1)
+    first, *_ = live(progress_after(SEARCH, FINISHED), 16.1)
     assert first == "spec_a.py::mlp: 1/8 trials, best 0.9612 (trial 1)"
 
 
@@ -240,10 +240,10 @@ def test_hostile_names_are_one_inert_line_each(text: str) -> None:
     for event in (SearchStarted(text, search), TaskProgress(1, 1, 5, 0.5, 0.0)):
         known = follow(known, event, 0.0)
     finished = RefitFinished(Refit(0), 1, 2, text, 0.5, seconds=1.0)
-    shown = [*live(known, 1.0), heartbeat(known, 1.0)]
-    told = [*lines(SearchStarted(text, search)), *lines(finished), *lines(Note(text))]
-    assert len(shown) == len(told) == 3
-    for line in shown + told:
+    display = [*live(known, 1.0), heartbeat(known, 1.0)]
+    log = [*lines(SearchStarted(text, search)), *lines(finished), *lines(Note(text))]
+    assert len(display) == len(log) == 3
+    for line in display + log:
         assert not [c for c in line if unicodedata.category(c) in ("Cc", "Cf", "Cs")]
 
 

@@ -252,8 +252,8 @@ cpus          2"""
 
 
 def test_a_run_says_how_to_see_where_a_trial_failed() -> None:
-    said = "where trial 0 failed: modeltune show 20261120-211000-0a1b2c3d --trial 0"
-    assert f"\n\n{said}\n\n" in show(DIGITS)
+    advice = "where trial 0 failed: modeltune show 20261120-211000-0a1b2c3d --trial 0"
+    assert f"\n\n{advice}\n\n" in show(DIGITS)
     completed = replace(DIGITS, trials=DIGITS.trials[1:])
     assert "--trial" not in show(completed)
 
@@ -314,7 +314,7 @@ def test_a_failed_trial_without_a_traceback_says_why_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "message"),
     [
         ([], "it has none"),
         ([3], "its trials are 3"),
@@ -322,11 +322,11 @@ def test_a_failed_trial_without_a_traceback_says_why_there_is_none() -> None:
         ([6, 1, 2, 4, 3], "its trials are 1 to 4, 6"),
     ],
 )
-def test_an_unknown_trial_is_told_which_there_are(numbers: list[int], said: str) -> None:
+def test_an_unknown_trial_is_told_which_there_are(numbers: list[int], message: str) -> None:
     run = replace(DIGITS, trials=tuple(replace(DIGITS.trials[1], id=n) for n in numbers))
     with pytest.raises(LookupError) as raised:
         show_trial(run, 9)
-    assert raised.value.args == (f"run {DIGITS.id} has no trial 9: {said}",)
+    assert raised.value.args == (f"run {DIGITS.id} has no trial 9: {message}",)
 
 
 def test_a_red_run_is_shown_by_error_gates_and_the_way_to_the_rest() -> None:
@@ -378,9 +378,9 @@ def test_a_failed_gate_never_prints_its_bound_as_measured(bound: float, steps: i
     for _ in range(steps):
         measured = math.nextafter(measured, 0)
     verdict = Verdict("g", Outcome.FAILED, measured, bound, "")
-    shown = gate_table(replace(DIGITS, verdicts=(verdict,))).splitlines()[2].split()
-    assert shown[1] != shown[2]
-    assert float(shown[1]) < float(shown[2]) or float(shown[1]) != bound
+    cells = gate_table(replace(DIGITS, verdicts=(verdict,))).splitlines()[2].split()
+    assert cells[1] != cells[2]
+    assert float(cells[1]) < float(cells[2]) or float(cells[1]) != bound
 
 
 @law
@@ -410,10 +410,10 @@ def test_hostile_text_is_shown_inert_in_one_row(text: str) -> None:
 
 
 def test_a_text_that_looks_like_a_number_stays_as_it_was_typed() -> None:
-    shown = gate_table(
+    table = gate_table(
         replace(DIGITS, verdicts=(Verdict("1e3", Outcome.ERROR, None, None, "0.10"),))
     )
-    assert shown.splitlines()[2].split() == ["1e3", "-", "-", "error", "0.10"]
+    assert table.splitlines()[2].split() == ["1e3", "-", "-", "error", "0.10"]
 
 
 @law

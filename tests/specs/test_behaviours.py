@@ -74,7 +74,7 @@ def test_the_short_form_names_the_subject(behaviour: Behaviour, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "message"),
     [
         (mt.invariant(3), "3 is no transform; write a function (x, severity) -> x"),  # type: ignore[arg-type]
         (mt.invariant(rotate, severity=(1, 0)), "the range is empty; write the lower end first"),
@@ -98,11 +98,11 @@ def test_the_short_form_names_the_subject(behaviour: Behaviour, text: str) -> No
         (mt.metamorphic(None), "None is no relation; write a function (predict, x) -> bool"),  # type: ignore[arg-type]
     ],
 )
-def test_a_broken_declaration_says_what_to_write(behaviour: Behaviour, said: str) -> None:
+def test_a_broken_declaration_says_what_to_write(behaviour: Behaviour, message: str) -> None:
     ((where, text),) = behaviour.problems()
     assert where == ""
     assert text.startswith(f"{behaviour!r}: ")
-    assert said in text
+    assert message in text
     assert str(behaviour)
 
 
@@ -143,7 +143,7 @@ def test_a_rate_draws_enough_to_be_proven() -> None:
     assert mt.invariant(rotate, max_violation=1e-9, examples=7).sample_size == 7
 
 
-def found(known: bool = False) -> Counterexample:
+def counterexample(known: bool = False) -> Counterexample:
     return Counterexample("test[17] rotate severity 3.5: 7 (0.91) -> 1 (0.38)", known=known)
 
 
@@ -163,20 +163,26 @@ RATE = mt.invariant(rotate, max_violation=0.1)
             0.0,
             "held in all there are 80 examples",
         ),
-        (FOR_ALL, Probe(32, 2, counterexample=found()), Outcome.FAILED, 2.0, found().text),
         (
             FOR_ALL,
-            Probe(1, 1, counterexample=found(known=True)),
+            Probe(32, 2, counterexample=counterexample()),
+            Outcome.FAILED,
+            2.0,
+            counterexample().text,
+        ),
+        (
+            FOR_ALL,
+            Probe(1, 1, counterexample=counterexample(known=True)),
             Outcome.FAILED,
             1.0,
-            f"{found().text}, known from an earlier run",
+            f"{counterexample().text}, known from an earlier run",
         ),
         (
             mt.invariant(rotate, severity="warn"),
-            Probe(32, 2, counterexample=found()),
+            Probe(32, 2, counterexample=counterexample()),
             Outcome.WARNED,
             2.0,
-            found().text,
+            counterexample().text,
         ),
         (FOR_ALL, Probe(error="rotate raised"), Outcome.ERROR, None, "rotate raised"),
         (
@@ -196,11 +202,11 @@ RATE = mt.invariant(rotate, max_violation=0.1)
         ),
         (
             RATE,
-            Probe(200, 40, counterexample=found()),
+            Probe(200, 40, counterexample=counterexample()),
             Outcome.FAILED,
             0.2,
             "40 of 200 examples violate it, 95% bounds 15.8% and 25%; allowed are 10%; "
-            + found().text,
+            + counterexample().text,
         ),
         (
             RATE,

@@ -143,7 +143,7 @@ def test_what_cannot_be_judged_is_refused(gate: Gate, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "severity"),
+    ("value", "severity"),
     [
         ("fail", Severity.FAIL),
         ("warn", Severity.WARN),
@@ -151,8 +151,8 @@ def test_what_cannot_be_judged_is_refused(gate: Gate, text: str) -> None:
         (Severity.WARN, Severity.WARN),
     ],
 )
-def test_a_severity_is_a_word_or_a_member(given: Any, severity: Severity) -> None:
-    gate = mt.metric("a", severity=given) >= 1
+def test_a_severity_is_a_word_or_a_member(value: Any, severity: Severity) -> None:
+    gate = mt.metric("a", severity=value) >= 1
     assert gate.severity is severity
     assert list(gate.problems()) == []
 

@@ -391,8 +391,8 @@ def test_a_spec_arrives_where_its_file_has_not_been_imported(tmp_path: Path, oth
     )
     if other:
         assert came.returncode
-        said = f"module spec_far is {tmp_path}/spec_far.py in this process, not {file}"
-        assert f"ImportError: {said}" in came.stderr.decode()
+        message = f"module spec_far is {tmp_path}/spec_far.py in this process, not {file}"
+        assert f"ImportError: {message}" in came.stderr.decode()
     else:
         assert came.stdout.decode() == "spec_far.py::far\n"
 

@@ -65,7 +65,7 @@ class Interruption:
     """How it ended, the lines it showed, and its descendants at the moment of the signal."""
 
     status: int
-    shown: list[str]
+    lines: list[str]
     family: list[psutil.Process]
 
 
@@ -81,15 +81,15 @@ def interrupt(
     One that ends before it shows that line gets no signal.
     """
     process = Command(pytest, *arguments, folder=folder, environ=environ)
-    shown, family = [], []
+    lines, family = [], []
     for line in process.output:
-        shown.append(line)
+        lines.append(line)
         if line.startswith(at):
             family = psutil.Process(process.pid).children(recursive=True)
             os.kill(process.pid, sent)
             break
     status, rest = process.end()
-    return Interruption(status, [*shown, *rest.splitlines(keepends=True)], family)
+    return Interruption(status, [*lines, *rest.splitlines(keepends=True)], family)
 
 
 def pytest(*arguments: str) -> None:
@@ -114,8 +114,8 @@ def _fork_pytest(
     """Do what ``subprocess.run`` does with a ``python -m pytest``, whose output is not captured."""
     assert command[:3] == [sys.executable, "-m", "pytest"]
     assert not check
-    given = Path.cwd(), env, pytest, command[3:]
-    child = multiprocessing.get_context("fork").Process(target=_become, args=given)
+    arguments = Path.cwd(), env, pytest, command[3:]
+    child = multiprocessing.get_context("fork").Process(target=_become, args=arguments)
     child.start()
     child.join()
     assert child.exitcode is not None

@@ -93,11 +93,11 @@ def headed(*head: Any) -> Spec:
     """Return a spec of the same frozen layers with another head, made when it builds."""
 
     def build(hp: Any) -> Any:
-        given = keras.Input((16, 16, 1))
-        tensor = layers.GlobalAveragePooling2D()(conv(6, strides=2)(conv()(given)))
+        inputs = keras.Input((16, 16, 1))
+        tensor = layers.GlobalAveragePooling2D()(conv(6, strides=2)(conv()(inputs)))
         for make in head:
             tensor = make()(tensor)
-        return compiled(keras.Model(given, layers.Dense(10, activation="softmax")(tensor)))
+        return compiled(keras.Model(inputs, layers.Dense(10, activation="softmax")(tensor)))
 
     return spec(build)
 

@@ -80,7 +80,7 @@ def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
         test=text, reference=text, reference_value=0.9, delta=-0.4, interval=(-0.5, -0.3)
     )
     part = SliceResult(text, 3, Outcome.FAILED, 0.5, 0.9, text, regression=compared)
-    shown = RowChange(text, (ValueChange(None, text, text),), 1)
+    change = RowChange(text, (ValueChange(None, text, text),), 1)
     return Run(
         id=text,
         created=text,
@@ -91,7 +91,7 @@ def hostile_run(text: str, status: RunStatus = RunStatus.FAILED) -> Run:
         scores={text: Scores((0.5, 0.6))},
         verdicts=(
             Verdict(text, Outcome.FAILED, 0.5, 0.9, text, metric, SliceResults((part, part))),
-            Verdict(text, Outcome.WARNED, 0.5, 0.9, text, behaviour, violation(text, shown)),
+            Verdict(text, Outcome.WARNED, 0.5, 0.9, text, behaviour, violation(text, change)),
         ),
         best=Best(1, 0.5, {text: text}),
         trials=(

@@ -164,8 +164,8 @@ def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = N
     """
     context = multiprocessing.get_context("forkserver")
     reading, writing = os.pipe()
-    given = worker.Descriptor(writing), spec, workers, url(folder)
-    process = context.Process(target=_run, args=given)
+    arguments = worker.Descriptor(writing), spec, workers, url(folder)
+    process = context.Process(target=_run, args=arguments)
     processes.warm_up()
     with processes.main_left_alone():
         process.start()

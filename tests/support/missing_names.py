@@ -26,13 +26,13 @@ LIBRARIES = (
 @contextlib.contextmanager
 def lacking(*missing: Name) -> Iterator[None]:
     """Have libraries lack these names for us; they go on using them themselves."""
-    found = names.private
+    original = names.private
     gone = {name.name for name in missing}
 
     def private(owner: Any, name: str) -> Any:
         if name in gone:
             raise AttributeError(name)
-        return found(owner, name)
+        return original(owner, name)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (names, keras_internals, tensorflow_internals, keras_tuner_internals):

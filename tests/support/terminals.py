@@ -38,10 +38,10 @@ class Emulator:
         """All lines, also those that have left the screen, without blanks at their ends."""
         columns = range(self.screen.columns)
         above = ["".join(line[x].data for x in columns) for line in self.screen.history.top]
-        shown = [line.rstrip() for line in [*above, *self.screen.display]]
-        while shown and not shown[-1]:
-            shown.pop()
-        return shown
+        lines = [line.rstrip() for line in [*above, *self.screen.display]]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
 
 
 class Plugins(dict[str, Any]):

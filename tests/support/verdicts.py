@@ -36,7 +36,7 @@ def verdict_on(
 
 def regression(**fields: Any) -> Regression:
     """Return a comparison on 200 samples that came to a drop of 0.01, or with these fields."""
-    found = Regression(
+    usual = Regression(
         question=Question.ARTIFACT,
         test="exact McNemar",
         n=200,
@@ -54,12 +54,12 @@ def regression(**fields: Any) -> Regression:
         settle=None,
         detectable=0.05,
     )
-    return replace(found, **fields)
+    return replace(usual, **fields)
 
 
-def violation(text: str, *shown: InputChange) -> BehaviourResult:
+def violation(text: str, *changes: InputChange) -> BehaviourResult:
     """Return what was tried on a behaviour that a counter-example was found against."""
-    return BehaviourResult(Probe(1, 1, counterexample=Counterexample(text, shown=shown)))
+    return BehaviourResult(Probe(1, 1, counterexample=Counterexample(text, shown=changes)))
 
 
 def details_of(verdict: Verdict, kind: type[T]) -> T:

@@ -60,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if "running on" in line or "Listening at" in line:  # uvicorn, gunicorn
                 break
         else:
-            pytest.fail(f"mlflow server did not start:\n{(folder / 'said.txt').read_text()}")
+            pytest.fail(f"mlflow server did not start:\n{(folder / 'output.txt').read_text()}")
         # A full pipe would stop the server.
         drain = threading.Thread(target=process.stdout.read)
         drain.start()

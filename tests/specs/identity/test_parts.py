@@ -197,7 +197,7 @@ def test_what_a_search_does_not_depend_on_leaves_it_the_same(
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "parts"),
     [
         ("spec_mine.py", "return keras.Sequential([cnn])", "return cnn", "the build function"),
         ("spec_mine.py", "units * factor()", "units + factor()", "code in spec_mine.py"),
@@ -220,14 +220,14 @@ def test_what_a_search_does_not_depend_on_leaves_it_the_same(
     ],
 )
 def test_a_search_is_another_one_when_what_it_is_made_of_changes(
-    project: Project, file: str, old: str, new: str, said: str
+    project: Project, file: str, old: str, new: str, parts: str
 ) -> None:
     before = project.identity()
     if old:
         project.edit(f"mine_specs/{file}", old, new)
     else:
         project.write(f"mine_specs/{file}", new)
-    assert said in changed(before, project.identity())
+    assert parts in changed(before, project.identity())
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_what_any_package_around_an_import_does_counts(
     project.edit("mine_specs/reading.py", "def read", f"{line}\n\n\ndef read")
     before = project.identity()
     project.edit(f"src/outer/{file}", "print(1)", "print(2)")
-    said = [f"imported code (../src/outer/{file})"]
-    assert changed(before, project.identity()) == said
+    parts = [f"imported code (../src/outer/{file})"]
+    assert changed(before, project.identity()) == parts
 
 
 def test_files_that_import_each_other_and_long_chains_end(project: Project) -> None:
@@ -465,12 +465,12 @@ def bare(project: Project) -> Callable[[str], Project]:
 
 @pytest.mark.parametrize("what", EDITS)
 def test_a_change_is_seen_in(bare: Callable[[str], Project], what: str) -> None:
-    text, old, new, said = EDITS[what]
+    text, old, new, parts = EDITS[what]
     project = bare(text)
     before = project.identity(module="spec_bare")
     assert changed(before, project.identity(module="spec_bare")) == []
     project.edit("spec_bare.py", old, new)
-    assert set(changed(before, project.identity(module="spec_bare"))) >= {*said}
+    assert set(changed(before, project.identity(module="spec_bare"))) >= {*parts}
 
 
 def test_a_file_imported_inside_a_function_counts(bare: Callable[[str], Project]) -> None:
@@ -566,7 +566,7 @@ CELL = """
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "parts"),
     [
         ("return WIDTH", "return WIDTH + 1", ["the build function"]),
         ("WIDTH, OTHER = 1, 1", "WIDTH, OTHER = 2, 1", [f"{HELD}the build function"]),
@@ -574,9 +574,9 @@ CELL = """
         ("gates=[]", 'gates=[mt.metric("a") > 1]', []),
     ],
 )
-def test_without_a_file_what_the_code_finds_counts(old: str, new: str, said: list[str]) -> None:
+def test_without_a_file_what_the_code_finds_counts(old: str, new: str, parts: list[str]) -> None:
     before, after = search_identity(made(CELL)), search_identity(made(CELL.replace(old, new)))
-    assert changed(before, after) == said
+    assert changed(before, after) == parts
 
 
 HOLDING = """
@@ -632,8 +632,8 @@ json.dump(found, sys.stdout)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    parts: dict[str, str] = json.loads(done.stdout)
+    return parts
 
 
 def holding(held: object) -> dict[str, str]:
