@@ -153,7 +153,8 @@ def test_every_row_of_train_and_validation_is_left_out_once(kind: str) -> None:
     spec = spec_of(data=data, validation=mt.KFold(k=5, seeds=2))
     loaded, left_out = load_data(spec), []
     for one in spec.validation.refits():
-        inside, outside = parts_of(spec, loaded, one)
+        parts = parts_of(spec, loaded, one)
+        inside, outside = parts.train, parts.watched
         assert set(inside.x[:, 0]) == set(range(50)) - set(outside.x[:, 0])
         if kind == "classes":
             assert outside.y.mean() == 0.5

@@ -18,7 +18,7 @@ MOST_LAYERS = 200
 Value = TypeVar("Value")
 
 
-def described(model: Model) -> dict[str, Json]:
+def describe_model(model: Model) -> dict[str, Json]:
     """Return a model's parameters and layers; raise nothing, whatever the model's code raises.
 
     Returns:
@@ -45,7 +45,7 @@ def described(model: Model) -> dict[str, Json]:
 def _layers(model: Model, depth: int, ids: set[int]) -> Iterator[tuple[Any, int]]:
     """Yield every layer once with its depth; a layer may be in several models, or hold itself."""
     layers: list[Any] = []
-    for layer in _tried(lambda: list(model.layers), layers):
+    for layer in _ask(lambda: list(model.layers), layers):
         if id(layer) in ids:
             continue
         ids.add(id(layer))
@@ -56,11 +56,11 @@ def _layers(model: Model, depth: int, ids: set[int]) -> Iterator[tuple[Any, int]
 
 def _layer(layer: Any, depth: int) -> dict[str, Json]:
     return {
-        "name": _tried(lambda: str(layer.name), ""),
+        "name": _ask(lambda: str(layer.name), ""),
         "kind": type(layer).__name__,
-        "shape": _tried(lambda: _shape(layer), None),
+        "shape": _ask(lambda: _shape(layer), None),
         "parameters": _parameters(layer, "weights"),
-        "trainable": _tried(lambda: bool(layer.trainable), False),
+        "trainable": _ask(lambda: bool(layer.trainable), False),
         "depth": depth,
     }
 
@@ -77,10 +77,10 @@ def _shape(layer: Any) -> list[int | None] | None:
 
 def _parameters(layer: Any, kind: str) -> int:
     """Return how many numbers a layer's weights hold; 0 before it is built."""
-    return _tried(lambda: sum(math.prod(weight.shape) for weight in getattr(layer, kind)), 0)
+    return _ask(lambda: sum(math.prod(weight.shape) for weight in getattr(layer, kind)), 0)
 
 
-def _tried(ask: Callable[[], Value], otherwise: Value) -> Value:
+def _ask(ask: Callable[[], Value], otherwise: Value) -> Value:
     """Return what a function of a layer returns, or ``otherwise`` if it raises.
 
     A layer may be the user's code.

@@ -16,8 +16,7 @@ from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import devices, use_threads
 from modeltune.engine.fit import Model, built, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.score.refit import derived, measured, parts_of
-from modeltune.engine.score.scoring import predict
+from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test
 from modeltune.ground import SpecError
 from modeltune.records import Values
 from modeltune.specs import Measure, Refit, Spec, Subject
@@ -66,17 +65,16 @@ def scores_again(
         refit: the refit whose weights the model has; its fold decides the parts.
         recorded: names of scores, including gaps and gains.
     """
-    size = spec.fit.batch_size
-    on_test = predict(model, loaded.test, size)
-    scores, _ = measured(model, loaded.test, on_test, size)
+    on_test = score_part(model, loaded.test, spec.fit.batch_size)
     measures = [
         Measure(subject, metric)
         for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)
-        for metric in scores
+        for metric in on_test.scores
         if Measure(subject, metric).key in recorded
     ]
-    train, watched = parts_of(spec, loaded, refit)
-    scores |= derived(spec, model, train, watched, on_test, scores, measures)
+    parts = parts_of(spec, loaded, refit)
+    further = scores_beyond_test(spec, model, parts, on_test, measures)
+    scores = {**on_test.scores, **further}
     return {metric: scores[metric] for metric in recorded if metric in scores}
 
 

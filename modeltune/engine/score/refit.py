@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from modeltune.engine.fit import (
     trainable,
 )
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.score.architecture import described
+from modeltune.engine.score.architecture import describe_model
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import (
     Predictions,
@@ -40,6 +40,24 @@ from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitResult, RefitTa
 from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
+@dataclass(frozen=True, eq=False)
+class RefitParts:
+    """The parts of the data that a refit trains on, lets its callbacks watch, and is scored on."""
+
+    train: Part
+    watched: Part
+    test: Part
+
+
+@dataclass(frozen=True, eq=False)
+class PartScores:
+    """What a model predicts on a part, its scores there, and the tables of its report."""
+
+    predictions: Predictions
+    scores: Mapping[str, float]
+    tables: Mapping[str, Json]
+
+
 def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> RefitResult:
@@ -48,27 +66,28 @@ def train_refit(
     seed = task.refit.seed
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
-        train, watched = parts_of(spec, loaded, task.refit)
-        plan = FitPlan(spec, hp, train, watched, task.epochs, seed, features=features)
+        parts = parts_of(spec, loaded, task.refit)
+        plan = FitPlan(spec, hp, parts.train, parts.watched, task.epochs, seed, features=features)
         with trainable(plan) as candidate:
             model = candidate.model
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve)
-            scores: dict[str, float] = {}
-            tables: dict[str, Json] = {}
+            scores: Mapping[str, float] = {}
+            tables: Mapping[str, Json] = {}
             samples: Json = None
             checks: tuple[Verdict, ...] = ()
-            built: dict[str, Json] = {}
+            description: dict[str, Json] = {}
             note: str | None = None
             if failure is None:
-                on_test, scores, tables, samples = _score(spec, model, train, watched, loaded.test)
+                on_test, samples = _score(spec, model, parts)
+                scores, tables = on_test.scores, on_test.tables
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
                     examples = task.weights.with_name(EXAMPLES)
-                    note = _write_examples(spec, loaded.test, on_test, examples)
-                    built = described(model)
+                    note = _write_examples(spec, loaded.test, on_test.predictions, examples)
+                    description = describe_model(model)
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
@@ -77,7 +96,7 @@ def train_refit(
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
     return RefitResult(
-        scores, tables, curve, trained_by, seconds, failure, samples, checks, built, note
+        scores, tables, curve, trained_by, seconds, failure, samples, checks, description, note
     )
 
 
@@ -128,70 +147,65 @@ def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) ->
     return None
 
 
-def _score(
-    spec: Spec, model: Model, train: Part, watched: Part, test: Part
-) -> tuple[Predictions, dict[str, float], dict[str, Json], Json]:
-    """Return predictions on test, all scores of the final weights, tables and samples."""
+def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Json]:
+    """Return all scores of the final weights, and what they did on each test sample, packed."""
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
-    on_test = predict(model, test, spec.fit.batch_size, slices)
-    scores, tables = measured(model, test, on_test, spec.fit.batch_size)
-    samples = refit_samples(model, on_test, scores, targets(train))
-    if test.stream is not None and samples is not None and not samples.truth:
+    on_test = score_part(model, parts.test, spec.fit.batch_size, slices)
+    samples = refit_samples(model, on_test.predictions, on_test.scores, targets(parts.train))
+    if parts.test.stream is not None and samples is not None and not samples.truth:
         # Only its targets show in which order a stream yielded its samples.
         samples = None
-    scores |= derived(spec, model, train, watched, on_test, scores, measures)
-    return on_test, scores, tables, None if samples is None else packed(samples)
+    further = scores_beyond_test(spec, model, parts, on_test, measures)
+    scores = {**on_test.scores, **further}
+    return replace(on_test, scores=scores), None if samples is None else packed(samples)
 
 
-def measured(
-    model: Model, part: Part, predictions: Predictions, batch_size: int
-) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return the scores of the final weights on a part, and the tables of its report."""
+def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> PartScores:
+    """Predict and score a part with the final weights."""
+    predictions = predict(model, part, batch_size, slices)
     reported, tables = report(predictions.outputs)
     # Where both have a metric of the same name, Keras's compiled metric comes first.
-    return {**reported, **evaluate(model, part, batch_size)}, tables
+    scores = {**reported, **evaluate(model, part, batch_size)}
+    return PartScores(predictions, scores, tables)
 
 
-def derived(
+def scores_beyond_test(
     spec: Spec,
     model: Model,
-    train: Part,
-    watched: Part,
-    on_test: Predictions,
-    scores: Mapping[str, float],
+    parts: RefitParts,
+    on_test: PartScores,
     measures: Iterable[Measure],
 ) -> dict[str, float]:
     """Return the scores that need more than the test part: gaps, gains, scores on a fold, size.
 
     Args:
-        train, watched: the parts this refit was trained on and watched.
-        on_test, scores: its predictions and scores on test.
+        spec: the declared model; cross-validation scores its folds.
+        model: a model that was trained on ``parts.train``.
+        parts: the parts of its refit.
+        on_test: what it reached on the test part.
         measures: the gaps and gains to measure are among these.
     """
     size = spec.fit.batch_size
     results: dict[str, float] = {}
-    on_train: dict[str, float] = {}
+    on_train: Mapping[str, float] = {}
     for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
         if subject is Subject.GAP:
-            on_train = on_train or _scores(model, train, size)
-            results[key] = on_train[name] - scores[name]
+            on_train = on_train or score_part(model, parts.train, size).scores
+            results[key] = on_train[name] - on_test.scores[name]
         elif subject is Subject.GAIN_OVER_DUMMY:
-            results[key] = dummy_gain(model, train, on_test, scores[name], name)
+            score = on_test.scores[name]
+            results[key] = dummy_gain(model, parts.train, on_test.predictions, score, name)
     if isinstance(spec.validation, KFold):
-        on_fold = _scores(model, watched, size)
+        on_fold = score_part(model, parts.watched, size).scores
         results |= {f"fold_{name}": value for name, value in on_fold.items()}
     return {**results, "parameters": float(model.count_params())}
 
 
-def _scores(model: Model, part: Part, batch_size: int) -> dict[str, float]:
-    return measured(model, part, predict(model, part, batch_size), batch_size)[0]
-
-
-def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> tuple[Part, Part]:
-    """Return the part this refit trains on, and the part its callbacks watch."""
+def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:
+    """Return the parts of the data for one refit: those of the spec, or its fold."""
     if refit.fold is None or not isinstance(spec.validation, KFold):
-        return loaded.train, loaded.validation
+        return RefitParts(loaded.train, loaded.validation, loaded.test)
     both = _joined(loaded.train, loaded.validation)
     labels = class_labels(both.y)
     rows = np.arange(both.size)
@@ -199,7 +213,7 @@ def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> tuple[Part, Part]:
     rare = labels is None or min(np.unique(labels, return_counts=True)[1]) < k
     folds = (Folds if rare else StratifiedKFold)(k, shuffle=True, random_state=refit.seed)
     inside, outside = list(folds.split(rows, None if rare else labels))[refit.fold]
-    return both.take(inside), both.take(outside)
+    return RefitParts(both.take(inside), both.take(outside), loaded.test)
 
 
 def _joined(train: Part, validation: Part) -> Part:

@@ -1,4 +1,4 @@
-"""A tuned model is described by its layers, whatever kind of model it is and whatever its code does."""
+"""A tuned model is describe_model by its layers, whatever kind of model it is and whatever its code does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from modeltune.engine.score.architecture import MOST_LAYERS, described
+from modeltune.engine.score.architecture import MOST_LAYERS, describe_model
 
 
 def listed(model: Any) -> list[tuple[str, str, Any, int, bool, int]]:
-    return [tuple(layer.values()) for layer in described(model)["layers"]]
+    return [tuple(layer.values()) for layer in describe_model(model)["layers"]]
 
 
 def test_nested_and_frozen_layers_are_listed_in_order_with_their_depth() -> None:
@@ -26,7 +26,7 @@ def test_nested_and_frozen_layers_are_listed_in_order_with_their_depth() -> None
         ("flatten", "Flatten", [None, 192], 0, True, 1),
         ("dense", "Dense", [None, 2], 386, True, 0),
     ]
-    rows = described(model)
+    rows = describe_model(model)
     assert (rows["parameters"], rows["trainable"], rows["layers_total"]) == (416, 386, 4)
     assert rows["parameters"] == model.count_params()
 
@@ -81,7 +81,7 @@ class Unlisted(keras.Model):
 
 def test_what_a_layer_raises_is_left_out() -> None:
     model = Own()
-    assert described(Unlisted())["layers_total"] == 0
+    assert describe_model(Unlisted())["layers_total"] == 0
 
     class Holding(keras.Model):
         @property
@@ -98,8 +98,8 @@ def test_what_a_layer_raises_is_left_out() -> None:
 def test_of_a_deep_model_the_outer_layers_are_listed_first() -> None:
     many = [layers.Activation("relu") for _ in range(MOST_LAYERS)]
     inner = keras.Sequential([keras.Input((4,)), *many], name="inner")
-    rows = described(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
+    rows = describe_model(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
     assert [layer["name"] for layer in rows["layers"]] == ["inner", "dense"]
     assert rows["layers_total"] == MOST_LAYERS + 2
-    flat = described(keras.Sequential([keras.Input((4,)), *many, layers.Dense(2)]))
+    flat = describe_model(keras.Sequential([keras.Input((4,)), *many, layers.Dense(2)]))
     assert (len(flat["layers"]), flat["layers_total"]) == (MOST_LAYERS, MOST_LAYERS + 1)
