@@ -327,7 +327,7 @@ def protocol(workload: Workload) -> Any:
 def modeltune(name: str, settings: Settings) -> Measurement:
     """Search as ``modeltune.harness.pipeline.run`` does, between its data and its validation phase."""
     from modeltune.harness.engines import lend_engine
-    from modeltune.harness.search import SearchProgress, search
+    from modeltune.harness.search import SearchProgress, Tuner, search
 
     scratch = Path(tempfile.mkdtemp(dir=settings.folder))
     (scratch / "spec_measured.py").write_text(SPEC.format(name=name, settings=settings))
@@ -340,7 +340,7 @@ def modeltune(name: str, settings: Settings) -> Measurement:
         started = time.perf_counter()
         if failure := engine.begin(scratch):
             sys.exit(f"the default candidate does not train: {failure.traceback}")
-        best = search(spec, engine, executor, scratch, discard_event, progress)
+        best = search(spec, Tuner(engine, executor, scratch), discard_event, progress)
         seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in progress.trials)
     paths = dict(Counter(trial.trained_by for trial in progress.trials))

@@ -13,7 +13,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.data import LoadedData, is_shareable, load_data, write_parts
-    from modeltune.engine.engine import Engine
+    from modeltune.engine.engine import Engine, start_engine
     from modeltune.engine.fit import followed_by
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import of_architecture, rebuilt_model, scores_again
@@ -28,6 +28,7 @@ __all__ = [
     "quietly",
     "rebuilt_model",
     "scores_again",
+    "start_engine",
     "write_parts",
 ]
 
@@ -40,7 +41,10 @@ __getattr__, __dir__ = door(
             "load_data",
             "write_parts",
         ),
-        "engine": ("Engine",),
+        "engine": (
+            "Engine",
+            "start_engine",
+        ),
         "fit": ("followed_by",),
         "quiet": ("quietly",),
         "score": (

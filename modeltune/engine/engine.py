@@ -18,7 +18,7 @@ from modeltune.engine.data import (
     write_parts,
 )
 from modeltune.engine.dry_run import dry_run
-from modeltune.engine.environments import devices, environment, use_threads
+from modeltune.engine.environments import environment, set_up_tensorflow
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
@@ -41,11 +41,18 @@ from modeltune.records import (
 from modeltune.specs import Gate, On, Spec
 
 
+def start_engine(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Engine:
+    """Set up TensorFlow in this process as the spec wants it, and return an engine of its run."""
+    set_up_tensorflow(spec.fit.threads)
+    return Engine(spec, fixtures, features)
+
+
 class Engine:
     """The keras side of one run; its methods take and return plain data.
 
     A run in several processes has one that loads the data and owns the oracle, and one in
-    each process that trains; a run in one process has one engine for all.
+    each process that trains; a run in one process has one engine for all. ``start_engine``
+    makes them.
 
     Args:
         spec: the declared model.
@@ -59,8 +66,6 @@ class Engine:
         self._features = features
         self._loaded: LoadedData | None = None
         self._oracle: Oracle | None = None
-        use_threads(spec.fit.threads)
-        devices()  # its search for a GPU logs
 
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""

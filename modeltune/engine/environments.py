@@ -36,6 +36,12 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
     }
 
 
+def set_up_tensorflow(threads: int) -> None:
+    """Let TensorFlow compute with so many threads, and find its devices: it logs when it does."""
+    use_threads(threads)
+    devices()
+
+
 def use_threads(threads: int) -> None:
     """Let TensorFlow compute with so many threads, unless it has begun with others.
 

@@ -74,11 +74,16 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class RunInProgress:
-    """Which run is to be judged: its id, its spec, and the fingerprints of the data it saw."""
+    """The run to be judged: its id, its spec and the fingerprints of the data it saw.
+
+    ``history`` holds earlier runs to compare it with, and ``listen`` is told how judging goes.
+    """
 
     id: str
     spec: Spec
     fingerprints: Mapping[str, str]
+    history: Store
+    listen: Listener
 
 
 class Validator(Protocol):
@@ -89,25 +94,16 @@ class Validator(Protocol):
     ) -> ValidationResult: ...
 
 
-def conclude(
-    run: RunInProgress,
-    tuned: TunedModel,
-    history: Store,
-    engine: Any,
-    validate: Validator,
-    listen: Listener,
-) -> Conclusion:
+def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Validator) -> Conclusion:
     """Validate and judge a run; while gates that seeds can settle are inconclusive, get more seeds.
 
     Args:
         run: what is judged.
         tuned: the winner of its search.
-        history: the store that holds earlier runs.
         engine: examines the tuned model where gates ask for it.
         validate: refits and scores the winner.
-        listen: told of each escalation.
     """
-    spec = run.spec
+    spec, history, listen = run.spec, run.history, run.listen
     looks = looks_of(spec)
     validation = validate(spec.validation)
     past = references(spec, history, run.fingerprints, run.id)

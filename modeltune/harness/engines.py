@@ -48,9 +48,9 @@ def lend_engine(
     from modeltune.harness.executors import Inline
 
     with quietly():
-        from modeltune.engine import Engine
+        from modeltune.engine import start_engine
 
     if spec.search.trial_minutes or spec.search.trial_gigabytes:
         listen(Note("trial_minutes and trial_gigabytes limit nothing in a run without workers"))
-    own = Engine(spec, fixtures, features)
+    own = start_engine(spec, fixtures, features)
     yield own, Inline(own.perform, listen)

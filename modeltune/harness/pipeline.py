@@ -14,7 +14,7 @@ from modeltune.harness.conclusion import RunInProgress, check_search, conclude, 
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.recording import drop_lost, recorded_at_end
 from modeltune.harness.resuming import TRIALS, ResumingExecutor, lend_ledgers, refit_notation
-from modeltune.harness.search import search
+from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import TunedModel, validate
 from modeltune.histories import Acceptance, open_store
@@ -100,9 +100,9 @@ def run(
             if failure := engine.begin(ledger.folder):
                 draft.note(f"the default candidate does not train: {failure.reason}")
             board = tensorboard.folder_of(spec, history.folder, run_id)
-            trials = ResumingExecutor(executor, ledger, TRIALS)
+            tuner = Tuner(engine, ResumingExecutor(executor, ledger, TRIALS), ledger.folder)
             hear = tensorboard.following(draft.listen, board)
-            best = search(spec, engine, trials, ledger.folder, hear, draft.progress, deadline)
+            best = search(spec, tuner, hear, draft.progress, deadline)
         draft.searched(best)
 
         with draft.phase("validation"):
@@ -110,8 +110,8 @@ def run(
             tuned = TunedModel(best, engine.space_at(best.values), weights)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec))
             validator = partial(validate, spec, tuned, refits, draft.listen)
-            this_run = RunInProgress(run_id, spec, fingerprints)
-            conclusion = conclude(this_run, tuned, history, engine, validator, draft.listen)
+            this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
+            conclusion = conclude(this_run, tuned, engine, validator)
         validation = conclusion.validation
         draft.validated(validation)
         tensorboard.write_refits(board, validation.refits, draft.listen)

@@ -72,24 +72,32 @@ class Proposer(Protocol):
         """End a candidate; return those that may still be continued, None when none ever is."""
 
 
+@dataclass(frozen=True)
+class Tuner:
+    """What a search tunes with: what proposes candidates, what trains them, a folder for their states."""
+
+    oracle: Proposer
+    executor: Executor[TrialTask, TrialResult]
+    scratch: Path
+
+
 def search(
     spec: Spec,
-    oracle: Proposer,
-    executor: Executor[TrialTask, TrialResult],
-    scratch: Path,
+    tuner: Tuner,
     listen: Listener,
     progress: SearchProgress,
     deadline: Deadline = Deadline(),
 ) -> Best:
     """Run the spec's search to its end, adding each finished trial to ``progress``.
 
-    The executor holds the train and validation parts; the test part is not within reach.
+    The tuner's executor holds the train and validation parts; the test part is not within reach.
     The oracle hears scores in the order of its proposals, and proposals run ahead by a fixed
     number: what it proposes depends neither on the number of slots nor on which trial ends first.
 
     Raises:
         NoTrialError: no trial completed; shows the first failure's traceback.
     """
+    oracle, executor, scratch = tuner.oracle, tuner.executor, tuner.scratch
     started = time.monotonic()
     listen(SearchStarted(spec.id, spec.search))
     window = spec.search.window if spec.search.deterministic else executor.slots

@@ -16,7 +16,7 @@ from modeltune.engine.score.refit import train_refit
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.resuming import TRIALS, ResumingExecutor
-from modeltune.harness.search import SearchProgress, search
+from modeltune.harness.search import SearchProgress, Tuner, search
 from modeltune.histories.ledgers import Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
@@ -92,7 +92,7 @@ def searched(
     oracle, progress = Oracle(declared, ledger.folder), SearchProgress()
     resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, TRIALS)
     try:
-        search(spec, oracle, resuming, ledger.folder, lambda event: None, progress)
+        search(spec, Tuner(oracle, resuming, ledger.folder), lambda event: None, progress)
     finally:
         ledgers.close(drop=False)
     return progress.trials

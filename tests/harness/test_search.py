@@ -29,6 +29,7 @@ from modeltune.harness.executors.inline import Inline
 from modeltune.harness.search import (
     LONGEST_TRACEBACK,
     SearchProgress,
+    Tuner,
     _seconds_left,
     best_trial,
     search,
@@ -163,7 +164,7 @@ def ran(
     known.Int("width", 1, 1000)
     oracle.learn(known)
     try:
-        search(spec, oracle, executor, folder, events.append, progress, deadline)
+        search(spec, Tuner(oracle, executor, folder), events.append, progress, deadline)
     finally:
         events.append(Note("end"))
     return progress, events, executor
@@ -179,7 +180,7 @@ def searched(spec: Spec, folder: Path) -> list[Trial]:
     executor: Inline[Any, Any] = Inline(
         lambda task: train_trial(spec, data.train, data.validation, task)
     )
-    search(spec, oracle, executor, folder, lambda event: None, progress)
+    search(spec, Tuner(oracle, executor, folder), lambda event: None, progress)
     return progress.trials
 
 
@@ -343,7 +344,9 @@ def at_once(
         folder = Path(name)
         oracle, progress = Witness(declared, folder), SearchProgress()
         executor = Prepared(answer, slots, picks, branching)
-        search(spec_of(search=declared), oracle, executor, folder, lambda event: None, progress)
+        search(
+            spec_of(search=declared), Tuner(oracle, executor, folder), lambda event: None, progress
+        )
         assert executor.withdraw() == []
     return progress, oracle, executor
 
@@ -432,7 +435,7 @@ def test_states_are_kept_as_long_as_a_trial_may_continue_from_them(
     progress, executor = SearchProgress(), Prepared(by_values, slots, picks, branching)
     spec, oracle = spec_of(search=declared), Looking(declared, tmp_path)
     # Every promotion finds its parent's state: by_values looks.
-    search(spec, oracle, executor, tmp_path, lambda event: None, progress)
+    search(spec, Tuner(oracle, executor, tmp_path), lambda event: None, progress)
     assert len(progress.trials) > 60
     assert sum(trial.parent is not None for trial in progress.trials) > 15
     # Nine of the first rung's 27 may go on, at most four are open, with a parent each.

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 from modeltune.engine.data import LoadedData, Part
-from modeltune.engine.environments import devices, use_threads
+from modeltune.engine.environments import set_up_tensorflow
 from modeltune.engine.fit import Model, built, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test
@@ -35,8 +35,7 @@ def rebuilt_model(
     Raises:
         SpecError: the spec's build function raised, or the weights do not fit its model.
     """
-    use_threads(spec.fit.threads)
-    devices()  # which logs, and should do it here
+    set_up_tensorflow(spec.fit.threads)
     hp = ReadHyperParameters()
     hp.values = dict(values)
     with contextlib.ExitStack() as stack:

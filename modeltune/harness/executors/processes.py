@@ -17,7 +17,8 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,19 +83,26 @@ class NotPortableError(Exception):
     """The spec or a fixture cannot be passed to another process: says why."""
 
 
+def start_process(birth: Birth, in_main: bool) -> Process:
+    """Start a process that runs an engine."""
+    context = multiprocessing.get_context("forkserver")
+    pipe, other = context.Pipe()
+    process = context.Process(target=serve_engine, args=(other, birth))
+    with contextlib.nullcontext() if in_main else main_left_alone():
+        process.start()
+    other.close()
+    return Process(process, pipe)
+
+
 class Process:
     """A process that runs an engine, and the pipe to it."""
 
-    def __init__(self, birth: Birth, in_main: bool):
-        context = multiprocessing.get_context("forkserver")
-        self.pipe, other = context.Pipe()
-        self._process = context.Process(target=serve_engine, args=(other, birth))
-        with contextlib.nullcontext() if in_main else main_left_alone():
-            self._process.start()
-        other.close()
-        assert self._process.pid is not None  # it was started
-        self.pid: int = self._process.pid
+    def __init__(self, process: ForkServerProcess, pipe: Connection):
+        assert process.pid is not None  # it was started
+        self.pid: int = process.pid
+        self.pipe = pipe
         self.peak = 0
+        self._process = process
         self._observed: psutil.Process | None = None
         with contextlib.suppress(psutil.Error):
             # It knows this process from a later one of the same number.
@@ -471,10 +479,10 @@ def process_executor(
     warm_up()
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(_folder(scratch))
-        first = Process(birth, in_main)
+        first = start_process(birth, in_main)
         stack.callback(first.kill)
         others = Processes(
-            lambda: Process(birth, in_main), slots, spec.search.trial_minutes, memory, listen
+            lambda: start_process(birth, in_main), slots, spec.search.trial_minutes, memory, listen
         )
         stack.callback(others.close)
         engine = Remote(first, others, data)

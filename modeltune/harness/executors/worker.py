@@ -129,13 +129,13 @@ def _follow() -> None:
 
 
 def _engine(birth: Birth) -> Any:
-    from modeltune.engine import Engine
+    from modeltune.engine import start_engine
     from modeltune.specs import edited, search_identity
 
     spec, fixtures = pickle.loads(birth.declared)
     if changed := edited(birth.code, search_identity(spec)):
         raise CodeError(f"{', '.join(changed)} was edited since {spec.file} was collected")
-    return Engine(spec, fixtures, birth.features)
+    return start_engine(spec, fixtures, birth.features)
 
 
 def _portable(error: BaseException) -> ModeltuneError:

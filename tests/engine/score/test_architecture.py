@@ -98,7 +98,9 @@ def test_what_a_layer_raises_is_left_out() -> None:
 def test_of_a_deep_model_the_outer_layers_are_listed_first() -> None:
     many = [layers.Activation("relu") for _ in range(MOST_LAYERS)]
     inner = keras.Sequential([keras.Input((4,)), *many], name="inner")
-    rows = describe_model(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")]))
+    rows = describe_model(
+        keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="dense")])
+    )
     assert [layer["name"] for layer in rows["layers"]] == ["inner", "dense"]
     assert rows["layers_total"] == MOST_LAYERS + 2
     flat = describe_model(keras.Sequential([keras.Input((4,)), *many, layers.Dense(2)]))
