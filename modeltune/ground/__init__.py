@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING
 from modeltune.ground.doors import door
 
 if TYPE_CHECKING:
+    from modeltune.ground.bounded_files import (
+        MEBIBYTE,
+        open_own,
+        open_regular,
+        parse_json,
+        read_bounded,
+        read_json,
+    )
     from modeltune.ground.config import (
         DEFAULT_REPORT,
         STORE_VARIABLE,
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
         CodeError,
         DataError,
         HistoryError,
+        InvalidRunError,
         ModeltuneError,
         NoHistoryError,
         NoTrialError,
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_REPORT",
+    "MEBIBYTE",
     "PACKAGE",
     "STORE_VARIABLE",
     "CodeError",
@@ -70,6 +80,7 @@ __all__ = [
     "DataError",
     "Deadline",
     "HistoryError",
+    "InvalidRunError",
     "MissingNameError",
     "ModeltuneError",
     "NoHistoryError",
@@ -97,8 +108,13 @@ __all__ = [
     "is_unlocked",
     "load_config",
     "make_folder",
+    "open_own",
+    "open_regular",
+    "parse_json",
     "private_name",
     "project_root",
+    "read_bounded",
+    "read_json",
     "require_supported_system",
     "seconds_of",
     "sync_file",
@@ -113,6 +129,14 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "bounded_files": (
+            "MEBIBYTE",
+            "open_own",
+            "open_regular",
+            "parse_json",
+            "read_bounded",
+            "read_json",
+        ),
         "config": (
             "Config",
             "DEFAULT_REPORT",
@@ -146,6 +170,7 @@ __getattr__, __dir__ = door(
             "CodeError",
             "DataError",
             "HistoryError",
+            "InvalidRunError",
             "ModeltuneError",
             "NoHistoryError",
             "NoTrialError",

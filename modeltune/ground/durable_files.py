@@ -43,6 +43,9 @@ def write_files_durably(
         FileExistsError: as for ``write_durably``.
         OSError: a file cannot be written.
     """
+    for draft in drafts.values():
+        # What was put there, such as a link, is not written through.
+        draft.unlink(missing_ok=True)
     try:
         write()
         for draft in drafts.values():

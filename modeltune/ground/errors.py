@@ -36,5 +36,9 @@ class NoHistoryError(HistoryError):
     """There is no history to read."""
 
 
+class InvalidRunError(HistoryError):
+    """A recorded run is not as modeltune records runs; the others of its history may be."""
+
+
 class UnrecordableError(HistoryError):
     """A run holds something that no history can record, however often it is tried."""

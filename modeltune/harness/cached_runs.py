@@ -11,6 +11,7 @@ from modeltune.ground import HistoryError
 from modeltune.harness.conclusion import LATENCY, judge_beside, measured_of
 from modeltune.histories import (
     RECENT,
+    artifact_path,
     baselines,
     open_store,
     references,
@@ -186,7 +187,7 @@ def _judged_today(
     past = with_rescored(past, _not_rescored(past))
     judgement = judge_beside(past, spec, measured_of(run, spec, samples), history)
     if kept is not None:
-        path = history.folder / kept.path
+        path = artifact_path(history.folder, kept, run.id)
         # Its sha256 is checked when it is loaded: reading a large model takes its time.
         if not path.is_file() or path.stat().st_size != kept.bytes:
             how = "are gone or changed; run the spec without reuse to train them again"

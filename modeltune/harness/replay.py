@@ -29,7 +29,7 @@ def kept_weights(run: Run, history: Store) -> Path:
         raise HistoryError(
             f"run {run.id} of {run.spec} kept no model: it ended as {run.status.value}"
         )
-    return verify(history.folder, run.artifact)
+    return verify(history.folder, run.artifact, run.id)
 
 
 def check_target(target: Path) -> None:
@@ -57,7 +57,7 @@ def export_kept(run: Run, history: Store, target: Path) -> str | None:
     kept = run.files.get("architecture")
     if kept is None:
         return "its architecture was not kept"
-    architecture = verify(history.folder, kept)
+    architecture = verify(history.folder, kept, run.id)
     with quietly():
         from modeltune.engine import of_architecture
 

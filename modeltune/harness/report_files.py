@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, first_line, parse_json
 from modeltune.harness.run_differences import contrast
-from modeltune.histories import Store, open_store, samples_of, verify
+from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json
 from modeltune.reports import Contrast, ReportedRun
 
@@ -126,11 +125,11 @@ def _examples(run: Run, history: Store) -> Mapping[str, Json]:
     kept = run.files.get("examples")
     if kept is None:
         return {}
-    path = verify(history.folder, kept)
+    text, path = contents(history.folder, kept, run.id), history.folder / kept.path
     try:
-        examples = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HistoryError(f"{path} cannot be read: {error}") from error
+        examples = parse_json(text)
+    except ValueError as error:
+        raise HistoryError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(examples, dict) or not isinstance(examples.get("samples"), list):
         raise HistoryError(f"{path} holds no examples")
     return examples

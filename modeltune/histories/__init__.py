@@ -12,7 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
-    from modeltune.histories.artifacts import drop, keep, names_of, verify
+    from modeltune.histories.artifacts import artifact_path, contents, drop, keep, names_of, verify
     from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused
     from modeltune.histories.doctor import Mark, diagnose
     from modeltune.histories.find_references import (
@@ -44,7 +44,9 @@ __all__ = [
     "Mark",
     "Store",
     "accepted_model",
+    "artifact_path",
     "baselines",
+    "contents",
     "diagnose",
     "drop",
     "flush",
@@ -77,9 +79,11 @@ __getattr__, __dir__ = door(
             "pending",
         ),
         "artifacts": (
+            "contents",
             "drop",
             "keep",
             "names_of",
+            "artifact_path",
             "verify",
         ),
         "baselines": (

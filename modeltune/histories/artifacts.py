@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 
-from modeltune.ground import HistoryError, append_durably, make_folder, write_durably
-from modeltune.records import Artifact
+from modeltune.ground import (
+    HistoryError,
+    InvalidRunError,
+    append_durably,
+    make_folder,
+    open_regular,
+    write_durably,
+)
+from modeltune.records import Artifact, Run
 
 ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"
@@ -23,16 +32,60 @@ _OF_A_RUN = re.compile(
     rf"(?:new-)?([0-9a-f]{{16}})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
 )
 
-# Names are made of run ids and refit numbers, never of a spec's or a metric's name.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+_RUN_ID = re.compile(r"[0-9a-z]+(?:-[0-9a-z]+)*")
+"""Of a run that has files; lower case only, since some file systems take "A" and "a" for one name."""
+
+LONGEST_ID = 64
+
+# What modeltune writes for a run: its files, and the run itself while it waits to be recorded.
+_NAME = re.compile(
+    rf"{ARTIFACTS}/(?:{_RUN_ID.pattern})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
+    rf"|pending/(?:{_RUN_ID.pattern})\.json"
+)
+
+
+def is_run_id(text: object) -> bool:
+    """Tell whether a text can be the id of a run that has files: it names no other folder."""
+    return isinstance(text, str) and len(text) <= LONGEST_ID and bool(_RUN_ID.fullmatch(text))
+
+
+def is_artifact_name(name: str) -> bool:
+    """Tell whether a file of some run can have this name below the store's folder."""
+    return bool(_NAME.fullmatch(name))
 
 
 def names_of(run_id: str) -> tuple[str, str, str, str]:
-    """Return the names of a run's weights, architecture, samples and examples."""
+    """Return the names of a run's weights, architecture, samples and examples.
+
+    Raises:
+        HistoryError: no file can be named by this id.
+    """
+    if not is_run_id(run_id):
+        raise HistoryError(f"{run_id!r:.100} is no id of a run with files: a-z, 0-9 and dashes")
     weights, architecture, samples, examples = (
         f"{ARTIFACTS}/{run_id}.{suffix}" for suffix in _SUFFIXES
     )
     return weights, architecture, samples, examples
+
+
+def foreign_files(run: Run) -> list[str]:
+    """Return a line for each file that a run names and that is none of its own."""
+    files = filter(None, (run.artifact, *run.files.values()))
+    return sorted({line for file in files if (line := _foreign(file, run.id))})
+
+
+def artifact_path(folder: Path, artifact: Artifact, run_id: str) -> Path:
+    """Return where a run's file is, by what its row or its baseline says: the only way to a path.
+
+    Whoever wrote the row may be a stranger, so the name has to be one of the run's own.
+
+    Raises:
+        InvalidRunError: it is not.
+        HistoryError: the folder of artifacts is a link that leads elsewhere.
+    """
+    if problem := _foreign(artifact, run_id):
+        raise InvalidRunError(f"{folder}: run {run_id:.100} is refused: {problem}")
+    return _within(folder, artifact.path)
 
 
 def run_of(path: Path) -> str | None:
@@ -52,6 +105,8 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
     Raises:
         HistoryError: when it cannot be written, or exists: artifacts are never overwritten.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no artifact name: artifacts/, a run's id and a suffix")
     target = _within(folder, name)
     try:
         make_folder(target.parent)
@@ -64,37 +119,51 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
     return Artifact(path=name, sha256=sha256, bytes=size, refit=refit)
 
 
-def verify(folder: Path, artifact: Artifact) -> Path:
-    """Return the artifact's path once its size and sha256 are those recorded.
+def verify(folder: Path, artifact: Artifact, run_id: str) -> Path:
+    """Return the path of a run's file once its size and sha256 are those recorded.
 
     Raises:
-        HistoryError: when the file is missing, was changed, or lies outside ``folder``.
+        HistoryError: the file is missing, was changed, is no regular file, or is not the run's own.
     """
-    try:
-        path = _within(folder, artifact.path)
-    except ValueError as error:
-        raise HistoryError(
-            f"{folder}: a run names an artifact {artifact.path!r}; {error}"
-        ) from error
-    try:
-        size, sha256 = _measured(path)
-    except FileNotFoundError as error:
-        raise HistoryError(
-            f"{path} is missing, so its run cannot be replayed; restore it, or run the spec again"
-        ) from error
-    except OSError as error:
-        raise HistoryError(f"{path} cannot be read: {error}") from error
-    if (size, sha256) != (artifact.bytes, artifact.sha256):
-        raise HistoryError(
-            f"{path} was changed since it was recorded: {size} bytes with sha256 {sha256[:12]}..., "
-            f"recorded {artifact.bytes} bytes with sha256 {artifact.sha256[:12]}...; "
-            "restore it, or run the spec again"
-        )
+    path = artifact_path(folder, artifact, run_id)
+    with _opened(path) as file:
+        _check(path, file, artifact)
     return path
+
+
+def contents(folder: Path, artifact: Artifact, run_id: str) -> bytes:
+    """Return what a run's file holds: exactly the bytes whose sha256 was recorded.
+
+    Raises:
+        HistoryError: as ``verify`` does.
+    """
+    path = artifact_path(folder, artifact, run_id)
+    with _opened(path) as file:
+        _check(path, file, artifact)
+        file.seek(0)
+        content = file.read(artifact.bytes)
+    if hashlib.sha256(content).hexdigest() != artifact.sha256:
+        raise HistoryError(f"{path} changed while it was read")
+    return content
+
+
+def copy_to(folder: Path, artifact: Artifact, run_id: str, target: Path) -> None:
+    """Copy a run's file to a path where nothing is; at most as many bytes as were recorded.
+
+    Raises:
+        HistoryError: the file is missing or is not the run's own; OSError: it cannot be written.
+    """
+    left = artifact.bytes
+    with _opened(artifact_path(folder, artifact, run_id)) as source, target.open("xb") as file:
+        while left > 0 and (part := source.read(min(left, 1 << 20))):
+            file.write(part)
+            left -= len(part)
 
 
 def drop(folder: Path, name: str) -> None:
     """Remove the file of this name, and what a killed ``keep`` left of it; ignore what cannot go."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no artifact name: artifacts/, a run's id and a suffix")
     target = _within(folder, name)
     for path in (target, _draft(target)):
         with contextlib.suppress(OSError):
@@ -132,6 +201,44 @@ def _draft(target: Path) -> Path:
     return target.with_name(f"new-{target.name}")
 
 
+def _foreign(artifact: Artifact, run_id: str) -> str | None:
+    own = names_of(run_id) if is_run_id(run_id) else ()
+    if artifact.path in own:
+        return None
+    # As in JSON: a name of a stranger may have anything in it.
+    name = json.dumps(f"{artifact.path:.200}")
+    return f"it names the file {name}, which is none that modeltune keeps for a run of its id"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Lend a run's file, opened to be read."""
+    try:
+        with open_regular(path, through_links=False) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise HistoryError(
+            f"{path} is missing, so its run cannot be replayed; restore it, or run the spec again"
+        ) from error
+    except OSError as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from error
+
+
+def _check(path: Path, file: BufferedReader, artifact: Artifact) -> None:
+    """Raise HistoryError unless an open file has the recorded size and sha256."""
+    size = os.fstat(file.fileno()).st_size
+    # Nothing larger than was recorded is read.
+    digest = hashlib.file_digest(file, "sha256") if size == artifact.bytes else None
+    sha256 = digest and digest.hexdigest()
+    if sha256 != artifact.sha256:
+        now = f" with sha256 {sha256[:12]}..." if sha256 else ""
+        raise HistoryError(
+            f"{path} was changed since it was recorded: {size} bytes{now}, "
+            f"recorded {artifact.bytes} bytes with sha256 {artifact.sha256[:12]}...; "
+            "restore it, or run the spec again"
+        )
+
+
 def _measured(path: Path) -> tuple[int, str]:
     """Return a file's size in bytes and its sha256 in hex."""
     with path.open("rb") as file:
@@ -139,9 +246,18 @@ def _measured(path: Path) -> tuple[int, str]:
 
 
 def _within(folder: Path, name: str) -> Path:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no artifact name: letters, digits, dashes and a suffix")
-    return folder / name
+    """Return the path of a file below the store's folder.
+
+    Raises:
+        HistoryError: the folder in between is a link: it may lead anywhere.
+    """
+    path = folder / name
+    if path.parent.is_symlink():
+        raise HistoryError(
+            f"{path.parent} is a symbolic link; files of runs are kept in the store's own folder: "
+            "replace the link by the folder it leads to"
+        )
+    return path
 
 
 def _space(folder: Path) -> str:

@@ -125,8 +125,8 @@ EXAMPLE = Run(
     task_report={"f1": {"macro": 0.95}},
     fingerprints={"spec": "ab12"},
     environment={"git_revision": "0123456789abcdef", "git_dirty": True, "cpus": 2},
-    artifact=Artifact("artifacts/20261120.weights.h5", "e3b0" * 16, 123, 0),
-    files={"samples": Artifact("artifacts/20261120.samples.json", "c442" * 16, 45, 0)},
+    artifact=Artifact("artifacts/20261120-211000-0a1b2c3d.weights.h5", "e3b0" * 16, 123, 0),
+    files={"samples": Artifact("artifacts/20261120-211000-0a1b2c3d.samples.json", "c442" * 16, 45, 0)},
     checks=(
         Verdict("checks.overlap", Outcome.WARNED, 2.0, 0.0, "2 rows of test are in train",
                 CheckFacts(Area.DATA, "checks.overlap"), Overlap({"test in train": 0.25})),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modeltune.ground import HistoryError, NoHistoryError, counted
 from modeltune.histories import pending
-from modeltune.histories.artifacts import verify
+from modeltune.histories.artifacts import is_artifact_name, verify
 from modeltune.histories.garbage import leftovers, project_baselines, weights_of
 from modeltune.histories.places import Place, place_of
 from modeltune.histories.store import HEAD, Store, open_as_it_is
@@ -101,7 +101,7 @@ def _files(store: Store) -> Iterator[Finding]:
     whole, size = 0, 0
     for run, kind, artifact in store.files():
         try:
-            verify(store.folder, artifact)
+            verify(store.folder, artifact, run)
         except HistoryError as error:
             yield Finding(Mark.WRONG, f"{kind} of run {run}: {error}")
         else:
@@ -125,7 +125,7 @@ def _waiting(folder: Path, url: str) -> Iterator[Finding]:
         yield Finding(Mark.WRONG, f"{text}: {pending.flush_command(url)}")
         for artifact in filter(None, (run.artifact, *run.files.values())):
             try:
-                verify(folder, artifact)
+                verify(folder, artifact, run.id)
             except HistoryError as error:
                 yield Finding(Mark.WRONG, f"run {run.id}, which waits: {error}")
 
@@ -133,7 +133,10 @@ def _waiting(folder: Path, url: str) -> Iterator[Finding]:
 def _accepted(folder: Path) -> Iterator[Finding]:
     for path in project_baselines(folder):
         try:
-            gone = [name for name in weights_of(path) if not (folder / name).is_file()]
+            named = weights_of(path)
+            if foreign := [name for name in named if not is_artifact_name(name)]:
+                raise ValueError(f"{path} names {foreign[0]!r:.200}, which is no file of a run")
+            gone = [name for name in named if not (folder / name).is_file()]
         except (HistoryError, ValueError) as error:
             yield Finding(Mark.WRONG, str(error))
             continue

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, first_line, parse_json
 from modeltune.histories import baselines
-from modeltune.histories.artifacts import verify
+from modeltune.histories.artifacts import artifact_path, contents, verify
 from modeltune.histories.store import Store
 from modeltune.records import (
     Artifact,
@@ -83,7 +82,10 @@ def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Su
 def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
     """Return by run id the accepted models to be scored on today's test part."""
     return {
-        past.run: KeptModel(folder / past.architecture.path, folder / past.weights.path)
+        past.run: KeptModel(
+            artifact_path(folder, past.architecture, past.run),
+            artifact_path(folder, past.weights, past.run),
+        )
         for pasts in references.values()
         if not isinstance(pasts, str)
         for past in pasts
@@ -142,11 +144,12 @@ def samples_of(run: Run, history: Store) -> Samples | None:
         return None
     from modeltune.records import unpacked
 
-    path = verify(history.folder, kept)
+    text = contents(history.folder, kept, run.id)
     try:
-        return unpacked(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise HistoryError(f"{path} does not hold samples: {error}") from error
+        return unpacked(parse_json(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        path = history.folder / kept.path
+        raise HistoryError(f"{path} does not hold samples: {first_line(error)}") from error
 
 
 def _named(spec: Spec) -> list[Reference]:
@@ -273,7 +276,7 @@ def _kept(past: Past, folder: Path) -> KeptModel | str:
         if artifact is None:
             return f"{name} was not kept"
         try:
-            files.append(verify(folder, artifact))
+            files.append(verify(folder, artifact, past.run))
         except HistoryError as error:
             return str(error)
     return KeptModel(*files)

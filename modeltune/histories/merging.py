@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from modeltune.ground import HistoryError
-from modeltune.histories.artifacts import drop, keep, verify
+from modeltune.histories.artifacts import artifact_path, copy_to, drop, foreign_files, keep, verify
 from modeltune.histories.store import Store
 from modeltune.records import Artifact, Run, to_json
 
@@ -59,9 +58,12 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
             if id_ in known and to_json(into.run(id_)) != to_json(run):
                 refused.append(f"run {id_} of {run.spec} differs between {into} and {other}")
                 continue
+            if foreign := foreign_files(run):
+                refused.append(f"run {id_} of {run.spec}: {'; '.join(foreign)}")
+                continue
             needed, problems = _needed(run, other.folder, into.folder)
             if not problems or without_files:
-                problems += _bring(needed, into.folder)
+                problems += _bring(run, needed, other.folder, into.folder)
             if problems and not without_files:
                 refused.append(f"run {id_} of {run.spec}: {'; '.join(problems)}")
                 continue
@@ -83,32 +85,25 @@ def _needed(run: Run, source: Path, target: Path) -> tuple[dict[Path, Artifact],
     for artifact in filter(None, (run.artifact, *run.files.values())):
         try:
             # There already after an earlier merge, or where both histories lie in one folder.
-            if _is_there(target, artifact):
-                present = verify(target, artifact)
+            if os.path.lexists(artifact_path(target, artifact, run.id)):
+                present = verify(target, artifact, run.id)
                 with contextlib.suppress(PermissionError):
                     # A ``modeltune gc`` beside this leaves alone what is fresh.
-                    os.utime(present)
+                    os.utime(present, follow_symlinks=False)
             else:
-                needed[verify(source, artifact)] = artifact
+                needed[verify(source, artifact, run.id)] = artifact
         except (HistoryError, FileNotFoundError) as error:
             problems.append(str(error))
     return needed, problems
 
 
-def _is_there(folder: Path, artifact: Artifact) -> bool:
-    try:
-        return (folder / artifact.path).exists()
-    except (OSError, ValueError):
-        # It is not the name of a file; ``verify`` says so.
-        return False
-
-
-def _bring(needed: dict[Path, Artifact], folder: Path) -> list[str]:
-    """Copy the files into the folder, all or none; return the problems that prevented it."""
+def _bring(run: Run, needed: dict[Path, Artifact], source: Path, target: Path) -> list[str]:
+    """Copy files of a run into a folder, all or none; return the problems that prevented it."""
     with contextlib.ExitStack() as undo:
         for path, artifact in needed.items():
-            kept = keep(folder, artifact.path, partial(shutil.copyfile, path), artifact.refit)
-            undo.callback(drop, folder, artifact.path)
+            copy = partial(copy_to, source, artifact, run.id)
+            kept = keep(target, artifact.path, copy, artifact.refit)
+            undo.callback(drop, target, artifact.path)
             if kept != artifact:
                 return [f"{path} changed while it was copied"]
         undo.pop_all()

@@ -16,7 +16,7 @@ from modeltune.ground import (
     default_store,
     sync_folder,
 )
-from modeltune.histories.artifacts import keep
+from modeltune.histories.artifacts import is_artifact_name, keep
 from modeltune.histories.places import place_of
 from modeltune.histories.store import Store, open_store
 from modeltune.records import Json, Run, from_json, to_json
@@ -151,6 +151,10 @@ def _record(path: Path, store: Store, is_named: bool) -> Run:
             f"{path}: its run was meant for {pending.store}; to record it there: "
             f"modeltune flush --store {shlex.quote(pending.store)}"
         )
+    for file in filter(None, (pending.run.artifact, *pending.run.files.values())):
+        if not is_artifact_name(file.path):
+            name = json.dumps(f"{file.path:.200}")
+            raise UnrecordableError(f"{path}: its run names {name}, which is no file of a run")
     store.record(pending.run)
     try:
         # Another flush may have recorded the same run.

@@ -254,7 +254,7 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
          "20261120-211500-ffffffff of spec_digits.py::cnn; `modeltune history` lists them"),
         (["replay", "-3"], "no run -3: TMP/.modeltune/history.db holds 2 runs, "
          "counted from -1, the newest"),
-        (["replay", "-1"], "TMP/.modeltune/artifacts/20261120.weights.h5 is missing, so its "
+        (["replay", "-2"], "TMP/.modeltune/artifacts/20261120-211000-0a1b2c3d.weights.h5 is missing, so its "
          "run cannot be replayed; restore it, or run the spec again"),
         (["export", "-1", "model.h5"],
          "model.h5: Keras writes a model to a file that ends in .keras"),

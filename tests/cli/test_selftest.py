@@ -68,7 +68,7 @@ baselines.contradicting_metric = lambda _: None
 """,
     "the recorded samples were edited": """
 from modeltune.histories import find_references
-find_references.verify = lambda folder, artifact: folder / artifact.path
+find_references.contents = lambda folder, artifact, run: (folder / artifact.path).read_bytes()
 """,
 }
 """By plant what makes its guard say yes to everything: as a conftest.py of the planted project."""

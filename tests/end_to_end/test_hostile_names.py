@@ -85,14 +85,16 @@ def kept(folder: Path, text: str) -> None:
     secret = folder.parent / "secret"
     for name in (text, f"artifacts/{text}", f"{text}/../../secret", f"../secret{text}"):
         try:
-            path = verify(folder, keep(folder, name, lambda path: path.write_bytes(b"weights")))
+            path = verify(
+                folder, keep(folder, name, lambda path: path.write_bytes(b"weights")), text
+            )
         except (HistoryError, OSError, ValueError):
             continue
         assert path.resolve().is_relative_to(folder)
         assert path.resolve() != folder
     for name in (str(secret), f"{text}/../../secret", "../secret"):
         with pytest.raises(HistoryError):
-            verify(folder, Artifact(name, text, 6, 0))
+            verify(folder, Artifact(name, text, 6, 0), text)
 
 
 def named(folder: Path, text: str) -> None:

@@ -59,7 +59,7 @@ def test_a_run_whose_history_is_lost_waits_and_its_session_is_red(
         assert len(store.runs()) == 1
         for kept in (run.artifact, *run.files.values()):
             assert kept
-            verify(store.folder, kept)
+            verify(store.folder, kept, run.id)
 
 
 def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_files_stay(
@@ -74,7 +74,7 @@ def test_what_was_trained_for_a_run_that_waits_is_not_trained_again_and_its_file
     (path,) = waiting(scripted.path / ".modeltune")
     run = read_pending(path).run
     assert run.artifact
-    verify(scripted.path / ".modeltune", run.artifact)
+    verify(scripted.path / ".modeltune", run.artifact, run.id)
 
 
 def test_a_history_lost_before_judgement_leaves_the_search_to_go_on(scripted: Example) -> None:

@@ -149,4 +149,4 @@ def test_a_run_whose_server_is_lost_waits_its_session_is_red_and_flush_sends_it_
     with open_store(url) as opened:
         assert repr(opened.run("-1")) == repr(run)
         assert run.artifact
-        verify(opened.folder, run.artifact)
+        verify(opened.folder, run.artifact, run.id)

@@ -210,7 +210,7 @@ def test_defect_9_an_index_means_one_run_its_numbers_and_its_model(kept: Runs, i
     hp = ReadHyperParameters()
     hp.values = dict(run.best.values)
     with built(kept.spec, hp, 99) as model:
-        load_weights(model, verify(kept.folder, run.artifact))
+        load_weights(model, verify(kept.folder, run.artifact, run.id))
         again = evaluate(model, load_data(kept.spec).test, 24)
     assert again == {name: run.scores[name].values[0] for name in again}
     others = [other.scores["off"].values[0] for other in kept.runs if other.best != run.best]

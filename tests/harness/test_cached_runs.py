@@ -87,7 +87,7 @@ def test_a_check_that_failed_stays_red_whatever_the_gates_say_today(store: Store
 
 
 def test_samples_that_are_gone_are_noted(store: Store) -> None:
-    recorded(store, "one", files=DIGITS.files)
+    recorded(store, "one", files={"samples": Artifact("artifacts/one.samples.json", "ab", 1, 0)})
     (note,) = served(store).notes
     assert note.startswith(f"its samples cannot be read: {store.folder / 'artifacts'}")
 

@@ -132,7 +132,7 @@ def test_recording_is_told_last(finished: Finished) -> None:
 def test_scratch_is_gone_and_the_weights_are_kept(finished: Finished) -> None:
     assert not list((finished.folder / "scratch").iterdir())
     assert finished.run.artifact is not None
-    verify(finished.folder, finished.run.artifact)
+    verify(finished.folder, finished.run.artifact, finished.run.id)
 
 
 def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finished) -> None:
@@ -142,7 +142,7 @@ def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finis
     hp = ReadHyperParameters()
     hp.values = dict(result.best.values)
     with built(spec, hp, 12345) as model:
-        load_weights(model, verify(finished.folder, result.artifact))
+        load_weights(model, verify(finished.folder, result.artifact, result.id))
         again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
     assert again == {name: result.scores[name].values[0] for name in again}
 

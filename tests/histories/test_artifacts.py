@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeltune.ground.errors import HistoryError
-from modeltune.histories.artifacts import keep, verify
+from modeltune.ground.errors import HistoryError, InvalidRunError
+from modeltune.histories.artifacts import contents, keep, verify
 from modeltune.records.runs import Artifact
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-NAME = "artifacts/20261120-211000-0a1b2c3d.weights.h5"
+RUN = "20261120-211000-0a1b2c3d"
+NAME = f"artifacts/{RUN}.weights.h5"
 WEIGHTS = b"weights" * 1000
 
 
@@ -33,7 +36,7 @@ def files(folder: Path) -> list[str]:
 def test_a_kept_file_is_named_by_its_hash_and_size(tmp_path: Path) -> None:
     artifact = keep(tmp_path, NAME, write, refit=2)
     assert artifact == Artifact(NAME, hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), 2)
-    assert verify(tmp_path, artifact) == tmp_path / NAME
+    assert verify(tmp_path, artifact, RUN) == tmp_path / NAME
     assert (tmp_path / NAME).read_bytes() == WEIGHTS
     assert files(tmp_path) == [NAME]
 
@@ -88,7 +91,7 @@ def test_an_artifact_is_never_overwritten(tmp_path: Path) -> None:
     assert (
         str(refused.value) == f"{tmp_path / NAME} exists already; an artifact is never overwritten"
     )
-    verify(tmp_path, artifact)
+    verify(tmp_path, artifact, RUN)
 
 
 @settings(
@@ -96,29 +99,30 @@ def test_an_artifact_is_never_overwritten(tmp_path: Path) -> None:
 )
 @given(place=st.integers(0, len(WEIGHTS) - 1), bit=st.integers(0, 7))
 def test_one_flipped_bit_anywhere_is_found(tmp_path: Path, place: int, bit: int) -> None:
-    artifact = Artifact("one.weights.h5", hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), 0)
+    artifact = Artifact(NAME, hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS), 0)
     changed = bytearray(WEIGHTS)
     changed[place] ^= 1 << bit
+    (tmp_path / "artifacts").mkdir(exist_ok=True)
     (tmp_path / artifact.path).write_bytes(changed)
     with pytest.raises(HistoryError, match="was changed since it was recorded: 7000 bytes"):
-        verify(tmp_path, artifact)
+        verify(tmp_path, artifact, RUN)
 
 
 def test_a_cut_or_missing_file_is_found(tmp_path: Path) -> None:
     artifact = keep(tmp_path, NAME, write)
     (tmp_path / NAME).write_bytes(WEIGHTS[:-1])
     with pytest.raises(HistoryError) as refused:
-        verify(tmp_path, artifact)
-    damaged, recorded = (hashlib.sha256(w).hexdigest()[:12] for w in (WEIGHTS[:-1], WEIGHTS))
+        verify(tmp_path, artifact, RUN)
+    recorded = hashlib.sha256(WEIGHTS).hexdigest()[:12]
     assert str(refused.value) == (
-        f"{tmp_path / NAME} was changed since it was recorded: 6999 bytes with sha256 {damaged}..., "
+        f"{tmp_path / NAME} was changed since it was recorded: 6999 bytes, "
         f"recorded 7000 bytes with sha256 {recorded}...; restore it, or run the spec again"
     )
     (tmp_path / NAME).unlink()
     with pytest.raises(
         HistoryError, match="is missing, so its run cannot be replayed; restore it, or run"
     ):
-        verify(tmp_path, artifact)
+        verify(tmp_path, artifact, RUN)
 
 
 HOSTILE = [
@@ -133,6 +137,24 @@ HOSTILE = [
     "a b",
     "a\n",
     "ä",
+    "conftest.py",
+    "spec_digits.py",
+    "history.db-journal",
+    "history.db-wal",
+    "pending/x.py",
+    "pending/../conftest.py",
+    "scratch/ledger.jsonl",
+    "features/x.npy",
+    "artifacts/histories.txt",
+    "artifacts/conftest.py",
+    f"artifacts/{RUN}",
+    f"artifacts/{RUN}.weights.h5.py",
+    f"artifacts/{RUN.upper()}.weights.h5",
+    f"artifacts/sub/{RUN}.weights.h5",
+    f"artifacts\\{RUN}.weights.h5",
+    f"C:artifacts/{RUN}.weights.h5",
+    f"/artifacts/{RUN}.weights.h5",
+    f"./artifacts/{RUN}.weights.h5",
 ]
 
 
@@ -140,13 +162,54 @@ HOSTILE = [
 def test_no_name_leads_outside(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is no artifact name"):
         keep(tmp_path / "store", name, write)
-    with pytest.raises(HistoryError, match="is no artifact name"):
-        verify(tmp_path / "store", Artifact(name, "", 0, 0))
+    with pytest.raises(InvalidRunError, match="none that modeltune keeps for a run of its id"):
+        verify(tmp_path / "store", Artifact(name, "", 0, 0), RUN)
     assert files(tmp_path) == []
 
 
 def test_swapped_files_are_found(tmp_path: Path) -> None:
-    one = keep(tmp_path, "one.weights.h5", write)
-    two = keep(tmp_path, "two.weights.h5", lambda path: path.write_bytes(WEIGHTS[::-1]))
+    one = keep(tmp_path, "artifacts/one.weights.h5", write)
+    two = keep(tmp_path, "artifacts/two.weights.h5", lambda path: path.write_bytes(WEIGHTS[::-1]))
     with pytest.raises(HistoryError, match="was changed"):
-        verify(tmp_path, replace(one, path=two.path))
+        verify(tmp_path, replace(one, path=two.path), "two")
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def linked_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+    path.parent.symlink_to(path.parent.with_name("elsewhere"))
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def foldered(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("change", [linked, linked_folder, piped, foldered])
+def test_a_file_is_read_where_it_was_kept_and_never_through_something_else(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    artifact = keep(tmp_path, NAME, write)
+    change(tmp_path / NAME)
+    for read in (verify, contents):
+        with pytest.raises(HistoryError, match=r"link|no file|directory"):
+            read(tmp_path, artifact, RUN)
+
+
+def test_no_other_run_s_file_is_read_for_a_run(tmp_path: Path) -> None:
+    other = keep(tmp_path, "artifacts/other.weights.h5", write)
+    with pytest.raises(InvalidRunError, match=r'it names the file "artifacts/other.weights.h5"'):
+        verify(tmp_path, other, RUN)
+    # An id that would be a path names no files at all.
+    for run in ("..", "../other", "a/b", "", "A", "a\0", "-a", "x" * 65):
+        with pytest.raises(InvalidRunError):
+            verify(tmp_path, Artifact(f"artifacts/{run}.weights.h5", "", 0, 0), run)

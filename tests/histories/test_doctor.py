@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "bit": (lambda f: (f / WEIGHTS).write_text("12344"), f"{WEIGHTS} was changed since it was rec"),
     "outside": (
         lambda f: asked(f, f"UPDATE artifacts SET path = '../x' WHERE run = '{RUN}'"),
-        "a run names an artifact '../x'; '../x' is no artifact name",
+        f'run {RUN} is refused: it names the file "../x", which is none that modeltune keeps',
     ),
     "stray row": (
         lambda f: asked(
@@ -236,7 +236,7 @@ def test_leftovers_and_a_baseline_without_its_model_are_only_noted(
     status, lines = doctor(folder, capsys)
     assert status == 0
     noted = [line for line in lines if line.startswith("note")]
-    assert "artifacts/20261120.weights.h5 not there" in noted[0]
+    assert "artifacts/20261120-211000-0a1b2c3d.weights.h5 not there" in noted[0]
     assert noted[1] == "note   1 file or folder is not needed (5 bytes); to remove: modeltune gc"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ from modeltune.histories import merging
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.merging import merge
 from modeltune.histories.store import HEAD, Store, open_store
-from modeltune.records.runs import Run, Scores
+from modeltune.records.runs import Artifact, Run, Scores
 from tests.support.histories import DATA, DIGITS, runs
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -87,7 +88,10 @@ def test_every_run_is_copied_with_its_files_in_the_order_of_creation(
     assert repr(into.run("later")) == repr(later)
     for file in (later.artifact, *later.files.values()):
         assert file is not None
-        assert verify(into.folder, file).read_bytes() == (other.folder / file.path).read_bytes()
+        assert (
+            verify(into.folder, file, later.id).read_bytes()
+            == (other.folder / file.path).read_bytes()
+        )
     assert content(other.folder) == before
 
 
@@ -179,11 +183,11 @@ def test_a_file_that_changes_while_it_is_copied_is_not_kept(
     into, other = stores
     recorded(other, "a")
 
-    def copy(source: Path, target: Path) -> None:
-        target.write_bytes(source.read_bytes() + b"more")
+    def copy(folder: Path, artifact: Artifact, run: str, target: Path) -> None:
+        target.write_bytes((folder / artifact.path).read_bytes() + b"more")
         (into.folder / "artifacts/a.samples.json").write_text("of another process")
 
-    monkeypatch.setattr(shutil, "copyfile", copy)
+    monkeypatch.setattr(merging, "copy_to", copy)
     merged = merge(into, other)
     assert (merged.copied, listed(into)) == ([], [])
     assert merged.refused[0].endswith("a.weights.h5 changed while it was copied")
@@ -219,7 +223,7 @@ def test_a_file_that_is_gone_here_comes_back_from_there(stores: tuple[Store, Sto
     assert run.artifact
     (into.folder / run.artifact.path).unlink()
     assert merge(into, other).present == ["a"]
-    verify(into.folder, run.artifact)
+    verify(into.folder, run.artifact, run.id)
 
 
 def test_what_an_interrupted_merge_has_copied_is_safe_from_a_gc_beside_the_next(
@@ -237,16 +241,86 @@ def test_what_an_interrupted_merge_has_copied_is_safe_from_a_gc_beside_the_next(
     assert copied.stat().st_mtime > 0
 
 
-def test_a_name_that_leads_outside_copies_nothing(stores: tuple[Store, Store]) -> None:
+PLANTED = (
+    "conftest.py",
+    "spec_digits.py",
+    "history.db-journal",
+    "history.db-wal",
+    "pending/aaaa.json",
+    "scratch/0123456789abcdef/ledger.jsonl",
+    "features/x.npy",
+    "artifacts/histories.txt",
+    "artifacts/victim.weights.h5",
+    "artifacts/B.weights.h5",
+    "report/report.html",
+    "../conftest.py",
+    "/etc/passwd",
+    "a\0b",
+    "",
+)
+"""Names that a row of a stranger may give to a file that lies there."""
+
+
+@pytest.mark.parametrize("without_files", [False, True])
+def test_only_a_run_s_own_files_are_copied_and_a_run_that_names_others_is_refused(
+    stores: tuple[Store, Store], without_files: bool
+) -> None:
     into, other = stores
     run = recorded(other, "a")
     assert run.artifact
-    for number, path in enumerate(("../../etc/passwd", "/etc/passwd", "a\0b", "")):
-        other.record(replace(run, id=f"{number}", artifact=replace(run.artifact, path=path)))
-    merged = merge(into, other)
+    for number, name in enumerate(PLANTED):
+        planted = other.folder / name
+        if name and "\0" not in name and not planted.exists():
+            planted.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copyfile(other.folder / run.artifact.path, planted)
+        artifact = replace(run.artifact, path=name)
+        other.record(replace(run, id=f"b{number}", artifact=artifact, files={}))
+        other.record(replace(run, id=f"c{number}", artifact=None, files={"samples": artifact}))
+    before = content(into.folder)
+
+    merged = merge(into, other, without_files=without_files)
+
     assert merged.copied == ["a"]
-    assert len(merged.refused) == 4
-    assert all("is no artifact name" in line for line in merged.refused)
+    assert len(merged.refused) == 2 * len(PLANTED)
+    assert all("which is none that modeltune keeps" in line for line in merged.refused)
+    new = content(into.folder).keys() - before.keys()
+    assert new == {"artifacts/a.weights.h5", "artifacts/a.samples.json"}
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("change", [linked, piped])
+def test_no_file_is_read_or_written_through_a_link_or_a_pipe(
+    stores: tuple[Store, Store], change: Callable[[Path], None], side: int
+) -> None:
+    into, other = stores
+    run = recorded(other, "a")
+    assert run.artifact
+    if side == 0:
+        merge(into, other)
+    change(stores[side].folder / run.artifact.path)
+    (line,) = merge(into, other).refused
+    assert re.search("a link|a pipe", line)
+
+
+def test_a_draft_that_is_a_link_is_not_written_through(stores: tuple[Store, Store]) -> None:
+    into, other = stores
+    recorded(other, "a")
+    victim = into.folder / "victim"
+    victim.write_text("mine")
+    (into.folder / "artifacts").mkdir()
+    (into.folder / "artifacts/new-a.weights.h5").symlink_to(victim)
+    assert merge(into, other).copied == ["a"]
+    assert victim.read_text() == "mine"
 
 
 def test_one_that_was_killed_anywhere_is_finished_by_another(tmp_path: Path) -> None:
@@ -265,7 +339,7 @@ def test_one_that_was_killed_anywhere_is_finished_by_another(tmp_path: Path) -> 
             for run in into.runs():
                 # A row implies its files.
                 for file in into.run(run.id).files.values():
-                    verify(into.folder, file)
+                    verify(into.folder, file, run.id)
             merge(into, other)
             assert [repr(into.run(run.id)) for run in expected] == list(map(repr, expected))
             names = [name for name in content(into.folder / "artifacts") if "new-" not in name]
@@ -290,7 +364,7 @@ def killed_at(step: int) -> None:
 
     for name in ("fsync", "rename"):
         setattr(os, name, counted(getattr(os, name)))
-    shutil.copyfile = counted(shutil.copyfile)  # type: ignore[assignment]
+    merging.copy_to = counted(merging.copy_to)  # type: ignore[attr-defined,assignment]
     Store.record = counted(Store.record)  # type: ignore[method-assign,assignment]
 
 

@@ -428,7 +428,7 @@ def test_runs_go_from_a_file_to_a_server_and_back_with_their_files(
         for into, other in ((server, one), (two, server), (one, two)):
             assert merge(into, other).refused == []
             assert merge(into, other).copied == []
-            assert verify(into.folder, weights).read_text() == "12345"
+            assert verify(into.folder, weights, "a").read_text() == "12345"
             assert repr(into.run("a")) == repr(run)
         assert len(one.runs()) == 1
 

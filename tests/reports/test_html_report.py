@@ -887,16 +887,17 @@ def test_a_baseline_that_is_not_recorded_here_is_said_and_leaves_the_run_before(
 
 
 def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Path) -> None:
-    kept = keep(tmp_path, "artifacts/x.examples.json", lambda path: path.write_text("[]"))
-    samples = keep(tmp_path, "artifacts/x.samples.json", lambda path: path.write_text("{}"))
+    run = searched(2, 1)
+    kept = keep(tmp_path, f"artifacts/{run.id}.examples.json", lambda path: path.write_text("[]"))
+    samples = keep(tmp_path, f"artifacts/{run.id}.samples.json", lambda path: path.write_text("{}"))
     (tmp_path / samples.path).write_text("changed")
-    run = replace(searched(2, 1), files={"examples": kept, "samples": samples})
+    run = replace(run, files={"examples": kept, "samples": samples})
     url = recorded(tmp_path, run)
     (report,) = gather([run], url)
     notes = " ".join(report.missing)
     assert "predictions on test: " in notes
-    assert "x.samples.json was changed since it was recorded" in notes
-    assert "x.examples.json holds no examples" in notes
+    assert f"{run.id}.samples.json was changed since it was recorded" in notes
+    assert f"{run.id}.examples.json holds no examples" in notes
     (tmp_path / "history.db").write_bytes(b"no database at all" * 100)
     files = write_reports(tmp_path / "report", gather([run], url))
     page = Page(content(files[2].read_text(encoding="utf-8"))).text

@@ -179,10 +179,10 @@ best       trial 1, score 0.9611: units=64, rate=0.001, norm=True
 trials     0/0
 seconds    data 0.2, search 12.8, validation 3.0
 baseline   20261119-090000-00000000
-artifact   artifacts/20261120.weights.h5 (refit 0, 123 bytes, sha256 """
+artifact   artifacts/20261120-211000-0a1b2c3d.weights.h5 (refit 0, 123 bytes, sha256 """
         + "e3b0" * 16
         + """)
-samples    artifacts/20261120.samples.json (45 bytes, sha256 """
+samples    artifacts/20261120-211000-0a1b2c3d.samples.json (45 bytes, sha256 """
         + "c442" * 16
         + """)
 

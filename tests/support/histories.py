@@ -12,6 +12,7 @@ from pathlib import Path
 from modeltune.histories.contract import EXAMPLE as DIGITS
 from modeltune.histories.contract import any_run as runs
 from modeltune.histories.store import HEAD
+from modeltune.records import Artifact
 
 __all__ = [
     "DAMAGES",
@@ -36,6 +37,9 @@ DIGITS_0003 = replace(
     trials=tuple(replace(trial, traceback=None) for trial in DIGITS.trials),
     # The sample run's details of that time were none that a check has.
     checks=(replace(DIGITS.checks[0], details=None), DIGITS.checks[1]),
+    # Nor were its files named as those of a run are.
+    artifact=Artifact("artifacts/20261120.weights.h5", "e3b0" * 16, 123, 0),
+    files={"samples": Artifact("artifacts/20261120.samples.json", "c442" * 16, 45, 0)},
 )
 DIGITS_0002 = replace(DIGITS_0003, model={})
 DIGITS_0001 = replace(DIGITS_0002, verdicts=DIGITS.verdicts[:3], files={}, checks=(), advice=())

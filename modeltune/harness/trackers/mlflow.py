@@ -160,7 +160,7 @@ def _log_files(
         client.log_text(parent, text, f"report/{name}")
     for artifact in (run.artifact, run.files.get("architecture")):
         if artifact is not None:
-            client.log_artifact(parent, str(verify(folder, artifact)), "model")
+            client.log_artifact(parent, str(verify(folder, artifact, run.id)), "model")
 
 
 def _tags(run: Run) -> dict[str, str]:

@@ -352,7 +352,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Run, Path]:
 
 def test_a_run_keeps_what_the_kept_refit_got_wrong(recorded: Any) -> None:
     spec, run, folder = recorded
-    document = json.loads(verify(folder, run.files["examples"]).read_text())
+    document = json.loads(verify(folder, run.files["examples"], run.id).read_text())
     test = load_data(spec).test
     with open_store(f"sqlite:///{folder / 'history.db'}") as store:
         samples = samples_of(run, store)
@@ -397,9 +397,9 @@ def test_examples_left_by_an_interrupted_run_are_not_kept_when_none_are_wanted_a
     with open_store(f"sqlite:///{tmp_path / 'history.db'}") as history:
         for wanted in (True, False):
             wanting = spec.with_fields(examples=wanted)
-            draft = RunDraft(first_draft(f"{wanted}", wanting), wanting, history, print)
+            draft = RunDraft(first_draft(f"{wanted}".lower(), wanting), wanting, history, print)
             draft.keep(weights, None)
-    assert [file.name for file in tmp_path.glob("artifacts/*.json")] == ["True.examples.json"]
+    assert [file.name for file in tmp_path.glob("artifacts/*.json")] == ["true.examples.json"]
 
 
 def test_a_refit_is_not_lost_over_its_examples(
