@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -414,11 +413,9 @@ def test_collecting_specs_loads_nothing_heavy_and_writes_nothing(project: Exampl
 def test_the_gallery_is_collected_without_loading_anything_heavy(project: Example) -> None:
     gallery = Path(__file__).parents[2] / "model_specs"
     project = project.with_files({"witness.py": WITNESS})
-    started = time.perf_counter()
     done = project.run_pytest_apart(
         "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "witness", str(gallery)
     )
-    assert time.perf_counter() - started < 5  # Keras alone takes longer; benchmarks/ measures
     assert done.exit_code == 0
     done.stdout.fnmatch_lines(
         ["*spec_digits.py::mlp", "*spec_wine.py::classifier*hyperband*", "loaded []"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
@@ -216,13 +218,25 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     )
 
 
-def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(tmp_path: Path) -> None:
+def streams() -> mt.Data:
+    parts = digits(40, 20, 20)
+    train, validation, test = (
+        tf.data.Dataset.from_tensor_slices(part).batch(20)
+        for part in (parts.train, parts.validation, parts.test)
+    )
+    return mt.Data(train, validation, test)
+
+
+@pytest.mark.parametrize("load", [lambda: digits(40, 20, 20), streams], ids=["arrays", "streams"])
+def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(
+    load: Callable[[], mt.Data], tmp_path: Path
+) -> None:
     calls: list[int] = []
     events: list[Event] = []
 
     def data() -> mt.Data:
         calls.append(1)
-        return digits(40, 20, 20)
+        return load()
 
     search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1)
     spec = spec_of(data=data, search=search, gates=PASSING)
