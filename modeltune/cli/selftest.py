@@ -203,13 +203,13 @@ def _swap_weights(project: Path) -> None:
 def _forge(project: Path) -> None:
     """Lower the accuracies in the baseline by hand."""
     path = baselines.path_of(project / SPEC_FILE, "spec_digits.py::mlp")
-    path.write_text(json.dumps(_forged(path), indent=1), encoding="utf-8")
+    path.write_text(json.dumps(_lower_scores(path), indent=1), encoding="utf-8")
 
 
 def _forge_and_seal(project: Path) -> None:
     """Do the same, and put the digest in that belongs to it."""
     path = baselines.path_of(project / SPEC_FILE, "spec_digits.py::mlp")
-    data = _forged(path)
+    data = _lower_scores(path)
     del data["sha256"]
     # As baselines.py computes it, which is no secret.
     text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -217,7 +217,7 @@ def _forge_and_seal(project: Path) -> None:
     path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 
-def _forged(path: Path) -> dict[str, Json]:
+def _lower_scores(path: Path) -> dict[str, Json]:
     data: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
     scores = data["scores"]["accuracy"]
     scores["values"] = [value - 0.1 for value in scores["values"]]
@@ -570,7 +570,7 @@ def caught_by(plant: Plant, session: SessionEnd) -> tuple[str | None, str]:
     run, guard = session.run, plant.guard
     verdicts = (*run.verdicts, *run.checks) if run else ()
     red = [verdict for verdict in verdicts if verdict.outcome.is_red()]
-    instead = _ended(session, red)
+    instead = _ending(session, red)
     if guard is None:
         is_green = session.exit_code == 0 and run is not None and run.passed and not red
         if is_green and run is not None and plant.accepted and run.baseline is None:
@@ -590,7 +590,7 @@ def caught_by(plant: Plant, session: SessionEnd) -> tuple[str | None, str]:
     return None, instead
 
 
-def _ended(session: SessionEnd, red: Sequence[Verdict]) -> str:
+def _ending(session: SessionEnd, red: Sequence[Verdict]) -> str:
     """Return in words how a session ended."""
     if session.exit_code is None or session.exit_code < 0:
         return f"pytest did not end in {SESSION_TIMEOUT:.0f} s, or was killed"

@@ -14,19 +14,19 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.data import LoadedData, is_shareable, load_data, write_parts
     from modeltune.engine.engine import Engine, start_engine
-    from modeltune.engine.fit import followed_by
+    from modeltune.engine.fit import report_epochs_to
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import of_architecture, rebuilt_model, scores_again
 
 __all__ = [
     "Engine",
     "LoadedData",
-    "followed_by",
     "is_shareable",
     "load_data",
     "of_architecture",
     "quietly",
     "rebuilt_model",
+    "report_epochs_to",
     "scores_again",
     "start_engine",
     "write_parts",
@@ -45,7 +45,7 @@ __getattr__, __dir__ = door(
             "Engine",
             "start_engine",
         ),
-        "fit": ("followed_by",),
+        "fit": ("report_epochs_to",),
         "quiet": ("quietly",),
         "score": (
             "of_architecture",

@@ -17,10 +17,10 @@ from modeltune.engine.fit import (
     Candidate,
     FitPlan,
     Model,
-    built,
     failure_of,
     fit,
     frozen_prefix,
+    lend_model,
     overrides_fit,
 )
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
@@ -49,7 +49,7 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
     first = True
     for hp in explore(spec.model, oracle):
         try:
-            with built(spec, hp, spec.search.seed) as model:
+            with lend_model(spec, hp, spec.search.seed) as model:
                 if first:
                     _rehearse(spec, loaded, hp, model)
         except SpecError:
@@ -79,7 +79,7 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
             other = _like_its_part(loaded.validation, held_out)
         plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
         curve, _ = fit(plan, Candidate(rehearsed))
-        evaluated = _evaluated(spec, rehearsed, held_out)
+        evaluated = _metric_names(spec, rehearsed, held_out)
         if missing := spec.search.objective.missing_from(curve):
             problems.append(missing)
         problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
@@ -118,7 +118,7 @@ def _behind_frozen_layers(
     return parts.head, features(train), features(_few(validation))
 
 
-def _evaluated(spec: Spec, model: Model, validation: Part) -> list[str]:
+def _metric_names(spec: Spec, model: Model, validation: Part) -> list[str]:
     """Return the names of the metrics that an evaluation of the fitted model gives."""
     keras_evaluated = not overrides_fit(spec.model) and "test_step" not in vars(model)
     if keras_evaluated and type(model).__module__.startswith("keras."):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
-from modeltune.engine.fit import Model, built
+from modeltune.engine.fit import Model, lend_model
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks
 from modeltune.engine.score import (
@@ -46,7 +46,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
     """Probe the tuned model, score accepted models on today's data, compare latencies: as gates need."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
-    with built(spec, hp, seed) as today:
+    with lend_model(spec, hp, seed) as today:
         model = restore(spec, hp, task.weights, loaded.test)
         probed: dict[str, Probe] = {}
         for gate in spec.gates:
@@ -54,7 +54,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
                 known = task.known.get(gate.key, ())
                 probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
         rescored = {
-            name: _rescored(spec, today, kept, loaded) for name, kept in task.rescore.items()
+            name: _rescore(spec, today, kept, loaded) for name, kept in task.rescore.items()
         }
         ratio: tuple[float, float, float] | str | None = None
         if task.faster_than is not None:
@@ -63,7 +63,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
     return Examination(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
 
 
-def _kept(kept: KeptModel, part: Part) -> Model:
+def _restore_kept(kept: KeptModel, part: Part) -> Model:
     """Return the model of an earlier run as it was, even if its build function has changed.
 
     Keras refuses what is not data in it, such as lambdas, which would be run.
@@ -89,10 +89,10 @@ def _foreign(config: Json) -> Iterator[str]:
             yield from _foreign(value)
 
 
-def _rescored(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:
+def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:
     """Score a kept model on today's test part, with the loss and metrics of today's model."""
     try:
-        model = _kept(kept, loaded.test)
+        model = _restore_kept(kept, loaded.test)
         compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
@@ -119,9 +119,9 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
     from scipy import stats
 
     try:
-        other = _kept(kept, test)
+        other = _restore_kept(kept, test)
         x = next(iter(test.batches(LATENCY_BATCH)))[0]
-        pair = [_timed(model, x), _timed(other, x)]
+        pair = [_timer(model, x), _timer(other, x)]
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     ratios = []
@@ -135,7 +135,7 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
     return float(np.median(ratios)), ratios[low], ratios[PAIRS - 1 - low]
 
 
-def _timed(model: Model, x: Arrays) -> Callable[[], float]:
+def _timer(model: Model, x: Arrays) -> Callable[[], float]:
     tensors = map_arrays(keras.ops.convert_to_tensor, x)
 
     def seconds() -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modeltune.ground import HistoryError
-from modeltune.harness.conclusion import LATENCY, judge_beside, measured_of
+from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
 from modeltune.histories import (
     RECENT,
     artifact_path,
@@ -131,7 +131,7 @@ def find_reusable(
             listed = ", ".join(map(repr, missing))
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
-            return _judged_today(run, spec, history, prints, strictness)
+            return _judge_today(run, spec, history, prints, strictness)
     return next(iter(same + others), "no finished run of this spec is recorded")
 
 
@@ -175,7 +175,7 @@ def _gates_differ(run: Run, spec: Spec) -> bool:
     return any(run.fingerprints.get(name) != part for name, part in today.items())
 
 
-def _judged_today(
+def _judge_today(
     run: Run, spec: Spec, history: Store, prints: Mapping[str, str], strictness: Strictness
 ) -> Run:
     kept, notes, samples = run.artifact, run.notes, None
@@ -185,7 +185,7 @@ def _judged_today(
         notes = (*notes, f"its samples cannot be read: {error}")
     past = references(spec, history, prints, run.id)
     past = with_rescored(past, _not_rescored(past))
-    judgement = judge_beside(past, spec, measured_of(run, spec, samples), history)
+    judgement = judge_beside(past, spec, recorded_measurements(run, spec, samples), history)
     if kept is not None:
         path = artifact_path(history.folder, kept, run.id)
         # Its sha256 is checked when it is loaded: reading a large model takes its time.

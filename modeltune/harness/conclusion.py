@@ -121,7 +121,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
             listen(Note(f"{gates}: inconclusive, so the model is validated under {seeds} seeds"))
             known = replace(spec.validation, seeds=looks[look - 1]).refits()
             validation = validate(replace(spec.validation, seeds=seeds), known)
-        measured = _measured(spec, validation, examined, unmeasured, tuned.weights)
+        measured = _measurements(spec, validation, examined, unmeasured, tuned.weights)
         judgement = judge_beside(past, spec, measured, history)
         if not any(_seeds_may_settle(verdict) for verdict in judgement.verdicts):
             break
@@ -180,7 +180,7 @@ def known_counterexamples(
     return known
 
 
-def _measured(
+def _measurements(
     spec: Spec,
     validation: ValidationResult,
     examined: Examination,
@@ -252,7 +252,7 @@ def check_search(
     return refitted, check_bounds(tuned.best.values, tuned.hyperparameters, completed)
 
 
-def measured_of(run: Run, spec: Spec, samples: Any) -> Measurements:
+def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
     """Return what a recorded run measured, for today's gates to judge."""
     unmeasured = {}
     if LATENCY not in run.scores:

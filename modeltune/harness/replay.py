@@ -77,7 +77,7 @@ def export(
         ModeltuneError: nothing was written; says why.
     """
     check_target(target)
-    with _rebuilt(spec, fixtures, run, history) as (model, _):
+    with _lend_model(spec, fixtures, run, history) as (model, _):
         _write(model, target)
     return differing_code(run_identity(spec), run)[0]
 
@@ -90,7 +90,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     """
     code, notes = differing_code(run_identity(spec), run)
     try:
-        with _rebuilt(spec, fixtures, run, history, is_of_same_data=True) as (model, loaded):
+        with _lend_model(spec, fixtures, run, history, is_of_same_data=True) as (model, loaded):
             from modeltune.engine import scores_again
 
             recorded = recorded_scores(run)
@@ -105,7 +105,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
 
 
 @contextlib.contextmanager
-def _rebuilt(
+def _lend_model(
     spec: Spec,
     fixtures: Mapping[str, object],
     run: Run,

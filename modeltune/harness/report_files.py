@@ -70,12 +70,12 @@ def gather(runs: Sequence[Run], url: str) -> list[ReportedRun]:
     """
     try:
         with open_store(url, create=False) as history:
-            return [_reported(run, history) for run in runs]
+            return [_gather_run(run, history) for run in runs]
     except HistoryError as error:
         return [ReportedRun(run, missing=(f"the history: {error}",)) for run in runs]
 
 
-def _reported(run: Run, history: Store) -> ReportedRun:
+def _gather_run(run: Run, history: Store) -> ReportedRun:
     missing: list[str] = []
 
     def read(what: str, reader: Callable[[], _T], otherwise: _T) -> _T:
@@ -91,7 +91,7 @@ def _reported(run: Run, history: Store) -> ReportedRun:
     if (baseline := run.baseline) and baseline != run.id:
         reference = read("the baseline", lambda: history.run(baseline), None)
     if reference is None:
-        reference = read("the run before it", lambda: _judged_before(run, past, history), None)
+        reference = read("the run before it", lambda: _last_judged(run, past, history), None)
     changes = Contrast()
     if reference is not None:
         changes = read("what changed", lambda: contrast(reference, run, history), changes)
@@ -113,7 +113,7 @@ def _past(run: Run, history: Store) -> tuple[Summary, ...]:
     )
 
 
-def _judged_before(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
+def _last_judged(run: Run, past: Sequence[Summary], history: Store) -> Run | None:
     for earlier in past:
         is_judged = earlier.status in (RunStatus.PASSED, RunStatus.FAILED) and not earlier.cached
         if is_judged and earlier.id != run.id:

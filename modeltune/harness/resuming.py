@@ -117,7 +117,7 @@ def _trial_key(task: TrialTask) -> str:
     return f"trial {_digest(facts)}"
 
 
-def _write_trained(task: TrialTask, trained: TrialResult) -> Json:
+def _write_trial(task: TrialTask, trained: TrialResult) -> Json:
     _sync(task.keep_state)
     return plain(
         {
@@ -131,7 +131,7 @@ def _write_trained(task: TrialTask, trained: TrialResult) -> Json:
     )
 
 
-def _read_trained(task: TrialTask, value: Json) -> TrialResult:
+def _read_trial(task: TrialTask, value: Json) -> TrialResult:
     # Its state may be gone: it has been dropped when no trial could continue from it.
     return TrialResult(
         curve=_curve(value["curve"]),
@@ -143,7 +143,7 @@ def _read_trained(task: TrialTask, value: Json) -> TrialResult:
     )
 
 
-TRIALS: Notation[TrialTask, TrialResult] = Notation(_trial_key, _write_trained, _read_trained)
+TRIALS: Notation[TrialTask, TrialResult] = Notation(_trial_key, _write_trial, _read_trial)
 """A trial is the same when its number, values, epochs and seed are."""
 
 
@@ -158,17 +158,17 @@ def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
         values = sorted(task.hyperparameters["values"].items())
         return f"refit {_digest([rules, task.refit.seed, task.refit.fold, values, task.epochs])}"
 
-    return Notation(key, _write_refitted, _read_refitted)
+    return Notation(key, _write_refit, _read_refit)
 
 
-def _write_refitted(task: RefitTask, refitted: RefitResult) -> Json:
+def _write_refit(task: RefitTask, refitted: RefitResult) -> Json:
     _sync(task.weights)
     for name in (ARCHITECTURE, EXAMPLES):
         _sync(task.weights and task.weights.with_name(name))
     return plain(refitted)
 
 
-def _read_refitted(task: RefitTask, value: Json) -> RefitResult | None:
+def _read_refit(task: RefitTask, value: Json) -> RefitResult | None:
     if value["failure"] or (task.weights is not None and not task.weights.exists()):
         return None
     # A ledger of an earlier modeltune may lack fields, and has checks of an earlier form.

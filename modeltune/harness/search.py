@@ -210,7 +210,7 @@ class _Attempt:
 
     def again(self) -> _Attempt:
         """Return the next attempt at the same values: a promotion's seed stays its parent's."""
-        seed = self.seed if self.parent is not None else _hashed(self.seed, self.number)
+        seed = self.seed if self.parent is not None else _hash(self.seed, self.number)
         return replace(self, number=self.number + 1, seed=seed)
 
 
@@ -231,12 +231,12 @@ class _Seeds:
         if parent is not None:
             return self.used[parent]
         values = json.dumps(sorted(proposal.values.items()))
-        seed = _hashed(self._spec_seed, values, self._draws[values])
+        seed = _hash(self._spec_seed, values, self._draws[values])
         self._draws[values] += 1
         return seed
 
 
-def _hashed(*facts: int | str) -> int:
+def _hash(*facts: int | str) -> int:
     """Return a seed for Keras, from 0 to 2**31 - 1."""
     return int.from_bytes(hashlib.sha256(json.dumps(facts).encode()).digest()[:4], "big") >> 1
 
@@ -290,11 +290,11 @@ def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: TrialResult
         seed=task.seed,
         curve=trained.curve,
         trained_by=trained.trained_by,
-        traceback=_shortened(trained.failure.traceback) if trained.failure else None,
+        traceback=_shorten(trained.failure.traceback) if trained.failure else None,
     )
 
 
-def _shortened(traceback: str | None) -> str | None:
+def _shorten(traceback: str | None) -> str | None:
     """Return a traceback without its middle when it is too long: the error stands at its end."""
     if traceback is None or len(traceback) <= LONGEST_TRACEBACK:
         return traceback

@@ -47,7 +47,7 @@ from sklearn import metrics
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
-from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate, predict, report
@@ -209,7 +209,7 @@ def test_defect_9_an_index_means_one_run_its_numbers_and_its_model(kept: Runs, i
     assert run.artifact is not None
     hp = ReadHyperParameters()
     hp.values = dict(run.best.values)
-    with built(kept.spec, hp, 99) as model:
+    with lend_model(kept.spec, hp, 99) as model:
         load_weights(model, verify(kept.folder, run.artifact, run.id))
         again = evaluate(model, load_data(kept.spec).test, 24)
     assert again == {name: run.scores[name].values[0] for name in again}

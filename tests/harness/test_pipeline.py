@@ -16,7 +16,7 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine import engine
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.scoring import evaluate
@@ -143,7 +143,7 @@ def test_kept_weights_score_what_was_recorded_in_a_rebuilt_model(finished: Finis
     assert result.best is not None
     hp = ReadHyperParameters()
     hp.values = dict(result.best.values)
-    with built(spec, hp, 12345) as model:
+    with lend_model(spec, hp, 12345) as model:
         load_weights(model, verify(finished.folder, result.artifact, result.id))
         again = evaluate(model, load_data(spec).test, spec.fit.batch_size)
     assert again == {name: result.scores[name].values[0] for name in again}

@@ -15,7 +15,7 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
-from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, train_refit
@@ -97,7 +97,7 @@ def test_mean_and_sample_deviation_are_over_refits_never_over_epochs(held_out: A
 def test_weights_are_the_first_refits_and_score_what_was_recorded(held_out: Any) -> None:
     spec, result, weights = held_out
     data = load_data(spec)
-    with built(spec, ReadHyperParameters.of(HP), 99) as model:
+    with lend_model(spec, ReadHyperParameters.of(HP), 99) as model:
         load_weights(model, weights)
         again = evaluate(model, data.test, spec.fit.batch_size)
         on_train = evaluate(model, data.train, spec.fit.batch_size)

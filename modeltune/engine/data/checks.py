@@ -200,7 +200,7 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
             are = "is" if len(twins) == 1 else "are"
             sentences.append(
                 f"{len(twins)} of {part.size} {part.name} rows {are} also in {other.name}: "
-                f"{_listed(examples)}"
+                f"{_enumerate(examples)}"
             )
     measured = max(shares.values()) if shares else None
     not_checked = _not_checked("rows", f"in both parts ({', '.join(open_pairs)})")
@@ -230,7 +230,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     is_one = len(twins) == 1
     reason = (
         f"{len(twins)} of {train.size} train rows {'repeats' if is_one else 'repeat'} an earlier "
-        f"one: {_listed([f'train[{a}] = train[{b}]' for a, b in twins])}; "
+        f"one: {_enumerate([f'train[{a}] = train[{b}]' for a, b in twins])}; "
     )
     if conflicts:
         labels = class_labels(train.y)
@@ -241,7 +241,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
             for a, b in conflicts
         ]
         word = "targets" if labels is None else "labels"
-        reason += f"{len(conflicts)} of them with conflicting {word}: {_listed(examples)}"
+        reason += f"{len(conflicts)} of them with conflicting {word}: {_enumerate(examples)}"
     else:
         reason += "all with the same target"
     share = len(twins) / train.size
@@ -259,7 +259,7 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
         return CheckResult(False, 0.0, 0.0, "train has only one row, so nothing can vary")
     tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
     for path, array in leaves(train.x):
-        name = _named("x", path)
+        name = _array_name("x", path)
         constant = _is_constant(array)
         if array.ndim <= 2 and not constant.all():
             columns = [int(column) for column in np.flatnonzero(constant)]
@@ -269,7 +269,7 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
                 verb = "is" if len(columns) == 1 else "are"
                 sentences.append(
                     f"{len(columns)} of {array.shape[1]} columns of {name} {verb} constant in "
-                    f"train: {_listed(examples)}"
+                    f"train: {_enumerate(examples)}"
                 )
                 if (test := tests.get(path)) is not None and test.shape[1:] == array.shape[1:]:
                     here = test[:, columns] != array[:1, columns]
@@ -277,7 +277,7 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
                     if len(varying):
                         others = [f"[:, {columns[v]}]" for v in varying]
                         verb = "takes" if len(others) == 1 else "take"
-                        sentences.append(f"{_listed(others)} {verb} other values in test")
+                        sentences.append(f"{_enumerate(others)} {verb} other values in test")
         elif constant.all() and np.size(array[0]):
             count += 1
             what = f" ({array[0]})" if np.size(array[0]) == 1 else ""
@@ -311,22 +311,22 @@ def _labels(loaded: LoadedData) -> CheckResult:
     for path, in_train in classes["train"].items():
         counts = {name: outputs[path] for name, outputs in classes.items() if path in outputs}
         if len(counts) < 3:
-            left_open.append(f"{_named('y', path)} of a stream")
+            left_open.append(f"{_array_name('y', path)} of a stream")
         outputs += 1
         table = {name: dict(sorted(labels.items())) for name, labels in counts.items()}
         if len(in_train) <= FEW_VALUES:
-            counted[_named("y", path)] = {
+            counted[_array_name("y", path)] = {
                 name: {str(label): count for label, count in labels.items()}
                 for name, labels in table.items()
             }
-        output = f" of {_named('y', path)}" if path else ""
+        output = f" of {_array_name('y', path)}" if path else ""
         for name in ("validation", "test"):
             lacking = [label for label in table.get(name, {}) if label not in in_train]
             missing += len(lacking)
             if lacking:
                 examples = [f"{label} ({_rows(table[name][label], name)})" for label in lacking]
                 sentences.append(
-                    f"train has no row of class{_es(lacking)} {_listed(examples)}{output}"
+                    f"train has no row of class{_es(lacking)} {_enumerate(examples)}{output}"
                 )
         if "test" in table:
             absent = [label for label in table["train"] if label not in table["test"]]
@@ -334,7 +334,7 @@ def _labels(loaded: LoadedData) -> CheckResult:
             if absent:
                 examples = [f"{label} ({_rows(in_train[label], 'train')})" for label in absent]
                 sentences.append(
-                    f"test has no row of class{_es(absent)} {_listed(examples)}{output}"
+                    f"test has no row of class{_es(absent)} {_enumerate(examples)}{output}"
                 )
     details = ClassCounts(counted)
     if sentences:
@@ -394,7 +394,7 @@ def _beyond(loaded: LoadedData) -> Iterator[tuple[str, str]]:
             own_low, own_high = part.labels.get(path, (low, high))
             if own_low < low or own_high > high:
                 text = (
-                    f"has labels {own_low} to {own_high} in {_named('y', path)}, "
+                    f"has labels {own_low} to {own_high} in {_array_name('y', path)}, "
                     f"train only {low} to {high}"
                 )
                 yield part.name, text
@@ -406,13 +406,13 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
         reason = _not_checked("features", "that drift from train to test")
         return CheckResult(None, None, max_drift, reason)
     rng = np.random.default_rng(DRIFT_SEED)
-    rows = [_drawn(rng, part.size, DRIFT_ROWS) for part in (train, test)]
+    rows = [_draw(rng, part.size, DRIFT_ROWS) for part in (train, test)]
     distances: list[Distance] = []
     left_out: list[str] = []
     others = {"x": dict(leaves(test.x)), "y": dict(leaves(test.y))}
     for kind, arrays in (("x", train.x), ("y", train.y)):
         for path, array in leaves(arrays):
-            name = _named(kind, path)
+            name = _array_name(kind, path)
             pair = array[rows[0]], others[kind][path][rows[1]]
             labels = class_labels(array) if kind == "y" else None
             if labels is not None and _are_classes(labels):
@@ -451,7 +451,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     examples = [f"{one.feature} by {one.distance:.2f} ({one.method})" for one, _ in far]
     reason = (
         f"{len(far)} of {len(distances)} {which} differ between train and test: "
-        f"{_listed(examples)}; up to {max_drift:g} is harmless. Remedy: split the data at random, "
+        f"{_enumerate(examples)}; up to {max_drift:g} is harmless. Remedy: split the data at random, "
         "or find out where test comes from"
     )
     return CheckResult(True, measured, max_drift, reason, details)
@@ -469,7 +469,7 @@ def _feature_distances(
         return
     train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
     has_columns = train.shape[1] > 1
-    for column in _drawn(rng, train.shape[1], DRIFT_COLUMNS):
+    for column in _draw(rng, train.shape[1], DRIFT_COLUMNS):
         one, other = train[:, column], test[:, column]
         feature = f"{name}[:, {column}]" if has_columns else name
         # If most values are rare, their shares show no difference, but their order does.
@@ -525,7 +525,7 @@ def _total_variation(feature: str, train: Array, test: Array) -> Distance:
     return Distance(feature, method, distance, float(special.chdtrc(counts.shape[1] - 1, chi2)))
 
 
-def _drawn(rng: np.random.Generator, size: int, most: int) -> Array:
+def _draw(rng: np.random.Generator, size: int, most: int) -> Array:
     """Return all indices, or a sorted draw of ``most`` of them."""
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
 
@@ -534,7 +534,7 @@ def _parts_of(loaded: LoadedData) -> tuple[Part, Part, Part]:
     return loaded.train, loaded.validation, loaded.test
 
 
-def _named(kind: str, path: str) -> str:
+def _array_name(kind: str, path: str) -> str:
     return f"{kind}.{path}" if path else kind
 
 
@@ -546,7 +546,7 @@ def _es(items: Sequence[object]) -> str:
     return "" if len(items) == 1 else "es"
 
 
-def _listed(items: Sequence[str]) -> str:
+def _enumerate(items: Sequence[str]) -> str:
     listed = ", ".join(items[:MOST_NAMED])
     return listed if len(items) <= MOST_NAMED else f"{listed}, ... ({len(items) - MOST_NAMED} more)"
 

@@ -121,7 +121,9 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)
-    train, validation, test = (_described(parts[name]) for name in ("train", "validation", "test"))
+    train, validation, test = (
+        _with_fingerprint(parts[name]) for name in ("train", "validation", "test")
+    )
     return LoadedData(train, validation, test, tuple(cuts))
 
 
@@ -225,7 +227,7 @@ def _part(where: str, name: str, value: Any) -> Part:
     return Part(name, size, "", {}, shapes, x, y, sample_weight)
 
 
-def _described(part: Part) -> Part:
+def _with_fingerprint(part: Part) -> Part:
     """Return an array part with its fingerprint and label ranges; a stream has them already."""
     if part.stream is not None:
         return part

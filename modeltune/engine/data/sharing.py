@@ -45,10 +45,10 @@ def read_parts(folder: Path) -> LoadedData | None:
     except FileNotFoundError:
         return None
     written: LoadedData = pickle.loads(content)
-    return _map_parts(written, _mapped)
+    return _map_parts(written, _map_file)
 
 
-def _mapped(path: Path) -> Array:
+def _map_file(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="c")
     except ValueError:

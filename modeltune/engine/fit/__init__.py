@@ -12,10 +12,10 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.fit import frozen_prefix
-    from modeltune.engine.fit.candidate import built, trainable
+    from modeltune.engine.fit.candidate import lend_model, trainable
     from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
-    from modeltune.engine.fit.epoch_progress import followed_by
+    from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.fitting import FitPlan, fit, logged_number, not_finite
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
     from modeltune.engine.fit.states import load_weights, save_weights
@@ -25,15 +25,15 @@ __all__ = [
     "Candidate",
     "FitPlan",
     "Model",
-    "built",
     "failure_of",
     "fit",
-    "followed_by",
     "frozen_prefix",
+    "lend_model",
     "load_weights",
     "logged_number",
     "not_finite",
     "overrides_fit",
+    "report_epochs_to",
     "save_weights",
     "train_trial",
     "trainable",
@@ -44,12 +44,12 @@ __getattr__, __dir__ = door(
     {
         ".": ("frozen_prefix",),
         "candidate": (
-            "built",
+            "lend_model",
             "trainable",
         ),
         "compiled_pool": ("Candidate",),
         "epoch_graph": ("Model",),
-        "epoch_progress": ("followed_by",),
+        "epoch_progress": ("report_epochs_to",),
         "fitting": (
             "FitPlan",
             "fit",

@@ -36,7 +36,7 @@ logging.getLogger("tensorflow").addFilter(_RetracingIsExpected())
 
 
 @contextlib.contextmanager
-def built(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model]:
+def lend_model(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model]:
     """Lend the model the spec builds of these values, under its dtype policy and this seed.
 
     Policy and random states are restored afterwards.
@@ -62,14 +62,14 @@ def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidat
     model from the pool without another build; load the state into it.
 
     Raises:
-        SpecError: as ``built``.
+        SpecError: as ``lend_model``.
     """
     spec, hp = plan.spec, plan.hp
-    data = _described(spec, (plan.train, plan.validation))
+    data = _step_signature(spec, (plan.train, plan.validation))
     candidate = None
     with _surroundings(spec, plan.seed):
         try:
-            candidate = None if task is None or data is None else _continued(hp, task)
+            candidate = None if task is None or data is None else _take_for_promotion(hp, task)
             if candidate is None:
                 model = _build(spec, hp)
                 key = None if data is None else compiled_pool.key_of(model, data)
@@ -133,7 +133,7 @@ def _build(spec: Spec, hp: ReadHyperParameters) -> Model:
     return model
 
 
-def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
+def _take_for_promotion(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
     """Return a kept model for a promotion, with random states as after its build; None if there is none."""
     if task.continue_from is None:
         return None
@@ -148,7 +148,7 @@ def _continued(hp: ReadHyperParameters, task: TrialTask) -> Candidate | None:
     return candidate
 
 
-def _described(spec: Spec, parts: tuple[Part, Part]) -> str | None:
+def _step_signature(spec: Spec, parts: tuple[Part, Part]) -> str | None:
     """Return the types and shapes that a compiled step depends on; None where none can be reused."""
     if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
         return None

@@ -18,7 +18,7 @@ _follower: ContextVar[Follower | None] = ContextVar("follower", default=None)
 
 
 @contextlib.contextmanager
-def followed_by(follower: Follower) -> Iterator[None]:
+def report_epochs_to(follower: Follower) -> Iterator[None]:
     """Have the fits inside report to this follower."""
     token = _follower.set(follower)
     try:

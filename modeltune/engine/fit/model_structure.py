@@ -75,7 +75,7 @@ def without_names(config: Any, numbers: dict[str, str]) -> Any:
     plain: dict[str, Any] = {}
     for key, value in config.items():
         if key in REFERENCES:
-            plain[key] = _numbered(value, numbers)
+            plain[key] = _renumber(value, numbers)
         elif key == "config" and isinstance(value, Mapping) and is_named and "name" in value:
             inner = {k: v for k, v in value.items() if k != "name"}
             plain[key] = {"name": _number(value["name"], numbers), **without_names(inner, numbers)}
@@ -95,9 +95,9 @@ def _without_sizes(config: Any) -> Any:
     return "size" if isinstance(config, int | float) and config not in (-1, 0, 1) else config
 
 
-def _numbered(reference: Any, numbers: dict[str, str]) -> Any:
+def _renumber(reference: Any, numbers: dict[str, str]) -> Any:
     if isinstance(reference, list | tuple):
-        return [_numbered(item, numbers) for item in reference]
+        return [_renumber(item, numbers) for item in reference]
     return _number(reference, numbers) if isinstance(reference, str) else reference
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model
-from modeltune.engine.probe.transforms import ProbeError, row_of, stacked
+from modeltune.engine.probe.transforms import ProbeError, row_of, stack
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.ground import error_line
 from modeltune.records import Array
@@ -52,7 +52,7 @@ class Predictor:
             window = list(samples[start : start + size])
             filled = window + window[-1:] * (size - len(window))
             try:
-                batch = map_arrays(np.asarray, self.model.predict_on_batch(stacked(filled)))
+                batch = map_arrays(np.asarray, self.model.predict_on_batch(stack(filled)))
             except Exception as error:
                 raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
             predicted += [row_of(batch, i) for i in range(len(window))]
@@ -72,7 +72,7 @@ def is_number(output: Output) -> bool:
     return output.task in (OutputTask.REGRESSION, OutputTask.OTHER)
 
 
-def decided(output: Output, predicted: Array) -> Array:
+def decide(output: Output, predicted: Array) -> Array:
     """Return the class or classes that an output names, as reports count them, or its numbers."""
     if output.task is OutputTask.MULTICLASS:
         return np.asarray(predicted.argmax(-1))
@@ -87,14 +87,16 @@ def confidence(output: Output, predicted: Array) -> float | None:
         return float(probabilities(output, predicted).max())
     if output.task is OutputTask.BINARY and predicted.size == 1:
         positive = float(probabilities(output, predicted).reshape(-1)[0])
-        return positive if decided(output, predicted).item() else 1 - positive
+        return positive if decide(output, predicted).item() else 1 - positive
     return None
 
 
-def moved(output: Output, before: Array, after: Array, tolerance: Array | None) -> tuple[bool, str]:
+def describe_change(
+    output: Output, before: Array, after: Array, tolerance: Array | None
+) -> tuple[bool, str]:
     """Tell whether two predictions differ, and how, in words."""
-    one, other = decided(output, before), decided(output, after)
-    text = f"{worded(output, before)} -> {worded(output, after)}"
+    one, other = decide(output, before), decide(output, after)
+    text = f"{in_words(output, before)} -> {in_words(output, after)}"
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return True, f"{text}, not finite"
     if not is_number(output):
@@ -151,9 +153,9 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
     return lambda p: float(probabilities(output, p).reshape(-1)[of or 0])
 
 
-def worded(output: Output, predicted: Array) -> str:
+def in_words(output: Output, predicted: Array) -> str:
     """Return a prediction in words: "7 (0.91)", "151.2", or the first of several."""
-    decision = decided(output, predicted).reshape(-1)
+    decision = decide(output, predicted).reshape(-1)
     if not np.isfinite(predicted).all():
         return "nan" if np.isnan(predicted).any() else "inf"
     if len(decision) > 6:

@@ -25,25 +25,25 @@ from modeltune.engine.probe.predictions import (
     PREDICTION_BATCH,
     Predictor,
     confidence,
-    decided,
+    decide,
+    describe_change,
     fell,
+    in_words,
     is_number,
-    moved,
     output_of,
     score_of,
     slack_of,
-    worded,
 )
 from modeltune.engine.probe.transforms import (
     Point,
     ProbeError,
     arrays_like,
-    changing,
-    checked,
+    as_sample,
     in_digits,
     row_of,
-    stacked,
+    stack,
     takes_severity,
+    transform_of,
     type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask, predict
@@ -265,7 +265,7 @@ def _change(
     tolerance: Array | None,
 ) -> Experiment:
     """Ask what the prediction becomes when a row is transformed or its feature raised."""
-    changed = changing(behaviour, predictor.sample)
+    changed = transform_of(behaviour, predictor.sample)
     score = score_of(behaviour, output) if behaviour.kind is Kind.DIRECTIONAL else None
     subject = _subject(behaviour)
 
@@ -278,7 +278,7 @@ def _change(
                 output_of(output, predictor.model, raw) for raw in (raw_before, raw_after)
             )
             if score is None:
-                is_violation, how = moved(output, one, other, tolerance)
+                is_violation, how = describe_change(output, one, other, tolerance)
             else:
                 is_violation, how = fell(behaviour, output, score, one, other, tolerance)
             if is_violation:
@@ -308,7 +308,7 @@ def _relation(
         where, message = f"test[{point.row}] {behaviour.name}", ""
         try:
             holds = behaviour.subject(
-                lambda samples: _predicted(predictor, samples), predictor.sample(point.row)
+                lambda samples: _predict(predictor, samples), predictor.sample(point.row)
             )
         except ProbeError:
             raise
@@ -333,7 +333,7 @@ def _relation(
     return Experiment(rows, predictor.sample, lambda _: None, attempt)
 
 
-def _predicted(predictor: Predictor, samples: Arrays) -> Arrays:
+def _predict(predictor: Predictor, samples: Arrays) -> Arrays:
     """Predict one sample, or a batch of samples, as a relation passes them."""
     sample = predictor.sample(0)
     pairs = list(zip(leaves(sample), leaves(arrays_like(samples, sample)), strict=False))
@@ -343,8 +343,8 @@ def _predicted(predictor: Predictor, samples: Arrays) -> Arrays:
         rows = [row_of(shaped, i) for i in range(size)]
         if not rows:
             raise ProbeError("predict was given a batch of no samples")
-        return stacked(predictor.samples([checked(r, sample, "predict was given") for r in rows]))
-    return predictor.samples([checked(samples, sample, "predict was given")])[0]
+        return stack(predictor.samples([as_sample(r, sample, "predict was given") for r in rows]))
+    return predictor.samples([as_sample(samples, sample, "predict was given")])[0]
 
 
 def _cases(
@@ -355,7 +355,7 @@ def _cases(
     cases = _cases_from(behaviour) if callable(behaviour.subject) else list(behaviour.subject)
     if not cases:
         raise ProbeError(f"{behaviour.name} returned no case")
-    samples = [checked(x, like, f"case[{i}] is") for i, (x, _) in enumerate(cases)]
+    samples = [as_sample(x, like, f"case[{i}] is") for i, (x, _) in enumerate(cases)]
 
     def attempt(points: Sequence[Point]) -> list[PointResult]:
         raws = predictor.samples([samples[point.row] for point in points])
@@ -367,7 +367,7 @@ def _cases(
             if _is_expected(where, output, expected, predicted, tolerance):
                 results.append(PointResult(point, False))
                 continue
-            text = f"{where}: expected {_wanted(expected)}, predicted {worded(output, predicted)}"
+            text = f"{where}: expected {_expectation(expected)}, predicted {in_words(output, predicted)}"
             results.append(PointResult(point, True, None, _prediction(output, predicted), text))
         return results
 
@@ -405,11 +405,13 @@ def _is_expected(
                 f"{where}: {typed(expected)} returned {type_in_words(answer)}; return True or False"
             )
         return bool(answer)
-    decision = decided(output, predicted)
+    decision = decide(output, predicted)
     wanted = np.asarray(expected)
     if wanted.dtype.kind not in "biuf" or wanted.size != decision.size:
         what = "a number" if is_number(output) else "the number of a class"
-        raise ProbeError(f"{where}: {_wanted(expected)} is expected; write {what} or a function")
+        raise ProbeError(
+            f"{where}: {_expectation(expected)} is expected; write {what} or a function"
+        )
     wanted = wanted.reshape(decision.shape)
     if not np.isfinite(predicted).all():
         return False
@@ -420,13 +422,13 @@ def _is_expected(
         and not ((wanted >= 0) & (wanted < predicted.shape[-1])).all()
     ):
         raise ProbeError(
-            f"{where}: {_wanted(expected)} is expected, but the model's classes are 0 to "
+            f"{where}: {_expectation(expected)} is expected, but the model's classes are 0 to "
             f"{predicted.shape[-1] - 1}"
         )
     return bool((decision == wanted).all())
 
 
-def _wanted(expected: Any) -> str:
+def _expectation(expected: Any) -> str:
     if callable(expected):
         return typed(expected)
     array = np.asarray(expected)
@@ -478,8 +480,8 @@ def _prediction(
     """Return a prediction as JSON, with the probability of what it is, or of what has a direction."""
     if output is None or predicted is None:
         return None
-    decision = decided(output, predicted)
-    value = decision.item() if decision.size == 1 else _rounded(decision)
+    decision = decide(output, predicted)
+    value = decision.item() if decision.size == 1 else _round(decision)
     if score is None or is_number(output):
         return {"prediction": value, "probability": confidence(output, predicted)}
     return {"prediction": value, "probability": score(predicted)}
@@ -498,7 +500,7 @@ def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
         shape = before.shape
         is_small = before.dtype.kind in "biuf" and all(side <= PIXELS for side in shape[:2])
         if before.ndim in (2, 3) and is_small and (before.ndim == 2 or shape[2] <= 4):
-            yield ImageChange(path, _rounded(before), _rounded(after), shape)
+            yield ImageChange(path, _round(before), _round(after), shape)
         elif before.ndim <= 1 and before.size:
             flat = before.reshape(-1)
             other = None if after is None else after.reshape(-1)
@@ -506,8 +508,8 @@ def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
             values = tuple(
                 ValueChange(
                     int(at) if before.ndim else None,
-                    _rounded(flat[at]),
-                    None if other is None else _rounded(other[at]),
+                    _round(flat[at]),
+                    None if other is None else _round(other[at]),
                 )
                 for at in places[:VALUES]
             )
@@ -522,11 +524,11 @@ def _summary(array: Array | None) -> Json:
     summary: dict[str, Json] = {"digest": _digest(array)}
     if array.dtype.kind in "biuf" and array.size:
         numbers = array.astype(np.float64)
-        summary |= {name: _rounded(getattr(numbers, name)()) for name in ("min", "mean", "max")}
+        summary |= {name: _round(getattr(numbers, name)()) for name in ("min", "mean", "max")}
     return summary
 
 
-def _rounded(array: Any) -> Json:
+def _round(array: Any) -> Json:
     """Return numbers as JSON to five digits, anything else as text."""
     if array is None:
         return None

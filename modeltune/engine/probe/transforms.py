@@ -25,7 +25,9 @@ class ProbeError(Exception):
     """A behaviour cannot be probed: says why, to the author of the spec."""
 
 
-def changing(behaviour: Behaviour, sample_of: Callable[[int], Arrays]) -> Callable[[Point], Arrays]:
+def transform_of(
+    behaviour: Behaviour, sample_of: Callable[[int], Arrays]
+) -> Callable[[Point], Arrays]:
     """Return a function that transforms the sample of a point, and refuses a result that is none."""
     sample = sample_of(0)
     function = behaviour.subject
@@ -41,7 +43,7 @@ def changing(behaviour: Behaviour, sample_of: Callable[[int], Arrays]) -> Callab
             returned = function(x, point.severity) if has_severity else function(x)
         except Exception as error:
             raise ProbeError(f"{where} raised {error_line(error)}") from error
-        return checked(returned, sample, f"{where} returned")
+        return as_sample(returned, sample, f"{where} returned")
 
     return changed
 
@@ -106,7 +108,7 @@ def takes_severity(behaviour: Behaviour) -> bool:
     return len(needed) >= 2
 
 
-def checked(returned: Any, sample: Arrays, where: str) -> Arrays:
+def as_sample(returned: Any, sample: Arrays, where: str) -> Arrays:
     """Return what a function returned as arrays like the sample; refuse another structure, shape or dtype.
 
     Args:
@@ -143,7 +145,7 @@ def checked(returned: Any, sample: Arrays, where: str) -> Arrays:
         dtype = wanted[path].dtype
         return array.astype(str if dtype.kind == "U" else dtype, copy=False)
 
-    return _filled(sample, {path: cast(path, array) for path, array in got.items()})
+    return _fill(sample, {path: cast(path, array) for path, array in got.items()})
 
 
 def arrays_like(returned: Any, sample: Arrays) -> Arrays:
@@ -161,18 +163,18 @@ def arrays_like(returned: Any, sample: Arrays) -> Arrays:
         return np.asarray(None)
 
 
-def _filled(sample: Arrays, arrays: Mapping[str, Array]) -> Arrays:
+def _fill(sample: Arrays, arrays: Mapping[str, Array]) -> Arrays:
     """Return the sample's structure with other arrays in it, by their paths."""
     paths = iter([path for path, _ in leaves(sample)])
     return map_arrays(lambda _: arrays[next(paths)], sample)
 
 
-def stacked(samples: Sequence[Arrays]) -> Arrays:
+def stack(samples: Sequence[Arrays]) -> Arrays:
     """Return samples as a batch."""
     first = samples[0]
     columns = zip(*([array for _, array in leaves(sample)] for sample in samples), strict=True)
     stacked = dict(zip([p for p, _ in leaves(first)], map(np.stack, columns), strict=True))
-    return _filled(first, stacked)
+    return _fill(first, stacked)
 
 
 def row_of(batch: Arrays, row: int) -> Arrays:

@@ -115,10 +115,10 @@ def check_model(
         "integrity.single_row": lambda: _single_row(model, predicted(), again(), rows()),
         "integrity.probabilities": lambda: _probabilities(model, on_part()),
     }
-    return tuple(_guarded(name, check) for name, check in checks.items())
+    return tuple(_guard(name, check) for name, check in checks.items())
 
 
-def _guarded(gate: str, check: Callable[[], Verdict]) -> Verdict:
+def _guard(gate: str, check: Callable[[], Verdict]) -> Verdict:
     try:
         return check()
     except Exception as error:  # noqa: BLE001  a model may raise anything, which the verdict names
@@ -139,7 +139,7 @@ def _evaluate(
     worst = 0.0
     relative = _tolerance(model).same
     for name, output, metric in _compiled_metrics(model, part, predictions):
-        if name not in scores or (measured := _measured(metric, output, relative)) is None:
+        if name not in scores or (measured := _recompute(metric, output, relative)) is None:
             continue
         ours, allowed = measured
         difference = abs(scores[name] - ours)
@@ -195,7 +195,7 @@ def _is_masked(model: Model, part: Part) -> bool:
     return any(keras_internals.has_mask(output) for output in outputs)
 
 
-def _measured(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
+def _recompute(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
     """Return a metric's value and the difference that rounding allows, or None if unknown."""
     y, predicted = output.y, _numbers(output.predicted).astype(np.float64)
     if y.dtype.kind not in "biuf" or not y.size or not np.isfinite(predicted).all():

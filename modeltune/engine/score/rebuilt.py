@@ -14,7 +14,7 @@ import keras
 
 from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import set_up_tensorflow
-from modeltune.engine.fit import Model, built, load_weights
+from modeltune.engine.fit import Model, lend_model, load_weights
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test
 from modeltune.ground import SpecError
@@ -40,7 +40,7 @@ def rebuilt_model(
     hp.values = dict(values)
     with contextlib.ExitStack() as stack:
         try:
-            model = stack.enter_context(built(spec, hp, seed))
+            model = stack.enter_context(lend_model(spec, hp, seed))
             if not model.built and test is not None:
                 model.predict_on_batch(next(test.batches(1))[0])
             load_weights(model, weights)

@@ -206,7 +206,7 @@ def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:
     """Return the parts of the data for one refit: those of the spec, or its fold."""
     if refit.fold is None or not isinstance(spec.validation, KFold):
         return RefitParts(loaded.train, loaded.validation, loaded.test)
-    both = _joined(loaded.train, loaded.validation)
+    both = _join(loaded.train, loaded.validation)
     labels = class_labels(both.y)
     rows = np.arange(both.size)
     k = spec.validation.k
@@ -216,7 +216,7 @@ def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:
     return RefitParts(both.take(inside), both.take(outside), loaded.test)
 
 
-def _joined(train: Part, validation: Part) -> Part:
+def _join(train: Part, validation: Part) -> Part:
     weights = None
     if train.sample_weight is not None or validation.sample_weight is not None:
         weights = concatenate(_weights(train, validation), _weights(validation, train))

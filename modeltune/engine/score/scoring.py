@@ -97,11 +97,11 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
         predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
         weights.append(sample_weight)
         if part.stream is not None:
-            chosen.append(_chosen(slices, x, y))
+            chosen.append(_slice_masks(slices, x, y))
     if part.stream is None:
-        chosen.append(_chosen(slices, part.x, part.y))
+        chosen.append(_slice_masks(slices, part.x, part.y))
     return Predictions(
-        _outputs(model, _joined(targets), _joined(predictions)), _joined(weights), _joined(chosen)
+        _outputs(model, _join(targets), _join(predictions)), _join(weights), _join(chosen)
     )
 
 
@@ -114,14 +114,14 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
     if not slices:
         return
     if part.stream is None:
-        _chosen(slices, part.x, part.y)
+        _slice_masks(slices, part.x, part.y)
         return
     for x, y, _ in part.batches(1):
-        _chosen(slices, x, y)
+        _slice_masks(slices, x, y)
         break
 
 
-def _chosen(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
+def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
     """Return, by the name of each slice, which of these samples are in it."""
     size = next(len(array) for _, array in leaves(x))
     masks = {}
@@ -308,7 +308,7 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
     dummies = []
     for choice in range(max(len(options) for options in constants)):
         chosen = [options[min(choice, len(options) - 1)] for options in constants]
-        repeated = [_repeated(o, one) for o, one in zip(test.outputs, chosen, strict=True)]
+        repeated = [_repeat(o, one) for o, one in zip(test.outputs, chosen, strict=True)]
         dummies.append(_score_of(model, test, repeated, metric))
     dummy = min(dummies, key=lambda value: abs(perfect - value))
     return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
@@ -316,7 +316,7 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
 
 def targets(part: Part) -> dict[str, Array]:
     """Return every target of a part by its path in ``y``."""
-    return dict(leaves(_joined([y for _, y, _ in part.batches(8192)])))
+    return dict(leaves(_join([y for _, y, _ in part.batches(8192)])))
 
 
 def _report_names(task: OutputTask) -> tuple[str, ...]:
@@ -469,7 +469,7 @@ def _perfect(output: Output) -> Array:
     return certain
 
 
-def _repeated(output: Output, constant: Array) -> Array:
+def _repeat(output: Output, constant: Array) -> Array:
     return np.broadcast_to(constant, output.predicted.shape).astype(np.float32)
 
 
@@ -515,12 +515,12 @@ def _score_of(model: Model, test: Predictions, predictions: list[Array], metric:
     return report(replaced)[0].get(metric, math.nan)
 
 
-def _joined(batches: list[Arrays]) -> Arrays:
+def _join(batches: list[Arrays]) -> Arrays:
     first = batches[0]
     if first is None:
         return None
     if isinstance(first, Mapping):
-        return {key: _joined([batch[key] for batch in batches]) for key in first}
+        return {key: _join([batch[key] for batch in batches]) for key in first}
     if isinstance(first, tuple | list):
-        return type(first)(_joined([batch[i] for batch in batches]) for i in range(len(first)))
+        return type(first)(_join([batch[i] for batch in batches]) for i in range(len(first)))
     return np.concatenate(batches)

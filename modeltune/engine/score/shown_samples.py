@@ -77,8 +77,8 @@ def examples(part: Part, predictions: Predictions) -> Json:
     ):
         return None
     answers = {output.name or "output": _answers(output) for output in outputs}
-    rows, wrong = _chosen(list(answers.values()), part.size)
-    samples = _gathered(part, rows, outputs)
+    rows, wrong = _choose_rows(list(answers.values()), part.size)
+    samples = _gather_inputs(part, rows, outputs)
     if samples is None:
         return None
     ranges = _ranges(samples)
@@ -182,7 +182,7 @@ def _numbers(output: Output) -> _Answers:
     )
 
 
-def _chosen(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
+def _choose_rows(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
     """Return the rows to show, in order, and which of all rows are wrong (None without classes)."""
     judged = [answer.wrong for answer in answers if answer.wrong is not None]
     wrong = np.logical_or.reduce(judged) if judged else None
@@ -201,7 +201,7 @@ def _chosen(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
     return np.concatenate([worst, others[spread]]), wrong
 
 
-def _gathered(part: Part, rows: Array, outputs: list[Output]) -> list[dict[str, Array]] | None:
+def _gather_inputs(part: Part, rows: Array, outputs: list[Output]) -> list[dict[str, Array]] | None:
     """Return the inputs of these rows, or None if a stream yields other targets than before."""
     if part.stream is None:
         return [_sample(part.x, row) for row in rows.tolist()]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from modeltune.engine import followed_by
+from modeltune.engine import report_epochs_to
 from modeltune.harness.executors.interface import discard_event, underway
 from modeltune.records import Listener, RefitTask, TrialTask
 
@@ -37,7 +37,7 @@ class Inline(Generic[_Task, _Result]):
             self._listen(underway(task, time.monotonic() - began, epoch, value))
 
         self._listen(underway(task, 0.0))
-        with followed_by(tell):
+        with report_epochs_to(tell):
             return task, self._perform(task)
 
     def withdraw(self) -> list[_Task]:

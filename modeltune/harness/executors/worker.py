@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from modeltune.engine import followed_by
+from modeltune.engine import report_epochs_to
 from modeltune.ground import CodeError, ModeltuneError, frames_of_others
 
 PR_SET_PDEATHSIG = 1
@@ -32,10 +32,10 @@ class Descriptor:
         self.number = number
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _detached, (reduction.DupFd(self.number),)
+        return _detach, (reduction.DupFd(self.number),)
 
 
-def _detached(duplicate: Any) -> Descriptor:
+def _detach(duplicate: Any) -> Descriptor:
     return Descriptor(duplicate.detach())
 
 
@@ -90,7 +90,7 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
         try:
             # Only tasks report their progress, not what another call trains.
             is_task = name == "perform"
-            with followed_by(tell) if is_task else contextlib.nullcontext():
+            with report_epochs_to(tell) if is_task else contextlib.nullcontext():
                 answer = getattr(engine, name)(*arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001  raised again where it was called
             answer = RemoteError(_portable(error))

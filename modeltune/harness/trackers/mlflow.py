@@ -76,7 +76,7 @@ def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]]
             it exists, then has the status KILLED.
     """
     with _patience():
-        client, experiment = _connected(uri)
+        client, experiment = _connect(uri)
         try:
             return _log(client, experiment, run, folder, pages)
         except Exception as error:
@@ -94,7 +94,7 @@ def _log(
 ) -> str:
     began = _milliseconds(run.created)
     ended = ENDED[run.status]
-    with _started(client, experiment, run.spec, began, run.durations.total, ended) as parent:
+    with _start_run(client, experiment, run.spec, began, run.durations.total, ended) as parent:
         metrics = dict[str, list[tuple[int, float]]]()
         for name, scores in run.scores.items():
             metrics[name] = [(0, scores.mean)]
@@ -117,7 +117,7 @@ def _log_trial(
     client: MlflowClient, experiment: str, parent: str, began: int, trial: Trial
 ) -> None:
     name, status = f"trial {trial.id}", ENDED[trial.status]
-    with _started(client, experiment, name, began, trial.seconds, status, parent) as child:
+    with _start_run(client, experiment, name, began, trial.seconds, status, parent) as child:
         metrics = _by_epoch(trial.curve, trial.initial_epoch)
         if trial.score is not None:
             metrics["objective"] = [(trial.best_epoch or 0, trial.score)]
@@ -134,7 +134,7 @@ def _log_refit(
 ) -> None:
     seed, fold = refit["seed"], refit["fold"]
     name = f"refit seed {seed}" + ("" if fold is None else f" fold {fold + 1}")
-    with _started(client, experiment, name, began, refit["seconds"], "FINISHED", parent) as child:
+    with _start_run(client, experiment, name, began, refit["seconds"], "FINISHED", parent) as child:
         metrics = _by_epoch(
             {
                 metric: [float(value) for value in values]
@@ -225,14 +225,14 @@ def _batch(
             for metric, steps in metrics.items()
             for step, value in steps
         ],
-        [Param(_name(name), _clipped(text, LONGEST_PARAMETER)) for name, text in texts.items()],
-        [RunTag(name, _clipped(text, LONGEST_TAG)) for name, text in tag_texts.items()],
+        [Param(_name(name), _clip(text, LONGEST_PARAMETER)) for name, text in texts.items()],
+        [RunTag(name, _clip(text, LONGEST_TAG)) for name, text in tag_texts.items()],
         synchronous=True,
     )
 
 
 @contextlib.contextmanager
-def _started(
+def _start_run(
     client: MlflowClient,
     experiment: str,
     name: str,
@@ -243,7 +243,7 @@ def _started(
 ) -> Iterator[str]:
     """Lend the id of a new run; at the end it gets this status, or KILLED if logging failed."""
     tags = {} if parent is None else {"mlflow.parentRunId": parent}
-    title = _clipped(_text(name), LONGEST_NAME)
+    title = _clip(_text(name), LONGEST_NAME)
     run = client.create_run(experiment, began, tags, title).info.run_id
     try:
         yield run
@@ -254,7 +254,7 @@ def _started(
     client.set_terminated(run, status, began + round(1000 * seconds))
 
 
-def _connected(uri: str) -> tuple[MlflowClient, str]:
+def _connect(uri: str) -> tuple[MlflowClient, str]:
     """Return a client and the experiment's id, once a server has answered."""
     try:
         from mlflow import MlflowClient
@@ -276,7 +276,7 @@ def _connected(uri: str) -> tuple[MlflowClient, str]:
                     raise
         return client, experiment.experiment_id
     except Exception as error:
-        server, cause = _masked(uri, uri), _cause_of(error, uri)
+        server, cause = _mask(uri, uri), _cause_of(error, uri)
         # An answer, such as 401 for a wrong password, is not an OSError.
         if any(isinstance(origin, OSError) for origin in _chain(error)):
             raise Unreachable(f"{server} does not answer: {cause}") from error
@@ -306,10 +306,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _cause_of(error: BaseException, uri: str) -> str:
     """Return the first error of a chain in one short line, without the server's password."""
     *_, error = _chain(error)
-    return _clipped(_masked(" ".join(f"{type(error).__name__}: {error}".split()), uri), 300)
+    return _clip(_mask(" ".join(f"{type(error).__name__}: {error}".split()), uri), 300)
 
 
-def _masked(text: str, uri: str) -> str:
+def _mask(text: str, uri: str) -> str:
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -341,6 +341,6 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def _clipped(text: str, longest: int) -> str:
+def _clip(text: str, longest: int) -> str:
     note = f"... ({len(text)} characters)"
     return text if len(text) <= longest else text[: longest - len(note)] + note

@@ -17,7 +17,7 @@ class Clock:
 def test_a_fit_tells_its_follower_a_few_times_a_second() -> None:
     epochs: list[int] = []
     clock = Clock()
-    with epoch_progress.followed_by(lambda epoch, value: epochs.append(epoch)):
+    with epoch_progress.report_epochs_to(lambda epoch, value: epochs.append(epoch)):
         tell = epoch_progress.follower(clock)
         assert tell is not None
         for epoch in range(1, 101):

@@ -15,7 +15,7 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.fit.candidate import built
+from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.records.tasks import TrialResult, TrialTask
@@ -193,7 +193,7 @@ def test_policy_and_random_states_are_restored(build: Any) -> None:
 
 def test_the_policy_reaches_every_layer() -> None:
     spec = spec_of(fit=mt.Fit(dtype_policy="mixed_float16"))
-    with built(spec, ReadHyperParameters.of(values()), 0) as model:
+    with lend_model(spec, ReadHyperParameters.of(values()), 0) as model:
         assert {layer.dtype_policy.name for layer in model.layers} == {"mixed_float16"}
         assert model.compute_dtype == "float16"
     assert trained(spec).failure is None
