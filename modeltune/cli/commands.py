@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeltune.cli.output import encodable, say
+from modeltune.cli.spec_files import node_of, spec_file, spec_folder
 from modeltune.ground import (
     DEFAULT_REPORT,
     STORE_VARIABLE,
@@ -105,7 +106,7 @@ def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
     now: set[str] = set()
     before = {latest.baseline} if latest else set()
     # All baseline files there: a run may be the baseline of a spec that was renamed or moved since.
-    for folder in {_place_of(run).parent for run in {run.file: run for run in runs}.values()}:
+    for folder in set(filter(None, map(spec_folder, {run.file: run for run in runs}.values()))):
         accepted, replaced = baselines.named_in(folder)
         now |= accepted
         before |= replaced
@@ -144,7 +145,7 @@ def accept_run(arguments: argparse.Namespace) -> str:
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
         samples = samples_of(run, store)
-    file = _spec_file(run, arguments.specs)
+    file = spec_file(run, arguments.specs)
     path = baselines.path_of(file, run.spec)
     before = path if path.exists() else None
     return "\n".join(baselines.accept(run, samples, file, why=arguments.reason, before=before))
@@ -156,8 +157,8 @@ def check_run(arguments: argparse.Namespace) -> int:
 
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
-    file = _spec_file(run, arguments.specs)
-    node = f"{file}::{run.spec.partition('::')[2]}"
+    file = spec_file(run, arguments.specs)
+    node = node_of(run, file)
     options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
     # Only pytest can import a spec and set up its fixtures. The URL may carry a password.
     environ = {**os.environ, STORE_VARIABLE: arguments.store}
@@ -218,7 +219,7 @@ def export_run(arguments: argparse.Namespace) -> str:
     built_by = "its kept architecture"
     if reason is not None:
         try:
-            file = _spec_file(run, arguments.specs)
+            file = spec_file(run, arguments.specs)
         except HistoryError as error:
             raise HistoryError(f"{reason}, so its spec has to build the model: {error}") from error
         options = [f"--modeltune-export={target.absolute()}"]
@@ -241,7 +242,7 @@ def replay_weights(arguments: argparse.Namespace) -> int:
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
         kept_weights(run, store)
-    facts = _under_pytest(run, _spec_file(run, arguments.specs), arguments.store, [])
+    facts = _under_pytest(run, spec_file(run, arguments.specs), arguments.store, [])
     replayed = replay_from_json(facts["replayed"])
     say(replay_report(run, replayed))
     return 1 if disagreeing(run, replayed) or replayed.code else 0
@@ -255,7 +256,7 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
     Raises:
         HistoryError: the plugin refused the run, or pytest did not get to it and said why.
     """
-    node = f"{file}::{run.spec.partition('::')[2]}"
+    node = node_of(run, file)
     with tempfile.TemporaryDirectory() as folder:
         to = Path(folder, "facts.json")
         command = [sys.executable, "-m", "pytest", node, "-p", "modeltune.plugin.replay_plugin"]
@@ -375,26 +376,6 @@ def run_selftest(arguments: argparse.Namespace) -> int:
     elif report.missed:
         say("to look at the projects: modeltune selftest --keep DIR")
     return 1 if report.missed else 0
-
-
-def _spec_file(run: Run | Summary, folder: str | None) -> Path:
-    """Return the file of a run's spec: in the folder that was named, else in this project."""
-    file = _place_of(run) if folder is None else Path(folder, Path(run.file).name)
-    if not file.is_file():
-        raise HistoryError(
-            f"{file}, the file of {run.spec}, does not exist; name its folder: --specs DIR"
-        )
-    return file
-
-
-def _place_of(run: Run | Summary) -> Path:
-    """Return where a run's spec file is: where the run says, or at the same place in this project."""
-    file = Path(run.file)
-    root = project_root(Path.cwd())
-    if root in file.parents:
-        return file
-    tails = (root.joinpath(*file.parts[start:]) for start in range(1, len(file.parts)))
-    return next((path for path in tails if path.is_file()), file)
 
 
 def _no_history() -> str:

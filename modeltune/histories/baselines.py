@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modeltune.ground import HistoryError, first_line, make_folder, write_durably
+from modeltune.ground import HistoryError, first_line, make_folder, project_root, write_durably
 from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, as_number, plain
 from modeltune.specs import KFold, Validation
 
@@ -185,6 +185,12 @@ def accept(
         samples=samples,
     )
     target = path_of(file, run.spec)
+    root = project_root(Path(file).parent).resolve()
+    if not target.parent.resolve().is_relative_to(root):
+        raise HistoryError(
+            f"{target.parent} leads out of the project {root}; baselines are kept beside the specs: "
+            "replace the link by a folder"
+        )
     text, is_complete = _text(baseline)
     try:
         make_folder(target.parent)

@@ -133,6 +133,21 @@ class Session:
             specs = [spec for file in files for spec in self._collected[file]]
             self._unused += [_relative(path) for path in unused(folder, specs, files)]
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Refuse a file that is no spec file where a recorded run names it: it would be imported."""
+        option = self._config.getoption
+        if not option("modeltune_run") and not option("modeltune_replay", None):
+            return
+        for argument in self._config.args:
+            path = Path(argument.partition("::")[0])
+            patterns = self._config.getini("python_files")
+            if path.is_file() and not any(path.match(pattern) for pattern in patterns):
+                raise pytest.UsageError(
+                    f"{path}: the run names this file, which is no spec file (python_files and "
+                    f"modeltune_files are {' '.join(patterns)}); it is not imported"
+                )
+
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name a declaration by its kind: ``mlp[hyperband]``."""
         if "modeltune.specs.spec_type" not in sys.modules:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import typed
+from modeltune.ground import MEBIBYTE, read_bounded, typed
 from modeltune.records import Outcome, Run, Verdict
 from modeltune.reports.tables import clean, distinct
 
@@ -17,6 +17,9 @@ MOST = 10
 
 LONGEST_MESSAGE = 500
 """The most characters of a message."""
+
+LARGEST_FILE = 16 * MEBIBYTE
+"""Bytes of a spec file whose lines are looked for."""
 
 _MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.GtE: ast.LtE,
@@ -179,7 +182,7 @@ def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int
 
 def _parsed(file: str) -> ast.Module | None:
     try:
-        return ast.parse(Path(file).read_bytes())
+        return ast.parse(read_bounded(Path(file), LARGEST_FILE))
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 

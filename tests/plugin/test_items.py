@@ -666,3 +666,12 @@ def test_an_error_inside_modeltune_shows_one_line_and_how_to_see_more(
     )
     done.stdout.no_fnmatch_line("*.py:[0-9]*")
     project.run("--full-trace", code=1).stdout.fnmatch_lines(["*harness.py:1: IndexError"])
+
+
+def test_a_file_that_is_no_spec_file_is_not_imported_because_a_run_names_it(
+    pytester: pytest.Pytester,
+) -> None:
+    script = pytester.makepyfile(script="raise SystemExit('imported')")
+    result = pytester.runpytest("--modeltune-rejudge", "--modeltune-run=x", f"{script}::mlp")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*script.py: the run names this file, which is no spec file*"])
