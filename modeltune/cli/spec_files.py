@@ -37,14 +37,18 @@ def spec_file(run: Run | Summary, folder: str | None) -> Path:
             f"hidden folder; {remedy}"
         )
     missing = candidates[0] if folder is not None else recorded
-    raise HistoryError(f"{missing!s:.300}, the file of {run.spec}, does not exist; name its folder: --specs DIR")
+    raise HistoryError(
+        f"{missing!s:.300}, the file of {run.spec}, does not exist; name its folder: --specs DIR"
+    )
 
 
 def spec_folder(run: Run | Summary) -> Path | None:
     """Return the folder of a run's spec file in this project, None when it is elsewhere."""
     root = project_root(Path.cwd())
     folders = (file.parent for file in _in_project(Path(run.file), root))
-    return next((folder for folder in folders if _is_inside(folder, root) and _exists(folder)), None)
+    return next(
+        (folder for folder in folders if _is_inside(folder, root) and _exists(folder)), None
+    )
 
 
 def node_of(run: Run, file: Path) -> str:

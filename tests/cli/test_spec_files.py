@@ -42,11 +42,13 @@ def at(file: object, spec: str = DIGITS.spec) -> Run:
 
 
 @pytest.mark.parametrize("start", ["{root}", "/elsewhere/checkout", "", "checkout"])
-def test_a_file_of_this_project_is_found_wherever_it_was_recorded(project: Path, start: str) -> None:
+def test_a_file_of_this_project_is_found_wherever_it_was_recorded(
+    project: Path, start: str
+) -> None:
     recorded = Path(start.format(root=project), "specs", NAME)
     run = at(recorded)
-    assert spec_file(run, None) == project / "specs" / NAME  
-    assert spec_folder(run) == project / "specs"  
+    assert spec_file(run, None) == project / "specs" / NAME
+    assert spec_folder(run) == project / "specs"
 
 
 def outside(root: Path) -> str:
@@ -81,37 +83,49 @@ def test_a_file_elsewhere_is_refused_with_its_path(
 ) -> None:
     recorded = place(project)
     with pytest.raises(HistoryError, match=r"is not used: .*; name its folder: --specs DIR") as no:
-        spec_file(at(recorded), None)  
+        spec_file(at(recorded), None)
     assert recorded in str(no.value)
     # Nor are baselines looked for there.
-    assert spec_folder(at(recorded)) in (None, project)  
+    assert spec_folder(at(recorded)) in (None, project)
 
 
-@pytest.mark.parametrize("recorded", ["", ".", "/", "a\0b", "\ud800", "x" * 5000, "..", "/dev/null"])
+@pytest.mark.parametrize(
+    "recorded", ["", ".", "/", "a\0b", "\ud800", "x" * 5000, "..", "/dev/null"]
+)
 def test_what_is_no_path_is_no_file(project: Path, recorded: str) -> None:
     for folder in (None, "specs"):
         with pytest.raises(HistoryError):
-            spec_file(at(recorded), folder)  
+            spec_file(at(recorded), folder)
 
 
 def test_in_a_folder_that_is_named_only_the_file_s_name_counts(project: Path) -> None:
     stranger = project.parent / "stranger"
-    assert spec_file(at(f"/anywhere/{NAME}"), str(stranger)) == stranger / NAME  
+    assert spec_file(at(f"/anywhere/{NAME}"), str(stranger)) == stranger / NAME
     # One that begins with a dash is a path all the same.
     (project / "-o.py").write_text("")
-    assert spec_file(at("-o.py"), ".") == project / "-o.py"  
+    assert spec_file(at("-o.py"), ".") == project / "-o.py"
     (project / "spec_link.py").symlink_to(stranger / NAME)
     with pytest.raises(HistoryError, match="is not used"):
-        spec_file(at("spec_link.py"), ".")  
+        spec_file(at("spec_link.py"), ".")
 
 
 def test_an_item_is_a_name_and_its_parameters(project: Path) -> None:
     file = project / "specs" / NAME
     for item in ("mlp", "mlp[a::b]", "mlp[1-2]", "größe"):
-        assert node_of(at(file, f"{NAME}::{item}"), file) == f"{file}::{item}"  
-    for spec in ("", NAME, "--co", "a::b::c", "a::-p evil", "a::../x", "a::b;c", "a::mlp[", "a::x y"):
+        assert node_of(at(file, f"{NAME}::{item}"), file) == f"{file}::{item}"
+    for spec in (
+        "",
+        NAME,
+        "--co",
+        "a::b::c",
+        "a::-p evil",
+        "a::../x",
+        "a::b;c",
+        "a::mlp[",
+        "a::x y",
+    ):
         with pytest.raises(HistoryError, match="names no spec"):
-            node_of(at(file, spec), file)  
+            node_of(at(file, spec), file)
 
 
 @pytest.mark.parametrize("command", ["replay", "check", "accept"])
@@ -131,7 +145,9 @@ def test_no_command_uses_a_file_outside_for_a_row(
     assert main([command, "a", *arguments]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.fullmatch(rf"modeltune: {re.escape(outside(project))}, .* is not used: .*\n", said.err)
+    assert re.fullmatch(
+        rf"modeltune: {re.escape(outside(project))}, .* is not used: .*\n", said.err
+    )
     assert not [*project.parent.rglob("baselines")]
 
 
