@@ -107,7 +107,7 @@ def _marks(runs: Sequence[Summary], latest: Run | None) -> dict[str, str]:
     before = {latest.baseline} if latest else set()
     # All baseline files there: a run may be the baseline of a spec that was renamed or moved since.
     for folder in set(filter(None, map(spec_folder, {run.file: run for run in runs}.values()))):
-        accepted, replaced = baselines.named_in(folder)
+        accepted, replaced = baselines.run_ids_in(folder)
         now |= accepted
         before |= replaced
     return {
@@ -237,7 +237,7 @@ def replay_weights(arguments: argparse.Namespace) -> int:
     """Evaluate a run's own weights again; return 0 if its numbers come back, else 1."""
     from modeltune.harness import kept_weights, replay_from_json
     from modeltune.histories import open_store
-    from modeltune.reports import disagreeing, replay_report
+    from modeltune.reports import disagreements, replay_report
 
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
@@ -245,7 +245,7 @@ def replay_weights(arguments: argparse.Namespace) -> int:
     facts = _under_pytest(run, spec_file(run, arguments.specs), arguments.store, [])
     replayed = replay_from_json(facts["replayed"])
     say(replay_report(run, replayed))
-    return 1 if disagreeing(run, replayed) or replayed.code else 0
+    return 1 if disagreements(run, replayed) or replayed.code else 0
 
 
 def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any:

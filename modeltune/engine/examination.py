@@ -29,7 +29,7 @@ from modeltune.records import (
     KeptModel,
     Probe,
     RescoreResult,
-    packed,
+    pack_samples,
 )
 from modeltune.specs import Behaviour, Gate, On, Spec
 
@@ -105,7 +105,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         return RescoreResult(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     parameters = float(model.count_params())
     return RescoreResult(
-        {**scores, "parameters": parameters}, None if samples is None else packed(samples)
+        {**scores, "parameters": parameters}, None if samples is None else pack_samples(samples)
     )
 
 

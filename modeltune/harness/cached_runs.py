@@ -28,7 +28,7 @@ from modeltune.specs import (
     On,
     Spec,
     Subject,
-    changed,
+    changed_parts,
     gates_identity,
     recorded_identity,
     run_identity,
@@ -143,7 +143,7 @@ def _difference(today: Mapping[str, str], summary: Summary) -> str:
     recorded |= {
         name: digest for name, digest in summary.fingerprints.items() if name.startswith("data/")
     }
-    names = changed(today, recorded)
+    names = changed_parts(today, recorded)
     return f"{', '.join(names)} changed since run {summary.id}" if names else ""
 
 

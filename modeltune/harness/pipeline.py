@@ -81,14 +81,14 @@ def run(
         recorded_at_end(run_id, spec, history, listen) as draft,
         lend_engine(spec, fixtures, workers, history.folder, draft.listen) as (engine, executor),
     ):
-        draft.runs_in(engine.environment())
+        draft.add_environment(engine.environment())
         if note := engine.plain_paths():
             draft.note(note)
         with draft.phase("data", spent=lookup.seconds):
             description, fingerprints = engine.load(lookup.data)
             del lookup  # The engine has its data; another copy would take memory all the run.
-            draft.loaded(description, fingerprints)
-            draft.checked(checks := engine.check())
+            draft.add_data(description, fingerprints)
+            draft.add_checks(checks := engine.check())
         refuse(spec.id, checks)
 
         identity = search_identity(spec) | fingerprints
@@ -103,7 +103,7 @@ def run(
             tuner = Tuner(engine, ResumingExecutor(executor, ledger, TRIALS), ledger.folder)
             hear = tensorboard.following(draft.listen, board)
             best = search(spec, tuner, hear, draft.progress, deadline)
-        draft.searched(best)
+        draft.add_best(best)
 
         with draft.phase("validation"):
             weights = ledger.folder / "refit.weights.h5"
@@ -113,14 +113,14 @@ def run(
             this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
             conclusion = conclude(this_run, tuned, engine, validator)
         validation = conclusion.validation
-        draft.validated(validation)
+        draft.add_validation(validation)
         tensorboard.write_refits(board, validation.refits, draft.listen)
         rows = description["samples"]["validation"]
-        draft.checked(check_search(spec, tuned, draft.progress.trials, validation, rows))
+        draft.add_checks(check_search(spec, tuned, draft.progress.trials, validation, rows))
         if not spec.gates:
             draft.note("no gates declared: nothing was demanded of this model")
         draft.keep(tuned.weights, validation.samples)
-        draft.judged(conclusion.judgement, strictness)
+        draft.add_judgement(conclusion.judgement, strictness)
     accept_if_asked(draft.run, spec, store, accept, listen)
     return draft.run
 

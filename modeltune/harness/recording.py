@@ -107,20 +107,20 @@ class RunDraft:
         self._tell = listen
         self._seconds: dict[str, float] = {}
 
-    def runs_in(self, environment: Mapping[str, Json]) -> None:
+    def add_environment(self, environment: Mapping[str, Json]) -> None:
         """Add what numbers depend on besides the spec."""
         self.run = replace(self.run, environment=environment)
 
-    def loaded(self, description: Mapping[str, Json], prints: Mapping[str, str]) -> None:
+    def add_data(self, description: Mapping[str, Json], prints: Mapping[str, str]) -> None:
         """Add what the data are."""
         all_prints = {**self.run.fingerprints, **prints}
         self.run = replace(self.run, data=description, fingerprints=all_prints)
 
-    def searched(self, best: Best) -> None:
+    def add_best(self, best: Best) -> None:
         """Add the winner of the search."""
         self.run = replace(self.run, best=best)
 
-    def validated(self, result: ValidationResult) -> None:
+    def add_validation(self, result: ValidationResult) -> None:
         """Add what validation measured, how the tuned model is built, and the checks on it."""
         self.run = replace(
             self.run,
@@ -129,13 +129,13 @@ class RunDraft:
             model=result.model,
             validation={**self.run.validation, "refits": list(result.refits)},
         )
-        self.checked(result.checks)
+        self.add_checks(result.checks)
 
-    def checked(self, checks: Sequence[Verdict]) -> None:
+    def add_checks(self, checks: Sequence[Verdict]) -> None:
         """Add verdicts on the data or the model that no gate asks for."""
         self.run = replace(self.run, checks=(*self.run.checks, *checks))
 
-    def judged(self, judgement: Judgement, strictness: Strictness) -> None:
+    def add_judgement(self, judgement: Judgement, strictness: Strictness) -> None:
         """Add the verdicts of the gates, and whether the run is green."""
         self.run = replace(
             self.run,
@@ -161,9 +161,9 @@ class RunDraft:
             if source.exists():
                 files[kind] = keep(folder, name, partial(shutil.copyfile, source))
         if samples is not None:
-            from modeltune.records import packed
+            from modeltune.records import pack_samples
 
-            text = json.dumps(packed(samples), allow_nan=False)
+            text = json.dumps(pack_samples(samples), allow_nan=False)
             files["samples"] = keep(
                 folder, samples_name, lambda path: path.write_text(text, encoding="utf-8")
             )

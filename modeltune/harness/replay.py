@@ -14,7 +14,7 @@ from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, verify
 from modeltune.records import Json, Run, plain
 from modeltune.reports import Replay, recorded_scores
-from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed, run_identity
+from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
 
 SUFFIX = ".keras"
 
@@ -143,7 +143,7 @@ def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
     recorded = {
         name: print_ for name, print_ in run.fingerprints.items() if name.startswith("data/")
     }
-    others = [name.removeprefix("data/") for name in changed(recorded, today)]
+    others = [name.removeprefix("data/") for name in changed_parts(recorded, today)]
     if others:
         raise HistoryError(
             f"run {run.id} of {run.spec} cannot be replayed: its data changed since, "

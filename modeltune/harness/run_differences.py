@@ -9,7 +9,7 @@ from modeltune.ground import HistoryError
 from modeltune.histories import TEST_PART, Store, baselines, samples_of
 from modeltune.records import Run
 from modeltune.reports import Contrast, Difference
-from modeltune.specs import GATES, HELD, UNCOMPARABLE, changed, recorded_identity
+from modeltune.specs import GATES, HELD, UNCOMPARABLE, changed_parts, recorded_identity
 
 if TYPE_CHECKING:
     from modeltune.judgement import Comparison, Evidence
@@ -116,7 +116,7 @@ def _code(a: Run, b: Run) -> tuple[str, ...] | None:
     return tuple(
         [
             name + (" (cannot be compared)" if _is_uncomparable(name, one, other) else "")
-            for name in changed(one, other)
+            for name in changed_parts(one, other)
             if name not in DECLARED and name.removeprefix(VERSION) not in versions
         ]
         + list(_gates(a, b))
@@ -128,7 +128,7 @@ def _gates(a: Run, b: Run) -> Iterator[str]:
         {name: part for name, part in run.fingerprints.items() if name.startswith(GATES)}
         for run in (a, b)
     )
-    for name in changed(one, other):
+    for name in changed_parts(one, other):
         yield name.removeprefix(GATES)
 
 
@@ -143,7 +143,7 @@ def differing_code(today: dict[str, str], run: Run) -> tuple[tuple[str, ...], tu
     if not recorded:
         return (), ("the run does not record its code: an older modeltune ran it",)
     code, notes = [], []
-    for name in changed(today, recorded):
+    for name in changed_parts(today, recorded):
         if _is_uncomparable(name, today, recorded):
             notes.append(f"{name} cannot be compared between processes")
         elif name in DECLARED:

@@ -124,6 +124,6 @@ def validate(
 def _samples(packed: Sequence[Json]) -> Samples | None:
     if not all(packed):
         return None
-    from modeltune.records import joined, unpacked
+    from modeltune.records import join_samples, unpack_samples
 
-    return joined([unpacked(refit) for refit in packed])
+    return join_samples([unpack_samples(refit) for refit in packed])

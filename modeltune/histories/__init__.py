@@ -13,7 +13,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
     from modeltune.histories.artifacts import artifact_path, contents, drop, keep, names_of, verify
-    from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused
+    from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused_baselines
     from modeltune.histories.doctor import Mark, diagnose
     from modeltune.histories.find_references import (
         RECENT,
@@ -65,7 +65,7 @@ __all__ = [
     "remove_leftover",
     "samples_of",
     "to_rescore",
-    "unused",
+    "unused_baselines",
     "verify",
     "waiting_for",
     "with_rescored",
@@ -89,7 +89,7 @@ __getattr__, __dir__ = door(
         "baselines": (
             "Acceptance",
             "BASELINE_FOLDER",
-            "unused",
+            "unused_baselines",
         ),
         "doctor": (
             "Mark",

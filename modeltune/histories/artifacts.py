@@ -113,7 +113,7 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
         if os.path.lexists(target):
             raise HistoryError(f"{target} exists already; an artifact is never overwritten")
         write_durably(target, _draft(target), write)
-        size, sha256 = _measured(target)
+        size, sha256 = _measure(target)
     except OSError as error:
         raise HistoryError(f"{target} cannot be written: {error}{_space(folder)}") from error
     return Artifact(path=name, sha256=sha256, bytes=size, refit=refit)
@@ -239,7 +239,7 @@ def _check(path: Path, file: BufferedReader, artifact: Artifact) -> None:
         )
 
 
-def _measured(path: Path) -> tuple[int, str]:
+def _measure(path: Path) -> tuple[int, str]:
     """Return a file's size in bytes and its sha256 in hex."""
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()

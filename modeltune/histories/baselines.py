@@ -243,7 +243,7 @@ def read_or_none(path: Path | None) -> Baseline | None:
         return None
 
 
-def named_in(folder: Path) -> tuple[set[str], set[str]]:
+def run_ids_in(folder: Path) -> tuple[set[str], set[str]]:
     """Return the ids of runs that the baselines beside specs name: accepted now, and before.
 
     Edited files count too: who judges by a baseline checks that.
@@ -276,7 +276,7 @@ def declared_validation_kind(validation: Validation) -> str:
     return f"{kind}(k={validation.k})" if isinstance(validation, KFold) else kind
 
 
-def unused(folder: Path, specs: Sequence[Spec], files: Sequence[Path]) -> Iterator[Path]:
+def unused_baselines(folder: Path, specs: Sequence[Spec], files: Sequence[Path]) -> Iterator[Path]:
     """Yield the baselines in a folder of specs that no spec finds.
 
     Args:
@@ -327,7 +327,7 @@ def _text(baseline: Baseline) -> tuple[str, bool]:
 
 
 def _written(baseline: Baseline) -> str:
-    from modeltune.records import packed
+    from modeltune.records import pack_samples
 
     scores = {
         name: plain({"mean": s.mean, "std": s.std, "values": s.values})
@@ -337,14 +337,14 @@ def _written(baseline: Baseline) -> str:
         **{name: plain(value) for name, value in vars(baseline).items() if name != "samples"},
         "format": BASELINE_FORMAT,
         "scores": scores,
-        "samples": None if baseline.samples is None else packed(baseline.samples),
+        "samples": None if baseline.samples is None else pack_samples(baseline.samples),
     }
     data["sha256"] = content_digest(data)
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _from_json(data: Mapping[str, Any]) -> Baseline:
-    from modeltune.records import unpacked
+    from modeltune.records import unpack_samples
 
     fields = {name: value for name, value in data.items() if name != "format"}
     return Baseline(
@@ -357,7 +357,7 @@ def _from_json(data: Mapping[str, Any]) -> Baseline:
             "refits": tuple((seed, fold) for seed, fold in data["refits"]),
             "weights": data["weights"] and Artifact(**data["weights"]),
             "architecture": data["architecture"] and Artifact(**data["architecture"]),
-            "samples": data["samples"] and unpacked(data["samples"]),
+            "samples": data["samples"] and unpack_samples(data["samples"]),
         }
     )
 

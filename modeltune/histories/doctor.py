@@ -42,10 +42,10 @@ def diagnose(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Find
     """
     place = place_of(url)
     is_open = yield from _history(place, url)
-    yield from _waiting(place.folder, url)
-    yield from _accepted(place.folder)
+    yield from _waiting_runs(place.folder, url)
+    yield from _accepted_models(place.folder)
     if is_open:
-        yield _left(url, also, now)
+        yield _leftovers(url, also, now)
 
 
 def _history(place: Place, url: str) -> Generator[Finding, None, bool]:
@@ -111,7 +111,7 @@ def _files(store: Store) -> Iterator[Finding]:
     yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
 
 
-def _waiting(folder: Path, url: str) -> Iterator[Finding]:
+def _waiting_runs(folder: Path, url: str) -> Iterator[Finding]:
     for path in pending.waiting(folder):
         try:
             run = pending.read_pending(path).run
@@ -130,7 +130,7 @@ def _waiting(folder: Path, url: str) -> Iterator[Finding]:
                 yield Finding(Mark.WRONG, f"run {run.id}, which waits: {error}")
 
 
-def _accepted(folder: Path) -> Iterator[Finding]:
+def _accepted_models(folder: Path) -> Iterator[Finding]:
     for path in project_baselines(folder):
         try:
             named = weights_of(path)
@@ -145,7 +145,7 @@ def _accepted(folder: Path) -> Iterator[Finding]:
             yield Finding(Mark.NOTE, f"{path}: {' and '.join(gone)} not there: {text}")
 
 
-def _left(url: str, also: Iterable[str], now: float) -> Finding:
+def _leftovers(url: str, also: Iterable[str], now: float) -> Finding:
     try:
         unneeded = leftovers(url, also, now=now)
     except HistoryError as error:

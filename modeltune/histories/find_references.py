@@ -49,7 +49,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     """
     kind = baselines.declared_validation_kind(spec.validation)
     references_by_name: dict[str, Sequence[Past] | str] = {}
-    named = _named(spec)
+    named = _references_of(spec)
     # Several bounds choose from the same runs.
     limit = RECENT + max(reference.runs or 1 for reference in named)
     earlier = functools.cache(functools.partial(_earlier, history, spec, run_id, limit))
@@ -57,7 +57,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     with history.reading() if len(named) > 1 else contextlib.nullcontext():
         for reference in named:
             if reference.source is Source.BASELINE:
-                past = _accepted(spec)
+                past = _accepted_run(spec)
                 if past is None:
                     command = f'modeltune accept {run_id} --reason "..."'
                     words = f"nothing is accepted yet; to accept this run: {command}"
@@ -67,7 +67,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
                     _comparable(past, spec, history, prints, kind)
                 ]
             else:
-                pasts = _recorded(reference, spec, history, prints, kind, earlier())
+                pasts = _recorded_runs(reference, spec, history, prints, kind, earlier())
                 references_by_name[reference.name] = pasts
     return references_by_name
 
@@ -97,7 +97,7 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
     """Return the references with the scores of kept models on today's test part put in."""
 
     def scored(past: Past) -> Past:
-        from modeltune.records import unpacked
+        from modeltune.records import unpack_samples
 
         if not past.rescored or past.problem:
             return past
@@ -115,7 +115,7 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
                 **{name: past.scores[name] for name in ("artifact_bytes",) if name in past.scores},
                 **{name: Scores((value,)) for name, value in today.scores.items()},
             },
-            samples=None if today.samples is None else unpacked(today.samples),
+            samples=None if today.samples is None else unpack_samples(today.samples),
             refits=past.refits[:1],
         )
 
@@ -127,10 +127,10 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
 
 def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
     """Return the accepted model's files, why they cannot be used, or None: nothing is accepted."""
-    past = _accepted(spec)
+    past = _accepted_run(spec)
     if past is None:
         return None
-    return past.problem or _kept(past, folder)
+    return past.problem or _kept_model(past, folder)
 
 
 def samples_of(run: Run, history: Store) -> Samples | None:
@@ -142,17 +142,17 @@ def samples_of(run: Run, history: Store) -> Samples | None:
     kept = run.files.get("samples")
     if kept is None:
         return None
-    from modeltune.records import unpacked
+    from modeltune.records import unpack_samples
 
     text = contents(history.folder, kept, run.id)
     try:
-        return unpacked(parse_json(text))
+        return unpack_samples(parse_json(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         path = history.folder / kept.path
         raise HistoryError(f"{path} does not hold samples: {first_line(error)}") from error
 
 
-def _named(spec: Spec) -> list[Reference]:
+def _references_of(spec: Spec) -> list[Reference]:
     """Return what the spec's bounds refer to, and always the baseline: reports name it."""
     bounds = [
         gate.bound
@@ -162,7 +162,7 @@ def _named(spec: Spec) -> list[Reference]:
     return list({reference.name: reference for reference in [baseline, *bounds]}.values())
 
 
-def _accepted(spec: Spec) -> Past | None:
+def _accepted_run(spec: Spec) -> Past | None:
     path = baselines.find(spec)
     if path is None:
         return None
@@ -186,7 +186,7 @@ def _accepted(spec: Spec) -> Past | None:
     )
 
 
-def _recorded(
+def _recorded_runs(
     reference: Reference,
     spec: Spec,
     history: Store,
@@ -251,7 +251,7 @@ def _comparable(
         return replace(past, problem=problem)
     if past.fingerprints.get(TEST_PART) == prints.get(TEST_PART):
         return past
-    kept = _kept(past, history.folder)
+    kept = _kept_model(past, history.folder)
     if isinstance(kept, str):
         problem = (
             f"{past.problem_on_other_data}, and its model cannot be scored on today's: {kept}; "
@@ -265,7 +265,7 @@ def _comparable(
     return replace(past, rescored=True, label=f"{past.label}, its model {on}")
 
 
-def _kept(past: Past, folder: Path) -> KeptModel | str:
+def _kept_model(past: Past, folder: Path) -> KeptModel | str:
     """Return the files of a run's model, checked by their digests, or why they cannot be used."""
     files: list[Path] = []
     kept: Sequence[tuple[str, Artifact | None]] = (

@@ -89,7 +89,7 @@ class History:
         """
         with self._open() as opened:
             summaries = opened.runs(spec)[::-1]
-        frame = _typed([_row(summary) for summary in summaries], COLUMNS)
+        frame = _frame([_row(summary) for summary in summaries], COLUMNS)
         return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
 
     def trials(self, run: str | int) -> pd.DataFrame:
@@ -103,7 +103,7 @@ class History:
         with the name of a column before it gets the prefix ``value_``.
         """
         recorded = self._run(run)
-        frame = _typed([_trial_row(recorded, trial) for trial in recorded.trials], TRIAL_COLUMNS)
+        frame = _frame([_trial_row(recorded, trial) for trial in recorded.trials], TRIAL_COLUMNS)
         return pd.concat([frame, _values(recorded.trials, frame.index)], axis="columns")
 
     def curves(self, run: str | int) -> pd.DataFrame:
@@ -119,7 +119,7 @@ class History:
             for metric, values in trial.curve.items()
             for epoch, value in enumerate(values, start=trial.initial_epoch + 1)
         ]
-        return _typed(rows, CURVE_COLUMNS)
+        return _frame(rows, CURVE_COLUMNS)
 
     def _run(self, reference: str | int) -> Run:
         with self._open() as opened:
@@ -139,7 +139,7 @@ def history(store: str | None = None) -> History:
     return History(store)
 
 
-def _typed(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:
+def _frame(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Return rows as a frame of these columns and dtypes, also when there are none."""
     frame = pd.DataFrame(rows, columns=list(columns), dtype="object").astype(
         {

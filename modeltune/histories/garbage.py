@@ -55,7 +55,7 @@ def leftovers(url: str, also: Iterable[str] = (), *, now: float) -> list[Leftove
             for history in _histories(url, also, folder)
         ]
         unneeded = [
-            *_artifacts(folder, _named(folder, histories), now),
+            *_artifacts(folder, _named_files(folder, histories), now),
             *_scratch(folder / "scratch", histories, now),
         ]
     drafts = [
@@ -135,7 +135,7 @@ def _histories(url: str, also: Iterable[str], folder: Path) -> list[str]:
     return list(histories.values())
 
 
-def _named(folder: Path, histories: Sequence[Store]) -> Set[str]:
+def _named_files(folder: Path, histories: Sequence[Store]) -> Set[str]:
     """Return the files that runs, waiting runs and baselines name."""
     named = set[str]()
     # Before the histories: a flush first records a run, and then removes its waiting file.

@@ -61,7 +61,7 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
             if foreign := foreign_files(run):
                 refused.append(f"run {id_} of {run.spec}: {'; '.join(foreign)}")
                 continue
-            needed, problems = _needed(run, other.folder, into.folder)
+            needed, problems = _needed_files(run, other.folder, into.folder)
             if not problems or without_files:
                 problems += _bring(run, needed, other.folder, into.folder)
             if problems and not without_files:
@@ -79,7 +79,7 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
     return merged
 
 
-def _needed(run: Run, source: Path, target: Path) -> tuple[dict[Path, Artifact], list[str]]:
+def _needed_files(run: Run, source: Path, target: Path) -> tuple[dict[Path, Artifact], list[str]]:
     """Return the run's files to copy, by their paths, and why others cannot be copied."""
     needed, problems = {}, []
     for artifact in filter(None, (run.artifact, *run.files.values())):

@@ -56,7 +56,7 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
             continue
         if gate.measure.statistic is Statistic.STD or gate.measure.slices is not None:
             continue
-        measured = _measured(gate, recent)
+        measured = _scores_of(gate, recent)
         if len(measured) < ENOUGH:
             continue
         sign = 1 if gate.wants_more else -1
@@ -68,7 +68,7 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
         far = 1 - worst if is_share else 0.25 * abs(worst)
         if slack <= max(CLEAR * spread, far, 1e-9):
             continue
-        suggested = _rounded(sign * (worst - max(CLEAR * spread, 0.1 * slack)), down=sign > 0)
+        suggested = _round(sign * (worst - max(CLEAR * spread, 0.1 * slack)), down=sign > 0)
         low, high = sorted((sign * min(values), sign * max(values)))
         yield (
             f"{gate!r} is far from what is measured: {low:.4g} to {high:.4g} in the last "
@@ -119,7 +119,7 @@ def _stale(
             continue
         if gate.bound.source is not Source.BASELINE:
             continue
-        measured, past = _measured(gate, recent), accepted.scores.get(gate.measure.key)
+        measured, past = _scores_of(gate, recent), accepted.scores.get(gate.measure.key)
         if gate.measure.slices is not None or past is None or len(measured) < ENOUGH:
             continue
         sign = 1 if gate.wants_more else -1
@@ -132,7 +132,7 @@ def _stale(
             )
 
 
-def _measured(gate: Gate, recent: Sequence[Summary]) -> list[Scores]:
+def _scores_of(gate: Gate, recent: Sequence[Summary]) -> list[Scores]:
     measured = (summary.scores.get(gate.measure.key) for summary in recent)
     return [scores for scores in measured if scores is not None and scores.is_finite]
 
@@ -144,7 +144,7 @@ def _spread(measured: Sequence[Scores]) -> float:
     return max(statistics.stdev(means), statistics.median(over_seeds) if over_seeds else 0.0)
 
 
-def _rounded(value: float, *, down: bool) -> float:
+def _round(value: float, *, down: bool) -> float:
     """Return the number with three digits on the lenient side of a bound."""
     if value == 0:
         return 0.0

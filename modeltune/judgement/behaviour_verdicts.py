@@ -50,7 +50,7 @@ def _for_all(behaviour: Behaviour, probe: Probe) -> tuple[Outcome, float, str]:
         every = "all there are" if probe.is_exhaustive and what == "example" else "all"
         plural = "" if probe.examples == 1 else "s"
         return Outcome.PASSED, measured, f"held in {every} {probe.examples} {what}{plural}"
-    return _violated(behaviour), measured, _counterexample(probe)
+    return _violation_outcome(behaviour), measured, _counterexample(probe)
 
 
 def _rate(
@@ -64,7 +64,7 @@ def _rate(
     if high <= limit:
         return Outcome.PASSED, share, counts
     if low > limit:
-        return _violated(behaviour), share, f"{counts}; {_counterexample(probe)}"
+        return _violation_outcome(behaviour), share, f"{counts}; {_counterexample(probe)}"
     needed = examples_to_settle(share, limit)
     if needed is None:
         advice = "the share is on the limit, no number of examples would settle it"
@@ -74,7 +74,7 @@ def _rate(
     return Outcome.INCONCLUSIVE, share, f"{counts}; {advice}"
 
 
-def _violated(behaviour: Behaviour) -> Outcome:
+def _violation_outcome(behaviour: Behaviour) -> Outcome:
     return Outcome.WARNED if behaviour.severity is Severity.WARN else Outcome.FAILED
 
 

@@ -155,7 +155,7 @@ def _by_samples(
         return compare_samples(sign * difference)
     if mine.reported(metric) is None or theirs.reported(metric) is None:
         return None
-    deltas = np.array(list(_resampled(metric, candidate, reference, refits)))
+    deltas = np.array(list(_resample(metric, candidate, reference, refits)))
     measured = [
         float(np.mean(evidence.values(metric)[:refits])) for evidence in (candidate, reference)
     ]
@@ -166,7 +166,7 @@ def _by_samples(
     return compare_resampled(sign * deltas, sign * (measured[0] - measured[1]), size)
 
 
-def _resampled(
+def _resample(
     metric: str, candidate: Evidence, reference: Evidence, refits: int
 ) -> Iterator[float]:
     """Yield candidate minus reference, of a metric of the report, on resamples of the rows."""
@@ -200,7 +200,7 @@ def _required(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def measured_on_classes(metric: str, samples: Samples) -> Sequence[int]:
+def classes_to_judge(metric: str, samples: Samples) -> Sequence[int]:
     """Return the classes a metric can be judged on: those that train or test have any of.
 
     Raises:

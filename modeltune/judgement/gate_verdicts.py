@@ -77,8 +77,8 @@ def judge(
             (part, decide_case(a, next(p_values), looks) if isinstance(a, OpenCase) else a)
             for part, a in of_gate
         ]
-        verdict = _as_severe(gate, _combined(gate, decided))
-        verdicts.append(verdict if gate.waiver is None else _waived(gate.waiver, verdict, today))
+        verdict = _as_severe(gate, _combine(gate, decided))
+        verdicts.append(verdict if gate.waiver is None else _waive(gate.waiver, verdict, today))
     return (*verdicts, *_loss_verdict(measured.scores.get("loss")))
 
 
@@ -105,7 +105,7 @@ def _answers(
     if facts.slices is None:
         return [(None, _on_all(case, spec))]
     if case.key not in measured.scores:
-        return [(None, _missing(case, spec))]
+        return [(None, _missing_metric(case, spec))]
     slices = _slices(case, spec)
     if isinstance(slices, Verdict):
         return [(None, slices)]
@@ -132,7 +132,7 @@ def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
         return case.verdict(outcome, None, bound, reason)
     scores = measured.scores.get(case.key)
     if scores is None or not scores.values:
-        return _missing(case, spec)
+        return _missing_metric(case, spec)
     value = case.statistic(scores.values)
     if value is None:
         return case.verdict(Outcome.ERROR, None, bound, NO_DEVIATION)
@@ -154,13 +154,13 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
     if samples is None:
         reason = "no slice can be judged: the results on single test samples are not known"
         return case.verdict(Outcome.ERROR, None, bound, reason)
-    from modeltune.judgement.evidence import measured_on_classes
+    from modeltune.judgement.evidence import classes_to_judge
 
     rows: Sequence[str | int] = ()
     why = "it is neither a mean over test samples nor part of the task's report"
     if rule.name is None:
         try:
-            rows = measured_on_classes(case.key, samples)
+            rows = classes_to_judge(case.key, samples)
         except LookupError as error:
             why = str(error.args[0])
     elif rule.name in samples.slices and samples.score(case.key, 0) is not None:
@@ -199,7 +199,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
     return replace(verdict, reason=f"{part.name} (n={part.size}): {verdict.reason}")
 
 
-def _missing(case: Case, spec: str) -> Verdict:
+def _missing_metric(case: Case, spec: str) -> Verdict:
     available = ", ".join(sorted(case.measured.scores)) or "nothing"
     reason = f'no metric "{case.key}" in {spec}; measured: {available}'
     return case.verdict(Outcome.ERROR, None, case.bound, reason)
@@ -220,7 +220,7 @@ def _loss_verdict(loss: Scores | None) -> Sequence[Verdict]:
 # What becomes of a gate's verdicts
 
 
-def _combined(gate: Gate | Behaviour, parts: Sequence[tuple[Slice | None, Verdict]]) -> Verdict:
+def _combine(gate: Gate | Behaviour, parts: Sequence[tuple[Slice | None, Verdict]]) -> Verdict:
     """Return a gate's verdict: its worst slice's, with all of them in the details."""
     results = [(part, verdict) for part, verdict in parts if part is not None]
     if not results or isinstance(gate, Behaviour):
@@ -268,7 +268,7 @@ def _as_severe(gate: Gate | Behaviour, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def _waived(waiver: Waiver, verdict: Verdict, today: date) -> Verdict:
+def _waive(waiver: Waiver, verdict: Verdict, today: date) -> Verdict:
     """Return the verdict under a waiver: a failure is expected until the waiver ends or the gate passes."""
     until = f"waived until {waiver.until} ({waiver.reason})"
     if verdict.outcome in (Outcome.ERROR, Outcome.INVALID) or (

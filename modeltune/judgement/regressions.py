@@ -70,7 +70,7 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     """Compare a value with the recorded runs that the gate names."""
     from modeltune.judgement.evidence import compare, is_other_slice
 
-    recorded = _recorded(case, value)
+    recorded = _recorded_values(case, value)
     if isinstance(recorded, Verdict):
         return recorded
     base = statistics.median(past.value for past in recorded)
@@ -82,14 +82,14 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
         return judge_number(case, value, bound, note)
     mine, folds = case.evidence(), case.measured.folds
     if is_other_slice(mine, nearest.evidence):
-        return _closed(case, Outcome.INVALID, value, bound, f"it has other samples than in {label}")
+        return _close(case, Outcome.INVALID, value, bound, f"it has other samples than in {label}")
     sign = 1 if case.facts.comparison.wants_more else -1
     overlap = 0.0 if folds is None else 1 / (folds - 1)
     try:
         pair = compare(case.key, sign, mine, nearest.evidence, overlap)
     except ValueError as error:
         reason = f"it cannot be compared with {label}: {error}"
-        return _closed(case, Outcome.ERROR, value, bound, reason)
+        return _close(case, Outcome.ERROR, value, bound, reason)
     if pair.comparison is None:
         note = f" ({label}: {base:.4g}); point estimate only: one refit, and no samples in common"
         return judge_number(case, value, bound, note)
@@ -139,7 +139,7 @@ def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
 # The runs that a gate names
 
 
-def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
+def _recorded_values(case: Case, value: float) -> list[RecordedValue] | Verdict:
     """Return what the named runs measured, or the verdict when this run cannot be compared with it."""
     from modeltune.judgement.evidence import Evidence
 
@@ -148,20 +148,20 @@ def _recorded(case: Case, value: float) -> list[RecordedValue] | Verdict:
     if isinstance(pasts, str):
         return case.verdict(Outcome.NO_BASELINE, value, None, pasts)
     if problem := next((past.problem for past in pasts if past.problem), None):
-        return _closed(case, Outcome.INVALID, value, None, problem)
+        return _close(case, Outcome.INVALID, value, None, problem)
     left = [(past, Evidence.of(past).on(case.rows)) for past in pasts]
     known = [(past, evidence) for past, evidence in left if evidence.values(case.key)]
     if not known:
         return _unknown(case, value, pasts)
     for past, _ in known:
-        if problem := _redefined(case, past):
-            return _closed(case, Outcome.INVALID, value, None, problem)
+        if problem := _redefinition(case, past):
+            return _close(case, Outcome.INVALID, value, None, problem)
     recorded = []
     for past, evidence in known:
         number = case.statistic(evidence.values(case.key))
         if number is None or not math.isfinite(number):
             reason = f"{past.label} measured {number}, which nothing can be compared with"
-            return _closed(case, Outcome.INVALID, value, None, reason)
+            return _close(case, Outcome.INVALID, value, None, reason)
         recorded.append(RecordedValue(past, evidence, number))
     return recorded
 
@@ -170,12 +170,12 @@ def _unknown(case: Case, value: float, pasts: Sequence[Past]) -> Verdict:
     labels = " and ".join(past.label for past in pasts[:2])
     if any(past.rescored for past in pasts):
         reason = f"{labels} has no value of {case.key}; accept a run on today's data"
-        return _closed(case, Outcome.INVALID, value, None, reason)
+        return _close(case, Outcome.INVALID, value, None, reason)
     reason = f"{labels} did not measure {case.key}; accept a newer run"
-    return _closed(case, Outcome.NO_BASELINE, value, None, reason)
+    return _close(case, Outcome.NO_BASELINE, value, None, reason)
 
 
-def _redefined(case: Case, past: Past) -> str | None:
+def _redefinition(case: Case, past: Past) -> str | None:
     """Return how the definition of a metric has changed, None when it has not or is not known."""
     mine, theirs = case.measured.samples, past.samples
     if mine is None or theirs is None:
@@ -187,9 +187,7 @@ def _redefined(case: Case, past: Past) -> str | None:
     return f"{case.key} is computed differently than by {past.label}: now {now}, then {then}"
 
 
-def _closed(
-    case: Case, outcome: Outcome, value: float, bound: float | None, reason: str
-) -> Verdict:
+def _close(case: Case, outcome: Outcome, value: float, bound: float | None, reason: str) -> Verdict:
     where = f"{case.slice.name}: " if case.slice else ""
     return case.verdict(outcome, value, bound, where + reason)
 
@@ -236,7 +234,7 @@ def _reason(part: OpenCase, details: Regression) -> str:
         count += ", of the models that are kept"
     return (
         f"{where}{_change(details.delta)} {part.past.label} ({details.reference_value:.6g}), "
-        f"{_allowed(details.margin)}; is this {details.question.value} worse: "
+        f"{_allowance(details.margin)}; is this {details.question.value} worse: "
         f"{details.test} on {count}, p = {details.p_adjusted:.2g}"
     )
 
@@ -247,7 +245,7 @@ def _change(delta: float) -> str:
     return f"{abs(delta):.4g} {'better' if delta > 0 else 'worse'} than"
 
 
-def _allowed(margin: float) -> str:
+def _allowance(margin: float) -> str:
     if margin < 0:
         return f"{-margin:.4g} better is demanded"
     return f"{margin:.4g} worse is allowed" if margin > 0 else "nothing worse is allowed"

@@ -124,14 +124,14 @@ class Session:
 
     def _find_unused(self) -> None:
         """Find the baseline files that belong to no spec of their folder."""
-        from modeltune.histories import BASELINE_FOLDER, unused
+        from modeltune.histories import BASELINE_FOLDER, unused_baselines
 
         for folder in {path.parent for path in self._collected}:
             if not (folder / BASELINE_FOLDER).is_dir():
                 continue
             files = [path for path in self._collected if path.parent == folder]
             specs = [spec for file in files for spec in self._collected[file]]
-            self._unused += [_relative(path) for path in unused(folder, specs, files)]
+            self._unused += [_relative(path) for path in unused_baselines(folder, specs, files)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -305,7 +305,7 @@ class Session:
         if self._config.get_verbosity() < 0:
             return
         terminalreporter.write_sep("=", "modeltune")
-        texts = [summary_table(runs), undecided(runs), *map(_indented, self._accepted)]
+        texts = [summary_table(runs), undecided(runs), *map(_indent, self._accepted)]
         texts += [
             f"unused baseline: {clean(path)}: it belongs to no spec; remove it, or list its former "
             "spec in aliases=[...] of the spec that replaces it"
@@ -401,7 +401,7 @@ class Session:
         return Path(self._root, self._settings.report or DEFAULT_REPORT, "report.json")
 
 
-def _indented(line: str) -> str:
+def _indent(line: str) -> str:
     from modeltune.reports import clean
 
     return "  " * line.startswith(" ") + clean(line)

@@ -251,7 +251,7 @@ def _details(verdict: Verdict, details: Mapping[str, Json]) -> Details | None:
         return _check_details(verdict.gate, details)
     if isinstance(details.get("slices"), list | tuple):
         slices = [_read(SliceResult, part) for part in details["slices"]]
-        results = [_labelled(result) for result in slices if result is not None]
+        results = [_old_slice_result(result) for result in slices if result is not None]
         # The worst slice comes first, and its comparison is the gate's.
         worst = [replace(result, regression=_regression(details)) for result in results[:1]]
         return SliceResults((*worst, *results[1:]))
@@ -261,7 +261,7 @@ def _details(verdict: Verdict, details: Mapping[str, Json]) -> Details | None:
         if not isinstance(n, int):
             return None
         result = SliceResult(name, n, *numbers, regression=_regression(details))
-        return SliceResults((_labelled(result),))
+        return SliceResults((_old_slice_result(result),))
     if "violations" in details or "counterexample" in details:
         return _behaviour_result(verdict, details)
     if "confidence" in details:
@@ -279,7 +279,7 @@ def _check_details(gate: str, details: Mapping[str, Json]) -> Details | None:
     return typed_details
 
 
-def _labelled(result: SliceResult) -> SliceResult:
+def _old_slice_result(result: SliceResult) -> SliceResult:
     label = re.fullmatch(r"class (-?\d{1,18})", result.slice)
     return replace(result, label=int(label[1]) if label else None)
 

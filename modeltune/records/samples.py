@@ -150,7 +150,7 @@ def number_metric(name: str, truth: Array, predicted: Array) -> float:
     return float(np.where(whole > 0, 1 - left / np.where(whole > 0, whole, 1), constant).mean())
 
 
-def joined(refits: Sequence[Samples]) -> Samples | None:
+def join_samples(refits: Sequence[Samples]) -> Samples | None:
     """Return the samples of several refits as those of all in this order.
 
     None when their samples differ: a stream may come in another order each time.
@@ -177,28 +177,28 @@ def joined(refits: Sequence[Samples]) -> Samples | None:
     )
 
 
-def packed(samples: Samples) -> Json:
+def pack_samples(samples: Samples) -> Json:
     """Return samples as JSON data: sorted, in short lines, most of it compressed."""
     return {
         "size": samples.size,
         "refits": samples.refits,
-        "truth": {name: _packed(array) for name, array in sorted(samples.truth.items())},
-        "predicted": {name: _packed(array) for name, array in sorted(samples.predicted.items())},
+        "truth": {name: _pack(array) for name, array in sorted(samples.truth.items())},
+        "predicted": {name: _pack(array) for name, array in sorted(samples.predicted.items())},
         "classes": {name: list(labels) for name, labels in sorted(samples.classes.items())},
-        "values": {name: _packed(array) for name, array in sorted(samples.values.items())},
-        "slices": {name: _packed(array) for name, array in sorted(samples.slices.items())},
+        "values": {name: _pack(array) for name, array in sorted(samples.values.items())},
+        "slices": {name: _pack(array) for name, array in sorted(samples.slices.items())},
         "definitions": dict(sorted(samples.definitions.items())),
     }
 
 
-def unpacked(data: Mapping[str, Json]) -> Samples:
-    """Return what ``packed`` wrote.
+def unpack_samples(data: Mapping[str, Json]) -> Samples:
+    """Return what ``pack_samples`` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not what ``packed`` writes.
+        ValueError, KeyError, TypeError: it is not what ``pack_samples`` writes.
     """
     arrays = {
-        name: {key: _unpacked(value) for key, value in data[name].items()}
+        name: {key: _unpack(value) for key, value in data[name].items()}
         for name in ("truth", "predicted", "values", "slices")
     }
     samples = Samples(
@@ -224,7 +224,7 @@ def unpacked(data: Mapping[str, Json]) -> Samples:
     return samples
 
 
-def _packed(array: Array) -> Json:
+def _pack(array: Array) -> Json:
     if array.dtype == bool:
         kind, content = "bool", np.packbits(array.reshape(-1)).tobytes()
     elif array.dtype.kind in "iu":
@@ -240,7 +240,7 @@ def _packed(array: Array) -> Json:
     return {"type": kind, "shape": list(array.shape), "zlib": lines}
 
 
-def _unpacked(data: Mapping[str, Json]) -> Array:
+def _unpack(data: Mapping[str, Json]) -> Array:
     shape = tuple(data["shape"])
     count = math.prod(shape)
     kind = np.dtype(data["type"])

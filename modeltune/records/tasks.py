@@ -159,7 +159,7 @@ Task: TypeAlias = TrialTask | RefitTask
 Result: TypeAlias = TrialResult | RefitResult
 
 
-def failed(task: Task, failure: Failure, seconds: float) -> Result:
+def failure_result(task: Task, failure: Failure, seconds: float) -> Result:
     """Return the result of a task that ended without one, as when its process died."""
     if isinstance(task, RefitTask):
         return RefitResult({}, {}, {}, "not trained", seconds, failure)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modeltune.reports.markdown_report import markdown
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
     from modeltune.reports.progress import RunProgress, cut, follow, heartbeat, lines, live, width
-    from modeltune.reports.replays import Replay, disagreeing, recorded_scores, replay_report
+    from modeltune.reports.replays import Replay, disagreements, recorded_scores, replay_report
     from modeltune.reports.reported_run import ReportedRun
     from modeltune.reports.tables import (
         TREND,
@@ -45,7 +45,7 @@ __all__ = [
     "clean",
     "comparison_report",
     "cut",
-    "disagreeing",
+    "disagreements",
     "draw_pictures",
     "failure",
     "file_name",
@@ -108,7 +108,7 @@ __getattr__, __dir__ = door(
         ),
         "replays": (
             "Replay",
-            "disagreeing",
+            "disagreements",
             "recorded_scores",
             "replay_report",
         ),

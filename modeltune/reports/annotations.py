@@ -40,7 +40,7 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
     for run in runs:
         for level, line, title, message in _findings(run):
             place = {"file": _relative(run.file, root), "line": str(line), "title": title}
-            commands_by_level[level].append(command(level, _clipped(message), place))
+            commands_by_level[level].append(command(level, _clip(message), place))
     for commands in commands_by_level.values():
         yield from commands[:MOST]
     more = [
@@ -56,10 +56,10 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
 def command(name: str, message: str, properties: Mapping[str, str]) -> str:
     """Return a workflow command, with everything escaped that would end its texts early."""
     named = ",".join(
-        f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
+        f"{key}={_escape(value).replace(':', '%3A').replace(',', '%2C')}"
         for key, value in properties.items()
     )
-    return f"::{name} {named}::{_escaped(message)}"
+    return f"::{name} {named}::{_escape(message)}"
 
 
 def inert(text: str) -> str:
@@ -68,7 +68,7 @@ def inert(text: str) -> str:
     A runner obeys ``::name`` at the beginning of a line and ``##[name]`` anywhere. An invisible
     character inside both prevents that.
     """
-    return re.sub(r"(?m)^(\s*)::|##\[", _broken, text)
+    return re.sub(r"(?m)^(\s*)::|##\[", _break_command, text)
 
 
 def is_red(run: Run, verdict: Verdict) -> bool:
@@ -122,16 +122,16 @@ def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
         yield level, line, f"{spec}: {verdict.outcome.value}", message
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     lines = (" ".join(map(clean, line.split(" "))) for line in text.splitlines())
     return "\n".join(lines).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _clipped(text: str) -> str:
+def _clip(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
 
 
-def _broken(match: re.Match[str]) -> str:
+def _break_command(match: re.Match[str]) -> str:
     text = match.group()
     return f"{text[:-1]}\u200b{text[-1]}" if text == "##[" else f"{match[1]}\u200b::"
 
@@ -155,7 +155,7 @@ class _Declaration:
 
 
 def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
-    module = _parsed(file)
+    module = _parse(file)
     if module is None:
         return 1, (1,) * len(gates)
     _, _, name = spec.rpartition("::")
@@ -164,7 +164,7 @@ def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int
     ours = _names_of_ours(module)
     own = list(declared.gates or ())
     # In the order of the spec, so that of two gates of one text each has its own line.
-    spare = [(_printed(gate, ours), gate.lineno) for gate in own]
+    spare = [(_as_printed(gate, ours), gate.lineno) for gate in own]
     is_same_list = name == attribute and len(own) == len(gates)
     elsewhere = _everywhere(module, ours) if gates else {}
     lines = []
@@ -180,7 +180,7 @@ def _lines(file: str, spec: str, gates: tuple[str, ...]) -> tuple[int, tuple[int
     return declared.line, tuple(lines)
 
 
-def _parsed(file: str) -> ast.Module | None:
+def _parse(file: str) -> ast.Module | None:
     try:
         return ast.parse(read_bounded(Path(file), LARGEST_FILE))
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
@@ -249,13 +249,13 @@ def _everywhere(module: ast.Module, ours: Mapping[str, str]) -> dict[str, int]:
     lines: dict[str, int] = {}
     for node in ast.walk(module):
         if isinstance(node, ast.Compare | ast.Call):
-            text = _printed(node, ours)
+            text = _as_printed(node, ours)
             if text is not None:
                 lines[text] = min(lines.get(text, node.lineno), node.lineno)
     return lines
 
 
-def _printed(gate: ast.expr, ours: Mapping[str, str]) -> str | None:
+def _as_printed(gate: ast.expr, ours: Mapping[str, str]) -> str | None:
     """Return an expression of a spec file as ``repr`` prints the gate it makes, however it is written."""
     try:
         node = _PrintedForm(ours).visit(ast.parse(ast.unparse(gate), mode="eval").body)

@@ -103,15 +103,15 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
         else {}
         for run in (a, b)
     ]
-    yield _differing("best values", *values)
-    yield _differing("gates", _outcomes(a), _outcomes(b))
+    yield _differences("best values", *values)
+    yield _differences("gates", _outcomes(a), _outcomes(b))
     for title, one, other in (
         ("search", a.search, b.search),
         ("fit", a.fit, b.fit),
         ("validation", _validation(a), _validation(b)),
         ("data", _data(a), _data(b)),
     ):
-        yield _differing(title, one, other)
+        yield _differences(title, one, other)
     if contrast.code is None:
         yield Section(
             "code", summary="not known, because one of the runs does not say what it was made of"
@@ -121,8 +121,8 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
     else:
         yield Section("code", summary="same")
     versions = [run.environment.get("versions", {}) for run in (a, b)]
-    yield _differing("versions", *versions)
-    yield _differing("environment", _environment(a), _environment(b))
+    yield _differences("versions", *versions)
+    yield _differences("environment", _environment(a), _environment(b))
     yield Section("git", summary=_git(a, b))
 
 
@@ -210,7 +210,7 @@ def _git(a: Run, b: Run) -> str:
     return f"{clean(one[:DIGITS])}..{clean(other[:DIGITS])}{dirty_note}"
 
 
-def _differing(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> Section:
+def _differences(title: str, one: Mapping[str, Json], other: Mapping[str, Json]) -> Section:
     """Return the entries that differ, or that all are the same."""
     mine, theirs = dict(flat(one)), dict(flat(other))
     names = list(dict.fromkeys([*mine, *theirs]))

@@ -82,7 +82,7 @@ def _search(run: Run, left_out: list[str]) -> Json:
         (i for i, trial in enumerate(run.trials) if run.best and trial.id == run.best.trial), None
     )
     places = sorted(
-        {*thinned(len(run.trials), MOST_TRIALS_DRAWN), *([] if best is None else [best])}
+        {*spread_places(len(run.trials), MOST_TRIALS_DRAWN), *([] if best is None else [best])}
     )
     if len(places) < len(run.trials):
         left_out.append(f"the search shows {len(places)} of {len(run.trials)} trials")
@@ -143,7 +143,7 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
     count = min(MOST_CURVES, max(rest, 0) // max(least, 1))
     if count < len(others):
         left_out.append(f"{count + len(best)} of {len(with_curves)} trials show their curves")
-        others = [others[place] for place in thinned(len(others), count)]
+        others = [others[place] for place in spread_places(len(others), count)]
     fewer = max(FEWEST, _epochs_within([t.curve for t in others], rest))
     if cut := sum(any(len(v) > fewer for v in t.curve.values()) for t in others):
         left_out.append(f"the curves of {cut} trials show up to {fewer} of their epochs")
@@ -160,12 +160,12 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
             {
                 "name": f"trial {t.id}",
                 "best": t in best,
-                **_drawn(t.curve, t.initial_epoch, most if t in best else fewer),
+                **_drawing(t.curve, t.initial_epoch, most if t in best else fewer),
             }
             for t in drawn
         ],
         "refits": [
-            {"name": _label(_refit(refit)), "best": False, **_drawn(curve, 0, most)}
+            {"name": _label(_refit(refit)), "best": False, **_drawing(curve, 0, most)}
             for refit, curve in zip(refits, first, strict=True)
             if curve
         ],
@@ -201,10 +201,10 @@ def _epochs_within(curves: Iterable[Mapping[str, Sequence[Any]]], room: int) -> 
     return lengths[-1] if lengths else 0
 
 
-def _drawn(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) -> Json:
+def _drawing(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) -> Json:
     """Return a curve by metric with the epochs that are drawn, the first and the last among them."""
     epochs = max((len(values) for values in curve.values()), default=0)
-    places = thinned(epochs, most)
+    places = spread_places(epochs, most)
     return {
         "epochs": [min(initial_epoch + place + 1, 2**53) for place in places],
         "values": {
@@ -214,7 +214,7 @@ def _drawn(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) ->
     }
 
 
-def thinned(count: int, most: int) -> list[int]:
+def spread_places(count: int, most: int) -> list[int]:
     """Return so many of the places from 0, evenly spread, the first and the last among them."""
     if count <= most:
         return list(range(count))
@@ -232,7 +232,7 @@ def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
         if truth.ndim != 2 or prefix not in samples.predicted:
             continue
         predicted, columns = samples.predicted[prefix][0], truth.shape[1]
-        places = thinned(len(truth), POINTS)
+        places = spread_places(len(truth), POINTS)
         name = _label(prefix.removesuffix("_"))
         if len(places) < len(truth):
             left_out.append(f"{len(places)} of {len(truth)} test samples are drawn")
@@ -295,10 +295,10 @@ def _std(summary: Summary, metric: str) -> float | None:
 
 def _short(values: Iterable[Any]) -> list[float | int | None]:
     """Return numbers with as many digits as can be seen; None for anything that is not a finite number."""
-    return [_rounded(value) for value in values]
+    return [_round(value) for value in values]
 
 
-def _rounded(value: Any) -> float | int | None:
+def _round(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -17,7 +17,7 @@ from modeltune.records import ImageChange, Json, Outcome, Run, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
-from modeltune.reports.html_charts import best_so_far, charts, mean, thinned
+from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
 from modeltune.reports.progress import duration
 from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import (
@@ -431,7 +431,7 @@ def _spark(name: str, values: Sequence[float | None]) -> _Spark | None:
         return None
     low, high = min(known), max(known)
     stretches: list[list[tuple[float, float]]] = [[]]
-    for place in thinned(len(values), SPARK):
+    for place in spread_places(len(values), SPARK):
         value = values[place]
         if value is None or not math.isfinite(value):
             stretches.append([])
@@ -616,11 +616,11 @@ def _text(value: object) -> str:
 
 def _lines(text: str) -> str:
     """Return text line by line, its spaces kept: they may be pixels."""
-    kept = [" ".join(map(clean, line.split(" "))).rstrip() for line in _clipped(text).splitlines()]
+    kept = [" ".join(map(clean, line.split(" "))).rstrip() for line in _clip(text).splitlines()]
     return "\n".join(kept)
 
 
-def _clipped(text: str) -> str:
+def _clip(text: str) -> str:
     most = 10 * LONGEST_TEXT
     return text if len(text) <= most else f"{text[:most]}…\n({len(text) - most} more characters)"
 

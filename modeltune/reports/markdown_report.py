@@ -103,7 +103,7 @@ def _overview(runs: Sequence[Run]) -> str:
 
 
 def _error(run: Run) -> str:
-    return f"Error of this run:\n\n{_fenced([run.spec, *(run.error or '').splitlines()], 3_000)}"
+    return f"Error of this run:\n\n{_fence([run.spec, *(run.error or '').splitlines()], 3_000)}"
 
 
 def _gates(runs: Sequence[Run]) -> str:
@@ -159,7 +159,7 @@ def _details(run: Run) -> str:
     if not sections:
         return ""
     # The only text outside of tables and fences. Markdown is not read on this line.
-    spec = html.escape(_clipped(run.spec)) or MISSING
+    spec = html.escape(_clip(run.spec)) or MISSING
     summary = f"<summary><code>{spec}</code>: {run.status.value}</summary>"
     return "\n\n".join([f"<details>\n{summary}", *sections, "</details>"])
 
@@ -170,7 +170,7 @@ def _sections(run: Run) -> Iterator[str]:
     yield _table(headers, checks, lambda check: _verdict(run, check), "check", 6_000)
     missed = tuple(gate for gate in run.verdicts if gate.outcome is not Outcome.PASSED)
     pictures = list(counterexamples(replace(run, verdicts=missed)))
-    yield "\n\n".join(_fenced(text.splitlines(), 3_000) for text in pictures[:5])
+    yield "\n\n".join(_fence(text.splitlines(), 3_000) for text in pictures[:5])
     if len(pictures) > 5:
         yield _more(len(pictures) - 5, "counter-example")
 
@@ -234,7 +234,7 @@ def _traceback(run: Run) -> str:
     title = (
         f"where trial {failed[0].id} failed{cut}; modeltune show {run.id} --trial N shows trial N:"
     )
-    return _fenced([title, *end], 3_000)
+    return _fence([title, *end], 3_000)
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -287,13 +287,13 @@ def _row(cells: Iterable[str]) -> str:
 
 def _prose(text: str) -> str:
     """Return a cell as plain text where nothing in it could mean anything else to GitHub."""
-    cell = _clipped(text)
+    cell = _clip(text)
     return cell if _PROSE.fullmatch(cell) else _code(text)
 
 
 def _code(text: str) -> str:
     """Return a cell that shows a text literally: in code, GitHub links and mentions nothing."""
-    cell = _clipped(text)
+    cell = _clip(text)
     # Parsers of tables disagree about a backslash before an escaped pipe.
     parts = re.split(r"(\\+\|)", cell)
     return "".join(_span(part) for part in parts if part) or MISSING
@@ -310,7 +310,7 @@ def _span(text: str) -> str:
     return fence + pad + text.replace("|", "\\|") + pad + fence
 
 
-def _fenced(lines: Sequence[str], room: int) -> str:
+def _fence(lines: Sequence[str], room: int) -> str:
     """Return lines as a block of code, as many as there is room for."""
     kept = []
     for line in lines:
@@ -328,7 +328,7 @@ def _fenced(lines: Sequence[str], room: int) -> str:
     return "\n".join([f"{fence}text", *kept, fence])
 
 
-def _clipped(text: str) -> str:
+def _clip(text: str) -> str:
     # Text far beyond the end is not cleaned.
     cell = " ".join(clean(text[: 20 * LONGEST_LINE]).split())
     return cell if len(cell) <= LONGEST_LINE else f"{cell[: LONGEST_LINE - 3]}..."

@@ -143,7 +143,7 @@ def live(known: RunProgress, now: float) -> Iterator[str]:
     for event, began in _running(known):
         reached = "starting" if event.epoch is None else f"epoch {event.epoch}/{event.epochs}"
         value = "" if event.value is None else f", {clean(known.metric)} {number(event.value)}"
-        yield f"  {_named(event)}: {reached}{value}, {duration(now - began)}"
+        yield f"  {_task_name(event)}: {reached}{value}, {duration(now - began)}"
 
 
 def heartbeat(known: RunProgress, now: float) -> str:
@@ -153,7 +153,7 @@ def heartbeat(known: RunProgress, now: float) -> str:
         facts.append(f"best {number(known.best.score)} (trial {known.best.id})")
     for event, began in _running(known):
         reached = "starting" if event.epoch is None else f"at epoch {event.epoch}/{event.epochs}"
-        facts.append(f"{_named(event)} {reached} for {duration(now - began)}")
+        facts.append(f"{_task_name(event)} {reached} for {duration(now - began)}")
     return f"{clean(known.spec)}: running for {duration(now - known.began)}: {', '.join(facts)}"
 
 
@@ -175,7 +175,7 @@ def _running(known: RunProgress) -> list[tuple[TaskProgress, float]]:
     return [known.running[task] for task in sorted(known.running, key=place)]
 
 
-def _named(event: TaskProgress) -> str:
+def _task_name(event: TaskProgress) -> str:
     if isinstance(event.task, int):
         return f"trial {event.task}"
     return f"refit ({event.task.name})"

@@ -34,7 +34,7 @@ class Replay:
     notes: tuple[str, ...] = ()
 
 
-def disagreeing(run: Run, replayed: Replay) -> list[str]:
+def disagreements(run: Run, replayed: Replay) -> list[str]:
     """Return the metrics whose recorded numbers differ from the replayed ones."""
     recorded = recorded_scores(run)
     return [
@@ -49,7 +49,7 @@ def replay_report(run: Run, replayed: Replay) -> str:
     recorded = recorded_scores(run)
     rows: list[list[str]] = []
     left: dict[str, list[str]] = {}
-    wrong = disagreeing(run, replayed)
+    wrong = disagreements(run, replayed)
     for metric in dict.fromkeys([*recorded, *replayed.again]):
         if metric not in replayed.again:
             left.setdefault(UNREPEATABLE.get(metric, UNMEASURED), []).append(metric)

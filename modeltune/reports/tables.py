@@ -207,10 +207,10 @@ def show_trial(run: Run, trial_id: int) -> str:
     }
     sections = [
         _facts((name, value) for name, value in facts.items() if value),
-        _titled("learning curves", _curve_table(trial)),
+        _with_title("learning curves", _curve_table(trial)),
     ]
     if trial.traceback is not None:
-        sections.append(_titled("traceback", "\n".join(printable_lines(trial.traceback))))
+        sections.append(_with_title("traceback", "\n".join(printable_lines(trial.traceback))))
     elif trial.status is TrialStatus.FAILED:
         sections.append(
             "no traceback: nothing was raised in the spec's code, or an earlier modeltune, which "
@@ -393,7 +393,7 @@ def _sections(run: Run) -> Iterator[str]:
         "error": run.error,
         "objective": run.objective,
         "best": best and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
-        "trials": _completed(run),
+        "trials": _completed_share(run),
         "seconds": (
             f"data {seconds(run.durations.data)}, search {seconds(run.durations.search)}, "
             f"validation {seconds(run.durations.validation)}"
@@ -404,16 +404,16 @@ def _sections(run: Run) -> Iterator[str]:
         **{name: kept_file(file) for name, file in run.files.items()},
     }
     yield _facts((name, value) for name, value in facts.items() if value)
-    yield _titled("notes", "\n".join(clean(note) for note in run.notes))
-    yield _titled("gates", gate_table(run))
-    yield _titled("counter-examples", "\n\n".join(_pictures(run)))
-    yield _titled("slices", _slice_table(run))
-    yield _titled("checks", _verdict_table("check", run.checks))
-    yield _titled("advice", "\n".join(clean(line) for line in run.advice))
-    yield _titled("scores on test", _score_table(run))
-    yield _titled("trials", trial_table(run))
+    yield _with_title("notes", "\n".join(clean(note) for note in run.notes))
+    yield _with_title("gates", gate_table(run))
+    yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
+    yield _with_title("slices", _slice_table(run))
+    yield _with_title("checks", _verdict_table("check", run.checks))
+    yield _with_title("advice", "\n".join(clean(line) for line in run.advice))
+    yield _with_title("scores on test", _score_table(run))
+    yield _with_title("trials", trial_table(run))
     yield _where_trials_failed(run)
-    yield _titled("model", _model(run))
+    yield _with_title("model", _model(run))
     for title, document in {
         "task report": run.task_report,
         "search": run.search,
@@ -423,7 +423,7 @@ def _sections(run: Run) -> Iterator[str]:
         "fingerprints": run.fingerprints,
         "environment": run.environment,
     }.items():
-        yield _titled(title, _facts(flat(document)))
+        yield _with_title(title, _facts(flat(document)))
 
 
 def _where_trials_failed(run: Run) -> str:
@@ -504,15 +504,15 @@ def _ranking(objective: str, runs: Sequence[Run]) -> str:
             run.status.value + (" (cached)" if run.cached else ""),
             mean_std(run.scores.get(tested)),
             number(run.best.score if run.best else None),
-            _completed(run),
+            _completed_share(run),
             seconds(run.durations.total),
         ]
-        for run in _ranked(objective, runs)
+        for run in _rank(objective, runs)
     ]
     return table(["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"], rows)
 
 
-def _ranked(text: str, runs: Sequence[Run]) -> Sequence[Run]:
+def _rank(text: str, runs: Sequence[Run]) -> Sequence[Run]:
     objective = parse_objective(text)
     if objective is None:
         return runs
@@ -539,7 +539,7 @@ def tested_metric(objective: str) -> str:
     return parsed.test_metric if parsed else objective
 
 
-def _completed(run: Run) -> str:
+def _completed_share(run: Run) -> str:
     return f"{len(run.completed_trials)}/{len(run.trials)}"
 
 
@@ -574,7 +574,7 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in cleaned)
 
 
-def _titled(title: str, text: str) -> str:
+def _with_title(title: str, text: str) -> str:
     return f"{title}\n{text}" if text else ""
 
 

@@ -385,7 +385,7 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
             model = model()
         except Exception as error:
             text = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
-            raise SpecError(_listed([("model", text)], file, line, str(name))) from error
+            raise SpecError(_problem_list([("model", text)], file, line, str(name))) from error
         problem = _model_problem(model)
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
@@ -432,9 +432,9 @@ def _signature_problem(build: Callable[..., Any]) -> str | None:
 def _refuse(problems: Sequence[Problem], file: str, line: int, what: str) -> None:
     """Raise one SpecError that lists every problem, or return when there is none."""
     if problems:
-        raise SpecError(_listed(problems, file, line, what))
+        raise SpecError(_problem_list(problems, file, line, what))
 
 
-def _listed(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
+def _problem_list(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
     listed = "".join(f"\n  {field}: {text}" for field, text in problems)
     return f"{file}:{line}: {what} has {counted(len(problems), 'problem')}:{listed}"

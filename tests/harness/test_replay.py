@@ -17,7 +17,7 @@ import modeltune as mt
 from modeltune.cli import main
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
-from modeltune.reports.replays import Replay, disagreeing, replay_report
+from modeltune.reports.replays import Replay, disagreements, replay_report
 from tests.support.example import Example, source
 from tests.support.histories import DIGITS
 
@@ -322,7 +322,7 @@ def test_the_replay_of_a_kept_refit_shows_what_differs() -> None:
     )
     again = {"loss": 0.2100001, "accuracy": 0.9489, "r2": float("nan")}
     replayed = Replay(again, ("the build function",), ("the version of keras was 3.14, is 3.15",))
-    assert disagreeing(run, replayed) == ["accuracy"]
+    assert disagreements(run, replayed) == ["accuracy"]
     assert (
         replay_report(run, replayed)
         == """\

@@ -21,7 +21,7 @@ from modeltune.histories.baselines import (
     path_of,
     read_baseline,
     refusal,
-    unused,
+    unused_baselines,
 )
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
@@ -292,13 +292,13 @@ def test_accepting_under_a_new_name_leaves_the_file_which_is_then_unused(tmp_pat
     spec, other = mlp("perceptron", aliases=["mlp"]), mlp()
     for one in (spec, other):
         vars(one)["file"] = str(file)
-    assert list(unused(tmp_path, [spec], [file])) == []
+    assert list(unused_baselines(tmp_path, [spec], [file])) == []
 
     accept(renamed, None, file, why="renamed", before=old)
 
     assert baselines.find(spec) == tmp_path / BASELINE_FOLDER / "spec_digits.py.perceptron.json"
-    assert list(unused(tmp_path, [spec], [file])) == [old]
-    assert list(unused(tmp_path, [spec, other], [file])) == []
+    assert list(unused_baselines(tmp_path, [spec], [file])) == [old]
+    assert list(unused_baselines(tmp_path, [spec, other], [file])) == []
 
 
 def test_a_baseline_under_the_name_of_another_spec_is_refused(tmp_path: Path) -> None:
@@ -318,9 +318,9 @@ def test_a_baseline_that_no_spec_has_is_found_and_no_other(tmp_path: Path) -> No
     spec = mlp()
     vars(spec)["file"] = str(file)
 
-    assert list(unused(tmp_path, [spec], [file])) == [orphan, lost_file]
+    assert list(unused_baselines(tmp_path, [spec], [file])) == [orphan, lost_file]
     # Of a file that was not collected whole, nothing is known.
-    assert list(unused(tmp_path, [], [])) == [lost_file]
+    assert list(unused_baselines(tmp_path, [], [])) == [lost_file]
     assert kept.exists()
 
 

@@ -111,7 +111,7 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
         spool(store, some_run("a", search={"x": object()}))
     events: list[Event] = []
     unrecordable = draft(store, "a", events.append)
-    unrecordable.searched(Best(2**70, 1.0, {}))
+    unrecordable.add_best(Best(2**70, 1.0, {}))
     with pytest.raises(UnrecordableError) as refused:
         unrecordable.record()
     note = (

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from modeltune.judgement.evidence import Evidence, compare, is_other_slice, measured_on_classes
+from modeltune.judgement.evidence import Evidence, classes_to_judge, compare, is_other_slice
 from modeltune.judgement.significance import REPLICATES, Bootstrap, McNemar, StudentT, resamples
 from modeltune.records.runs import Scores
 from modeltune.records.samples import Samples
@@ -356,6 +356,6 @@ def test_a_metric_that_is_no_mean_is_not_judged_by_class(metric: str) -> None:
     samples = classifier(1).samples
     assert samples is not None
     with pytest.raises(LookupError, match="not a mean over samples"):
-        measured_on_classes(metric, samples)
+        classes_to_judge(metric, samples)
     for name in ("accuracy", "loss", "precision", "recall", "f1"):
-        assert measured_on_classes(name, samples) == [0, 1, 2, 3]
+        assert classes_to_judge(name, samples) == [0, 1, 2, 3]

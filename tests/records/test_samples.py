@@ -22,9 +22,9 @@ from modeltune.records.samples import (
     NUMBER_METRICS,
     WIDTH,
     Samples,
-    joined,
-    packed,
-    unpacked,
+    join_samples,
+    pack_samples,
+    unpack_samples,
 )
 
 names = st.text("abcdefghij_ é/", max_size=6)
@@ -83,19 +83,19 @@ def equal(one: Samples, other: Samples) -> bool:
 
 @given(samples=all_samples())
 def test_law_samples_survive_json_to_the_bit(samples: Samples) -> None:
-    text = json.dumps(packed(samples), allow_nan=False)
-    assert equal(samples, unpacked(json.loads(text)))
+    text = json.dumps(pack_samples(samples), allow_nan=False)
+    assert equal(samples, unpack_samples(json.loads(text)))
 
 
 @given(samples=all_samples())
 def test_law_packing_what_was_unpacked_changes_no_character(samples: Samples) -> None:
-    text = json.dumps(packed(samples))
-    assert json.dumps(packed(unpacked(json.loads(text)))) == text
+    text = json.dumps(pack_samples(samples))
+    assert json.dumps(pack_samples(unpack_samples(json.loads(text)))) == text
 
 
 @given(samples=all_samples())
 def test_law_packed_text_is_sorted_and_in_short_lines(samples: Samples) -> None:
-    data = packed(samples)
+    data = pack_samples(samples)
     for part in data.values():
         if isinstance(part, dict):
             assert list(part) == sorted(part)
@@ -114,7 +114,7 @@ def test_a_whole_test_part_takes_few_bytes() -> None:
     predicted = np.where(random.random((3, 10_000)) < 0.9, truth, 0)
     right = predicted == truth
     samples = Samples(10_000, 3, {"": truth}, {"": predicted}, values={"accuracy": right})
-    assert len(json.dumps(packed(samples))) < 35_000
+    assert len(json.dumps(pack_samples(samples))) < 35_000
 
 
 SOME = Samples(
@@ -151,12 +151,12 @@ garblings: st.SearchStrategy[Callable[[str, int, str], str]] = st.sampled_from(
 def test_law_text_that_was_garbled_is_a_value_error_or_says_the_same(
     where: tuple[str, str], garble: Any, place: float, char: str
 ) -> None:
-    data = json.loads(json.dumps(packed(SOME)))
+    data = json.loads(json.dumps(pack_samples(SOME)))
     array = data[where[0]][where[1]]
     text = "".join(array["zlib"])
     array["zlib"] = [garble(text, int(place * len(text)), char)]
     try:
-        again = unpacked(data)
+        again = unpack_samples(data)
     except ValueError:
         return
     assert equal(again, SOME)
@@ -183,28 +183,28 @@ def test_law_text_that_was_garbled_is_a_value_error_or_says_the_same(
     ],
 )
 def test_what_does_not_fit_together_is_a_value_error(path: list[str], value: Any) -> None:
-    data: Any = json.loads(json.dumps(packed(SOME)))
+    data: Any = json.loads(json.dumps(pack_samples(SOME)))
     place = data
     for name in path[:-1]:
         place = place[name]
     assert place[path[-1]] != value
     place[path[-1]] = value
     with pytest.raises(ValueError, match=r"."):
-        unpacked(data)
+        unpack_samples(data)
 
 
-@pytest.mark.parametrize("name", list(packed(SOME)))
+@pytest.mark.parametrize("name", list(pack_samples(SOME)))
 def test_what_is_missing_is_named(name: str) -> None:
-    data = packed(SOME)
+    data = pack_samples(SOME)
     del data[name]
     with pytest.raises(KeyError, match=name):
-        unpacked(data)
+        unpack_samples(data)
 
 
 def test_whole_numbers_take_the_bytes_they_need() -> None:
     def kind(most: int, least: int = 0) -> str:
         truth = {"": np.array([least, most])}
-        return str(packed(Samples(2, 1, truth))["truth"][""]["type"])
+        return str(pack_samples(Samples(2, 1, truth))["truth"][""]["type"])
 
     assert [kind(9), kind(300), kind(70_000), kind(9, -1)] == ["|u1", "<u2", "<u4", "<i8"]
 
@@ -351,13 +351,13 @@ def refits() -> Iterator[Samples]:
 
 def test_refits_are_joined_in_their_order() -> None:
     parts = list(refits())
-    together = joined(parts)
+    together = join_samples(parts)
     assert together is not None
     assert (together.size, together.refits) == (200, 3)
     for refit, one in enumerate(parts):
         assert together.score("loss", refit) == one.score("loss", 0)
         assert together.score("f1", refit) == one.score("f1", 0)
-    assert equal(together, unpacked(packed(together)))
+    assert equal(together, unpack_samples(pack_samples(together)))
 
 
 @pytest.mark.parametrize("what", ["truth", "order", "size"])
@@ -371,13 +371,13 @@ def test_refits_of_other_samples_are_not_joined(what: str) -> None:
     else:
         truth = truth[:-1]
     other = replace(three, truth={"": truth}, size=len(truth))
-    assert joined([one, two, other]) is None
-    assert joined([other, one, two]) is None
+    assert join_samples([one, two, other]) is None
+    assert join_samples([other, one, two]) is None
 
 
 def test_only_what_every_refit_tells_is_kept() -> None:
     one, two, _ = refits()
-    together = joined([one, replace(two, values={})])
+    together = join_samples([one, replace(two, values={})])
     assert together is not None
     assert (list(together.values), list(together.predicted)) == ([], [""])
 

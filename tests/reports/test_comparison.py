@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from modeltune.harness.run_differences import EXACT, contrast
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import Artifact, Best, Run, Scores
-from modeltune.records.samples import Samples, packed
+from modeltune.records.samples import Samples, pack_samples
 from modeltune.records.verdicts import Outcome
 from modeltune.reports.comparison import Contrast, Difference, comparison_report
 from tests.support.histories import DIGITS, runs
@@ -162,7 +162,7 @@ def with_outcomes(run: Run, store: Store, name: str, right: int) -> Run:
     outcomes = np.arange(50) < right
     samples = Samples(50, 1, values={"accuracy": outcomes[None]})
     file = store.folder / f"{name}.json"
-    file.write_text(json.dumps(packed(samples)))
+    file.write_text(json.dumps(pack_samples(samples)))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     kept = Artifact(file.name, sha256, file.stat().st_size, 0)
     return replace(run, scores={"accuracy": Scores((right / 50,))}, files={"samples": kept})

@@ -14,7 +14,7 @@ import pytest
 import modeltune as mt
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
-from modeltune.records.samples import Samples, packed
+from modeltune.records.samples import Samples, pack_samples
 from modeltune.records.tasks import (
     ARCHITECTURE,
     Proposal,
@@ -94,7 +94,7 @@ class Script:
             if task.weights is not None:
                 task.weights.write_bytes(b"weights" * 1000)
                 task.weights.with_name(ARCHITECTURE).write_text('{"layers": []}')
-            samples = packed(Samples(4, 1, values={"accuracy": RIGHT}))
+            samples = pack_samples(Samples(4, 1, values={"accuracy": RIGHT}))
             # A metric is what NumPy makes of it, which is no float to everybody.
             scores = {"accuracy": np.float64(0.75)}
             return RefitResult(scores, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)

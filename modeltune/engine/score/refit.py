@@ -36,7 +36,15 @@ from modeltune.engine.score.scoring import (
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
-from modeltune.records import ARCHITECTURE, EXAMPLES, Json, RefitResult, RefitTask, Verdict, packed
+from modeltune.records import (
+    ARCHITECTURE,
+    EXAMPLES,
+    Json,
+    RefitResult,
+    RefitTask,
+    Verdict,
+    pack_samples,
+)
 from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
@@ -158,7 +166,7 @@ def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Jso
         samples = None
     further = scores_beyond_test(spec, model, parts, on_test, measures)
     scores = {**on_test.scores, **further}
-    return replace(on_test, scores=scores), None if samples is None else packed(samples)
+    return replace(on_test, scores=scores), None if samples is None else pack_samples(samples)
 
 
 def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> PartScores:

@@ -41,7 +41,7 @@ from modeltune.harness.executors.worker import (
     RemoteError,
     serve_engine,
 )
-from modeltune.records import Failure, Listener, Result, Task, TrialTask, failed, own_values
+from modeltune.records import Failure, Listener, Result, Task, TrialTask, failure_result, own_values
 from modeltune.specs import Spec, search_identity
 
 if TYPE_CHECKING:
@@ -383,7 +383,7 @@ class Processes:
                     worker.perform(task)
                 else:
                     reason = "two processes died training these values: not tried again"
-                    self._finished.append((task, failed(task, Failure(reason), 0.0)))
+                    self._finished.append((task, failure_result(task, Failure(reason), 0.0)))
 
     def _announce(self, busy: list[_Worker]) -> None:
         """Report the tasks that have begun; a task waits until its process is prepared."""
@@ -406,7 +406,7 @@ class Processes:
                 raise
             # Such as sys.exit() in the code of the spec's author.
             text = str(error)
-            result = failed(task, Failure(first_line(text), text), worker.seconds)
+            result = failure_result(task, Failure(first_line(text), text), worker.seconds)
         if worker.unanswered:
             worker.answered()
             return
@@ -444,7 +444,9 @@ class Processes:
 
     def _fail(self, worker: _Worker, reason: str) -> None:
         assert worker.task is not None
-        self._finished.append((worker.task, failed(worker.task, Failure(reason), worker.seconds)))
+        self._finished.append(
+            (worker.task, failure_result(worker.task, Failure(reason), worker.seconds))
+        )
         self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:

@@ -130,10 +130,10 @@ def _follow() -> None:
 
 def _engine(birth: Birth) -> Any:
     from modeltune.engine import start_engine
-    from modeltune.specs import edited, search_identity
+    from modeltune.specs import edited_parts, search_identity
 
     spec, fixtures = pickle.loads(birth.declared)
-    if changed := edited(birth.code, search_identity(spec)):
+    if changed := edited_parts(birth.code, search_identity(spec)):
         raise CodeError(f"{', '.join(changed)} was edited since {spec.file} was collected")
     return start_engine(spec, fixtures, birth.features)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
     from modeltune.specs.identity.parts import (
         GATES,
-        changed,
-        edited,
+        changed_parts,
+        edited_parts,
         fingerprints,
         gates_identity,
         recorded_identity,
@@ -27,8 +27,8 @@ __all__ = [
     "GATES",
     "HELD",
     "UNCOMPARABLE",
-    "changed",
-    "edited",
+    "changed_parts",
+    "edited_parts",
     "fingerprints",
     "gates_identity",
     "recorded_identity",
@@ -45,8 +45,8 @@ __getattr__, __dir__ = door(
         ),
         "parts": (
             "GATES",
-            "changed",
-            "edited",
+            "changed_parts",
+            "edited_parts",
             "fingerprints",
             "gates_identity",
             "recorded_identity",

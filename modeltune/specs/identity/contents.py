@@ -16,7 +16,7 @@ from typing import Any
 
 from modeltune.specs.identity.dependencies import Dependencies
 from modeltune.specs.identity.module_files import is_installed, module_file
-from modeltune.specs.identity.source_files import functions_of, loaded_names, parsed
+from modeltune.specs.identity.source_files import functions_of, loaded_names, parse_file
 from modeltune.specs.spec_type import Protocol, Spec
 
 HELD = "what is held by "
@@ -163,7 +163,7 @@ class _ContentPickler(pickle.Pickler):
                 node = self._dependencies.undecorated(path, node)
             self._dependencies.add_names_in(path, node)
             self._texts.append(ast.dump(node))
-        is_inner = not any(node in parsed(path).statements for node in nodes)
+        is_inner = not any(node in parse_file(path).statements for node in nodes)
         return ("function", cells, is_inner and _defaults(function))
 
     def _class(self, kind: type) -> tuple[object, ...]:
@@ -178,7 +178,7 @@ class _ContentPickler(pickle.Pickler):
         if isinstance(file, str) and not is_made_by_exec:
             self._dependencies.packages.add(file)
             return ("class", _home(kind, file), kind.__qualname__)
-        if isinstance(file, Path) and name in parsed(file).bindings:
+        if isinstance(file, Path) and name in parse_file(file).bindings:
             self._dependencies.add_name(file, name)
             return ("class", name, kind.__bases__, cells)
         inside = {

@@ -18,7 +18,7 @@ from modeltune.specs.identity.source_files import (
     has_effect,
     is_fixture,
     is_known_elsewhere,
-    parsed,
+    parse_file,
 )
 from modeltune.specs.spec_type import Protocol, Spec
 
@@ -61,7 +61,7 @@ class Dependencies:
         package = folder / "__init__.py"
         if package.is_file():
             self.add_import(package)
-        source = parsed(path)
+        source = parse_file(path)
         if source.broken:
             self._texts.setdefault(path, {})[0, ""] = source.broken
         for index, statement in enumerate(source.statements):
@@ -80,7 +80,7 @@ class Dependencies:
     def add_name(self, path: Path, name: str) -> None:
         """Add every statement that binds a global name of the file."""
         self.add_import(path)
-        source = parsed(path)
+        source = parse_file(path)
         for index in source.bindings.get(name, ()):
             statement = source.statements[index]
             if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -101,7 +101,7 @@ class Dependencies:
     def add_file(self, path: Path) -> None:
         """Add every statement of the file."""
         self.add_import(path)
-        for index in range(len(parsed(path).statements)):
+        for index in range(len(parse_file(path).statements)):
             self._add_statement(path, index)
 
     def add_names_in(self, path: Path, node: ast.stmt | ast.Lambda) -> None:
@@ -124,7 +124,7 @@ class Dependencies:
             return
         self._fixtures.add(name)
         for path in files:
-            for statement in parsed(path).statements:
+            for statement in parse_file(path).statements:
                 if is_fixture(statement, name):
                     self.add_name(path, statement.name)
                     for argument in statement.args.args:
@@ -164,7 +164,7 @@ class Dependencies:
         texts = self._texts.setdefault(path, {})
         if (index, "") in texts:
             return
-        statement = parsed(path).statements[index]
+        statement = parse_file(path).statements[index]
         if isinstance(statement, DEFINITIONS) and self.is_spec(path, statement):
             statement = self.undecorated(path, statement)
         texts[index, ""] = ast.dump(statement)
@@ -185,7 +185,7 @@ class Dependencies:
         if alias.name == "*":
             if file:
                 self.add_file(file)
-        elif file and alias.name in parsed(file).bindings:
+        elif file and alias.name in parse_file(file).bindings:
             self.add_name(file, alias.name)
         elif submodule := self._users_file(
             path, f"{origin}.{alias.name}".strip("."), statement.level

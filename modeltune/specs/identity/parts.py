@@ -55,17 +55,17 @@ def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def changed(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+def changed_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """Return the names of the parts that differ, sorted."""
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
-def edited(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+def edited_parts(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """Return the parts of code that differ between two processes that import the same files.
 
     Parts made of values are left out: each process may have made its values at random.
     """
-    return [name for name in changed(here, there) if not name.startswith(HELD)]
+    return [name for name in changed_parts(here, there) if not name.startswith(HELD)]
 
 
 def search_identity(spec: Spec) -> dict[str, str]:

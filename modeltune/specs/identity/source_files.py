@@ -39,17 +39,17 @@ class SourceFile:
     broken: str = ""
 
 
-def parsed(path: Path) -> SourceFile:
+def parse_file(path: Path) -> SourceFile:
     """Return what a file holds now; a file that cannot be read holds nothing."""
     try:
         status = path.stat()
-        return _parsed(path, status.st_mtime_ns, status.st_size)
+        return _parse_file(path, status.st_mtime_ns, status.st_size)
     except OSError:
         return SourceFile([], {}, [])
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(path: Path, modified: int, size: int) -> SourceFile:
+def _parse_file(path: Path, modified: int, size: int) -> SourceFile:
     data = path.read_bytes()
     try:
         tree = _Cleaner().visit(ast.parse(data))
@@ -70,7 +70,7 @@ class _Cleaner(ast.NodeTransformer):
     """Removes docstrings, and the gates and validations of specs: no search depends on them."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if _dotted(node.func)[-1] in ("spec", "with_fields"):
+        if _dotted_name(node.func)[-1] in ("spec", "with_fields"):
             node.keywords = [k for k in node.keywords if k.arg not in ("gates", "validation")]
         return self.generic_visit(node)
 
@@ -110,7 +110,7 @@ def functions_of(path: Path, code: CodeType) -> list[Function]:
     That is one function, or all lambdas with the same arguments on the same line.
     """
     functions = []
-    for statement in parsed(path).statements:
+    for statement in parse_file(path).statements:
         # Walk only the statement around the line: a file may have very long statements.
         first, last = _first_line(statement), statement.end_lineno or 0
         if not first <= code.co_firstlineno <= last:
@@ -240,10 +240,10 @@ def is_fixture(statement: ast.stmt, name: str) -> TypeGuard[ast.FunctionDef | as
 
 def decorator_names(decorator: ast.expr) -> list[str]:
     """Return the dotted name of a decorator, with or without a call: ["pytest", "fixture"]."""
-    return _dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    return _dotted_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
 
 
-def _dotted(node: ast.expr) -> list[str]:
+def _dotted_name(node: ast.expr) -> list[str]:
     if isinstance(node, ast.Attribute):
-        return [*_dotted(node.value), node.attr]
+        return [*_dotted_name(node.value), node.attr]
     return [node.id] if isinstance(node, ast.Name) else [""]

@@ -23,8 +23,8 @@ from modeltune.ground.declarations import typed
 from modeltune.ground.tracebacks import PACKAGE
 from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
 from modeltune.specs.identity.parts import (
-    changed,
-    edited,
+    changed_parts,
+    edited_parts,
     fingerprints,
     recorded_identity,
     run_identity,
@@ -193,7 +193,7 @@ def test_what_a_search_does_not_depend_on_leaves_it_the_same(
 ) -> None:
     before = project.identity()
     project.edit(SPEC_FILE, old, new)
-    assert changed(before, project.identity()) == []
+    assert changed_parts(before, project.identity()) == []
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_search_is_another_one_when_what_it_is_made_of_changes(
         project.edit(f"mine_specs/{file}", old, new)
     else:
         project.write(f"mine_specs/{file}", new)
-    assert parts in changed(before, project.identity())
+    assert parts in changed_parts(before, project.identity())
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_of_an_imported_file_only_what_is_used_counts(
 ) -> None:
     before = project.identity()
     project.edit(f"mine_specs/{file}", old, new)
-    assert changed(before, project.identity()) == []
+    assert changed_parts(before, project.identity()) == []
 
 
 def test_a_star_leads_on(project: Project) -> None:
@@ -253,7 +253,7 @@ def test_a_star_leads_on(project: Project) -> None:
     project.write("mine_specs/more.py", ELSEWHERE)
     before = project.identity()
     project.edit("mine_specs/more.py", "return 1", "return 2")
-    assert changed(before, project.identity()) == ["imported code (more.py)"]
+    assert changed_parts(before, project.identity()) == ["imported code (more.py)"]
 
 
 @pytest.mark.parametrize("line", ["import json, outer.inner.nets", "from outer.inner import nets"])
@@ -267,7 +267,7 @@ def test_what_any_package_around_an_import_does_counts(
     before = project.identity()
     project.edit(f"src/outer/{file}", "print(1)", "print(2)")
     parts = [f"imported code (../src/outer/{file})"]
-    assert changed(before, project.identity()) == parts
+    assert changed_parts(before, project.identity()) == parts
 
 
 def test_files_that_import_each_other_and_long_chains_end(project: Project) -> None:
@@ -278,21 +278,23 @@ def test_files_that_import_each_other_and_long_chains_end(project: Project) -> N
     project.edit("mine_specs/layers.py", "def unused", "def again():\n    block\n\n\ndef unused")
     before = project.identity()
     project.edit("mine_specs/more.py", "return 1", "return 2")
-    assert changed(before, project.identity()) == ["imported code (more.py)"]
+    assert changed_parts(before, project.identity()) == ["imported code (more.py)"]
 
 
 def test_another_spec_file_beside_it_is_another_matter(project: Project) -> None:
     before = project.identity()
     project.write("mine_specs/spec_other.py", SPEC)
     project.write("mine_specs/notes.txt", "1")
-    assert changed(before, project.identity()) == []
+    assert changed_parts(before, project.identity()) == []
 
 
 def test_a_module_used_by_attribute_counts_whole(project: Project) -> None:
     before = project.identity("cnn")
     project.edit("mine_specs/shapes.py", "square = 1", "square = 2")
     after = project.identity("cnn")
-    assert changed(before, after) == edited(before, after) == ["imported code (shapes.py)"]
+    assert (
+        changed_parts(before, after) == edited_parts(before, after) == ["imported code (shapes.py)"]
+    )
 
 
 BARE = "import modeltune as mt\nSEARCH = mt.RandomSearch(mt.maximize('a'))\n"
@@ -468,9 +470,9 @@ def test_a_change_is_seen_in(bare: Callable[[str], Project], what: str) -> None:
     text, old, new, parts = EDITS[what]
     project = bare(text)
     before = project.identity(module="spec_bare")
-    assert changed(before, project.identity(module="spec_bare")) == []
+    assert changed_parts(before, project.identity(module="spec_bare")) == []
     project.edit("spec_bare.py", old, new)
-    assert set(changed(before, project.identity(module="spec_bare"))) >= {*parts}
+    assert set(changed_parts(before, project.identity(module="spec_bare"))) >= {*parts}
 
 
 def test_a_file_imported_inside_a_function_counts(bare: Callable[[str], Project]) -> None:
@@ -478,9 +480,9 @@ def test_a_file_imported_inside_a_function_counts(bare: Callable[[str], Project]
     before = project.identity(module="spec_bare")
     project.edit("keras_settings.py", "return 1", "return 2")
     after = project.identity(module="spec_bare")
-    assert changed(before, after) == ["imported code (keras_settings.py)"]
+    assert changed_parts(before, after) == ["imported code (keras_settings.py)"]
     project.edit("keras_settings.py", "def use(name): ...", "def use(name): return 1")
-    assert changed(after, project.identity(module="spec_bare")) == []
+    assert changed_parts(after, project.identity(module="spec_bare")) == []
 
 
 @pytest.mark.parametrize(
@@ -497,7 +499,7 @@ def test_gates_and_marks_in_any_decorator_of_a_spec_do_not_count(
     """)
     before = project.identity(module="spec_bare")
     project.edit("spec_bare.py", "@rules(gates=[])", line)
-    assert changed(before, project.identity(module="spec_bare")) == []
+    assert changed_parts(before, project.identity(module="spec_bare")) == []
 
 
 def test_a_fixture_the_data_asks_for_counts_wherever_it_is(project: Project) -> None:
@@ -519,11 +521,11 @@ def test_a_fixture_the_data_asks_for_counts_wherever_it_is(project: Project) -> 
     )
     before = project.identity()
     project.edit("conftest.py", "return 3", "return 4")
-    assert changed(before, project.identity()) == []
+    assert changed_parts(before, project.identity()) == []
     for old in ("return 1", "return 2"):
         project.edit("conftest.py", old, "return 0")
         after = project.identity()
-        assert changed(before, after) == ["imported code (../conftest.py)"]
+        assert changed_parts(before, after) == ["imported code (../conftest.py)"]
         before = after
 
 
@@ -538,16 +540,20 @@ def test_what_a_conftest_does_to_every_test_counts(project: Project, text: str) 
     project.write("conftest.py", text)
     before = project.identity()
     project.edit("conftest.py", "return 1", "return 2")
-    assert changed(before, project.identity()) == ["imported code (../conftest.py)"]
+    assert changed_parts(before, project.identity()) == ["imported code (../conftest.py)"]
 
 
 def test_fields_given_later_count(project: Project) -> None:
     spec = project.spec()
     fit = type(spec.fit)
     other = spec.with_fields("mlp[other]", fit=fit(callbacks=[lambda: None]))
-    assert set(changed(search_identity(spec), search_identity(other))) >= {"fit", "the callbacks"}
+    assert set(changed_parts(search_identity(spec), search_identity(other))) >= {
+        "fit",
+        "the callbacks",
+    }
     assert (
-        changed(search_identity(spec), search_identity(spec.with_fields("renamed", gates=[]))) == []
+        changed_parts(search_identity(spec), search_identity(spec.with_fields("renamed", gates=[])))
+        == []
     )
 
 
@@ -576,7 +582,7 @@ CELL = """
 )
 def test_without_a_file_what_the_code_finds_counts(old: str, new: str, parts: list[str]) -> None:
     before, after = search_identity(made(CELL)), search_identity(made(CELL.replace(old, new)))
-    assert changed(before, after) == parts
+    assert changed_parts(before, after) == parts
 
 
 HOLDING = """
@@ -593,10 +599,10 @@ def test_what_has_no_content_is_never_the_same_elsewhere(project: Project) -> No
     project.write("spec_bare.py", BARE + textwrap.dedent(HOLDING.format("threading.Lock()")))
     here = project.identity(module="spec_bare")
     assert here[f"{HELD}the build function"].startswith(UNCOMPARABLE)
-    assert changed(here, project.identity(module="spec_bare")) == []
+    assert changed_parts(here, project.identity(module="spec_bare")) == []
     there = elsewhere(project, "spec_bare")
-    assert changed(here, there) == [f"{HELD}the build function"]
-    assert edited(here, there) == []
+    assert changed_parts(here, there) == [f"{HELD}the build function"]
+    assert edited_parts(here, there) == []
 
 
 @pytest.mark.parametrize(
@@ -607,7 +613,7 @@ def test_what_has_content_is_the_same_in_every_process(project: Project, held: s
     project.write("spec_bare.py", BARE + textwrap.dedent(HOLDING.format(held)))
     here = project.identity(module="spec_bare")
     assert not here[f"{HELD}the build function"].startswith(UNCOMPARABLE)
-    assert changed(here, elsewhere(project, "spec_bare")) == []
+    assert changed_parts(here, elsewhere(project, "spec_bare")) == []
 
 
 def elsewhere(project: Project, module: str) -> dict[str, str]:
@@ -673,7 +679,7 @@ def test_no_identity_changes_when_modules_of_ours_move(
         if is_ours and (inspect.isclass(definition) or inspect.isfunction(definition)):
             monkeypatch.setattr(definition, "__module__", moved.__name__)
     assert mt.Data.__module__ == mt.spec.__module__ == moved.__name__
-    assert changed(before, holding(held)) == []
+    assert changed_parts(before, holding(held)) == []
 
 
 def test_no_fingerprint_changes_when_the_text_of_our_classes_does(project: Project) -> None:
@@ -700,7 +706,7 @@ def test_a_keras_object_is_what_its_config_and_weights_are() -> None:
 
 
 def test_every_process_comes_to_the_same_and_loads_nothing_heavy(project: Project) -> None:
-    assert changed(project.identity(), elsewhere(project, "mine_specs.spec_mine")) == []
+    assert changed_parts(project.identity(), elsewhere(project, "mine_specs.spec_mine")) == []
 
 
 def test_versions_are_told_of_what_keras_is_made_of_and_what_is_imported(project: Project) -> None:
@@ -723,8 +729,8 @@ def test_a_file_edited_after_its_import_is_not_what_runs(project: Project) -> No
 def test_validation_belongs_to_a_run_and_not_to_its_search(project: Project) -> None:
     spec = project.spec()
     other = spec.with_fields(validation=type(spec.validation)(epochs=9))
-    assert changed(search_identity(spec), search_identity(other)) == []
-    assert changed(run_identity(spec), run_identity(other)) == ["validation"]
+    assert changed_parts(search_identity(spec), search_identity(other)) == []
+    assert changed_parts(run_identity(spec), run_identity(other)) == ["validation"]
 
 
 def test_a_run_s_fingerprints_hold_its_identity(project: Project) -> None:
