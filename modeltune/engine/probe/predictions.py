@@ -72,7 +72,7 @@ def is_number(output: Output) -> bool:
     return output.task in (OutputTask.REGRESSION, OutputTask.OTHER)
 
 
-def decide(output: Output, predicted: Array) -> Array:
+def read_decision(output: Output, predicted: Array) -> Array:
     """Return the class or classes that an output names, as reports count them, or its numbers."""
     if output.task is OutputTask.MULTICLASS:
         return np.asarray(predicted.argmax(-1))
@@ -87,7 +87,7 @@ def confidence(output: Output, predicted: Array) -> float | None:
         return float(probabilities(output, predicted).max())
     if output.task is OutputTask.BINARY and predicted.size == 1:
         positive = float(probabilities(output, predicted).reshape(-1)[0])
-        return positive if decide(output, predicted).item() else 1 - positive
+        return positive if read_decision(output, predicted).item() else 1 - positive
     return None
 
 
@@ -95,7 +95,7 @@ def describe_change(
     output: Output, before: Array, after: Array, tolerance: Array | None
 ) -> tuple[bool, str]:
     """Tell whether two predictions differ, and how, in words."""
-    one, other = decide(output, before), decide(output, after)
+    one, other = read_decision(output, before), read_decision(output, after)
     text = f"{in_words(output, before)} -> {in_words(output, after)}"
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return True, f"{text}, not finite"
@@ -155,7 +155,7 @@ def score_of(behaviour: Behaviour, output: Output) -> Callable[[Array], float]:
 
 def in_words(output: Output, predicted: Array) -> str:
     """Return a prediction in words: "7 (0.91)", "151.2", or the first of several."""
-    decision = decide(output, predicted).reshape(-1)
+    decision = read_decision(output, predicted).reshape(-1)
     if not np.isfinite(predicted).all():
         return "nan" if np.isnan(predicted).any() else "inf"
     if len(decision) > 6:

@@ -25,12 +25,12 @@ from modeltune.engine.probe.predictions import (
     PREDICTION_BATCH,
     Predictor,
     confidence,
-    decide,
     describe_change,
     fell,
     in_words,
     is_number,
     output_of,
+    read_decision,
     score_of,
     slack_of,
 )
@@ -405,7 +405,7 @@ def _is_expected(
                 f"{where}: {typed(expected)} returned {type_in_words(answer)}; return True or False"
             )
         return bool(answer)
-    decision = decide(output, predicted)
+    decision = read_decision(output, predicted)
     wanted = np.asarray(expected)
     if wanted.dtype.kind not in "biuf" or wanted.size != decision.size:
         what = "a number" if is_number(output) else "the number of a class"
@@ -480,7 +480,7 @@ def _prediction(
     """Return a prediction as JSON, with the probability of what it is, or of what has a direction."""
     if output is None or predicted is None:
         return None
-    decision = decide(output, predicted)
+    decision = read_decision(output, predicted)
     value = decision.item() if decision.size == 1 else _round(decision)
     if score is None or is_number(output):
         return {"prediction": value, "probability": confidence(output, predicted)}
