@@ -78,7 +78,7 @@ def _history(arguments: argparse.Namespace) -> str:
         return _no_history()
     close = difflib.get_close_matches(arguments.spec, known, 1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
-    raise HistoryError(f'no run of "{arguments.spec}"; {hint}Recorded are {", ".join(known)}')
+    raise HistoryError(f'no run of "{arguments.spec}"; {hint}Recorded specs: {", ".join(known)}')
 
 
 def _trends(store: Store, runs: Sequence[Summary]) -> str:
@@ -234,7 +234,7 @@ def export_run(arguments: argparse.Namespace) -> str:
 
 
 def replay_weights(arguments: argparse.Namespace) -> int:
-    """Evaluate a run's own weights again; return 0 if its numbers come back, else 1."""
+    """Evaluate a run's own weights again; return 0 if they give the recorded numbers, else 1."""
     from modeltune.harness import kept_weights, replay_from_json
     from modeltune.histories import open_store
     from modeltune.reports import disagreements, replay_report
@@ -305,7 +305,7 @@ def merge_histories(arguments: argparse.Namespace) -> int:
             upgrade = f"modeltune history --store {shlex.quote(other.identity)}"
             raise HistoryError(
                 f"{other} has the schema of an older modeltune ({revision}, this one reads {HEAD});"
-                f" upgrade it, then no older modeltune can read it any more: {upgrade}"
+                f" upgrade it with: {upgrade} (after that no older modeltune can read it)"
             )
         with open_store(_url(arguments.into), keep=True) as into:
             merged = merge(into, other, without_files=arguments.without_files)

@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         "replay",
         parents=[store, specs],
         allow_abbrev=False,
-        help="evaluate the run's own weights again; exit with 0 if its numbers come back",
+        help="evaluate the run's own weights again; exit with 0 if they give the recorded numbers",
     )
     replayed.add_argument(
         "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"

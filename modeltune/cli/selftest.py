@@ -543,7 +543,7 @@ def _lay_out(plant: Plant, project: Path, sound: Path | None) -> None:
     source = SPEC
     for old, new in plant.edits:
         if source.count(old) != 1:
-            raise ModeltuneError(f"{plant.name}: {old!r} is not there to be replaced, or not once")
+            raise ModeltuneError(f"{plant.name}: the spec does not hold {old!r} exactly once")
         source = source.replace(old, new)
     for path, text in {SPEC_FILE: source, "pyproject.toml": "", **plant.files}.items():
         file = project / path

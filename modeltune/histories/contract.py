@@ -418,7 +418,7 @@ class StorageContract:
         newest = (
             f"{holds}, the newest beta-2 of spec_digits.py::mlp; `modeltune history` lists them"
         )
-        for reference, said in {
+        for reference, message in {
             **{
                 text: f'no run "{text}": {newest}' for text in ("gamma", "", "BETA-1", "b%", "b_ta")
             },
@@ -429,7 +429,7 @@ class StorageContract:
         }.items():
             with pytest.raises(HistoryError) as refused:
                 store.run(reference)
-            assert str(refused.value) == said
+            assert str(refused.value) == message
 
     def test_runs_are_listed_newest_first_by_recording_not_by_clock(self, store: Store) -> None:
         store.record(some_run("a", created="2030-01-01T00:00:00+00:00"))

@@ -59,7 +59,7 @@ def _rate(
     limit, share = float(behaviour.max_violation), probe.violations / probe.examples
     counts = (
         f"{probe.violations} of {probe.examples} examples violate it, 95% bounds "
-        f"{_percent(low)} and {_percent(high)}; allowed are {_percent(limit)}"
+        f"{_percent(low)} and {_percent(high)}; {_percent(limit)} may violate it"
     )
     if high <= limit:
         return Outcome.PASSED, share, counts

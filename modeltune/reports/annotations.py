@@ -33,8 +33,8 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
     """Yield the workflow commands that annotate a change: ten errors and ten warnings at most.
 
     Args:
-        runs: of one session.
-        root: of the repository; files inside it are named as GitHub knows them.
+        runs: the runs of one session.
+        root: the root of the repository; files inside it are named relative to it.
     """
     commands_by_level: dict[str, list[str]] = {"error": [], "warning": []}
     for run in runs:
@@ -49,7 +49,7 @@ def annotate(runs: Sequence[Run], root: Path) -> Iterator[str]:
         if len(commands) > MOST
     ]
     if more:
-        text = f"{' and '.join(more)}, of which GitHub shows {MOST} each, in the report"
+        text = f"the report has {' and '.join(more)}: GitHub shows only {MOST} of each"
         yield command("notice", text, {"title": "modeltune"})
 
 

@@ -114,7 +114,7 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
         yield _differences(title, one, other)
     if contrast.code is None:
         yield Section(
-            "code", summary="not known, because one of the runs does not say what it was made of"
+            "code", summary="unknown: one of the runs does not record the code it was made from"
         )
     elif contrast.code:
         yield Section("code that differs", rows=[[name] for name in contrast.code])
@@ -145,7 +145,7 @@ def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
         return Section("metrics on test", summary="same" if same else "neither run measured any")
     about = _same(same)
     if any(difference.p is not None for difference in differences.values()):
-        about += '\np: two-sided, of "there is no difference"; not adjusted for how many metrics there are'
+        about += '\np: two-sided, for "there is no difference"; not adjusted for the number of metrics'
     headers = ["metric", "A", "B", "B - A", "p", "question and test"]
     return Section("metrics on test, mean ± std over refits", headers, rows, about.strip("\n"))
 
@@ -201,10 +201,10 @@ def _environment(run: Run) -> dict[str, Json]:
 def _git(a: Run, b: Run) -> str:
     one, other = (run.environment.get("git_revision") for run in (a, b))
     dirty = [name for name, run in (("A", a), ("B", b)) if run.environment.get("git_dirty") is True]
-    dirty_note = f"; of uncommitted code: {' and '.join(dirty)}" if dirty else ""
+    dirty_note = f"; with uncommitted changes: {' and '.join(dirty)}" if dirty else ""
     if one is None or other is None:
         unknown = " and ".join(name for name, r in (("A", one), ("B", other)) if r is None)
-        return f"not known of {unknown}{dirty_note}"
+        return f"unknown for {unknown}{dirty_note}"
     if one == other:
         return f"same commit {clean(one[:DIGITS])}{dirty_note}"
     return f"{clean(one[:DIGITS])}..{clean(other[:DIGITS])}{dirty_note}"

@@ -72,7 +72,7 @@ def _page(blocks: Sequence[_Block]) -> str:
             room -= size
     if left_out:
         named = ", ".join(f"{what} ({count})" for what, count in left_out.items())
-        kept.append(f"Left out, for GitHub takes no more: {named}. All of it is in report.json.")
+        kept.append(f"Too long for GitHub, left out: {named}. report.json has all of it.")
     return "\n\n".join(kept) + "\n"
 
 

@@ -16,7 +16,7 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 UNREPEATABLE = {"latency_ratio": "timed beside the model that was accepted then"}
 """Metrics that cannot be measured again from the model alone, and why."""
 
-UNMEASURED = "which the model does not measure as its spec builds it today"
+UNMEASURED = "which the model that the spec builds today does not measure"
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Replay:
     """What a run's own weights score today.
 
     Args:
-        again: by metric.
-        code: the names of the parts of code that are not those the run was made of.
+        again: the scores of today, by metric.
+        code: the names of the parts of code that have changed since the run.
         notes: what else differs, such as versions.
     """
 
@@ -68,9 +68,9 @@ def replay_report(run: Run, replayed: Replay) -> str:
     if replayed.code:
         texts.append(f"code changed since: {clean(', '.join(replayed.code))}")
     if wrong:
-        texts.append(f"{len(wrong)} of {len(rows)} numbers do not come back")
+        texts.append(f"{len(wrong)} of {len(rows)} numbers differ from the recorded ones")
     else:
-        texts.append(f"all {len(rows)} numbers come back")
+        texts.append(f"all {len(rows)} numbers agree with the recorded ones")
     return "\n".join(texts)
 
 

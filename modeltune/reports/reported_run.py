@@ -22,9 +22,9 @@ class ReportedRun:
         past: the last runs of its spec up to this one, newest first, itself among them.
         samples: what happened on each test sample.
         examples: test samples to look at, wrong ones first, as the run's file "examples" has them.
-        reference: what the run is contrasted with: the accepted run it was held against, else
-            the run before it.
-        contrast: what it takes more than both records to tell their differences.
+        reference: the run it is compared with: the accepted run that its gates were compared
+            with, else the run before it.
+        contrast: the differences that the two records alone do not show.
         missing: what could not be read, and why.
     """
 

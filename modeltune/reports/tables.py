@@ -115,8 +115,8 @@ def spec_trends(
     """Return the trends of several specs, each by the metrics that its last judged run had gates on.
 
     Args:
-        latest: by spec its runs, newest first; of a single run nothing is drawn.
-        verdicts: by run id those of the runs that were judged.
+        latest: the runs of each spec, newest first; a spec with a single run gets no trend.
+        verdicts: the verdicts of the judged runs, by run id.
     """
     rows = []
     for spec, summaries in latest.items():
@@ -213,8 +213,8 @@ def show_trial(run: Run, trial_id: int) -> str:
         sections.append(_with_title("traceback", "\n".join(printable_lines(trial.traceback))))
     elif trial.status is TrialStatus.FAILED:
         sections.append(
-            "no traceback: nothing was raised in the spec's code, or an earlier modeltune, which "
-            "kept none, recorded this trial"
+            "no traceback: the spec's code raised nothing, or an earlier modeltune that kept no "
+            "tracebacks recorded this trial"
         )
     return "\n\n".join(section for section in sections if section)
 
@@ -298,9 +298,9 @@ def _headline(run: Run) -> str:
         return f"{clean(run.spec)} is {run.status.value}"
     sentences = []
     if red:
-        sentences.append(f"{len(red)} of {len(run.verdicts)} gates not passed: {', '.join(red)}")
+        sentences.append(f"red gates ({len(red)} of {len(run.verdicts)}): {', '.join(red)}")
     if checks:
-        sentences.append(f"not passed by the checks: {', '.join(checks)}")
+        sentences.append(f"red checks: {', '.join(checks)}")
     return f"{clean(run.spec)}: {clean('; '.join(sentences))}"
 
 

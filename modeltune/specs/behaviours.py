@@ -54,7 +54,7 @@ class Behaviour:
     waiver: Waiver | None = None
 
     def waive(self, *, until: str, reason: str) -> Behaviour:
-        """As ``Gate.waive``: expect this to fail until the end of a day, and not to pass before."""
+        """Expect this to fail until the end of a day, as ``Gate.waive`` does."""
         return replace(self, waiver=Waiver(until, reason))
 
     @property
@@ -235,14 +235,14 @@ def invariant(
             arrays the spec's ``x`` has. Shape and dtype stay. One that needs a single
             argument, such as ``np.fliplr``, is called with ``x`` alone.
         severity: the range to draw from, (0.0, 1.0) by default; whole numbers are drawn
-            between two whole numbers. The severity nearest 0 that fails is searched for, to
-            a thousandth of the range. "warn" or "fail" is taken as ``on_violation``.
+            between two whole numbers. modeltune searches for the severity nearest 0 that
+            fails, to a thousandth of the range. "warn" or "fail" is read as ``on_violation``.
         tolerance: how far a predicted number may move; by default 5% of the standard
             deviation of the target in train.
-        max_violation: the share of violations allowed, by its Wilson bound; without one no
-            example may violate.
-        examples: how many are tried; 200, or as many as a rate needs.
-        output: which output is meant of a model with several.
+        max_violation: the share of examples that may violate it, judged by a Wilson bound;
+            by default none may.
+        examples: how many are tried; by default 200, or as many as a rate needs.
+        output: which of the outputs is meant, for a model with several.
         on_violation: "fail" or "warn".
     """
     return Behaviour(
@@ -284,11 +284,11 @@ def directional(
             column of an output with several.
         tolerance: how far the prediction may move the other way; by default 0.001 of a
             probability, or of the standard deviation of the target in train.
-        max_violation: the share of violations allowed, by its Wilson bound.
-        examples: how many are tried; 200, or as many as a rate needs.
-        output: which output is meant of a model with several.
+        max_violation: the share of examples that may violate it, judged by a Wilson bound.
+        examples: how many are tried; by default 200, or as many as a rate needs.
+        output: which of the outputs is meant, for a model with several.
         on_violation: "fail" or "warn".
-        severity: the same, as other gates call it.
+        severity: another name for ``on_violation``, as other gates have it.
     """
     return Behaviour(
         Kind.DIRECTIONAL,
@@ -322,10 +322,11 @@ def minimum_functionality(
             the model predicts for the sample, as an array, and tells whether it will do.
         tolerance: how far a predicted number may be off; by default 5% of the standard
             deviation of the target in train.
-        max_violation: the share of cases that may fail, by its Wilson bound; without one none.
-        output: which output is meant of a model with several.
+        max_violation: the share of cases that may fail, judged by a Wilson bound; by default
+            none may.
+        output: which of the outputs is meant, for a model with several.
         on_violation: "fail" or "warn".
-        severity: the same, as other gates call it.
+        severity: another name for ``on_violation``, as other gates have it.
     """
     return Behaviour(
         Kind.MINIMUM_FUNCTIONALITY,
@@ -352,10 +353,10 @@ def metamorphic(
         relation: ``(predict, x)`` with one test sample. ``predict`` takes one sample, or a
             batch of them, and returns what the model predicts, as arrays. The relation
             holds unless it returns False or raises AssertionError.
-        max_violation: the share of violations allowed, by its Wilson bound.
-        examples: how many samples are tried; 200, or as many as a rate needs.
+        max_violation: the share of examples that may violate it, judged by a Wilson bound.
+        examples: how many samples are tried; by default 200, or as many as a rate needs.
         on_violation: "fail" or "warn".
-        severity: the same, as other gates call it.
+        severity: another name for ``on_violation``, as other gates have it.
     """
     return Behaviour(
         Kind.METAMORPHIC,

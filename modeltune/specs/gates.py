@@ -225,7 +225,7 @@ def median(runs: int) -> Reference:
 
 
 RESOURCES = ("parameters", "artifact_bytes", "latency_ratio")
-"""What a model takes, by the names that ``mt.metric`` has for it."""
+"""The resources that ``mt.metric`` can measure, by name."""
 
 
 class Subject(enum.Enum):
@@ -269,7 +269,7 @@ class Measure:
         return dataclasses.replace(self, slices=On(name, select, min_n))
 
     def waive(self, *, until: str, reason: str) -> Measure:
-        """As ``Gate.waive``, for whoever writes it before the bound."""
+        """Waive the gate this becomes, as ``Gate.waive`` does; write it before the bound."""
         return dataclasses.replace(self, waiver=Waiver(until, reason))
 
     @property

@@ -40,8 +40,8 @@ class Search(ABC):
         trial_minutes: end a trial or refit that takes longer, together with its process.
         trial_gigabytes: end a trial or refit whose process uses more memory; None for 0.9 of the
             memory that is free.
-        window: how far proposals may run ahead: at most so many trials are proposed from the
-            oldest one whose score is unknown. Proposals then do not depend on the number of
+        window: how far the search may run ahead: counted from the oldest trial without a score,
+            it proposes at most so many trials. Proposals then do not depend on the number of
             trial processes; processes beyond the window have nothing to do.
         deterministic: False proposes a trial whenever any trial ends, without a window. This
             keeps processes busier, but the proposals then depend on how long each trial takes.

@@ -206,7 +206,7 @@ def test_compare_takes_indices_and_ids(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[2].startswith(f"A   {DIGITS.id}  spec_digits.py::mlp")
     assert lines[3].startswith("B   20261120-211500-ffffffff  spec_digits.py::cnn")
     assert "metrics on test: same" in lines
-    assert "git: not known of B; of uncommitted code: A" in lines
+    assert "git: unknown for B; with uncommitted changes: A" in lines
 
 
 @pytest.mark.usefixtures("store")
@@ -243,7 +243,7 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "message"),
     [
         (["history", "spec_digit.py::mlp"], 'no run of "spec_digit.py::mlp"; did you mean '
-         '"spec_digits.py::mlp"? Recorded are spec_digits.py::cnn, spec_digits.py::mlp'),
+         '"spec_digits.py::mlp"? Recorded specs: spec_digits.py::cnn, spec_digits.py::mlp'),
         (["show", "-3"], "no run -3: TMP/.modeltune/history.db holds 2 runs, "
          "counted from -1, the newest"),
         (["show", "-2", "--trial", "2"],

@@ -159,7 +159,7 @@ def test_every_edit_is_python_and_changes_the_spec(plant: Plant, tmp_path: Path)
 
 def test_an_edit_that_finds_nothing_to_replace_is_refused(tmp_path: Path) -> None:
     plant = replace(PLANTS[0], edits=[("not there", "")])
-    with pytest.raises(ModeltuneError, match="'not there' is not there to be replaced"):
+    with pytest.raises(ModeltuneError, match="does not hold 'not there' exactly once"):
         selftest._lay_out(plant, tmp_path, None)
 
 

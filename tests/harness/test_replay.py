@@ -113,7 +113,7 @@ def test_the_command_shows_that_recorded_numbers_come_back(
     assert {line.split()[0] for line in lines[3:-1]} == {*copied.scores}
     assert {"gap(accuracy)", "gain_over_dummy(accuracy)", "artifact_bytes"} <= {*copied.scores}
     assert all(line.endswith(" same") for line in lines[3:-1])
-    assert lines[-1] == f"all {len(copied.scores)} numbers come back"
+    assert lines[-1] == f"all {len(copied.scores)} numbers agree with the recorded ones"
 
 
 def test_other_code_is_named_also_when_its_numbers_come_back(
@@ -124,7 +124,7 @@ def test_other_code_is_named_also_when_its_numbers_come_back(
     assert code == 1
     assert out.splitlines()[-2:] == [
         "code changed since: code in spec_a.py",
-        f"all {len(copied.scores)} numbers come back",
+        f"all {len(copied.scores)} numbers agree with the recorded ones",
     ]
 
 
@@ -134,7 +134,7 @@ def test_what_is_scored_is_the_model_that_the_spec_builds_today(
     Path("spec_a.py").write_text(TEXT.replace('activation="softmax"', 'activation="softplus"'))
     code, out, _ = modeltune("replay", "-1")
     assert code == 1
-    assert "numbers do not come back" in out, out
+    assert "numbers differ from the recorded ones" in out, out
     (line,) = (line for line in out.splitlines() if line.startswith("loss "))
     assert line.endswith(" differs")
 
@@ -145,7 +145,7 @@ def test_what_the_model_measures_no_more_is_named(copied: Run, modeltune: Modelt
     assert code == 1
     assert (
         "\nnot evaluated again: accuracy, gap(accuracy), gain_over_dummy(accuracy), "
-        "which the model does not measure as its spec builds it today\n"
+        "which the model that the spec builds today does not measure\n"
     ) in out
 
 
@@ -207,7 +207,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     assert (code, err) == (0, ""), out
     assert {"fold_accuracy", "fold_loss", "fold_f1", "gap(accuracy)"} <= {*run.scores}
     assert {line.split()[0] for line in out.splitlines()[3:-1]} == {*run.scores}
-    assert out.splitlines()[-1] == f"all {len(run.scores)} numbers come back"
+    assert out.splitlines()[-1] == f"all {len(run.scores)} numbers agree with the recorded ones"
 
     # It is the recorded validation that says what the refit was given.
     edited = text.replace("mt.KFold(2, epochs=1)", "mt.Holdout(epochs=1)")
@@ -216,7 +216,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     assert (code, *out.splitlines()[-2:]) == (
         0,
         "the declaration of validation changed since",
-        f"all {len(run.scores)} numbers come back",
+        f"all {len(run.scores)} numbers agree with the recorded ones",
     )
 
     code, out, err = modeltune("export", "-1", "model.keras")
@@ -335,5 +335,5 @@ r2        nan         nan      -             same
 not evaluated again: latency_ratio, timed beside the model that was accepted then
 the version of keras was 3.14, is 3.15
 code changed since: the build function
-1 of 3 numbers do not come back"""
+1 of 3 numbers differ from the recorded ones"""
     )

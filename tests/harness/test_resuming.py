@@ -192,7 +192,7 @@ def test_an_interrupted_validation_keeps_its_finished_refits(
 def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*given: Any, **named: Any) -> Any:
+    def full(*args: Any, **named: Any) -> Any:
         raise mt.HistoryError("disk full")
 
     spec = spec_of()
@@ -212,10 +212,10 @@ def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
 def test_a_run_that_ends_in_an_error_is_recorded_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, ending: Exception
 ) -> None:
-    def raises(script: Script, *given: Any) -> Any:
+    def raises(script: Script, *args: Any) -> Any:
         if log.read_text():
             raise ending
-        return method(script, *given)
+        return method(script, *args)
 
     log, method = tmp_path / "log", getattr(Script, at)
     with monkeypatch.context() as patched:

@@ -419,7 +419,7 @@ def test_what_is_read_stays_as_it_is_also_in_an_older_schema(
     assert main(["merge", str(new), str(older)]) == 1
     assert capsys.readouterr().err == (
         f"modeltune: {older} has the schema of an older modeltune (0001, this one reads {HEAD}); "
-        f"upgrade it, then no older modeltune can read it any more: modeltune history --store sqlite:///{older}\n"
+        f"upgrade it with: modeltune history --store sqlite:///{older} (after that no older modeltune can read it)\n"
     )
     with closing(sqlite3.connect(older)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -221,8 +221,8 @@ def test_github_is_told_no_more_than_it_shows(tmp_path: Path) -> None:
         ["::error"] * 10 + ["::warning"] * 10 + ["::notice"]
     )
     assert lines[-1] == (
-        "::notice title=modeltune::5 more errors and 1 more warning, of which GitHub shows 10 "
-        "each, in the report"
+        "::notice title=modeltune::the report has 5 more errors and 1 more warning: GitHub shows "
+        "only 10 of each"
     )
 
 

@@ -58,7 +58,7 @@ accuracy    0.9496 ± 0.0014  0.9596 ± 0.0014  +0.01    < 0.0001  are these rec
 parameters  48122            -                -        -         only A measured it
 auc         -                0.99             -        -         only B measured it
 same: loss
-p: two-sided, of "there is no difference"; not adjusted for how many metrics there are
+p: two-sided, for "there is no difference"; not adjusted for the number of metrics
 
 best values
           A     B
@@ -99,7 +99,7 @@ environment
 ----  ---  ---
 cpus  2    4
 
-git: 0123456789ab..fedcba987654; of uncommitted code: A"""
+git: 0123456789ab..fedcba987654; with uncommitted changes: A"""
     )
 
 
@@ -117,7 +117,7 @@ data: same
 code: same
 versions: none
 environment: same
-git: same commit 0123456789ab; of uncommitted code: A and B"""
+git: same commit 0123456789ab; with uncommitted changes: A and B"""
     )
 
 

@@ -303,7 +303,7 @@ def test_what_does_not_fit_is_counted(character: str) -> None:
     page = markdown([big] * 10)
     checked(page)
     assert "and " in page
-    assert "Left out, for GitHub takes no more: " in page
+    assert "Too long for GitHub, left out: " in page
     assert "detail of a run (" in page
     assert page.endswith("All of it is in report.json.\n")
 

@@ -308,8 +308,8 @@ val_accuracy  0.9      0.9611  0.9       0.9611     3"""
 def test_a_failed_trial_without_a_traceback_says_why_there_is_none() -> None:
     run = replace(DIGITS, trials=(replace(DIGITS.trials[0], traceback=None),))
     assert show_trial(run, 0).endswith(
-        "\n\nno traceback: nothing was raised in the spec's code, or an earlier modeltune, which "
-        "kept none, recorded this trial"
+        "\n\nno traceback: the spec's code raised nothing, or an earlier modeltune that kept no "
+        "tracebacks recorded this trial"
     )
 
 
@@ -334,7 +334,7 @@ def test_a_red_run_is_shown_by_error_gates_and_the_way_to_the_rest() -> None:
     assert (
         failure(run)
         == """\
-spec_digits.py::mlp: 1 of 1 gates not passed: accuracy >= 0.95 (measured 0.94999)
+spec_digits.py::mlp: red gates (1 of 1): accuracy >= 0.95 (measured 0.94999)
 
 first line
 
@@ -458,7 +458,7 @@ def test_a_check_that_fails_a_run_is_in_its_first_line() -> None:
     failed = replace(DIGITS.checks[0], outcome=Outcome.FAILED)
     run = replace(DIGITS, verdicts=passed, checks=(failed, *DIGITS.checks[1:]))
     assert failure(run).splitlines()[0] == (
-        "spec_digits.py::mlp: not passed by the checks: checks.overlap"
+        "spec_digits.py::mlp: red checks: checks.overlap"
     )
 
 

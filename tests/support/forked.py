@@ -37,9 +37,9 @@ class Command:
     ):
         """Start a function of a module, in a folder, with this environment in place of ours."""
         reading, writing = os.pipe()
-        given = worker.Descriptor(writing), folder, dict(environ or os.environ), main, arguments
+        passed = worker.Descriptor(writing), folder, dict(environ or os.environ), main, arguments
         context = multiprocessing.get_context("forkserver")
-        self._process = context.Process(target=_begin, args=given)
+        self._process = context.Process(target=_begin, args=passed)
         warm_up()
         with main_left_alone():
             self._process.start()

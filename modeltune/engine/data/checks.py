@@ -444,7 +444,7 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     measured = real[0][0].distance if real else 0.0
     which = "features and targets" if len(distances) > 1 else "feature"
     if not far:
-        reason = f"none of {len(distances)} {which} is farther apart than {max_drift:g}"
+        reason = f"none of {len(distances)} {which} differs by more than {max_drift:g}"
         if not real:
             reason = f"none of {len(distances)} {which} differs by more than chance"
         return CheckResult(False, measured, max_drift, reason, details)

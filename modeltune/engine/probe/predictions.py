@@ -103,7 +103,7 @@ def describe_change(
         return bool((one != other).any()), text
     distance, slack = np.abs(one - other), slack_of(tolerance, one, other)
     at = int(np.argmax(distance - slack))
-    how = f"moved by {distance.flat[at]:.4g}, allowed are {slack.flat[at]:.4g}"
+    how = f"moved by {distance.flat[at]:.4g}, may move by {slack.flat[at]:.4g}"
     return bool((distance > slack).any()), f"{text}, {how}"
 
 

@@ -233,7 +233,10 @@ def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | Non
         return np.asarray(UNNOTICED)
     target = dict(leaves(_held(train).y)).get(output.path)
     if target is None or target.dtype.kind not in "biuf":
-        raise ProbeError("the target in train holds no numbers to derive it from; write tolerance=")
+        raise ProbeError(
+            "the default tolerance is a part of the target's spread in train, and this target "
+            "holds no numbers; write tolerance="
+        )
     numbers = target.astype(np.float64)
     per_column = numbers.std(axis=0)
     is_alike = per_column.size == 1 or per_column.shape == output.predicted.shape[1:]
@@ -457,8 +460,8 @@ def _counterexample(
     is_same = all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
     if not is_same or not experiment.attempt([violation.point])[0].is_violation:
         raise ProbeError(
-            f"{violation.text}; tried again it came out differently: {behaviour.name} is random. "
-            "Draw what is random in it from a generator with a fixed seed"
+            f"{violation.text}; a second try gave another result: {behaviour.name} is random. "
+            "Draw its random numbers from a generator with a fixed seed"
         )
     x = experiment.sample(violation.point.row)
     return Counterexample(

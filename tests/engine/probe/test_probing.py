@@ -347,7 +347,7 @@ def test_a_number_may_move_by_a_part_of_the_spread_in_train() -> None:
     assert result.tolerance == pytest.approx(0.1)
     assert 0.1 < severity_of(example(result)) <= 0.101
     assert example(result).text == (
-        "test[0] brighter severity 0.101: 0 -> 0.101, moved by 0.101, allowed are 0.1"
+        "test[0] brighter severity 0.101: 0 -> 0.101, moved by 0.101, may move by 0.1"
     )
     wide = probed(mt.invariant(brighter, tolerance=0.5), model, part(y=y))
     assert 0.5 < severity_of(example(wide)) <= 0.501
