@@ -145,7 +145,9 @@ def _metrics(a: Run, b: Run, differences: Mapping[str, Difference]) -> Section:
         return Section("metrics on test", summary="same" if same else "neither run measured any")
     about = _same(same)
     if any(difference.p is not None for difference in differences.values()):
-        about += '\np: two-sided, for "there is no difference"; not adjusted for the number of metrics'
+        about += (
+            '\np: two-sided, for "there is no difference"; not adjusted for the number of metrics'
+        )
     headers = ["metric", "A", "B", "B - A", "p", "question and test"]
     return Section("metrics on test, mean ± std over refits", headers, rows, about.strip("\n"))
 

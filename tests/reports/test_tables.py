@@ -457,9 +457,7 @@ def test_a_check_that_fails_a_run_is_in_its_first_line() -> None:
     passed = (Verdict("h >= 0.1", Outcome.PASSED, 0.5, 0.1, "h is 0.4 above the bound"),)
     failed = replace(DIGITS.checks[0], outcome=Outcome.FAILED)
     run = replace(DIGITS, verdicts=passed, checks=(failed, *DIGITS.checks[1:]))
-    assert failure(run).splitlines()[0] == (
-        "spec_digits.py::mlp: red checks: checks.overlap"
-    )
+    assert failure(run).splitlines()[0] == ("spec_digits.py::mlp: red checks: checks.overlap")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
