@@ -369,11 +369,11 @@ def test_every_run_can_be_shown(run: Run) -> None:
         run.data,
         {"is_wrong": True, "x": {"": run.fit, "x": run.data}, "outputs": {"": run.search}},
     ]
-    shown = [
+    reported = [
         ReportedRun(run, past(run, 2), examples={"samples": samples}),
         ReportedRun(again, reference=run),
     ]
-    page = html(shown)
+    page = html(reported)
     assert page.encode()
     assert len(islands(page)) == 2
     Page(content(page))

@@ -305,7 +305,7 @@ def test_what_does_not_fit_is_counted(character: str) -> None:
     assert "and " in page
     assert "Too long for GitHub, left out: " in page
     assert "detail of a run (" in page
-    assert page.endswith("All of it is in report.json.\n")
+    assert page.endswith("report.json has all of it.\n")
 
 
 def test_of_many_runs_the_red_ones_are_kept() -> None:
