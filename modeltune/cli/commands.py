@@ -27,7 +27,6 @@ from modeltune.ground import (
     load_config,
     project_root,
 )
-
 if TYPE_CHECKING:
     from modeltune.histories import Store
     from modeltune.records import Run, Summary
@@ -54,6 +53,7 @@ def list_runs(arguments: argparse.Namespace) -> str:
 def _history(arguments: argparse.Namespace) -> str:
     from modeltune.histories import open_store
     from modeltune.reports import gated_metrics, history_table, trends
+    from modeltune.specs import root_here
 
     limit = HISTORY_LIMIT if arguments.limit is None else arguments.limit
     with contextlib.ExitStack() as stack:
@@ -62,31 +62,40 @@ def _history(arguments: argparse.Namespace) -> str:
         except NoHistoryError:
             return _no_history()
         stack.enter_context(store.reading())
-        runs = store.runs(arguments.spec, limit or None)
-        known = store.specs() if not runs else []
-        count = store.count(arguments.spec) if len(runs) == limit else len(runs)
-        judged = _newest_judged(runs) if arguments.spec else None
+        spec, root = arguments.spec, root_here()
+        if spec and (known := store.specs(root)):
+            spec = _named_spec(spec, store.find_spec(spec, root), known)
+        runs = store.runs(spec, limit or None, root=root)
+        count = store.count(spec, root) if len(runs) == limit else len(runs)
+        judged = _newest_judged(runs) if spec else None
         latest = store.run(judged) if judged else None
-        drawn = "" if arguments.spec else _trends(store, runs)
+        drawn = "" if spec else _trends(store, runs, root)
     if latest and len(runs) > 1:
         drawn = trends(runs, gated_metrics(latest), _bars())
     if runs:
         table = history_table(runs, _marks(runs, latest))
         more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
         return "\n\n".join(filter(None, (table, more, drawn)))
-    if not known:
-        return _no_history()
-    close = difflib.get_close_matches(arguments.spec, known, 1)
+    return _no_history()
+
+
+def _named_spec(text: str, found: str | None, known: Sequence[str]) -> str:
+    """Return the spec that was found under a name; HistoryError: there was none."""
+    if found is not None:
+        return found
+    close = difflib.get_close_matches(text, known, 1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
-    raise HistoryError(f'no run of "{arguments.spec}"; {hint}Recorded specs: {", ".join(known)}')
+    raise HistoryError(f'no run of "{text}"; {hint}Recorded specs: {", ".join(known)}')
 
 
-def _trends(store: Store, runs: Sequence[Summary]) -> str:
+def _trends(store: Store, runs: Sequence[Summary], root: Path) -> str:
     """Return a line for each gated metric of the specs that are listed first."""
+    from modeltune.histories import todays_address
     from modeltune.reports import TREND, spec_trends
 
-    specs = list(dict.fromkeys(run.spec for run in runs))[:TREND_SPECS]
-    past = store.latest(specs, TREND // 2)
+    called = (todays_address(run.spec, run.file, root) for run in runs)
+    specs = list(dict.fromkeys(called))[:TREND_SPECS]
+    past = store.latest(specs, TREND // 2, root)
     verdicts = store.verdicts(filter(None, map(_newest_judged, past.values())))
     return spec_trends(past, verdicts, _bars())
 

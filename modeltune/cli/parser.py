@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "spec",
         nargs="?",
         metavar="SPEC",
-        help="list only the runs of this spec, such as spec_digits.py::mlp",
+        help="list only the runs of this spec, such as model_specs/spec_digits.py::mlp, or its end",
     )
     history.add_argument(
         "--limit",

@@ -115,7 +115,7 @@ def find_reusable(
             return f"{name} is {part}"
     same: list[str] = []
     others: list[str] = []
-    for summary in history.runs(spec.id, limit=RECENT):
+    for summary in history.runs(spec.id, limit=RECENT, root=spec.root):
         if isinstance(rejudge, str) and summary.id != rejudge:
             continue
         if summary.cached or summary.status not in (RunStatus.PASSED, RunStatus.FAILED):

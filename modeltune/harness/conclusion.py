@@ -174,7 +174,7 @@ def known_counterexamples(
         return {}
     keys = {behaviour.key for behaviour in behaviours}
     known: dict[str, list[Counterexample]] = {}
-    for key, counterexample in history.counterexamples(spec.id):
+    for key, counterexample in history.counterexamples(spec.id, spec.root):
         if key in keys and counterexample not in known.setdefault(key, []):
             known[key].append(counterexample)
     return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json
 from modeltune.reports import Contrast, ReportedRun
+from modeltune.specs import root_here, split_address
 
 _T = TypeVar("_T")
 
@@ -60,7 +62,9 @@ def write_pictures(folder: Path, reported: Sequence[ReportedRun], kind: str) -> 
 
 def newest_runs(history: Store) -> list[str]:
     """Return the id of the last run of every spec, in the order of the specs' names."""
-    return [runs[0].id for runs in history.latest(history.specs(), 1).values()]
+    root = root_here()
+    latest = history.latest(history.specs(root), 1, root)
+    return [runs[0].id for runs in latest.values() if runs]
 
 
 def gather(runs: Sequence[Run], url: str) -> list[ReportedRun]:
@@ -108,9 +112,12 @@ def _gather_run(run: Run, history: Store) -> ReportedRun:
 
 def _past(run: Run, history: Store) -> tuple[Summary, ...]:
     # A run that could not be recorded comes after all recorded ones.
-    return tuple(
-        history.runs(run.spec, PAST_RUNS, until=run.id) or history.runs(run.spec, PAST_RUNS)
-    )
+    path = split_address(run.spec)[0]
+    # The project the run was made in may be elsewhere on this machine than the working directory.
+    is_in_it = Path(run.file).is_absolute() and run.file.endswith(f"/{path}")
+    root = Path(run.file.removesuffix(path)) if is_in_it else None
+    past = partial(history.runs, run.spec, PAST_RUNS, root=root)
+    return tuple(past(until=run.id) or past())
 
 
 def _last_judged(run: Run, past: Sequence[Summary], history: Store) -> Run | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from modeltune.histories.merging import merge
     from modeltune.histories.pending import flush, flush_command, waiting_for
     from modeltune.histories.places import place_of
+    from modeltune.histories.spec_rows import todays_address
     from modeltune.histories.store import HEAD, Store, open_as_it_is, open_store
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "remove_leftover",
     "samples_of",
     "to_rescore",
+    "todays_address",
     "unused_baselines",
     "verify",
     "waiting_for",
@@ -121,6 +123,7 @@ __getattr__, __dir__ = door(
             "waiting_for",
         ),
         "places": ("place_of",),
+        "spec_rows": ("todays_address",),
         "store": (
             "HEAD",
             "Store",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from modeltune.ground import HistoryError, first_line, make_folder, project_root, write_durably
 from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, as_number, plain
-from modeltune.specs import KFold, Validation
+from modeltune.specs import KFold, Validation, address_by_name
 
 if TYPE_CHECKING:
     from modeltune.records import Samples
@@ -38,7 +38,7 @@ class Baseline:
 
     Args:
         run: the id of the accepted run; ``replaced`` that of the one accepted before, if any.
-        spec: its address when it was accepted: ``spec_digits.py::mlp``.
+        spec: its address when it was accepted: ``model_specs/spec_digits.py::mlp``.
         created: when it ran; ``accepted`` when, ``by`` whom and ``why`` it was accepted.
         objective, values: what its search was for, and the best values.
         scores: every metric's values over refits; ``refits`` their seeds and folds.
@@ -78,10 +78,11 @@ class Acceptance:
 def path_of(file: str | Path, spec_id: str) -> Path:
     """Return where the baseline of a spec lies: ``baselines/spec_digits.py.mlp.json`` beside it.
 
-    Characters that no file name may hold are percent-encoded; a long name ends in a digest.
+    Characters that no file name may hold are percent-encoded; a long name ends in a digest. The
+    folder of the spec is not part of the name: the file lies beside it, and moves along with it.
     """
     # A file name that is no UTF-8 has lone surrogates in Python.
-    raw = spec_id.encode("utf-8", "surrogatepass")
+    raw = address_by_name(spec_id).encode("utf-8", "surrogatepass")
     name = ".".join(quote(part, safe=" []()=,+") for part in raw.split(b"::", 1))
     if len(name) > 180:
         name = f"{name[:140]}~{hashlib.sha256(raw).hexdigest()[:16]}"
@@ -290,7 +291,7 @@ def unused_baselines(folder: Path, specs: Sequence[Spec], files: Sequence[Path])
         baseline = read_or_none(path)
         if path in used or baseline is None:
             continue
-        file = baseline.spec.partition("::")[0]
+        file = address_by_name(baseline.spec).partition("::")[0]
         if file in known or not (folder / file).is_file():
             yield path
 

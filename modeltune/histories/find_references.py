@@ -74,7 +74,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
 
 def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Summary]:
     """Return the last runs of a spec recorded before this one, newest first."""
-    listed = history.runs(spec.id, limit)
+    listed = history.runs(spec.id, limit, root=spec.root)
     ids = [run.id for run in listed]
     return listed[ids.index(run_id) + 1 :] if run_id in ids else listed
 
@@ -230,7 +230,7 @@ def _recorded_runs(
 
 def recent(spec: Spec, history: Store) -> list[Summary]:
     """Return the last finished runs of a spec that were trained, newest first."""
-    return [run for run in history.runs(spec.id, RECENT) if _counts(run)]
+    return [run for run in history.runs(spec.id, RECENT, root=spec.root) if _counts(run)]
 
 
 def _counts(run: Summary) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 from modeltune.ground import default_store
 from modeltune.histories.store import Store, open_store
 from modeltune.records import Run, Scores, Summary, Trial
+from modeltune.specs import root_here
 
 COLUMNS = {
     "seq": "int64",
@@ -85,10 +86,16 @@ class History:
         metric with the name of a column before it gets the prefix ``score_``.
 
         Args:
-            spec: an address such as ``spec_digits.py::mlp``; None for all.
+            spec: an address such as ``model_specs/spec_digits.py::mlp``, or its end,
+                ``spec_digits.py::mlp``; None for all. The frame of a spec without runs is empty.
+
+        Raises:
+            HistoryError: several specs have this end.
         """
+        root = root_here()
         with self._open() as opened:
-            summaries = opened.runs(spec)[::-1]
+            named = None if spec is None else opened.find_spec(spec, root) or spec
+            summaries = opened.runs(named, root=root)[::-1]
         frame = _frame([_row(summary) for summary in summaries], COLUMNS)
         return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
 

@@ -213,9 +213,8 @@ AT_A_GLANCE = [
 """The columns a summary reads: not the documents of a run, which may be long."""
 
 
-def summaries(connection: sa.Connection, *chosen: sa.Select[Any]) -> list[Summary]:
-    """Return the runs of queries, one after the other, with their scores."""
-    rows = [row for query in chosen for row in connection.execute(query).all()]
+def summaries(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Summary]:
+    """Return the runs of rows that have the columns of ``AT_A_GLANCE``, with their scores."""
     values: dict[tuple[str, str], list[float]] = {}
     for some in batches([row.id for row in rows]):
         measured = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -48,6 +49,7 @@ from modeltune.histories.rows import (
     verdict_of,
 )
 from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
+from modeltune.histories.spec_rows import newest, todays_address
 from modeltune.records import (
     Artifact,
     BehaviourFacts,
@@ -59,6 +61,7 @@ from modeltune.records import (
     Summary,
     Verdict,
 )
+from modeltune.specs import address_by_name, split_address
 
 APPLICATION_ID = 0x6D74756E
 """Bytes 68 to 72 of every SQLite history: "mtun"; see https://sqlite.org/fileformat.html."""
@@ -141,7 +144,11 @@ class Store:
             return [read_run(connection, id_) for id_ in ids]
 
     def runs(
-        self, spec: str | None = None, limit: int | None = None, until: str | None = None
+        self,
+        spec: str | None = None,
+        limit: int | None = None,
+        until: str | None = None,
+        root: Path | None = None,
     ) -> list[Summary]:
         """Return the runs newest first, without their trials.
 
@@ -149,26 +156,30 @@ class Store:
             spec: only runs of this spec.
             limit: at most this number of runs.
             until: only the run of this id and those before it; none when it is not recorded.
+            root: the root of the project of ``spec``. With it those of its runs are found, too,
+                that an earlier modeltune recorded by the name of their file alone.
         """
-        chosen = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
-        if spec is not None:
-            chosen = chosen.where(runs.c.spec == spec)
+        chosen = sa.select(*AT_A_GLANCE)
         if until is not None:
             last = sa.select(runs.c.seq).where(runs.c.id == until).scalar_subquery()
             chosen = chosen.where(runs.c.seq <= last)
         with self._reading() as connection:
-            return summaries(connection, chosen)
+            return summaries(connection, newest(connection, chosen, spec, root, limit))
 
-    def latest(self, specs: Iterable[str], limit: int) -> dict[str, list[Summary]]:
-        """Return the last ``limit`` runs of each spec, newest first, without their trials."""
-        newest = sa.select(*AT_A_GLANCE).order_by(runs.c.seq.desc()).limit(limit)
-        by_spec: dict[str, list[Summary]] = {spec: [] for spec in specs}
+    def latest(
+        self, specs: Iterable[str], limit: int, root: Path | None = None
+    ) -> dict[str, list[Summary]]:
+        """Return the last ``limit`` runs of each spec, newest first, without their trials.
+
+        Args:
+            root: as of ``runs``.
+        """
+        chosen = sa.select(*AT_A_GLANCE)
         with self._reading() as connection:
             # One query for all specs would read all of their runs.
-            queries = (newest.where(runs.c.spec == spec) for spec in by_spec)
-            for summary in summaries(connection, *queries):
-                by_spec[summary.spec].append(summary)
-        return by_spec
+            rows = {spec: newest(connection, chosen, spec, root, limit) for spec in specs}
+            listed = iter(summaries(connection, [row for some in rows.values() for row in some]))
+        return {spec: list(itertools.islice(listed, len(some))) for spec, some in rows.items()}
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, list[Verdict]]:
         """Return the verdicts of these runs by run id, in the order of their specs."""
@@ -227,36 +238,79 @@ class Store:
                 for table, row, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
                     yield f"row {row} of {table} belongs to no run"
 
-    def count(self, spec: str | None = None) -> int:
-        """Return how many runs are recorded, of all specs or of one."""
-        with self._reading() as connection:
-            return _count(connection, spec)
+    def count(self, spec: str | None = None, root: Path | None = None) -> int:
+        """Return how many runs are recorded, of all specs or of one.
 
-    def specs(self) -> list[str]:
-        """Return the specs that have runs, sorted."""
+        Args:
+            root: as of ``runs``.
+        """
         with self._reading() as connection:
-            return sorted(connection.scalars(sa.select(runs.c.spec).distinct()))
+            if spec is None or root is None:
+                return _count(connection, spec)
+            return len(newest(connection, sa.select(*_PLACE), spec, root))
 
-    def counterexamples(self, spec: str) -> Iterator[tuple[str, Counterexample]]:
+    def specs(self, root: Path | None = None) -> list[str]:
+        """Return the specs that have runs, sorted.
+
+        Args:
+            root: the root of the project. With it a spec whose runs an earlier modeltune
+                recorded by the name of its file alone is named by its path.
+        """
+        with self._reading() as connection:
+            listed = set(connection.scalars(sa.select(runs.c.spec).distinct()))
+            if root is not None:
+                # One whose file is in the root itself is called so today, too.
+                by_name = [
+                    spec
+                    for spec in listed
+                    if address_by_name(spec) == spec
+                    and not root.joinpath(split_address(spec)[0]).is_file()
+                ]
+                for some in batches(by_name):
+                    places = sa.select(runs.c.spec, runs.c.file).where(runs.c.spec.in_(some))
+                    rows = connection.execute(places.distinct()).all()
+                    listed -= {row.spec for row in rows}
+                    listed |= {todays_address(row.spec, row.file, root) for row in rows}
+            return sorted(listed)
+
+    def find_spec(self, text: str, root: Path) -> str | None:
+        """Return the spec that has runs and this address, or one that ends so; None: there is none.
+
+        Args:
+            text: ``model_specs/spec_digits.py::mlp``, or its end, ``spec_digits.py::mlp``.
+            root: as of ``runs``.
+
+        Raises:
+            HistoryError: the addresses of several specs end so.
+        """
+        if self.runs(text, 1, root=root):
+            return text
+        ends = [spec for spec in self.specs(root) if spec.endswith(f"/{text}")]
+        if len(ends) > 1:
+            raise HistoryError(f'"{text}" names several specs; write one of {", ".join(ends)}')
+        return ends[0] if ends else None
+
+    def counterexamples(
+        self, spec: str, root: Path | None = None
+    ) -> Iterator[tuple[str, Counterexample]]:
         """Yield the counter-examples of a spec with the key of their behaviour, newest first.
 
         Only the last thousand runs are searched.
+
+        Args:
+            root: as of ``runs``.
         """
-        latest = (
-            sa.select(runs.c.id, runs.c.seq, runs.c.schema)
-            .where(runs.c.spec == spec)
-            .order_by(runs.c.seq.desc())
-            .limit(_RECENT)
-            .subquery()
-        )
-        chosen = (
-            sa.select(verdicts, latest.c.schema)
-            .join(latest, latest.c.id == verdicts.c.run)
-            .where(verdicts.c.outcome != Outcome.PASSED.value)
-            .order_by(latest.c.seq.desc(), verdicts.c.position)
-        )
+        recorded = []
         with self._reading() as connection:
-            recorded = [verdict_of(row, row.schema) for row in connection.execute(chosen)]
+            latest = newest(connection, sa.select(*_PLACE), spec, root, _RECENT)
+            for some in batches([row.id for row in latest]):
+                chosen = (
+                    sa.select(verdicts, runs.c.schema)
+                    .join(runs, runs.c.id == verdicts.c.run)
+                    .where(verdicts.c.run.in_(some), verdicts.c.outcome != Outcome.PASSED.value)
+                    .order_by(runs.c.seq.desc(), verdicts.c.position)
+                )
+                recorded += [verdict_of(row, row.schema) for row in connection.execute(chosen)]
         for verdict in recorded:
             facts, details = verdict.facts, verdict.details
             example = details.probe.counterexample if isinstance(details, BehaviourResult) else None
@@ -437,6 +491,8 @@ _IS_BY_DIGITS = sa.and_(
 
 In Danish "aa" comes after "z", in Welsh "dd" after "dz"; some collations sort numbers by their value.
 """
+
+_PLACE = (runs.c.seq, runs.c.id, runs.c.spec, runs.c.file)
 
 _RECENT = 1000
 

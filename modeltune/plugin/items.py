@@ -72,12 +72,14 @@ class ItemContext:
     """What all items of a session share.
 
     Args:
+        root: pytest's, where the addresses of specs start in a project without pyproject.toml.
         options: keyword arguments of ``harness.run``.
         deadline: called when an item begins to run; returns when it has to be done.
         listen: called with every event while an item runs.
         note: called where pytest lacks a name, with what is done instead.
     """
 
+    root: Path
     options: Mapping[str, Any]
     deadline: Callable[[], Deadline]
     listen: Listener
@@ -354,7 +356,9 @@ def _spec_item(
             unbound = fields
     try:
         bound = spec.with_fields(
-            name=item.name, **{field: values[field] for field in fields if field in values}
+            name=item.name,
+            project=context.root,
+            **{field: values[field] for field in fields if field in values},
         )
     except ModeltuneError as error:
         raise collector.CollectError(str(error)) from error

@@ -103,7 +103,8 @@ class Session:
 
                 # Its import of keras goes on while the rest is collected.
                 warm_up()
-        context = ItemContext(options, self._deadline, self._listen, self._live_hooks.note)
+        root, note = self._config.rootpath, self._live_hooks.note
+        context = ItemContext(root, options, self._deadline, self._listen, note)
         return list(spec_items(collector, name, obj, context))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

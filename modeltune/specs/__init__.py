@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.specs.addresses import (
+        address_by_name,
+        root_here,
+        split_address,
+    )
     from modeltune.specs.behaviours import (
         Behaviour,
         Kind,
@@ -104,6 +109,7 @@ __all__ = [
     "Validation",
     "Waiver",
     "Z",
+    "address_by_name",
     "baseline",
     "changed_parts",
     "data_arguments",
@@ -122,15 +128,18 @@ __all__ = [
     "minimum_functionality",
     "previous",
     "recorded_identity",
+    "root_here",
     "run_identity",
     "search_identity",
     "seeds",
     "spec",
+    "split_address",
 ]
 
 __getattr__, __dir__ = door(
     __name__,
     {
+        "addresses": ("address_by_name", "root_here", "split_address"),
         "behaviours": (
             "Behaviour",
             "Kind",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.ground import Problem, SpecError, counted, is_integer, typed
+from modeltune.specs.addresses import path_in_project, root_of_file
 from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
@@ -152,11 +153,20 @@ class Protocol:
 class Spec:
     """A declared model under its protocol. A spec is frozen; calling it builds the model.
 
-    ``file`` and ``name`` together are its address: ``spec_digits.py::mlp``.
+    ``file`` and ``name`` together are its address: ``model_specs/spec_digits.py::mlp``.
+    ``project`` is the folder that the address starts from if no folder above the file has a
+    pyproject.toml.
     """
 
     def __init__(
-        self, protocol: Protocol, model: Any, name: str, module: str, file: str, line: int
+        self,
+        protocol: Protocol,
+        model: Any,
+        name: str,
+        module: str,
+        file: str,
+        line: int,
+        project: Path | None = None,
     ):
         fields = {
             "protocol": protocol,
@@ -165,6 +175,7 @@ class Spec:
             "module": module,
             "file": file,
             "line": line,
+            "project": project,
             "__name__": name,
             "__doc__": inspect.getdoc(model),
             "__module__": module,
@@ -180,6 +191,7 @@ class Spec:
     module: str
     file: str
     line: int
+    project: Path | None
     pytestmark: list[Any]
     _declared: Spec
     _changed: Mapping[str, Any]
@@ -227,11 +239,18 @@ class Spec:
         return self.validation.epochs or longest
 
     @property
-    def id(self) -> str:
-        """The spec's address: its file's name and its own, ``spec_digits.py::mlp``."""
-        return f"{Path(self.file).name}::{self.name}"
+    def root(self) -> Path:
+        """The folder that its address starts from: the root of the project it is in."""
+        return root_of_file(self.file, self.project)
 
-    def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
+    @property
+    def id(self) -> str:
+        """The spec's address: the path of its file from the project's root, and its name."""
+        return f"{path_in_project(self.file, self.root)}::{self.name}"
+
+    def with_fields(
+        self, name: str | None = None, project: Path | None = None, **fields: Any
+    ) -> Spec:
         """Return a copy of this spec with other fields.
 
         Raises:
@@ -244,7 +263,8 @@ class Spec:
             fields["checks"] = checks_of(fields["checks"])
         protocol = dataclasses.replace(self.protocol, **fields)
         _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
-        spec = Spec(protocol, self.model, name or self.name, self.module, self.file, self.line)
+        name, project = name or self.name, project or self.project
+        spec = Spec(protocol, self.model, name, self.module, self.file, self.line, project)
         spec.pytestmark = list(self.pytestmark)
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
         vars(spec).update(_declared=self._declared, _changed=changed)
@@ -259,7 +279,8 @@ class Spec:
         module = sys.modules.get(self.module)
         for name, value in vars(module).items() if module else ():
             if value is self._declared:
-                return _imported_spec, (self.module, self.file, name, self.name, self._changed)
+                address = (self.module, self.file, name, self.name, self.root)
+                return _imported_spec, (*address, self._changed)
         raise pickle.PicklingError(f"module {self.module} has no name for {self.id}")
 
     def __call__(self, hp: Any) -> Any:
@@ -280,7 +301,12 @@ class Spec:
 
 
 def _imported_spec(
-    module_name: str, file: str, attribute: str, name: str, fields: dict[str, Any]
+    module_name: str,
+    file: str,
+    attribute: str,
+    name: str,
+    project: Path | None,
+    fields: dict[str, Any],
 ) -> Spec:
     """Return the spec at an address, in a process that may not have imported its file yet."""
     try:
@@ -293,7 +319,7 @@ def _imported_spec(
     if module_name != "__main__" and (imported is None or not Path(imported).samefile(file)):
         raise ImportError(f"module {module_name} is {imported} in this process, not {file}")
     declared: Spec = getattr(module, attribute)
-    return declared.with_fields(name, **fields)
+    return declared.with_fields(name, project, **fields)
 
 
 def data_arguments(data: object) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -537,3 +539,38 @@ def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(
 
     assert project.run_pytest("--modeltune-reuse").exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
+
+
+def test_a_spec_of_the_same_name_in_another_folder_is_another_spec(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = "gates=[mt.metric('accuracy') >= mt.previous, mt.metric('accuracy') >= mt.baseline]"
+    files = {f"{folder}/spec_x.py": source(SCRIPTED + gates) for folder in ("full", "smoke")}
+    files |= {f"{folder}/__init__.py": "" for folder in ("full", "smoke")} | {"pyproject.toml": ""}
+    project = scripted.with_files(files)
+
+    def outcomes() -> list[str]:
+        (run,) = project.report()["runs"]
+        return [verdict["outcome"] for verdict in run["verdicts"]]
+
+    project.run_pytest("full", "--modeltune-accept-new").assert_outcomes(passed=1)
+    project.run_pytest("smoke").assert_outcomes(passed=1)
+    assert outcomes() == ["no_baseline", "no_baseline"]
+    monkeypatch.chdir(project.path / "full")
+    project.run_pytest().assert_outcomes(passed=1)
+    assert outcomes() == ["passed", "passed"]
+    assert [run.spec for run in project.history()] == [
+        "full/spec_x.py::dense", "smoke/spec_x.py::dense", "full/spec_x.py::dense"
+    ]  # fmt: skip
+
+    # As an earlier modeltune recorded them.
+    with contextlib.closing(sqlite3.connect(project.path / ".modeltune/history.db")) as database:
+        database.execute("UPDATE runs SET spec = 'spec_x.py::dense'")
+        database.commit()
+    monkeypatch.chdir(project.path)
+    project.run_pytest("full").assert_outcomes(passed=1)
+    assert outcomes() == ["passed", "passed"]
+    status, listed = project.run_modeltune("history", "full/spec_x.py::dense")
+    assert (status, listed.count("accuracy 0.75")) == (0, 3), listed
+    status, refused = project.run_modeltune("history", "spec_x.py::dense")
+    assert (status, "full/spec_x.py::dense, smoke/spec_x.py::dense" in refused) == (1, True)

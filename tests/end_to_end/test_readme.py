@@ -126,7 +126,7 @@ def pytest_unconfigure(config):
     )
     (run,) = done.history
     assert run.best
-    assert first["name"] == "spec_scripted.py::mlp"
+    assert first["name"] == "model_specs/spec_scripted.py::mlp"
     assert first["config"] == run.best.values
     assert summary == {
         "accuracy": 0.75,

@@ -74,10 +74,10 @@ def test_objective_and_gates_are_refused_together_with_what_is_logged(tmp_path: 
     assert refusal(spec, tmp_path).splitlines()[1:] == [
         '  search.objective: mt.maximize("val_auc") names no logged metric; logged: accuracy, loss, '
         "val_accuracy, val_loss. Compile the model with this metric, or name one of those logged",
-        '  gates[0]: mt.metric("auc") >= 0.5: no metric "auc" in small_models.py::softmax; '
+        '  gates[0]: mt.metric("auc") >= 0.5: no metric "auc" in tests/support/small_models.py::softmax; '
         "measured: accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall",
         '  gates[2]: mt.gap("parameters") <= 1: no metric "parameters" in '
-        "small_models.py::softmax; measured: accuracy, f1, loss, precision, recall",
+        "tests/support/small_models.py::softmax; measured: accuracy, f1, loss, precision, recall",
     ]
 
 

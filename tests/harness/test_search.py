@@ -450,7 +450,7 @@ def test_a_search_of_failures_shows_the_first_traceback(tmp_path: Path, slots: i
     with pytest.raises(mt.SearchError) as raised:
         ran(tmp_path, lambda task, hp: FAILED if task.id == 1 else Failure("later"), slots)
     assert str(raised.value) == (
-        "small_models.py::softmax: none of 4 trials completed; the first failed with "
+        "tests/support/small_models.py::softmax: none of 4 trials completed; the first failed with "
         f"ValueError: no\n{FAILED.traceback}"
     )
 

@@ -115,7 +115,7 @@ def test_what_can_never_be_recorded_does_not_wait_for_it(
     with pytest.raises(UnrecordableError) as refused:
         unrecordable.record()
     note = (
-        "run a of scripted_runs.py::scripted (error) is not recorded and never can be, so it "
+        "run a of tests/support/scripted_runs.py::scripted (error) is not recorded and never can be, so it "
         "does not wait either; mend what has no place in a record, and run its spec again"
     )
     assert (refused.value.__notes__, events) == ([note], [Note(note)])

@@ -50,7 +50,7 @@ def log_of(project: Example) -> list[list[object]]:
 def test_a_plugin_is_told_of_each_run_once_it_is_committed(project: Example) -> None:
     done = project.run_pytest()
     assert done.exit_code == 0
-    specs = [f"spec_scripted.py::{name}" for name in ("mlp", "cnn")]
+    specs = [f"model_specs/spec_scripted.py::{name}" for name in ("mlp", "cnn")]
     assert [line[1:] for line in log_of(project)] == [
         [spec, "passed", True, None] for spec in specs
     ]
@@ -63,8 +63,8 @@ def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -
     assert done.exit_code == 0, done.output
     lines = log_of(project)
     assert sorted(str(line[1]) for line in lines) == [
-        "spec_scripted.py::cnn",
-        "spec_scripted.py::mlp",
+        "model_specs/spec_scripted.py::cnn",
+        "model_specs/spec_scripted.py::mlp",
     ]
     assert [line[2:] for line in lines] == [["passed", True, None]] * 2
 

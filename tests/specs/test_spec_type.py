@@ -105,13 +105,17 @@ def test_a_hypermodel_class_or_instance_builds(model: Any, depth: int, name: str
 def test_an_instance_goes_by_its_own_name() -> None:
     model = Cnn()
     model.name = "deep"  # type: ignore[attr-defined]
-    assert protocol()(model).id == "test_spec_type.py::deep"
+    assert protocol()(model).id == "tests/specs/test_spec_type.py::deep"
 
 
 def test_a_spec_has_an_address_and_the_functions_docstring() -> None:
     line = inspect.currentframe().f_lineno  # type: ignore[union-attr]
     spec = protocol()(mlp)
-    assert (spec.id, spec.name, spec.__name__) == ("test_spec_type.py::mlp", "mlp", "mlp")
+    assert (spec.id, spec.name, spec.__name__) == (
+        "tests/specs/test_spec_type.py::mlp",
+        "mlp",
+        "mlp",
+    )
     assert (spec.file, spec.line, spec.module) == (__file__, line + 1, __name__)
     assert spec.__doc__ == "Two dense layers."
 
@@ -297,7 +301,7 @@ def test_with_fields_gives_another_spec_of_the_same_model() -> None:
     other = spec.with_fields(name="mlp[grid]", search=mt.GridSearch(BEST), gates=[gate])
     assert (other.name, other.id, other.line) == (
         "mlp[grid]",
-        "test_spec_type.py::mlp[grid]",
+        "tests/specs/test_spec_type.py::mlp[grid]",
         spec.line,
     )
     assert other.search == mt.GridSearch(BEST)
@@ -360,7 +364,7 @@ def test_a_spec_no_name_of_its_module_stands_for_does_not_travel() -> None:
     spec = protocol()(mlp)
     for unnamed in (spec, spec.with_fields(fit=mt.Fit(epochs=9))):
         with pytest.raises(
-            pickle.PicklingError, match=r" has no name for test_spec_type\.py::mlp$"
+            pickle.PicklingError, match=r" has no name for tests/specs/test_spec_type\.py::mlp$"
         ):
             pickle.dumps(unnamed)
 

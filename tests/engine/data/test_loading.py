@@ -154,7 +154,7 @@ def test_unusable_data_is_refused_by_part(case: str) -> None:
     data, message = WRONG[case]
     with pytest.raises(mt.DataError) as refused:
         loaded(data)
-    assert str(refused.value).startswith("small_models.py::softmax: data: ")
+    assert str(refused.value).startswith("tests/support/small_models.py::softmax: data: ")
     assert message in str(refused.value)
 
 

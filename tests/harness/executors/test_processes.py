@@ -242,7 +242,10 @@ def test_data_that_differ_in_each_process_are_refused(tmp_path: Path) -> None:
 def test_a_spec_without_a_name_in_its_module_cannot_travel(tmp_path: Path) -> None:
     made = process_specs.declared()(process_specs.steady.model)
     with (
-        pytest.raises(NotPortableError, match=r"has no name for test_processes\.py::steady$"),
+        pytest.raises(
+            NotPortableError,
+            match=r"has no name for tests/harness/executors/test_processes\.py::steady$",
+        ),
         started(made, tmp_path),
     ):
         pass

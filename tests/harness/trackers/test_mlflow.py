@@ -108,7 +108,7 @@ def test_a_session_logs_its_run_trials_gates_model_and_report(
     assert run.best
     weights = (project.path / ".modeltune" / run.artifact.path).read_bytes()
     parent, children = logged(client, request.node.name)
-    assert parent.info.run_name == run.spec == "spec_scripted.py::mlp"
+    assert parent.info.run_name == run.spec == "model_specs/spec_scripted.py::mlp"
     assert parent.info.status == "FINISHED"
     assert parent.data.params == {"name": run.best.values["name"]}
     assert parent.data.metrics["accuracy"] == run.scores["accuracy"].mean
