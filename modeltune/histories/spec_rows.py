@@ -69,7 +69,7 @@ def todays_address(spec: str, file: str, root: Path) -> str:
 def _is_of_spec(spec: str, root: Path, file: str) -> bool:
     """Tell whether a run that was recorded by the name of its file alone is of a spec of today."""
     path = split_address(spec)[0]
-    here = _path_here(file, root)
+    here = _path_here(file, root) if Path(file).name == Path(path).name else None
     if here is not None or Path(root, file) == root / path:
         return here in (path, None)
     # Of a file that is gone, the name is all there is.

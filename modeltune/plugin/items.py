@@ -357,9 +357,8 @@ def _spec_item(
     try:
         bound = spec.with_fields(
             name=item.name,
-            project=context.root,
             **{field: values[field] for field in fields if field in values},
-        )
+        ).in_project(context.root)
     except ModeltuneError as error:
         raise collector.CollectError(str(error)) from error
     # Everything that pytest has put into the item stays. A new item would need private parts of it.

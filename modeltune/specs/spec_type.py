@@ -248,9 +248,13 @@ class Spec:
         """The spec's address: the path of its file from the project's root, and its name."""
         return f"{path_in_project(self.file, self.root)}::{self.name}"
 
-    def with_fields(
-        self, name: str | None = None, project: Path | None = None, **fields: Any
-    ) -> Spec:
+    def in_project(self, project: Path) -> Spec:
+        """Return a copy of this spec whose address starts from here if nothing marks a root."""
+        spec = self.with_fields()
+        vars(spec)["project"] = project
+        return spec
+
+    def with_fields(self, name: str | None = None, **fields: Any) -> Spec:
         """Return a copy of this spec with other fields.
 
         Raises:
@@ -263,8 +267,8 @@ class Spec:
             fields["checks"] = checks_of(fields["checks"])
         protocol = dataclasses.replace(self.protocol, **fields)
         _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
-        name, project = name or self.name, project or self.project
-        spec = Spec(protocol, self.model, name, self.module, self.file, self.line, project)
+        name, place = name or self.name, (self.module, self.file, self.line, self.project)
+        spec = Spec(protocol, self.model, name, *place)
         spec.pytestmark = list(self.pytestmark)
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
         vars(spec).update(_declared=self._declared, _changed=changed)
@@ -319,7 +323,8 @@ def _imported_spec(
     if module_name != "__main__" and (imported is None or not Path(imported).samefile(file)):
         raise ImportError(f"module {module_name} is {imported} in this process, not {file}")
     declared: Spec = getattr(module, attribute)
-    return declared.with_fields(name, project, **fields)
+    spec = declared.with_fields(name, **fields)
+    return spec if project is None else spec.in_project(project)
 
 
 def data_arguments(data: object) -> list[str]:
