@@ -27,6 +27,7 @@ from modeltune.ground import (
     load_config,
     project_root,
 )
+
 if TYPE_CHECKING:
     from modeltune.histories import Store
     from modeltune.records import Run, Summary
