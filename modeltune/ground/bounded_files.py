@@ -137,11 +137,11 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in pairs:
-            if key in seen:
+            if key in keys:
                 raise ValueError(f"it has the key {key[:100]!r} twice")
-            seen.add(key)
+            keys.add(key)
     return value
 
 

@@ -143,10 +143,10 @@ def test_no_command_uses_a_file_outside_for_a_row(
         store.record(replace(passed, id="a", file=outside(project)))
     arguments = ["--reason", "mine"] if command == "accept" else []
     assert main([command, "a", *arguments]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
+    output = capsys.readouterr()
+    assert output.out == ""
     assert re.fullmatch(
-        rf"modeltune: {re.escape(outside(project))}, .* is not used: .*\n", said.err
+        rf"modeltune: {re.escape(outside(project))}, .* is not used: .*\n", output.err
     )
     assert not [*project.parent.rglob("baselines")]
 

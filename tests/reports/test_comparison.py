@@ -148,8 +148,8 @@ def test_three_seeds_are_compared_as_recipes_and_resources_are_exact(store: Stor
 
 
 def test_the_order_of_the_two_does_not_change_p(store: Store) -> None:
-    a = with_outcomes(A, store, "a", 40)
-    b = with_outcomes(B, store, "b", 30)
+    a = with_outcomes(A, store, 40)
+    b = with_outcomes(B, store, 30)
     forth, back = (contrast(x, y, store).metrics["accuracy"] for x, y in ((a, b), (b, a)))
     assert forth == back
     assert forth.by == "are these models different: exact McNemar on 50 samples"
@@ -157,14 +157,16 @@ def test_the_order_of_the_two_does_not_change_p(store: Store) -> None:
     assert forth.p == pytest.approx(2 / 2**10)
 
 
-def with_outcomes(run: Run, store: Store, name: str, right: int) -> Run:
+def with_outcomes(run: Run, store: Store, right: int) -> Run:
     """Return a run of one refit that is right on the first so many of 50 samples."""
     outcomes = np.arange(50) < right
     samples = Samples(50, 1, values={"accuracy": outcomes[None]})
-    file = store.folder / f"{name}.json"
+    name = f"artifacts/{run.id}.samples.json"
+    file = store.folder / name
+    file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(pack_samples(samples)))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    kept = Artifact(file.name, sha256, file.stat().st_size, 0)
+    kept = Artifact(name, sha256, file.stat().st_size, 0)
     return replace(run, scores={"accuracy": Scores((right / 50,))}, files={"samples": kept})
 
 
