@@ -23,7 +23,7 @@ from modeltune.ground import (
     STORE_VARIABLE,
     HistoryError,
     NoHistoryError,
-    counted,
+    count_of,
     load_config,
     project_root,
 )
@@ -46,7 +46,7 @@ def list_runs(arguments: argparse.Namespace) -> str:
     table, waiting = _history(arguments), waiting_for(arguments.store)
     if not waiting:
         return table
-    count = counted(len(waiting), "run waits", "runs wait")
+    count = count_of(len(waiting), "run waits", "runs wait")
     hint = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
     return f"{table}\n\n{hint}"
 
@@ -319,9 +319,9 @@ def merge_histories(arguments: argparse.Namespace) -> int:
             )
         with open_store(_url(arguments.into), keep=True) as into:
             merged = merge(into, other, without_files=arguments.without_files)
-            present = counted(len(merged.present), "was there already", "were there already")
+            present = count_of(len(merged.present), "was there already", "were there already")
             had = f", {present}" if merged.present else ""
-            runs = counted(len(merged.copied), "run")
+            runs = count_of(len(merged.copied), "run")
             say(clean(f"copied {runs} from {other} into {into}{had}"))
     for line in merged.lost:
         say(clean(f"without a file: {line}"), sys.stderr)
@@ -349,7 +349,7 @@ def examine_history(arguments: argparse.Namespace) -> int:
         wrong += finding.mark is Mark.WRONG
         say(f"{finding.mark.value:<5}  {clean(finding.text)}")
     if wrong:
-        say(counted(wrong, "thing is wrong", "things are wrong"))
+        say(count_of(wrong, "thing is wrong", "things are wrong"))
     return 1 if wrong else 0
 
 
@@ -364,7 +364,7 @@ def collect_garbage(arguments: argparse.Namespace) -> str:
         rest = [leftover for leftover in rest if remove_leftover(leftover, now=now)]
     size = sum(leftover.bytes for leftover in rest)
     done = "would be removed" if arguments.dry_run else "removed"
-    files = counted(len(rest), "file or folder", "files or folders")
+    files = count_of(len(rest), "file or folder", "files or folders")
     lines = [clean(f"{item.path} ({item.bytes} bytes): {item.why}") for item in rest]
     return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
 
@@ -383,9 +383,9 @@ def run_selftest(arguments: argparse.Namespace) -> int:
     say(f"\n{selftest_table(report)}\n\n{report}")
     if keep:
         say(f"the projects, with what pytest printed in output.txt: {keep}")
-    elif report.missed:
+    elif report.misses:
         say("to look at the projects: modeltune selftest --keep DIR")
-    return 1 if report.missed else 0
+    return 1 if report.misses else 0
 
 
 def _no_history() -> str:

@@ -156,13 +156,13 @@ class SelftestReport:
     results: tuple[PlantResult, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(result.plant.name for result in self.missed)
+        names = ", ".join(result.plant.name for result in self.misses)
         if not names:
             return f"{len(self.results)} sessions, all as they should be"
         return f"not as it should be: {names}"
 
     @property
-    def missed(self) -> tuple[PlantResult, ...]:
+    def misses(self) -> tuple[PlantResult, ...]:
         """Defects that nothing caught, and sound specs that were not green."""
         return tuple(result for result in self.results if result.caught is None)
 

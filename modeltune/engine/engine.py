@@ -125,7 +125,7 @@ class Engine:
 
     def ask(self) -> Proposal | None:
         """As ``Oracle.ask``."""
-        return self._begun.ask()
+        return self._begun_oracle.ask()
 
     def tell(
         self,
@@ -136,11 +136,11 @@ class Engine:
         reason: str | None,
     ) -> frozenset[str] | None:
         """As ``Oracle.tell``."""
-        return self._begun.tell(proposal, score, hyperparameters, read, reason)
+        return self._begun_oracle.tell(proposal, score, hyperparameters, read, reason)
 
     def space_at(self, values: Values) -> HyperParameters:
         """As ``Oracle.space_at``."""
-        return self._begun.space_at(values)
+        return self._begun_oracle.space_at(values)
 
     def perform(self, task: Task) -> Result:
         """Train a trial, or refit and score; whatever the candidate raises is in the result."""
@@ -160,6 +160,6 @@ class Engine:
         return self._loaded
 
     @property
-    def _begun(self) -> Oracle:
+    def _begun_oracle(self) -> Oracle:
         assert self._oracle is not None  # begin comes first
         return self._oracle

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         wait_for_lock,
     )
     from modeltune.ground.multiple_tests import holm
-    from modeltune.ground.text import counted, error_line, first_line
+    from modeltune.ground.text import count_of, error_line, first_line
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
@@ -92,7 +92,7 @@ __all__ = [
     "__version__",
     "append_durably",
     "as_typed",
-    "counted",
+    "count_of",
     "default_store",
     "door",
     "error_line",
@@ -191,7 +191,7 @@ __getattr__, __dir__ = door(
         ),
         "multiple_tests": ("holm",),
         "text": (
-            "counted",
+            "count_of",
             "error_line",
             "first_line",
         ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from modeltune.ground.deadlines import seconds_of
 from modeltune.ground.declarations import Problem, is_integer
 from modeltune.ground.errors import SpecError
-from modeltune.ground.text import counted
+from modeltune.ground.text import count_of
 
 DEFAULT_STORE = "sqlite:///.modeltune/history.db"
 STORE_VARIABLE = "MODELTUNE_STORE"
@@ -66,7 +66,7 @@ def load_config(root: Path) -> Config:
     if problems:
         listed = "".join(f"\n  {key}: {problem}" for key, problem in problems)
         raise SpecError(
-            f"{path}: [tool.modeltune] has {counted(len(problems), 'problem')}:{listed}"
+            f"{path}: [tool.modeltune] has {count_of(len(problems), 'problem')}:{listed}"
         )
     return Config(**table)  # type: ignore[arg-type]  # _problems checked every value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def counted(count: int, one: str, more: str | None = None) -> str:
+def count_of(count: int, one: str, more: str | None = None) -> str:
     """Return a count with its noun, ``one`` or ``more``; the default for ``more`` is ``one`` with an s."""
     return f"{count} {one if count == 1 else more or f'{one}s'}"
 

@@ -320,14 +320,14 @@ def _mean_and_std(scores: Scores) -> str:
 
 def _text(baseline: Baseline) -> tuple[str, bool]:
     """Return a file's text, and whether it holds the samples."""
-    text = _written(baseline)
+    text = _as_text(baseline)
     if len(text) <= LARGEST or baseline.samples is None:
         return text, True
     bare = replace(baseline.samples, truth={}, predicted={}, values={}, slices={}, classes={})
-    return _written(replace(baseline, samples=bare)), False
+    return _as_text(replace(baseline, samples=bare)), False
 
 
-def _written(baseline: Baseline) -> str:
+def _as_text(baseline: Baseline) -> str:
     from modeltune.records import pack_samples
 
     scores = {

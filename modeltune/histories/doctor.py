@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import HistoryError, NoHistoryError, counted
+from modeltune.ground import HistoryError, NoHistoryError, count_of
 from modeltune.histories import pending
 from modeltune.histories.artifacts import is_artifact_name, verify
 from modeltune.histories.garbage import leftovers, project_baselines, weights_of
@@ -89,7 +89,7 @@ def is_wal_unsafe(version: tuple[int, int, int]) -> bool:
 
 
 def _rows(store: Store, revision: str) -> Iterator[Finding]:
-    yield Finding(Mark.OK, f"{store}: {counted(store.count(), 'run')}, schema {revision}")
+    yield Finding(Mark.OK, f"{store}: {count_of(store.count(), 'run')}, schema {revision}")
     if revision != HEAD:
         advice = f"the next run, and any command that reads it, upgrades it to {HEAD}"
         yield Finding(Mark.NOTE, f"the schema is of an older modeltune; {advice}")
@@ -107,7 +107,7 @@ def _files(store: Store) -> Iterator[Finding]:
         else:
             whole += 1
             size += artifact.bytes
-    files = counted(whole, "file of a run, as it was", "files of runs, as they were")
+    files = count_of(whole, "file of a run, as it was", "files of runs, as they were")
     yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
 
 
@@ -153,7 +153,7 @@ def _leftovers(url: str, also: Iterable[str], now: float) -> Finding:
     if not unneeded:
         return Finding(Mark.OK, "all files beside it are needed")
     size = sum(leftover.bytes for leftover in unneeded)
-    files = counted(len(unneeded), "file or folder is", "files or folders are")
+    files = count_of(len(unneeded), "file or folder is", "files or folders are")
     return Finding(Mark.NOTE, f"{files} not needed ({size} bytes); to remove: modeltune gc")
 
 

@@ -96,7 +96,7 @@ def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
 def with_rescored(references: References, rescored: Mapping[str, RescoreResult]) -> References:
     """Return the references with the scores of kept models on today's test part put in."""
 
-    def scored(past: Past) -> Past:
+    def rescore(past: Past) -> Past:
         from modeltune.records import unpack_samples
 
         if not past.rescored or past.problem:
@@ -120,7 +120,7 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
         )
 
     return {
-        source: pasts if isinstance(pasts, str) else [scored(past) for past in pasts]
+        source: pasts if isinstance(pasts, str) else [rescore(past) for past in pasts]
         for source, pasts in references.items()
     }
 

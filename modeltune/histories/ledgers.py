@@ -16,7 +16,7 @@ from typing import IO
 
 from modeltune.ground import (
     HistoryError,
-    counted,
+    count_of,
     flush_to_disk,
     is_unlocked,
     make_folder,
@@ -130,9 +130,9 @@ class Ledgers:
             file.truncate()
             ledger, runs = open_ledger(folder, file), []
         if trials := ledger.count("trial "):
-            note = f"resumes after {counted(trials, 'finished trial')}"
+            note = f"resumes after {count_of(trials, 'finished trial')}"
             if refits := ledger.count("refit "):
-                note += f" and {counted(refits, 'refit')}"
+                note += f" and {count_of(refits, 'refit')}"
         ledger.put("search", {"spec": spec, "identity": dict(identity)})
         ledger.put("runs", [*runs, run_id])
         self.begun = ledger
@@ -172,7 +172,7 @@ class Ledgers:
                     if identity.get(name) != search["identity"].get(name)
                 ]
                 if trials := ledger.count("trial "):
-                    lost = counted(trials, "finished trial")
+                    lost = count_of(trials, "finished trial")
                     note = (
                         f"starts from the first trial, without the {lost} of an interrupted "
                         f"search: {', '.join(changed)} changed"

@@ -32,7 +32,7 @@ from modeltune.ground import (
     HistoryError,
     NoHistoryError,
     UnrecordableError,
-    counted,
+    count_of,
     make_folder,
     write_durably,
 )
@@ -374,7 +374,7 @@ class Store:
             back = int(reference[1:])
             row = connection.execute(newest.offset(back - 1).limit(1)).first() if back else None
             if row is None:
-                holds = f"{self} holds {counted(_count(connection), 'run')}"
+                holds = f"{self} holds {count_of(_count(connection), 'run')}"
                 raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
             return str(row.id)
         if not rows and reference:
@@ -382,7 +382,7 @@ class Store:
             rows = connection.execute(begins).all()
         if not rows:
             last = connection.execute(newest.limit(1)).first()
-            holds = f"{self} holds {counted(_count(connection), 'run')}"
+            holds = f"{self} holds {count_of(_count(connection), 'run')}"
             latest = f", the newest {last.id} of {last.spec}" if last else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'

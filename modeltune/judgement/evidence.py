@@ -182,7 +182,7 @@ def _resample(
 
     def score(side: Samples, predicted: Array, refit: int, picked: Array) -> float:
         if truth.ndim > 1:
-            return _required(side.score(metric, refit, picked))
+            return _require(side.score(metric, refit, picked))
         if label is not None and label not in truth[picked]:
             return float("nan")
         return class_metric(name, truth[picked], predicted[refit][picked], label)
@@ -196,7 +196,7 @@ def _resample(
             yield float(one - other)
 
 
-def _required(value: float | None) -> float:
+def _require(value: float | None) -> float:
     return float("nan") if value is None else value
 
 

@@ -74,7 +74,7 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     if isinstance(recorded, Verdict):
         return recorded
     base = statistics.median(past.value for past in recorded)
-    bound = _reference(case).applied(base)
+    bound = _reference(case).bound_at(base)
     nearest = min(recorded, key=lambda past: abs(past.value - base))
     past, label = nearest.past, nearest.past.label
     if case.facts.statistic is not Statistic.MEAN:
@@ -96,7 +96,7 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     if len(recorded) == 1:
         # What was compared may be one refit's model of several.
         base, value = pair.reference, pair.candidate
-        bound = _reference(case).applied(base)
+        bound = _reference(case).bound_at(base)
     else:
         # The median of an even number of runs lies between two; the drop is against one of them.
         base = nearest.value

@@ -78,7 +78,7 @@ class LiveHooks:
             finally:
                 self._send(None, None)
         with ExitStack() as stack:
-            self._display = self._displayed(stack)
+            self._display = self._open_display(stack)
             if self._display is not None:
                 self._display.begin(HERE, item.spec.id)
             try:
@@ -86,7 +86,7 @@ class LiveHooks:
             finally:
                 self._display = None
 
-    def _displayed(self, stack: ExitStack) -> LiveDisplay | None:
+    def _open_display(self, stack: ExitStack) -> LiveDisplay | None:
         """Return a display on the terminal that ends with the stack; None if there can be none."""
         from modeltune.ground import MissingNameError
         from modeltune.plugin.live_terminal import display
@@ -105,14 +105,14 @@ class LiveHooks:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is None:
             return
-        with self._uncaptured():
+        with self._without_capture():
             try:
                 begin_line(reporter)
             except MissingNameError as missing:
                 self.note(missing, "lines of a running spec may begin behind others")
             reporter.write_line(printable(line), flush=True)
 
-    def _uncaptured(self) -> AbstractContextManager[None]:
+    def _without_capture(self) -> AbstractContextManager[None]:
         """Return a context in which what is printed is not captured."""
         from modeltune.ground import MissingNameError
         from modeltune.plugin.pytest_internals import capture_disabled
@@ -197,7 +197,7 @@ class LiveHooks:
         """
         with self._receiving:
             if self._have_workers_specs and self._display is None:
-                self._display = self._displayed(self._display_of_workers)
+                self._display = self._open_display(self._display_of_workers)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:

@@ -193,7 +193,7 @@ class Reference:
     def __radd__(self, operand: float) -> Reference:
         return self._then("+", operand, left=True)
 
-    def applied(self, value: float) -> float:
+    def bound_at(self, value: float) -> float:
         """Return the bound for a recorded value.
 
         ``*`` scales the distance from the value by its size, ``value + (factor - 1) * |value|``:

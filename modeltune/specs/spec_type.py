@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modeltune.ground import Problem, SpecError, counted, is_integer, typed
+from modeltune.ground import Problem, SpecError, count_of, is_integer, typed
 from modeltune.specs.addresses import path_in_project, root_of_file
 from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
@@ -468,4 +468,4 @@ def _refuse(problems: Sequence[Problem], file: str, line: int, what: str) -> Non
 
 def _problem_list(problems: Sequence[Problem], file: str, line: int, what: str) -> str:
     listed = "".join(f"\n  {field}: {text}" for field, text in problems)
-    return f"{file}:{line}: {what} has {counted(len(problems), 'problem')}:{listed}"
+    return f"{file}:{line}: {what} has {count_of(len(problems), 'problem')}:{listed}"

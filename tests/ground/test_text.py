@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from modeltune.ground.text import counted, error_line, first_line
+from modeltune.ground.text import count_of, error_line, first_line
 
 
 def test_a_count_has_its_noun() -> None:
-    assert counted(1, "run") == "1 run"
-    assert counted(0, "run") == "0 runs"
-    assert counted(2, "history", "histories") == "2 histories"
+    assert count_of(1, "run") == "1 run"
+    assert count_of(0, "run") == "0 runs"
+    assert count_of(2, "history", "histories") == "2 histories"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def _map_file(path: Path) -> Array:
 def _map_parts(loaded: LoadedData, function: Callable[[Any], Any]) -> LoadedData:
     """Return the data with ``function`` applied to every array."""
 
-    def mapped(part: Part) -> Part:
+    def map_part(part: Part) -> Part:
         arrays: dict[str, Arrays] = {
             name: map_arrays(function, getattr(part, name)) for name in ("x", "y", "sample_weight")
         }
@@ -68,7 +68,7 @@ def _map_parts(loaded: LoadedData, function: Callable[[Any], Any]) -> LoadedData
 
     return replace(
         loaded,
-        train=mapped(loaded.train),
-        validation=mapped(loaded.validation),
-        test=mapped(loaded.test),
+        train=map_part(loaded.train),
+        validation=map_part(loaded.validation),
+        test=map_part(loaded.test),
     )

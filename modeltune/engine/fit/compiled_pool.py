@@ -64,7 +64,7 @@ class Candidate:
     _cut_from: tuple[str, list[Any]] | None = None
 
     @property
-    def trained(self) -> Model:
+    def compiled_model(self) -> Model:
         """The model whose steps are compiled: the head, or the whole."""
         return self.model if self.cut is None else self.cut.head
 
@@ -119,18 +119,18 @@ class CompiledPool:
             rehearse: trains a candidate for a few steps, its head if the second argument is
                 true, and returns the logs.
         """
-        kept = self._taken(fresh.key)
+        kept = self._take(fresh.key)
         if kept is None:
             return fresh
         if not fresh.model.optimizer.built:
             fresh.model.optimizer.build(fresh.model.trainable_variables)
         if not self._proven:
-            compiled = epoch_graph.graphs(kept.trained)
+            compiled = epoch_graph.graphs(kept.compiled_model)
             self.off = _difference(kept, fresh, rehearse)
             if self.off is not None:
                 self.clear()
                 return fresh
-            self._proven = epoch_graph.graphs(kept.trained) == compiled
+            self._proven = epoch_graph.graphs(kept.compiled_model) == compiled
         _copy(fresh.model, kept.model)
         self.leave(fresh)
         return kept
@@ -147,10 +147,10 @@ class CompiledPool:
             return None
         if not origin.read <= names:
             return None  # only a build adds its new names to the search space
-        kept = self._taken(origin.key)
+        kept = self._take(origin.key)
         return None if kept is None else (kept, origin)
 
-    def _taken(self, key: str | None) -> Candidate | None:
+    def _take(self, key: str | None) -> Candidate | None:
         return None if key is None or self.off else self._kept.pop(key, None)
 
     def put(self, candidate: Candidate, key: str | None) -> None:
@@ -171,7 +171,7 @@ class CompiledPool:
     def leave(self, candidate: Candidate) -> None:
         """Release a model; collect garbage once the released ones hold too much memory."""
         self._uncollected += candidate.bytes + (
-            GRAPH_BYTES if epoch_graph.graphs(candidate.trained) else 0
+            GRAPH_BYTES if epoch_graph.graphs(candidate.compiled_model) else 0
         )
         if self._uncollected > UNCOLLECTED_BYTES:
             self._uncollected = 0
@@ -288,10 +288,10 @@ def _digest(model: Model, head: Model) -> str:
 
 def _is_closed(candidate: Candidate) -> bool:
     """Tell whether there are compiled steps and these read no variables of other objects."""
-    functions = epoch_graph.graphs(candidate.trained)
+    functions = epoch_graph.graphs(candidate.compiled_model)
     known = {
         id(variable.value.handle)
-        for model in (candidate.model, candidate.trained)
+        for model in (candidate.model, candidate.compiled_model)
         for variable in (*variables(model), *model.metrics_variables)
     }
     outside = (tensor for function in functions for tensor in function.captured_inputs)

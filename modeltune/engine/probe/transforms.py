@@ -35,7 +35,7 @@ def transform_of(
         function = _raise(behaviour, sample)
     has_severity = takes_severity(behaviour)
 
-    def changed(point: Point) -> Arrays:
+    def transform(point: Point) -> Arrays:
         at = "" if point.severity is None else f" at severity {in_digits(point.severity)}"
         where = f"{behaviour.name} on test[{point.row}]{at}"
         x = sample_of(point.row)
@@ -45,7 +45,7 @@ def transform_of(
             raise ProbeError(f"{where} raised {error_line(error)}") from error
         return as_sample(returned, sample, f"{where} returned")
 
-    return changed
+    return transform
 
 
 def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Arrays]:
@@ -75,7 +75,7 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
             f"by={behaviour.by!r}"
         )
 
-    def raised(values: Array, amount: float) -> Array:
+    def increase(values: Array, amount: float) -> Array:
         if array.dtype.kind == "f":
             return np.asarray(values + amount)
         # 250 + 10 is not 4: whole numbers end at the largest of their dtype.
@@ -84,8 +84,8 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
 
     def add(x: Arrays, amount: float) -> Arrays:
         if isinstance(feature, str):
-            return {**x, feature: raised(x[feature], amount)}
-        x[..., feature] = raised(x[..., feature], amount)
+            return {**x, feature: increase(x[feature], amount)}
+        x[..., feature] = increase(x[..., feature], amount)
         return x
 
     return add

@@ -61,7 +61,7 @@ class _Rows:
     size: int
     batch_size: int
 
-    def predicted_by(self, model: Model, most: int | None = None) -> Arrays:
+    def predict_with(self, model: Model, most: int | None = None) -> Arrays:
         """Return predictions for the rows, in batches of at most ``most`` rows."""
         step = most or self.batch_size
         joined: Arrays = None
@@ -102,11 +102,11 @@ def check_model(
 
     @functools.cache
     def predicted() -> Arrays:
-        return rows().predicted_by(model)
+        return rows().predict_with(model)
 
     @functools.cache
     def again() -> Arrays:
-        return rows().predicted_by(model)
+        return rows().predict_with(model)
 
     checks: dict[str, Callable[[], Verdict]] = {
         "integrity.evaluate": lambda: _evaluate(model, part, on_part(), scores),
@@ -256,7 +256,7 @@ def _round_trip(
     gate, tolerance = "integrity.round_trip", _tolerance(model)
     if _difference(predicted, again) > tolerance.same:
         return _not_repeatable(gate, tolerance.same)
-    difference = _difference(predicted, rows.predicted_by(restored))
+    difference = _difference(predicted, rows.predict_with(restored))
     if difference <= tolerance.same:
         reason = f"{rows.size} rows predicted with the saved weights: {_apart(difference)}"
         return _verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
@@ -277,7 +277,7 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
         reason = f"the model takes only batches of exactly {fixed} rows, never a single row"
         return _verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
     few = min(SINGLE_ROWS, rows.size)
-    alone = _Rows(_slice(rows.x, 0, few), few, 1).predicted_by(model)
+    alone = _Rows(_slice(rows.x, 0, few), few, 1).predict_with(model)
     together = map_arrays(lambda array: array[:few], predicted)
     # Use the scale of all rows, not of this small subset.
     difference = _difference(together, alone, predicted)

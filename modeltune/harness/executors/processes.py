@@ -251,7 +251,7 @@ class _Worker:
         self.unanswered += 1
         self.process.send(name, *arguments)
 
-    def answered(self) -> None:
+    def note_answer(self) -> None:
         """Note that a preparation is done."""
         self.unanswered -= 1
         self._since = time.monotonic()
@@ -274,7 +274,7 @@ class _Worker:
         self._looked = now
         return True
 
-    def preferred(self, queue: deque[Task]) -> Task:
+    def choose(self, queue: deque[Task]) -> Task:
         """Return the task to take next: one whose model this process has, else a new one, else any.
 
         A process may keep the model of a candidate that it has trained, with its compiled steps.
@@ -377,7 +377,7 @@ class Processes:
     def _assign(self) -> None:
         for worker in self._workers:
             while worker.task is None and self._queue:
-                task = worker.preferred(self._queue)
+                task = worker.choose(self._queue)
                 self._queue.remove(task)
                 if self._kills[_candidate(task)] < 2:
                     worker.perform(task)
@@ -408,7 +408,7 @@ class Processes:
             text = str(error)
             result = failure_result(task, Failure(first_line(text), text), worker.seconds)
         if worker.unanswered:
-            worker.answered()
+            worker.note_answer()
             return
         if isinstance(result, FitProgress):
             self._listen(underway(task, worker.seconds, result.epoch, result.value))
