@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 from modeltune.cli.output import encodable, say
 from modeltune.cli.spec_files import node_of, spec_file, spec_folder
 from modeltune.ground import (
-    DEFAULT_REPORT,
     STORE_VARIABLE,
     HistoryError,
+    MaskedUrl,
     NoHistoryError,
+    StoreUrl,
+    absolute_path,
     count_of,
-    load_config,
-    project_root,
+    named_store,
+    project_of,
+    sqlite_url,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -170,10 +174,12 @@ def check_run(arguments: argparse.Namespace) -> int:
     file = spec_file(run, arguments.specs)
     node = node_of(run, file)
     options = ["--modeltune-rejudge", f"--modeltune-run={run.id}"]
-    # Only pytest can import a spec and set up its fixtures. The URL may carry a password.
-    environ = {**os.environ, STORE_VARIABLE: arguments.store}
+    # Only pytest can import a spec and set up its fixtures.
     return subprocess.run(
-        [sys.executable, "-m", "pytest", node, *options], check=False, env=environ
+        [sys.executable, "-m", "pytest", node, *options],
+        check=False,
+        # The URL may carry a password.
+        env={**os.environ, STORE_VARIABLE: arguments.store.reveal()},
     ).returncode
 
 
@@ -202,11 +208,10 @@ def write_report(arguments: argparse.Namespace) -> str:
         runs = [store.run(reference) for reference in ids]
     if not runs:
         return _no_history()
-    root = project_root(Path.cwd())
-    folder = Path(root, load_config(root).report or DEFAULT_REPORT)
-    if arguments.output:
-        folder = Path(arguments.output)
-    reported = gather(list({run.id: run for run in runs}.values()), arguments.store)
+    project = project_of(Path.cwd())
+    folder = Path(arguments.output) if arguments.output else project.report()
+    several = list({run.id: run for run in runs}.values())
+    reported = gather(several, arguments.store, examples=project.config.examples is not False)
     try:
         files = write_reports(folder, reported)
         if arguments.pictures:
@@ -258,7 +263,7 @@ def replay_weights(arguments: argparse.Namespace) -> int:
     return 1 if disagreements(run, replayed) or replayed.code else 0
 
 
-def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any:
+def _under_pytest(run: Run, file: Path, url: StoreUrl, options: Sequence[str]) -> Any:
     """Run a run's spec under pytest with the replay plugin; return what the plugin wrote.
 
     Only pytest can import a spec and set up its fixtures.
@@ -275,12 +280,11 @@ def _under_pytest(run: Run, file: Path, url: str, options: Sequence[str]) -> Any
             [*command, "--modeltune-workers=0", "-p", "no:cacheprovider"],
             check=False,
             # The URL may carry a password.
-            env={**os.environ, STORE_VARIABLE: url},
+            env={**os.environ, STORE_VARIABLE: url.reveal()},
             capture_output=True,
-            text=True,
         )
         if not to.exists():
-            say(done.stdout + done.stderr, sys.stderr)
+            say(text_of(done.stdout + done.stderr), sys.stderr)
             reason = f"pytest {node} ended with exit code {done.returncode}, see above"
             raise HistoryError(f"{run.spec} was not rebuilt: {reason}")
         facts = json.loads(to.read_text(encoding="utf-8"))
@@ -334,9 +338,11 @@ def merge_histories(arguments: argparse.Namespace) -> int:
     return 1 if merged.refused else 0
 
 
-def _url(text: str) -> str:
+def _url(given: MaskedUrl) -> StoreUrl:
     """Return the URL of a history that is given as a URL, or as the path of an SQLite file."""
-    return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
+    if "://" in given.reveal():
+        return named_store(given.reveal())
+    return sqlite_url(absolute_path(given.reveal(), Path.cwd()))
 
 
 def examine_history(arguments: argparse.Namespace) -> int:
@@ -345,7 +351,7 @@ def examine_history(arguments: argparse.Namespace) -> int:
     from modeltune.reports import clean
 
     wrong = 0
-    for finding in diagnose(arguments.store, arguments.also, now=time.time()):
+    for finding in diagnose(arguments.store, _also(arguments), now=time.time()):
         wrong += finding.mark is Mark.WRONG
         say(f"{finding.mark.value:<5}  {clean(finding.text)}")
     if wrong:
@@ -359,7 +365,7 @@ def collect_garbage(arguments: argparse.Namespace) -> str:
     from modeltune.reports import clean
 
     now = time.time()
-    rest = leftovers(arguments.store, arguments.also, now=now)
+    rest = leftovers(arguments.store, _also(arguments), now=now)
     if not arguments.dry_run:
         rest = [leftover for leftover in rest if remove_leftover(leftover, now=now)]
     size = sum(leftover.bytes for leftover in rest)
@@ -367,6 +373,10 @@ def collect_garbage(arguments: argparse.Namespace) -> str:
     files = count_of(len(rest), "file or folder", "files or folders")
     lines = [clean(f"{item.path} ({item.bytes} bytes): {item.why}") for item in rest]
     return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
+
+
+def _also(arguments: argparse.Namespace) -> list[StoreUrl]:
+    return [named_store(given.reveal()) for given in arguments.also]
 
 
 def run_selftest(arguments: argparse.Namespace) -> int:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
 from modeltune.cli import commands
+from modeltune.ground import MaskedUrl, mask_urls
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat what was typed without passwords."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(mask_urls(message))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command; ``command`` in its result is the function to call."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="modeltune",
         description="Inspect recorded runs, and take care of their history.",
         allow_abbrev=False,
     )
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
-    store = argparse.ArgumentParser(add_help=False)
+    store = _Parser(add_help=False)
     store.add_argument(
         "--store",
+        type=MaskedUrl,
         metavar="URL",
         help="URL of the history (default: MODELTUNE_STORE, else store in [tool.modeltune], else "
         ".modeltune/history.db beside pyproject.toml)",
@@ -49,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--trial", type=_count, metavar="N", help="only trial N: why it failed, how it was trained"
     )
     show.set_defaults(command=commands.show_run)
-    specs = argparse.ArgumentParser(add_help=False)
+    specs = _Parser(add_help=False)
     specs.add_argument(
         "--specs",
         metavar="DIR",
@@ -153,17 +163,20 @@ def parser() -> argparse.ArgumentParser:
         "stays as it is, and merging again changes nothing.",
     )
     place = "URL, or path of its history.db"
-    merged.add_argument("into", metavar="INTO", help=f"the history to copy into: {place}")
-    merged.add_argument("source", metavar="FROM", help="the history to copy from")
+    merged.add_argument(
+        "into", type=MaskedUrl, metavar="INTO", help=f"the history to copy into: {place}"
+    )
+    merged.add_argument("source", type=MaskedUrl, metavar="FROM", help="the history to copy from")
     merged.add_argument(
         "--without-files",
         action="store_true",
         help="also copy runs whose files are gone or changed, without those files",
     )
     merged.set_defaults(command=commands.merge_histories)
-    beside = argparse.ArgumentParser(add_help=False)
+    beside = _Parser(add_help=False)
     beside.add_argument(
         "--also",
+        type=MaskedUrl,
         metavar="URL",
         action="append",
         default=[],

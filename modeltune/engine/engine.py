@@ -18,7 +18,7 @@ from modeltune.engine.data import (
     write_parts,
 )
 from modeltune.engine.dry_run import dry_run
-from modeltune.engine.environments import environment, set_up_tensorflow
+from modeltune.engine.environments import environment, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
@@ -72,8 +72,11 @@ class Engine:
         return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
 
     def plain_paths(self) -> str | None:
-        """Say which private names the libraries lack and what happens instead; None if none is missing."""
-        notes = [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
+        """Say which private names the libraries lack and what happens instead, and that Keras is too old.
+
+        None if nothing is missing and Keras is new enough.
+        """
+        notes = [old_keras(), *(library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER))]
         return "; ".join(note for note in notes if note) or None
 
     def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from modeltune.ground import text_of
 from modeltune.records import Json
 
 PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
+
+SAFE_KERAS = (3, 15, 1)
+"""The first Keras that guards against hostile weight files."""
 
 
 def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
@@ -40,6 +45,21 @@ def set_up_tensorflow(threads: int) -> None:
     """Let TensorFlow compute with so many threads, and find its devices: it logs when it does."""
     use_threads(threads)
     devices()
+
+
+def old_keras() -> str | None:
+    """Say that the installed Keras is older than what modeltune asks for; None if it is not.
+
+    pip does not keep others from installing an older one afterwards.
+    """
+    version = keras.__version__
+    numbers = tuple(int(number) for number in re.findall(r"[0-9]+", version)[:3])
+    if numbers >= SAFE_KERAS:
+        return None
+    return (
+        f"Keras {version} follows links out of weight files and can be made to hang by one; use "
+        f"{'.'.join(map(str, SAFE_KERAS))} or newer, and until then open no weights of others"
+    )
 
 
 def use_threads(threads: int) -> None:
@@ -88,7 +108,7 @@ def devices() -> list[tf.config.PhysicalDevice]:
 def _cpu() -> str:
     """Return the name of the processor: TensorFlow chooses kernels by its instruction set."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     except OSError:
         models = []
@@ -103,8 +123,8 @@ def _device(device: tf.config.PhysicalDevice) -> str:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=False
         )
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return text_of(done.stdout).strip() if done.returncode == 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -53,6 +54,8 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
             if isinstance(gate, Behaviour):
                 known = task.known.get(gate.key, ())
                 probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
+                if not spec.examples:
+                    probed[gate.demand] = _without_inputs(probed[gate.demand])
         rescored = {
             name: _rescore(spec, today, kept, loaded) for name, kept in task.rescore.items()
         }
@@ -61,6 +64,13 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
             ratio = _latency_ratio(model, task.faster_than, loaded.test)
     lacking = what_hypothesis_lacks() if probed else None
     return Examination(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
+
+
+def _without_inputs(probe: Probe) -> Probe:
+    """Return what came of a behaviour without the sample that violates it, known by its row still."""
+    if probe.counterexample is None:
+        return probe
+    return replace(probe, counterexample=replace(probe.counterexample, shown=()))
 
 
 def _restore_kept(kept: KeptModel, part: Part) -> Model:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
         read_json,
     )
     from modeltune.ground.config import (
-        DEFAULT_REPORT,
+        REPORT_VARIABLE,
         STORE_VARIABLE,
         Config,
+        Project,
         default_store,
         load_config,
+        named_store,
+        project_of,
         project_root,
     )
     from modeltune.ground.deadlines import Deadline, seconds_of
@@ -65,15 +68,18 @@ if TYPE_CHECKING:
         try_lock,
         wait_for_lock,
     )
+    from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
     from modeltune.ground.multiple_tests import holm
-    from modeltune.ground.text import count_of, error_line, first_line
+    from modeltune.ground.store_urls import StoreUrl, absolute_path, sqlite_url, store_url
+    from modeltune.ground.text import count_of, error_line, first_line, text_of
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
 __all__ = [
-    "DEFAULT_REPORT",
+    "MASK",
     "MEBIBYTE",
     "PACKAGE",
+    "REPORT_VARIABLE",
     "STORE_VARIABLE",
     "CodeError",
     "Config",
@@ -81,15 +87,20 @@ __all__ = [
     "Deadline",
     "HistoryError",
     "InvalidRunError",
+    "MaskedUrl",
     "MissingNameError",
     "ModeltuneError",
     "NoHistoryError",
     "NoTrialError",
     "Problem",
+    "Project",
     "SearchError",
+    "Secrets",
     "SpecError",
+    "StoreUrl",
     "UnrecordableError",
     "__version__",
+    "absolute_path",
     "append_durably",
     "as_typed",
     "count_of",
@@ -108,17 +119,23 @@ __all__ = [
     "is_unlocked",
     "load_config",
     "make_folder",
+    "mask_urls",
+    "named_store",
     "open_own",
     "open_regular",
     "parse_json",
     "private_name",
+    "project_of",
     "project_root",
     "read_bounded",
     "read_json",
     "require_supported_system",
     "seconds_of",
+    "sqlite_url",
+    "store_url",
     "sync_file",
     "sync_folder",
+    "text_of",
     "try_lock",
     "typed",
     "wait_for_lock",
@@ -139,10 +156,13 @@ __getattr__, __dir__ = door(
         ),
         "config": (
             "Config",
-            "DEFAULT_REPORT",
+            "Project",
+            "REPORT_VARIABLE",
             "STORE_VARIABLE",
             "default_store",
             "load_config",
+            "named_store",
+            "project_of",
             "project_root",
         ),
         "deadlines": (
@@ -175,6 +195,7 @@ __getattr__, __dir__ = door(
             "NoHistoryError",
             "NoTrialError",
             "SearchError",
+            "Secrets",
             "SpecError",
             "UnrecordableError",
         ),
@@ -189,11 +210,24 @@ __getattr__, __dir__ = door(
             "try_lock",
             "wait_for_lock",
         ),
+        "masked_urls": (
+            "MASK",
+            "MaskedUrl",
+            "Secrets",
+            "mask_urls",
+        ),
         "multiple_tests": ("holm",),
+        "store_urls": (
+            "StoreUrl",
+            "absolute_path",
+            "sqlite_url",
+            "store_url",
+        ),
         "text": (
             "count_of",
             "error_line",
             "first_line",
+            "text_of",
         ),
         "tracebacks": (
             "PACKAGE",

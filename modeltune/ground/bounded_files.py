@@ -92,7 +92,8 @@ def parse_json(content: bytes) -> Any:
             twice, or is nested more deeply than ``DEEPEST``.
     """
     try:
-        value = _DECODER.decode(content.decode("utf-8"))
+        # Some editors begin a file with a mark of its byte order.
+        value = _DECODER.decode(content.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     containers, depth = [value] if isinstance(value, dict | list) else [], 0

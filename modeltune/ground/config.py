@@ -11,12 +11,15 @@ from pathlib import Path
 
 from modeltune.ground.deadlines import seconds_of
 from modeltune.ground.declarations import Problem, is_integer
-from modeltune.ground.errors import SpecError
+from modeltune.ground.errors import ModeltuneError, SpecError
+from modeltune.ground.masked_urls import MaskedUrl
+from modeltune.ground.store_urls import StoreUrl, absolute_path, store_url
 from modeltune.ground.text import count_of
 
 DEFAULT_STORE = "sqlite:///.modeltune/history.db"
 STORE_VARIABLE = "MODELTUNE_STORE"
 DEFAULT_REPORT = ".modeltune/report"
+REPORT_VARIABLE = "MODELTUNE_REPORT"
 
 
 @dataclass(frozen=True)
@@ -26,23 +29,58 @@ class Config:
     Args:
         workers: number of trial processes; "auto": as many as keep the cores busy; 0: train in
             the pytest process.
-        store: URL of the history.
+        store: URL of the history, with absolute paths.
         keep_trials: whether the scratch folder of a search stays after its run is recorded.
-        report: folder of the reports.
+        report: folder of the reports, as it was typed.
         strict: whether no_baseline and inconclusive are red.
-        budget: time for a whole session, such as "30m".
+        budget: time for the specs of the project in a session, such as "30m".
         reuse: whether the runs of unchanged specs are taken from the history.
         mlflow: the MLflow tracking server that every recorded run is logged to.
+        examples: False: no run keeps test samples to look at, whatever its spec says.
     """
 
     workers: int | str | None = None
-    store: str | None = None
+    store: StoreUrl | None = None
     keep_trials: bool | None = None
     report: str | None = None
     strict: bool | None = None
     budget: str | None = None
     reuse: bool | None = None
-    mlflow: str | None = None
+    mlflow: MaskedUrl | None = None
+    examples: bool | None = None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder and its settings, which every spec below it obeys; relative paths in them begin there.
+
+    ``has_settings`` tells whether its pyproject.toml has a ``[tool.modeltune]`` table.
+    """
+
+    root: Path
+    config: Config = Config()
+    has_settings: bool = False
+
+    def store(self, start: Path | None = None) -> StoreUrl:
+        """Return the URL of the history where no option names one.
+
+        It is that of MODELTUNE_STORE, else of pyproject.toml, else built in. A relative path in the
+        variable begins at ``start``, by default the working directory; any other at the root.
+        """
+        # The URL may carry a password: no name is bound to it here.
+        if os.environ.get(STORE_VARIABLE):
+            return store_url(os.environ[STORE_VARIABLE], start=start, project=self.root)
+        return self.config.store or store_url(DEFAULT_STORE, start=self.root)
+
+    def report(self, start: Path | None = None) -> Path:
+        """Return the folder of the reports where no option names one.
+
+        It is that of MODELTUNE_REPORT, else of pyproject.toml, else built in; where a relative path
+        begins is as with ``store``.
+        """
+        if folder := os.environ.get(REPORT_VARIABLE):
+            return absolute_path(folder, start or Path.cwd())
+        return absolute_path(self.config.report or DEFAULT_REPORT, self.root)
 
 
 def load_config(root: Path) -> Config:
@@ -51,63 +89,120 @@ def load_config(root: Path) -> Config:
     Raises:
         SpecError: a key is unknown or a value wrong; names the file and all of them.
     """
-    path = root / "pyproject.toml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} cannot be read: {error}") from error
-    # Most projects' files lack this word, and then there is nothing to parse.
-    if "modeltune" not in text:
-        return Config()
-    table = _table(path, text)
-    problems = list(_problems(table))
-    if problems:
-        listed = "".join(f"\n  {key}: {problem}" for key, problem in problems)
-        raise SpecError(
-            f"{path}: [tool.modeltune] has {count_of(len(problems), 'problem')}:{listed}"
-        )
-    return Config(**table)  # type: ignore[arg-type]  # _problems checked every value
+    return _settings(root) or Config()
+
+
+def project_of(folder: Path, otherwise: Path | None = None) -> Project:
+    """Return the project that a folder belongs to.
+
+    Its root is the nearest folder upward whose pyproject.toml has a ``[tool.modeltune]`` table,
+    else the nearest one with a pyproject.toml, else ``otherwise``, else ``folder`` itself.
+
+    Raises:
+        SpecError: the settings are wrong, or a pyproject.toml cannot be read.
+    """
+    folder = folder.absolute()
+    for candidate in (folder, *folder.parents):
+        if (config := _settings(candidate)) is not None:
+            return Project(candidate, config, has_settings=True)
+    if (root := _folder_with_pyproject(folder)) is not None:
+        return Project(root)
+    return Project((otherwise or folder).absolute())
 
 
 def project_root(folder: Path) -> Path:
     """Return the nearest folder upward that has a pyproject.toml, or ``folder`` itself."""
-    folder = folder.absolute()
-    for candidate in (folder, *folder.parents):
-        if (candidate / "pyproject.toml").is_file():
-            return candidate
-    return folder
+    return _folder_with_pyproject(folder.absolute()) or folder.absolute()
 
 
-def default_store(folder: Path | None = None) -> str:
-    """Return the URL of the history where no option names one.
+def default_store(folder: Path | None = None) -> StoreUrl:
+    """Return the URL of the history of the project of a folder, by default the working directory.
 
-    It is that of MODELTUNE_STORE, else of pyproject.toml, else built in. A relative SQLite path in
-    pyproject.toml, and the built-in one, start at the project's root, so that every folder of a
-    project (``folder``, by default the working directory) has the same history.
+    Raises:
+        SpecError: the settings of the project are wrong.
     """
-    if url := os.environ.get(STORE_VARIABLE):
+    folder = folder or Path.cwd()
+    if os.environ.get(STORE_VARIABLE):
+        return _despite_wrong_settings(folder).store()
+    return project_of(folder).store()
+
+
+def named_store(url: str | StoreUrl, start: Path | None = None) -> StoreUrl:
+    """Return the URL of a history that the user has named; a StoreUrl is returned as it is.
+
+    A relative path begins at ``start``, by default the working directory. A server's files lie in
+    the project of that folder.
+    """
+    if isinstance(url, StoreUrl):
         return url
-    root = project_root(folder or Path.cwd())
-    url = load_config(root).store or DEFAULT_STORE
-    scheme, _, path = url.partition(":///")
-    if scheme.startswith("sqlite") and path and path[0] not in "/:":
-        return f"{scheme}:///{root / path}"
-    return url
+    hidden = MaskedUrl(url)
+    del url
+    start = start or Path.cwd()
+    return store_url(hidden.reveal(), start=start, project=_despite_wrong_settings(start).root)
 
 
-def _table(path: Path, text: str) -> Mapping[str, object]:
+def _despite_wrong_settings(folder: Path) -> Project:
+    """Return the project of a folder for who needs none of its settings."""
+    try:
+        return project_of(folder)
+    except SpecError:
+        return Project(project_root(folder))
+
+
+def _folder_with_pyproject(folder: Path) -> Path | None:
+    parents = (folder, *folder.parents)
+    return next((parent for parent in parents if (parent / "pyproject.toml").is_file()), None)
+
+
+def _settings(root: Path) -> Config | None:
+    """Return the settings of one pyproject.toml, None when it has no table of them."""
+    path = root / "pyproject.toml"
+    # What the file holds may carry a password: it is in no frame that an error is raised in.
+    read = _config_in(path, root)
+    if isinstance(read, str):
+        raise SpecError(f"{path}{read}")
+    return read
+
+
+def _config_in(path: Path, root: Path) -> Config | str | None:
+    """Return the settings in a file, None when there are none, or what is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f" cannot be read: {error.strerror or type(error).__name__}"
+    # Most projects' files lack this word, in whatever encoding, and then there is nothing to parse.
+    if b"modeltune" not in content.replace(b"\0", b""):
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"byte {content[error.start]:#04x} in line {line}"
+        return f" is not UTF-8 ({found}), as TOML has to be; save it as UTF-8"
     import tomllib
 
     try:
         tool: object = tomllib.loads(text).get("tool", {})
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is not valid TOML: {error}") from error
-    table = tool.get("modeltune", {}) if isinstance(tool, dict) else {}
+        return f" is not valid TOML: {error}"
+    if not isinstance(tool, dict) or "modeltune" not in tool:
+        return None
+    table = tool["modeltune"]
     if not isinstance(table, dict):
-        raise SpecError(f"{path}: tool.modeltune is {_kind(table)}; write a [tool.modeltune] table")
-    return table
+        return f": tool.modeltune is {_kind(table)}; write a [tool.modeltune] table"
+    if problems := list(_problems(table)):
+        listed = "".join(f"\n  {key}: {problem}" for key, problem in problems)
+        return f": [tool.modeltune] has {count_of(len(problems), 'problem')}:{listed}"
+    if "store" in table:
+        try:
+            table["store"] = store_url(table["store"], start=root)
+        except ModeltuneError as error:
+            return f": store: {error}"
+    if "mlflow" in table:
+        table["mlflow"] = MaskedUrl(table["mlflow"])
+    return Config(**table)
 
 
 def _problems(table: Mapping[str, object]) -> Iterator[Problem]:
@@ -160,5 +255,6 @@ _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "strict": (_is_boolean, "true or false"),
     "budget": (_is_budget, 'a time such as "90s", "30m" or "1h30m"'),
     "reuse": (_is_boolean, "true or false"),
+    "examples": (_is_boolean, "true or false"),
     "mlflow": (_is_text, 'a tracking server such as "http://127.0.0.1:5000"'),
 }

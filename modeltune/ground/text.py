@@ -1,4 +1,4 @@
-"""Words for people: counts such as "1 run" and "2 runs", and the first line of an error."""
+"""Words for people: counts such as "1 run" and "2 runs", and the first line of an error; words of other programs."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ def first_line(text: object) -> str:
     """
     line = next(iter(str(text).strip().splitlines()), "").rstrip()
     return line or ("" if isinstance(text, str) else type(text).__name__)
+
+
+def text_of(output: bytes) -> str:
+    """Return what another program printed: UTF-8, and Latin-1 if it is not that.
+
+    Git prints names as they were typed, in whatever encoding; any byte is a character of Latin-1.
+
+    >>> text_of("Jürgen".encode("latin-1"))
+    'Jürgen'
+    """
+    try:
+        return output.decode("utf-8")
+    except UnicodeDecodeError:
+        return output.decode("latin-1")

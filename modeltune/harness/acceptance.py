@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modeltune.ground import StoreUrl
 from modeltune.histories import Acceptance, baselines, open_store, samples_of
 from modeltune.judgement import Strictness
 from modeltune.records import BaselineAccepted, Listener, Run
@@ -18,7 +19,7 @@ def strictness_of(spec: Spec, strict: bool, acceptance: Acceptance | None) -> St
 
 
 def accept_if_asked(
-    run: Run, spec: Spec, store: str, acceptance: Acceptance | None, listen: Listener
+    run: Run, spec: Spec, store: str | StoreUrl, acceptance: Acceptance | None, listen: Listener
 ) -> None:
     """Make a run the baseline of its spec if that was asked for; tell what changed, or why not."""
     present = baselines.find(spec)

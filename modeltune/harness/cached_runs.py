@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, StoreUrl
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
 from modeltune.histories import (
     RECENT,
@@ -57,7 +57,7 @@ class Lookup:
 def look_up(
     spec: Spec,
     fixtures: Mapping[str, object],
-    store: str,
+    store: str | StoreUrl,
     strictness: Strictness,
     rejudge: bool | str,
 ) -> Lookup:

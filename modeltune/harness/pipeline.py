@@ -6,8 +6,16 @@ import secrets
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
-from modeltune.ground import Deadline, HistoryError, default_store, require_supported_system
+from modeltune.ground import (
+    Deadline,
+    HistoryError,
+    StoreUrl,
+    named_store,
+    project_of,
+    require_supported_system,
+)
 from modeltune.harness.acceptance import accept_if_asked, strictness_of
 from modeltune.harness.cached_runs import Lookup, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
@@ -27,7 +35,7 @@ def run(
     spec: Spec,
     *,
     fixtures: Mapping[str, object] | None = None,
-    store: str | None = None,
+    store: str | StoreUrl | None = None,
     strict: bool = False,
     keep_trials: bool = False,
     workers: int | str = 0,
@@ -42,7 +50,8 @@ def run(
     Args:
         spec: the declared model.
         fixtures: what its data function asks for by argument name.
-        store: where to record, as a database URL; default: as ``--modeltune-store``.
+        store: where to record, as a database URL; default: MODELTUNE_STORE, else as the nearest
+            ``[tool.modeltune]`` above the spec's file says, else ``.modeltune/history.db`` there.
         strict: gates that cannot be decided (no baseline, inconclusive) are red too.
         keep_trials: keep the search's scratch folder.
         workers: how many processes train, "auto" as many as keep the cores busy; 0: this one.
@@ -63,7 +72,12 @@ def run(
             ``.modeltune/pending`` until ``modeltune flush`` records it.
     """
     require_supported_system()
-    run_id, store, fixtures = secrets.token_hex(8), store or default_store(), fixtures or {}
+    store = named_store(store) if store else None
+    project = project_of(Path(spec.file).parent, Path.cwd())
+    store = store or project.store()
+    if project.config.examples is False and spec.examples:
+        spec = spec.with_fields(examples=False)
+    run_id, fixtures = secrets.token_hex(8), fixtures or {}
     listen, lookup = listen or _print, Lookup()
     strictness = strictness_of(spec, strict, accept)
     if reuse or rejudge:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from modeltune.ground import HistoryError, first_line, parse_json
+from modeltune.ground import HistoryError, StoreUrl, first_line, parse_json
 from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json
@@ -67,19 +67,21 @@ def newest_runs(history: Store) -> list[str]:
     return [runs[0].id for runs in latest.values() if runs]
 
 
-def gather(runs: Sequence[Run], url: str) -> list[ReportedRun]:
+def gather(runs: Sequence[Run], url: str | StoreUrl, *, examples: bool = True) -> list[ReportedRun]:
     """Return these runs with what the history and its files know about them.
+
+    Without ``examples`` no test sample is shown, though earlier runs may have kept some.
 
     A report lists what could not be read: one that lacks something is better than none.
     """
     try:
         with open_store(url, create=False) as history:
-            return [_gather_run(run, history) for run in runs]
+            return [_gather_run(run, history, examples) for run in runs]
     except HistoryError as error:
         return [ReportedRun(run, missing=(f"the history: {error}",)) for run in runs]
 
 
-def _gather_run(run: Run, history: Store) -> ReportedRun:
+def _gather_run(run: Run, history: Store, examples: bool) -> ReportedRun:
     missing: list[str] = []
 
     def read(what: str, reader: Callable[[], _T], otherwise: _T) -> _T:
@@ -103,7 +105,7 @@ def _gather_run(run: Run, history: Store) -> ReportedRun:
         run,
         past,
         read("predictions on test", lambda: samples_of(run, history), None),
-        read("examples", lambda: _examples(run, history), {}),
+        read("examples", lambda: _examples(run, history), {}) if examples else {},
         reference,
         changes,
         tuple(missing),

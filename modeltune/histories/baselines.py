@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modeltune.ground import HistoryError, first_line, make_folder, project_root, write_durably
+from modeltune.ground import (
+    HistoryError,
+    first_line,
+    make_folder,
+    project_root,
+    text_of,
+    write_durably,
+)
 from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, as_number, plain
 from modeltune.specs import KFold, Validation, address_by_name
 
@@ -394,11 +401,11 @@ def _who(folder: Path) -> str:
     for name in ("user.name", "user.email"):
         try:
             done = subprocess.run(
-                ["git", "config", name], cwd=folder, capture_output=True, text=True, check=False
+                ["git", "config", name], cwd=folder, capture_output=True, check=False
             )
         except OSError:
             break
-        answers.append(done.stdout.strip())
+        answers.append(text_of(done.stdout).strip())
     name, email = [*answers, "", ""][:2]
     if name or email:
         return f"{name} <{email}>" if email else name

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import HistoryError, NoHistoryError, count_of
+from modeltune.ground import HistoryError, NoHistoryError, StoreUrl, count_of
 from modeltune.histories import pending
 from modeltune.histories.artifacts import is_artifact_name, verify
 from modeltune.histories.garbage import leftovers, project_baselines, weights_of
@@ -32,7 +32,9 @@ class Finding:
     text: str
 
 
-def diagnose(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Finding]:
+def diagnose(
+    url: str | StoreUrl, also: Iterable[str | StoreUrl] = (), *, now: float
+) -> Iterator[Finding]:
     """Yield findings about a history, its files, and what lies beside them.
 
     Args:
@@ -48,7 +50,7 @@ def diagnose(url: str, also: Iterable[str] = (), *, now: float) -> Iterator[Find
         yield _leftovers(url, also, now)
 
 
-def _history(place: Place, url: str) -> Generator[Finding, None, bool]:
+def _history(place: Place, url: str | StoreUrl) -> Generator[Finding, None, bool]:
     """Yield findings about the history itself; return whether it could be opened."""
     try:
         opened, revision = open_as_it_is(url)
@@ -111,7 +113,7 @@ def _files(store: Store) -> Iterator[Finding]:
     yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
 
 
-def _waiting_runs(folder: Path, url: str) -> Iterator[Finding]:
+def _waiting_runs(folder: Path, url: str | StoreUrl) -> Iterator[Finding]:
     for path in pending.waiting(folder):
         try:
             run = pending.read_pending(path).run
@@ -145,7 +147,7 @@ def _accepted_models(folder: Path) -> Iterator[Finding]:
             yield Finding(Mark.NOTE, f"{path}: {' and '.join(gone)} not there: {text}")
 
 
-def _leftovers(url: str, also: Iterable[str], now: float) -> Finding:
+def _leftovers(url: str | StoreUrl, also: Iterable[str | StoreUrl], now: float) -> Finding:
     try:
         unneeded = leftovers(url, also, now=now)
     except HistoryError as error:

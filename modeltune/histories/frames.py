@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from modeltune.ground import default_store
+from modeltune.ground import StoreUrl, default_store, named_store
 from modeltune.histories.store import Store, open_store
 from modeltune.records import Run, Scores, Summary, Trial
 from modeltune.specs import root_here
@@ -71,7 +71,7 @@ class History:
         store: URL of the history, None for the default.
     """
 
-    store: str | None = None
+    store: StoreUrl | None = None
 
     def frame(self, spec: str | None = None) -> pd.DataFrame:
         """Return every recorded run, or those of one spec, oldest first.
@@ -143,7 +143,7 @@ def history(store: str | None = None) -> History:
         store: its URL; by default ``MODELTUNE_STORE``, the ``store`` of
             ``[tool.modeltune]``, or ``.modeltune/history.db`` beside pyproject.toml.
     """
-    return History(store)
+    return History(None if store is None else named_store(store))
 
 
 def _frame(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeltune.ground import HistoryError, default_store, is_unlocked, project_root, try_lock
+from modeltune.ground import (
+    HistoryError,
+    StoreUrl,
+    default_store,
+    is_unlocked,
+    project_root,
+    try_lock,
+)
 from modeltune.histories import baselines, ledgers, pending
 from modeltune.histories.artifacts import ARTIFACTS, run_of, words_in
 from modeltune.histories.places import place_of
@@ -33,7 +40,9 @@ class Leftover:
     why: str
 
 
-def leftovers(url: str, also: Iterable[str] = (), *, now: float) -> list[Leftover]:
+def leftovers(
+    url: str | StoreUrl, also: Iterable[str | StoreUrl] = (), *, now: float
+) -> list[Leftover]:
     """Return what nothing needs any more in the folder of a history, sorted by path.
 
     These are needed: files named by any history that keeps its files in this folder, by a waiting
@@ -119,9 +128,13 @@ def weights_of(path: Path) -> list[str]:
         ) from error
 
 
-def _histories(url: str, also: Iterable[str], folder: Path) -> list[str]:
+def _histories(
+    url: str | StoreUrl, also: Iterable[str | StoreUrl], folder: Path
+) -> list[str | StoreUrl]:
     """Return the URLs of all histories whose files may lie in the folder, each once."""
-    histories = {place_of(known).identity: known for known in (url, *also, *histories_in(folder))}
+    histories: dict[str, str | StoreUrl] = {
+        place_of(known).identity: known for known in (url, *also, *histories_in(folder))
+    }
     words = {place_of(word).identity for word in words_in(folder)}
     default = place_of(default_store())
     if default.folder == folder and default.identity in words:

@@ -12,6 +12,7 @@ from pathlib import Path
 from modeltune.ground import (
     HistoryError,
     ModeltuneError,
+    StoreUrl,
     UnrecordableError,
     default_store,
     sync_folder,
@@ -68,7 +69,7 @@ def waiting(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not path.name.startswith("new-"))
 
 
-def waiting_for(url: str) -> list[Path]:
+def waiting_for(url: str | StoreUrl) -> list[Path]:
     """Return the files of the runs that wait in the folder of the history at this URL."""
     return waiting(place_of(url).folder)
 
@@ -101,7 +102,7 @@ def read_pending(path: Path) -> PendingRun:
         ) from error
 
 
-def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
+def flush(url: str | StoreUrl, *, is_named: bool) -> Iterator[tuple[bool, str]]:
     """Record the runs that wait beside the history at a URL; yield for each if it was, and a line.
 
     A file is removed once its run is recorded. Recording a run again does nothing, so a flush
@@ -134,7 +135,7 @@ def flush(url: str, *, is_named: bool) -> Iterator[tuple[bool, str]]:
                 yield True, f"recorded: run {run.id} of {run.spec} ({run.status.value}) in {store}"
 
 
-def flush_command(url: str) -> str:
+def flush_command(url: str | StoreUrl) -> str:
     """Return the command that records what waits for a store; it shows no password."""
     history = place_of(url).identity
     try:

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import (
-    ArgumentError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import SQLAlchemyError
 
-from modeltune.ground import HistoryError, first_line, project_root
+from modeltune.ground import MASK, HistoryError, Secrets, StoreUrl, first_line, named_store
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a history is: a SQLite file, or a server (``path`` is None). Its text shows no secret."""
+    """Where a history is: a SQLite file, or a server (``path`` is None). Its text shows no secret.
+
+    Args:
+        url: without secrets; ``secrets`` has them.
+        path: the file, absolute.
+        folder: where files of runs are kept.
+    """
 
     url: sa.URL
     path: Path | None
     folder: Path
+    secrets: Secrets = field(default=Secrets(), compare=False)
 
     def __str__(self) -> str:
         return str(self.path) if self.path else self.address
 
     @property
     def address(self) -> str:
-        """The URL without its secrets."""
+        """The URL with ``***`` for its secrets."""
         if self.path:
-            return f"sqlite:///{self.path}"
-        hidden = {key: "***" for key in self.url.query if "pass" in key}
-        address = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
-        return address.replace("=%2A%2A%2A", "=***")
+            return self.identity
+        query = {name: MASK for name in self.secrets if name != "password"}
+        address = self.url.update_query_dict(query)
+        if "password" in self.secrets:
+            address = address.set(password=MASK)
+        return address.render_as_string(hide_password=True).replace("=%2A%2A%2A", f"={MASK}")
 
     @property
     def identity(self) -> str:
         """The URL without its password: the same whether or not the URL had one."""
-        if self.path:
-            return self.address
-        plain = self.url.difference_update_query([key for key in self.url.query if "pass" in key])
-        return plain._replace(password=None).render_as_string()
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The passwords in the URL."""
-        query = (value for key, value in self.url.query.items() if "pass" in key)
-        return tuple(str(secret) for secret in (self.url.password, *query) if secret)
+        return f"sqlite:///{self.path}" if self.path else self.url.render_as_string()
 
     @contextmanager
     def plain_errors(self) -> Iterator[None]:
@@ -63,9 +61,7 @@ class Place:
 
     def plain_error(self, error: SQLAlchemyError) -> HistoryError:
         """Return what the database raised as one line with advice, without secrets."""
-        cause = first_line(getattr(error, "orig", None) or error)
-        for secret in self.secrets:
-            cause = cause.replace(secret, "***")
+        cause = self.secrets.mask(first_line(getattr(error, "orig", None) or error))
         advice = next((text for sign, text in _ADVICE.items() if sign in cause), _UNCHANGED)
         return HistoryError(f"{self}: {cause}; {advice}")
 
@@ -110,36 +106,67 @@ _ADVICE = {
 """What the user can do, by a word in the message of SQLite or PostgreSQL."""
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str | StoreUrl) -> Place:
     """Return where the URL places a history, whether or not it exists.
 
     Raises:
         HistoryError: it is no URL of a history.
     """
+    url = named_store(url)
+    if path := url.path:
+        # Not by SQLAlchemy's parser: a path is no URL, and may hold what means something in one.
+        return Place(sa.URL.create("sqlite", database=str(path)), path, path.parent)
+    parsed = _parsed(url)
+    if isinstance(parsed, str):
+        raise HistoryError(parsed)
+    without, secrets = parsed
+    return Place(without, None, url.project / ".modeltune", secrets)
+
+
+def _parsed(url: StoreUrl) -> tuple[sa.URL, Secrets] | str:
+    """Return the URL of a server without its secrets, and these; or what is wrong with it.
+
+    This raises nothing: its frame holds the password.
+    """
+    text = url.reveal()
+    if text.startswith(("sqlite:", "sqlite+pysqlite:")):
+        return (
+            f"{url.url} names no file to keep a history in; "
+            "write sqlite:///relative/path.db or sqlite:////absolute/path.db"
+        )
     try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):
+        parsed = sa.make_url(text)
+    except Exception:  # noqa: BLE001  whatever it is, its frames hold the password
         # Neither the text nor SQLAlchemy's message is shown: it may carry a password.
-        path = f"; for a file write sqlite:///{url}" if url and ":" not in url else ""
-        raise HistoryError(
+        path = f"; for a file write sqlite:///{text}" if text and ":" not in text else ""
+        return (
             "the store is no URL like sqlite:///.modeltune/history.db or "
             f"postgresql://user@host/database{path}"
-        ) from None
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername == "postgresql+psycopg":
-        return Place(parsed, None, project_root(Path.cwd()) / ".modeltune")
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise HistoryError(
+        )
+    if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
+        return (
             f"a history is kept in sqlite or postgresql, not in {parsed.drivername}; "
             "write sqlite:///path.db or postgresql://user@host/database"
         )
-    path = parsed.database or ""
-    if parsed.query or parsed.host or path in ("", ":memory:") or path.startswith("file:"):
-        raise HistoryError(
-            f"{parsed.render_as_string(hide_password=True)} names no file to keep a history in; "
-            "write sqlite:///relative/path.db or sqlite:////absolute/path.db"
+    if text.count("@") > 1:
+        # Else part of the password would be taken for the host, and be shown.
+        return (
+            "the store's URL has more than one @; in user, password and options write @ as %40, "
+            "/ as %2F, : as %3A and ? as %3F"
         )
-    # Absolute, for it is opened again later, when the working directory may be another.
-    absolute = Path(path).absolute()
-    return Place(parsed.set(database=str(absolute)), absolute, absolute.parent)
+    if parsed.port is not None and not 0 < parsed.port < 1 << 16:
+        return "the store's URL has a port that there is not; write one from 1 to 65535"
+    options = {name for name in parsed.query if _SECRET.search(name)}
+    secrets = {name: _last(parsed.query[name]) for name in options}
+    if parsed.password is not None:
+        secrets.setdefault("password", str(parsed.password))
+    bare = parsed.difference_update_query(options).set(drivername="postgresql+psycopg")
+    return bare._replace(password=None), Secrets(secrets)
+
+
+_SECRET = re.compile("pass(?!file)|secret|token|scram", re.IGNORECASE)
+"""In the names of libpq's options that are secrets."""
+
+
+def _last(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else value[-1]

@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +31,13 @@ from sqlalchemy.pool import NullPool, QueuePool
 from modeltune.ground import (
     HistoryError,
     NoHistoryError,
+    Secrets,
+    StoreUrl,
     UnrecordableError,
     count_of,
+    error_line,
     make_folder,
+    sqlite_url,
     write_durably,
 )
 from modeltune.histories.artifacts import leave_word
@@ -404,7 +408,7 @@ class Store:
             yield sa.or_(runs.c.id.between(reference, f"{reference}g"), ~_IS_BY_DIGITS)
 
 
-def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
+def open_store(url: str | StoreUrl, *, create: bool = True, keep: bool = False) -> Store:
     """Open the history at the URL; a first one is made there unless ``create`` is False.
 
     The URL is ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db`` or
@@ -418,6 +422,7 @@ def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
             modeltune; it is left as it was.
     """
     place = place_of(url)
+    del url  # It may carry a password.
     with place.plain_errors():
         engine = _engine(place, is_kept=keep or not create)
         if place.path:
@@ -432,7 +437,7 @@ def open_store(url: str, *, create: bool = True, keep: bool = False) -> Store:
     return Store(place, engine)
 
 
-def open_as_it_is(url: str) -> tuple[Store, str]:
+def open_as_it_is(url: str | StoreUrl) -> tuple[Store, str]:
     """Open the history only to read it, without upgrading; return it with its schema.
 
     With an older schema only ``known``, ``count``, ``files`` and ``problems`` work. The store keeps
@@ -443,6 +448,7 @@ def open_as_it_is(url: str) -> tuple[Store, str]:
         HistoryError: it cannot be read.
     """
     place = place_of(url)
+    del url  # It may carry a password.
     opened = place
     if place.path:
         with place.plain_errors():
@@ -463,7 +469,7 @@ def open_as_it_is(url: str) -> tuple[Store, str]:
     return Store(place, engine), revision
 
 
-def histories_in(folder: Path) -> list[str]:
+def histories_in(folder: Path) -> list[StoreUrl]:
     """Return the URLs of the histories that are files of this folder."""
     urls = []
     for path in sorted(folder.glob("*")):
@@ -472,7 +478,7 @@ def histories_in(folder: Path) -> list[str]:
                 with path.open("rb") as file:
                     header = file.read(100)
                 if int.from_bytes(header[68:72], "big") == APPLICATION_ID:
-                    urls.append(f"sqlite:///{path.absolute()}")
+                    urls.append(sqlite_url(path))
     return urls
 
 
@@ -533,8 +539,27 @@ def _engine(place: Place, *, is_kept: bool = False) -> sa.Engine:
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
     else:
+        sa.event.listen(engine, "do_connect", functools.partial(_connect, place.secrets))
         sa.event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _connect(
+    secrets: Secrets,
+    dialect: sa.Dialect,
+    _: object,
+    arguments: Sequence[object],
+    options: Mapping[str, object],
+) -> object:
+    """Connect to a server with the secrets that SQLAlchemy's engine does not have."""
+    driver = dialect.loaded_dbapi
+    try:
+        return secrets.connect(driver.connect, arguments, options)
+    except driver.Error:
+        raise
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        # Such as that of a host name that no resolver takes.
+        raise driver.OperationalError(error_line(error)) from error
 
 
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "client_encoding": "utf8"}

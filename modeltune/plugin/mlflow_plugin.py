@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modeltune.ground import MaskedUrl
     from modeltune.records import Run
 
 
@@ -15,25 +16,25 @@ class MlflowPlugin:
     """A pytest plugin that logs recorded runs.
 
     Args:
-        uri: returns the server's address when a run is recorded; None: log nowhere.
+        uri: returns the server's address for a run that is recorded; None: log it nowhere.
         page: returns report.html for a run.
     """
 
-    def __init__(self, uri: Callable[[], str | None], page: Callable[[Run], str]):
+    def __init__(self, uri: Callable[[Run], MaskedUrl | None], page: Callable[[Run], str]):
         self._uri = uri
         self._page = page
-        self._unreachable: Exception | None = None
+        self._unreachable: dict[MaskedUrl, Exception] = {}
 
     def pytest_modeltune_run_recorded(self, run: Run, folder: Path) -> None:
         """Log the run; a server that has not answered once is not tried again."""
-        if not (uri := self._uri()):
+        if not (uri := self._uri(run)):
             return
-        if self._unreachable is not None:
-            raise self._unreachable
+        if uri in self._unreachable:
+            raise self._unreachable[uri]
         from modeltune.harness.trackers import mlflow
 
         try:
             mlflow.log(run, folder, uri, {"report.html": partial(self._page, run)})
         except mlflow.Unreachable as error:
-            self._unreachable = error
+            self._unreachable[uri] = error
             raise

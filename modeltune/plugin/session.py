@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping
-from functools import cached_property
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ import pytest
 from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
 
 if TYPE_CHECKING:
-    from modeltune.ground import Config, Deadline
+    from modeltune.ground import Deadline, MaskedUrl, Project
     from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Event, Json, Run
+    from modeltune.reports import ReportedRun
     from modeltune.specs import Spec
 
 # This is imported in every pytest run: modules of ours are imported by the hooks that meet a spec.
@@ -36,11 +38,15 @@ class Session:
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
         self._report_error: str | None = None
+        self._is_report_needed = True
         self._summary_error: str | None = None
         self._hook_errors: dict[str, list[str]] = {}
         self._is_xdist_worker = is_xdist_worker(config)
         self._started = time.monotonic()
-        self._specs_left = 0
+        self._specs_left: dict[Path, int] = {}
+        self._begun: dict[Path, float] = {}
+        self._projects: dict[Path, Project] = {}
+        self._options: dict[Path, Mapping[str, Any]] = {}
 
     # collection
 
@@ -92,7 +98,7 @@ class Session:
 
         if not self._is_home(collector.module.__name__, obj):
             return []
-        options = self._options
+        options = self._options_of(obj.file)
         is_served = options["reuse"] or options["rejudge"]
         if options["workers"] and not is_served and not self._config.option.collectonly:
             from modeltune.ground import is_supported_system
@@ -104,7 +110,8 @@ class Session:
                 # Its import of keras goes on while the rest is collected.
                 warm_up()
         root, note = self._config.rootpath, self._live_hooks.note
-        context = ItemContext(root, options, self._deadline, self._listen, note)
+        deadline = partial(self._deadline, obj.file)
+        context = ItemContext(root, options, deadline, self._listen, note)
         return list(spec_items(collector, name, obj, context))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -117,7 +124,8 @@ class Session:
         specs = [item.spec for item in session.items if isinstance(item, SpecItem)]
         # Each worker of pytest-xdist has collected all, and runs its share.
         shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        self._specs_left = -(-len(specs) // shares)
+        collected = Counter(self._project_of(spec.file).root for spec in specs)
+        self._specs_left = {root: -(-count // shares) for root, count in collected.items()}
         for spec in specs:
             # Computed now and kept: a file that is edited later does not change what was imported.
             search_identity(spec)
@@ -132,7 +140,9 @@ class Session:
                 continue
             files = [path for path in self._collected if path.parent == folder]
             specs = [spec for file in files for spec in self._collected[file]]
-            self._unused += [_relative(path) for path in unused_baselines(folder, specs, files)]
+            self._unused += [
+                self._relative(path) for path in unused_baselines(folder, specs, files)
+            ]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -148,6 +158,31 @@ class Session:
                     f"{path}: the run names this file, which is no spec file (python_files and "
                     f"modeltune_files are {' '.join(patterns)}); it is not imported"
                 )
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Say which settings which specs obey, where they belong to more than one project."""
+        if "modeltune.plugin.items" not in sys.modules:
+            return []
+        from modeltune.plugin.items import SpecItem
+
+        return self._obeyed(item.spec.file for item in items if isinstance(item, SpecItem))
+
+    def _obeyed(self, files: Iterable[str]) -> list[str]:
+        folders: dict[Path, dict[Path, None]] = {}
+        for folder in dict.fromkeys(Path(file).parent for file in files):
+            folders.setdefault(self._project_of(str(folder / "spec.py")).root, {})[folder] = None
+        if len(folders) < 2:
+            return []
+        lines = []
+        for root, below in folders.items():
+            places = ", ".join(map(self._relative, below))
+            if self._projects[next(iter(below))].has_settings:
+                obeyed = f"obey [tool.modeltune] in {self._relative(root / 'pyproject.toml')}"
+            else:
+                history = self._relative(root / ".modeltune")
+                obeyed = f"obey no [tool.modeltune]; their history is in {history}"
+            lines.append(f"modeltune: specs in {places} {obeyed}")
+        return lines
 
     def pytest_make_parametrize_id(self, val: object) -> str | None:
         """Name a declaration by its kind: ``mlp[hyperband]``."""
@@ -227,9 +262,10 @@ class Session:
         callees = dict.fromkeys(impl.plugin for impl in reversed(impls))
         if run.cached or not callees:
             return
+        from modeltune.ground import mask_urls
         from modeltune.histories import place_of
 
-        folder = place_of(self._options["store"]).folder
+        folder = place_of(self._options_of(run.file)["store"]).folder
         for plugin in callees:
             others = [other for other in callees if other is not plugin]
             hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
@@ -237,19 +273,27 @@ class Session:
                 hook(run=run, folder=folder, config=self._config)
             except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
                 text = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
+                text = mask_urls(text)
                 self._hook_errors.setdefault(text, []).append(run.id)
 
-    def _deadline(self) -> Deadline:
-        """Return when the next spec has to be done: the time that is left is shared evenly."""
+    def _deadline(self, file: str) -> Deadline:
+        """Return when the next spec, of this file, has to be done: the time left is shared evenly.
+
+        The budget of an option is shared by all specs, that of a project by its own.
+        """
         from modeltune.ground import Deadline, seconds_of
 
-        budget = self._config.getoption("modeltune_budget") or self._settings.budget
+        root, now = self._project_of(file).root, time.monotonic()
+        begun = self._begun.setdefault(root, now if self._begun else self._started)
+        if budget := self._config.getoption("modeltune_budget"):
+            specs_left, begun = sum(self._specs_left.values()), self._started
+        else:
+            budget, specs_left = self._project_of(file).config.budget, self._specs_left.get(root, 1)
+        self._specs_left[root] = self._specs_left.get(root, 1) - 1
         if budget is None:
             return Deadline()
-        left = seconds_of(budget) - (time.monotonic() - self._started)
-        share = left / max(self._specs_left, 1)
-        self._specs_left -= 1
-        return Deadline.after(share, budget)
+        left = seconds_of(budget) - (now - begun)
+        return Deadline.after(left / max(specs_left, 1), budget)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show a run taken from the history as CACHED under -v."""
@@ -264,16 +308,17 @@ class Session:
         """Write the reports; fail the session if they cannot be written."""
         if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.harness import gather, write_reports
+        from modeltune.harness import write_reports
         from modeltune.records import from_json
         from modeltune.reports import markdown
 
         runs = [from_json(run) for run in self._runs]
         try:
-            write_reports(self._report_file.parent, gather(runs, self._options["store"]))
+            write_reports(self._report_file.parent, self._reported(runs))
         except OSError as error:
             self._report_error = str(error)
-            if session.exitstatus == pytest.ExitCode.OK:
+            self._is_report_needed = not all(map(self._is_recorded_elsewhere, runs))
+            if session.exitstatus == pytest.ExitCode.OK and self._is_report_needed:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
@@ -284,7 +329,9 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print a table of all specs, best first; under -q only what went wrong."""
         if self._report_error:
-            terminalreporter.write_line(f"modeltune: no report: {self._report_error}", red=True)
+            color = {"red": True} if self._is_report_needed else {"yellow": True}
+            line = f"modeltune: no report: {self._report_error}"
+            terminalreporter.write_line(printable(line), **color)
         if self._summary_error:
             line = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
             terminalreporter.write_line(line, yellow=True)
@@ -317,7 +364,7 @@ class Session:
                 terminalreporter.write_line(printable(line))
         if not self._report_error:
             file = self._report_file
-            html = _relative(file.with_suffix(".html"))
+            html = self._relative(file.with_suffix(".html"))
             terminalreporter.write_line(f"report: {html}, {file.stem}.md and {file.name}")
 
     # settings
@@ -335,26 +382,38 @@ class Session:
             return module == spec.module
         return self._homes.setdefault(spec, module) == module
 
-    @cached_property
-    def _options(self) -> Mapping[str, Any]:
-        """The keyword arguments of ``harness.run``, from options and settings."""
-        from modeltune.ground import default_store
+    def _options_of(self, file: str) -> Mapping[str, Any]:
+        """Return the keyword arguments of ``harness.run`` for the specs of a file.
 
-        option, settings = self._config.getoption, self._settings
+        They are those of the options, else of the settings of its project.
+        """
+        from modeltune.ground import store_url
+
+        project = self._project_of(file)
+        if project.root in self._options:
+            return self._options[project.root]
+        option, settings = self._config.getoption, project.config
         strict, keep = option("modeltune_strict"), option("modeltune_keep_trials")
         workers, reuse = option("modeltune_workers"), option("modeltune_reuse")
         workers = settings.workers if workers is None else workers
         if option("usepdb"):
             workers = 0
-        return {
+        start = self._config.invocation_params.dir
+        if option("modeltune_store"):
+            # It may carry a password: it is bound to no name here.
+            store = store_url(option("modeltune_store"), start=start, project=project.root)
+        else:
+            store = project.store(start)
+        self._options[project.root] = {
             "workers": "auto" if workers is None else workers,
-            "store": option("modeltune_store") or default_store(self._config.rootpath),
+            "store": store,
             "strict": bool(settings.strict if strict is None else strict),
             "keep_trials": bool(settings.keep_trials if keep is None else keep),
             "reuse": bool(settings.reuse if reuse is None else reuse),
             "rejudge": bool(option("modeltune_rejudge")) and (option("modeltune_run") or True),
             "accept": self._accept,
         }
+        return self._options[project.root]
 
     @property
     def _accept(self) -> Acceptance | None:
@@ -367,39 +426,75 @@ class Session:
         why = option("modeltune_reason") or f"passed under {named}"
         return Acceptance(why, only_new=not option("modeltune_accept"))
 
-    @cached_property
-    def _settings(self) -> Config:
-        """The settings in ``[tool.modeltune]``, read when the first spec is met: an error is shown there."""
-        from modeltune.ground import load_config
+    def _project_of(self, file: str) -> Project:
+        """Return the project whose settings the specs of a file obey; an error is shown by their file."""
+        folder = Path(file).parent
+        if folder not in self._projects:
+            from modeltune.ground import project_of
 
-        return load_config(self._root)
+            self._projects[folder] = project_of(folder, self._config.rootpath)
+        return self._projects[folder]
 
-    @cached_property
-    def _root(self) -> Path:
-        from modeltune.ground import project_root
+    @property
+    def _common_project(self) -> Project:
+        """The project of all specs that have run; of several projects, the one they are all in."""
+        from modeltune.ground import project_of
 
-        return project_root(self._config.rootpath)
+        projects = {self._project_of(run["file"]).root: run["file"] for run in self._runs}
+        if len(projects) == 1:
+            return self._project_of(*projects.values())
+        folder = Path(os.path.commonpath(projects))
+        return project_of(folder, folder)
+
+    def _reported(self, runs: Sequence[Run]) -> list[ReportedRun]:
+        """Return these runs with what their histories know about them, in the same order."""
+        from modeltune.harness import gather
+
+        reported: list[ReportedRun] = []
+        for run in runs:
+            examples = self._project_of(run.file).config.examples is not False
+            reported += gather([run], self._options_of(run.file)["store"], examples=examples)
+        return reported
+
+    def _is_recorded_elsewhere(self, run: Run) -> bool:
+        """Tell whether the user named a history for a run, and it is not below the reports' folder."""
+        from modeltune.ground import STORE_VARIABLE
+
+        is_named = (
+            self._config.getoption("modeltune_store")
+            or os.environ.get(STORE_VARIABLE)
+            or self._project_of(run.file).config.store
+        )
+        path = self._options_of(run.file)["store"].path
+        return bool(is_named) and (path is None or self._report_file.parent not in path.parents)
 
     def page(self, run: Run) -> str:
         """Return report.html for one recorded run."""
-        from modeltune.harness import gather
         from modeltune.reports import html
 
-        return html(gather([run], self._options["store"]))
+        return html(self._reported([run]))
 
-    def mlflow(self) -> str | None:
-        """Return the address of the tracking server that runs are logged to; None or "" for none."""
-        uri: str | None = self._config.getoption("modeltune_mlflow")
-        return self._settings.mlflow if uri is None else uri
+    def mlflow(self, run: Run) -> MaskedUrl | None:
+        """Return the address of the tracking server that a run is logged to; None for none."""
+        from modeltune.ground import MaskedUrl
+
+        if self._config.getoption("modeltune_mlflow") is None:
+            return self._project_of(run.file).config.mlflow
+        return MaskedUrl(self._config.getoption("modeltune_mlflow")) or None
 
     @property
     def _report_file(self) -> Path:
-        folder = self._config.getoption("modeltune_report")
-        if folder is not None:
-            return Path(self._config.invocation_params.dir, folder, "report.json")
-        from modeltune.ground import DEFAULT_REPORT
+        from modeltune.ground import absolute_path
 
-        return Path(self._root, self._settings.report or DEFAULT_REPORT, "report.json")
+        start = self._config.invocation_params.dir
+        if folder := self._config.getoption("modeltune_report"):
+            return absolute_path(folder, start) / "report.json"
+        return self._common_project.report(start) / "report.json"
+
+    def _relative(self, path: Path) -> str:
+        """Return a path as it is from where pytest was called."""
+        start = self._config.invocation_params.dir
+        return os.path.relpath(path, start) if path.is_relative_to(start) else str(path)
 
 
 def _indent(line: str) -> str:
@@ -419,7 +514,3 @@ def _append(summary: Path, page: str) -> None:
         raise OSError(f"{summary} has {size} bytes, and GitHub shows nothing of more than 1 MiB")
     with summary.open("a", encoding="utf-8") as file:
         file.write(f"\n{page}")
-
-
-def _relative(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

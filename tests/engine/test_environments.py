@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from modeltune.engine.environments import environment, git_revision, use_threads
+from modeltune.engine.environments import environment, git_revision, old_keras, use_threads
 
 
 @pytest.fixture
@@ -87,3 +88,26 @@ def test_the_processor_and_its_kernels_are_named(
     assert facts["onednn"] is True
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert environment(tmp_path, None)["onednn"] is False
+
+
+@pytest.mark.parametrize(
+    ("version", "is_old"),
+    [("3.12.0", True), ("3.15.0", True), ("3.15.1", False), ("3.16.0.dev1", False), ("4.0", False)],
+)
+def test_a_keras_that_reads_hostile_files_is_named(
+    version: str, is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras, "__version__", version)
+    said = old_keras()
+    assert (said is not None) is is_old
+    assert said is None or (version in said and "3.15.1 or newer" in said)
+
+
+def test_a_file_name_in_another_encoding_is_no_hindrance(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = b"J\xfcrgen.py"
+    (repository / os.fsdecode(name)).write_text("1")
+    for arguments in (["config", "core.quotepath", "false"], ["add", "."]):
+        subprocess.run(["git", "-C", str(repository), *arguments], check=True)
+    assert git_revision(repository)["git_dirty"] is True

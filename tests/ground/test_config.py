@@ -10,6 +10,7 @@ import pytest
 
 from modeltune.ground.config import Config, default_store, load_config, project_root
 from modeltune.ground.errors import SpecError
+from modeltune.ground.store_urls import sqlite_url
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -30,15 +31,17 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.modeltune]\nworkers = 3\nstore = "sqlite:///a.db"\nkeep_trials = true\n'
         'report = "out"\nstrict = false\nbudget = "1h30m"\nreuse = true\n'
+        "examples = false\n"
     )
     assert load_config(tmp_path) == Config(
         workers=3,
-        store="sqlite:///a.db",
+        store=sqlite_url(tmp_path / "a.db"),
         keep_trials=True,
         report="out",
         strict=False,
         budget="1h30m",
         reuse=True,
+        examples=False,
     )
 
 
@@ -62,10 +65,10 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     ("line", "message"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow"),
-        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
+        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
         ("workers = -1", 'workers: an integer; write "auto", or 0 or more'),
         ("workers = true", 'workers: a boolean; write "auto", or 0 or more'),
         ("workers = 1.5", 'workers: a float; write "auto", or 0 or more'),
@@ -106,7 +109,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             b"tool.modeltune = 3\n",
             r"tool.modeltune is an integer; write a \[tool.modeltune\] table",
         ),
-        (b"# modeltune \xff\n", "cannot be read: 'utf-8' codec"),
+        (b"# modeltune\n# \xff\n", r"is not UTF-8 \(byte 0xff in line 2\), .*; save it as UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_named(
@@ -127,11 +130,11 @@ def test_the_history_is_beside_the_nearest_pyproject(
 ) -> None:
     inner = tmp_path / "project" / "model_specs"
     inner.mkdir(parents=True)
-    assert default_store(inner) == f"sqlite:///{inner}/.modeltune/history.db"
+    assert default_store(inner).reveal() == f"sqlite:///{inner}/.modeltune/history.db"
     (tmp_path / "project" / "pyproject.toml").write_text("")
     assert project_root(inner) == tmp_path / "project"
     monkeypatch.chdir(inner)
-    assert default_store() == f"sqlite:///{tmp_path}/project/.modeltune/history.db"
+    assert default_store().reveal() == f"sqlite:///{tmp_path}/project/.modeltune/history.db"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_a_configured_relative_path_belongs_to_the_project(
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(f'[tool.modeltune]\nstore = "{configured}"\n')
     (tmp_path / "inner").mkdir()
-    assert default_store(tmp_path / "inner") == expected.replace("ROOT", str(tmp_path))
+    assert default_store(tmp_path / "inner").reveal() == expected.replace("ROOT", str(tmp_path))
 
 
 def test_the_environment_comes_before_pyproject(
@@ -158,7 +161,7 @@ def test_the_environment_comes_before_pyproject(
 ) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.modeltune]\nnonsense = 1\n")
     monkeypatch.setenv("MODELTUNE_STORE", "postgresql://team@host/runs")
-    assert default_store(tmp_path) == "postgresql://team@host/runs"
+    assert default_store(tmp_path).reveal() == "postgresql://team@host/runs"
 
 
 def test_reading_no_settings_loads_no_parser() -> None:

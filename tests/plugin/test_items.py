@@ -14,6 +14,7 @@ import pytest
 import modeltune.harness
 from modeltune.ground import PACKAGE
 from modeltune.ground.deadlines import Deadline
+from modeltune.ground.store_urls import sqlite_url
 from modeltune.histories.baselines import Acceptance
 from modeltune.judgement.gate_verdicts import judge
 from modeltune.judgement.run_status import status_of
@@ -567,9 +568,8 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
         "--modeltune-reason=first",
     )  # fmt: skip
     project.run("--modeltune-rejudge", "--modeltune-accept-new", "--modeltune-run=")
-    store = f"sqlite:///{project.example.path / '.modeltune' / 'history.db'}"
     default = {
-        "store": store,
+        "store": sqlite_url(project.example.path / ".modeltune" / "history.db"),
         "strict": False,
         "keep_trials": False,
         "workers": 0,
@@ -580,7 +580,7 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
     assert [without_deadline(options) for options in harness.options] == [
         default,
         {
-            "store": "sqlite:///a.db",
+            "store": sqlite_url(project.example.path / "a.db"),
             "strict": True,
             "keep_trials": True,
             "workers": 0,

@@ -63,13 +63,17 @@ def warm_up(*also: str) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
-    before = dict(os.environ)
+    # Only these: a copy of all would hold the password of MODELTUNE_STORE in this frame.
+    before = {name: os.environ.get(name) for name in ONE_THREAD | quiet}
     os.environ.update(ONE_THREAD | quiet)
     try:
         forkserver.ensure_running()
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def auto(threads: int) -> int:

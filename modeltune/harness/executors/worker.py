@@ -13,7 +13,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process, reduction
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -46,7 +46,7 @@ class Birth:
     declared: bytes
     code: Mapping[str, str]
     features: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # MODELTUNE_STORE may hold a password
     folder: str
     path: list[str]
     output: tuple[Descriptor, Descriptor]

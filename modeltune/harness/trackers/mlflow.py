@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from modeltune.ground import ModeltuneError
+from modeltune.ground import MaskedUrl, ModeltuneError, Secrets, mask_urls
 from modeltune.histories import verify
 from modeltune.records import SCHEMA, Json, Run, RunStatus, Trial, TrialStatus, Verdict, to_json
 from modeltune.reports import markdown
@@ -54,7 +54,9 @@ class Unreachable(ModeltuneError):
     """MLflow is not installed, or its server does not answer; the text says what to do."""
 
 
-def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]] = {}) -> str:
+def log(
+    run: Run, folder: Path, uri: str | MaskedUrl, pages: Mapping[str, Callable[[], str]] = {}
+) -> str:
     """Log a recorded run with its trials, gates, model and reports, and return MLflow's id for it.
 
     The run belongs to the experiment MLFLOW_EXPERIMENT_NAME (default ``modeltune``). It has the
@@ -66,7 +68,8 @@ def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]]
     Args:
         run: the run as it is recorded.
         folder: the folder that the paths of the run's artifacts are relative to.
-        uri: the tracking server.
+        uri: the tracking server. User and password in it reach MLflow as its environment variables,
+            so that nothing of MLflow shows them.
         pages: functions that write further reports, by file name, besides report.md and
             report.json; they are called only once the server has answered.
 
@@ -75,13 +78,15 @@ def log(run: Run, folder: Path, uri: str, pages: Mapping[str, Callable[[], str]]
         ModeltuneError: the server refused, or logging failed before its end; MLflow's run, if
             it exists, then has the status KILLED.
     """
-    with _patience():
-        client, experiment = _connect(uri)
+    address, secrets = _without_password(MaskedUrl(uri))
+    del uri
+    with _set_environment(secrets):
+        client, experiment = _connect(address, secrets)
         try:
             return _log(client, experiment, run, folder, pages)
         except Exception as error:
             raise ModeltuneError(
-                f"the run is logged only in part: {_cause_of(error, uri)}"
+                f"the run is logged only in part: {_cause_of(error, secrets)}"
             ) from error
 
 
@@ -254,7 +259,7 @@ def _start_run(
     client.set_terminated(run, status, began + round(1000 * seconds))
 
 
-def _connect(uri: str) -> tuple[MlflowClient, str]:
+def _connect(address: str, secrets: Secrets) -> tuple[MlflowClient, str]:
     """Return a client and the experiment's id, once a server has answered."""
     try:
         from mlflow import MlflowClient
@@ -265,7 +270,7 @@ def _connect(uri: str) -> tuple[MlflowClient, str]:
         ) from error
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     try:
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=address)
         if (experiment := client.get_experiment_by_name(name)) is None:
             try:
                 return client, client.create_experiment(name)
@@ -276,23 +281,54 @@ def _connect(uri: str) -> tuple[MlflowClient, str]:
                     raise
         return client, experiment.experiment_id
     except Exception as error:
-        server, cause = _mask(uri, uri), _cause_of(error, uri)
+        server, cause = secrets.mask(address), _cause_of(error, secrets)
         # An answer, such as 401 for a wrong password, is not an OSError.
         if any(isinstance(origin, OSError) for origin in _chain(error)):
             raise Unreachable(f"{server} does not answer: {cause}") from error
         raise ModeltuneError(f"{server} refuses: {cause}") from error
 
 
+def _without_password(uri: MaskedUrl) -> tuple[str, Secrets]:
+    """Return the address without user and password, and these as MLflow's environment variables.
+
+    Raises:
+        Unreachable: it is no address.
+    """
+    try:
+        parts = urlsplit(uri.reveal())
+        user, password, query = parts.username, parts.password, parts.query
+        is_address = parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        # The error would show the address.
+        raise Unreachable("the MLflow server has no address like http://127.0.0.1:5000")
+    hidden = {"query": query} if query else {}
+    if not password:
+        return parts.geturl(), Secrets(hidden | ({"user": user} if user else {}))
+    hidden |= {"MLFLOW_TRACKING_USERNAME": unquote(user or "")}
+    hidden |= {"MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), Secrets(hidden)
+
+
 @contextlib.contextmanager
-def _patience() -> Iterator[None]:
-    """Make MLflow give up soon and print nothing, unless the user's environment says otherwise."""
-    ours = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
-    os.environ.update(ours)
+def _set_environment(secrets: Secrets) -> Iterator[None]:
+    """Make MLflow give up soon, print nothing and know its user and password.
+
+    What the user's environment says about giving up and printing stays.
+    """
+    names = [name for name in secrets if name.startswith("MLFLOW_")]
+    before = Secrets({name: os.environ[name] for name in names if name in os.environ})
+    names += [name for name in CLIENT_SETTINGS if name not in os.environ]
+    given = {**CLIENT_SETTINGS, **secrets.reveal()}
+    os.environ.update({name: given[name] for name in names})
+    del given
     try:
         yield
     finally:
-        for name in ours:
+        for name in names:
             os.environ.pop(name, None)
+        os.environ.update(before.reveal())
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -303,21 +339,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _cause_of(error: BaseException, uri: str) -> str:
+def _cause_of(error: BaseException, secrets: Secrets) -> str:
     """Return the first error of a chain in one short line, without the server's password."""
     *_, error = _chain(error)
-    return _clip(_mask(" ".join(f"{type(error).__name__}: {error}".split()), uri), 300)
-
-
-def _mask(text: str, uri: str) -> str:
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return text.replace(uri, "***")
-    secrets = {parts.password, unquote(parts.password or ""), parts.query}
-    for secret in secrets - {None, ""}:
-        text = text.replace(str(secret), "***")
-    return text
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return _clip(mask_urls(secrets.mask(line)), 300)
 
 
 def _milliseconds(created: str) -> int:

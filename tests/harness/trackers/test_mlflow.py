@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,6 +23,7 @@ import pytest
 from mlflow import MlflowClient
 
 from modeltune.ground.errors import ModeltuneError
+from modeltune.ground.masked_urls import MaskedUrl
 from modeltune.harness.trackers.mlflow import Unreachable, log
 from modeltune.histories.artifacts import keep
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
@@ -212,7 +215,7 @@ def test_a_server_that_is_down_costs_a_line_and_no_run(scripted: Example) -> Non
     done = project.run_pytest("-q", f"--modeltune-mlflow={uri}")
     assert done.exit_code == 0
     (line,) = [line for line in done.lines if "a plugin failed" in line]
-    assert "somebody:***@127.0.0.1" in line
+    assert "http://127.0.0.1:" in line
     assert "does not answer" in line
     assert "secret" not in done.output + done.stderr.str()
     assert ", ".join(run.id for run in done.history[::-1]) in line
@@ -229,7 +232,7 @@ def test_a_server_that_says_nothing_is_waited_for_once(
         def page(run: Run) -> str:
             raise AssertionError("a page is made for nobody")
 
-        plugin = MlflowPlugin(lambda: uri, page)
+        plugin = MlflowPlugin(lambda run: MaskedUrl(uri), page)
         with pytest.raises(Unreachable, match="timed out") as first:
             plugin.pytest_modeltune_run_recorded(RUN, tmp_path)
     with pytest.raises(Unreachable) as second:
@@ -251,7 +254,9 @@ def test_a_server_that_refuses_is_asked_again_for_the_next_run(tmp_path: Path) -
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        plugin = MlflowPlugin(lambda: f"http://127.0.0.1:{server.server_port}", lambda run: "")
+        plugin = MlflowPlugin(
+            lambda run: MaskedUrl(f"http://127.0.0.1:{server.server_port}"), lambda run: ""
+        )
         try:
             for count in (1, 2):
                 with pytest.raises(ModeltuneError, match=r"refuses: .*401") as refused:
@@ -277,7 +282,7 @@ def test_without_the_client_its_extra_is_named(
         ("", None, None),
         ('mlflow = "http://team"', None, "http://team"),
         ('mlflow = "http://team"', "http://own", "http://own"),
-        ('mlflow = "http://team"', "", ""),
+        ('mlflow = "http://team"', "", None),
     ],
 )
 def test_the_option_comes_before_the_setting(
@@ -287,7 +292,48 @@ def test_the_option_comes_before_the_setting(
     options = [] if option is None else [f"--modeltune-mlflow={option}"]
     config = pytester.parseconfigure(*options)
     session: Any = config.pluginmanager.getplugin("modeltune-session")
-    assert session.mlflow() == expected
+    run = replace(RUN, file=str(pytester.path / "spec_a.py"))
+    assert session.mlflow(run) == (expected and MaskedUrl(expected))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://me:hunter2@127.0.0.1:word", "http://me:hunter2@[::1", "http://me:hunter2@127.0.0.1:0"],
+)
+def test_an_address_that_is_none_is_a_line_without_its_password(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="no address like http") as refused:
+        log(RUN, tmp_path, uri)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_user_and_password_reach_the_server_and_nothing_that_mlflow_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of the user")
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(ModeltuneError) as refused:
+                log(RUN, tmp_path, f"http://me:hunter%202@127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == [f"Basic {base64.b64encode(b'me:hunter 2').decode()}"]
+    assert refused.value.__traceback__
+    below = refused.value.with_traceback(refused.value.__traceback__.tb_next)
+    shown = traceback.TracebackException.from_exception(below, capture_locals=True)
+    assert "hunter" not in "".join(shown.format())
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "of the user"
 
 
 def test_our_own_variables_are_gone_afterwards(tmp_path: Path) -> None:
