@@ -361,7 +361,7 @@ def examine_history(arguments: argparse.Namespace) -> int:
 
 def collect_garbage(arguments: argparse.Namespace) -> str:
     """Remove what killed processes left behind; return the lines that name it."""
-    from modeltune.histories import leftovers, remove_leftover
+    from modeltune.histories import leftovers, remove_leftover, unreadable
     from modeltune.reports import clean
 
     now = time.time()
@@ -372,6 +372,7 @@ def collect_garbage(arguments: argparse.Namespace) -> str:
     done = "would be removed" if arguments.dry_run else "removed"
     files = count_of(len(rest), "file or folder", "files or folders")
     lines = [clean(f"{item.path} ({item.bytes} bytes): {item.why}") for item in rest]
+    lines += [clean(f"left alone: {line}") for line in unreadable(arguments.store)]
     return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
 
 

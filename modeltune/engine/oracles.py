@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import secrets
 import sys
 import warnings
 from collections import defaultdict
@@ -132,8 +133,10 @@ class Oracle:
         self._slots = 0
         with _keras_tuner():
             self._oracle = _make(search)
-            # A tuner tells its oracle the folder; no other public name does.
-            BaseTuner(self._oracle, directory=str(scratch), project_name="oracle")
+            # A tuner tells its oracle the folder; no other public name does. It is a new one, for
+            # keras-tuner would resume from what anybody had put into one that is there.
+            project = f"oracle-{secrets.token_hex(8)}"
+            BaseTuner(self._oracle, directory=str(scratch), project_name=project)
             self._oracle.verbose = 0
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         parse_json,
         read_bounded,
         read_json,
+        require_regular,
     )
     from modeltune.ground.config import (
         REPORT_VARIABLE,
@@ -70,12 +71,22 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
     from modeltune.ground.multiple_tests import holm
+    from modeltune.ground.own_folders import (
+        MARK,
+        irregular_in,
+        is_marked,
+        mark_folder,
+        refuse_link,
+        remove_file,
+        remove_marked,
+    )
     from modeltune.ground.store_urls import StoreUrl, absolute_path, sqlite_url, store_url
     from modeltune.ground.text import count_of, error_line, first_line, text_of
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
 __all__ = [
+    "MARK",
     "MASK",
     "MEBIBYTE",
     "PACKAGE",
@@ -111,14 +122,17 @@ __all__ = [
     "flush_to_disk",
     "frames_of_others",
     "holm",
+    "irregular_in",
     "is_finite_number",
     "is_integer",
+    "is_marked",
     "is_ours",
     "is_positive_number",
     "is_supported_system",
     "is_unlocked",
     "load_config",
     "make_folder",
+    "mark_folder",
     "mask_urls",
     "named_store",
     "open_own",
@@ -129,6 +143,10 @@ __all__ = [
     "project_root",
     "read_bounded",
     "read_json",
+    "refuse_link",
+    "remove_file",
+    "remove_marked",
+    "require_regular",
     "require_supported_system",
     "seconds_of",
     "sqlite_url",
@@ -153,6 +171,16 @@ __getattr__, __dir__ = door(
             "parse_json",
             "read_bounded",
             "read_json",
+            "require_regular",
+        ),
+        "own_folders": (
+            "MARK",
+            "irregular_in",
+            "is_marked",
+            "mark_folder",
+            "refuse_link",
+            "remove_file",
+            "remove_marked",
         ),
         "config": (
             "Config",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeltune.ground.bounded_files import MEBIBYTE, read_bounded
 from modeltune.ground.deadlines import seconds_of
 from modeltune.ground.declarations import Problem, is_integer
 from modeltune.ground.errors import ModeltuneError, SpecError
@@ -20,6 +21,9 @@ DEFAULT_STORE = "sqlite:///.modeltune/history.db"
 STORE_VARIABLE = "MODELTUNE_STORE"
 DEFAULT_REPORT = ".modeltune/report"
 REPORT_VARIABLE = "MODELTUNE_REPORT"
+
+LARGEST_SETTINGS = 16 * MEBIBYTE
+"""Bytes of a pyproject.toml."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +171,13 @@ def _settings(root: Path) -> Config | None:
 def _config_in(path: Path, root: Path) -> Config | str | None:
     """Return the settings in a file, None when there are none, or what is wrong with it."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, LARGEST_SETTINGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return f" cannot be read: {error.strerror or type(error).__name__}"
+    except ValueError as error:
+        return f" cannot be read: {error}"
     # Most projects' files lack this word, in whatever encoding, and then there is nothing to parse.
     if b"modeltune" not in content.replace(b"\0", b""):
         return None
@@ -185,7 +191,10 @@ def _config_in(path: Path, root: Path) -> Config | str | None:
 
     try:
         tool: object = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        return " cannot be read: it is nested too deeply"
+    except ValueError as error:
+        # Also of a number with too many digits.
         return f" is not valid TOML: {error}"
     if not isinstance(tool, dict) or "modeltune" not in tool:
         return None

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from modeltune.ground.bounded_files import open_own
+
 
 def write_durably(
     path: Path, draft: Path, write: Callable[[Path], object], *, is_new: bool = False
@@ -83,9 +85,14 @@ def give_name(draft: Path, path: Path) -> None:
 
 
 def append_durably(path: Path, text: str) -> None:
-    """Add text at the end of a file, which is made if it is not there, and keep both on disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    """Add text at the end of a file, which is made if it is not there, and keep both on disk.
+
+    Raises:
+        OSError: it cannot be written, or is something else than a regular file, such as a link.
+    """
+    with open_own(path) as file:
+        file.seek(0, os.SEEK_END)
+        file.write(text.encode())
         flush_to_disk(file)
     sync_folder(path.parent)
 

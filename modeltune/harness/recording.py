@@ -161,8 +161,16 @@ class RunDraft:
             if source.exists():
                 files[kind] = keep(folder, name, partial(shutil.copyfile, source))
         if samples is not None:
-            from modeltune.records import pack_samples
+            from modeltune.records import LARGEST_UNPACKED, pack_samples
 
+            if samples.memory > LARGEST_UNPACKED:
+                size = f"{samples.memory / 2**30:.1f} GiB"
+                self.note(
+                    f"what it predicts on each test sample is not kept: it takes {size}, more than "
+                    f"the {LARGEST_UNPACKED >> 30} that are read again"
+                )
+                samples = None
+        if samples is not None:
             text = json.dumps(pack_samples(samples), allow_nan=False)
             files["samples"] = keep(
                 folder, samples_name, lambda path: path.write_text(text, encoding="utf-8")

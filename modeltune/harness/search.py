@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from modeltune.ground import Deadline, NoTrialError
+from modeltune.ground import Deadline, NoTrialError, remove_file
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
@@ -261,7 +261,7 @@ def _state(scratch: Path, trial: int) -> Path:
 def _drop_states(scratch: Path, spent: Set[int]) -> None:
     """Remove the states no trial will continue from."""
     for trial in spent:
-        _state(scratch, trial).unlink(missing_ok=True)
+        remove_file(_state(scratch, trial))
 
 
 def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: TrialResult) -> Trial:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         with_rescored,
     )
     from modeltune.histories.frames import history
-    from modeltune.histories.garbage import leftovers, remove_leftover
+    from modeltune.histories.garbage import leftovers, remove_leftover, unreadable
     from modeltune.histories.ledgers import Ledger, Ledgers
     from modeltune.histories.merging import merge
     from modeltune.histories.pending import flush, flush_command, waiting_for
@@ -67,6 +67,7 @@ __all__ = [
     "samples_of",
     "to_rescore",
     "todays_address",
+    "unreadable",
     "unused_baselines",
     "verify",
     "waiting_for",
@@ -111,6 +112,7 @@ __getattr__, __dir__ = door(
         "garbage": (
             "leftovers",
             "remove_leftover",
+            "unreadable",
         ),
         "ledgers": (
             "Ledger",

@@ -13,11 +13,14 @@ from io import BufferedReader
 from pathlib import Path
 
 from modeltune.ground import (
+    MEBIBYTE,
     HistoryError,
     InvalidRunError,
     append_durably,
     make_folder,
     open_regular,
+    read_bounded,
+    remove_file,
     write_durably,
 )
 from modeltune.records import Artifact, Run
@@ -25,6 +28,9 @@ from modeltune.records import Artifact, Run
 ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"
 """The file beside the artifacts that lists the histories on servers that name some of them."""
+
+LARGEST_LIST = MEBIBYTE
+"""Bytes of ``HISTORIES``."""
 
 _SUFFIXES = ("weights.h5", "architecture.json", "samples.json", "examples.json")
 
@@ -167,13 +173,13 @@ def drop(folder: Path, name: str) -> None:
     target = _within(folder, name)
     for path in (target, _draft(target)):
         with contextlib.suppress(OSError):
-            path.unlink()
+            remove_file(path)
 
 
 def leave_word(folder: Path, history: str) -> None:
     """Note beside the artifacts, by its identity, that a history elsewhere names some of them."""
     beside = folder / ARTIFACTS
-    if not beside.is_dir() or history in words_in(folder):
+    if not beside.is_dir() or beside.is_symlink() or history in words_in(folder):
         return
     append_durably(beside / HISTORIES, f"{history}\n")
 
@@ -186,7 +192,8 @@ def words_in(folder: Path) -> list[str]:
     """
     path = folder / ARTIFACTS / HISTORIES
     try:
-        return list(filter(None, path.read_text(encoding="utf-8").splitlines()))
+        text = read_bounded(path, LARGEST_LIST).decode()
+        return list(filter(None, text.splitlines()))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

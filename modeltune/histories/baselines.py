@@ -16,14 +16,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from modeltune.ground import (
+    MEBIBYTE,
     HistoryError,
     first_line,
     make_folder,
     project_root,
+    read_json,
     text_of,
     write_durably,
 )
-from modeltune.records import Artifact, Json, RefitId, Run, RunStatus, Scores, as_number, plain
+from modeltune.records import (
+    Artifact,
+    Json,
+    RefitId,
+    Run,
+    RunStatus,
+    Scores,
+    as_number,
+    from_plain,
+    plain,
+)
 from modeltune.specs import KFold, Validation, address_by_name
 
 if TYPE_CHECKING:
@@ -32,8 +44,14 @@ if TYPE_CHECKING:
 
 BASELINE_FORMAT = 1
 BASELINE_FOLDER = "baselines"
-LARGEST = 1 << 20
+LARGEST = MEBIBYTE
 """Bytes; a larger file is written without its samples."""
+
+LARGEST_READ = 16 * MEBIBYTE
+"""Bytes; a larger file is neither written nor read."""
+
+LARGEST_SAMPLES = 256 * MEBIBYTE
+"""Bytes that the samples of a file may take in memory."""
 
 SCORE_TOLERANCE = 1e-4
 """How far a score may be from the one computed from samples: float32 sums differ by their order."""
@@ -117,10 +135,10 @@ def read_baseline(path: Path) -> Baseline:
     """
     advice = "restore it from version control, or accept a run again"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, LARGEST_READ)
     except (OSError, ValueError) as error:
         raise HistoryError(f"{path} cannot be read ({first_line(error)}); {advice}") from error
-    if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+    if not isinstance(data, dict) or type(data.get("format")) is not int:
         raise HistoryError(f"{path} is no baseline; {advice}")
     if data["format"] > BASELINE_FORMAT:
         raise HistoryError(
@@ -132,15 +150,18 @@ def read_baseline(path: Path) -> Baseline:
         raise HistoryError(f"{path} was edited: its digest does not fit its content; {advice}")
     try:
         baseline = _from_json(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        contradicting = contradicting_metric(baseline)
+    except KeyError as error:
+        raise HistoryError(f"{path} is no baseline (it has no {error}); {advice}") from error
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise HistoryError(f"{path} is no baseline ({first_line(error)}); {advice}") from error
     if path_of(path, baseline.spec).name != path.name:
         raise HistoryError(
             f"{path} is the baseline of {baseline.spec}, under another name; {advice}"
         )
-    if (name := contradicting_metric(baseline)) is not None:
+    if contradicting is not None:
         raise HistoryError(
-            f"{path} contradicts itself: {name} is not what its samples give; {advice}"
+            f"{path} contradicts itself: {contradicting} is not what its samples give; {advice}"
         )
     return baseline
 
@@ -200,6 +221,11 @@ def accept(
             "replace the link by a folder"
         )
     text, is_complete = _text(baseline)
+    if len(text.encode(errors="backslashreplace")) > LARGEST_READ:
+        raise HistoryError(
+            f"run {run.id} of {run.spec} cannot be accepted: its baseline would have more than "
+            f"{LARGEST_READ // MEBIBYTE} MiB even without its samples; record fewer metrics"
+        )
     try:
         make_folder(target.parent)
         write_durably(
@@ -259,7 +285,7 @@ def run_ids_in(folder: Path) -> tuple[set[str], set[str]]:
     now, before = set(), set()
     for path in (folder / BASELINE_FOLDER).glob("*.json"):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, LARGEST_READ)
             now.add(str(content["run"]))
             before.add(str(content["replaced"]))
         except (OSError, ValueError, KeyError, TypeError):
@@ -327,9 +353,11 @@ def _mean_and_std(scores: Scores) -> str:
 
 def _text(baseline: Baseline) -> tuple[str, bool]:
     """Return a file's text, and whether it holds the samples."""
-    text = _as_text(baseline)
-    if len(text) <= LARGEST or baseline.samples is None:
-        return text, True
+    text = ""
+    if baseline.samples is None or baseline.samples.memory <= LARGEST_SAMPLES:
+        text = _as_text(baseline)
+        if len(text) <= LARGEST or baseline.samples is None:
+            return text, True
     bare = replace(baseline.samples, truth={}, predicted={}, values={}, slices={}, classes={})
     return _as_text(replace(baseline, samples=bare)), False
 
@@ -351,23 +379,39 @@ def _as_text(baseline: Baseline) -> str:
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _from_json(data: Mapping[str, Any]) -> Baseline:
+def _from_json(data: Mapping[str, Json]) -> Baseline:
     from modeltune.records import unpack_samples
 
-    fields = {name: value for name, value in data.items() if name != "format"}
+    texts: dict[str, Any] = {name: from_plain(str, data[name]) for name in _TEXTS}
+    if unknown := sorted(data.keys() - {"format", "samples", *_TEXTS, *_KINDS}):
+        raise ValueError(f"it has {unknown[0]!r:.100}, which no baseline has")
+    fields: dict[str, Any] = {name: from_plain(kind, data[name]) for name, kind in _KINDS.items()}
+    fields["scores"] = {
+        # Whole numbers too: a tool may have written 1.0 as 1.
+        name: Scores(tuple(float(as_number(value)) for value in scores["values"]))
+        for name, scores in fields["scores"].items()
+    }
+    samples = data["samples"]
     return Baseline(
-        **{
-            **fields,
-            "scores": {
-                name: Scores(tuple(as_number(value) for value in scores["values"]))
-                for name, scores in data["scores"].items()
-            },
-            "refits": tuple((seed, fold) for seed, fold in data["refits"]),
-            "weights": data["weights"] and Artifact(**data["weights"]),
-            "architecture": data["architecture"] and Artifact(**data["architecture"]),
-            "samples": data["samples"] and unpack_samples(data["samples"]),
-        }
+        **texts,
+        **fields,
+        samples=None if samples is None else unpack_samples(samples, LARGEST_SAMPLES),
     )
+
+
+_TEXTS = ("run", "spec", "created", "accepted", "by", "why", "objective", "validation")
+
+_KINDS: dict[str, Any] = {
+    "values": dict[str, Any],
+    "scores": dict[str, dict[str, Any]],
+    "refits": tuple[tuple[int, int | None], ...],
+    "fingerprints": dict[str, str],
+    "versions": dict[str, Any],
+    "weights": Artifact | None,
+    "architecture": Artifact | None,
+    "replaced": str | None,
+}
+"""What the other parts of a file are."""
 
 
 def contradicting_metric(baseline: Baseline) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from modeltune.ground import HistoryError, NoHistoryError, StoreUrl, count_of
 from modeltune.histories import pending
 from modeltune.histories.artifacts import is_artifact_name, verify
-from modeltune.histories.garbage import leftovers, project_baselines, weights_of
+from modeltune.histories.garbage import damaged_ledgers, leftovers, project_baselines, weights_of
 from modeltune.histories.places import Place, place_of
 from modeltune.histories.store import HEAD, Store, open_as_it_is
 
@@ -45,6 +46,9 @@ def diagnose(
     place = place_of(url)
     is_open = yield from _history(place, url)
     yield from _waiting_runs(place.folder, url)
+    for damaged in damaged_ledgers(place.folder):
+        yield Finding(Mark.WRONG, damaged)
+    yield from _links(place.folder)
     yield from _accepted_models(place.folder)
     if is_open:
         yield _leftovers(url, also, now)
@@ -132,13 +136,22 @@ def _waiting_runs(folder: Path, url: str | StoreUrl) -> Iterator[Finding]:
                 yield Finding(Mark.WRONG, f"run {run.id}, which waits: {error}")
 
 
+def _links(folder: Path) -> Iterator[Finding]:
+    """Yield the folders of a store that are links: nothing is written or removed through them."""
+    for name in ("artifacts", "pending", "features", "scratch"):
+        path = folder / name
+        if path.is_symlink():
+            advice = "nothing is written or removed through it; put a folder in its place"
+            yield Finding(Mark.WRONG, f"{path} is a link to {os.readlink(path)}: {advice}")
+
+
 def _accepted_models(folder: Path) -> Iterator[Finding]:
     for path in project_baselines(folder):
         try:
             named = weights_of(path)
             if foreign := [name for name in named if not is_artifact_name(name)]:
                 raise ValueError(f"{path} names {foreign[0]!r:.200}, which is no file of a run")
-            gone = [name for name in named if not (folder / name).is_file()]
+            gone = [name for name in named if not os.path.isfile(folder / name)]
         except (HistoryError, ValueError) as error:
             yield Finding(Mark.WRONG, str(error))
             continue

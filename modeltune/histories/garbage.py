@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
-import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,14 @@ from modeltune.ground import (
     HistoryError,
     StoreUrl,
     default_store,
+    first_line,
+    is_marked,
     is_unlocked,
+    open_regular,
     project_root,
+    read_json,
+    remove_file,
+    remove_marked,
     try_lock,
 )
 from modeltune.histories import baselines, ledgers, pending
@@ -29,6 +34,8 @@ MIN_AGE = 3600.0
 """Seconds since a file was last written; a younger one may belong to a process that runs."""
 
 _LEDGER = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{16})?")
+
+_FEATURES = re.compile(r"[0-9a-f]{64}-[0-9]+\.npy\.[0-9a-f]{32}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ def leftovers(
 
     These are needed: files named by any history that keeps its files in this folder, by a waiting
     run, or by a baseline of the project; the ledger of an interrupted search; and what a running
-    process holds or has written to within ``MIN_AGE``.
+    process holds or has written to within ``MIN_AGE``. A folder that is a link is not looked into.
+    What cannot be read, see ``unreadable``, stays, with all files that it may name.
 
     Args:
         url: the history.
@@ -55,7 +63,7 @@ def leftovers(
         now: the time, in seconds as in ``st_mtime``.
 
     Raises:
-        HistoryError: not everything that may name a file can be read.
+        HistoryError: not every history that may name a file can be read.
     """
     folder = place_of(url).folder
     with contextlib.ExitStack() as stack:
@@ -64,13 +72,13 @@ def leftovers(
             for history in _histories(url, also, folder)
         ]
         unneeded = [
-            *_artifacts(folder, _named_files(folder, histories), now),
+            *_artifacts(folder, histories, now),
             *_scratch(folder / "scratch", histories, now),
         ]
     drafts = [
         *unfinished_in(folder),
-        *(folder / pending.PENDING_FOLDER).glob("new-*.json"),
-        *(folder / "features").glob("*.npy.*.tmp"),
+        *(path for path in _in(folder / pending.PENDING_FOLDER) if pending.is_draft(path)),
+        *(path for path in _in(folder / "features") if _FEATURES.fullmatch(path.name)),
     ]
     unneeded += [_leftover(path, "cut short") for path in drafts if _is_old(path, now)]
     return sorted(unneeded, key=lambda leftover: leftover.path)
@@ -88,10 +96,39 @@ def remove_leftover(leftover: Leftover, *, now: float) -> bool:
             return _remove_folder(path)
         if not _is_old(path, now):
             return False
-        path.unlink(missing_ok=True)
+        remove_file(path)
     except OSError as error:
         raise HistoryError(f"{path} cannot be removed: {error}") from error
     return True
+
+
+def unreadable(url: str | StoreUrl) -> Iterator[str]:
+    """Yield a line about each waiting run, ledger and baseline beside a history that is damaged."""
+    folder = place_of(url).folder
+    for path in pending.waiting(folder):
+        try:
+            pending.read_pending(path)
+        except FileNotFoundError:
+            continue
+        except HistoryError as error:
+            yield str(error)
+    yield from damaged_ledgers(folder)
+    for path in project_baselines(folder):
+        try:
+            weights_of(path)
+        except HistoryError as error:
+            yield str(error)
+
+
+def damaged_ledgers(folder: Path) -> Iterator[str]:
+    """Yield a line about each ledger of interrupted searches that is damaged."""
+    for path in _in(folder / "scratch"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if not path.is_symlink() and (damage := ledgers.state_of(path).damage):
+                yield (
+                    f"{path / ledgers.LEDGER_FILE} is damaged ({damage}); the next run of its search "
+                    "sets it aside, or remove it"
+                )
 
 
 def project_baselines(folder: Path) -> Iterator[Path]:
@@ -119,12 +156,12 @@ def weights_of(path: Path) -> list[str]:
         HistoryError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, baselines.LARGEST_READ)
         kept = (content.get("weights"), content.get("architecture"))
         return [str(artifact["path"]) for artifact in kept if artifact]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryError(
-            f"{path} cannot be read ({error}); restore it from version control, or remove it"
+            f"{path} cannot be read ({first_line(error)}); restore it from version control, or remove it"
         ) from error
 
 
@@ -148,32 +185,47 @@ def _histories(
     return list(histories.values())
 
 
-def _named_files(folder: Path, histories: Sequence[Store]) -> Set[str]:
-    """Return the files that runs, waiting runs and baselines name."""
-    named = set[str]()
+def _named_files(folder: Path, histories: Sequence[Store]) -> tuple[Set[str], Set[str]] | None:
+    """Return the files that runs, waiting runs and baselines name, and the runs that keep all theirs.
+
+    None when it cannot be known: what may name a file of any run cannot be read.
+    """
+    named, runs = set[str](), set[str]()
     # Before the histories: a flush first records a run, and then removes its waiting file.
-    for path in pending.waiting(folder):
-        with contextlib.suppress(FileNotFoundError):
+    for path in (*pending.waiting(folder), *pending.set_aside(folder)):
+        try:
             run = pending.read_pending(path).run
+        except FileNotFoundError:
+            continue
+        except HistoryError:
+            if (known := pending.waiting_run(path)) is None:
+                return None
+            runs.add(known)
+        else:
             named |= {file.path for file in (run.artifact, *run.files.values()) if file}
     named |= {file.path for history in histories for _, _, file in history.files()}
     for path in project_baselines(folder):
-        named.update(weights_of(path))
-    return named
+        try:
+            named.update(weights_of(path))
+        except HistoryError:
+            return None
+    return named, runs
 
 
-def _artifacts(folder: Path, named: Set[str], now: float) -> Iterator[Leftover]:
+def _artifacts(folder: Path, histories: Sequence[Store], now: float) -> Iterator[Leftover]:
+    if (needed := _named_files(folder, histories)) is None:
+        return
+    named, kept = needed
     # A run that is being recorded already has its files there, and still has its ledger.
     live = {
         run
-        for path in (folder / "scratch").glob(f"*/{ledgers.LEDGER_FILE}")
-        for runs, is_live in [_runs_of(path.parent)]
-        if is_live
-        for run in runs
+        for path in _in(folder / "scratch")
+        if (path / ledgers.LEDGER_FILE).is_file() and (state := _state_of(path)).is_live
+        for run in state.runs
     }
-    for path in (folder / ARTIFACTS).glob("*"):
+    for path in _in(folder / ARTIFACTS):
         run = run_of(path)
-        if run is None or run in live or not _is_old(path, now):
+        if run is None or run in live | kept or not _is_old(path, now):
             continue
         if path.name.startswith("new-"):
             yield _leftover(path, "cut short")
@@ -182,57 +234,68 @@ def _artifacts(folder: Path, named: Set[str], now: float) -> Iterator[Leftover]:
 
 
 def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[Leftover]:
-    for path in folder.glob("*"):
+    for path in _in(folder):
         if path.is_symlink() or not path.is_dir():
             continue
+        is_ours = is_marked(path)
         if path.name.startswith(ledgers.GONE):
-            yield _leftover(path, "a search whose removal was cut short")
+            if is_ours:
+                yield _leftover(path, "a search whose removal was cut short")
         elif path.name.startswith(("tmp", "data-")):
             lock = path / "lock"
-            if (lock.exists() and _is_free(lock)) or (not lock.exists() and _is_old(path, now)):
+            is_locked = os.path.lexists(lock)
+            if is_ours and (
+                (is_locked and _is_free(lock)) or (not is_locked and _is_old(path, now))
+            ):
                 yield _leftover(path, "data of a process that is gone")
-        elif (path / ledgers.LEDGER_FILE).exists():
-            runs, is_live = _runs_of(path)
-            if is_live or path.name in runs:
+        elif os.path.lexists(path / ledgers.LEDGER_FILE):
+            state = _state_of(path)
+            if state.is_live or state.damage or path.name in state.runs:
                 # Under its run's name the user wanted it kept: --modeltune-keep-trials.
                 continue
-            ended = [run for history in histories for run in history.ended(runs)]
+            ended = [run for history in histories for run in history.ended(state.runs)]
             if ended:
                 yield _leftover(path, f"the search of run {ended[0]}, which is recorded")
-            elif not runs and _is_old(path, now):
+            elif is_ours and not state.runs and _is_old(path, now):
                 yield _leftover(path, "a search that was cut short before it began")
-        elif _LEDGER.fullmatch(path.name) and _is_old(path, now):
+        elif is_ours and _LEDGER.fullmatch(path.name) and _is_old(path, now):
             yield _leftover(path, "a search without its ledger")
 
 
-def _runs_of(folder: Path) -> tuple[Sequence[str], bool]:
+def _in(folder: Path) -> list[Path]:
+    """Return what is in a folder of a store; nothing in one that is a link, and leads out of it."""
+    return [] if folder.is_symlink() else sorted(folder.glob("*"))
+
+
+def _state_of(folder: Path) -> ledgers.LedgerState:
     try:
-        return ledgers.runs_of(folder)
+        return ledgers.state_of(folder)
     except FileNotFoundError:
         # Its run has just ended.
-        return [], True
+        return ledgers.LedgerState((), True, None)
     except OSError as error:
         raise HistoryError(f"{folder / ledgers.LEDGER_FILE} cannot be read: {error}") from error
 
 
 def _remove_folder(path: Path) -> bool:
-    if (path / ledgers.LEDGER_FILE).exists():
+    if os.path.lexists(path / ledgers.LEDGER_FILE):
         return ledgers.remove_ledger(path)
+    if path.name.startswith(ledgers.GONE):
+        return ledgers.remove_gone(path)
     with contextlib.ExitStack() as stack:
-        if (path / "lock").exists():
-            lock = stack.enter_context((path / "lock").open())
+        with contextlib.suppress(FileNotFoundError):
+            lock = stack.enter_context(open_regular(path / "lock", through_links=False))
             if not try_lock(lock):
                 return False
-        shutil.rmtree(path)
-    return True
+        return remove_marked(path)
 
 
 def _is_free(lock: Path) -> bool:
     """Tell whether no process holds this lock."""
     try:
-        with lock.open("rb") as file:
+        with open_regular(lock, through_links=False) as file:
             return is_unlocked(file)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
@@ -254,7 +317,9 @@ def _is_foreign(folder: Path) -> bool:
 
 def _leftover(path: Path, why: str) -> Leftover:
     size = 0
-    for entry in (path, *path.rglob("*")) if path.is_dir() else (path,):
+    is_folder = path.is_dir() and not path.is_symlink()
+    for entry in (path, *path.rglob("*")) if is_folder else (path,):
         with contextlib.suppress(OSError):
-            size += entry.lstat().st_size if not entry.is_dir() else 0
+            status = entry.lstat()
+            size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     return Leftover(path, size, why)

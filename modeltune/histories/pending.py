@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modeltune.ground import (
+    MEBIBYTE,
     HistoryError,
     ModeltuneError,
     StoreUrl,
     UnrecordableError,
     default_store,
+    first_line,
+    read_json,
+    remove_file,
     sync_folder,
 )
 from modeltune.histories.artifacts import is_artifact_name, keep
@@ -25,8 +33,22 @@ from modeltune.records import Json, Run, from_json, to_json
 PENDING_FOLDER = "pending"
 """Lies in a store's folder, beside the artifacts."""
 
+ASIDE_SUFFIX = ".damaged"
+"""How the name of a file ends that was set aside."""
+
 PENDING_FORMAT = 2
 """The number in each file; it changes when a key changes its meaning."""
+
+LARGEST_WAITING = 256 * MEBIBYTE
+"""Bytes; a larger file is neither written nor read."""
+
+
+class DamagedRunError(HistoryError):
+    """A file of a waiting run was changed, cut short or forged."""
+
+
+class NewerRunError(HistoryError):
+    """A file of a waiting run was written by a newer modeltune."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,8 @@ def spool(store: Store, run: Run) -> Path:
             },
             allow_nan=False,
         )
+        if len(content) > LARGEST_WAITING:
+            raise ValueError(f"its record has more than {LARGEST_WAITING // MEBIBYTE} MiB")
         name = f"{PENDING_FOLDER}/{run.id}.json"
         keep(store.folder, name, lambda path: path.write_text(content, encoding="utf-8"))
     except (TypeError, ValueError) as error:
@@ -64,9 +88,24 @@ def spool(store: Store, run: Run) -> Path:
 
 def waiting(folder: Path) -> list[Path]:
     """Return the files of the runs that wait beside a history, sorted by name."""
-    # ``artifacts.keep`` begins the names of unfinished files so.
-    paths = (folder / PENDING_FOLDER).glob("*.json")
-    return sorted(path for path in paths if not path.name.startswith("new-"))
+    return [path for path in _files(folder) if path.suffix == ".json" and not is_draft(path)]
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Return the damaged files that a flush has set aside, sorted by name."""
+    return [path for path in _files(folder) if path.suffix == ASIDE_SUFFIX]
+
+
+def is_draft(path: Path) -> bool:
+    """Tell whether the name of a file is that of one which is not finished."""
+    # ``artifacts.keep`` begins their names so.
+    return bool(re.fullmatch(r"new-.*\.json", path.name))
+
+
+def waiting_run(path: Path) -> str | None:
+    """Return the run that a file belongs to by its name, also one set aside; None for other names."""
+    match = re.fullmatch(rf"([0-9a-f]{{16}})\.json(\.\w+)?({re.escape(ASIDE_SUFFIX)})?", path.name)
+    return match and match[1]
 
 
 def waiting_for(url: str | StoreUrl) -> list[Path]:
@@ -82,9 +121,12 @@ def read_pending(path: Path) -> PendingRun:
         HistoryError: the file is damaged, or is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["pending"] > PENDING_FORMAT:
-            raise ValueError(f"format {content['pending']}, of a newer modeltune: upgrade it")
+        content = read_json(path, LARGEST_WAITING)
+        if _format_of(content) > PENDING_FORMAT:
+            raise NewerRunError(
+                f"{path} does not hold a run to be recorded (format {content['pending']}, of a newer "
+                "modeltune: upgrade it); restore the file, or remove it"
+            )
         if _digest(_text(content["run"])) != content["sha256"]:
             raise ValueError("it was changed since it was written")
         run = from_json(content["run"])
@@ -94,12 +136,25 @@ def read_pending(path: Path) -> PendingRun:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise HistoryError(f"{path} cannot be read: {error}") from error
-    except (HistoryError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"no {error}" if isinstance(error, KeyError) else error
-        raise HistoryError(
+        kind = DamagedRunError if error.errno == errno.EINVAL else HistoryError
+        raise kind(f"{path} cannot be read: {error}") from error
+    except NewerRunError:
+        raise
+    except _NO_RUN as error:
+        why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise DamagedRunError(
             f"{path} does not hold a run to be recorded ({why}); restore the file, or remove it"
         ) from error
+
+
+_NO_RUN = (HistoryError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError)
+
+
+def _format_of(content: Json) -> int:
+    number = content["pending"]
+    if type(number) is not int:
+        raise TypeError(f"format {number!r:.100}")
+    return number
 
 
 def flush(url: str | StoreUrl, *, is_named: bool) -> Iterator[tuple[bool, str]]:
@@ -129,6 +184,8 @@ def flush(url: str | StoreUrl, *, is_named: bool) -> Iterator[tuple[bool, str]]:
                 continue
             except UnrecordableError as error:
                 yield False, f"{error}; it can never be recorded: remove {path}"
+            except DamagedRunError as error:
+                yield False, f"{error}{_set_aside(path)}"
             except HistoryError as error:
                 yield False, str(error)
             else:
@@ -159,7 +216,7 @@ def _record(path: Path, store: Store, is_named: bool) -> Run:
     store.record(pending.run)
     try:
         # Another flush may have recorded the same run.
-        path.unlink(missing_ok=True)
+        remove_file(path)
         sync_folder(path.parent)
     except OSError as error:
         raise HistoryError(
@@ -167,6 +224,28 @@ def _record(path: Path, store: Store, is_named: bool) -> Run:
             "make its folder writable and flush again, or remove it"
         ) from error
     return pending.run
+
+
+def _set_aside(path: Path) -> str:
+    """Give a damaged file a name under which it waits no more; say which."""
+    aside = path.with_name(f"{path.name}{ASIDE_SUFFIX}")
+    number = 0
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.{number}{ASIDE_SUFFIX}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        return f"; it could not be set aside: {error}"
+    with contextlib.suppress(OSError):
+        sync_folder(path.parent)
+    return f"; it was set aside as {aside.name}"
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return what is in the folder of waiting runs, sorted by name; of a link nothing."""
+    place = folder / PENDING_FOLDER
+    return [] if place.is_symlink() else sorted(place.glob("*"))
 
 
 def _text(run: Json) -> str:

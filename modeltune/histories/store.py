@@ -37,6 +37,8 @@ from modeltune.ground import (
     count_of,
     error_line,
     make_folder,
+    open_regular,
+    require_regular,
     sqlite_url,
     write_durably,
 )
@@ -474,8 +476,8 @@ def histories_in(folder: Path) -> list[StoreUrl]:
     urls = []
     for path in sorted(folder.glob("*")):
         with contextlib.suppress(OSError):
-            if path.is_file() and not _UNFINISHED.fullmatch(path.name):
-                with path.open("rb") as file:
+            if not _UNFINISHED.fullmatch(path.name):
+                with open_regular(path) as file:
                     header = file.read(100)
                 if int.from_bytes(header[68:72], "big") == APPLICATION_ID:
                     urls.append(sqlite_url(path))
@@ -632,7 +634,12 @@ def _refuse_foreign(place: Place, path: Path) -> None:
         raise _no_history(place)
     if path.is_dir():
         raise HistoryError(f"{place} is a folder; name a file in it: sqlite:///{path}/history.db")
-    with path.open("rb") as file:
+    for suffix in ("-journal", "-wal", "-shm"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        # SQLite would wait for a pipe in the place of a journal.
+        with contextlib.suppress(FileNotFoundError):
+            require_regular(beside)
+    with open_regular(path) as file:
         header = file.read(100)
     if not header:
         raise HistoryError(f"{place} is empty (0 bytes), which no history ever is; {DAMAGED}")
@@ -648,7 +655,7 @@ def _refuse_foreign(place: Place, path: Path) -> None:
 
 def _refuse_write_ahead(place: Place, path: Path) -> None:
     """Raise HistoryError where reading would write beside the file: to the log's shared memory."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = file.read(20)
     # 1 is a rollback journal, 2 a write-ahead log.
     if header[18:20] == b"\2\2":

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     )
     from modeltune.records.samples import (
         CLASS_METRICS,
+        LARGEST_UNPACKED,
         NUMBER_METRICS,
         Array,
         Samples,
@@ -125,6 +126,7 @@ __all__ = [
     "ARCHITECTURE",
     "CLASS_METRICS",
     "EXAMPLES",
+    "LARGEST_UNPACKED",
     "NUMBER_METRICS",
     "SCHEMA",
     "Area",
@@ -302,6 +304,7 @@ __getattr__, __dir__ = door(
         "samples": (
             "Array",
             "CLASS_METRICS",
+            "LARGEST_UNPACKED",
             "NUMBER_METRICS",
             "Samples",
             "class_metric",

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modeltune.records.plain_data import Json
 
+_T = TypeVar("_T")
+
 Array: TypeAlias = NDArray[Any]
 
 WIDTH = 96
 """Characters in a line of packed values: baseline files are read in reviews."""
+
+LARGEST_UNPACKED = 1 << 30
+"""Bytes in memory; samples that take more are not kept, and not read."""
 
 CLASS_METRICS = ("precision", "recall", "f1")
 NUMBER_METRICS = ("mae", "mse", "rmse", "r2", "explained_variance")
@@ -84,10 +91,21 @@ class Samples:
         if metric in self.definitions:
             return None
         for prefix, truth in self.truth.items():
+            predicted = self.predicted.get(prefix)
+            # In samples of others they need not belong together.
+            if predicted is None or predicted.shape[1:] != truth.shape:
+                continue
             names = CLASS_METRICS if truth.ndim == 1 else NUMBER_METRICS
             if metric in {f"{prefix}{name}" for name in names}:
                 return prefix
         return None
+
+    @property
+    def memory(self) -> int:
+        """How many bytes the arrays take once they are unpacked."""
+        arrays = (*self.truth.values(), *self.predicted.values())
+        arrays += (*self.values.values(), *self.slices.values())
+        return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def classified(self, metric: str) -> str:
         """Return the prefix of the output whose classes a metric is judged by.
@@ -103,28 +121,43 @@ class Samples:
         return outputs[0]
 
 
+_MOST, _MOST_REFITS = 1 << 50, 10_000
+"""The largest number of values and the largest label, and the largest number of refits."""
+
+_FEW_CLASSES = 1 << 16
+"""So many more classes than samples are counted without being sought first."""
+
+
 def class_metric(name: str, truth: Array, predicted: Array, label: int | None = None) -> float:
     """Return precision, recall or F1 of a class, or their mean over the classes ``truth`` has.
 
-    As scikit-learn's, with 0 where there is nothing to divide by, but from one count of all
-    pairs: a bootstrap asks thousands of times.
+    As scikit-learn's, with 0 where there is nothing to divide by, but from three counts: a
+    bootstrap asks thousands of times, and there may be thousands of classes.
     """
     if not len(truth):
         return float("nan")
-    least = int(truth.min())
-    if least < 0:  # as labels that ignore_class=-1 leaves out of a loss
-        truth, predicted = truth - least, predicted - least
-        label = None if label is None else label - least
-    classes = int(max(truth.max(), predicted.max(), label or 0)) + 1
-    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    confusion = counts.reshape(classes, classes)
-    right, true, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    asked = 0 if label is None else label
+    least = min(int(truth.min()), int(predicted.min()), asked, 0)
+    classes = max(int(truth.max()), int(predicted.max()), asked) - least + 1
+    if classes <= len(truth) + _FEW_CLASSES:
+        labels, truth, predicted = (
+            np.arange(least, least + classes),
+            truth - least,
+            predicted - least,
+        )
+    else:
+        # Labels far apart, as of a hostile file: one place for each that there is.
+        labels, codes = np.unique(np.concatenate([truth, predicted, [asked]]), return_inverse=True)
+        classes, truth, predicted = len(labels), *np.split(codes[:-1], 2)
+    right = np.bincount(truth[truth == predicted], minlength=classes)
+    true, named = np.bincount(truth, minlength=classes), np.bincount(predicted, minlength=classes)
     whole = {"precision": named, "recall": true, "f1": (true + named) / 2}[name]
     scores = np.divide(right, whole, out=np.zeros(classes), where=whole > 0)
     if label is not None:
-        return float(scores[label])
-    # Predictions of a label that is left out count as wrong, but it has no score of its own.
-    counted = scores[(true > 0) & (np.arange(classes) >= max(0, -least))]
+        return float(scores[np.searchsorted(labels, label)])
+    # Predictions of a label that is left out, such as -1 by ignore_class, count as wrong, but it
+    # has no score of its own.
+    counted = scores[(true > 0) & (labels >= 0)]
     return float(counted.mean()) if len(counted) else float("nan")
 
 
@@ -191,37 +224,52 @@ def pack_samples(samples: Samples) -> Json:
     }
 
 
-def unpack_samples(data: Mapping[str, Json]) -> Samples:
+def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) -> Samples:
     """Return what ``pack_samples`` wrote.
 
+    What it takes is computed from what it says of itself before anything is unpacked.
+
+    Args:
+        data: JSON data, which anybody may have written.
+        largest: bytes that the arrays may take in memory.
+
     Raises:
-        ValueError, KeyError, TypeError: it is not what ``pack_samples`` writes.
+        ValueError, KeyError, TypeError: it is not what ``pack_samples`` writes, or takes more.
     """
-    arrays = {
-        name: {key: _unpack(value) for key, value in data[name].items()}
-        for name in ("truth", "predicted", "values", "slices")
+    size, refits = (_count(data[name]) for name in ("size", "refits"))
+    if refits > _MOST_REFITS:
+        raise ValueError(f"samples of {refits} refits")
+    begins = {
+        "truth": (size,),
+        "predicted": (refits, size),
+        "values": (refits, size),
+        "slices": (size,),
     }
-    samples = Samples(
-        data["size"],
-        data["refits"],
-        classes=data["classes"],
-        definitions=data["definitions"],
+    arrays: dict[str, dict[str, Array]] = {}
+    left = largest
+    for kind, begin in begins.items():
+        arrays[kind] = {}
+        for name, array in _typed(data[kind], dict, kind).items():
+            shape = tuple(map(_count, _typed(array["shape"], list, "shape")))
+            if shape[: len(begin)] != begin:
+                raise ValueError(f"{shape} values for {size} samples")
+            left -= math.prod(shape) * _bytes_each(_kind(array))
+            if left < 0:
+                raise ValueError(f"its samples take more than {largest} bytes when unpacked")
+            arrays[kind][name] = _unpack(array, shape)
+    return Samples(
+        size,
+        refits,
+        classes={
+            name: [_label(label) for label in _typed(labels, list, "classes")]
+            for name, labels in _typed(data["classes"], dict, "classes").items()
+        },
+        definitions={
+            name: _typed(text, str, "definition")
+            for name, text in _typed(data["definitions"], dict, "definitions").items()
+        },
         **arrays,
     )
-    shapes = (
-        *(
-            (array, (samples.size,))
-            for array in (*samples.truth.values(), *samples.slices.values())
-        ),
-        *(
-            (array, (samples.refits, samples.size))
-            for array in (*samples.predicted.values(), *samples.values.values())
-        ),
-    )
-    for array, shape in shapes:
-        if array.shape[: len(shape)] != shape:
-            raise ValueError(f"{array.shape} values for {samples.size} samples")
-    return samples
 
 
 def _pack(array: Array) -> Json:
@@ -240,21 +288,51 @@ def _pack(array: Array) -> Json:
     return {"type": kind, "shape": list(array.shape), "zlib": lines}
 
 
-def _unpack(data: Mapping[str, Json]) -> Array:
-    shape = tuple(data["shape"])
-    count = math.prod(shape)
-    kind = np.dtype(data["type"])
-    if kind.kind not in "biuf":
-        raise ValueError(f"values of type {kind}")
+def _unpack(data: Mapping[str, Json], shape: tuple[int, ...]) -> Array:
+    count, kind = math.prod(shape), _kind(data)
+    is_bool = kind.kind == "b"
+    expected = -(-count // 8) if is_bool else count * kind.itemsize
     try:
-        content = zlib.decompress(base64.b64decode("".join(data["zlib"]), validate=True))
-    except zlib.error as error:
+        packed = base64.b64decode("".join(data["zlib"]), validate=True)
+        unpacker = zlib.decompressobj()
+        # One byte more, for 0 would mean any number of bytes.
+        content = unpacker.decompress(packed, expected + 1)
+    except (zlib.error, binascii.Error) as error:
         raise ValueError(str(error)) from error
-    if kind.kind == "b":
-        if len(content) != -(-count // 8):
-            raise ValueError(f"{len(content)} bytes for {count} values")
+    if len(content) != expected or not unpacker.eof:
+        raise ValueError(f"not the {expected} bytes of {count} values")
+    if is_bool:
         bits = np.unpackbits(np.frombuffer(content, np.uint8), count=count)
         return bits.astype(bool).reshape(shape)
-    return (
-        np.frombuffer(content, kind).reshape(shape).astype(np.int64 if kind.kind in "iu" else kind)
-    )
+    array = np.frombuffer(content, kind).reshape(shape)
+    return array.astype(np.int64) if kind.kind in "iu" else array
+
+
+def _kind(data: Mapping[str, Json]) -> np.dtype[Any]:
+    name = data["type"]
+    if not isinstance(name, str) or not re.fullmatch("bool|[<>|]?[iu][1248]|[<>]?f[48]", name):
+        raise ValueError(f"values of type {name!r:.100}")
+    return np.dtype(name)
+
+
+def _bytes_each(kind: np.dtype[Any]) -> int:
+    """Return how many bytes a value of this type takes once it is unpacked."""
+    return {"i": 8, "u": 8, "b": 1}.get(kind.kind, kind.itemsize)
+
+
+def _count(value: Json) -> int:
+    if not 0 <= _typed(value, int, "count") <= _MOST:
+        raise ValueError(f"{value} is no count")
+    return int(value)
+
+
+def _label(value: Json) -> int:
+    if not -_MOST <= _typed(value, int, "class") <= _MOST:
+        raise ValueError(f"{value} is no class")
+    return int(value)
+
+
+def _typed(value: Json, kind: type[_T], what: str) -> _T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.100} is no {what}")
+    return value

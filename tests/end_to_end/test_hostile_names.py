@@ -10,6 +10,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.ground.errors import HistoryError
+from modeltune.ground.own_folders import MARK
 from modeltune.histories import baselines
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.ledgers import LEDGER_FILE, Ledgers
@@ -77,7 +78,8 @@ def begun(folder: Path, text: str) -> None:
         assert (notes is None) is (run == "first")
         ledger.put(f"trial {text}", {text: text})
         ledgers.close(drop=False)
-    assert len([*folder.rglob("*")]) == len([*folder.glob(f"*/{LEDGER_FILE}")]) + 1 == 2
+    (path,) = folder.glob(f"*/{LEDGER_FILE}")
+    assert {*folder.rglob("*")} == {path.parent, path, path.with_name(MARK)}
 
 
 def kept(folder: Path, text: str) -> None:

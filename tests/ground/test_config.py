@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,23 @@ def test_reading_no_settings_loads_no_parser() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("value", ["[" * 10_000 + "]" * 10_000, "9" * 5000])
+def test_a_value_that_no_parser_takes_is_one_error(tmp_path: Path, value: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.modeltune]\nworkers = {value}\n")
+    with pytest.raises(SpecError, match=r"pyproject\.toml (cannot be read|is not valid TOML): "):
+        load_config(tmp_path)
+
+
+def test_a_file_too_large_to_be_settings_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    os.truncate(tmp_path / "pyproject.toml", 1 << 40)
+    with pytest.raises(SpecError, match=r"pyproject\.toml cannot be read: it has .* bytes"):
+        load_config(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(SpecError, match=r"pyproject\.toml cannot be read: .*it is a pipe"):
+        load_config(tmp_path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import subprocess
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -335,3 +339,144 @@ def test_a_baseline_of_the_first_format_is_read() -> None:
     assert [baseline.samples.score("accuracy", refit) for refit in range(3)] == pytest.approx(
         baseline.scores["accuracy"].values
     )
+
+
+def bomb(size: int, shape: list[int]) -> dict[str, object]:
+    """Return samples in a few bytes that unpack to many more than they say, or say many."""
+    text = base64.b64encode(zlib.compress(bytes(1 << 24), 9)).decode()
+    array = {"type": "<f4", "shape": shape, "zlib": [text]}
+    empty: dict[str, object] = {part: {} for part in ("truth", "predicted", "slices", "classes")}
+    return {**empty, "size": size, "refits": 2, "values": {"accuracy": array}, "definitions": {}}
+
+
+def replaced(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pipe": (lambda path: replaced(path, os.mkfifo), "a pipe, a socket or a device"),
+    "a device": (
+        lambda path: replaced(path, lambda path: path.symlink_to("/dev/zero")),
+        "a pipe, a socket or a device",
+    ),
+    "too large": (lambda path: os.truncate(path, 1 << 40), "more than the 16777216 allowed"),
+    "deep": (
+        lambda path: path.write_text('{"format": 1, "a": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+        "nested more than",
+    ),
+    "deep in a field": (
+        lambda path: edited(path, True, why=json.loads("[" * 190 + "]" * 190)),
+        "is no baseline",
+    ),
+    "not a number": (
+        lambda path: path.write_text(path.read_text().replace('"nan"', "NaN")),
+        "it has NaN",
+    ),
+    "infinite": (
+        lambda path: path.write_text(path.read_text().replace('"nan"', "1e999")),
+        "1e999, which is too large",
+    ),
+    "many digits": (
+        lambda path: path.write_text(path.read_text().replace('"nan"', "1" * 5000)),
+        "a number of 5000 digits",
+    ),
+    "a key twice": (
+        lambda path: path.write_text(path.read_text().replace("{", '{"run": "other",', 1)),
+        "it has the key 'run' twice",
+    ),
+    "a bomb": (
+        lambda path: edited(path, True, samples=bomb(4, [2, 4])),
+        "not the 32 bytes of 8 values",
+    ),
+    "a bomb that says so": (
+        lambda path: edited(path, True, samples=bomb(1 << 33, [2, 1 << 33])),
+        "its samples take more than 268435456 bytes",
+    ),
+    "many refits": (
+        lambda path: edited(path, True, samples=bomb(0, [10**9, 0]) | {"refits": 10**9}),
+        "samples of 1000000000 refits",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_one_error_that_names_it(tmp_path: Path, kind: str) -> None:
+    path = accepted(tmp_path)
+    harm, words = HOSTILE[kind]
+    harm(path)
+
+    with pytest.raises(HistoryError, match=words) as caught:
+        read_baseline(path)
+
+    assert str(caught.value).startswith(f"{path} ")
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+    # Whoever only looks at it goes on.
+    assert baselines.read_or_none(path) is None
+    assert baselines.named_in(tmp_path)[0] in (set(), {GREEN.id})
+
+
+NOT_OF_A_FIELD: list[object] = [
+    None,
+    True,
+    0,
+    -1,
+    10**299,
+    0.5,
+    "x",
+    "",
+    [],
+    [[]],
+    {},
+    {"": None},
+    {"values": [1]},
+]
+
+
+@pytest.mark.parametrize(
+    "field", sorted({*vars(baselines.Baseline)["__dataclass_fields__"], "format"})
+)
+def test_a_field_of_another_type_is_an_error_that_names_the_file(
+    tmp_path: Path, field: str
+) -> None:
+    path = accepted(tmp_path)
+    whole, refused = path.read_text(), list[str]()
+    for value in NOT_OF_A_FIELD:
+        edited(path, True, **{field: value})
+        try:
+            read_baseline(path)
+        except HistoryError as error:
+            refused.append(str(error))
+        path.write_text(whole)
+    assert all(error.startswith(f"{path} ") for error in refused)
+    # No field may have more than four of them as its value.
+    assert len(refused) >= len(NOT_OF_A_FIELD) - 4
+
+
+def test_whole_numbers_as_scores_are_the_numbers(tmp_path: Path) -> None:
+    path = accepted(tmp_path)
+    scores = json.loads(path.read_text())["scores"]
+    edited(path, True, scores=scores | {"parameters": {"mean": 3, "std": None, "values": [3, 3]}})
+    assert repr(read_baseline(path).scores["parameters"].values) == "(3.0, 3.0)"
+
+
+def test_a_draft_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    """As one that came with the baselines of a pull request."""
+    path = accepted(tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    path.with_name(f".{path.name}.new").symlink_to(tmp_path / "mine")
+    accepted(tmp_path, replace(GREEN, id="ffff"))
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert read_baseline(path).run == "ffff"
+
+
+def test_what_would_be_too_large_to_be_read_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = accepted(tmp_path)
+    monkeypatch.setattr(baselines, "LARGEST_READ", 1000)
+    before = path.read_bytes()
+    with pytest.raises(HistoryError, match="cannot be accepted: its baseline would have more than"):
+        accepted(tmp_path, replace(GREEN, id="ffff"))
+    assert path.read_bytes() == before

@@ -268,3 +268,43 @@ def test_versions_of_sqlite_with_the_fault_are_known(
     version: tuple[int, int, int], is_unsafe: bool
 ) -> None:
     assert is_wal_unsafe(version) is is_unsafe
+
+
+def _pipe(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_pipe, _endless])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"artifacts/{RUN}.weights.h5",
+        "artifacts/histories.txt",
+        f"pending/{RUN}.json",
+        f"scratch/{RUN}/ledger.jsonl",
+        "../specs/baselines/spec_a.py.b.json",
+        "history.db",
+        "history.db-journal",
+        "history.db-wal",
+        "other.db",
+        "../pyproject.toml",
+    ],
+)
+def test_nothing_that_is_no_file_is_waited_for(
+    folder: Path, name: str, make: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command that reads it ends, and names it."""
+    make(folder / name)
+    for command in ("doctor", "gc", "flush", "history"):
+        main([command])
+        said = capsys.readouterr()
+        if command == "doctor" and name != "other.db":
+            assert Path(name).name in said.out + said.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from modeltune.cli import main
 from modeltune.ground.errors import HistoryError
+from modeltune.ground.own_folders import MARK, mark_folder
 from modeltune.histories import pending
 from modeltune.histories.artifacts import keep, leave_word
 from modeltune.histories.baselines import accept
@@ -120,19 +122,24 @@ def test_files_of_runs_that_were_never_recorded_go_and_those_of_others_stay(
         f"history.db.{A}{B}.new",
         f"history.db.{A}{B}.new-journal",
         f"pending/new-{A}.json",
-        f"features/x.npy.{A}{B}.tmp",
+        f"features/{A * 4}-0.npy.{A}{B}.tmp",
         f"scratch/{A}/states/1.npz",
         f"scratch/{A}/ledger.jsonl",
         "scratch/tmpabc/0.npy",
         "scratch/data-tmpabc/0.npy",
+        f"scratch/gone-{A}{B}/states/1.npz",
     ],
 )
 def test_what_was_cut_short_goes_once_nobody_has_written_to_it_for_an_hour(
     project: Project, name: str
 ) -> None:
-    project.made(name)
-    assert project.collected(later=0) == set()
-    assert project.collected() == {name}
+    path = project.made(name, "")
+    if name.startswith("scratch/"):
+        mark_folder(project.folder.joinpath(*name.split("/")[:2]))
+    if "gone-" not in name:
+        assert project.collected(later=0) == set()
+    assert name in project.collected()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +150,14 @@ def test_what_was_cut_short_goes_once_nobody_has_written_to_it_for_an_hour(
         f"artifacts/{A}",
         "history.db.backup",
         "features/x.npy",
+        f"features/x.npy.{A}{B}.tmp",
+        f"scratch/{A}/states/1.npz",
+        f"scratch/{A}/ledger.jsonl",
+        "scratch/tmpabc/0.npy",
+        "scratch/data-tmpabc/0.npy",
+        "scratch/data-tmpabc/lock",
+        "scratch/gone-fishing/trout",
+        f"scratch/gone-{A}{B}/trout",
         "report/report.html",
         f"tensorboard/{A}/events",
         "scratch/mine/file",
@@ -208,23 +223,45 @@ def test_files_of_a_history_on_a_server_wait_until_it_is_asked(project: Project)
         assert _histories(project.url, [named], project.folder)[1:] == [named]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["pending/x.json", "specs/baselines/spec_a.py.b.json", "other.db", "artifacts/histories.txt"],
-)
-def test_nothing_goes_while_what_may_name_a_file_cannot_be_read(
+@pytest.mark.parametrize("name", ["other.db", "artifacts/histories.txt"])
+def test_nothing_goes_while_a_history_that_may_name_a_file_cannot_be_read(
     project: Project, name: str
 ) -> None:
     project.kept(A)
     if name == "other.db":
         shutil.copyfile(project.folder / "history.db", project.folder / name)
         os.truncate(project.folder / name, 8192)
-    elif name.endswith(".txt"):
-        project.made(name).write_bytes(b"\xff")
     else:
-        project.made(name if name[0] == "p" else f"../{name}", "{")
+        project.made(name).write_bytes(b"\xff")
     with pytest.raises(HistoryError, match=Path(name).name):
         leftovers(project.url, now=time.time() + 2 * MIN_AGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        # It says by its name whose files it needs.
+        (f"pending/{A}.json", {f"artifacts/{B}.weights.h5", f"artifacts/{B}.samples.json"}),
+        (f"pending/{A}.json.damaged", {f"artifacts/{B}.weights.h5", f"artifacts/{B}.samples.json"}),
+        ("pending/x.json", set()),
+        ("../specs/baselines/spec_a.py.b.json", set()),
+    ],
+)
+@pytest.mark.parametrize("kind", ["a text", "a pipe"])
+def test_what_a_damaged_file_may_name_stays_and_the_rest_goes(
+    project: Project, name: str, gone: set[str], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.kept(A)
+    project.kept(B)
+    project.made(cut := f"history.db.{A}{B}.new")
+    path = project.made(name, "{")
+    if kind == "a pipe":
+        path.unlink()
+        os.mkfifo(path)
+    assert project.collected() == {cut} | gone
+    assert main(["gc"]) == 0
+    said = capsys.readouterr().out
+    assert (f"left alone: {path.resolve()} " in said) is not name.endswith("damaged")
 
 
 def test_without_a_history_nothing_is_an_orphan(project: Project) -> None:
@@ -261,7 +298,7 @@ def test_a_search_whose_run_is_recorded_goes(project: Project) -> None:
     folder = f"scratch/{ledgers.begun.folder.name}"
     ledgers.close(drop=False)
     gone = project.collected()
-    assert gone == {f"{folder}/ledger.jsonl", f"{folder}/states/0.npz"}
+    assert gone == {f"{folder}/{name}" for name in ("ledger.jsonl", MARK, "states/0.npz")}
     assert os.listdir(project.folder / "scratch") == []
 
 
@@ -279,6 +316,7 @@ def test_what_a_running_process_is_at_stays(project: Project) -> None:
     again = begun(project, B, "spec_digits.py::cnn")
     project.kept(B)
     data = project.made("scratch/data-tmpabc/lock")
+    mark_folder(data.parent)
     with data.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         gone = project.collected()
@@ -297,6 +335,7 @@ def test_what_somebody_begins_to_use_after_it_was_found_stays(project: Project) 
     begun(project, A).close(drop=False)
     file = project.made(f"artifacts/{C}.weights.h5")
     lock = project.made("scratch/data-tmpabc/lock")
+    mark_folder(lock.parent)
     now = time.time() + 2 * MIN_AGE
     unused = leftovers(project.url, now=now)
     assert len(unused) == 3
@@ -310,11 +349,12 @@ def test_what_somebody_begins_to_use_after_it_was_found_stays(project: Project) 
     ledgers.close()
 
 
-@pytest.mark.parametrize("place", ["artifacts", "scratch/data-tmpabc"])
+@pytest.mark.parametrize("place", ["artifacts", "scratch/data-tmpabc", f"scratch/{A}"])
 def test_what_a_link_leads_to_stays(project: Project, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "mine").write_text("mine")
+    mark_folder(outside)
     (project.folder / "artifacts").mkdir()
     (project.folder / "scratch").mkdir()
     link = project.folder / place
@@ -323,6 +363,85 @@ def test_what_a_link_leads_to_stays(project: Project, tmp_path: Path, place: str
     link.symlink_to(outside / "mine" if place == "artifacts" else outside)
     project.collected()
     assert (outside / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["scratch", "artifacts", "pending", "features", ".modeltune"])
+def test_nothing_goes_behind_a_folder_that_is_a_link(
+    project: Project, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be another project's store, or anybody's folder with such names."""
+    other = Project(tmp_path / "other")
+    for folder in ("tmp", "tmpabc", "data-2024", "gone-fishing", A, f"{B}-{C}"):
+        other.made(f"scratch/{folder}/mine")
+        other.made(f"scratch/{folder}/lock")
+    other.made(f"scratch/{C}/ledger.jsonl")
+    begun(other, B).close(drop=False)
+    other.kept(A)
+    other.made(f"pending/new-{A}.json")
+    other.made(f"features/{A * 4}-0.npy.{A}{B}.tmp")
+    link = project.folder if name == ".modeltune" else project.folder / name
+    target = other.folder if name == ".modeltune" else other.folder / name
+    if name == ".modeltune":
+        shutil.copyfile(project.folder / "history.db", other.folder / "history.db")
+        for place in ("artifacts", "pending", "features"):
+            shutil.rmtree(other.folder / place)
+        shutil.rmtree(link)
+    link.symlink_to(target)
+    project.recorded(B) if name == "scratch" else None
+    before = other.all()
+    assert project.collected() == set()
+    assert main(["gc"]) == 0
+    assert other.all() == before
+    capsys.readouterr()
+    main(["doctor"])
+    is_said = f"WRONG  {link} is a link to {target}: nothing is written or removed" in (
+        capsys.readouterr().out
+    )
+    assert is_said is (name != ".modeltune")
+
+
+def test_a_damaged_ledger_is_named_and_stays(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledgers = begun(project, A)
+    assert ledgers.begun
+    path = ledgers.begun.folder / "ledger.jsonl"
+    ledgers.close(drop=False)
+    project.recorded(A)
+    with path.open("ab") as file:
+        file.write(b"00000000 {}\n")
+    pipe = project.made(f"scratch/{B}/ledger.jsonl")
+    pipe.unlink()
+    os.mkfifo(pipe)
+    mark_folder(pipe.parent)
+    before = path.read_bytes()
+    assert project.collected() == set()
+    for command in ("gc", "doctor"):
+        main([command])
+        said = capsys.readouterr().out
+        assert f"{path} is damaged (line 4: its checksum does not fit)" in said
+        assert f"{pipe} is damaged (it is a pipe, a socket or a device, no file)" in said
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_a_link_replaces_after_it_was_found_stays(
+    project: Project, tmp_path: Path
+) -> None:
+    outside = Project(tmp_path / "outside")
+    for place in (outside, project):
+        mark_folder(place.made("scratch/data-tmpabc/mine").parent)
+        place.made(f"artifacts/{A}.weights.h5")
+    now = time.time() + 2 * MIN_AGE
+    found = leftovers(project.url, now=now)
+    assert len(found) == 2
+    before = outside.all()
+    for name in ("scratch", "artifacts"):
+        (project.folder / name).rename(tmp_path / name)
+        (project.folder / name).symlink_to(outside.folder / name)
+    for leftover in found:
+        with contextlib.suppress(HistoryError):
+            remove_leftover(leftover, now=now)
+    assert outside.all() == before
 
 
 # The law.

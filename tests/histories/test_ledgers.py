@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
+import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.ground.errors import HistoryError
-from modeltune.histories.ledgers import LEDGER_FILE, Ledger, Ledgers, open_ledger
+from modeltune.ground.own_folders import MARK
+from modeltune.histories import ledgers
+from modeltune.histories.ledgers import (
+    ASIDE,
+    LEDGER_FILE,
+    Ledger,
+    Ledgers,
+    open_ledger,
+    state_of,
+)
 
 IDENTITY = {"search": "random", "code": "1"}
 
@@ -169,15 +179,15 @@ def test_a_search_that_begins_while_the_last_ledger_goes_keeps_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(tmp_path, "a")
-    first, rmtree = OPEN.pop(), shutil.rmtree
+    first, rmdir = OPEN.pop(), os.rmdir
 
-    def meanwhile(folder: Path, **options: Any) -> None:
-        monkeypatch.setattr(shutil, "rmtree", rmtree)
+    def meanwhile(folder: str, **options: Any) -> None:
+        monkeypatch.setattr(os, "rmdir", rmdir)
         ledger, _ = begun(tmp_path, "b")
         ledger.put("trial 1", {"score": 1})
-        rmtree(folder, **options)
+        rmdir(folder, **options)
 
-    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    monkeypatch.setattr(os, "rmdir", meanwhile)
     first.close()
     second = OPEN[-1].begun
     assert second is not None
@@ -202,3 +212,189 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
     (tmp_path / "scratch").write_text("a file")
     with pytest.raises(HistoryError, match="scratch"):
         begun(tmp_path / "scratch")
+
+
+# What others have put there.
+
+
+def line(text: bytes) -> bytes:
+    """Return a line with a checksum that fits, as anybody can write it."""
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+FORGED: dict[str, bytes] = {
+    "a checksum that does not fit": b'00000000 {"key": "trial 9", "value": 1}\n',
+    "no checksum": b'{"key": "trial 9", "value": 1}\n',
+    "no text": b"\xff\xfe\n",
+    "a list": line(b"[1]"),
+    "a number": line(b"1"),
+    "no key": line(b'{"value": 1}'),
+    "no value": line(b'{"key": "trial 9"}'),
+    "another key": line(b'{"key": ["trial 9"], "value": 1}'),
+    "runs that are none": line(b'{"key": "runs", "value": 3}'),
+    "runs with a path": line(b'{"key": "runs", "value": ["../../x"]}'),
+    "a search that is none": line(b'{"key": "search", "value": {"spec": 1, "identity": {}}}'),
+    "an identity that is none": line(b'{"key": "search", "value": {"spec": "a", "identity": 1}}'),
+    "deep nesting": line(b'{"key": "trial 9", "value": ' + b"[" * 10**5 + b"]" * 10**5 + b"}"),
+    "not a number": line(b'{"key": "trial 9", "value": NaN}'),
+    "many digits": line(b'{"key": "trial 9", "value": ' + b"1" * 5000 + b"}"),
+    "a key twice": line(b'{"key": "trial 9", "key": "trial 8", "value": 1}'),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_damaged_ledger_is_set_aside_and_what_is_before_the_damage_counts(
+    tmp_path: Path, kind: str
+) -> None:
+    finished(tmp_path, 2)
+    (path,) = tmp_path.glob(f"*/{LEDGER_FILE}")
+    path.write_bytes(
+        damaged := path.read_bytes() + FORGED[kind] + line(b'{"key": "a", "value": 1}')
+    )
+    assert state_of(path.parent).damage
+
+    ledger, said = begun(tmp_path, "b")
+
+    assert ledger.count("trial ") == 2
+    assert ledger.get("runs") == ["a", "b"]
+    (aside,) = tmp_path.glob(f"{ASIDE}*")
+    assert aside.read_bytes() == damaged
+    assert said is not None
+    assert said.startswith(f"{path} is damaged (line 5: ")
+    assert said.endswith(
+        f"all of it was set aside as {aside.name}; resumes after 2 finished trials"
+    )
+
+
+def _foreign(path: Path) -> None:
+    path.mkdir()
+    (path / "mine").write_text("mine")
+
+
+def _in_the_place_of_its_file(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def put(path: Path) -> None:
+        path.mkdir()
+        make(path / LEDGER_FILE)
+
+    return put
+
+
+PLANTED: dict[str, Callable[[Path], object]] = {
+    "a file": lambda path: path.write_text("mine"),
+    "a link to a folder": lambda path: path.symlink_to(path.parents[1] / "elsewhere"),
+    "a pipe": os.mkfifo,
+    "a folder of others": _foreign,
+    "a pipe as its file": _in_the_place_of_its_file(os.mkfifo),
+    "a folder as its file": _in_the_place_of_its_file(Path.mkdir),
+    "an endless device as its file": _in_the_place_of_its_file(
+        lambda path: path.symlink_to("/dev/zero")
+    ),
+    "a link as its file": _in_the_place_of_its_file(
+        lambda path: path.symlink_to(path.parents[2] / "elsewhere" / "mine")
+    ),
+    "a text as its file": _in_the_place_of_its_file(lambda path: path.write_text("mine\n" * 9)),
+    "a large file": _in_the_place_of_its_file(
+        lambda path: (path.touch(), os.truncate(path, 1 << 40))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_lies_in_the_place_of_a_ledger_is_set_aside_and_nothing_is_lost(
+    tmp_path: Path, kind: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_text("mine")
+    folder = begun(scratch)[0].folder
+    OPEN.pop().close()
+    PLANTED[kind](folder)
+    before = folder.lstat()
+
+    ledger, said = begun(scratch, "b")
+    ledger.put("trial 0", 1)
+
+    assert said is not None
+    assert said.startswith(f"{folder} cannot be resumed (")
+    (aside,) = scratch.glob(f"{ASIDE}*")
+    assert said.endswith(f"set aside as {aside.name}")
+    assert aside.lstat().st_ino == before.st_ino
+    OPEN.pop().close()
+    assert os.listdir(scratch) == [aside.name]
+    assert os.listdir(tmp_path / "elsewhere") == ["mine"]
+    assert (tmp_path / "elsewhere" / "mine").read_text() == "mine"
+    # It is in nobody's way.
+    assert begun(scratch, "c")[1] is None
+
+
+def test_links_in_the_folder_of_an_interrupted_search_lead_no_writer_out_of_it(
+    tmp_path: Path,
+) -> None:
+    finished(tmp_path / "scratch", 1)
+    (path,) = tmp_path.glob(f"scratch/*/{LEDGER_FILE}")
+    (tmp_path / "elsewhere").mkdir()
+    (path.parent / "states").symlink_to(tmp_path / "elsewhere")
+    ledger, said = begun(tmp_path / "scratch", "b")
+    assert "(states in it is a link, a pipe or a device)" in str(said)
+    assert ledger.count("trial ") == 0
+    assert not (ledger.folder / "states").exists()
+
+
+def test_no_search_begins_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "scratch").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HistoryError, match=r"scratch.* it is a link to .*elsewhere"):
+        begun(tmp_path / "scratch")
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_other_searches_are_looked_at_and_neither_written_nor_removed_unless_they_are_ours(
+    tmp_path: Path,
+) -> None:
+    """A search of this spec that has become another is dropped, if its ledger is whole."""
+    elsewhere = tmp_path / "elsewhere"
+    finished(elsewhere, 2)
+    (outside,) = elsewhere.glob("*")
+    finished(tmp_path / "scratch", 2)
+    (other,) = (tmp_path / "scratch").glob(f"*/{LEDGER_FILE}")
+    with other.open("ab") as file:
+        file.write(FORGED["a list"])
+    (tmp_path / "scratch" / "0123").symlink_to(outside)
+    (tmp_path / "scratch" / "4567").mkdir()
+    (tmp_path / "scratch" / "4567" / LEDGER_FILE).symlink_to(outside / LEDGER_FILE)
+    gone = tmp_path / "scratch" / "gone-fishing"
+    gone.mkdir()
+    (gone / "trout").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    begun(tmp_path / "scratch", "b", code="2")
+
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_ledger_of_an_earlier_modeltune_resumes_and_goes(tmp_path: Path) -> None:
+    """It has no mark; what it says is mark enough."""
+    finished(tmp_path, 2)
+    (mark,) = tmp_path.glob(f"*/{MARK}")
+    mark.unlink()
+    ledger, said = begun(tmp_path, "b")
+    assert (ledger.count("trial "), said) == (2, "resumes after 2 finished trials")
+    OPEN.pop().close(drop=False)
+    mark.unlink()
+    begun(tmp_path, "c", code="2")
+    assert [path.parent for path in tmp_path.glob(f"*/{LEDGER_FILE}")] != [mark.parent]
+    assert not mark.parent.exists()
+
+
+def test_a_result_that_would_be_too_large_to_be_read_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, _ = begun(tmp_path)
+    monkeypatch.setattr(ledgers, "LONGEST_LINE", 300)
+    ledger.put("trial 0", "x" * 1000)
+    ledger.put("trial 1", "x")
+    assert ledger.get("trial 0") == "x" * 1000
+    OPEN.pop().close(drop=False)
+    ledger, said = begun(tmp_path, "b")
+    assert (ledger.get("trial 0"), ledger.get("trial 1")) == (None, "x")
+    assert said == "resumes after 1 finished trial"

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from modeltune.cli import main
 from modeltune.ground.errors import HistoryError, UnrecordableError
 from modeltune.harness.recording import RunDraft, drop_lost, first_draft
+from modeltune.histories import pending
 from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.contract import some_run
 from modeltune.histories.pending import flush, read_pending, spool, waiting
@@ -225,11 +226,11 @@ def test_a_file_that_cannot_be_removed_is_said_and_the_others_are_sent(
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as then:
-        then.setattr(Path, "unlink", refuse)
+        then.setattr(os, "unlink", refuse)
         assert flushed(url) == [
             (
                 False,
-                f"{path} cannot be removed ([Errno 13] Permission denied: '{path}'), though its run "
+                f"{path} cannot be removed ([Errno 13] Permission denied: '{path.name}'), though its run "
                 f"is recorded in {tmp_path}/history.db; make its folder writable and flush again, "
                 "or remove it",
             )
@@ -271,19 +272,31 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "of a newer modeltune": (_newer, "(format 99, of a newer modeltune: upgrade it)"),
     "renamed": (lambda path: path.rename(path.with_name("b.json")), "(it holds run a)"),
+    "a pipe": (
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        "cannot be read: [Errno 22] it is a pipe",
+    ),
+    "deep": (
+        lambda path: path.write_text("[" * 10**5 + "]" * 10**5),
+        "nested more than 200 levels deep",
+    ),
+    "of another type": (
+        lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | {"pending": "2"})),
+        "does not hold a run to be recorded (format '2')",
+    ),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: [Errno 21] Is a dir"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_no_run_that_waits_is_said_and_stays(
+def test_what_is_no_run_that_waits_is_said_and_set_aside(
     store: Store, url: str, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spool(store, some_run("c"))
     harm, problem = DAMAGES[damage]
     harm(spool(store, some_run("a")))
     (path,) = set(waiting(tmp_path)) - {tmp_path / "pending" / "c.json"}
-    before = path.is_dir() or path.read_bytes()
+    before = not path.is_file() or path.read_bytes()
 
     assert main(["flush", "--store", url]) == 1
 
@@ -292,8 +305,38 @@ def test_what_is_no_run_that_waits_is_said_and_stays(
     assert err.startswith(f"{path} ")
     assert problem in err
     assert len(err.splitlines()) == 1
-    assert waiting(tmp_path) == [path]
-    assert (path.is_dir() or path.read_bytes()) == before
+    # What may be whole to another reader keeps its name.
+    stays = damage in ("of a newer modeltune", "a folder")
+    aside = path if stays else path.with_name(f"{path.name}.damaged")
+    assert (f"; it was set aside as {aside.name}" in err) is not stays
+    assert waiting(tmp_path) == ([path] if stays else [])
+    assert (aside.is_dir() or not aside.is_file() or aside.read_bytes()) == before
+    assert main(["flush", "--store", url]) == int(stays)
+
+
+def test_what_is_too_large_to_be_read_is_neither_written_nor_read(
+    store: Store, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = spool(store, some_run("a"))
+    monkeypatch.setattr(pending, "LARGEST_WAITING", 1000)
+    ((is_sent, line),) = flushed(url)
+    assert not is_sent
+    assert str(path) in line
+    assert "more than the 1000 allowed" in line
+    with pytest.raises(HistoryError, match=r"run b has no place in a record: its record has more"):
+        spool(store, some_run("b"))
+    assert waiting(tmp_path) == []
+
+
+def test_what_is_set_aside_replaces_nothing_that_was(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    for number in range(3):
+        path = spool(store, some_run("a"))
+        path.write_text(f"{number}")
+        flushed(url)
+    aside = sorted((tmp_path / "pending").iterdir())
+    assert [path.read_text() for path in aside] == ["1", "2", "0"]
 
 
 def test_a_run_that_differs_from_the_recorded_one_of_its_id_stays(

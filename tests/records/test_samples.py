@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
@@ -19,9 +22,11 @@ from sklearn import metrics
 
 from modeltune.records.samples import (
     CLASS_METRICS,
+    LARGEST_UNPACKED,
     NUMBER_METRICS,
     WIDTH,
     Samples,
+    class_metric,
     join_samples,
     pack_samples,
     unpack_samples,
@@ -389,3 +394,75 @@ def test_packing_loads_neither_keras_nor_scikit_learn() -> None:
         "assert not {'keras', 'tensorflow', 'sklearn', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What others have written
+
+
+def stated(shape: list[int], kind: str = "<f4", content: bytes = b"", size: int = 2) -> Any:
+    """Return samples with one metric, whose values say of themselves what they are."""
+    text = base64.b64encode(zlib.compress(content)).decode()
+    array = {"type": kind, "shape": shape, "zlib": [text]}
+    return pack_samples(Samples(size, 1)) | {"values": {"loss": array}}
+
+
+def test_more_than_the_memory_allowed_is_refused_before_it_is_unpacked() -> None:
+    """Its content is no packed data, which would be said first if it were looked at."""
+    data = stated([1, 2, 1 << 40])
+    data["values"]["loss"]["zlib"] = ["?"]
+    with pytest.raises(ValueError, match=f"take more than {LARGEST_UNPACKED} bytes when unpacked"):
+        unpack_samples(data)
+    # Together too: each of the two would fit.
+    one = stated([1, 1000], size=1000, content=bytes(4000))
+    two = one | {"truth": {"": one["values"]["loss"] | {"shape": [1000]}}}
+    assert unpack_samples(one, 4000).values["loss"].shape == (1, 1000)
+    with pytest.raises(ValueError, match="take more than 4000 bytes"):
+        unpack_samples(two, 4000)
+
+
+def test_what_unpacks_to_more_than_it_says_is_refused_before_it_is_unpacked() -> None:
+    bomb = stated([1, 2], content=bytes(1 << 28))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="not the 8 bytes of 2 values"):
+            unpack_samples(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("size", -1), ("size", 1.5), ("size", True), ("size", "2"), ("size", 10**300),
+        ("refits", 10**9), ("refits", None), ("truth", []), ("values", None),
+        ("values", {"loss": {}}), ("values", {"loss": []}), ("classes", {"": ["a"]}),
+        ("classes", {"": [10**300]}), ("classes", []), ("definitions", {"loss": 1}),
+        ("values", stated([1, -2])["values"]), ("values", stated([1, 2, 10**300])["values"]),
+        ("values", stated([True, 2])["values"]), ("values", stated([1, 2], kind="O")["values"]),
+        ("values", stated([1, 2], kind="<f4,<f4")["values"]), ("values", stated([1, 2])["values"]),
+        ("values", stated([1, 2], kind=["<f4"])["values"]),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_packing_never_writes_is_refused(part: str, value: Any) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        unpack_samples(stated([1, 2], content=bytes(8)) | {part: value})
+
+
+def test_predictions_that_do_not_belong_to_the_truth_report_nothing() -> None:
+    truth = np.array([0, 1])
+    for predicted in ({}, {"": np.zeros((1, 2, 3), np.float32)}):
+        assert Samples(2, 1, {"": truth}, predicted).reported("f1") is None
+
+
+def test_labels_far_apart_take_no_more_memory_than_others() -> None:
+    far = {0: -(1 << 40), 1: 3, 2: 1 << 50}
+    truth, predicted = np.array([0, 1, 1, 2, 2]), np.array([0, 1, 2, 2, 1])
+    place = np.vectorize(far.__getitem__)
+    for name in CLASS_METRICS:
+        for near, label in far.items():
+            assert class_metric(name, place(truth), place(predicted), label) == class_metric(
+                name, truth, predicted, near
+            )
+    # A negative label is left out, as one of ``ignore_class``.
+    assert class_metric("recall", place(truth), place(predicted)) == 0.5

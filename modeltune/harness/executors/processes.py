@@ -8,7 +8,6 @@ import math
 import multiprocessing
 import os
 import pickle
-import shutil
 import signal
 import sys
 import tempfile
@@ -29,6 +28,12 @@ from modeltune.ground import (
     ModeltuneError,
     SearchError,
     first_line,
+    make_folder,
+    mark_folder,
+    open_own,
+    open_regular,
+    refuse_link,
+    remove_marked,
     require_supported_system,
     try_lock,
     wait_for_lock,
@@ -505,21 +510,24 @@ def _folder(scratch: Path) -> Iterator[Path]:
 
     The folder is locked until this process ends, however it ends.
     """
+    make_folder(scratch)
+    refuse_link(scratch)
     for left in scratch.glob("data-*/lock"):
-        with contextlib.suppress(OSError), left.open() as lock:
+        with contextlib.suppress(OSError), open_regular(left, through_links=False) as lock:
             if try_lock(lock):
-                shutil.rmtree(left.parent, ignore_errors=True)
-    scratch.mkdir(parents=True, exist_ok=True)
+                remove_marked(left.parent)
     made = Path(tempfile.mkdtemp(dir=scratch))
+    mark_folder(made)
     folder = made.with_name(f"data-{made.name}")
-    with (made / "lock").open("w") as lock:
+    with open_own(made / "lock") as lock:
         wait_for_lock(lock)
         # Others see it under this name only when it is locked.
         made.rename(folder)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_marked(folder)
 
 
 def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
