@@ -21,7 +21,12 @@ from modeltune.harness.cached_runs import Lookup, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.recording import drop_lost, recorded_at_end
-from modeltune.harness.resuming import TRIALS, ResumingExecutor, lend_ledgers, refit_notation
+from modeltune.harness.resuming import (
+    ResumingExecutor,
+    lend_ledgers,
+    refit_notation,
+    trial_notation,
+)
 from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import TunedModel, validate
@@ -109,12 +114,13 @@ def run(
         ledger, note = ledgers.begin(spec.id, identity, run_id, history.ended)
         if note:
             draft.note(note)
-        drop_lost(history, ledger.get("runs")[:-1])
+        drop_lost(history, ledger.get("runs")[:-1], Path(spec.file).parent)
         with draft.phase("search"):
             if failure := engine.begin(ledger.folder):
                 draft.note(f"the default candidate does not train: {failure.reason}")
             board = tensorboard.folder_of(spec, history.folder, run_id)
-            tuner = Tuner(engine, ResumingExecutor(executor, ledger, TRIALS), ledger.folder)
+            trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
+            tuner = Tuner(engine, trials, ledger.folder)
             hear = tensorboard.following(draft.listen, board)
             best = search(spec, tuner, hear, draft.progress, deadline)
         draft.add_best(best)
@@ -122,7 +128,7 @@ def run(
         with draft.phase("validation"):
             weights = ledger.folder / "refit.weights.h5"
             tuned = TunedModel(best, engine.space_at(best.values), weights)
-            refits = ResumingExecutor(executor, ledger, refit_notation(spec))
+            refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
             validator = partial(validate, spec, tuned, refits, draft.listen)
             this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
             conclusion = conclude(this_run, tuned, engine, validator)

@@ -25,7 +25,7 @@ from modeltune.ground import (
 from modeltune.harness.conclusion import Judgement
 from modeltune.harness.search import SearchProgress
 from modeltune.harness.validation import ValidationResult
-from modeltune.histories import Store, drop, keep, names_of, pending
+from modeltune.histories import Store, baselines, drop, is_shared, keep, names_of, pending
 from modeltune.judgement import Strictness, not_measured, status_of
 from modeltune.records import (
     ARCHITECTURE,
@@ -254,13 +254,19 @@ class RunDraft:
         return f"{named}, but waits in {path}; to record it: {command}"
 
 
-def drop_lost(history: Store, runs: Sequence[str]) -> None:
-    """Remove the files of those runs that were killed between their files and their row."""
-    if not runs:
+def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:
+    """Remove the files of those runs that were killed between their files and their row.
+
+    Args:
+        history: where they would be recorded. While others keep files beside it, none is removed.
+        runs: the runs that a ledger names, which anybody may have written.
+        specs: the folder of the spec file, whose baselines may name runs that are recorded nowhere.
+    """
+    if not runs or is_shared(history):
         return
     # Before the history: a flush records a run first, and then it waits no more.
     kept = {path.stem for path in pending.waiting(history.folder)}
-    kept |= history.known(runs).keys()
+    kept |= history.known(runs).keys() | set().union(*baselines.named_in(specs))
     for run in runs:
         if run not in kept:
             for name in names_of(run):

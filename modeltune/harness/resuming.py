@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from modeltune.ground import NoTrialError, sync_file, sync_folder
+from modeltune.ground import NoTrialError, first_line, open_regular, sync_file, sync_folder
 from modeltune.harness.executors import Executor
 from modeltune.histories import Ledger, Ledgers
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
     Failure,
+    HyperParameters,
     Json,
     RefitResult,
     RefitTask,
@@ -36,7 +37,11 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Notation(Generic[_Task, _Result]):
-    """How a ledger writes a kind of task and its result; ``read`` returns None when a file is gone."""
+    """How a ledger writes a kind of task and its result.
+
+    ``read`` returns None when a file is gone, and raises ValueError, LookupError, TypeError or
+    AttributeError when what was written has been changed, or a file of it.
+    """
 
     key: Callable[[_Task], str]
     write: Callable[[_Task, _Result], Json]
@@ -68,14 +73,26 @@ def lend_ledgers(folder: Path, keep_as: str | None) -> Iterator[Ledgers]:
 
 
 class ResumingExecutor(Generic[_Task, _Result]):
-    """An executor that keeps every result before it hands it on, and runs no task twice."""
+    """An executor that keeps every result before it hands it on, and runs no task twice.
+
+    Args:
+        executor: runs the tasks whose results are not known.
+        ledger: keeps the results.
+        notation: how they are written.
+        note: told when a result that was kept cannot be used any more.
+    """
 
     def __init__(
-        self, executor: Executor[_Task, _Result], ledger: Ledger, notation: Notation[_Task, _Result]
+        self,
+        executor: Executor[_Task, _Result],
+        ledger: Ledger,
+        notation: Notation[_Task, _Result],
+        note: Callable[[str], None] = lambda text: None,
     ):
         self._executor = executor
         self._ledger = ledger
         self._notation = notation
+        self._note = note
         self._known: list[tuple[int, _Task, _Result]] = []
 
     @property
@@ -86,12 +103,24 @@ class ResumingExecutor(Generic[_Task, _Result]):
     def submit(self, task: _Task) -> None:
         """Start a task, unless its result is known."""
         key = self._notation.key(task)
-        value = self._ledger.get(key)
-        known = None if value is None else self._notation.read(task, value)
+        known = self._read(task, self._ledger.get(key))
         if known is None:
             self._executor.submit(task)
         else:
             bisect.insort(self._known, (self._ledger.position(key), task, known), key=_position)
+
+    def _read(self, task: _Task, value: Json) -> _Result | None:
+        if value is None:
+            return None
+        try:
+            return self._notation.read(task, value)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            kind = self._notation.key(task).partition(" ")[0]
+            why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+            self._note(
+                f"a {kind} of the interrupted run is trained again: what was kept of it {why}"
+            )
+            return None
 
     def wait(self) -> tuple[_Task, _Result]:
         """Return the next task that finished, with its result; known results come first, in order."""
@@ -127,24 +156,39 @@ def _write_trial(task: TrialTask, trained: TrialResult) -> Json:
             "hyperparameters": json.dumps(trained.hyperparameters),
             "read": sorted(trained.read),
             "failure": trained.failure,
+            "files": _digests(task.keep_state),
         }
     )
 
 
 def _read_trial(task: TrialTask, value: Json) -> TrialResult:
     # Its state may be gone: it has been dropped when no trial could continue from it.
+    if task.keep_state is not None and task.keep_state.exists():
+        _check_files(value, task.keep_state)
     return TrialResult(
         curve=_curve(value["curve"]),
-        trained_by=value["trained_by"],
-        seconds=value["seconds"],
-        hyperparameters=json.loads(value["hyperparameters"]),
-        read=frozenset(value["read"]),
-        failure=value["failure"] and Failure(**value["failure"]),
+        trained_by=from_plain(str, value["trained_by"]),
+        seconds=as_number(value["seconds"]),
+        hyperparameters=_hyperparameters(from_plain(str, value["hyperparameters"])),
+        read=frozenset(from_plain(tuple[str, ...], value["read"])),
+        failure=None if value["failure"] is None else from_plain(Failure, value["failure"]),
     )
 
 
 TRIALS: Notation[TrialTask, TrialResult] = Notation(_trial_key, _write_trial, _read_trial)
 """A trial is the same when its number, values, epochs and seed are."""
+
+
+def trial_notation(spec: Spec) -> Notation[TrialTask, TrialResult]:
+    """Return how trials of this spec are written: those of ``TRIALS`` that have its objective."""
+
+    def read(task: TrialTask, value: Json) -> TrialResult | None:
+        result = TRIALS.read(task, value)
+        if result is not None and result.failure is None:
+            _ = result.curve[spec.search.objective.metric][0]
+        return result
+
+    return replace(TRIALS, read=read)
 
 
 def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
@@ -162,18 +206,77 @@ def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
 
 
 def _write_refit(task: RefitTask, refitted: RefitResult) -> Json:
-    _sync(task.weights)
-    for name in (ARCHITECTURE, EXAMPLES):
-        _sync(task.weights and task.weights.with_name(name))
-    return plain(refitted)
+    for path in _files(task):
+        _sync(path)
+    return {**plain(refitted), "files": _digests(*_files(task))}
 
 
 def _read_refit(task: RefitTask, value: Json) -> RefitResult | None:
     if value["failure"] or (task.weights is not None and not task.weights.exists()):
         return None
+    _check_files(value, *_files(task))
     # A ledger of an earlier modeltune may lack fields, and has checks of an earlier form.
     refitted = from_plain(RefitResult, {**value, "checks": []})
+    if refitted.samples is not None:
+        from modeltune.records import unpacked
+
+        unpacked(refitted.samples)
     return replace(refitted, checks=tuple(map(verdict_from_json, value["checks"])))
+
+
+def _files(task: RefitTask) -> tuple[Path, ...]:
+    """Return the files that a refit writes, if any."""
+    if task.weights is None:
+        return ()
+    return task.weights, *(task.weights.with_name(name) for name in (ARCHITECTURE, EXAMPLES))
+
+
+def _digests(*paths: Path | None) -> dict[str, str | None]:
+    """Return by name the sha256 of files, None of one that is not there."""
+    return {path.name: _sha256(path) for path in paths if path is not None}
+
+
+def _check_files(value: Json, *paths: Path) -> None:
+    """Refuse files that are not as they were when the ledger was told of them.
+
+    Raises:
+        ValueError, LookupError, TypeError: one is not.
+    """
+    for path in paths:
+        if _sha256(path) != value["files"][path.name]:
+            raise ValueError(f"has changed: {path.name}")
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with open_regular(path, through_links=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error}") from error
+
+
+def _hyperparameters(text: str) -> HyperParameters:
+    """Return a search space with values as they were written, in which numbers may be infinite.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: it is none.
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    from_plain(dict[str, bool | int | float | str], plain(data["values"]))
+    for entry in data["space"]:
+        conditions = entry["config"]["conditions"]
+        kinds = {entry["class_name"]}, {condition["class_name"] for condition in conditions}
+        if not kinds[0] <= _KINDS or not kinds[1] <= {"Parent"}:
+            raise ValueError("has a hyperparameter of a kind that keras-tuner does not have")
+    return dict(data)
+
+
+_KINDS = {"Boolean", "Choice", "Fixed", "Float", "Int"}
 
 
 def _sync(path: Path | None) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         with_rescored,
     )
     from modeltune.histories.frames import history
-    from modeltune.histories.garbage import leftovers, remove_leftover, unreadable
+    from modeltune.histories.garbage import is_shared, leftovers, remove_leftover, unreadable
     from modeltune.histories.ledgers import Ledger, Ledgers
     from modeltune.histories.merging import merge
     from modeltune.histories.pending import flush, flush_command, waiting_for
@@ -53,6 +53,7 @@ __all__ = [
     "flush",
     "flush_command",
     "history",
+    "is_shared",
     "keep",
     "leftovers",
     "merge",
@@ -110,6 +111,7 @@ __getattr__, __dir__ = door(
         ),
         "frames": ("history",),
         "garbage": (
+            "is_shared",
             "leftovers",
             "remove_leftover",
             "unreadable",

@@ -84,6 +84,14 @@ def leftovers(
     return sorted(unneeded, key=lambda leftover: leftover.path)
 
 
+def is_shared(store: Store) -> bool:
+    """Tell whether another history keeps files of its runs beside this one, or may do so."""
+    known = {
+        place_of(url).identity for url in (*histories_in(store.folder), *words_in(store.folder))
+    }
+    return bool(known - {store.identity})
+
+
 def remove_leftover(leftover: Leftover, *, now: float) -> bool:
     """Remove a leftover and tell whether it is gone: a process may have begun to use it since.
 

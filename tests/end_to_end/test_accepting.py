@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -295,6 +296,45 @@ def test_an_edited_baseline_is_invalid(scripted: Example) -> None:
     assert scripted.run_pytest().exit_code == 1
     assert verdict(scripted)["outcome"] == "invalid"
     assert f"{path} was edited" in verdict(scripted)["reason"]
+
+
+def _deep(path: Path) -> None:
+    path.write_text('{"format": 1, "run": ' + "[" * 100_000 + "]" * 100_000 + "}")
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def test_a_hostile_baseline_is_invalid_for_its_own_spec_alone(scripted: Example) -> None:
+    text = source(SCRIPTED + AGAINST)
+    one = text[text.index("@spec(") :]
+    names = ["good", "deep", "pipe", "nan", "digits"]
+    scripted = scripted.with_spec(
+        text[: text.index("@spec(")]
+        + "\n\n".join(one.replace("def dense", f"def {name}") for name in names)
+    )
+    assert scripted.run_pytest("--modeltune-accept-new", "--modeltune-reason=x").exit_code == 0
+    paths = {name: scripted.path / BASELINES / f"spec_a.py.{name}.json" for name in names}
+    _deep(paths["deep"])
+    _pipe(paths["pipe"])
+    for name, number in {"nan": "NaN", "digits": "9" * 5000}.items():
+        paths[name].write_text(
+            paths[name].read_text().replace('"format": 1', f'"format": {number}')
+        )
+
+    result = scripted.run_pytest()
+
+    assert result.exit_code == 1
+    assert "INTERNALERROR" not in result.output
+    verdicts = {
+        run["spec"].partition("::")[2]: run["verdicts"][0] for run in scripted.report()["runs"]
+    }
+    assert verdicts.pop("good")["outcome"] == "passed"
+    assert {verdict["outcome"] for verdict in verdicts.values()} == {"invalid"}
+    for name, verdict in verdicts.items():
+        assert f"{paths[name]} cannot be read (" in verdict["reason"]
 
 
 def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(

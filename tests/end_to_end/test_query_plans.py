@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -92,7 +93,7 @@ ACTS: dict[str, Callable[[Store], object]] = {
     "trends": lambda store: store.latest([spec().id, "other"], 40),
     "verdicts": lambda store: store.verdicts(["run-1", "run-2"]),
     "ended": lambda store: store.ended(["run-1", "nobody"]),
-    "files of killed runs": lambda store: drop_lost(store, ["run-1", "nobody"]),
+    "files of killed runs": lambda store: drop_lost(store, ["run-1", "nobody"], Path()),
     "count of a spec": lambda store: store.count(spec().id),
     "by index": lambda store: store.run("-2"),
     "by id": lambda store: store.run("run-1"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +19,21 @@ from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.score.refit import train_refit
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
-from modeltune.harness.resuming import TRIALS, ResumingExecutor
+from modeltune.harness.executors.interface import discard_event
+from modeltune.harness.recording import drop_lost
+from modeltune.harness.resuming import ResumingExecutor, trial_notation
 from modeltune.harness.search import SearchProgress, Tuner, search
-from modeltune.histories.ledgers import Ledgers
+from modeltune.histories import baselines
+from modeltune.histories.artifacts import keep, verify
+from modeltune.histories.ledgers import LEDGER_FILE, Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
 from modeltune.records.runs import Run, RunStatus, Trial
 from modeltune.records.tasks import Failure, TrialResult, TrialTask
+from modeltune.records.verdicts import Outcome
 from modeltune.specs.searches import Search
 from tests.support import forked, scripted_runs
+from tests.support.histories import DIGITS
 from tests.support.scripted_runs import Script
 from tests.support.small_models import digits, spec_of
 
@@ -84,13 +94,17 @@ EXECUTORS: dict[str, type[Inline[TrialTask, TrialResult]]] = {
 
 
 def searched(
-    declared: Search, folder: Path, trainer: Trainer, executor: str = "one by one"
+    declared: Search,
+    folder: Path,
+    trainer: Trainer,
+    executor: str = "one by one",
+    note: Callable[[str], None] = print,
 ) -> list[Trial]:
     spec = spec_of(search=declared)
     ledgers = Ledgers(folder)
     ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda runs: ())
     oracle, progress = Oracle(declared, ledger.folder), SearchProgress()
-    resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, TRIALS)
+    resuming = ResumingExecutor(EXECUTORS[executor](trainer), ledger, trial_notation(spec), note)
     try:
         search(spec, Tuner(oracle, resuming, ledger.folder), lambda event: None, progress)
     finally:
@@ -142,6 +156,156 @@ def test_a_state_is_on_disk_before_the_line_that_says_so(
     first = synced.index("1.npz")
     assert synced[first + 1] == "states"
     assert "ledger.jsonl" in synced[first + 2 : first + 4]
+
+
+# what others have changed meanwhile
+
+
+def rewritten(folder: Path, prefix: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the first value under such a key in the only ledger, as anybody can."""
+    (path,) = folder.glob(f"**/{LEDGER_FILE}")
+    entries = [json.loads(line.partition(b" ")[2]) for line in path.read_bytes().splitlines()]
+    entry = next(entry for entry in entries if entry["key"].startswith(prefix))
+    change(entry["value"])
+    texts = [json.dumps(entry).encode() for entry in entries]
+    path.write_bytes(b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts))
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no curve": lambda trial: trial.pop("curve"),
+    "a list as curve": lambda trial: trial.update(curve=[1]),
+    "no objective": lambda trial: trial.update(curve={"loss": [1.0]}),
+    "an empty curve": lambda trial: trial.update(curve={"val_accuracy": []}),
+    "texts as values": lambda trial: trial.update(curve={"val_accuracy": ["1"]}),
+    "a number as text": lambda trial: trial.update(trained_by=3),
+    "a text as seconds": lambda trial: trial.update(seconds="long"),
+    "no space": lambda trial: trial.update(hyperparameters="{}"),
+    "a space that is none": lambda trial: trial.update(
+        hyperparameters='{"space": [1], "values": {}}'
+    ),
+    "another class in the space": lambda trial: trial.update(
+        hyperparameters=json.dumps(
+            {"space": [{"class_name": "os>system", "config": {"conditions": []}}], "values": {}}
+        )
+    ),
+    "a deep space": lambda trial: trial.update(hyperparameters="[" * 10**5),
+    "numbers as names": lambda trial: trial.update(read=[1]),
+    "a text as failure": lambda trial: trial.update(failure="bad luck"),
+    "another failure": lambda trial: trial.update(failure={"because": 1}),
+    "no files": lambda trial: trial.pop("files"),
+    "a list as files": lambda trial: trial.update(files=[]),
+}
+
+
+def resumed(
+    folder: Path, change: Callable[[Path], object], task: TrialTask
+) -> tuple[list[int], list[str]]:
+    """Train a trial, change what is kept of it, and resume; return what was trained, and the notes."""
+    spec, trainer, notes = spec_of(search=SEARCHES["hyperband"]), Trainer(), list[str]()
+    results = []
+    for number in range(2):
+        if number:
+            change(folder)
+        ledgers = Ledgers(folder)
+        ledger, _ = ledgers.begin(spec.id, {"code": "1"}, "run", lambda runs: ())
+        resuming = ResumingExecutor(
+            Inline(trainer), ledger, trial_notation(spec), lambda text: notes.append(text)
+        )
+        resuming.submit(task)
+        results.append(resuming.wait()[1])
+        ledgers.close(drop=False)
+    assert results[0] == results[1]
+    return trainer.trained, notes
+
+
+def task(state: Path) -> TrialTask:
+    hyperparameters = {"space": [], "values": {"width": 3, "depth": 2}}
+    return TrialTask(7, hyperparameters, 1, 0, 23, keep_state=state)
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_trial_that_was_forged_is_trained_again_and_that_is_said(
+    tmp_path: Path, kind: str
+) -> None:
+    trained, notes = resumed(
+        tmp_path / "scratch",
+        lambda folder: rewritten(folder, "trial ", FORGED[kind]),
+        task(tmp_path / "states" / "7.npz"),
+    )
+    assert trained == [7, 7]
+    (note,) = notes
+    assert note.startswith("a trial of the interrupted run is trained again: what was kept of it ")
+
+
+@pytest.mark.parametrize("content", [b"weightz", b"weight", b"weights\0", b""])
+def test_a_trial_whose_state_was_changed_is_trained_again_before_another_continues_it(
+    tmp_path: Path, content: bytes
+) -> None:
+    state = tmp_path / "states" / "7.npz"
+    trained, notes = resumed(
+        tmp_path / "scratch", lambda folder: state.write_bytes(content), task(state)
+    )
+    assert trained == [7, 7]
+    assert notes == [
+        "a trial of the interrupted run is trained again: what was kept of it has changed: 7.npz"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda state: None, lambda state: state.unlink()], ids=["as it was", "gone"]
+)
+def test_a_trial_that_is_as_it_was_or_has_no_state_any_more_is_not_trained_again(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    state = tmp_path / "states" / "7.npz"
+    assert resumed(tmp_path / "scratch", lambda _: change(state), task(state)) == ([7], [])
+
+
+@pytest.mark.parametrize("name", ["refit.weights.h5", "refit.architecture.json", "ledger.jsonl"])
+def test_a_refit_whose_files_were_changed_is_made_again(tmp_path: Path, name: str) -> None:
+    """Its weights would be recorded as those that were scored."""
+    log, url = tmp_path / "log", f"sqlite:///{tmp_path}/store/history.db"
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with scripted_runs.scripting(log, interrupt), pytest.raises(KeyboardInterrupt):
+        pipeline.run(scripted_runs.scripted, store=url, listen=discard_event)
+    before = log.read_text().splitlines()
+    if name == LEDGER_FILE:
+        rewritten(tmp_path / "store", "refit ", lambda refit: refit.update(samples={"size": 9}))
+    else:
+        (path,) = tmp_path.glob(f"store/scratch/*/{name}")
+        path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+    with scripted_runs.scripting(log):
+        run = pipeline.run(scripted_runs.scripted, store=url, listen=discard_event)
+    assert log.read_text().splitlines()[len(before) :] == ["refit 0", "refit 1"]
+    (note,) = [note for note in run.notes if "trained again" in note]
+    assert note.startswith("a refit of the interrupted run is trained again: what was kept of it ")
+    verify(tmp_path / "store", run.artifact or pytest.fail("no weights"), run.id)
+    kept = (tmp_path / "store" / run.artifact.path).read_bytes() if run.artifact else b""
+    assert kept == b"weights" * 1000
+
+
+@pytest.mark.parametrize("owner", ["a baseline", "another history", "nobody"])
+def test_a_ledger_that_names_runs_of_others_removes_no_file_of_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    folder = tmp_path / "store"
+    gates = tuple(replace(v, outcome=Outcome.PASSED) for v in DIGITS.verdicts)
+    kept = keep(folder, f"artifacts/{'a' * 16}.weights.h5", lambda to: to.write_text("theirs"))
+    theirs = replace(
+        DIGITS, id="a" * 16, artifact=kept, files={}, verdicts=gates, checks=(),
+        status=RunStatus.PASSED,
+    )  # fmt: skip
+    if owner == "a baseline":
+        baselines.accept(theirs, None, tmp_path / "spec_digits.py", why="good")
+    elif owner == "another history":
+        with open_store(f"sqlite:///{folder}/other.db") as store:
+            store.record(theirs)
+    with open_store(f"sqlite:///{folder}/history.db") as store:
+        drop_lost(store, ["a" * 16], tmp_path)
+    assert (folder / kept.path).exists() is (owner != "nobody")
 
 
 # the real thing

@@ -141,7 +141,7 @@ def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
         return statuses
 
     monkeypatch.setattr(Store, "known", overtaken)
-    drop_lost(store, ["a"])
+    drop_lost(store, ["a"], tmp_path)
     verify(tmp_path, kept, "a")
     assert waiting(tmp_path) == []
 
