@@ -266,7 +266,7 @@ def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:
         return
     # Before the history: a flush records a run first, and then it waits no more.
     kept = {path.stem for path in pending.waiting(history.folder)}
-    kept |= history.known(runs).keys() | set().union(*baselines.named_in(specs))
+    kept |= history.known(runs).keys() | set().union(*baselines.run_ids_in(specs))
     for run in runs:
         if run not in kept:
             for name in names_of(run):

@@ -218,9 +218,9 @@ def _read_refit(task: RefitTask, value: Json) -> RefitResult | None:
     # A ledger of an earlier modeltune may lack fields, and has checks of an earlier form.
     refitted = from_plain(RefitResult, {**value, "checks": []})
     if refitted.samples is not None:
-        from modeltune.records import unpacked
+        from modeltune.records import unpack_samples
 
-        unpacked(refitted.samples)
+        unpack_samples(refitted.samples)
     return replace(refitted, checks=tuple(map(verdict_from_json, value["checks"])))
 
 

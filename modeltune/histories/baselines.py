@@ -157,7 +157,7 @@ def read_baseline(path: Path) -> Baseline:
         raise HistoryError(f"{path} is no baseline ({first_line(error)}); {advice}") from error
     if path_of(path, baseline.spec).name != path.name:
         raise HistoryError(
-            f"{path} is the baseline of {baseline.spec}, under another name; {advice}"
+            f"{path} is the baseline of {baseline.spec:.200}, under another name; {advice}"
         )
     if contradicting is not None:
         raise HistoryError(
