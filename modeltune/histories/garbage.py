@@ -86,9 +86,9 @@ def leftovers(
 
 def is_shared(store: Store) -> bool:
     """Tell whether another history keeps files of its runs beside this one, or may do so."""
-    known = {
-        place_of(url).identity for url in (*histories_in(store.folder), *words_in(store.folder))
-    }
+    beside = [place_of(url) for url in histories_in(store.folder)]
+    beside += [place_of(word) for word in words_in(store.folder)]
+    known = {place.identity for place in beside}
     return bool(known - {store.identity})
 
 
