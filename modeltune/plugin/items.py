@@ -8,14 +8,17 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
-from modeltune.ground import PACKAGE, Deadline, ModeltuneError, is_ours
+from modeltune.ground import PACKAGE, Deadline, ModeltuneError, SpecError, is_ours
+from modeltune.plugin.parameters import Parameters, argument_names
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ class SpecItem(pytest.Function):
         """Set up the fixtures, and give the spec its parametrized fields if it has not got them yet."""
         super().setup()
         if self.unbound:
-            values: dict[str, Any] = {name: self.funcargs[name] for name in self.unbound}
+            values: dict[str, Any] = {name: self._fixture(name) for name in self.unbound}
             self.spec = self.spec.with_fields(**values)
 
     def runtest(self) -> None:
@@ -116,7 +119,7 @@ class SpecItem(pytest.Function):
             try:
                 run = run_spec(
                     self.spec,
-                    fixtures={name: self.funcargs[name] for name in data_arguments(self.spec.data)},
+                    fixtures={name: self._fixture(name) for name in data_arguments(self.spec.data)},
                     deadline=self.context.deadline(),
                     listen=self._listen,
                     **self.context.options,
@@ -127,6 +130,15 @@ class SpecItem(pytest.Function):
                 raise KeyboardInterrupt from None
         if not run.passed:
             raise GatesFailed(run)
+
+    def _fixture(self, name: str) -> object:
+        try:
+            return self.funcargs[name]
+        except KeyError:
+            raise SpecError(
+                f"{self.spec.file}:{self.spec.line}: {self.name}: nothing gives {name} a value: pytest was "
+                "not asked for it, since data came from a fixture, or another plugin made this item"
+            ) from None
 
     def _listen(self, event: Event) -> None:
         from modeltune.records import RunRecorded
@@ -153,6 +165,38 @@ class SpecItem(pytest.Function):
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return the place of the build function, for failures and links in editors."""
         return self.spec.file, self.spec.line - 1, self.name
+
+
+@dataclass(frozen=True)
+class DeclaredFunction:
+    """What the items of a spec are made of.
+
+    Args:
+        parameters: what its function is parametrized with, also by other plugins.
+        fields: the fields of the spec that are parametrized.
+    """
+
+    spec: Spec
+    parameters: Parameters
+    fields: Collection[str]
+    context: ItemContext
+
+
+FUNCTIONS: WeakKeyDictionary[Any, DeclaredFunction] = WeakKeyDictionary()
+"""The functions that pytest was given in place of specs."""
+
+
+def is_spec_function(function: object) -> bool:
+    """Tell the function that pytest was given in place of a spec."""
+    return isinstance(function, FunctionType) and function in FUNCTIONS
+
+
+def parameters_recorded(metafunc: pytest.Metafunc) -> AbstractContextManager[None]:
+    """Return a context in which the parameters of a spec's items are noted."""
+    function = metafunc.function
+    if not is_spec_function(function):
+        return nullcontext()
+    return FUNCTIONS[function].parameters.recorded(metafunc)
 
 
 def spec_items(
@@ -188,6 +232,9 @@ def spec_items(
         )
     marks = _parametrize_marks(collector, spec)
     function = _function(name, spec, marks)
+    fields = {argument for mark in marks for argument in _arguments(mark)} & {*FIELDS}
+    parameters = Parameters()
+    FUNCTIONS[function] = DeclaredFunction(spec, parameters, fields, context)
     # pytest makes functions by looking their name up in the module.
     setattr(module, name, function)
     try:
@@ -197,9 +244,11 @@ def spec_items(
     finally:
         setattr(module, name, spec)
     del function.__test__  # -k would match it
-    fields = {argument for mark in marks for argument in _arguments(mark)} & {*FIELDS}
     for item in made or ():
-        yield _spec_item(collector, item, spec, fields, context)
+        yield make_spec_item(item)
+    if parameters.missing is not None:
+        note = "a spec that another plugin repeats has a history for each repetition"
+        context.note(parameters.missing, note)
 
 
 def collect_error(
@@ -290,10 +339,7 @@ def _parametrize_marks(collector: pytest.Module, spec: Spec) -> list[pytest.Mark
 
 def _arguments(mark: pytest.Mark) -> list[str]:
     """Return the names that a parametrize mark gives values to."""
-    names = mark.args[0] if mark.args else mark.kwargs["argnames"]
-    if isinstance(names, str):
-        return [name.strip() for name in names.split(",") if name.strip()]
-    return list(names)
+    return argument_names(mark.args[0] if mark.args else mark.kwargs["argnames"])
 
 
 def _values(mark: pytest.Mark, argument: str) -> Iterator[object]:
@@ -322,7 +368,9 @@ def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
                 arguments |= dict.fromkeys(data_arguments(data))
     assert name.isidentifier()  # it is an attribute of the module
     namespace: dict[str, Any] = {"__name__": spec.module}
-    exec(f"def {name}({', '.join(arguments)}): ...", namespace)
+    # Only an item of ours runs a spec: its function must not pass for a test.
+    body = "raise RuntimeError('a spec was called as a plain test function')"
+    exec(f"def {name}({', '.join(arguments)}): {body}", namespace)
     function = namespace[name]
     function.__doc__ = spec.__doc__
     function.__code__ = function.__code__.replace(co_filename=spec.file, co_firstlineno=spec.line)
@@ -331,20 +379,20 @@ def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
     return function
 
 
-def _spec_item(
-    collector: pytest.Module,
-    item: pytest.Function,
-    spec: Spec,
-    fields: Collection[str],
-    context: ItemContext,
-) -> SpecItem:
-    """Turn the plain function item that pytest has made into the item of the spec.
+def make_spec_item(item: pytest.Function) -> SpecItem:
+    """Turn the plain function item that pytest has made into the item of its spec, unless it is one.
 
-    Args:
-        fields: the fields of the spec that are parametrized.
+    Raises:
+        pytest.Collector.CollectError: a parametrized field is broken.
     """
+    if isinstance(item, SpecItem) and hasattr(item, "spec"):
+        return item
+    declared = FUNCTIONS[item.function]
+    spec, parameters, context = declared.spec, declared.parameters, declared.context
     values: Mapping[str, object] = {}
-    unbound: Collection[str] = ()
+    # A fixture of that name makes the value out of the parameter.
+    unbound: Collection[str] = {*declared.fields} & parameters.indirect
+    fields = {*declared.fields} - {*unbound}
     if fields:
         from modeltune.ground import MissingNameError
         from modeltune.plugin.pytest_internals import parameters_of
@@ -353,14 +401,14 @@ def _spec_item(
             values = parameters_of(item)
         except MissingNameError as missing:
             context.note(missing, "parametrized specs get their fields when they begin to run")
-            unbound = fields
+            unbound = {*unbound, *fields}
     try:
         bound = spec.with_fields(
-            name=item.name,
+            name=parameters.name(item, item.obj.__name__),
             **{field: values[field] for field in fields if field in values},
         ).in_project(context.root)
     except ModeltuneError as error:
-        raise collector.CollectError(str(error)) from error
+        raise pytest.Collector.CollectError(str(error)) from error
     # Everything that pytest has put into the item stays. A new item would need private parts of it.
     item.__class__ = SpecItem
     assert isinstance(item, SpecItem)

@@ -6,7 +6,7 @@ it does something plainer then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
@@ -25,6 +25,10 @@ PYTEST_NAMES = {
     "resume": "resume_global_capture",
     "call": "callspec",  # of a function item that is parametrized
     "parameters": "params",  # of its call
+    "indices": "indices",  # of its call: of each parameter, the place of its value
+    "ids": "_idlist",  # of its call: the ids in its name
+    "calls": "_calls",  # of a metafunc: those of its items so far
+    "fixtures": "_arg2fixturedefs",  # of a metafunc
 }
 """What pytest calls what we use, by our words for it."""
 
@@ -113,6 +117,26 @@ def parameters_of(item: pytest.Function) -> Mapping[str, object]:
     """Return by name the values that ``parametrize`` gives to an item; it is parametrized."""
     values: Mapping[str, object] = _find(_find(item, "call"), "parameters")
     return values
+
+
+def call_of(item: pytest.Function) -> object:
+    """Return the object that holds the parameters of an item; it is parametrized."""
+    call: object = _find(item, "call")
+    return call
+
+
+def calls_of(
+    metafunc: pytest.Metafunc,
+) -> Iterator[tuple[object, Mapping[str, int], Sequence[str]]]:
+    """Yield what holds the parameters of each item so far, their places, and the ids in its name."""
+    for call in _find(metafunc, "calls"):
+        yield call, _find(call, "indices"), _find(call, "ids")
+
+
+def fixtures_of(metafunc: pytest.Metafunc) -> Mapping[str, Sequence[pytest.FixtureDef[Any]]]:
+    """Return by name the definitions of the fixtures that a function asks for, and of all they ask for."""
+    fixtures: Mapping[str, Sequence[pytest.FixtureDef[Any]]] = _find(metafunc, "fixtures")
+    return fixtures
 
 
 def _find(owner: object, word: str) -> Any:

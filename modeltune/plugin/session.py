@@ -114,6 +114,26 @@ class Session:
         context = ItemContext(root, options, deadline, self._listen, note)
         return list(spec_items(collector, name, obj, context))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, object, object]:
+        """Note what the item of a spec is parametrized with, by its author or by another plugin."""
+        if "modeltune.plugin.items" not in sys.modules:
+            return (yield)
+        from modeltune.plugin.items import parameters_recorded
+
+        with parameters_recorded(metafunc):
+            return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Make items of specs, too, where another plugin has made plain ones to repeat a spec."""
+        if "modeltune.plugin.items" in sys.modules:
+            from modeltune.plugin.items import is_spec_function, make_spec_item
+
+            for item in items:
+                if isinstance(item, pytest.Function) and is_spec_function(item.function):
+                    make_spec_item(item)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and compute the identity of each."""
         if "modeltune.plugin.items" not in sys.modules or self._config.option.collectonly:

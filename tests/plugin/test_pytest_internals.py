@@ -20,6 +20,10 @@ INSTEAD = {
     "resume": NOT_DRAWN,
     "call": "parametrized specs get their fields when they begin to run",
     "parameters": "parametrized specs get their fields when they begin to run",
+    **dict.fromkeys(
+        ("indices", "ids", "calls", "fixtures"),
+        "a spec that another plugin repeats has a history for each repetition",
+    ),
 }
 """What is done where a name is missing."""
 
