@@ -84,19 +84,18 @@ class Engine:
         self._loaded = loaded or load_data(self._spec, self._fixtures)
         return self._loaded.description, self._loaded.fingerprints
 
-    def share(self, folder: Path) -> None:
-        """Write the data where other engines can ``take`` it."""
-        if is_shareable(self._data):
-            write_parts(self._data, folder)
+    def share(self, folder: Path) -> bytes | None:
+        """Write the data for other engines; return what they ``take``, None of streams."""
+        return write_parts(self._data, folder) if is_shareable(self._data) else None
 
-    def take(self, folder: Path, fingerprints: Mapping[str, str]) -> None:
-        """Take the data another engine has loaded; streams are loaded anew.
+    def take(self, written: bytes | None, fingerprints: Mapping[str, str]) -> None:
+        """Take the data another engine has loaded; streams (None) are loaded anew.
 
         Raises:
             DataError: the data function returns other data in this process.
         """
-        if (shared := read_parts(folder)) is not None:
-            self._loaded = shared
+        if written is not None:
+            self._loaded = read_parts(written)
             return
         self._loaded = load_data(self._spec, self._fixtures)
         if self._loaded.fingerprints != fingerprints:

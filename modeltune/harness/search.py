@@ -106,6 +106,7 @@ def search(
     results: dict[int, TrialResult] = {}  # of those that have ended
     trial_ids: dict[str, int] = {}
     with_state: set[int] = set()
+    told: set[str] = set()
     seeds = _Seeds(spec.search.seed)
     consecutive_failures, stop, late, is_waiting = 0, None, None, False
     while True:
@@ -153,6 +154,9 @@ def search(
             break
         task, trained = executor.wait()
         attempt = open_attempts[task.id]
+        if trained.note is not None and trained.note not in told:
+            told.add(trained.note)
+            listen(Note(trained.note))
         missing = spec.search.objective.missing_from(trained.curve)
         if trained.failure is None and missing:
             trained = replace(trained, failure=Failure(missing))

@@ -67,7 +67,10 @@ class TrialTask:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The result of one fit: a value per epoch and metric, or the failure that ended it."""
+    """The result of one fit: a value per epoch and metric, or the failure that ended it.
+
+    ``note`` is what else the user should know.
+    """
 
     curve: Mapping[str, tuple[float, ...]]
     trained_by: str
@@ -75,6 +78,7 @@ class TrialResult:
     hyperparameters: HyperParameters
     read: frozenset[str]
     failure: Failure | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,19 @@ def ran(
     return progress, events, executor
 
 
+def test_what_several_trials_say_the_user_should_know_is_said_once(tmp_path: Path) -> None:
+    class Noting(Prepared):
+        def wait(self) -> tuple[TrialTask, TrialResult]:
+            task, result = super().wait()
+            return task, replace(result, note="made again" if task.id > 1 else None)
+
+    spec = spec_of(search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=4))
+    oracle, events = Oracle(spec.search, tmp_path), list[Event]()
+    executor = Noting(lambda task, hp: scored(0.5))
+    search(spec, Tuner(oracle, executor, tmp_path), events.append, SearchProgress())
+    assert [event for event in events if isinstance(event, Note)] == [Note("made again")]
+
+
 # the real thing
 
 

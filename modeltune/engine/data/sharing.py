@@ -14,47 +14,47 @@ import numpy as np
 from modeltune.engine.data.loading import Arrays, LoadedData, Part, map_arrays
 from modeltune.records import Array
 
-PARTS_FILE = "parts.pickle"
-
 
 def is_shareable(loaded: LoadedData) -> bool:
     """Tell whether all parts are arrays; each process loads a stream by itself."""
     return all(part.stream is None for part in (loaded.train, loaded.validation, loaded.test))
 
 
-def write_parts(loaded: LoadedData, folder: Path) -> None:
-    """Write parts made of arrays into a folder that holds nothing else."""
+def write_parts(loaded: LoadedData, folder: Path) -> bytes:
+    """Write the arrays of parts into a folder that holds nothing else.
+
+    Returns:
+        What ``read_parts`` needs to find them. It goes to other processes of this run, through
+        their pipes: it is a pickle, so none is ever read from a file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = count()
 
-    def save(array: Array) -> Path:
+    def save(array: Array) -> Path | Array:
+        if array.dtype.hasobject:
+            # NumPy cannot map an array of Python objects.
+            return array
         path = folder / f"{next(numbers)}.npy"
         np.save(path, array)
         return path
 
-    (folder / PARTS_FILE).write_bytes(pickle.dumps(_map_parts(loaded, save)))
+    return pickle.dumps(_map_parts(loaded, save))
 
 
-def read_parts(folder: Path) -> LoadedData | None:
-    """Return the parts in a folder, mapped from their files; None when none were written.
+def read_parts(written: bytes) -> LoadedData:
+    """Return the parts that ``write_parts`` has written, mapped from their files.
 
     What a process writes into an array is seen by this process only.
     """
-    try:
-        content = (folder / PARTS_FILE).read_bytes()
-    except FileNotFoundError:
-        return None
-    written: LoadedData = pickle.loads(content)
-    return _map_parts(written, _map_file)
+    parts: LoadedData = pickle.loads(written)
+    return _map_parts(parts, _mapped)
 
 
-def _map_file(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, mmap_mode="c")
-    except ValueError:
-        # NumPy cannot map an array of Python objects.
-        array = np.load(path, allow_pickle=True)
-    return array
+def _mapped(array: Path | Array) -> Array:
+    if not isinstance(array, Path):
+        return array
+    mapped: Array = np.load(array, mmap_mode="c")
+    return mapped
 
 
 def _map_parts(loaded: LoadedData, function: Callable[[Any], Any]) -> LoadedData:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
+    from modeltune.engine.fit.feature_files import take_notes
     from modeltune.engine.fit.fitting import FitPlan, fit, logged_number, not_finite
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
     from modeltune.engine.fit.states import load_weights, save_weights
@@ -35,6 +36,7 @@ __all__ = [
     "overrides_fit",
     "report_epochs_to",
     "save_weights",
+    "take_notes",
     "train_trial",
     "trainable",
 ]
@@ -50,6 +52,7 @@ __getattr__, __dir__ = door(
         "compiled_pool": ("Candidate",),
         "epoch_graph": ("Model",),
         "epoch_progress": ("report_epochs_to",),
+        "feature_files": ("take_notes",),
         "fitting": (
             "FitPlan",
             "fit",

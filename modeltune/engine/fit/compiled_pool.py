@@ -23,6 +23,7 @@ import tensorflow as tf
 from modeltune.engine.data import Part
 from modeltune.engine.fit import epoch_graph, fresh_start
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.feature_files import are_as_written
 from modeltune.engine.fit.frozen_prefix import Cut
 from modeltune.engine.fit.model_structure import is_of_keras
 from modeltune.engine.internals import Feature, keras_internals
@@ -82,6 +83,9 @@ class Candidate:
             return None
         digest, arrays = self._cut_from
         same = all(part.x is array for part, array in zip(parts, arrays, strict=True))
+        same = same and all(
+            are_as_written(part.x) for part in (self.cut.train, self.cut.validation)
+        )
         if not same or digest != _digest(self.model, self.cut.head):
             self.cut = self._cut_from = None
         return self.cut

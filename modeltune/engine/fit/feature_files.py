@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -21,14 +23,39 @@ import tensorflow as tf
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit.epoch_graph import Model, as_tensor
 from modeltune.engine.fit.model_structure import without_names
-from modeltune.ground import wait_for_lock, write_files_durably
+from modeltune.ground import (
+    make_folder,
+    open_own,
+    open_regular,
+    refuse_link,
+    remove_file,
+    wait_for_lock,
+    write_files_durably,
+)
 from modeltune.records import Array
 
 GROWTH, LARGE = 4, 2**30
 """Features are not made when they exceed GROWTH times their input as well as LARGE bytes."""
 
+DIGEST_BYTES, READ_BYTES = hashlib.sha256().digest_size, 2**20
+
+USED_AFTER = 3600.0
+"""Seconds after which reading a file makes it a recently used one again."""
+
 KEPT_BYTES = 2 * 2**30
 """Bytes of features that a folder keeps besides those in use; each new set of weights adds some."""
+
+CHANGED = (
+    "kept features of frozen layers were not as modeltune had written them, and were made again"
+)
+
+_notes: list[str] = []
+"""What happened to kept features in this process, and was not told yet."""
+
+_verified: set[tuple[int, ...]] = set()
+"""The files whose content this process has found to be as it was written, by their status."""
+
+_OURS = re.compile(r"[0-9a-f]{64}-[0-9]+\.npy")
 
 _descriptions: WeakKeyDictionary[Part, str] = WeakKeyDictionary()
 """What identifies the x of each living part: data do not change while a process runs."""
@@ -54,8 +81,9 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
     """Return the part with the prefix's outputs as its x, in memory or mapped from ``folder``.
 
     A hash of everything the outputs depend on names the files. A file is complete as soon as
-    it has its name, and one that cannot be read is made again. If several processes need
-    the same files at once, one makes them and the others wait.
+    it has its name, and ends with the sha256 of the rest: one that is not as it was written is
+    made again, see ``take_notes``. If several processes need the same files at once, one makes
+    them and the others wait.
 
     Returns:
         The part, or why its features cannot be used.
@@ -70,10 +98,13 @@ def features(prefix: Prefix, part: Part, folder: Path | None) -> Part | str:
     if stored := _all_mapped(paths, part.size):
         return replace(part, x=as_input(stored))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        refuse_link(folder)
         with _alone(folder / f"{key}.lock"):
             if stored := _all_mapped(paths, part.size):
                 return replace(part, x=as_input(stored))
+            if any(os.path.lexists(path) and _mapped(path, part.size) is None for path in paths):
+                _notes.append(CHANGED)
             batches = _batches(prefix, part)
             if isinstance(batches, str):
                 return batches
@@ -113,6 +144,25 @@ def files_of(x: Arrays) -> list[tuple[str, int, int]] | None:
     return files
 
 
+def take_notes() -> str | None:
+    """Return once what the user should know of kept features, None when there is nothing."""
+    notes = "; ".join(dict.fromkeys(_notes)) or None
+    _notes.clear()
+    return notes
+
+
+def are_as_written(x: Arrays) -> bool:
+    """Tell whether the files that arrays are mapped from are still those that were verified."""
+    for _, array in leaves(x):
+        if isinstance(array, np.memmap) and array.filename is not None:
+            try:
+                if _status(os.stat(array.filename)) not in _verified:
+                    return False
+            except OSError:
+                return False
+    return True
+
+
 def prune(folder: Path, needed: Collection[tuple[int, int]] = ()) -> None:
     """Remove the least recently used features until at most KEPT_BYTES are left.
 
@@ -120,15 +170,16 @@ def prune(folder: Path, needed: Collection[tuple[int, int]] = ()) -> None:
     them too. A process that has mapped a removed file can read it until it closes it.
     """
     files = []
-    for path in folder.glob("*.npy"):
-        with contextlib.suppress(OSError):
-            files.append((path.stat(), path))
+    for path in () if folder.is_symlink() else folder.glob("*.npy"):
+        if _OURS.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                files.append((path.lstat(), path))
     kept = 0
     for status, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
         kept += status.st_size
         if kept > KEPT_BYTES and (status.st_dev, status.st_ino) not in needed:
             with contextlib.suppress(OSError):  # gone already, or another user's
-                path.unlink()
+                remove_file(path)
 
 
 # the numbers
@@ -225,7 +276,7 @@ def _alone(lock: Path) -> Iterator[None]:
     system nobody waits, and processes that write at the same time write the same bytes.
     """
     while True:
-        with open(lock, "wb") as file:
+        with open_own(lock) as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 wait_for_lock(file)
             if not _is_still(lock, file.fileno()):
@@ -233,7 +284,7 @@ def _alone(lock: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                remove_file(lock)
             return
 
 
@@ -252,28 +303,79 @@ def _all_mapped(paths: list[Path], size: int) -> list[Array]:
 
 
 def _mapped(path: Path, size: int) -> Array | None:
-    """Return the array in a file without reading it, or None if it is missing or damaged."""
+    """Return the array in a file, mapped, or None if it is missing or not as it was written.
+
+    Each process reads a file once to verify it, and again when its status has changed.
+    """
     try:
+        if not _verify(path):
+            return None
         array: Array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    if len(array) != size:
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != size:
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)
     return array
 
 
+def _verify(path: Path) -> bool:
+    """Tell whether a file ends with the sha256 of the rest; mark it as used."""
+    with open_regular(path, through_links=False) as file:
+        status = os.fstat(file.fileno())
+        if _status(status) not in _verified:
+            digest, left = hashlib.sha256(), status.st_size - DIGEST_BYTES
+            while left > 0 and (part := file.read(min(left, READ_BYTES))):
+                digest.update(part)
+                left -= len(part)
+            if left or file.read() != digest.digest():
+                return False
+            if _status(os.fstat(file.fileno())) != _status(status):
+                return False  # somebody writes to it
+        # Not more often: to other processes it is another status.
+        if time.time() - status.st_mtime > USED_AFTER:
+            with contextlib.suppress(OSError):
+                os.utime(file.fileno())
+        _verified.add(_status(os.fstat(file.fileno())))
+    return True
+
+
+def _status(status: os.stat_result) -> tuple[int, ...]:
+    """Return what changes when a file's content does: nobody can set the last of these."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class _HashedFile:
+    """A file to write to, which ``end`` completes with the sha256 of all that was written."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write bytes, and hash them."""
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def end(self) -> None:
+        """Write the digest."""
+        self._file.write(self._digest.digest())
+
+
 def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None:
-    """Write one array per file, batch by batch; each file gets its name when it is complete."""
+    """Write one array per file, batch by batch, and the sha256 of the file at its end.
+
+    Each file gets its name when it is complete.
+    """
     for path in paths:
         for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+            remove_file(left)
     drafts = {path: path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths}
 
     def write() -> None:
         with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(draft.open("wb")) for draft in drafts.values()]
+            files = [
+                _HashedFile(stack.enter_context(draft.open("xb"))) for draft in drafts.values()
+            ]
             for number, batch in enumerate(batches):
                 for file, array in zip(files, batch, strict=True):
                     if number == 0:
@@ -281,6 +383,8 @@ def _write(paths: list[Path], batches: Iterator[list[Array]], size: int) -> None
                         descr = np.lib.format.dtype_to_descr(array.dtype)
                         header = {"descr": descr, "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(file, header)
-                    file.write(np.ascontiguousarray(array).data)
+                    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            for file in files:
+                file.end()
 
     write_files_durably(drafts, write)

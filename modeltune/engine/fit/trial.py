@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modeltune.engine.data import Part
 from modeltune.engine.fit.candidate import trainable
+from modeltune.engine.fit.feature_files import take_notes
 from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
@@ -51,7 +52,10 @@ def train_trial(
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
     seconds = time.monotonic() - started
-    return TrialResult(curve, trained_by, seconds, hp.get_config(), frozenset(hp.read), failure)
+    read = frozenset(hp.read)
+    return TrialResult(
+        curve, trained_by, seconds, hp.get_config(), read, failure, note=take_notes()
+    )
 
 
 def failure_of(error: Exception) -> Failure:

@@ -21,6 +21,7 @@ from modeltune.engine.fit import (
     load_weights,
     not_finite,
     save_weights,
+    take_notes,
     trainable,
 )
 from modeltune.engine.oracles import ReadHyperParameters
@@ -85,7 +86,7 @@ def train_refit(
             samples: Json = None
             checks: tuple[Verdict, ...] = ()
             description: dict[str, Json] = {}
-            note: str | None = None
+            notes = [take_notes()]
             if failure is None:
                 on_test, samples = _score(spec, model, parts)
                 scores, tables = on_test.scores, on_test.tables
@@ -94,7 +95,7 @@ def train_refit(
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
                     examples = task.weights.with_name(EXAMPLES)
-                    note = _write_examples(spec, loaded.test, on_test.predictions, examples)
+                    notes.append(_write_examples(spec, loaded.test, on_test.predictions, examples))
                     description = describe_model(model)
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
@@ -103,6 +104,7 @@ def train_refit(
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
+    note = "; ".join(filter(None, notes)) or None
     return RefitResult(
         scores, tables, curve, trained_by, seconds, failure, samples, checks, description, note
     )

@@ -205,16 +205,16 @@ class Remote:
         from modeltune.engine import is_shareable, write_parts
 
         if loaded is not None and is_shareable(loaded):
-            write_parts(loaded, self._folder)
+            written = write_parts(loaded, self._folder)
             description, fingerprints = loaded.description, loaded.fingerprints
-            self._process.send("take", self._folder, fingerprints)
+            self._process.send("take", written, fingerprints)
             self.answer("take")
         else:
             self._process.send("load")
             description, fingerprints = self.answer("load")
             self._process.send("share", self._folder)
-            self.answer("share")
-        self._others.tell("take", self._folder, fingerprints)
+            written = self.answer("share")
+        self._others.tell("take", written, fingerprints)
         return description, fingerprints
 
     def answer(self, name: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.engine.data.loading import LoadedData, Part, leaves, load_data
-from modeltune.engine.data.sharing import PARTS_FILE, is_shareable, read_parts, write_parts
+from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
 from tests.support.small_models import digits, spec_of
 
 NUMBERS = np.arange(24, dtype="float32").reshape(6, 4)
@@ -39,13 +39,6 @@ def loaded(x: Any, y: Any = NUMBERS, sample_weight: Any = None) -> LoadedData:
     )
 
 
-def shared_parts(folder: Path) -> LoadedData:
-    """Return the parts that were written there."""
-    parts = read_parts(folder)
-    assert parts is not None
-    return parts
-
-
 def assert_same(one: Any, other: Any) -> None:
     assert [path for path, _ in leaves(one)] == [path for path, _ in leaves(other)]
     assert type(one) is type(other) or isinstance(one, np.ndarray)
@@ -57,8 +50,7 @@ def assert_same(one: Any, other: Any) -> None:
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
     original = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
-    write_parts(original, tmp_path / "data")
-    came = shared_parts(tmp_path / "data")
+    came = read_parts(write_parts(original, tmp_path / "data"))
     assert (came.cuts, came.description, came.fingerprints) == (
         original.cuts, original.description, original.fingerprints,
     )  # fmt: skip
@@ -72,37 +64,47 @@ def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
 
 
 def test_what_is_none_stays_none(tmp_path: Path) -> None:
-    write_parts(loaded(NUMBERS, y=None), tmp_path)
-    came = shared_parts(tmp_path)
+    came = read_parts(write_parts(loaded(NUMBERS, y=None), tmp_path))
     assert came.train.y is came.train.sample_weight is came.test.x is None
 
 
 def test_what_a_process_writes_into_its_arrays_stays_its_own(tmp_path: Path) -> None:
-    write_parts(loaded(NUMBERS.copy()), tmp_path)
+    written = write_parts(loaded(NUMBERS.copy()), tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    mine, theirs = shared_parts(tmp_path), shared_parts(tmp_path)
+    mine, theirs = read_parts(written), read_parts(written)
     mine.train.x[:] = -1
     mine.train.x.flush()
     assert (mine.train.x == -1).all()
     np.testing.assert_array_equal(theirs.train.x, NUMBERS)
-    np.testing.assert_array_equal(shared_parts(tmp_path).train.x, NUMBERS)
+    np.testing.assert_array_equal(read_parts(written).train.x, NUMBERS)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_a_mapped_part_gives_the_batches_of_the_loaded_one(tmp_path: Path) -> None:
     original = load_data(spec_of())
-    write_parts(original, tmp_path)
-    came = shared_parts(tmp_path)
+    came = read_parts(write_parts(original, tmp_path))
     assert came.fingerprints == original.fingerprints
     for ours, theirs in zip(original.train.batches(32), came.train.batches(32), strict=True):
         assert_same(ours, theirs)
 
 
-def test_streams_are_not_shared(tmp_path: Path) -> None:
+def test_streams_are_not_shared() -> None:
     import tensorflow as tf
 
     data = digits()
     assert is_shareable(load_data(spec_of(data=data)))
     stream = tf.data.Dataset.from_tensor_slices(data.validation).batch(8)
     assert not is_shareable(load_data(spec_of(data=mt.Data(data.train, stream, data.test))))
-    assert not (tmp_path / PARTS_FILE).exists()
+
+
+def test_no_file_of_the_data_needs_to_be_unpickled(tmp_path: Path) -> None:
+    """Whoever can write to the folder can change numbers, and run nothing."""
+    written = write_parts(loaded({"a": ARRAYS["python objects"], "b": NUMBERS}), tmp_path)
+    paths = list(tmp_path.iterdir())
+    assert {path.suffix for path in paths} == {".npy"}
+    for path in paths:
+        np.load(path, allow_pickle=False)
+    for path in paths:
+        np.save(path, np.array([None, print]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"Python objects|allow_pickle"):
+        read_parts(written)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.fit import compiled_pool, feature_files, frozen_prefix
 from modeltune.engine.score.refit import train_refit
+from modeltune.ground.bounded_files import open_regular
 from modeltune.records.tasks import RefitTask
 from tests.support import forked
 from tests.support.frozen_models import conv, images, sequential, spec, trained
@@ -141,6 +142,107 @@ def test_a_truncated_file_is_made_again(tmp_path: Path, calls: list[str]) -> Non
         assert again.trained_by == "frozen prefix + graph"
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
         assert len(calls) == 2
+
+
+def _third(path: Path) -> None:
+    content = path.read_bytes()
+    third = len(content) // 3
+    path.write_bytes(content[:third] + bytes(third) + content[2 * third :])
+
+
+def _flip(path: Path, place: int) -> None:
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(place, os.SEEK_SET if place >= 0 else os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    # As of a cache that keeps the times of files.
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to(path.rename(path.parent.parent / f"{path.name}.kept"))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a third overwritten": _third,
+    "a bit in the header": lambda path: _flip(path, 20),
+    "a bit in the numbers": lambda path: _flip(path, -100),
+    "a bit in the digest": lambda path: _flip(path, -1),
+    "a byte more": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "without a digest": lambda path: os.truncate(path, path.stat().st_size - 32),
+    "no numbers": lambda path: path.write_bytes(b"mine"),
+    "a pipe": _pipe,
+    "a link": _link,
+}
+
+
+@pytest.mark.parametrize("process", ["this process", "another process"])
+def test_features_that_were_changed_are_made_again_and_that_is_said_once(
+    tmp_path: Path, calls: list[str], untrained: list[Any], process: str
+) -> None:
+    declared, folder = spec(), tmp_path / "features"
+    first = trained(declared, features=folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for change in CHANGES.values():
+        calls.clear()
+        if process == "another process":
+            compiled_pool.POOL.clear()
+            feature_files._verified.clear()
+        for path in before:
+            change(path)
+        again = trained(declared, features=folder)
+        assert sorted(calls) == ["train", "validation"]
+        assert (again.curve, again.note) == (first.curve, feature_files.CHANGED)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert trained(declared, features=folder).note is None
+
+
+def test_features_are_verified_once_by_each_process_and_read_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: list[Any]
+) -> None:
+    read: list[Path] = []
+
+    class Counted:
+        def __init__(self, path: Path):
+            self._file = open_regular(path, through_links=False)
+            self._path = path
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def fileno(self) -> int:
+            return self._file.fileno()
+
+        def read(self, size: int = -1) -> bytes:
+            read.append(self._path)
+            return self._file.read(size)
+
+    monkeypatch.setattr(feature_files, "open_regular", lambda path, **_: Counted(path))
+    for seed in (1, 1, 2):
+        compiled_pool.POOL.clear()
+        trained(spec(), features=tmp_path, seed=seed)
+    assert {*read} == {*tmp_path.iterdir()}
+    # The numbers, and what must be the digest.
+    assert len(read) == 2 * 2
+
+
+def test_features_are_not_written_through_links(tmp_path: Path, untrained: list[Any]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "features").symlink_to(tmp_path / "mine")
+    result = trained(spec(), epochs=1, features=tmp_path / "features")
+    assert "its features cannot be written: " in result.trained_by
+    assert "it is a link to" in result.trained_by
+    assert os.listdir(tmp_path / "mine") == []
 
 
 def key(data: mt.Data | None = None, rows: slice = slice(None), **fields: Any) -> str | None:
@@ -302,12 +404,19 @@ def test_two_processes_make_features_once_between_them(tmp_path: Path) -> None:
 def test_features_unused_for_longest_go_when_there_are_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for age, name in enumerate(["new", "middle", "old"]):
-        np.save(tmp_path / f"{name}.npy", np.zeros(100))
-        os.utime(tmp_path / f"{name}.npy", (1000 - age, 1000 - age))
-    monkeypatch.setattr(feature_files, "KEPT_BYTES", 2 * (tmp_path / "new.npy").stat().st_size)
+    new, middle, old = (tmp_path / f"{letter * 64}-0.npy" for letter in "abc")
+    mine = [tmp_path / name for name in ("mine.npy", f"{'d' * 64}.npy", f"{'e' * 64}-0.npz")]
+    for age, path in enumerate([new, middle, old, *mine]):
+        path.write_bytes(bytes(100))
+        os.utime(path, (1000 - age, 1000 - age))
+    monkeypatch.setattr(feature_files, "KEPT_BYTES", 200)
     feature_files.prune(tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle"}
+    assert {*tmp_path.iterdir()} == {new, middle, *mine}
+    # Those that a link leads to are somebody's.
+    (tmp_path.parent / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(feature_files, "KEPT_BYTES", 0)
+    feature_files.prune(tmp_path.parent / "link")
+    assert {*tmp_path.iterdir()} == {new, middle, *mine}
 
 
 def test_features_that_are_read_count_as_used(tmp_path: Path, untrained: list[Any]) -> None:
