@@ -16,6 +16,7 @@ import pytest
 import modeltune as mt
 from modeltune.engine.engine import Engine
 from modeltune.ground.errors import CodeError
+from modeltune.ground.own_folders import mark_folder
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.processes import (
     NotPortableError,
@@ -199,11 +200,15 @@ def test_arrays_are_mapped_into_processes_not_copied(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
-    left = tmp_path / "data-left"
-    left.mkdir()
-    (left / "lock").touch()
+    left, mine = tmp_path / "data-left", tmp_path / "data-mine"
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "lock").touch()
+    mark_folder(left)
     with started(process_specs.steady, tmp_path):
         assert not left.exists()
+        # It has not our mark.
+        assert mine.exists()
         assert len(list(tmp_path.glob("data-*"))) == 1
 
 
