@@ -25,6 +25,7 @@ import psutil
 
 from modeltune.ground import (
     CodeError,
+    HistoryError,
     ModeltuneError,
     SearchError,
     first_line,
@@ -509,15 +510,24 @@ def _folder(scratch: Path) -> Iterator[Path]:
     """Lend a folder and remove it afterwards; remove also folders that killed processes left.
 
     The folder is locked until this process ends, however it ends.
+
+    Raises:
+        HistoryError: it cannot be made.
     """
-    make_folder(scratch)
-    refuse_link(scratch)
-    for left in scratch.glob("data-*/lock"):
-        with contextlib.suppress(OSError), open_regular(left, through_links=False) as lock:
-            if try_lock(lock):
-                remove_marked(left.parent)
-    made = Path(tempfile.mkdtemp(dir=scratch))
-    mark_folder(made)
+    try:
+        make_folder(scratch)
+        refuse_link(scratch)
+        for left in scratch.glob("data-*/lock"):
+            with contextlib.suppress(OSError), open_regular(left, through_links=False) as lock:
+                if try_lock(lock):
+                    remove_marked(left.parent)
+        made = Path(tempfile.mkdtemp(dir=scratch))
+        mark_folder(made)
+    except OSError as error:
+        raise HistoryError(
+            f"{scratch} cannot be written ({error}); make the folder writable, or name another "
+            "--modeltune-store"
+        ) from error
     folder = made.with_name(f"data-{made.name}")
     with open_own(made / "lock") as lock:
         wait_for_lock(lock)

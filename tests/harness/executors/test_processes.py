@@ -15,7 +15,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.engine.engine import Engine
-from modeltune.ground.errors import CodeError
+from modeltune.ground.errors import CodeError, HistoryError
 from modeltune.ground.own_folders import mark_folder
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.processes import (
@@ -209,7 +209,18 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> No
         assert not left.exists()
         # It has not our mark.
         assert mine.exists()
-        assert len(list(tmp_path.glob("data-*"))) == 1
+        assert len(list(tmp_path.glob("data-*"))) == 2
+
+
+def test_no_data_are_written_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "scratch").symlink_to(tmp_path / "mine")
+    with (
+        pytest.raises(HistoryError, match=r"scratch cannot be written \(.*it is a link to .*mine"),
+        started(process_specs.steady, tmp_path / "scratch"),
+    ):
+        pass
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_an_error_in_the_data_function_is_shown_as_text(tmp_path: Path) -> None:
