@@ -26,6 +26,7 @@ from modeltune.ground import (
     StoreUrl,
     absolute_path,
     count_of,
+    error_line,
     named_store,
     project_of,
     sqlite_url,
@@ -194,8 +195,8 @@ def compare_runs(arguments: argparse.Namespace) -> str:
         return comparison_report(a, b, contrast(a, b, store))
 
 
-def write_report(arguments: argparse.Namespace) -> str:
-    """Write the reports of runs; return the lines that name the files."""
+def write_report(arguments: argparse.Namespace) -> str | int:
+    """Write the reports of runs, and print which files are written; an error of one costs no other."""
     from modeltune.harness import gather, newest_runs, write_pictures, write_reports
     from modeltune.histories import open_store
 
@@ -212,13 +213,23 @@ def write_report(arguments: argparse.Namespace) -> str:
     folder = Path(arguments.output) if arguments.output else project.report()
     several = list({run.id: run for run in runs}.values())
     reported = gather(several, arguments.store, examples=project.config.examples is not False)
+    files, problems = write_reports(folder, reported)
     try:
-        files = write_reports(folder, reported)
         if arguments.pictures:
             files += write_pictures(folder, reported, arguments.pictures)
-    except OSError as error:
-        raise HistoryError(f"the report cannot be written: {error}") from error
-    return "\n".join(f"written: {os.path.relpath(file)}" for file in files)
+    except Exception as error:  # noqa: BLE001  said below, after what is written
+        problems["pictures"] = error
+    for file in files:
+        say(f"written: {os.path.relpath(file)}")
+    if problems:
+        # Files of one folder are often missing for one reason.
+        reasons = [
+            str(error) if isinstance(error, OSError) else f"{name}: {error_line(error)}"
+            for name, error in problems.items()
+        ]
+        listed = "; ".join(dict.fromkeys(reasons))
+        raise HistoryError(f"the report cannot be written: {listed}")
+    return 0
 
 
 def export_run(arguments: argparse.Namespace) -> str:

@@ -80,8 +80,16 @@ if TYPE_CHECKING:
         remove_file,
         remove_marked,
     )
+    from modeltune.ground.signals import ending_signals_interrupt
     from modeltune.ground.store_urls import StoreUrl, absolute_path, sqlite_url, store_url
-    from modeltune.ground.text import count_of, error_line, first_line, text_of
+    from modeltune.ground.text import (
+        count_of,
+        error_line,
+        error_text,
+        first_line,
+        message_of,
+        text_of,
+    )
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
     from modeltune.ground.version import __version__
 
@@ -117,7 +125,9 @@ __all__ = [
     "count_of",
     "default_store",
     "door",
+    "ending_signals_interrupt",
     "error_line",
+    "error_text",
     "first_line",
     "flush_to_disk",
     "frames_of_others",
@@ -134,6 +144,7 @@ __all__ = [
     "make_folder",
     "mark_folder",
     "mask_urls",
+    "message_of",
     "named_store",
     "open_own",
     "open_regular",
@@ -245,6 +256,7 @@ __getattr__, __dir__ = door(
             "mask_urls",
         ),
         "multiple_tests": ("holm",),
+        "signals": ("ending_signals_interrupt",),
         "store_urls": (
             "StoreUrl",
             "absolute_path",
@@ -254,7 +266,9 @@ __getattr__, __dir__ = door(
         "text": (
             "count_of",
             "error_line",
+            "error_text",
             "first_line",
+            "message_of",
             "text_of",
         ),
         "tracebacks": (

@@ -16,8 +16,29 @@ def error_line(error: BaseException) -> str:
     >>> error_line(KeyboardInterrupt())
     'KeyboardInterrupt'
     """
-    line = first_line(str(error))
+    line = first_line(message_of(error))
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error as ``Type: message``, all lines of it; its type alone when it says nothing."""
+    message = message_of(error)
+    return f"{type(error).__name__}: {message}" if message.strip() else type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """Return ``str(error)``; if that raises, which is up to the error's author, say so instead.
+
+    >>> class Careless(Exception):
+    ...     def __str__(self):
+    ...         return self.missing
+    >>> message_of(Careless())
+    '(no message: its __str__ raised AttributeError)'
+    """
+    try:
+        return str(error)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001  whatever an author's code raises
+        return f"(no message: its __str__ raised {type(raised).__name__})"
 
 
 def first_line(text: object) -> str:
@@ -28,7 +49,8 @@ def first_line(text: object) -> str:
     >>> first_line(ValueError())
     'ValueError'
     """
-    line = next(iter(str(text).strip().splitlines()), "").rstrip()
+    message = message_of(text) if isinstance(text, BaseException) else str(text)
+    line = next(iter(message.strip().splitlines()), "").rstrip()
     return line or ("" if isinstance(text, str) else type(text).__name__)
 
 

@@ -12,6 +12,7 @@ from modeltune.ground import (
     Deadline,
     HistoryError,
     StoreUrl,
+    ending_signals_interrupt,
     named_store,
     project_of,
     require_supported_system,
@@ -95,6 +96,7 @@ def run(
             raise HistoryError(f"{spec.id}: no recorded run was re-judged: {lookup.reason}")
         listen(Note(f"no recorded run was reused: {lookup.reason}"))
     with (
+        ending_signals_interrupt(),
         open_store(store) as history,
         lend_ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
         recorded_at_end(run_id, spec, history, listen) as draft,

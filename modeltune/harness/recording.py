@@ -19,6 +19,7 @@ from modeltune.ground import (
     ModeltuneError,
     NoTrialError,
     UnrecordableError,
+    error_text,
     first_line,
     typed,
 )
@@ -68,7 +69,7 @@ def recorded_at_end(
         except HistoryError as unrecorded:
             # What ended the run, an interrupt above all, is not to be hidden by this.
             text = f"this run could not be recorded: {unrecorded}"
-            listen(Note(text))
+            _unfailing(listen)(Note(text))
             for note in (text, *unrecorded.__notes__):
                 error.add_note(note)
         raise
@@ -201,9 +202,8 @@ class RunDraft:
         is_interrupt = not isinstance(error, Exception)
         # What was trained is not lost with the history: its ledger stays, as after an interrupt.
         resumes = is_interrupt or isinstance(error, HistoryError)
-        text = (
-            str(error) if isinstance(error, ModeltuneError) else f"{type(error).__name__}: {error}"
-        ).rstrip(": ")
+        text = str(error) if isinstance(error, ModeltuneError) else error_text(error)
+        self._tell = _unfailing(self._tell)
         if resumes:
             self.note("interrupted: the same command resumes after the trials that have finished")
         elif self.progress.trials and not isinstance(error, NoTrialError):
@@ -252,6 +252,16 @@ class RunDraft:
             return f"{named}, and could not be kept to be recorded later: {unkept}"
         command = pending.flush_command(self._history.identity)
         return f"{named}, but waits in {path}; to record it: {command}"
+
+
+def _unfailing(listen: Listener) -> Listener:
+    """Return a listener that survives what it raises, such as one that prints to a closed terminal."""
+
+    def tell(event: Event) -> None:
+        with contextlib.suppress(Exception):
+            listen(event)
+
+    return tell
 
 
 def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:

@@ -20,20 +20,34 @@ PAST_RUNS = 40
 """How many past runs of a spec a report shows."""
 
 
-def write_reports(folder: Path, reported: Sequence[ReportedRun]) -> list[Path]:
-    """Write every kind of report of these runs into a folder, each file whole; return the files.
+def write_reports(
+    folder: Path, reported: Sequence[ReportedRun]
+) -> tuple[list[Path], dict[str, Exception]]:
+    """Write every kind of report of these runs into a folder, each file whole.
 
-    Raises:
-        OSError: a report cannot be written.
+    What one kind raises costs no other.
+
+    Returns:
+        The files that are written; and, by the names of the others, what was raised instead.
     """
     from modeltune.reports import html, markdown, write, write_whole
 
     runs = [report.run for report in reported]
-    files = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
-    write(files[0], [to_json(run) for run in runs])
-    write_whole(files[1], markdown(runs))
-    write_whole(files[2], html(reported))
-    return files
+    kinds: dict[str, Callable[[Path], None]] = {
+        "report.json": lambda file: write(file, [to_json(run) for run in runs]),
+        "report.md": lambda file: write_whole(file, markdown(runs)),
+        "report.html": lambda file: write_whole(file, html(reported)),
+    }
+    written: list[Path] = []
+    problems: dict[str, Exception] = {}
+    for name, write_kind in kinds.items():
+        try:
+            write_kind(folder / name)
+        except Exception as error:  # noqa: BLE001  said by who calls, once the others are written
+            problems[name] = error
+        else:
+            written.append(folder / name)
+    return written, problems
 
 
 def write_pictures(folder: Path, reported: Sequence[ReportedRun], kind: str) -> list[Path]:

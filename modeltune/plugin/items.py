@@ -80,6 +80,7 @@ class ItemContext:
         deadline: called when an item begins to run; returns when it has to be done.
         listen: called with every event while an item runs.
         note: called where pytest lacks a name, with what is done instead.
+        render: calls a function that renders something, and survives what it raises.
     """
 
     root: Path
@@ -87,6 +88,7 @@ class ItemContext:
     deadline: Callable[[], Deadline]
     listen: Listener
     note: Callable[[MissingNameError, str], None]
+    render: Callable[[str, Callable[[], Any], Any], Any]
 
 
 class SpecItem(pytest.Function):
@@ -124,10 +126,10 @@ class SpecItem(pytest.Function):
                     listen=self._listen,
                     **self.context.options,
                 )
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 # One that arrives inside a library may have frames without a line number, and
                 # pytest 9.2 crashes when it shows those.
-                raise KeyboardInterrupt from None
+                raise KeyboardInterrupt(*interrupt.args) from None
         if not run.passed:
             raise GatesFailed(run)
 
@@ -144,8 +146,9 @@ class SpecItem(pytest.Function):
         from modeltune.records import RunRecorded
 
         if isinstance(event, RunRecorded):
-            self.run = event.run
-            self.user_properties += properties(event.run)
+            self.run = run = event.run
+            told = self.context.render("properties for junit.xml", lambda: [*properties(run)], [])
+            self.user_properties += told
         self.context.listen(event)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -153,7 +156,9 @@ class SpecItem(pytest.Function):
         if isinstance(excinfo.value, GatesFailed):
             from modeltune.reports import failure
 
-            return failure(excinfo.value.run)
+            run = excinfo.value.run
+            otherwise = f"{excinfo.value}: modeltune show {run.id}"
+            return self.context.render("table of a red spec", lambda: failure(run), otherwise)
         if isinstance(excinfo.value, ModeltuneError):
             return "\n".join([str(excinfo.value), *getattr(excinfo.value, "__notes__", ())])
         if not self.config.getoption("fulltrace", False):

@@ -17,10 +17,14 @@ class MlflowPlugin:
 
     Args:
         uri: returns the server's address for a run that is recorded; None: log it nowhere.
-        page: returns report.html for a run.
+        page: returns a report of a run by its file name; None if it cannot be rendered.
     """
 
-    def __init__(self, uri: Callable[[Run], MaskedUrl | None], page: Callable[[Run], str]):
+    def __init__(
+        self,
+        uri: Callable[[Run], MaskedUrl | None],
+        page: Callable[[Run, str], str | None],
+    ):
         self._uri = uri
         self._page = page
         self._unreachable: dict[MaskedUrl, Exception] = {}
@@ -34,7 +38,8 @@ class MlflowPlugin:
         from modeltune.harness.trackers import mlflow
 
         try:
-            mlflow.log(run, folder, uri, {"report.html": partial(self._page, run)})
+            pages = {name: partial(self._page, run, name) for name in ("report.md", "report.html")}
+            mlflow.log(run, folder, uri, pages)
         except mlflow.Unreachable as error:
             self._unreachable[uri] = error
             raise

@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -25,6 +25,29 @@ if TYPE_CHECKING:
 
 # This is imported in every pytest run: modules of ours are imported by the hooks that meet a spec.
 
+_T = TypeVar("_T")
+
+
+class Renderings:
+    """What the session renders: what one raises costs neither the session nor another."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, None] = {}
+
+    def render(self, name: str, make: Callable[[], _T], otherwise: _T) -> _T:
+        """Return what is made, or ``otherwise`` with a problem: a line for the session's end."""
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001  said at the end, and makes the session red
+            from modeltune.ground import error_line
+
+            self.add(name, error_line(error))
+            return otherwise
+
+    def add(self, name: str, reason: str) -> None:
+        """Add the problem that something could not be rendered or written."""
+        self.problems[f"no {name}: {reason}"] = None
+
 
 class Session:
     """The hooks of the plugin and what they share; they do nothing until a spec is collected."""
@@ -39,7 +62,11 @@ class Session:
         self._unused: list[str] = []
         self._report_error: str | None = None
         self._is_report_needed = True
+        self._report_files: list[Path] = []
         self._summary_error: str | None = None
+        self._annotations: list[str] = []
+        self._end_of_summary: list[str] = []
+        self._renderings = Renderings()
         self._hook_errors: dict[str, list[str]] = {}
         self._is_xdist_worker = is_xdist_worker(config)
         self._started = time.monotonic()
@@ -110,8 +137,8 @@ class Session:
                 # Its import of keras goes on while the rest is collected.
                 warm_up()
         root, note = self._config.rootpath, self._live_hooks.note
-        deadline = partial(self._deadline, obj.file)
-        context = ItemContext(root, options, deadline, self._listen, note)
+        deadline, render = partial(self._deadline, obj.file), self._renderings.render
+        context = ItemContext(root, options, deadline, self._listen, note, render)
         return list(spec_items(collector, name, obj, context))
 
     @pytest.hookimpl(wrapper=True)
@@ -239,6 +266,7 @@ class Session:
                 "accepted": self._accepted,
                 "unused": self._unused,
                 "notes": self._live_hooks.notes,
+                "problems": list(self._renderings.problems),
             }
             report.modeltune = json.dumps(facts)  # type: ignore[attr-defined]
             self._accepted = []
@@ -259,6 +287,7 @@ class Session:
             self._accepted += facts["accepted"]
             self._unused = facts["unused"]
             self._live_hooks.notes |= facts["notes"]
+            self._renderings.problems |= dict.fromkeys(facts["problems"])
 
     def _listen(self, event: Event) -> None:
         from modeltune.records import BaselineAccepted, RunRecorded, to_json
@@ -270,7 +299,8 @@ class Session:
         if isinstance(event, BaselineAccepted):
             self._accepted += event.lines
             return
-        self._live_hooks.tell(event)
+        # Such as a terminal that was closed: what happens is recorded all the same.
+        self._renderings.render("progress", lambda: self._live_hooks.tell(event), None)
 
     def _call_plugins(self, run: Run) -> None:
         """Call the hook of each plugin with a recorded run; keep an error, to show it at the end.
@@ -282,7 +312,7 @@ class Session:
         callees = dict.fromkeys(impl.plugin for impl in reversed(impls))
         if run.cached or not callees:
             return
-        from modeltune.ground import mask_urls
+        from modeltune.ground import error_text, mask_urls
         from modeltune.histories import place_of
 
         folder = place_of(self._options_of(run.file)["store"]).folder
@@ -292,8 +322,7 @@ class Session:
             try:
                 hook(run=run, folder=folder, config=self._config)
             except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
-                text = f"{plugins.get_name(plugin)}: {type(error).__name__}: {error}"
-                text = mask_urls(text)
+                text = mask_urls(f"{plugins.get_name(plugin)}: {error_text(error)}")
                 self._hook_errors.setdefault(text, []).append(run.id)
 
     def _deadline(self, file: str) -> Deadline:
@@ -325,29 +354,65 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the reports; fail the session if they cannot be written."""
-        if not self._runs or self._is_xdist_worker:
+        """Render and write all there is to report; fail the session if something cannot be."""
+        if self._is_xdist_worker:
             return
+        if self._runs:
+            self._report()
+        is_green = session.exitstatus == pytest.ExitCode.OK
+        is_report_missing = self._report_error is not None and self._is_report_needed
+        if is_green and (self._renderings.problems or is_report_missing):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _report(self) -> None:
+        from modeltune.ground import error_line
         from modeltune.harness import write_reports
         from modeltune.records import from_json
-        from modeltune.reports import markdown
+        from modeltune.reports import (
+            ReportedRun,
+            annotate,
+            markdown,
+            root_of,
+            summary_table,
+            undecided,
+        )
 
+        render = self._renderings.render
         runs = [from_json(run) for run in self._runs]
-        try:
-            write_reports(self._report_file.parent, self._reported(runs))
-        except OSError as error:
-            self._report_error = str(error)
+        # Without what the history knows there is still what the runs say themselves.
+        bare = [ReportedRun(run) for run in runs]
+        reported = render("earlier runs in reports", lambda: self._reported(runs), bare)
+        self._report_files, problems = write_reports(self._report_file.parent, reported)
+        unwritable = [str(error) for error in problems.values() if isinstance(error, OSError)]
+        if unwritable:
+            self._report_error = "; ".join(dict.fromkeys(unwritable))
             self._is_report_needed = not all(map(self._is_recorded_elsewhere, runs))
-            if session.exitstatus == pytest.ExitCode.OK and self._is_report_needed:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for name, error in problems.items():
+            if not isinstance(error, OSError):
+                self._renderings.add(name, error_line(error))
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
-                _append(Path(summary), markdown(runs))
+                page = render("page for GITHUB_STEP_SUMMARY", lambda: markdown(runs), None)
+                if page is not None:
+                    _append(Path(summary), page)
             except OSError as error:
                 self._summary_error = str(error)
+        if is_github():
+            root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
+            self._annotations = render("annotations", lambda: list(annotate(runs, root)), [])
+        if self._config.get_verbosity() >= 0:
+            self._end_of_summary = [
+                render("summary", lambda: summary_table(runs), ""),
+                render("list of what is undecided", lambda: undecided(runs), ""),
+            ]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print a table of all specs, best first; under -q only what went wrong."""
+        for problem in self._renderings.problems:
+            from modeltune.reports import clean
+
+            line = f"modeltune: {clean(problem)}"
+            terminalreporter.write_line(printable(line), red=True)
         if self._report_error:
             color = {"red": True} if self._is_report_needed else {"yellow": True}
             line = f"modeltune: no report: {self._report_error}"
@@ -357,23 +422,17 @@ class Session:
             terminalreporter.write_line(line, yellow=True)
         if not self._runs or self._is_xdist_worker:
             return
-        from modeltune.records import from_json
-        from modeltune.reports import clean, summary_table, undecided
+        from modeltune.reports import clean
 
         for text, ids in self._hook_errors.items():
             line = f"modeltune: recorded, but a plugin failed for {', '.join(ids)}: {clean(text)}"
             terminalreporter.write_line(printable(line), yellow=True)
-        runs = [from_json(run) for run in self._runs]
-        if is_github():
-            from modeltune.reports import annotate, root_of
-
-            root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
-            for command in annotate(runs, root):
-                terminalreporter.write_line(command)
+        for command in self._annotations:
+            terminalreporter.write_line(command)
         if self._config.get_verbosity() < 0:
             return
         terminalreporter.write_sep("=", "modeltune")
-        texts = [summary_table(runs), undecided(runs), *map(_indent, self._accepted)]
+        texts = [*self._end_of_summary, *map(_indent, self._accepted)]
         texts += [
             f"unused baseline: {clean(path)}: it belongs to no spec; remove it, or list its former "
             "spec in aliases=[...] of the spec that replaces it"
@@ -382,10 +441,11 @@ class Session:
         for text in texts:
             for line in text.splitlines():
                 terminalreporter.write_line(printable(line))
-        if not self._report_error:
-            file = self._report_file
-            html = self._relative(file.with_suffix(".html"))
-            terminalreporter.write_line(f"report: {html}, {file.stem}.md and {file.name}")
+        if self._report_files:
+            # The page first.
+            page, *others = reversed(self._report_files)
+            named = " and ".join([self._relative(page), *(file.name for file in others)])
+            terminalreporter.write_line(f"report: {named.replace(' and ', ', ', len(others) - 1)}")
 
     # settings
 
@@ -488,11 +548,14 @@ class Session:
         path = self._options_of(run.file)["store"].path
         return bool(is_named) and (path is None or self._report_file.parent not in path.parents)
 
-    def page(self, run: Run) -> str:
-        """Return report.html for one recorded run."""
-        from modeltune.reports import html
+    def page(self, run: Run, name: str) -> str | None:
+        """Return report.html or report.md for one recorded run; None if it cannot be rendered."""
+        from modeltune.reports import html, markdown
 
-        return html(self._reported([run]))
+        def page() -> str:
+            return markdown([run]) if name == "report.md" else html(self._reported([run]))
+
+        return self._renderings.render(f"{name} for MLflow", page, None)
 
     def mlflow(self, run: Run) -> MaskedUrl | None:
         """Return the address of the tracking server that a run is logged to; None for none."""

@@ -31,6 +31,10 @@ LONG = source("search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=50
 )  # fmt: skip
 
 
+DEAF = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]"
+LONG = LONG.replace("import keras\n", "import keras\nimport signal\n", 1)
+
+
 @pytest.fixture
 def environ() -> dict[str, str]:
     """Let other processes import what tests import."""
@@ -76,24 +80,24 @@ def test_the_same_numbers_come_from_any_number_of_processes(
     assert none == one == two
 
 
-def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(
-    example: Example, environ: dict[str, str]
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_found_and_leaves_no_process(
+    example: Example, environ: dict[str, str], sent: signal.Signals
 ) -> None:
-    # The other trial processes are busy when one has told of its first.
-    done = interrupted(example.with_spec(LONG), environ, signal.SIGINT)
+    # The other trial processes are busy when one has told of its first, and ignore what is sent.
+    text = LONG.replace("    rate = hp", f"    {DEAF}\n    rate = hp", 1)
+    done = interrupted(example.with_spec(text), environ, sent)
     assert done.status == 2, done.lines
     assert not any("INTERNALERROR" in line for line in done.lines)
     assert_gone(done.family)
     (run,) = example.report()["runs"]
     assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
+    assert run["error"].removeprefix("KeyboardInterrupt: ") in ("KeyboardInterrupt", sent.name)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_pytest_leaves_no_process(
-    example: Example, environ: dict[str, str], sent: signal.Signals
-) -> None:
-    done = interrupted(example.with_spec(LONG), environ, sent)
-    assert done.status == -sent, done.lines
+def test_a_killed_pytest_leaves_no_process(example: Example, environ: dict[str, str]) -> None:
+    done = interrupted(example.with_spec(LONG), environ, signal.SIGKILL)
+    assert done.status == -signal.SIGKILL, done.lines
     assert_gone(done.family)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from modeltune.records.json_form import to_json
 from modeltune.records.runs import Run, RunStatus
 from modeltune.records.verdicts import Outcome
 from modeltune.specs.spec_type import Spec
+from tests.support import scripted_runs
 from tests.support.scripted_runs import scripting
 from tests.support.small_models import LABELS, PIXELS, dense, digits, spec_of
 
@@ -315,6 +319,28 @@ def test_an_interrupt_in_the_second_trial_keeps_the_first(tmp_path: Path) -> Non
     assert (result.status, result.error) == (RunStatus.INTERRUPTED, "KeyboardInterrupt")
     assert [(trial.id, trial.status.value) for trial in result.trials] == [(1, "completed")]
     assert {verdict.reason for verdict in result.verdicts} == {"not measured: interrupted"}
+
+
+def test_a_closed_terminal_interrupts_a_run_and_does_not_cost_its_record(tmp_path: Path) -> None:
+    closed = False
+
+    def close() -> None:
+        nonlocal closed
+        closed = True
+        signal.raise_signal(signal.SIGHUP)
+
+    def listen(event: Event) -> None:
+        if closed:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with scripting(tmp_path / "log", close), pytest.raises(KeyboardInterrupt, match="SIGHUP"):
+        run(scripted_runs.scripted, tmp_path, listen=listen)
+    (result,) = recorded(tmp_path)
+    assert (result.status, result.error) == (
+        RunStatus.INTERRUPTED,
+        "KeyboardInterrupt: SIGHUP",
+    )
+    assert len(result.trials) == 6
 
 
 def test_a_refit_that_fails_keeps_the_trials_and_the_best(tmp_path: Path) -> None:

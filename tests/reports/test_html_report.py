@@ -899,7 +899,8 @@ def test_a_report_survives_an_unreadable_history_and_altered_files(tmp_path: Pat
     assert f"{run.id}.samples.json was changed since it was recorded" in notes
     assert f"{run.id}.examples.json holds no examples" in notes
     (tmp_path / "history.db").write_bytes(b"no database at all" * 100)
-    files = write_reports(tmp_path / "report", gather([run], url))
+    files, problems = write_reports(tmp_path / "report", gather([run], url))
+    assert problems == {}
     page = Page(content(files[2].read_text(encoding="utf-8"))).text
     assert "Not shown the history: " in page
     assert "history.db" in page

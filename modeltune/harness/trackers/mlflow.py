@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from modeltune.ground import MaskedUrl, ModeltuneError, Secrets, mask_urls
+from modeltune.ground import MaskedUrl, ModeltuneError, Secrets, error_text, mask_urls
 from modeltune.histories import verify
 from modeltune.records import SCHEMA, Json, Run, RunStatus, Trial, TrialStatus, Verdict, to_json
 from modeltune.reports import markdown
@@ -55,7 +55,10 @@ class Unreachable(ModeltuneError):
 
 
 def log(
-    run: Run, folder: Path, uri: str | MaskedUrl, pages: Mapping[str, Callable[[], str]] = {}
+    run: Run,
+    folder: Path,
+    uri: str | MaskedUrl,
+    pages: Mapping[str, Callable[[], str | None]] = {},
 ) -> str:
     """Log a recorded run with its trials, gates, model and reports, and return MLflow's id for it.
 
@@ -70,8 +73,9 @@ def log(
         folder: the folder that the paths of the run's artifacts are relative to.
         uri: the tracking server. User and password in it reach MLflow as its environment variables,
             so that nothing of MLflow shows them.
-        pages: functions that write further reports, by file name, besides report.md and
-            report.json; they are called only once the server has answered.
+        pages: functions that render further reports, by file name, besides report.json and
+            report.md, or another report.md; they are called only once the server has answered.
+            One that returns None is left out.
 
     Raises:
         Unreachable: mlflow is not installed, or the server does not answer.
@@ -95,7 +99,7 @@ def _log(
     experiment: str,
     run: Run,
     folder: Path,
-    pages: Mapping[str, Callable[[], str]],
+    pages: Mapping[str, Callable[[], str | None]],
 ) -> str:
     began = _milliseconds(run.created)
     ended = ENDED[run.status]
@@ -155,14 +159,18 @@ def _log_files(
     parent: str,
     run: Run,
     folder: Path,
-    pages: Mapping[str, Callable[[], str]],
+    pages: Mapping[str, Callable[[], str | None]],
 ) -> None:
     """Log the reports of this run, then the files of its model, after checking their digests."""
     document = {"schema": SCHEMA, "created": run.created, "runs": [to_json(run)]}
-    texts = {"report.md": markdown([run]), "report.json": json.dumps(document, indent=1)}
-    texts |= {name: page() for name, page in pages.items()}
-    for name, text in texts.items():
-        client.log_text(parent, text, f"report/{name}")
+    reports: Mapping[str, Callable[[], str | None]] = {
+        "report.md": lambda: markdown([run]),
+        "report.json": lambda: json.dumps(document, indent=1),
+        **pages,
+    }
+    for name, report in reports.items():
+        if (text := report()) is not None:
+            client.log_text(parent, text, f"report/{name}")
     for artifact in (run.artifact, run.files.get("architecture")):
         if artifact is not None:
             client.log_artifact(parent, str(verify(folder, artifact, run.id)), "model")
@@ -342,8 +350,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _cause_of(error: BaseException, secrets: Secrets) -> str:
     """Return the first error of a chain in one short line, without the server's password."""
     *_, error = _chain(error)
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    return _clip(mask_urls(secrets.mask(line)), 300)
+    return _clip(mask_urls(secrets.mask(" ".join(error_text(error).split()))), 300)
 
 
 def _milliseconds(created: str) -> int:

@@ -229,7 +229,7 @@ def test_a_server_that_says_nothing_is_waited_for_once(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
-        def page(run: Run) -> str:
+        def page(run: Run, name: str) -> str:
             raise AssertionError("a page is made for nobody")
 
         plugin = MlflowPlugin(lambda run: MaskedUrl(uri), page)
@@ -255,7 +255,7 @@ def test_a_server_that_refuses_is_asked_again_for_the_next_run(tmp_path: Path) -
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         plugin = MlflowPlugin(
-            lambda run: MaskedUrl(f"http://127.0.0.1:{server.server_port}"), lambda run: ""
+            lambda run: MaskedUrl(f"http://127.0.0.1:{server.server_port}"), lambda run, name: ""
         )
         try:
             for count in (1, 2):

@@ -1,0 +1,93 @@
+"""The end of a session: what a renderer raises costs neither the others nor junit.xml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import modeltune.reports
+from modeltune.harness.trackers import mlflow
+from tests.support.example import Example, scripted_source
+
+RENDERERS = {
+    "write": "no report.json",
+    "markdown": "no report.md",
+    "html": "no report.html",
+    "summary_table": "no summary",
+    "undecided": "no list of what is undecided",
+    "annotate": "no annotations",
+    "lines": "no progress",
+    "failure": "no table of a red spec",
+}
+"""What the session calls, and what it says is missing when that raises."""
+
+
+class Careless(Exception):
+    """An error that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_a_renderer_that_raises_costs_nothing_else(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, renderer: str
+) -> None:
+    def broken(*_: object) -> Any:
+        raise Careless
+
+    monkeypatch.setattr(modeltune.reports, renderer, broken)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    bound = 1.999 if renderer == "failure" else 0.5
+    text = scripted_source(fields=f"name='s', gates=[mt.metric('accuracy') >= {bound}],")
+    text = text.replace('    gates=[mt.metric("accuracy") >= 0.5],\n', "").replace("name='s', ", "")
+    done = scripted.with_spec(text).run_pytest("--junitxml=junit.xml")
+    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
+    assert len(done.outcomes.keys() & {"passed", "failed"}) == 1
+    (problem,) = (line for line in done.lines if line.startswith("modeltune: no "))
+    assert problem == (
+        f"modeltune: {RENDERERS[renderer]}: Careless: (no message: its __str__ raised ValueError)"
+    )
+    assert "INTERNALERROR" not in done.output
+    (run,) = done.history
+    assert f'value="{run.id}"' in (scripted.path / "junit.xml").read_text()
+    kinds = {"json": "write", "md": "markdown", "html": "html"}
+    there = {path.suffix[1:] for path in (scripted.path / ".modeltune/report").iterdir()}
+    assert there == {kind for kind, function in kinds.items() if function != renderer}
+    assert ("spec  " in done.output) is (renderer != "summary_table")
+
+
+def test_the_properties_of_a_testcase_cost_no_run(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modeltune.plugin import items
+
+    monkeypatch.setattr(items, "properties", lambda run: 1 / 0)
+    done = scripted.with_spec(scripted_source()).run_pytest("--junitxml=junit.xml")
+    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
+    done.assert_outcomes(passed=1)
+    assert "modeltune: no properties for junit.xml: ZeroDivisionError: division by zero" in (
+        done.lines
+    )
+
+
+def test_a_page_for_mlflow_that_raises_leaves_the_rest_to_be_logged(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: dict[str, str | None] = {}
+
+    def log(run: object, folder: object, uri: str, pages: Any) -> None:
+        logged.update({name: page() for name, page in pages.items()})
+
+    monkeypatch.setattr(mlflow, "log", log)
+    monkeypatch.setattr(modeltune.reports, "markdown", lambda runs: runs[0].missing)
+    done = scripted.with_spec(scripted_source()).run_pytest("--modeltune-mlflow=http://localhost")
+    assert done.exit_code == pytest.ExitCode.TESTS_FAILED
+    done.assert_outcomes(passed=1)
+    assert logged["report.md"] is None
+    assert str(logged["report.html"]).startswith("<!DOCTYPE html>")
+    assert any(
+        line.startswith("modeltune: no report.md for MLflow: AttributeError: ")
+        for line in done.lines
+    )
