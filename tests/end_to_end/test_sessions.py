@@ -225,7 +225,7 @@ def assert_annotated(project: Example, done: Session, file: str) -> None:
     line = 1 + next(i for i, text in enumerate(lines) if "1.999" in text)
     commands = [line for line in done.lines if line.startswith("::")]
     assert len(commands) == 2
-    place = rf"file={file},line={line},title=spec_b.py%3A%3Adeep%3A"
+    place = rf"file={file},line={line},title={file}%3A%3Adeep%3A"
     assert re.match(
         rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]
     )
