@@ -13,7 +13,9 @@ def door(
     """Return ``__getattr__`` and ``__dir__`` for a package (PEP 562).
 
     Importing a package must cost next to nothing, because the pytest plugin does it in every
-    pytest run: a module is imported when one of its names is first used.
+    pytest run: a module is imported when one of its names is first used. Until then ``dir`` does
+    not list the name. What walks over the attributes of every module, as freezegun does while
+    it replaces ``datetime``, would import pandas at the worst moment.
 
     Args:
         package: the package's ``__name__``.
@@ -31,4 +33,13 @@ def door(
         setattr(sys.modules[package], name, value)
         return value
 
-    return load, lambda: sorted(homes)
+    def listed() -> list[str]:
+        return sorted(name for name in homes if is_loaded(name))
+
+    def is_loaded(name: str) -> bool:
+        if name in vars(sys.modules[package]):
+            return True
+        home = sys.modules.get(f"{package}.{homes[name]}")
+        return home is not None and name in dir(home)
+
+    return load, listed

@@ -45,8 +45,6 @@ _PROBES = ("pytest", "_pytest", "_mock_name", "_is_coroutine", "patchings")
 _LOADING_DUNDERS = frozenset(
     {
         "__all__",
-        "__file__",
-        "__path__",
         "__version__",
         "__internal__",
         "__operators__",
@@ -111,6 +109,10 @@ class StandIn(ModuleType):
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__(spec.name)
         vars(self).update(__spec__=spec, __loader__=spec.loader, __package__=spec.parent)
+        # Where a module is, what looks at every name of a file may ask, and it is known.
+        vars(self).update(__file__=spec.origin)
+        if spec.submodule_search_locations is not None:
+            vars(self).update(__path__=list(spec.submodule_search_locations))
 
     def __getattr__(self, name: str) -> Any:
         if _REAL not in vars(self) and _is_probe(name):
