@@ -19,6 +19,7 @@ from modeltune.ground import (
     MEBIBYTE,
     HistoryError,
     first_line,
+    is_integer,
     make_folder,
     project_root,
     read_json,
@@ -146,7 +147,7 @@ def read_baseline(path: Path) -> Baseline:
             f"{BASELINE_FORMAT}); upgrade modeltune"
         )
     digest = data.pop("sha256", None)
-    if digest != content_digest(data):
+    if digest not in (content_digest(data), *_earlier_digests(data)):
         raise HistoryError(f"{path} was edited: its digest does not fit its content; {advice}")
     try:
         baseline = _from_json(data)
@@ -434,7 +435,44 @@ def contradicting_metric(baseline: Baseline) -> str | None:
 
 
 def content_digest(data: Mapping[str, Json]) -> str:
-    """Return the digest that a baseline's file holds of the rest of its content."""
+    """Return the digest that a baseline's file holds of the values in the rest of its content.
+
+    How they are spelled does not count: 14512.0 and 14512 are one number, in any order of keys.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return _digest({name: _in_one_spelling(value) for name, value in data.items()})
+
+
+def _in_one_spelling(value: Json) -> Json:
+    """Return JSON data with whole numbers as integers: a tool may write 1.0 as 1, and -0.0 as 0."""
+    if isinstance(value, dict):
+        return {name: _in_one_spelling(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_one_spelling(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _earlier_digests(data: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the digests that earlier versions wrote, for which 1.0 and 1 were two numbers.
+
+    Scores are always written as floats, so that a tool that has written 1 is told from another edit.
+    """
+    yield _digest(data)
+    if isinstance(scores := data.get("scores"), dict):
+        yield _digest({**data, "scores": _with_floats(scores)})
+
+
+def _with_floats(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _with_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if is_integer(value) and abs(value) < 1 << 53 else value
+
+
+def _digest(data: Mapping[str, Json]) -> str:
     text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -27,6 +28,8 @@ from modeltune.histories.baselines import (
     refusal,
     unused_baselines,
 )
+from modeltune.histories.garbage import weights_of
+from modeltune.records.plain_data import Json
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.samples import Samples
 from modeltune.records.verdicts import Outcome, Verdict
@@ -117,6 +120,72 @@ def test_law_no_name_leads_out_of_the_folder(name: str) -> None:
     assert path.parent == Path("/specs") / BASELINE_FOLDER
     assert path.suffix == ".json"
     assert len(path.name) < 255
+
+
+def respelled(value: Json) -> Json:
+    """Return JSON data as JavaScript writes them: whole numbers without a point; keys in another order."""
+    if isinstance(value, dict):
+        return {name: respelled(item) for name, item in reversed(value.items())}
+    if isinstance(value, list):
+        return [respelled(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+SPELLINGS = {
+    "indented otherwise": lambda data: json.dumps(data, indent=4).encode(),
+    "in one line": lambda data: json.dumps(data, ensure_ascii=False).encode(),
+    "with CRLF": lambda data: json.dumps(data, indent=2).replace("\n", "\r\n").encode(),
+    "with a byte order mark": lambda data: json.dumps(data).encode("utf-8-sig"),
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_a_baseline_that_a_tool_has_spelled_otherwise_is_no_edited_one(
+    tmp_path: Path, spell: Callable[[Json], bytes], is_earlier: bool
+) -> None:
+    scores = {"accuracy": Scores((0.75, 0.5)), "parameters": Scores((14512.0, 14512.0))}
+    path = accepted(tmp_path, replace(GREEN, scores=scores))
+    before = read_baseline(path)
+    data = json.loads(path.read_text())
+    assert data["scores"]["parameters"]["std"] == 0.0
+    if is_earlier:
+        # As earlier versions signed: by the spelling of each number.
+        data.pop("sha256")
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        data["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps(data))
+        assert read_baseline(path).scores == before.scores
+    path.write_bytes(spell(respelled(data)))
+    assert b"14512.0" not in path.read_bytes()
+    after = read_baseline(path)
+    assert after.scores == before.scores
+    assert baselines.run_ids_in(tmp_path) == ({GREEN.id}, {"None"})
+    assert weights_of(path)
+    # What is edited is refused as before.
+    path.write_bytes(path.read_bytes().replace(b"14512", b"14513", 1))
+    with pytest.raises(HistoryError, match="was edited"):
+        read_baseline(path)
+
+
+JSON_DATA = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), JSON_DATA), st.dictionaries(st.text(), JSON_DATA))
+def test_law_a_digest_is_one_of_values(one: dict[str, Json], other: dict[str, Json]) -> None:
+    digest = baselines.content_digest
+    assert digest(one) == digest(respelled(one))
+    assert (digest(one) == digest(other)) == (
+        json.dumps(respelled(one), sort_keys=True) == json.dumps(respelled(other), sort_keys=True)
+    )
 
 
 @TRACED

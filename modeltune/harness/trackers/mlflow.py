@@ -276,7 +276,7 @@ def _connect(address: str, secrets: Secrets) -> tuple[MlflowClient, str]:
         raise Unreachable(
             f"MLflow's client is not installed ({error}): pip install 'modeltune[mlflow]'"
         ) from error
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    name = _text(os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
     try:
         client = MlflowClient(tracking_uri=address)
         if (experiment := client.get_experiment_by_name(name)) is None:
