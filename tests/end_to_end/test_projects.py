@@ -21,9 +21,10 @@ def recorded(history: Path) -> list[str]:
         return [run.spec.rpartition("/")[2] for run in store.runs()]
 
 
+@pytest.mark.parametrize("when", ["while it is collected", "while it runs"])
 @pytest.mark.parametrize("named_by", ["option", "variable", "settings"])
 def test_a_relative_store_is_where_it_was_named_though_the_folder_changes(
-    scripted: Example, named_by: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scripted: Example, named_by: str, when: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url, arguments, settings = "sqlite:///runs.db", list[str](), ""
     if named_by == "option":
@@ -32,14 +33,18 @@ def test_a_relative_store_is_where_it_was_named_though_the_folder_changes(
         monkeypatch.setenv("MODELTUNE_STORE", url)
     else:
         settings = f'[tool.modeltune]\nstore = "{url}"\n'
-    conftest = f"""
-        import pytest
+    spec, conftest = scripted_source(), ""
+    if when == "while it runs":
+        conftest = f"""
+            import pytest
 
-        @pytest.fixture(autouse=True)
-        def elsewhere(monkeypatch):
-            monkeypatch.chdir({str(tmp_path)!r})
-        """
-    files = {"conftest.py": conftest, "pyproject.toml": settings, "spec_a.py": scripted_source()}
+            @pytest.fixture(autouse=True)
+            def elsewhere(monkeypatch):
+                monkeypatch.chdir({str(tmp_path)!r})
+            """
+    else:
+        spec = f"import os\nos.chdir({str(tmp_path)!r})\n{spec}"
+    files = {"conftest.py": conftest, "pyproject.toml": settings, "spec_a.py": spec}
     ended = scripted.with_files(files).run_pytest("spec_a.py", *arguments)
     assert ended.exit_code == 0
     assert recorded(scripted.path / "runs.db") == ["spec_a.py::scripted"]

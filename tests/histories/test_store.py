@@ -200,6 +200,12 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
          "postgresql://user@host/database"),
         ("postgresql://me:hunter2@host:port/runs", "the store is no URL like "
          "sqlite:///.modeltune/history.db or postgresql://user@host/database"),
+        ("postgresql://me:hunter2@host:70000/runs", "the store's URL has a port that there is not; "
+         "write one from 1 to 65535"),
+        ("postgresql://me:p@hunter2@host/runs", "the store's URL has more than one @; in user, "
+         "password and options write @ as %40, / as %2F, : as %3A and ? as %3F"),
+        ("sqlite:///runs.db?key=hunter2", "sqlite:///runs.db?*** names no file to keep a history in; "
+         "write sqlite:///relative/path.db or sqlite:////absolute/path.db"),
         ("mysql://me:hunter2@host/runs", "a history is kept in sqlite or postgresql, not in mysql; "
          "write sqlite:///path.db or postgresql://user@host/database"),
         ("sqlite://", "sqlite:// names no file to keep a history in; "
