@@ -21,7 +21,12 @@ from modeltune.harness.acceptance import accept_if_asked, strictness_of
 from modeltune.harness.cached_runs import Lookup, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
-from modeltune.harness.recording import drop_lost, recorded_at_end
+from modeltune.harness.recording import (
+    drop_lost,
+    keep_beginning,
+    record_crashed,
+    recorded_at_end,
+)
 from modeltune.harness.resuming import (
     ResumingExecutor,
     lend_ledgers,
@@ -102,6 +107,7 @@ def run(
         recorded_at_end(run_id, spec, history, listen) as draft,
         lend_engine(spec, fixtures, workers, history.folder, draft.listen) as (engine, executor),
     ):
+        record_crashed(history, draft.listen)
         draft.add_environment(engine.environment())
         if note := engine.plain_paths():
             draft.note(note)
@@ -116,6 +122,7 @@ def run(
         ledger, note = ledgers.begin(spec.id, identity, run_id, history.ended)
         if note:
             draft.note(note)
+        keep_beginning(ledger, draft, spec, history)
         drop_lost(history, ledger.get("runs")[:-1], Path(spec.file).parent)
         with draft.phase("search"):
             if failure := engine.begin(ledger.folder):

@@ -19,6 +19,7 @@ from modeltune.ground import (
     ModeltuneError,
     NoTrialError,
     UnrecordableError,
+    count_of,
     error_text,
     first_line,
     typed,
@@ -26,7 +27,17 @@ from modeltune.ground import (
 from modeltune.harness.conclusion import Judgement
 from modeltune.harness.search import SearchProgress
 from modeltune.harness.validation import ValidationResult
-from modeltune.histories import Store, baselines, drop, is_shared, keep, names_of, pending
+from modeltune.histories import (
+    Ledger,
+    Store,
+    baselines,
+    drop,
+    is_shared,
+    keep,
+    left_runs,
+    names_of,
+    pending,
+)
 from modeltune.judgement import Strictness, not_measured, status_of
 from modeltune.records import (
     ARCHITECTURE,
@@ -41,7 +52,9 @@ from modeltune.records import (
     RunRecorded,
     RunStatus,
     Verdict,
+    from_json,
     plain,
+    to_json,
 )
 from modeltune.specs import Direction, Spec, fingerprints
 
@@ -264,6 +277,47 @@ def _unfailing(listen: Listener) -> Listener:
     return tell
 
 
+def keep_beginning(ledger: Ledger, draft: RunDraft, spec: Spec, history: Store) -> None:
+    """Keep with the ledger what is known of a run whose search begins; see ``record_crashed``."""
+    # The gates of a killed run will say so.
+    verdicts = not_measured(spec.gates, "its process was killed")
+    begun = replace(draft.run, status=RunStatus.CRASHED, verdicts=verdicts)
+    ledger.put(f"run {begun.id}", {"history": history.identity, "run": to_json(begun)})
+
+
+def record_crashed(history: Store, listen: Listener) -> None:
+    """Record the runs whose processes were killed, as what their ledgers keep of them.
+
+    They stay to be resumed. Whoever wrote into the scratch folder wrote these records: one that is
+    no record of a run that crashed is left alone.
+    """
+    left = list(left_runs(history.folder / "scratch"))
+    if not left:
+        return
+    waiting = {path.stem for path in pending.waiting(history.folder)}
+    ended = waiting | history.known([run.id for run in left]).keys()
+    for one in left:
+        if one.id in ended:
+            continue
+        try:
+            if one.begun["history"] != history.identity:
+                continue
+            run = from_json(one.begun["run"])
+        except (ModeltuneError, KeyError, TypeError, ValueError, AttributeError):
+            continue
+        if run.id != one.id or run.status is not RunStatus.CRASHED:
+            continue
+        kept = f"{count_of(one.trials, 'finished trial')} {'is' if one.trials == 1 else 'are'} kept"
+        error = f"its process was killed or lost power before it could record the run; {kept}"
+        run = replace(run, error=error, artifact=None, files={}, scores={}, trials=(), best=None)
+        try:
+            history.record(run)
+        except HistoryError as unrecorded:
+            listen(Note(f"run {run.id} of {run.spec} crashed and is not recorded: {unrecorded}"))
+        else:
+            listen(Note(f"run {run.id} of {run.spec} is recorded as crashed: {error}"))
+
+
 def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:
     """Remove the files of those runs that were killed between their files and their row.
 
@@ -276,7 +330,10 @@ def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:
         return
     # Before the history: a flush records a run first, and then it waits no more.
     kept = {path.stem for path in pending.waiting(history.folder)}
-    kept |= history.known(runs).keys() | set().union(*baselines.run_ids_in(specs))
+    known = history.known(runs).items()
+    # Nothing of a crashed run is named by its record.
+    kept |= {run for run, status in known if status is not RunStatus.CRASHED}
+    kept |= set().union(*baselines.run_ids_in(specs))
     for run in runs:
         if run not in kept:
             for name in names_of(run):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from modeltune.histories.frames import history
     from modeltune.histories.garbage import is_shared, leftovers, remove_leftover, unreadable
-    from modeltune.histories.ledgers import Ledger, Ledgers
+    from modeltune.histories.ledgers import Ledger, Ledgers, left_runs
     from modeltune.histories.merging import merge
     from modeltune.histories.pending import flush, flush_command, waiting_for
     from modeltune.histories.places import place_of
@@ -55,6 +55,7 @@ __all__ = [
     "history",
     "is_shared",
     "keep",
+    "left_runs",
     "leftovers",
     "merge",
     "names_of",
@@ -119,6 +120,7 @@ __getattr__, __dir__ = door(
         "ledgers": (
             "Ledger",
             "Ledgers",
+            "left_runs",
         ),
         "merging": ("merge",),
         "pending": (

@@ -78,7 +78,7 @@ class History:
 
         The columns are those of ``COLUMNS``: ``seq`` (order of recording), ``id``,
         ``created`` (UTC), ``spec``, ``file``, ``status`` (passed, failed, error,
-        interrupted), ``objective``, ``best_score`` (the objective of the search's best
+        interrupted, crashed), ``objective``, ``best_score`` (the objective of the search's best
         trial), seconds per phase, ``git_revision``, ``git_dirty``, ``cached``, ``error``;
         then for each metric of any run its mean over refits, ``accuracy``, and sample
         standard deviation, ``accuracy_std``, as float64. A value that a run does not have is

@@ -242,6 +242,28 @@ class Ledgers:
 
 
 @dataclass(frozen=True)
+class BegunRun:
+    """A run that used a ledger: what it put under ``run <id>`` when it began, and how many trials are kept."""
+
+    id: str
+    begun: Json
+    trials: int
+
+
+def left_runs(folder: Path) -> Iterator[BegunRun]:
+    """Yield the runs whose ledgers lie in a folder and are used by no process any more."""
+    for path in sorted(folder.glob(f"*/{LEDGER_FILE}")):
+        if path.parent.name.startswith(GONE):
+            continue
+        with _unused_ledger(path.parent) as ledger:
+            if ledger is None:
+                continue
+            trials = sum(key.startswith("trial ") for key in ledger.known)
+            kept = [(run, ledger.known.get(f"run {run}")) for run in ledger.runs]
+        yield from (BegunRun(run, begun, trials) for run, begun in kept if begun is not None)
+
+
+@dataclass(frozen=True)
 class LedgerState:
     """The runs that used a ledger, whether one uses it now, and what is wrong with it."""
 

@@ -576,7 +576,9 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
         # Rollback journal, not WAL: SQLite before 3.51.3 can corrupt a WAL database that
         # two processes checkpoint at once (https://sqlite.org/wal.html#walresetbug).
         "journal_mode = DELETE",
-        "synchronous = FULL",
+        # FULL does not sync the folder once the journal is removed, which is what commits: after a
+        # power cut the journal may be back, and undo a run that was acknowledged.
+        "synchronous = EXTRA",
         "foreign_keys = ON",
         "trusted_schema = OFF",
     ):

@@ -24,12 +24,16 @@ class TrialStatus(enum.Enum):
 
 
 class RunStatus(enum.Enum):
-    """How a run ended; only PASSED is green."""
+    """How a run ended; only PASSED is green.
+
+    CRASHED: its process was gone before it could record the run; a later session found that out.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
     INTERRUPTED = "interrupted"
+    CRASHED = "crashed"
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ MOST_OPEN = 4
 ICONS = {
     **dict.fromkeys(("passed", "completed", "accepted", "right"), "pass"),
     **dict.fromkeys(("failed", "invalid", "error", "wrong"), "fail"),
-    **dict.fromkeys(("warned", "waived", "interrupted"), "warn"),
+    **dict.fromkeys(("warned", "waived", "interrupted", "crashed"), "warn"),
 }
 """The sign and colour of an outcome or status, beside its word; of others "open"."""
 

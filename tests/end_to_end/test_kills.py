@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import random
 import re
 import shutil
 import sqlite3
-import subprocess
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +29,7 @@ from tests.support.killed_runs import (
     killed_until_done,
 )
 from tests.support.scripted_runs import ALL, run
-from tests.support.traced import TRACED, in_child, killed_at
+from tests.support.traced import TRACED, calls_of, in_child, killed_at
 
 # Real models, killed whenever; benchmarks/kills.py does the same a hundred times.
 
@@ -81,24 +79,9 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
     Of SQLite's writes every third, since tests/histories/test_store.py kills it at all of them; and of
     syncs, since a kill takes nothing that only waits for its sync.
     """
-    trace = log.with_suffix(".strace")
-
-    def traced() -> str:
-        with subprocess.Popen(
-            ["strace", "-y", "-o", trace, "-p", str(os.getpid()),
-             "-e", "trace=" + ",".join(f"?{call}" for call in CALLS)],
-            stderr=subprocess.PIPE,
-        ) as strace:  # fmt: skip
-            assert strace.stderr
-            assert b"attached" in strace.stderr.readline()
-            words = run(folder, log)
-            strace.terminate()
-        return words
-
-    status, _ = in_child(traced)
-    assert status == 0
+    lines = calls_of(functools.partial(run, folder, log), log.with_suffix(".strace"), *CALLS)
     moments, counts, many = [], Counter[str](), 0
-    for line in trace.read_text().splitlines():
+    for line in lines:
         call = line.partition("(")[0]
         counts[call] += 1
         is_new = call != "openat" or "O_CREAT" in line

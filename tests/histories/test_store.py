@@ -39,7 +39,7 @@ from tests.support.histories import (
     NEXT_HEAD,
     digest,
 )
-from tests.support.traced import TRACED, every_kill, in_child
+from tests.support.traced import TRACED, calls_of, every_kill, in_child
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -268,6 +268,33 @@ def test_a_run_whose_writer_is_killed_is_there_whole_or_not_at_all(
             assert newest == (acknowledged,)
         before = runs
     assert len(attempts) > 10
+
+
+@TRACED
+def test_what_commits_a_run_is_on_disk_before_the_run_is_acknowledged(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    """After a power cut, a journal whose removal was not on disk would undo the run."""
+
+    def record() -> None:
+        store.record(DIGITS)
+        os.truncate(tmp_path / "acknowledged", 1)
+
+    (tmp_path / "acknowledged").touch()
+    syncs = ("fsync", "fdatasync")
+    calls = calls_of(
+        record, tmp_path / "trace", "pwrite64", "unlink", "unlinkat", "truncate", *syncs
+    )
+    end = next(number for number, call in enumerate(calls) if call.startswith("truncate"))
+    done = [call for call in calls[:end] if str(path.parent) in call]
+    removed = max(number for number, call in enumerate(done) if call.startswith("unlink"))
+    assert f"{path.name}-journal" in done[removed]
+    # The runs before the journal is removed, then the folder that no longer names it.
+    assert done[removed - 1].startswith(syncs)
+    assert f"<{path}>" in done[removed - 1]
+    assert [
+        call.startswith(syncs) and f"<{path.parent}>" in call for call in done[removed + 1 :]
+    ] == [True]
 
 
 @TRACED

@@ -20,7 +20,7 @@ import modeltune as mt
 from modeltune.harness import pipeline
 from modeltune.harness.executors import processes, worker
 from modeltune.histories.store import open_store
-from modeltune.records.runs import Run
+from modeltune.records.runs import Run, RunStatus
 from modeltune.specs.searches import Search
 from modeltune.specs.spec_type import Protocol, Spec
 from tests.support.forked import fork_a_server
@@ -106,10 +106,16 @@ def integrity(history: Path) -> None:
 
 
 def finished(folder: Path) -> list[Run]:
-    """Return the runs in a store's folder, after checking them, their weights, and that no more is there."""
+    """Return the runs in a store's folder that were not killed, after checking them and their files.
+
+    Of those that were killed there is a record and nothing else.
+    """
     integrity(folder / "history.db")
     with open_store(url(folder), create=False) as history:
-        runs = [history.run(summary.id) for summary in history.runs()]
+        recorded = [history.run(summary.id) for summary in history.runs()]
+    crashed = [run for run in recorded if run.status is RunStatus.CRASHED]
+    assert not any(run.artifact or run.files or run.trials for run in crashed)
+    runs = [run for run in recorded if run.status is not RunStatus.CRASHED]
     for run in runs:
         assert run.passed, f"{run.status}: {run.error}"
         assert run.artifact is not None

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,29 @@ def can_trace() -> bool:
 TRACED = pytest.mark.skipif(
     not can_trace() and "CI" not in os.environ, reason="needs strace and the right to trace"
 )
+
+
+def calls_of(action: Callable[[], object], trace: Path, *syscalls: str) -> list[str]:
+    """Run the action in a process of its own; return its calls of these kinds, as strace shows them.
+
+    Some machines know fewer kinds.
+    """
+
+    def traced() -> object:
+        with subprocess.Popen(
+            ["strace", "-y", "-o", trace, "-p", str(os.getpid()),
+             "-e", "trace=" + ",".join(f"?{call}" for call in syscalls)],
+            stderr=subprocess.PIPE,
+        ) as strace:  # fmt: skip
+            assert strace.stderr
+            assert b"attached" in strace.stderr.readline()
+            words = action()
+            strace.terminate()
+        return words
+
+    status, _ = in_child(traced)
+    assert status == 0
+    return trace.read_text().splitlines()
 
 
 def killed_at(syscall: str, nth: int, action: Callable[[], object]) -> tuple[bool, str]:

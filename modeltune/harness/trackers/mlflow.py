@@ -42,6 +42,7 @@ ENDED = {
     RunStatus.FAILED: "FAILED",
     RunStatus.ERROR: "FAILED",
     RunStatus.INTERRUPTED: "KILLED",
+    RunStatus.CRASHED: "KILLED",
     TrialStatus.COMPLETED: "FINISHED",
     TrialStatus.FAILED: "FAILED",
 }
