@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit import report_epochs_to
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import of_architecture, rebuilt_model, scores_again
+    from modeltune.engine.space_progress import report_space_to
 
 __all__ = [
     "Engine",
@@ -27,6 +28,7 @@ __all__ = [
     "quietly",
     "rebuilt_model",
     "report_epochs_to",
+    "report_space_to",
     "scores_again",
     "start_engine",
     "write_parts",
@@ -52,5 +54,6 @@ __getattr__, __dir__ = door(
             "rebuilt_model",
             "scores_again",
         ),
+        "space_progress": ("report_space_to",),
     },
 )

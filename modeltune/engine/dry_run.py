@@ -34,6 +34,10 @@ SAMPLES, TRAINED = 8, 2
 """Samples that the dry run predicts, and that it trains on: two show the shapes, more take time."""
 
 
+OTHERS = 2
+"""How many values drawn at random are rehearsed when the spec seems wrong with its default ones."""
+
+
 def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
     """Build every conditional branch once and put one batch through the default candidate.
 
@@ -43,7 +47,7 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
         of the space from its trials.
 
     Raises:
-        SpecError: the model does not fit the data, or the objective or a gate names a
+        SpecError: with default values and with others the model does not fit the data, or the objective or a gate names a
             metric it does not log; every problem found is listed.
     """
     first = True
@@ -52,13 +56,34 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
             with lend_model(spec, hp, spec.search.seed) as model:
                 if first:
                     _rehearse(spec, loaded, hp, model)
-        except SpecError:
-            raise
-        except Exception as error:  # noqa: BLE001  whatever a build raises is its failure
+        except SpecError as error:
+            if not first or not any(_suits(spec, loaded, hp, draw) for draw in range(OTHERS)):
+                raise
+            # It is not the spec that is wrong, but its default values.
+            oracle.learn(hp)
+            return Failure(" ".join(str(error).split()), str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a build raises is its failure
             oracle.learn(hp)
             return failure_of(error)
         first = False
     return None
+
+
+def _suits(spec: Spec, loaded: LoadedData, default: ReadHyperParameters, draw: int) -> bool:
+    """Tell whether the spec can be rehearsed with values drawn at random in place of the default ones."""
+    hp = ReadHyperParameters.of(default)
+    hp.values = {}
+    for number, entry in enumerate(hp.space):
+        if hp.is_active(entry):
+            hp.values[entry.name] = entry.random_sample(spec.search.seed + 100 * draw + number)
+    if hp.values == default.values:
+        return False
+    try:
+        with lend_model(spec, hp, spec.search.seed) as model:
+            _rehearse(spec, loaded, hp, model)
+    except (Exception, SystemExit):  # noqa: BLE001  the error of the default values is told
+        return False
+    return True
 
 
 def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Model) -> None:
@@ -88,7 +113,7 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
-        if _is_raised_by_a_library(error):
+        if _is_raised_by_a_library(error) and not _is_of_its_size(error):
             raise SpecError(_misfit(spec, model, train, error)) from error
         raise
     if problems:
@@ -173,6 +198,12 @@ def _is_raised_by_a_library(error: Exception) -> bool:
         sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
     )
     return any(Path(library) in innermost.parents for library in libraries)
+
+
+def _is_of_its_size(error: Exception) -> bool:
+    """Tell an error of a model that is too large or too deep, as one of other values may not be."""
+    is_out_of_memory = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's own
+    return isinstance(error, MemoryError | RecursionError) or is_out_of_memory
 
 
 def _label_problems(loaded: LoadedData, outputs: list[Output]) -> Iterator[str]:

@@ -20,9 +20,9 @@ from modeltune.engine.data import (
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.environments import environment, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import train_trial
+from modeltune.engine.fit import failure_of, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
-from modeltune.engine.oracles import Oracle
+from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.score import check_slices, train_refit
 from modeltune.ground import DataError, SpecError
 from modeltune.records import (
@@ -33,6 +33,8 @@ from modeltune.records import (
     Json,
     Proposal,
     RefitTask,
+    RehearsalResult,
+    RehearseTask,
     Result,
     Task,
     Values,
@@ -109,7 +111,20 @@ class Engine:
         """Check the data before training starts.
 
         Raises:
-            SpecError: a slice that a gate names cannot be made of the test part.
+            SpecError: as ``check_slices``.
+        """
+        self.check_slices()
+        return self.check_data()
+
+    def check_data(self) -> tuple[Verdict, ...]:
+        """As ``check``, without the slices that gates name."""
+        return check_data(self._data, self._spec.checks)
+
+    def check_slices(self) -> None:
+        """Call the functions that make the slices gates name.
+
+        Raises:
+            SpecError: a slice cannot be made of the test part.
         """
         gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
         slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
@@ -118,12 +133,18 @@ class Engine:
         except SpecError as error:
             spec = self._spec
             raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
-        return check_data(self._data, self._spec.checks)
 
-    def begin(self, scratch: Path) -> Failure | None:
-        """Make the oracle and dry-run the spec; return what its default candidate raised."""
+    def begin(self, scratch: Path, rehearsed: RehearsalResult | None = None) -> Failure | None:
+        """Make the oracle of a rehearsed spec; return what its default candidate raised.
+
+        The rehearsal is made here unless another engine has made it.
+        """
         self._oracle = Oracle(self._spec.search, scratch)
-        return dry_run(self._spec, self._data, self._oracle)
+        if rehearsed is None:
+            return dry_run(self._spec, self._data, self._oracle)
+        if rehearsed.space is not None:
+            self._oracle.learn(ReadHyperParameters.of(rehearsed.space))
+        return rehearsed.failure
 
     def ask(self) -> Proposal | None:
         """As ``Oracle.ask``."""
@@ -145,7 +166,17 @@ class Engine:
         return self._begun_oracle.space_at(values)
 
     def perform(self, task: Task) -> Result:
-        """Train a trial, or refit and score; whatever the candidate raises is in the result."""
+        """Train a trial, refit and score, rehearse or examine; what a candidate raises is in the result.
+
+        Raises:
+            SpecError, SearchError: of a rehearsal, as ``dry_run``.
+        """
+        if isinstance(task, RehearseTask):
+            oracle = Oracle(self._spec.search, task.scratch)
+            failure = dry_run(self._spec, self._data, oracle)
+            return RehearsalResult(oracle.space.get_config(), failure)
+        if isinstance(task, ExamineTask):
+            return self.examine(task)
         if isinstance(task, RefitTask):
             return train_refit(self._spec, self._data, task, self._features)
         # The test part stays here.
@@ -154,7 +185,10 @@ class Engine:
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
-        return examine_model(self._spec, self._data, task)
+        try:
+            return examine_model(self._spec, self._data, task)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
+            return Examination(failure=failure_of(error))
 
     @property
     def _data(self) -> LoadedData:

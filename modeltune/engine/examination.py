@@ -51,7 +51,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
         model = restore(spec, hp, task.weights, loaded.test)
         probed: dict[str, Probe] = {}
         for gate in spec.gates:
-            if isinstance(gate, Behaviour):
+            if isinstance(gate, Behaviour) and gate.demand in task.behaviours:
                 known = task.known.get(gate.key, ())
                 probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
                 if not spec.examples:

@@ -19,6 +19,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hyperparameters import Fixed, Float, Int
 
 from modeltune.engine.internals import KERAS_TUNER, Feature, ProposalHooks, ReadHooks, rungs
+from modeltune.engine.space_progress import space_listener
 from modeltune.ground import SearchError
 from modeltune.records import HyperParameters, Proposal, Values, own_values
 from modeltune.specs import (
@@ -55,6 +56,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
         super().__init__()
         self.values: dict[str, Any]
         self._read: set[str] = set()
+        self._told = 0
         self._tells_reads = KERAS_TUNER.why_not(Feature.READS) is None
 
     @classmethod
@@ -84,6 +86,10 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
     def value_read(self, hyperparameter: Any) -> None:
         if self.is_active(hyperparameter):
             self._read.add(hyperparameter.name)
+        listener = space_listener()
+        if listener is not None and len(self.space) > self._told:
+            self._told = len(self.space)
+            listener(self.get_config())
 
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Any:
         # What is declared inside depends on the parent, also when the build never asked for it.
@@ -485,6 +491,7 @@ def _make(search: Search) -> Any:
         "max_consecutive_failed_trials",
         "trial_minutes",
         "trial_gigabytes",
+        "data_minutes",
         "window",
         "deterministic",
     )

@@ -90,7 +90,7 @@ if TYPE_CHECKING:
         message_of,
         text_of,
     )
-    from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours
+    from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours, without_ours
     from modeltune.ground.version import __version__
 
 __all__ = [
@@ -168,6 +168,7 @@ __all__ = [
     "try_lock",
     "typed",
     "wait_for_lock",
+    "without_ours",
     "write_durably",
     "write_files_durably",
 ]
@@ -275,6 +276,7 @@ __getattr__, __dir__ = door(
             "PACKAGE",
             "frames_of_others",
             "is_ours",
+            "without_ours",
         ),
         "version": ("__version__",),
     },

@@ -5,22 +5,34 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+OVERDRAFT = 60.0
+"""Seconds by which any budget may be overdrawn; one that is longer, by its own length."""
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment on the monotonic clock, in seconds, and the budget it comes from, as it was typed."""
+    """A moment on the monotonic clock, in seconds, and the budget it comes from, as it was typed.
+
+    What a run cannot do without may go beyond it by ``overdraft`` seconds, until ``end``.
+    """
 
     at: float = math.inf
     budget: str = "no limit"
+    overdraft: float = field(default=OVERDRAFT, compare=False)
+
+    @property
+    def end(self) -> float:
+        """The moment on the monotonic clock that nothing may go beyond."""
+        return self.at + self.overdraft
 
     @classmethod
     def after(cls, seconds: float, budget: str) -> Deadline:
         """Return the deadline that is this many seconds from now."""
-        return cls(time.monotonic() + seconds, budget)
+        return cls(time.monotonic() + seconds, budget, max(seconds, OVERDRAFT))
 
     def is_near(self, seconds: float) -> bool:
         """Tell whether something that takes this many seconds would end too late."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from traceback import FrameSummary
 from types import TracebackType
@@ -19,7 +20,11 @@ def is_ours(file: str | Path) -> bool:
 
 def frames_of_others(trace: TracebackType | None) -> list[FrameSummary]:
     """Return the frames of a traceback without ours; all of them if there are no others."""
-    frames = list(traceback.extract_tb(trace))
+    return without_ours(traceback.extract_tb(trace))
+
+
+def without_ours(frames: Sequence[FrameSummary]) -> list[FrameSummary]:
+    """Return these frames, outermost first, without ours; all of them if there are no others."""
     others: list[FrameSummary] = []
     is_below_ours = False
     for frame in frames:
@@ -28,4 +33,4 @@ def frames_of_others(trace: TracebackType | None) -> list[FrameSummary]:
         is_below_ours = is_ours(frame.filename) or is_between
         if not is_below_ours:
             others.append(frame)
-    return others or frames
+    return others or list(frames)

@@ -73,7 +73,7 @@ def look_up(
     started = time.monotonic()
     try:
         data = load_data(spec, fixtures)
-    except Exception as error:  # noqa: BLE001  the run that follows meets and records it
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
         return Lookup(reason=f"its data do not load: {type(error).__name__}")
     seconds = time.monotonic() - started
     with open_store(store) as history:

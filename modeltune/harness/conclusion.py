@@ -33,7 +33,9 @@ from modeltune.records import (
     MetricFacts,
     Note,
     Outcome,
+    Probe,
     References,
+    RescoreResult,
     Run,
     Scores,
     Trial,
@@ -108,7 +110,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     validation = validate(spec.validation)
     past = references(spec, history, run.fingerprints, run.id)
     task, unmeasured = _task(spec, history, past, tuned)
-    examined = engine.examine(task) if task is not None else Examination()
+    examined = _examined(task, engine) if task is not None else Examination()
     for note in examined.notes:
         listen(Note(note))
     past = with_rescored(past, examined.rescored)
@@ -162,8 +164,34 @@ def _task(
     if not behaviours and not rescore and faster_than is None:
         return None, unmeasured
     known = known_counterexamples(history, spec, behaviours)
-    task = ExamineTask(tuned.hyperparameters, tuned.weights, known, rescore, faster_than)
+    demands = tuple(behaviour.demand for behaviour in behaviours)
+    task = ExamineTask(tuned.hyperparameters, tuned.weights, known, rescore, faster_than, demands)
     return task, unmeasured
+
+
+def _examined(task: ExamineTask, engine: Any) -> Examination:
+    """Return what an examination finds; when it fails, what each of its parts finds alone.
+
+    A transform that ends its process, or never ends, costs its own gate only.
+    """
+    examined: Examination = engine.examine(task)
+    if examined.failure is None:
+        return examined
+    reason, parts = examined.failure.reason, task.parts()
+    if len(parts) == 1:
+        return replace(
+            examined,
+            probed={demand: Probe(error=reason) for demand in task.behaviours},
+            rescored={name: RescoreResult(problem=reason) for name in task.rescore},
+            latency_ratio=reason if task.faster_than else None,
+        )
+    alone = [_examined(part, engine) for part in parts]
+    return Examination(
+        probed={demand: probe for one in alone for demand, probe in one.probed.items()},
+        rescored={name: result for one in alone for name, result in one.rescored.items()},
+        latency_ratio=alone[-1].latency_ratio,
+        notes=tuple(dict.fromkeys(note for one in alone for note in one.notes)),
+    )
 
 
 def known_counterexamples(

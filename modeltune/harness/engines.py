@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
+from modeltune.ground import Deadline
 from modeltune.harness.executors import Executor
 from modeltune.records import Listener, Note
 from modeltune.specs import Spec
@@ -20,6 +21,7 @@ def lend_engine(
     workers: int | str,
     folder: Path,
     listen: Listener,
+    deadline: Deadline = Deadline(),
 ) -> Iterator[tuple[Any, Executor[Any, Any]]]:
     """Lend the engine of a run and what trains its tasks; a note says when it is not as asked.
 
@@ -29,6 +31,7 @@ def lend_engine(
         workers: how many processes train, "auto" as many as keep the cores busy; 0: this one.
         folder: the store's folder, in which processes share the data and layers their outputs.
         listen: told how far each task is.
+        deadline: when the run has to be done.
     """
     features = folder / "features"
     if workers != 0:
@@ -38,7 +41,9 @@ def lend_engine(
         with contextlib.ExitStack() as stack:
             try:
                 engine, executor = stack.enter_context(
-                    process_executor(spec, fixtures, features, slots, folder / "scratch", listen)
+                    process_executor(
+                        spec, fixtures, features, slots, folder / "scratch", listen, deadline
+                    )
                 )
             except NotPortableError as error:
                 listen(Note(f"trained in this process: {error}"))
@@ -50,7 +55,9 @@ def lend_engine(
     with quietly():
         from modeltune.engine import start_engine
 
-    if spec.search.trial_minutes or spec.search.trial_gigabytes:
-        listen(Note("trial_minutes and trial_gigabytes limit nothing in a run without workers"))
+    limits = spec.search.trial_minutes, spec.search.trial_gigabytes, spec.search.data_minutes
+    if any(limits):
+        names = "trial_minutes, trial_gigabytes and data_minutes"
+        listen(Note(f"{names} limit nothing in a run without workers"))
     own = start_engine(spec, fixtures, features)
     yield own, Inline(own.perform, listen)

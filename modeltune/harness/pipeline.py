@@ -105,7 +105,10 @@ def run(
         open_store(store) as history,
         lend_ledgers(history.folder / "scratch", run_id if keep_trials else None) as ledgers,
         recorded_at_end(run_id, spec, history, listen) as draft,
-        lend_engine(spec, fixtures, workers, history.folder, draft.listen) as (engine, executor),
+        lend_engine(spec, fixtures, workers, history.folder, draft.listen, deadline) as (
+            engine,
+            executor,
+        ),
     ):
         record_crashed(history, draft.listen)
         draft.add_environment(engine.environment())

@@ -212,7 +212,7 @@ class RunDraft:
 
     def fail(self, error: BaseException) -> None:
         """Record why the run ended early; every gate says that it was not measured."""
-        is_interrupt = not isinstance(error, Exception)
+        is_interrupt = not isinstance(error, Exception | SystemExit)
         # What was trained is not lost with the history: its ledger stays, as after an interrupt.
         resumes = is_interrupt or isinstance(error, HistoryError)
         text = str(error) if isinstance(error, ModeltuneError) else error_text(error)

@@ -32,7 +32,7 @@ from modeltune.records import (
 from modeltune.specs import Spec, gates_identity
 
 _Task = TypeVar("_Task")
-_Result = TypeVar("_Result")
+_Result = TypeVar("_Result", bound=TrialResult | RefitResult)
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,8 @@ class ResumingExecutor(Generic[_Task, _Result]):
             _, task, known = self._known.pop(0)
             return task, known
         task, result = self._executor.wait()
+        if result.failure is not None and not result.failure.is_final:
+            return task, result
         self._ledger.put(self._notation.key(task), self._notation.write(task, result))
         return task, result
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from modeltune.ground import Deadline, NoTrialError, remove_file
+from modeltune.ground import Deadline, NoTrialError, SearchError, remove_file
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
@@ -95,7 +95,7 @@ def search(
     number: what it proposes depends neither on the number of slots nor on which trial ends first.
 
     Raises:
-        NoTrialError: no trial completed; shows the first failure's traceback.
+        SearchError: no trial completed; shows the first failure's traceback.
     """
     oracle, executor, scratch = tuner.oracle, tuner.executor, tuner.scratch
     started = time.monotonic()
@@ -179,7 +179,9 @@ def search(
         listen(Note(f"search stopped after {len(progress.trials)} trials: {stop}"))
     best = best_trial(spec, progress.trials)
     if best is None or best.score is None:
-        raise NoTrialError(_no_completed_trial(spec, progress))
+        # One that is cut short by time has not come to its end.
+        kind = SearchError if late else NoTrialError
+        raise kind(_no_completed_trial(spec, progress))
     return Best(best.id, best.score, best.values)
 
 
@@ -314,6 +316,8 @@ def _out_of_time(
     minutes = spec.search.max_minutes
     if time.monotonic() - started >= 60 * (minutes or math.inf):
         return f"max_minutes={minutes} are over"
+    if time.monotonic() >= deadline.end:
+        return f"the budget of {deadline.budget} is overdrawn"
     # A budget too short for one trial is overdrawn: without a trial there is nothing to judge.
     best = best_trial(spec, progress.trials)
     if best and deadline.is_near(_seconds_to_finish(spec, best, slots)):
@@ -338,7 +342,8 @@ def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float 
 
 def _no_completed_trial(spec: Spec, progress: SearchProgress) -> str:
     if not progress.trials:
-        return f"{spec.id}: the search proposed no trial"
+        why = f": {progress.cut_short}" if progress.cut_short else ""
+        return f"{spec.id}: the search proposed no trial{why}"
     failure = progress.first_failure
     assert failure is not None  # every trial has failed
     detail = f"\n{failure.traceback}" if failure.traceback else ""

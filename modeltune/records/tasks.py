@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,10 +25,14 @@ HyperParameters: TypeAlias = Json
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a candidate has no score: one line for tables, and the traceback when it raised."""
+    """Why a candidate has no score: one line for tables, and the traceback when it raised.
+
+    ``is_final`` is False when another run may end otherwise, as one with a larger budget.
+    """
 
     reason: str
     traceback: str | None = None
+    is_final: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,25 @@ class Proposal:
     def values(self) -> Values:
         """The candidate's values, without keras-tuner's own entries."""
         return own_values(self.hyperparameters["values"])
+
+
+@dataclass(frozen=True)
+class RehearseTask:
+    """A rehearsal of the spec before its search; ``space`` is what is known of the search space.
+
+    ``scratch`` is a folder for keras-tuner's files.
+    """
+
+    scratch: Path
+    space: HyperParameters = None
+
+
+@dataclass(frozen=True)
+class RehearsalResult:
+    """The search space as a rehearsal has found it, and what a build with default values raised."""
+
+    space: HyperParameters
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +151,7 @@ class ExamineTask:
         known: by a behaviour's key the counter-examples of earlier runs, tried first.
         rescore: by name the models to be scored on today's test part.
         faster_than: the model whose latency it is held against, None when no gate asks.
+        behaviours: the behaviours to probe, by what they demand.
     """
 
     hyperparameters: HyperParameters
@@ -135,6 +159,16 @@ class ExamineTask:
     known: Mapping[str, Sequence[Counterexample]] = field(default_factory=dict)
     rescore: Mapping[str, KeptModel] = field(default_factory=dict)
     faster_than: KeptModel | None = None
+    behaviours: tuple[str, ...] = ()
+
+    def parts(self) -> list[ExamineTask]:
+        """Return one task for each thing that this one is to find out."""
+        nothing = replace(self, rescore={}, faster_than=None, behaviours=())
+        parts = [replace(nothing, behaviours=(demand,)) for demand in self.behaviours]
+        parts += [replace(nothing, rescore={name: kept}) for name, kept in self.rescore.items()]
+        if self.faster_than is not None:
+            parts.append(replace(nothing, faster_than=self.faster_than))
+        return parts
 
 
 @dataclass(frozen=True)
@@ -150,23 +184,29 @@ class RescoreResult:
 class Examination:
     """The result of an examination; ``latency_ratio`` with its 90 % interval, or why there is none.
 
-    ``notes`` say what a library lacks, and what was done instead.
+    ``notes`` say what a library lacks, and what was done instead; ``failure`` why there is no
+    result at all.
     """
 
     probed: Mapping[str, Probe] = field(default_factory=dict)
     rescored: Mapping[str, RescoreResult] = field(default_factory=dict)
     latency_ratio: tuple[float, float, float] | str | None = None
     notes: tuple[str, ...] = ()
+    failure: Failure | None = None
 
 
-Task: TypeAlias = TrialTask | RefitTask
-Result: TypeAlias = TrialResult | RefitResult
+Task: TypeAlias = TrialTask | RefitTask | RehearseTask | ExamineTask
+Result: TypeAlias = TrialResult | RefitResult | RehearsalResult | Examination
 
 
 def failure_result(task: Task, failure: Failure, seconds: float) -> Result:
     """Return the result of a task that ended without one, as when its process died."""
     if isinstance(task, RefitTask):
         return RefitResult({}, {}, {}, "not trained", seconds, failure)
+    if isinstance(task, RehearseTask):
+        return RehearsalResult(task.space, failure)
+    if isinstance(task, ExamineTask):
+        return Examination(failure=failure)
     # Which hyperparameters it read is not known.
     return TrialResult({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
 

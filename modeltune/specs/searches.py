@@ -37,9 +37,12 @@ class Search(ABC):
         max_retries_per_trial: how often a failed trial is trained again, under other seeds.
         max_consecutive_failed_trials: stop the search after so many failures in a row; None
             continues (keras-tuner stops after 3 and loses the search).
-        trial_minutes: end a trial or refit that takes longer, together with its process.
-        trial_gigabytes: end a trial or refit whose process uses more memory; None for 0.9 of the
-            memory that is free.
+        trial_minutes: end a trial or refit that takes longer, together with its process. It also
+            bounds the rehearsal before the search, the slices of gates, and each examination of
+            the tuned model that gates ask for.
+        trial_gigabytes: end a process of the run that uses more memory, also the one that holds
+            the data; None for 0.9 of the memory that is free.
+        data_minutes: end a data function that takes longer, and the run with it.
         window: how far the search may run ahead: counted from the oldest trial without a score,
             it proposes at most so many trials. Proposals then do not depend on the number of
             trial processes; processes beyond the window have nothing to do.
@@ -57,6 +60,7 @@ class Search(ABC):
     max_consecutive_failed_trials: int | None = None
     trial_minutes: float | None = None
     trial_gigabytes: float | None = None
+    data_minutes: float | None = None
     window: int = 4
     deterministic: bool = True
 
@@ -89,7 +93,7 @@ class Search(ABC):
             yield "objective", f"{self.objective.metric!r} is not a metric name; write a string"
         if not is_integer(self.seed) or not 0 <= self.seed < 2**32 - 1:
             yield "seed", f"{self.seed!r}: write an integer from 0 to 2**32 - 2"
-        for name in ("max_minutes", "trial_minutes", "trial_gigabytes"):
+        for name in ("max_minutes", "trial_minutes", "trial_gigabytes", "data_minutes"):
             value = getattr(self, name)
             if value is not None and not is_positive_number(value):
                 unit = name.partition("_")[2]

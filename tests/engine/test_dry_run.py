@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +136,49 @@ def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> Non
     error = refusal(spec_of(build, mt.Data(part, part, part), search=search), tmp_path)
     assert "data: train y.digit holds labels from 0 to 17" in error
     assert "y.ink" not in error
+
+
+def test_what_is_wrong_with_default_values_only_is_a_failure_of_theirs(tmp_path: Path) -> None:
+    def narrow(hp: Any) -> Any:
+        return dense(layers.Dense(hp.Choice("units", [3, 10, 11, 12]), activation="softmax"))
+
+    failure = rehearsed(spec_of(narrow), tmp_path)
+    assert failure is not None
+    assert "y holds labels from 0 to 9, but the model's head tells classes 0 to 2" in failure.reason
+    # What no value mends is refused.
+    assert 'no metric "auc"' in refusal(
+        spec_of(narrow, gates=[mt.metric("auc") >= 0]), tmp_path / "gates"
+    )
+
+
+def nest(inner: list[Any], _: int) -> list[Any]:
+    return [inner]
+
+
+@pytest.mark.parametrize(
+    ("too_much", "error"),
+    [
+        (lambda: np.ones(2**50), "MemoryError"),
+        (
+            lambda: copy.deepcopy(functools.reduce(nest, range(5000), [])),
+            "RecursionError",
+        ),
+    ],
+    ids=["memory", "recursion"],
+)
+def test_what_is_too_much_for_a_library_is_no_misfit(
+    tmp_path: Path, too_much: Any, error: str
+) -> None:
+    def metric(y: Any, predicted: Any) -> Any:
+        too_much()
+        return predicted[:, 0]
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10, activation="softmax"), metrics=["accuracy", metric])
+
+    failure = rehearsed(spec_of(build), tmp_path)
+    assert failure is not None
+    assert error in failure.reason
 
 
 @pytest.mark.parametrize(

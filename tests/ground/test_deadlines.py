@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_deadline_is_near_when_what_is_left_to_do_takes_until_then(
     now[0] = 149.0
     assert not deadline.is_near(0)
     assert deadline.is_near(2)
+
+
+@pytest.mark.parametrize(("seconds", "overdraft"), [(1800, 1800), (1, 60), (-5, 60)])
+def test_a_budget_is_overdrawn_by_its_own_length_or_a_minute(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, overdraft: float
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
+    assert Deadline.after(seconds, "a while").end == 50 + seconds + overdraft
+    assert Deadline().end == math.inf
 
 
 def test_without_a_budget_no_deadline_is_near() -> None:

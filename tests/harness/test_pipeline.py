@@ -215,10 +215,10 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     assert result.notes[:2] == (
         "trained in this process: PicklingError: module tests.support.small_models has no "
         "name for tests/support/small_models.py::softmax",
-        "trial_minutes and trial_gigabytes limit nothing in a run without workers",
+        "trial_minutes, trial_gigabytes and data_minutes limit nothing in a run without workers",
     )
     assert run(spec, tmp_path).notes[0] == (
-        "trial_minutes and trial_gigabytes limit nothing in a run without workers"
+        "trial_minutes, trial_gigabytes and data_minutes limit nothing in a run without workers"
     )
 
 

@@ -398,6 +398,26 @@ def test_a_run_that_ends_in_an_error_is_recorded_and_resumed(
     assert any("the same command resumes" in note for note in first.notes) is bool(first.trials)
 
 
+def test_a_failure_that_another_run_may_not_meet_is_not_kept(tmp_path: Path) -> None:
+    class Executor(Inline[TrialTask, TrialResult]):
+        def __init__(self, is_final: bool):
+            failure = Failure("it took too long", is_final=is_final)
+            super().__init__(lambda task: TrialResult({}, "no", 1.0, SPACE, frozenset(), failure))
+
+    task = TrialTask(1, SPACE, 1, 0, 1)
+    for run, is_final, kept in [("a", False, 0), ("b", True, 1)]:
+        ledgers = Ledgers(tmp_path)
+        ledger, _ = ledgers.begin("spec_a.py::net", {}, run, lambda runs: ())
+        executor = ResumingExecutor(Executor(is_final), ledger, TRIALS)
+        executor.submit(task)
+        assert executor.wait()[1].failure is not None
+        assert ledger.count("trial ") == kept
+        ledgers.close(drop=False)
+
+
+SPACE: Any = {"space": [], "values": {}}
+
+
 def test_other_data_start_a_new_search_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from modeltune.engine.dry_run import dry_run
 from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.ground.deadlines import Deadline
+from modeltune.ground.errors import NoTrialError, SearchError
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.search import (
     LONGEST_TRACEBACK,
@@ -622,6 +623,25 @@ def test_a_deadline_that_is_over_still_waits_for_a_trial_that_completes(tmp_path
     )
     assert [trial.status.value for trial in progress.trials] == ["failed", "failed", "completed"]
     assert progress.cut_short == "the budget of 1s leaves time for validation only"
+
+
+def test_a_search_without_a_completed_trial_ends_once_the_budget_is_overdrawn(
+    tmp_path: Path, clock: Clock
+) -> None:
+    def fails(task: TrialTask, hp: Any) -> Any:
+        clock.trains(task, hp)
+        return FAILED
+
+    # 20 s for a trial, in 10 s and the minute by which any budget may be overdrawn.
+    deadline, progress = Deadline.after(10, "10s"), SearchProgress()
+    with pytest.raises(SearchError, match="none of 4 trials completed") as raised:
+        ran(tmp_path, fails, max_trials=50, deadline=deadline, progress=progress)
+    assert progress.cut_short == "the budget of 10s is overdrawn"
+    # It goes on with a larger budget.
+    assert not isinstance(raised.value, NoTrialError)
+    late = Deadline(clock.now - 1, "10s", overdraft=1)
+    with pytest.raises(SearchError, match="proposed no trial: the budget of 10s is overdrawn"):
+        ran(tmp_path / "late", fails, deadline=late)
 
 
 def test_events_tell_the_story_in_order(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import psutil
 
 from modeltune.harness.executors import worker
-from modeltune.harness.executors.processes import main_left_alone, warm_up
+from modeltune.harness.executors.supervision import main_left_alone, warm_up
 
 
 class Command:

@@ -18,7 +18,7 @@ from typing import Any
 
 import modeltune as mt
 from modeltune.harness import pipeline
-from modeltune.harness.executors import processes, worker
+from modeltune.harness.executors import supervision, worker
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run, RunStatus
 from modeltune.specs.searches import Search
@@ -172,8 +172,8 @@ def attempt(spec: Spec, workers: int, folder: Path, kill_after: float | None = N
     reading, writing = os.pipe()
     arguments = worker.Descriptor(writing), spec, workers, url(folder)
     process = context.Process(target=_run, args=arguments)
-    processes.warm_up()
-    with processes.main_left_alone():
+    supervision.warm_up()
+    with supervision.main_left_alone():
         process.start()
     os.close(writing)
     with open(reading, "rb", buffering=0) as output:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,132 @@ def moody(hp: Any) -> Any:
         hoard = np.ones(2**28)
         signal.pause()
         hoard.sum()
+    return classifier()
+
+
+FAULT = "FAULT"
+"""The environment variable that names the file which says which fault is next."""
+
+
+def suffer() -> None:
+    """Do to this process what the file says, once it has."""
+    fault = Path(os.environ[FAULT]).read_text()
+    if fault:
+        FAULTS[fault]()
+
+
+def _raise() -> None:
+    raise ValueError("as announced")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _recurse() -> None:
+    _recurse()
+
+
+def _lack_memory() -> None:
+    raise MemoryError("no room")
+
+
+def _signal(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+def _grow() -> None:
+    hoard = np.ones(2**27)
+    signal.pause()
+    hoard.sum()
+
+
+def _keep_python_s_lock() -> None:
+    # No other thread of Python's runs meanwhile, not even one that would say it is alive.
+    ctypes.PyDLL(None).usleep(900_000)
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "raises": _raise,
+    "exits": partial(sys.exit, "enough"),
+    "interrupts": _interrupt,
+    "recurses": _recurse,
+    "lacks memory": _lack_memory,
+    "leaves": partial(os._exit, 3),
+    "segfaults": partial(_signal, signal.SIGSEGV),
+    "aborts": os.abort,
+    "is killed": partial(_signal, signal.SIGKILL),
+    "hangs": signal.pause,
+    "grows": _grow,
+    "stops": partial(_signal, signal.SIGSTOP),
+    "is busy": _keep_python_s_lock,
+}
+"""What code of an author may do to its process, by name."""
+
+
+def faulty_data() -> mt.Data:
+    suffer()
+    return digits(train=20, validation=10, test=10)
+
+
+def faulty_slice(x: Any) -> Any:
+    suffer()
+    return x[:, 0] >= 0
+
+
+LIMITED = mt.GridSearch(
+    mt.maximize("val_accuracy"), trial_minutes=0.1, data_minutes=0.1, trial_gigabytes=0.9
+)
+
+
+@declared(data=faulty_data, search=LIMITED)
+def with_faulty_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(search=LIMITED, gates=[mt.metric("accuracy").on("some", faulty_slice) >= 0])
+def with_faulty_slice(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(search=LIMITED)
+def with_faulty_build(hp: Any) -> Any:
+    if hp.Choice("number", [*range(9)]) == 0:
+        suffer()
+        raise ValueError("nothing worse has happened")
+    return classifier()
+
+
+@declared(search=LIMITED)
+def with_only_faulty_builds(hp: Any) -> Any:
+    suffer()
+    return classifier()
+
+
+def faulty_metric(y: Any, predicted: Any) -> Any:
+    suffer()
+    return predicted[:, 0]
+
+
+@declared(search=LIMITED)
+def with_faulty_metric(hp: Any) -> Any:
+    model = classifier()
+    if hp.Choice("number", [*range(3)]) == 0:
+        model.compile(loss=model.loss, metrics=["accuracy", faulty_metric])
+    return model
+
+
+def unchanged(x: Any) -> Any:
+    return x
+
+
+def faulty_transform(x: Any) -> Any:
+    suffer()
+    return x
+
+
+@declared(search=LIMITED, gates=[mt.invariant(faulty_transform), mt.invariant(unchanged)])
+def with_faulty_transform(hp: Any) -> Any:
     return classifier()
 
 

@@ -48,7 +48,7 @@ def train_trial(
             failure = not_finite(spec, curve, task.initial_epoch)
             if task.keep_state is not None and failure is None:
                 save_state(model, task.keep_state)
-    except Exception as error:  # noqa: BLE001  whatever a candidate raises is its own failure
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a candidate raises is its own failure
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
     seconds = time.monotonic() - started
@@ -58,7 +58,7 @@ def train_trial(
     )
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """Return one line naming the error, and its traceback from the user's code down."""
     frames = traceback.format_list(frames_of_others(error.__traceback__))
     text = "".join(frames + traceback.format_exception_only(error))

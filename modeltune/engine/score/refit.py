@@ -100,7 +100,7 @@ def train_refit(
                     restored = restore(spec, hp, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
-    except Exception as error:  # noqa: BLE001  reported with its traceback by validate
+    except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
@@ -149,7 +149,7 @@ def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) ->
         document = examples(test, on_test) if spec.examples else None
         if document is not None:
             path.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001  a stream is the user's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a stream is the user's code
         path.unlink(missing_ok=True)
         return (
             f"the run keeps no examples, because choosing them failed: {failure_of(error).reason}"

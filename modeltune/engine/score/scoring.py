@@ -130,7 +130,7 @@ def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]
         arguments = (x, y) if _takes_two(part.select) else (x,)
         try:
             mask = np.asarray(part.select(*arguments))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SpecError(f"{where} raised {type(error).__name__}: {error}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
         NotPortableError,
         auto,
         process_executor,
-        warm_up,
     )
+    from modeltune.harness.executors.supervision import warm_up
 
 __all__ = ["Executor", "Inline", "NotPortableError", "auto", "process_executor", "warm_up"]
 
@@ -30,7 +30,7 @@ __getattr__, __dir__ = door(
             "NotPortableError",
             "auto",
             "process_executor",
-            "warm_up",
         ),
+        "supervision": ("warm_up",),
     },
 )

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import multiprocessing
 import os
 import pickle
-import signal
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from modeltune.ground import (
     CodeError,
+    Deadline,
     HistoryError,
     ModeltuneError,
     SearchError,
@@ -35,51 +31,40 @@ from modeltune.ground import (
     open_regular,
     refuse_link,
     remove_marked,
-    require_supported_system,
     try_lock,
     wait_for_lock,
 )
 from modeltune.harness.executors.interface import discard_event, underway
-from modeltune.harness.executors.worker import (
-    Birth,
-    Descriptor,
-    FitProgress,
-    RemoteError,
-    serve_engine,
+from modeltune.harness.executors.supervision import (
+    LOOK,
+    Limit,
+    Process,
+    Supervisor,
+    free_memory,
+    warm_up,
 )
-from modeltune.records import Failure, Listener, Result, Task, TrialTask, failure_result, own_values
+from modeltune.harness.executors.worker import Birth, Descriptor, FitProgress, SpaceProgress
+from modeltune.records import (
+    ExamineTask,
+    Failure,
+    Listener,
+    Note,
+    RefitTask,
+    RehearseTask,
+    Result,
+    Task,
+    TrialResult,
+    TrialTask,
+    failure_result,
+    own_values,
+)
 from modeltune.specs import Spec, search_identity
 
 if TYPE_CHECKING:
     from modeltune.engine import LoadedData
 
-LOOK = 0.5
-"""Seconds between two checks of the time and memory of busy processes."""
-
 GROWTH = 2**30
 """Bytes by which a process may grow beyond its first task before a fresh one replaces it."""
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Keeps the server at one thread until it forks; TensorFlow starts its own in each process."""
-
-
-def warm_up(*also: str) -> None:
-    """Start the server unless it runs already; it imports Keras, and the modules in ``also``, meanwhile."""
-    require_supported_system()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
-    # Only these: a copy of all would hold the password of MODELTUNE_STORE in this frame.
-    before = {name: os.environ.get(name) for name in ONE_THREAD | quiet}
-    os.environ.update(ONE_THREAD | quiet)
-    try:
-        forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def auto(threads: int) -> int:
@@ -93,108 +78,64 @@ class NotPortableError(Exception):
     """The spec or a fixture cannot be passed to another process: says why."""
 
 
-def start_process(birth: Birth, in_main: bool) -> Process:
-    """Start a process that runs an engine."""
-    context = multiprocessing.get_context("forkserver")
-    pipe, other = context.Pipe()
-    process = context.Process(target=serve_engine, args=(other, birth))
-    with contextlib.nullcontext() if in_main else main_left_alone():
-        process.start()
-    other.close()
-    return Process(process, pipe)
+@dataclass(frozen=True)
+class Limits:
+    """How long each kind of work may take.
 
+    Args:
+        trial: minutes for each task, and for the slices that gates name; None: no limit.
+        data: minutes for the data function; None: no limit.
+        deadline: when the run has to be done. What it cannot do without may overdraw that.
+    """
 
-class Process:
-    """A process that runs an engine, and the pipe to it."""
+    trial: float | None
+    data: float | None
+    deadline: Deadline
 
-    def __init__(self, process: ForkServerProcess, pipe: Connection):
-        assert process.pid is not None  # it was started
-        self.pid: int = process.pid
-        self.pipe = pipe
-        self.peak = 0
-        self._process = process
-        self._observed: psutil.Process | None = None
-        with contextlib.suppress(psutil.Error):
-            # It knows this process from a later one of the same number.
-            self._observed = psutil.Process(self.pid)
+    def on_task(self, since: float | None = None, is_spare: bool = False) -> Limit:
+        """Return the limit of a task, or of something like it, that began then; None: now.
 
-    @property
-    def sentinel(self) -> int:
-        """The object that ``wait`` reports ready when the process has ended."""
-        return self._process.sentinel
-
-    def send(self, name: str, *arguments: object) -> None:
-        """Call a method of the engine; ``receive`` returns its answer. Do nothing if the process is dead."""
-        with contextlib.suppress(OSError):
-            self.pipe.send((name, arguments))
-
-    def receive(self) -> Any:
-        """Return the answer to the oldest call, after ``wait`` has seen it or the end of the process.
-
-        Raises:
-            ModeltuneError: what the call raised.
-            EOFError: the process has died.
+        One ``is_spare`` when the run can do without it.
         """
-        if not self.pipe.poll():
-            # The process has ended, though processes it has started may keep the pipe open.
-            raise EOFError
-        try:
-            answer = self.pipe.recv()
-        except OSError as error:
-            raise EOFError from error
-        if isinstance(answer, RemoteError):
-            raise answer.error
-        return answer
+        since = time.monotonic() if since is None else since
+        return self._earliest(since, self.trial, "trial_minutes", is_spare)
 
-    def memory(self) -> int:
-        """Return the bytes that this process and those it has started hold; 0 if it is dead."""
-        total = 0
-        for process in self._family():
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-        self.peak = max(self.peak, total)
-        return total
+    def on_data(self) -> Limit:
+        """Return the limit of a data function that begins now."""
+        return self._earliest(time.monotonic(), self.data, "data_minutes")
 
-    def kill(self) -> None:
-        """Kill the process and all it has started; return when it is gone."""
-        family = self._family()
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
-        for process in family:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._process.join()
-        self.pipe.close()
+    def on_rest(self) -> Limit:
+        """Return the limit of what else begins now."""
+        return self._earliest(time.monotonic(), None, "")
 
-    def end(self) -> str:
-        """Return in words how the process ended, and the most memory it was seen to hold."""
-        self._process.join()
-        code = self._process.exitcode or 0
-        how = f"exited with status {code}"
-        if code < 0:
-            how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"{how}, peak memory {self.peak / 2**20:.0f} MiB"
-
-    def _family(self) -> list[psutil.Process]:
-        try:
-            process = self._observed
-            return [process, *process.children(recursive=True)] if process else []
-        except psutil.Error:
-            return []
+    def _earliest(
+        self, since: float, minutes: float | None, field: str, is_spare: bool = False
+    ) -> Limit:
+        deadline = self.deadline
+        at = deadline.at if is_spare else max(deadline.at, since) + deadline.overdraft
+        # Another run may have a larger budget.
+        budget = Limit(at, f"the budget of {deadline.budget} allows", is_final=False)
+        if minutes is None or since + 60 * minutes > at:
+            return budget
+        return Limit(since + 60 * minutes, f"{field}={minutes:g}")
 
 
 class Remote:
-    """An engine in another process, called like one in this process; its data go to all others."""
+    """An engine in other processes, called like one in this process.
 
-    def __init__(self, process: Process, others: Processes, folder: Path):
+    One process loads the data, which all others map, and holds the oracle. What may ruin its
+    process, as building, training and transforms may, is done in the processes of the executor.
+    """
+
+    def __init__(self, process: Process, others: Processes, folder: Path, limits: Limits):
         self._process = process
         self._others = others
         self._folder = folder
+        self._limits = limits
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: object) -> Any:
-            self._process.send(name, *arguments)
-            return self.answer(name)
+            return self._call(self._limits.on_rest(), name, *arguments)
 
         return call
 
@@ -205,49 +146,79 @@ class Remote:
         """
         from modeltune.engine import is_shareable, write_parts
 
+        limit = self._limits.on_data()
         if loaded is not None and is_shareable(loaded):
             written = write_parts(loaded, self._folder)
             description, fingerprints = loaded.description, loaded.fingerprints
-            self._process.send("take", written, fingerprints)
-            self.answer("take")
+            self._call(limit, "take", written, fingerprints)
         else:
-            self._process.send("load")
-            description, fingerprints = self.answer("load")
-            self._process.send("share", self._folder)
-            written = self.answer("share")
+            description, fingerprints = self._call(limit, "load")
+            written = self._call(self._limits.on_rest(), "share", self._folder)
         self._others.tell("take", written, fingerprints)
         return description, fingerprints
 
-    def answer(self, name: str) -> Any:
+    def check(self) -> Any:
+        """As ``Engine.check``."""
+        self._call(self._limits.on_task(), "check_slices")
+        return self._call(self._limits.on_rest(), "check_data")
+
+    def begin(self, scratch: Path) -> Failure | None:
+        """As ``Engine.begin``; a rehearsal that ruins its process is a failure like another."""
+        rehearsed = self._others.run(RehearseTask(scratch))
+        failure: Failure | None = self._call(self._limits.on_rest(), "begin", scratch, rehearsed)
+        return failure
+
+    def examine(self, task: ExamineTask) -> Any:
+        """As ``Engine.examine``."""
+        return self._others.run(task)
+
+    def answer(self, name: str, limit: Limit) -> Any:
         """Wait for the answer to a call.
 
         Raises:
             ModeltuneError: what it raised.
-            SearchError: the process has died.
+            SearchError: the process has died, or was killed.
         """
-        self._process.memory()
-        while not wait([self._process.pipe, self._process.sentinel], LOOK):
-            self._process.memory()
+        process = self._process
+        process.limit(limit)
+        while not wait([process.pipe, process.sentinel], LOOK):
+            self._others.tell_notes()
         try:
-            return self._process.receive()
+            return process.receive()
         except EOFError:
-            end = self._process.end()
-            raise SearchError(f"the process that holds the data {end}, during {name}") from None
+            end = process.end()
+            said = f"the process that holds the data {end.reason}, during {name}"
+            raise SearchError(_with_trace(said, end)) from None
+        finally:
+            process.limit(None)
+            self._others.tell_notes()
+
+    def _call(self, limit: Limit, name: str, *arguments: object) -> Any:
+        self._process.send(name, *arguments)
+        return self.answer(name, limit)
 
 
 class _Worker:
     """A process, its task, and how many answers it owes before that of the task."""
 
-    def __init__(self, process: Process, preparations: list[tuple[Any, ...]], deaths: int = 0):
+    def __init__(
+        self,
+        process: Process,
+        limits: Limits,
+        preparations: list[tuple[Any, ...]],
+        deaths: int = 0,
+    ):
         self.process = process
         self.task: Task | None = None
         self.is_announced = False
         self.deaths = deaths
         self.unanswered = 1  # it reports when it has started
-        self._since = self._looked = 0.0
+        self._limits = limits
+        self._since = time.monotonic()
         self._states: set[Path] = set()
         self._candidates: set[str] = set()
         self._settled: int | None = None
+        process.limit(limits.on_rest())
         for name, *arguments in preparations:
             self.prepare(name, *arguments)
 
@@ -265,24 +236,28 @@ class _Worker:
         """Note that a preparation is done."""
         self.unanswered -= 1
         self._since = time.monotonic()
+        if self.unanswered:
+            # To take the data it may have to load them.
+            self.process.limit(self._limits.on_data())
+        else:
+            self.limit(is_spare=False)
 
-    def perform(self, task: Task) -> None:
-        """Begin a task."""
+    def perform(self, task: Task, is_spare: bool) -> None:
+        """Begin a task; one ``is_spare`` that the run can do without."""
         self.task, self.is_announced = task, False
-        self._since = self._looked = time.monotonic()
+        self._since = time.monotonic()
+        if not self.unanswered:
+            self.limit(is_spare)
         self.process.memory()
         self.process.send("perform", task)
         self._candidates.add(_candidate(task))
         if isinstance(task, TrialTask) and task.keep_state is not None:
             self._states.add(task.keep_state)
 
-    def is_due(self) -> bool:
-        """Tell whether to check its time and memory now, however often it reports."""
-        now = time.monotonic()
-        if now - self._looked < LOOK:
-            return False
-        self._looked = now
-        return True
+    def limit(self, is_spare: bool) -> None:
+        """Bound the task; without one there is nothing to bound."""
+        limit = None if self.task is None else self._limits.on_task(self._since, is_spare)
+        self.process.limit(limit)
 
     def choose(self, queue: deque[Task]) -> Task:
         """Return the task to take next: one whose model this process has, else a new one, else any.
@@ -309,34 +284,38 @@ class Processes:
     """An executor over a fixed number of processes.
 
     Args:
-        start: starts a process.
+        start: starts a process, which is supervised from then on.
+        end: ends one.
         slots: how many processes run at once.
-        minutes: a task that takes longer fails, and its process is killed; None: no limit.
-        memory: bytes; a process that holds more is killed, and its task fails.
+        limits: a task that takes longer fails, and its process is killed.
+        notes: returns what the user should know of the supervision since the last call.
         listen: called with the progress of every task.
     """
 
     def __init__(
         self,
         start: Callable[[], Process],
+        end: Callable[[Process], None],
         slots: int,
-        minutes: float | None,
-        memory: float,
+        limits: Limits,
+        notes: Callable[[], Iterable[str]] = tuple,
         listen: Listener = discard_event,
     ):
         self._start = start
+        self._end = end
         self._slots = slots
-        self._seconds = math.inf if minutes is None else 60 * minutes
-        self._memory = memory
+        self._limits = limits
+        self._notes = notes
         self._listen = listen
         self._preparations: list[tuple[Any, ...]] = []
         self._queue: deque[Task] = deque()
         self._finished: deque[tuple[Task, Result]] = deque()
         self._kills: Counter[str] = Counter()
+        self._has_completed = False
         self._workers: list[_Worker] = []
         try:
             for _ in range(slots):
-                self._workers.append(_Worker(start(), []))
+                self._workers.append(_Worker(start(), limits, []))
         except BaseException:
             self.close()
             raise
@@ -357,20 +336,24 @@ class Processes:
         self._queue.append(task)
         self._assign()
 
+    def run(self, task: Task) -> Any:
+        """Return the result of a task while no other has been submitted."""
+        self.submit(task)
+        return self.wait()[1]
+
     def wait(self) -> tuple[Task, Result]:
         """Return the next finished task and its result; if its process died, the result says so."""
         while not self._finished:
             self._assign()
-            busy = [worker for worker in self._workers if worker.task is not None]
-            if not busy:
+            busy = [w for w in self._workers if w.task is not None or w.unanswered]
+            if not any(worker.task for worker in busy):
                 raise IndexError("no task was submitted")
             self._announce(busy)
             ready = wait([c for b in busy for c in (b.process.pipe, b.process.sentinel)], LOOK)
+            self.tell_notes()
             for worker in busy:
                 if worker.process.pipe in ready or worker.process.sentinel in ready:
                     self._receive(worker)
-                if worker.task is not None and worker in self._workers and worker.is_due():
-                    self._check(worker)
         return self._finished.popleft()
 
     def withdraw(self) -> list[Task]:
@@ -379,18 +362,25 @@ class Processes:
         self._queue.clear()
         return withdrawn
 
+    def tell_notes(self) -> None:
+        """Tell what the user should know of the supervision."""
+        for note in self._notes():
+            self._listen(Note(note))
+
     def close(self) -> None:
         """Kill all processes, whatever they are doing."""
         for worker in self._workers:
-            worker.process.kill()
+            self._end(worker.process)
 
     def _assign(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.copy():
+            if worker.task is None and self._queue and worker.process.condemned:
+                worker = self._replace(worker)
             while worker.task is None and self._queue:
                 task = worker.choose(self._queue)
                 self._queue.remove(task)
                 if self._kills[_candidate(task)] < 2:
-                    worker.perform(task)
+                    worker.perform(task, self._is_spare(task))
                 else:
                     reason = "two processes died training these values: not tried again"
                     self._finished.append((task, failure_result(task, Failure(reason), 0.0)))
@@ -400,19 +390,25 @@ class Processes:
         for worker in busy:
             if not worker.is_announced and not worker.unanswered and worker.task is not None:
                 worker.is_announced = True
-                self._listen(underway(worker.task, worker.seconds))
+                self._tell_progress(worker)
+
+    def _tell_progress(self, worker: _Worker, *progress: Any) -> None:
+        if isinstance(worker.task, TrialTask | RefitTask):
+            self._listen(underway(worker.task, worker.seconds, *progress))
 
     def _receive(self, worker: _Worker) -> None:
         """Receive one message of a process: an epoch, a result, the end of a preparation or of itself."""
         task = worker.task
-        assert task is not None
         try:
             result = worker.process.receive()
         except EOFError:
-            self._bury(worker, task)
+            self._bury(worker)
             return
         except ModeltuneError as error:
-            if worker.unanswered:
+            if worker.unanswered or task is None:
+                raise
+            if isinstance(task, RehearseTask) and not isinstance(error, CodeError):
+                worker.task = None
                 raise
             # Such as sys.exit() in the code of the spec's author.
             text = str(error)
@@ -420,50 +416,59 @@ class Processes:
         if worker.unanswered:
             worker.note_answer()
             return
+        assert task is not None
         if isinstance(result, FitProgress):
-            self._listen(underway(task, worker.seconds, result.epoch, result.value))
+            self._tell_progress(worker, result.epoch, result.value)
+            return
+        if isinstance(result, SpaceProgress):
+            assert isinstance(task, RehearseTask)
+            worker.task = replace(task, space=result.space)
             return
         self._finished.append((task, result))
         worker.task = None
-        if worker.has_grown():
+        worker.process.limit(None)
+        if isinstance(result, TrialResult) and result.failure is None and not self._has_completed:
+            self._has_completed = True
+            for other in self._workers:
+                if isinstance(other.task, TrialTask) and not other.unanswered:
+                    other.limit(is_spare=True)
+        if worker.process.condemned or worker.has_grown():
             self._replace(worker)
 
-    def _check(self, worker: _Worker) -> None:
-        """Kill a process whose task takes too long or that holds too much memory."""
-        held = worker.process.memory()
-        if worker.seconds > self._seconds:
-            self._fail(worker, f"took longer than trial_minutes={self._seconds / 60:g}")
-        elif held > self._memory:
-            limit = f"the limit of {self._memory / 2**30:.1f} GiB"
-            self._fail(worker, f"its process held {held / 2**30:.1f} GiB, more than {limit}")
+    def _is_spare(self, task: Task) -> bool:
+        """Tell whether the run can be judged without this task."""
+        return self._has_completed and isinstance(task, TrialTask)
 
-    def _bury(self, worker: _Worker, task: Task) -> None:
+    def _bury(self, worker: _Worker) -> None:
+        """Replace a process that has ended, and try its task once more unless that is the cause."""
+        task, condemned = worker.task, worker.process.condemned
         end = worker.process.end()
         if worker.unanswered:
             worker.deaths += 1
-            if worker.deaths > 1:
-                raise SearchError(f"a trial process {end}, before it could train anything")
-        else:
-            self._kills[_candidate(task)] += 1
-        if self._kills[_candidate(task)] > 1:
-            self._fail(worker, f"its process {end}, for the second time")
-            return
-        # Another program may have taken the memory: try once more, in a fresh process.
-        self._queue.appendleft(task)
+            if condemned or worker.deaths > 1:
+                said = f"a trial process {end.reason}, before it could train anything"
+                raise SearchError(_with_trace(said, end))
+        elif task is not None:
+            if not condemned:
+                self._kills[_candidate(task)] += 1
+            if condemned or self._kills[_candidate(task)] > 1:
+                is_late = end.reason.startswith("took longer")
+                reason = end.reason if is_late else f"its process {end.reason}"
+                again = "" if condemned else ", for the second time"
+                failure = replace(end, reason=f"{reason}{again}")
+                self._finished.append((task, failure_result(task, failure, worker.seconds)))
+                task = None
+        if task is not None:
+            # Another program may have taken the memory: try once more, in a fresh process.
+            self._queue.appendleft(task)
         self._replace(worker)
 
-    def _fail(self, worker: _Worker, reason: str) -> None:
-        assert worker.task is not None
-        self._finished.append(
-            (worker.task, failure_result(worker.task, Failure(reason), worker.seconds))
-        )
-        self._replace(worker)
-
-    def _replace(self, worker: _Worker) -> None:
-        worker.process.kill()
+    def _replace(self, worker: _Worker) -> _Worker:
+        self._end(worker.process)
         deaths = worker.deaths if worker.unanswered else 0  # in a row, before one could train
-        fresh = _Worker(self._start(), self._preparations, deaths)
+        fresh = _Worker(self._start(), self._limits, self._preparations, deaths)
         self._workers[self._workers.index(worker)] = fresh
+        return fresh
 
 
 @contextlib.contextmanager
@@ -474,32 +479,36 @@ def process_executor(
     slots: int,
     scratch: Path,
     listen: Listener = discard_event,
+    deadline: Deadline = Deadline(),
 ) -> Iterator[tuple[Remote, Processes]]:
     """Lend an engine in a process of its own, and an executor over ``slots`` other processes.
 
     Args:
         scratch: where the data lie while the processes need them.
         listen: called with the progress of every task.
+        deadline: when the run has to be done.
 
     Raises:
         NotPortableError: the spec or a fixture cannot be passed to another process.
     """
-    birth = _birth(spec, fixtures, features)
+    birth, search = _birth(spec, fixtures, features), spec.search
     in_main = spec.module == "__main__"
-    limit = spec.search.trial_gigabytes
-    memory = psutil.virtual_memory().available * 0.9 if limit is None else limit * 2**30
+    limits = Limits(search.trial_minutes, search.data_minutes, deadline)
+    allowed = search.trial_gigabytes
+    supervisor = Supervisor(free_memory() * 0.9 if allowed is None else allowed * 2**30)
     warm_up()
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(_folder(scratch))
-        first = start_process(birth, in_main)
-        stack.callback(first.kill)
-        others = Processes(
-            lambda: start_process(birth, in_main), slots, spec.search.trial_minutes, memory, listen
-        )
+        supervisor.open()
+        stack.callback(supervisor.close)
+        start = partial(supervisor.start, birth, in_main)
+        first = start()
+        stack.callback(supervisor.end, first)
+        others = Processes(start, supervisor.end, slots, limits, supervisor.notes, listen)
         stack.callback(others.close)
-        engine = Remote(first, others, data)
+        engine = Remote(first, others, data, limits)
         try:
-            engine.answer("start")
+            engine.answer("start", limits.on_rest())
         except CodeError as error:
             raise NotPortableError(str(error)) from error
         yield engine, others
@@ -557,19 +566,16 @@ def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
     )
 
 
-@contextlib.contextmanager
-def main_left_alone() -> Iterator[None]:
-    """Keep multiprocessing from importing the main module, such as pytest's, in a new process."""
-    main = sys.modules["__main__"]
-    before = dict(vars(main))
-    main.__spec__, main.__file__ = None, None
-    try:
-        yield
-    finally:
-        vars(main).update(before)
-        if "__file__" not in before:
-            del main.__file__
-
-
 def _candidate(task: Task) -> str:
-    return json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))
+    """Return what tasks have in common that ruin their processes in the same way."""
+    if isinstance(task, RehearseTask):
+        return f"rehearsal in {task.scratch}"
+    values = json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))
+    if isinstance(task, ExamineTask):
+        parts = [*task.behaviours, *task.rescore, task.faster_than is not None]
+        return f"examination {parts} of {values}"
+    return values
+
+
+def _with_trace(said: str, end: Failure) -> str:
+    return f"{said}\n{end.traceback}" if end.traceback else said

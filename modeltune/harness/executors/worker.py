@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -17,12 +19,17 @@ from dataclasses import dataclass, field
 from multiprocessing import parent_process, reduction
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from traceback import FrameSummary
+from typing import Any, NoReturn
 
-from modeltune.engine import report_epochs_to
-from modeltune.ground import CodeError, ModeltuneError, frames_of_others
+from modeltune.engine import report_epochs_to, report_space_to
+from modeltune.ground import CodeError, ModeltuneError, frames_of_others, is_ours, without_ours
+from modeltune.records import HyperParameters, RehearseTask
 
 PR_SET_PDEATHSIG = 1
+
+DUMP_STACK = signal.SIGUSR2
+"""Has a process write down where it is, whatever keeps it busy."""
 
 
 class Descriptor:
@@ -41,7 +48,10 @@ def _detach(duplicate: Any) -> Descriptor:
 
 @dataclass(frozen=True)
 class Birth:
-    """What a new process starts with: the pickled spec and fixtures, and its surroundings."""
+    """What a new process starts with: the pickled spec and fixtures, and its surroundings.
+
+    When the process dies, ``stack`` is the file that says where it was.
+    """
 
     declared: bytes
     code: Mapping[str, str]
@@ -51,6 +61,7 @@ class Birth:
     path: list[str]
     output: tuple[Descriptor, Descriptor]
     warnings: list[Any]
+    stack: Descriptor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class FitProgress:
     value: float | None
 
 
+@dataclass(frozen=True)
+class SpaceProgress:
+    """The search space as far as a build has declared it: what is known if the build then dies."""
+
+    space: HyperParameters
+
+
 def serve_engine(connection: Connection, birth: Birth) -> None:
     """Answer calls of an engine's methods until the pipe is closed."""
     _settle(birth)
@@ -76,10 +94,13 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
     def tell(epoch: int, value: float | None) -> None:
         connection.send(FitProgress(epoch, value))
 
+    def tell_space(space: HyperParameters) -> None:
+        connection.send(SpaceProgress(space))
+
     try:
         engine = _engine(birth)
         connection.send(None)
-    except Exception as error:  # noqa: BLE001  whoever started this process decides
+    except BaseException as error:  # noqa: BLE001  whoever started this process decides
         connection.send(RemoteError(_portable(error)))
         return
     while True:
@@ -89,10 +110,14 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
             return
         try:
             # Only tasks report their progress, not what another call trains.
-            is_task = name == "perform"
-            with report_epochs_to(tell) if is_task else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                if name == "perform":
+                    stack.enter_context(report_epochs_to(tell))
+                    if isinstance(arguments[0], RehearseTask):
+                        stack.enter_context(report_space_to(tell_space))
                 answer = getattr(engine, name)(*arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  raised again where it was called
+        except BaseException as error:  # noqa: BLE001  raised again where it was called
+            # No Ctrl-C reaches this process: a KeyboardInterrupt is the author's own too.
             answer = RemoteError(_portable(error))
         sys.stdout.flush()
         sys.stderr.flush()
@@ -105,6 +130,8 @@ def _settle(birth: Birth) -> None:
     for number, descriptor in enumerate(birth.output, start=1):
         os.dup2(descriptor.number, number)
         os.close(descriptor.number)
+    if birth.stack is not None:
+        _write_stack_to(birth.stack.number)
     threading.Thread(target=_follow, daemon=True).start()
     if sys.platform == "linux":
         # For a process too busy in foreign code to notice the end of its parent.
@@ -118,6 +145,36 @@ def _settle(birth: Birth) -> None:
     gc.set_threshold(50_000, 20, 100)
     warnings.resetwarnings()
     warnings.filters.extend(birth.warnings)  # type: ignore[attr-defined]
+
+
+def _write_stack_to(file: int) -> None:
+    """Have this process write down where it was when a signal or ``os._exit`` ends it."""
+    faulthandler.enable(file=file)
+    faulthandler.register(DUMP_STACK, file=file)
+    leave, process = os._exit, os.getpid()
+
+    def leave_a_trace(status: int) -> NoReturn:
+        if os.getpid() == process:
+            faulthandler.dump_traceback(file)
+        leave(status)
+
+    os._exit = leave_a_trace
+
+
+def stack_of(dump: str) -> str | None:
+    """Return what ``faulthandler`` wrote of the thread that serves, as a traceback; None if nothing.
+
+    Our frames are left out, as in any traceback.
+    """
+    served: list[FrameSummary] = []
+    for thread in re.split(r"\n(?! *File )", dump):
+        found = re.findall(r'^  File "(.*)", line (\d+) in (.*)$', thread, re.MULTILINE)
+        frames = [FrameSummary(file, int(line), name) for file, line, name in reversed(found)]
+        ours = [number for number, frame in enumerate(frames) if is_ours(frame.filename)]
+        if ours:
+            served = frames[ours[0] :]
+    theirs = [frame for frame in without_ours(served) if not is_ours(frame.filename)]
+    return "".join(traceback.format_list(theirs)) or None
 
 
 def _follow() -> None:

@@ -15,19 +15,22 @@ import pytest
 
 import modeltune as mt
 from modeltune.engine.engine import Engine
+from modeltune.ground.deadlines import Deadline
 from modeltune.ground.errors import CodeError, HistoryError
 from modeltune.ground.own_folders import mark_folder
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.processes import (
+    Limits,
     NotPortableError,
     Processes,
     auto,
     process_executor,
 )
-from modeltune.records.events import Event
 from modeltune.records.tasks import RefitResult, RefitTask, TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support import process_specs
+
+NO_LIMITS = Limits(None, None, Deadline())
 
 
 def task(number: int, **values: Any) -> TrialTask:
@@ -301,13 +304,16 @@ def test_processes_that_cannot_all_be_started_are_ended() -> None:
     class Begun:
         ended = False
 
+        def limit(self, limit: object) -> None:
+            pass
+
         def kill(self) -> None:
             self.ended = True
 
     first = Begun()
     waiting: Iterator[Any] = iter([first])
     with pytest.raises(StopIteration):
-        Processes(lambda: next(waiting), 2, None, 0)
+        Processes(lambda: next(waiting), lambda process: process.kill(), 2, NO_LIMITS)
     assert first.ended
 
 
@@ -328,52 +334,3 @@ def test_auto_fills_the_cores_with_threads(monkeypatch: pytest.MonkeyPatch) -> N
     assert [auto(threads) for threads in (1, 2, 3, 8, 99)] == [8, 4, 2, 1, 1]
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
     assert [auto(threads) for threads in (1, 2)] == [2, 1]
-
-
-def test_a_process_that_tells_much_is_looked_at_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from multiprocessing import Pipe
-
-    from modeltune.harness.executors import processes, worker
-
-    monkeypatch.setattr(processes, "LOOK", 0.0)
-
-    class Talkative:
-        """A process that tells far more than it does, and holds too much."""
-
-        tellings = 0
-
-        def __init__(self) -> None:
-            self.pipe, self._other = Pipe()
-            self.sentinel, self._end = Pipe()
-            self._other.send(None)  # it is there
-
-        def send(self, name: str, *arguments: object) -> None:
-            pass
-
-        def receive(self) -> object:
-            self.tellings += 1
-            self._other.send(worker.FitProgress(self.tellings, 0.5))
-            if self.tellings > 100:
-                raise EOFError
-            return self.pipe.recv()
-
-        def end(self) -> str:
-            return "exited"
-
-        def memory(self) -> int:
-            return 10
-
-        def kill(self) -> None:
-            for end in (self.pipe, self._other, self.sentinel, self._end):
-                end.close()
-
-    events: list[Event] = []
-    start: Any = Talkative
-    executor = processes.Processes(start, 1, None, memory=9, listen=events.append)
-    executor.submit(TrialTask(7, {"values": {}}, 5, 0, 1))
-    _, result = executor.wait()
-    executor.close()
-    assert result.failure is not None
-    assert "more than" in result.failure.reason
