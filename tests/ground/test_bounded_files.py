@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a key twice": (b'{"b": {"a": 1, "a": 2}}', "it has the key 'a' twice"),
     "no UTF-8": (b'"\xff"', "'utf-8' codec"),
     "UTF-16": ('{"a": 1}'.encode("utf-16"), "'utf-8' codec"),
-    "two marks of byte order": (b'\xef\xbb\xbf' * 2 + b'{"a": 1}', "Expecting value"),
+    "two marks of byte order": (b"\xef\xbb\xbf" * 2 + b'{"a": 1}', "Expecting value"),
     "nothing": (b"", "Expecting value"),
     "zeros": (b"\0" * 9, "Expecting value"),
     "two values": (b"1 2", "Extra data"),

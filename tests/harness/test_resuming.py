@@ -21,7 +21,7 @@ from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.interface import discard_event
 from modeltune.harness.recording import drop_lost
-from modeltune.harness.resuming import ResumingExecutor, trial_notation
+from modeltune.harness.resuming import TRIALS, ResumingExecutor, trial_notation
 from modeltune.harness.search import SearchProgress, Tuner, search
 from modeltune.histories import baselines
 from modeltune.histories.artifacts import keep, verify
