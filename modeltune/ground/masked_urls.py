@@ -111,10 +111,10 @@ class Secrets:
 
 
 def mask_urls(text: str) -> str:
-    """Return a text in which no URL shows user and password, or options such as ``password=``.
+    """Return a text in which no URL shows a password, or options such as ``password=``.
 
     >>> mask_urls("no run of postgresql://me:hunter2@host/runs")
-    'no run of postgresql://***@host/runs'
+    'no run of postgresql://me:***@host/runs'
     """
-    text = re.sub(r"(?<=://)[^\s/@]*:\S*@", "***@", text)
+    text = re.sub(r"(?<=://)([^\s/@:]*):\S*@", r"\1:***@", text)
     return re.sub(r"(?i)([?&][a-z_]*(?:pass|secret|token|scram)[a-z_]*=)[^\s&'\"]+", r"\1***", text)

@@ -19,7 +19,14 @@ from modeltune.histories import (
     with_rescored,
 )
 from modeltune.judgement import Strictness, status_of
-from modeltune.records import BehaviourFacts, References, RescoreResult, Run, RunStatus
+from modeltune.records import (
+    BehaviourFacts,
+    References,
+    RescoreResult,
+    Run,
+    RunStatus,
+    without_samples,
+)
 from modeltune.specs import (
     GATES,
     UNCOMPARABLE,
@@ -194,9 +201,12 @@ def _judge_today(
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
     status = status_of(judgement.verdicts, strictness, run.checks)
     files = {name: file for name, file in run.files.items() if name != "examples" or spec.examples}
+    verdicts = judgement.verdicts
+    if not spec.examples:
+        verdicts = tuple(map(without_samples, verdicts))
     return replace(
         run,
-        verdicts=judgement.verdicts,
+        verdicts=verdicts,
         baseline=judgement.baseline,
         advice=judgement.advice,
         files=files,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ from typing import TypeVar
 from modeltune.ground import HistoryError, StoreUrl, first_line, parse_json
 from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, contents, open_store, samples_of
-from modeltune.records import Json, Run, RunStatus, Summary, to_json
+from modeltune.records import Json, Run, RunStatus, Summary, to_json, without_samples
 from modeltune.reports import Contrast, ReportedRun
 from modeltune.specs import root_here, split_address
 
@@ -88,6 +89,8 @@ def gather(runs: Sequence[Run], url: str | StoreUrl, *, examples: bool = True) -
 
     A report lists what could not be read: one that lacks something is better than none.
     """
+    if not examples:
+        runs = [replace(run, verdicts=tuple(map(without_samples, run.verdicts))) for run in runs]
     try:
         with open_store(url, create=False) as history:
             return [_gather_run(run, history, examples) for run in runs]

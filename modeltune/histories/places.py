@@ -148,6 +148,8 @@ def _parsed(url: StoreUrl) -> tuple[sa.URL, Secrets] | str:
             f"a history is kept in sqlite or postgresql, not in {parsed.drivername}; "
             "write sqlite:///path.db or postgresql://user@host/database"
         )
+    if not text.isprintable():
+        return "the store's URL has a character that is none, or not printable; write it as %XX"
     if text.count("@") > 1:
         # Else part of the password would be taken for the host, and be shown.
         return (

@@ -401,7 +401,10 @@ class Session:
             root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
             self._annotations = render("annotations", lambda: list(annotate(runs, root)), [])
         if self._config.get_verbosity() >= 0:
+            # The controller of pytest-xdist has collected nothing that its header could tell.
+            files = () if self._collected else [run.file for run in runs]
             self._end_of_summary = [
+                "\n".join(self._obeyed(files)),
                 render("summary", lambda: summary_table(runs), ""),
                 render("list of what is undecided", lambda: undecided(runs), ""),
             ]

@@ -122,6 +122,7 @@ if TYPE_CHECKING:
         Unit,
         Verdict,
         check_verdict,
+        without_samples,
     )
 
 __all__ = [
@@ -224,6 +225,7 @@ __all__ = [
     "unpack_samples",
     "values_from_json",
     "verdict_from_json",
+    "without_samples",
 ]
 
 __getattr__, __dir__ = door(
@@ -349,6 +351,7 @@ __getattr__, __dir__ = door(
             "Unit",
             "Verdict",
             "check_verdict",
+            "without_samples",
         ),
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from modeltune.records.check_details import CheckDetails
@@ -183,6 +183,16 @@ class Verdict:
         if isinstance(self.details, SliceResults):
             return self.details.slices[0].regression if self.details.slices else None
         return self.details if isinstance(self.details, Regression) else None
+
+
+def without_samples(verdict: Verdict) -> Verdict:
+    """Return a verdict without the test sample that it shows: a counter-example is known by its row."""
+    details = verdict.details
+    if not isinstance(details, BehaviourResult) or details.probe.counterexample is None:
+        return verdict
+    counterexample = replace(details.probe.counterexample, shown=())
+    probe = replace(details.probe, counterexample=counterexample)
+    return replace(verdict, details=replace(details, probe=probe))
 
 
 def check_verdict(

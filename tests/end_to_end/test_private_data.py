@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modeltune.cli import main
+from modeltune.records.probes import RowChange
 from modeltune.reports.counterexamples import counterexample_of
 from tests.support.example import Example, source
 
@@ -18,13 +21,17 @@ SHOWN = '<th scope="col" class="n">sample</th>'
 def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(project: Example) -> None:
     project = project.with_spec(SPEC)
     report = project.path / ".modeltune" / "report" / "report.html"
-    assert project.run_pytest().exit_code == 1
+    session = project.run_pytest()
+    assert session.exit_code == 1
     (before,) = project.history()
     assert "examples" in before.files
     found = counterexample_of(before.verdicts[0])
     assert found
-    assert found.shown
+    assert isinstance(found.shown[0], RowChange)
     assert SHOWN in report.read_text("utf-8")
+    # The row that violates it, as it is printed.
+    values = str(found.shown[0].values[0].after)
+    assert values in session.output
     kept = sorted(project.path.glob(".modeltune/artifacts/*.examples.json"))
 
     project = project.with_files({"pyproject.toml": PRIVATE})
@@ -36,6 +43,18 @@ def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(project: E
     assert found
     assert (found.shown, found.row) == ((), found.row or 0)
     assert sorted(project.path.glob(".modeltune/artifacts/*.examples.json")) == kept
-    # Nor does a report of the earlier run, which has kept some.
+    # Nor does a report of the earlier run, which has kept some, or a session that is served it.
     assert main(["report", before.id]) == 0
-    assert SHOWN not in report.read_text("utf-8")
+    assert_hidden(report, before.id, values)
+    served = project.run_pytest("--modeltune-rejudge", f"--modeltune-run={before.id}")
+    assert_hidden(report, before.id, values)
+    assert before.id in served.output
+    assert values not in served.output
+
+
+def assert_hidden(report: Path, run: str, values: str) -> None:
+    for suffix in (".html", ".json", ".md"):
+        page = report.with_suffix(suffix).read_text("utf-8")
+        assert run in page
+        assert SHOWN not in page
+        assert values not in page

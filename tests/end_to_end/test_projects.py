@@ -97,6 +97,18 @@ def test_the_header_says_which_settings_are_obeyed_where_there_are_several(
     assert "[tool.modeltune]" not in project.run_pytest("lax").output
 
 
+def test_under_xdist_the_end_says_which_settings_are_obeyed(scripted: Example) -> None:
+    ended = monorepo(scripted).run_pytest_apart("-n1", "lax", "strict")
+    ended.assert_outcomes(passed=1, failed=1)
+    ended.stdout.fnmatch_lines_random(
+        [
+            "modeltune: specs in strict/model_specs obey [[]tool.modeltune] in strict/pyproject.toml",
+            "modeltune: specs in lax/model_specs obey [[]tool.modeltune] in lax/pyproject.toml",
+        ]
+    )
+    assert len(ended.reported) == 2
+
+
 def test_inside_a_package_the_command_finds_what_pytest_wrote_from_outside(
     scripted: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

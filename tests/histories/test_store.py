@@ -204,6 +204,8 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
          "write one from 1 to 65535"),
         ("postgresql://me:p@hunter2@host/runs", "the store's URL has more than one @; in user, "
          "password and options write @ as %40, / as %2F, : as %3A and ? as %3F"),
+        ("postgresql://me:hunter2@host/runs?application_name=\udcff", "the store's URL has a "
+         "character that is none, or not printable; write it as %XX"),
         ("sqlite:///runs.db?key=hunter2", "sqlite:///runs.db?*** names no file to keep a history in; "
          "write sqlite:///relative/path.db or sqlite:////absolute/path.db"),
         ("mysql://me:hunter2@host/runs", "a history is kept in sqlite or postgresql, not in mysql; "
