@@ -12,6 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.harness import replay
+    from modeltune.harness.acceptance import accept_if_asked
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.pipeline import run
     from modeltune.harness.replay import check_target, export_kept, kept_weights, replay_from_json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modeltune.harness.run_differences import contrast
 
 __all__ = [
+    "accept_if_asked",
     "auto",
     "check_target",
     "contrast",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".": ("replay",),
+        "acceptance": ("accept_if_asked",),
         "executors": (
             "auto",
             "warm_up",

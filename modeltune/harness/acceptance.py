@@ -19,13 +19,22 @@ def strictness_of(spec: Spec, strict: bool, acceptance: Acceptance | None) -> St
 
 
 def accept_if_asked(
-    run: Run, spec: Spec, store: str | StoreUrl, acceptance: Acceptance | None, listen: Listener
+    run: Run,
+    spec: Spec,
+    store: str | StoreUrl,
+    acceptance: Acceptance | None,
+    listen: Listener,
+    doubt: str | None = None,
 ) -> None:
-    """Make a run the baseline of its spec if that was asked for; tell what changed, or why not."""
+    """Make a run the baseline of its spec if that was asked for; tell what changed, or why not.
+
+    Args:
+        doubt: what speaks against a run that passed.
+    """
     present = baselines.find(spec)
     if acceptance is None or (acceptance.only_new and present is not None):
         return
-    if reason := baselines.refusal(run):
+    if reason := baselines.refusal(run) or doubt:
         lines = [f"not accepted: run {run.id} of {run.spec}: {reason}"]
     else:
         with open_store(store) as history:

@@ -95,7 +95,8 @@ def run(
         lookup = look_up(spec, fixtures, store, strictness, rejudge)
         if lookup.run is not None:
             listen(RunRecorded(lookup.run))
-            accept_if_asked(lookup.run, spec, store, accept, listen)
+            if accept is not None and not accept.later:
+                accept_if_asked(lookup.run, spec, store, accept, listen)
             return lookup.run
         if rejudge:
             raise HistoryError(f"{spec.id}: no recorded run was re-judged: {lookup.reason}")
@@ -153,7 +154,8 @@ def run(
             draft.note("no gates declared: nothing was demanded of this model")
         draft.keep(tuned.weights, validation.samples)
         draft.add_judgement(conclusion.judgement, strictness)
-    accept_if_asked(draft.run, spec, store, accept, listen)
+    if accept is not None and not accept.later:
+        accept_if_asked(draft.run, spec, store, accept, listen)
     return draft.run
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,14 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The user's wish that runs that pass become baselines: why, and only where there is none yet."""
+    """The user's wish that runs that pass become baselines: why, and only where there is none yet.
+
+    ``later``: whoever wishes it accepts the run, once it is known how all around it ended.
+    """
 
     why: str
     only_new: bool = False
+    later: bool = field(default=False, compare=False)
 
 
 def path_of(file: str | Path, spec_id: str) -> Path:

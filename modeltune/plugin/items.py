@@ -23,7 +23,7 @@ from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
 if TYPE_CHECKING:
     from modeltune.ground import MissingNameError
-    from modeltune.records import Event, Listener, Run
+    from modeltune.records import Event, Run
 
 THEIR_WARNINGS = (
     # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
@@ -78,7 +78,7 @@ class ItemContext:
         root: pytest's, where the addresses of specs start in a project without pyproject.toml.
         options: keyword arguments of ``harness.run``.
         deadline: called when an item begins to run; returns when it has to be done.
-        listen: called with every event while an item runs.
+        listen: called with an item's node id and every event while it runs.
         note: called where pytest lacks a name, with what is done instead.
         render: calls a function that renders something, and survives what it raises.
     """
@@ -86,7 +86,7 @@ class ItemContext:
     root: Path
     options: Mapping[str, Any]
     deadline: Callable[[], Deadline]
-    listen: Listener
+    listen: Callable[[str, Event], None]
     note: Callable[[MissingNameError, str], None]
     render: Callable[[str, Callable[[], Any], Any], Any]
 
@@ -95,13 +95,15 @@ class SpecItem(pytest.Function):
     """A spec as a test: it passes when its model was searched and validated, and holds its gates.
 
     ``obj`` is a function whose arguments are the fixtures that the spec asks for; its place is that
-    of the build function. ``run`` is the recorded run, None before its end. ``unbound`` are the
+    of the build function. ``run`` is the recorded run, None before its end; ``is_green`` whether
+    pytest has reported everything about the item as passed so far. ``unbound`` are the
     parametrized fields whose values are known only when the item is set up.
     """
 
     spec: Spec
     context: ItemContext
     run: Run | None = None
+    is_green: bool = True
     unbound: Collection[str] = ()
 
     def setup(self) -> None:
@@ -148,8 +150,10 @@ class SpecItem(pytest.Function):
         if isinstance(event, RunRecorded):
             self.run = run = event.run
             told = self.context.render("properties for junit.xml", lambda: [*properties(run)], [])
-            self.user_properties += told
-        self.context.listen(event)
+            # Another plugin may run the item again: its last run counts.
+            others = [fact for fact in self.user_properties if not fact[0].startswith("modeltune.")]
+            self.user_properties[:] = [*others, *told]
+        self.context.listen(self.nodeid, event)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the gate table of a red run, the message of an error of ours, or the user's traceback."""

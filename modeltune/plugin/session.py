@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,8 +57,10 @@ class Session:
         self._config = config
         self._live_hooks = live_hooks
         self._homes: dict[Spec, str] = {}
-        self._runs: list[Json] = []
-        self._accepted: list[str] = []
+        # By node id: the last of an item that another plugin runs again.
+        self._runs: dict[str, Json] = {}
+        self._accepted: dict[str, list[str]] = {}
+        self._expected_failures: set[str] = set()
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
         self._report_error: str | None = None
@@ -241,7 +244,7 @@ class Session:
 
     # running
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -257,23 +260,48 @@ class Session:
                 from modeltune.plugin.pytest_internals import FailureText
 
                 report.longrepr = FailureText(report.longrepr)  # type: ignore[assignment]
-        if self._is_xdist_worker and self._runs:
+        if items is not None and isinstance(item, items.SpecItem):
+            self._conclude(item, report)
+        if self._is_xdist_worker and (self._runs or self._accepted):
             import json
 
             # As text: execnet carries no subclasses of float and str, such as numpy's.
             facts = {
-                "run": self._runs.pop(),
-                "accepted": self._accepted,
+                "run": self._runs.pop(item.nodeid, None),
+                "accepted": self._accepted.pop(item.nodeid, []),
                 "unused": self._unused,
                 "notes": self._live_hooks.notes,
                 "problems": list(self._renderings.problems),
             }
             report.modeltune = json.dumps(facts)  # type: ignore[attr-defined]
-            self._accepted = []
         return report
+
+    def _conclude(self, item: SpecItem, report: pytest.TestReport) -> None:
+        """Accept the run of an item, where that was asked for, once pytest has reported all as passed."""
+        if report.when == "setup":
+            item.is_green = True
+        # An expected failure that passes is not what its author expects.
+        item.is_green &= report.passed and not hasattr(report, "wasxfail")
+        if report.when != "teardown" or item.run is None or self._accept is None:
+            return
+        from modeltune.ground import ModeltuneError
+        from modeltune.harness import accept_if_asked
+
+        doubt = None if item.is_green else "pytest does not report its item as passed"
+        listen = partial(self._listen, item.nodeid)
+        store = self._options_of(item.spec.file)["store"]
+        try:
+            accept_if_asked(item.run, item.spec, store, self._accept, listen, doubt)
+        except ModeltuneError as error:
+            report.outcome = "failed"
+            report.longrepr = str(error)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Receive the runs of the workers of pytest-xdist."""
+        if report.when == "setup":
+            self._expected_failures.discard(report.nodeid)
+        if report.skipped and hasattr(report, "wasxfail"):
+            self._expected_failures.add(report.nodeid)
         text = getattr(report, "modeltune", None)
         # A worker logs its own reports too.
         if text is not None and not self._is_xdist_worker:
@@ -282,22 +310,24 @@ class Session:
             from modeltune.records import from_json
 
             facts = json.loads(text)
-            self._runs.append(facts["run"])
-            self._call_plugins(from_json(facts["run"]))
-            self._accepted += facts["accepted"]
+            if facts["run"] is not None:
+                self._runs[report.nodeid] = facts["run"]
+                self._call_plugins(from_json(facts["run"]))
+            if facts["accepted"]:
+                self._accepted[report.nodeid] = facts["accepted"]
             self._unused = facts["unused"]
             self._live_hooks.notes |= facts["notes"]
             self._renderings.problems |= dict.fromkeys(facts["problems"])
 
-    def _listen(self, event: Event) -> None:
+    def _listen(self, item: str, event: Event) -> None:
         from modeltune.records import BaselineAccepted, RunRecorded, to_json
 
         if isinstance(event, RunRecorded):
-            self._runs.append(to_json(event.run))
+            self._runs[item] = to_json(event.run)
             if not self._is_xdist_worker:
                 self._call_plugins(event.run)
         if isinstance(event, BaselineAccepted):
-            self._accepted += event.lines
+            self._accepted[item] = list(event.lines)
             return
         # Such as a terminal that was closed: what happens is recorded all the same.
         self._renderings.render("progress", lambda: self._live_hooks.tell(event), None)
@@ -378,7 +408,12 @@ class Session:
         )
 
         render = self._renderings.render
-        runs = [from_json(run) for run in self._runs]
+        runs = [from_json(run) for run in self._runs.values()]
+        unexpected = [
+            run
+            for item, run in zip(self._runs, runs, strict=True)
+            if item not in self._expected_failures
+        ]
         # Without what the history knows there is still what the runs say themselves.
         bare = [ReportedRun(run) for run in runs]
         reported = render("earlier runs in reports", lambda: self._reported(runs), bare)
@@ -399,7 +434,7 @@ class Session:
                 self._summary_error = str(error)
         if is_github():
             root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
-            self._annotations = render("annotations", lambda: list(annotate(runs, root)), [])
+            self._annotations = render("annotations", lambda: list(annotate(unexpected, root)), [])
         if self._config.get_verbosity() >= 0:
             # The controller of pytest-xdist has collected nothing that its header could tell.
             files = () if self._collected else [run.file for run in runs]
@@ -435,7 +470,7 @@ class Session:
         if self._config.get_verbosity() < 0:
             return
         terminalreporter.write_sep("=", "modeltune")
-        texts = [*self._end_of_summary, *map(_indent, self._accepted)]
+        texts = [*self._end_of_summary, *map(_indent, chain(*self._accepted.values()))]
         texts += [
             f"unused baseline: {clean(path)}: it belongs to no spec; remove it, or list its former "
             "spec in aliases=[...] of the spec that replaces it"
@@ -507,7 +542,7 @@ class Session:
 
         named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
         why = option("modeltune_reason") or f"passed under {named}"
-        return Acceptance(why, only_new=not option("modeltune_accept"))
+        return Acceptance(why, only_new=not option("modeltune_accept"), later=True)
 
     def _project_of(self, file: str) -> Project:
         """Return the project whose settings the specs of a file obey; an error is shown by their file."""
@@ -523,7 +558,7 @@ class Session:
         """The project of all specs that have run; of several projects, the one they are all in."""
         from modeltune.ground import project_of
 
-        projects = {self._project_of(run["file"]).root: run["file"] for run in self._runs}
+        projects = {self._project_of(run["file"]).root: run["file"] for run in self._runs.values()}
         if len(projects) == 1:
             return self._project_of(*projects.values())
         folder = Path(os.path.commonpath(projects))

@@ -1,0 +1,102 @@
+"""What is said of a spec, and what is accepted, follows the outcome that pytest reports last."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.support.example import Example, Session, scripted_source
+
+RERUN = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(report.failed for report in reports):
+        for report in reports:
+            if report.failed:
+                report.outcome = "rerun"
+                item.ihook.pytest_runtest_logreport(report=report)
+                break
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.__dict__["spec"] = item.spec.with_fields(gates=[item.spec.gates[0].measure >= 0.25])
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+def pytest_report_teststatus(report):
+    if report.outcome == "rerun":
+        return "rerun", "R", "RERUN"
+"""
+"""As pytest-rerunfailures does it; the second attempt of a spec is judged more kindly."""
+
+
+def session(
+    scripted: Example,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str = "",
+    *arguments: str,
+    **files: str,
+) -> Session:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    spec = scripted_source("net").replace("\n@on_nothing", f"\n{mark}\n@on_nothing")
+    bound = "0.99" if "strict" not in mark else "0.5"
+    spec = spec.replace(">= 0.5", f">= {bound}").replace(
+        "import mod", "import pytest\nimport mod", 1
+    )
+    project = scripted.with_spec(spec).with_files(
+        {f"{name}.py": text for name, text in files.items()}
+    )
+    return project.run_pytest("--modeltune-accept-new", "--junitxml=junit.xml", *arguments)
+
+
+def properties(scripted: Example) -> list[str]:
+    tree = ET.parse(scripted.path / "junit.xml")
+    return [str(fact.get("name")) for fact in tree.iter("property")]
+
+
+def test_a_spec_that_another_plugin_runs_again_is_reported_by_its_last_run(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = session(scripted, monkeypatch, conftest=RERUN)
+    assert done.exit_code == 0, done.output
+    assert [run.status.value for run in done.history] == ["passed", "failed"]
+    assert [run["id"] for run in done.reported] == [done.history[0].id]
+    assert "::error" not in done.output
+    names = properties(scripted)
+    assert len(names) == len(set(names))
+    assert "modeltune.run" in names
+    assert done.output.count("accepted") == 1
+    done.stdout.fnmatch_lines([f"accepted spec_a.py::net: run {done.history[0].id}*"])
+
+
+def test_an_expected_failure_is_no_error_of_the_change(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = session(scripted, monkeypatch, "@pytest.mark.xfail")
+    done.assert_outcomes(xfailed=1)
+    assert "::error" not in done.output
+    assert not list(scripted.path.glob("baselines/*"))
+
+
+@pytest.mark.parametrize(
+    ("case", "arguments"), [("strict xpass", []), ("teardown", []), ("teardown", ["-n1"])]
+)
+def test_a_run_that_passed_in_an_item_that_did_not_is_not_accepted(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, case: str, arguments: list[str]
+) -> None:
+    end = "import pytest\n@pytest.fixture(autouse=True)\ndef end():\n    yield\n    assert 0\n"
+    mark = "@pytest.mark.xfail(strict=True)" if case == "strict xpass" else "# strict"
+    files = {"conftest": end} if case == "teardown" else {}
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p tests.support.scripted_runs")
+    done = session(scripted, monkeypatch, mark, *arguments, **files)
+    assert done.exit_code == 1, done.output
+    assert [run.status.value for run in done.history] == ["passed"]
+    assert not list(scripted.path.glob("baselines/*"))
+    done.stdout.fnmatch_lines(["not accepted: run * of spec_a.py::net: pytest does not report *"])
