@@ -650,6 +650,31 @@ def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
         assert ends == [Deadline(), Deadline()]
 
 
+def test_a_budget_in_settings_is_shared_by_the_specs_of_its_project(
+    project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    two = RULES + inspect.cleandoc(TWO.replace("@red", "@rules"))
+    one = RULES + "@rules\ndef wide(hp): ..."
+    files = {
+        "hour/pyproject.toml": '[tool.modeltune]\nbudget = "1h"\n',
+        "hour/spec_a.py": two,
+        "half/pyproject.toml": '[tool.modeltune]\nbudget = "30m"\n',
+        "half/spec_b.py": one,
+        "none/pyproject.toml": "",
+        "none/spec_c.py": one,
+    }
+    example = project.example.with_files(files)
+    assert example.run_pytest("none", "hour", "half").exit_code == 0
+    ends = [options["deadline"] for options in harness.options]
+    hour = [Deadline(1000 + 1800, "1h"), Deadline(1000 + 3600, "1h")]
+    assert ends == [Deadline(), *hour, Deadline(1000 + 1800, "30m")]
+    harness.options.clear()
+    assert example.run_pytest("none", "hour", "half", "--modeltune-budget=40m").exit_code == 0
+    ends = [options["deadline"] for options in harness.options]
+    assert ends == [Deadline(1000 + 2400 / left, "40m") for left in (4, 3, 2, 1)]
+
+
 def test_an_error_inside_modeltune_shows_one_line_and_how_to_see_more(
     project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
