@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from modeltune.cli.spec_files import node_of, spec_file, spec_folder
 from modeltune.ground import (
     STORE_VARIABLE,
     HistoryError,
+    InvalidRunError,
     MaskedUrl,
     NoHistoryError,
     StoreUrl,
@@ -44,19 +45,34 @@ TREND_SPECS = 10
 """For how many specs ``modeltune history`` draws trends."""
 
 
-def list_runs(arguments: argparse.Namespace) -> str:
-    """List the recorded runs, newest first, with their trends; say how many runs wait to be recorded."""
+def list_runs(arguments: argparse.Namespace) -> int:
+    """List the recorded runs, newest first, with their trends; say how many runs wait to be recorded.
+
+    Return 1 if a run was left out because its rows are not as modeltune writes them, else 0.
+    """
     from modeltune.histories import flush_command, waiting_for
 
-    table, waiting = _history(arguments), waiting_for(arguments.store)
-    if not waiting:
-        return table
-    count = count_of(len(waiting), "run waits", "runs wait")
-    hint = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
-    return f"{table}\n\n{hint}"
+    invalid: dict[str, str] = {}
+    table, waiting = _history(arguments, invalid), waiting_for(arguments.store)
+    if waiting:
+        count = count_of(len(waiting), "run waits", "runs wait")
+        hint = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
+        table = f"{table}\n\n{hint}"
+    say(table)
+    return _say_invalid(invalid.values())
 
 
-def _history(arguments: argparse.Namespace) -> str:
+def _say_invalid(lines: Iterable[str]) -> int:
+    """Print a line for each run that was left out; return the exit code."""
+    from modeltune.reports import clean
+
+    left_out = list(lines)
+    for line in left_out:
+        say(f"modeltune: {clean(line)}", sys.stderr)
+    return 1 if left_out else 0
+
+
+def _history(arguments: argparse.Namespace, invalid: dict[str, str]) -> str:
     from modeltune.histories import open_store
     from modeltune.reports import gated_metrics, history_table, trends
     from modeltune.specs import root_here
@@ -74,15 +90,16 @@ def _history(arguments: argparse.Namespace) -> str:
         runs = store.runs(spec, limit or None, root=root)
         count = store.count(spec, root) if len(runs) == limit else len(runs)
         judged = _newest_judged(runs) if spec else None
-        latest = store.run(judged) if judged else None
+        latest = next(iter(store.whole([judged])), None) if judged else None
         drawn = "" if spec else _trends(store, runs, root)
+        invalid |= store.invalid
     if latest and len(runs) > 1:
         drawn = trends(runs, gated_metrics(latest), _bars())
     if runs:
         table = history_table(runs, _marks(runs, latest))
         more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
         return "\n\n".join(filter(None, (table, more, drawn)))
-    return _no_history()
+    return f"{store} holds no run that can be shown" if invalid else _no_history()
 
 
 def _named_spec(text: str, found: str | None, known: Sequence[str]) -> str:
@@ -195,8 +212,11 @@ def compare_runs(arguments: argparse.Namespace) -> str:
         return comparison_report(a, b, contrast(a, b, store))
 
 
-def write_report(arguments: argparse.Namespace) -> str | int:
-    """Write the reports of runs, and print which files are written; an error of one costs no other."""
+def write_report(arguments: argparse.Namespace) -> int:
+    """Write the reports of runs, and print which files are written; an error of one costs no other.
+
+    Return 1 if a run was left out because its rows are not as modeltune writes them, else 0.
+    """
     from modeltune.harness import gather, newest_runs, write_pictures, write_reports
     from modeltune.histories import open_store
 
@@ -206,9 +226,17 @@ def write_report(arguments: argparse.Namespace) -> str | int:
         require_matplotlib()
     with open_store(arguments.store, create=False) as store, store.reading():
         ids = dict.fromkeys(arguments.runs or newest_runs(store))
-        runs = [store.run(reference) for reference in ids]
+        runs, refused = [], []
+        for reference in ids:
+            try:
+                runs.append(store.run(reference))
+            except InvalidRunError as error:
+                refused.append(str(error))
+        refused = list(dict.fromkeys([*refused, *store.invalid.values()]))
     if not runs:
-        return _no_history()
+        if not refused:
+            say(_no_history())
+        return _say_invalid(refused)
     project = project_of(Path.cwd())
     folder = Path(arguments.output) if arguments.output else project.report()
     several = list({run.id: run for run in runs}.values())
@@ -221,6 +249,7 @@ def write_report(arguments: argparse.Namespace) -> str | int:
         problems["pictures"] = error
     for file in files:
         say(f"written: {os.path.relpath(file)}")
+    status = _say_invalid(refused)
     if problems:
         # Files of one folder are often missing for one reason.
         reasons = [
@@ -229,7 +258,7 @@ def write_report(arguments: argparse.Namespace) -> str | int:
         ]
         listed = "; ".join(dict.fromkeys(reasons))
         raise HistoryError(f"the report cannot be written: {listed}")
-    return 0
+    return status
 
 
 def export_run(arguments: argparse.Namespace) -> str:
@@ -342,7 +371,7 @@ def merge_histories(arguments: argparse.Namespace) -> int:
         say(clean(f"without a file: {line}"), sys.stderr)
     for line in merged.refused:
         say(clean(f"not copied: {line}"), sys.stderr)
-    if merged.refused:
+    if merged.lacks_files:
         say("--without-files copies these runs without the files that are gone", sys.stderr)
     if merged.stopped:
         raise merged.stopped
@@ -370,13 +399,14 @@ def examine_history(arguments: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def collect_garbage(arguments: argparse.Namespace) -> str:
-    """Remove what killed processes left behind; return the lines that name it."""
+def collect_garbage(arguments: argparse.Namespace) -> int:
+    """Remove what killed processes left behind, and name it; return 1 if a run cannot be read, else 0."""
     from modeltune.histories import leftovers, remove_leftover, unreadable
     from modeltune.reports import clean
 
     now = time.time()
-    rest = leftovers(arguments.store, _also(arguments), now=now)
+    invalid: list[str] = []
+    rest = leftovers(arguments.store, _also(arguments), now=now, warn=invalid.append)
     if not arguments.dry_run:
         rest = [leftover for leftover in rest if remove_leftover(leftover, now=now)]
     size = sum(leftover.bytes for leftover in rest)
@@ -384,7 +414,8 @@ def collect_garbage(arguments: argparse.Namespace) -> str:
     files = count_of(len(rest), "file or folder", "files or folders")
     lines = [clean(f"{item.path} ({item.bytes} bytes): {item.why}") for item in rest]
     lines += [clean(f"left alone: {line}") for line in unreadable(arguments.store)]
-    return "\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"])
+    say("\n".join([*lines, f"{done}: {files}, {size / 1e6:.1f} MB"]))
+    return _say_invalid(invalid)
 
 
 def _also(arguments: argparse.Namespace) -> list[StoreUrl]:

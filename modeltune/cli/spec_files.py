@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modeltune.ground import HistoryError, project_root
 from modeltune.records import Run, Summary
+from modeltune.specs import split_address
 
 
 def spec_file(run: Run | Summary, folder: str | None) -> Path:
@@ -57,7 +58,7 @@ def node_of(run: Run, file: Path) -> str:
     Raises:
         HistoryError: the run's spec is no item, or pytest would read the path as one.
     """
-    name, bracket, parameters = run.spec.partition("::")[2].partition("[")
+    name, bracket, parameters = split_address(run.spec)[1].partition("[")
     if not name.isidentifier() or (bracket and not parameters.endswith("]")):
         raise HistoryError(f"run {run.id}: {run.spec!r:.200} names no spec: write FILE.py::NAME")
     if "::" in str(file) or "[" in str(file):

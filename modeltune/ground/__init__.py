@@ -12,6 +12,7 @@ from modeltune.ground.doors import door
 
 if TYPE_CHECKING:
     from modeltune.ground.bounded_files import (
+        DEEPEST,
         MEBIBYTE,
         open_own,
         open_regular,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from modeltune.ground.version import __version__
 
 __all__ = [
+    "DEEPEST",
     "MARK",
     "MASK",
     "MEBIBYTE",
@@ -177,6 +179,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "bounded_files": (
+            "DEEPEST",
             "MEBIBYTE",
             "open_own",
             "open_regular",

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError, StoreUrl
+from modeltune.ground import HistoryError, InvalidRunError, StoreUrl
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
 from modeltune.histories import (
     RECENT,
     artifact_path,
     baselines,
+    foreign_files,
     open_store,
     references,
     samples_of,
@@ -130,15 +131,22 @@ def find_reusable(
         if difference := _difference(today, summary):
             others.append(difference)
             continue
-        run = history.run(summary.id)
+        try:
+            run = history.run(summary.id)
+        except InvalidRunError as error:
+            others.append(str(error))
+            continue
         missing = [gate for gate in spec.gates if _is_to_be_measured(gate, run, spec)]
         if run.search.get("cut_short") and not rejudge:
             same.append(f"the search of run {run.id} was cut short")
+        elif foreign := foreign_files(run):
+            others.append(f"run {run.id} is refused: {'; '.join(foreign)}")
         elif missing:
             listed = ", ".join(map(repr, missing))
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
             return _judge_today(run, spec, history, prints, strictness)
+    others += history.invalid.values()
     return next(iter(same + others), "no finished run of this spec is recorded")
 
 
@@ -191,6 +199,7 @@ def _judge_today(
     except HistoryError as error:
         notes = (*notes, f"its samples cannot be read: {error}")
     past = references(spec, history, prints, run.id)
+    notes = (*notes, *history.invalid.values())
     past = with_rescored(past, _not_rescored(past))
     judgement = judge_beside(past, spec, recorded_measurements(run, spec, samples), history)
     if kept is not None:

@@ -145,6 +145,8 @@ def run(
             validator = partial(validate, spec, tuned, refits, draft.listen)
             this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
             conclusion = conclude(this_run, tuned, engine, validator)
+        for line in history.invalid.values():
+            draft.note(line)
         validation = conclusion.validation
         draft.add_validation(validation)
         tensorboard.write_refits(board, validation.refits, draft.listen)

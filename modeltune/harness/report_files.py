@@ -125,7 +125,7 @@ def _gather_run(run: Run, history: Store, examples: bool) -> ReportedRun:
         read("examples", lambda: _examples(run, history), {}) if examples else {},
         reference,
         changes,
-        tuple(missing),
+        tuple(dict.fromkeys([*missing, *history.invalid.values()])),
     )
 
 
@@ -143,7 +143,9 @@ def _last_judged(run: Run, past: Sequence[Summary], history: Store) -> Run | Non
     for earlier in past:
         is_judged = earlier.status in (RunStatus.PASSED, RunStatus.FAILED) and not earlier.cached
         if is_judged and earlier.id != run.id:
-            return history.run(earlier.id)
+            # One that cannot be read is named among what the report lacks.
+            for whole in history.whole([earlier.id]):
+                return whole
     return None
 
 

@@ -12,7 +12,15 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.histories import baselines, pending
-    from modeltune.histories.artifacts import artifact_path, contents, drop, keep, names_of, verify
+    from modeltune.histories.artifacts import (
+        artifact_path,
+        contents,
+        drop,
+        foreign_files,
+        keep,
+        names_of,
+        verify,
+    )
     from modeltune.histories.baselines import BASELINE_FOLDER, Acceptance, unused_baselines
     from modeltune.histories.doctor import Mark, diagnose
     from modeltune.histories.find_references import (
@@ -52,6 +60,7 @@ __all__ = [
     "drop",
     "flush",
     "flush_command",
+    "foreign_files",
     "history",
     "is_shared",
     "keep",
@@ -86,6 +95,7 @@ __getattr__, __dir__ = door(
         "artifacts": (
             "contents",
             "drop",
+            "foreign_files",
             "keep",
             "names_of",
             "artifact_path",

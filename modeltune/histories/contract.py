@@ -533,8 +533,8 @@ class StorageContract:
         with pytest.raises(HistoryError) as refused:
             store.run("-1")
         assert str(refused.value) == (
-            f"{store} holds a row that is no record of a run ('splendid' is not a valid RunStatus)"
-            "; restore a copy, or move the file away to begin a new history"
+            f"{store}: run {EXAMPLE.id} is left out: column runs.status: 'splendid' is not a valid "
+            "RunStatus; its row was damaged or forged"
         )
 
 

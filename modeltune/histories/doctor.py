@@ -101,6 +101,9 @@ def _rows(store: Store, revision: str) -> Iterator[Finding]:
         yield Finding(Mark.NOTE, f"the schema is of an older modeltune; {advice}")
     for problem in store.problems():
         yield Finding(Mark.WRONG, f"{store}: {problem}; restore a copy")
+    if revision == HEAD:
+        for run in store.ids():
+            store.whole([run])
 
 
 def _files(store: Store) -> Iterator[Finding]:
@@ -113,6 +116,8 @@ def _files(store: Store) -> Iterator[Finding]:
         else:
             whole += 1
             size += artifact.bytes
+    for line in store.invalid.values():
+        yield Finding(Mark.WRONG, line)
     files = count_of(whole, "file of a run, as it was", "files of runs, as they were")
     yield Finding(Mark.OK, f"{files} recorded ({size} bytes)")
 

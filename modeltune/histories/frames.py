@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,8 @@ class History:
             spec: an address such as ``model_specs/spec_digits.py::mlp``, or its end,
                 ``spec_digits.py::mlp``; None for all. The frame of a spec without runs is empty.
 
+        A run whose row is not as modeltune writes it is left out, with a RuntimeWarning.
+
         Raises:
             HistoryError: several specs have this end.
         """
@@ -96,6 +99,8 @@ class History:
         with self._open() as opened:
             named = None if spec is None else opened.find_spec(spec, root) or spec
             summaries = opened.runs(named, root=root)[::-1]
+            for line in opened.invalid.values():
+                warnings.warn(line, RuntimeWarning, stacklevel=2)
         frame = _frame([_row(summary) for summary in summaries], COLUMNS)
         return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
 

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from modeltune.ground import (
 from modeltune.histories import baselines, ledgers, pending
 from modeltune.histories.artifacts import ARTIFACTS, run_of, words_in
 from modeltune.histories.places import place_of
+from modeltune.histories.rows import NAMELESS
 from modeltune.histories.store import Store, histories_in, open_as_it_is, unfinished_in
 
 MIN_AGE = 3600.0
@@ -48,7 +49,11 @@ class Leftover:
 
 
 def leftovers(
-    url: str | StoreUrl, also: Iterable[str | StoreUrl] = (), *, now: float
+    url: str | StoreUrl,
+    also: Iterable[str | StoreUrl] = (),
+    *,
+    now: float,
+    warn: Callable[[str], object] = lambda line: None,
 ) -> list[Leftover]:
     """Return what nothing needs any more in the folder of a history, sorted by path.
 
@@ -61,6 +66,7 @@ def leftovers(
         url: the history.
         also: others that are not files of this folder, as on a server.
         now: the time, in seconds as in ``st_mtime``.
+        warn: called with a line for each run that cannot be read, all of whose files are needed.
 
     Raises:
         HistoryError: not every history that may name a file can be read.
@@ -75,6 +81,9 @@ def leftovers(
             *_artifacts(folder, histories, now),
             *_scratch(folder / "scratch", histories, now),
         ]
+        for history in histories:
+            for line in history.invalid.values():
+                warn(line)
     drafts = [
         *unfinished_in(folder),
         *(path for path in _in(folder / pending.PENDING_FOLDER) if pending.is_draft(path)),
@@ -212,6 +221,10 @@ def _named_files(folder: Path, histories: Sequence[Store]) -> tuple[Set[str], Se
         else:
             named |= {file.path for file in (run.artifact, *run.files.values()) if file}
     named |= {file.path for history in histories for _, _, file in history.files()}
+    for history in histories:
+        if any(run.startswith(NAMELESS) for run in history.invalid):
+            return None
+        runs.update(history.invalid)
     for path in project_baselines(folder):
         try:
             named.update(weights_of(path))

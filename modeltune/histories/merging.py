@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from modeltune.ground import HistoryError
+from modeltune.ground import HistoryError, InvalidRunError
 from modeltune.histories.artifacts import artifact_path, copy_to, drop, foreign_files, keep, verify
 from modeltune.histories.store import Store
 from modeltune.records import Artifact, Run, to_json
@@ -23,6 +23,7 @@ class MergeReport:
         copied: the ids of the runs that were copied; ``present``: those that were there already.
         refused: a line for each run that was left out, with the reason.
         lost: a line for each file that was left out although its run was copied.
+        lacks_files: whether a run was refused for want of its files alone.
         stopped: why the merge ended before the last run, None when it reached it.
     """
 
@@ -30,6 +31,7 @@ class MergeReport:
     present: Sequence[str]
     refused: Sequence[str]
     lost: Sequence[str]
+    lacks_files: bool = False
     stopped: HistoryError | None = None
 
 
@@ -49,13 +51,20 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
     Raises:
         HistoryError: a history cannot be read at all; nothing is copied.
     """
-    merged = MergeReport(copied := [], present := [], refused := [], lost := [])
+    refused: list[str] = []
+    merged = MergeReport(copied := [], present := [], refused, lost := [])
     ids = other.ids()
+    refused += other.invalid.values()
     known = into.known(ids)
     try:
         for id_ in ids:
-            run = other.run(id_)
-            if id_ in known and to_json(into.run(id_)) != to_json(run):
+            try:
+                run = other.run(id_)
+                is_same = id_ not in known or to_json(into.run(id_)) == to_json(run)
+            except InvalidRunError as error:
+                refused.append(str(error))
+                continue
+            if not is_same:
                 refused.append(f"run {id_} of {run.spec} differs between {into} and {other}")
                 continue
             if foreign := foreign_files(run):
@@ -65,6 +74,7 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
             if not problems or without_files:
                 problems += _bring(run, needed, other.folder, into.folder)
             if problems and not without_files:
+                merged = replace(merged, lacks_files=True)
                 refused.append(f"run {id_} of {run.spec}: {'; '.join(problems)}")
                 continue
             lost += problems

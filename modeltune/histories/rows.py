@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from modeltune.histories.schema import artifacts, runs, scores, trials, verdicts
+from modeltune.ground import first_line
+from modeltune.histories.schema import (
+    Flag,
+    Number,
+    Unreadable,
+    Words,
+    artifacts,
+    runs,
+    scores,
+    trials,
+    verdicts,
+)
 from modeltune.records import (
+    DOCUMENTS,
     SCHEMA,
     Artifact,
     Best,
@@ -22,10 +36,12 @@ from modeltune.records import (
     Trial,
     TrialStatus,
     Verdict,
+    document_from_json,
     from_plain,
     old_verdict,
     plain,
     plain_values,
+    reader_of,
     values_from_json,
     verdict_from_json,
 )
@@ -133,76 +149,198 @@ def all_rows(run: Run) -> Json:
     return plain([run_row(run), *(rows for _, rows in parts(run))])
 
 
-def read_run(connection: sa.Connection, run_id: str) -> Run:
-    """Return the run with this id."""
+class InvalidRowError(Exception):
+    """A row that is not as modeltune writes it: of which run, which column, and what is wrong."""
 
-    def rows(table: sa.Table, order: str) -> Sequence[sa.Row[Any]]:
+    def __init__(self, run: str, column: str, why: str):
+        super().__init__(f"column {column}: {why}")
+        self.run = run
+
+
+def read_run(connection: sa.Connection, run_id: str) -> Run:
+    """Return the run with this id.
+
+    Raises:
+        InvalidRowError: one of its rows is not as modeltune writes it.
+    """
+
+    def cells(table: sa.Table, order: str) -> list[dict[str, Any]]:
         query = sa.select(table).where(table.c.run == run_id).order_by(table.c[order])
-        return connection.execute(query).all()
+        return [checked(table, row, run_id) for row in connection.execute(query)]
 
     row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+    run = checked(runs, row, run_id)
     values: dict[tuple[str, str], list[float]] = {}
-    for score in rows(scores, "refit"):
-        values.setdefault((run_id, score.metric), []).append(score.value)
-    kept = rows(artifacts, "refit")
+    for score in cells(scores, "refit"):
+        values.setdefault((run_id, score["metric"]), []).append(score["value"])
+    kept = cells(artifacts, "refit")
+    best, named = None, ("best_trial", "best_score", "best_values")
+    if run["best_trial"] is not None:
+        if None in (missing := [run[name] for name in named]):
+            column = f"runs.{named[missing.index(None)]}"
+            raise InvalidRowError(run_id, column, "is missing, though the search has a winner")
+        best = Best(run["best_trial"], run["best_score"], run["best_values"])
     return Run(
-        id=row.id,
-        created=row.created,
-        spec=row.spec,
-        file=row.file,
-        status=RunStatus(row.status),
-        objective=row.objective,
-        scores=_scores(row, values),
-        verdicts=tuple(verdict_of(v, row.schema) for v in rows(verdicts, "position")),
-        best=(
-            None
-            if row.best_trial is None
-            else Best(row.best_trial, row.best_score, values_from_json(row.best_values))
+        **{name: run[name] for name in _AS_THEY_ARE},
+        scores=_scores(run["id"], run["metrics"], values),
+        verdicts=tuple(
+            _verdict(cell, run["schema"], run_id) for cell in cells(verdicts, "position")
         ),
-        trials=tuple(_trial(trial) for trial in rows(trials, "position")),
-        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
-        **{name: getattr(row, name) for name in _DOCUMENTS},
+        best=best,
+        trials=tuple(_trial(trial) for trial in cells(trials, "position")),
+        durations=Durations(run["data_seconds"], run["search_seconds"], run["validation_seconds"]),
         artifact=(
-            Artifact(kept[0].path, kept[0].sha256, kept[0].bytes, kept[0].refit) if kept else None
+            Artifact(**{name: kept[0][name] for name in ("path", "sha256", "bytes", "refit")})
+            if kept
+            else None
         ),
-        files={name: Artifact(**file) for name, file in row.files.items()},
-        checks=tuple(map(verdict_from_json, row.checks)),
-        advice=tuple(row.advice),
-        notes=tuple(row.notes),
-        error=row.error,
-        cached=row.cached,
-        baseline=row.baseline,
-        model=row.model,
-        strict=row.strict,
     )
 
 
-def verdict_of(row: sa.Row[Any], schema: int) -> Verdict:
-    """Return the verdict of a row, by the number of the report's schema when it was recorded."""
+_AS_THEY_ARE = (
+    "id", "created", "spec", "file", "status", "objective", *_DOCUMENTS, "files", "checks", "advice",
+    "notes", "error", "cached", "baseline", "model", "strict",
+)  # fmt: skip
+"""The columns of the table of runs that are fields of a run, under the same names."""
+
+
+def checked(
+    table: sa.Table, row: sa.Row[*tuple[Any, ...]], run_id: str | None = None
+) -> dict[str, Any]:
+    """Return the cells of a row by column, each as the type that a history keeps there.
+
+    Args:
+        table: the table that the row is of; columns that a query left out are not looked at.
+        row: the row.
+        run_id: the run it belongs to, None when the row itself says so.
+
+    Raises:
+        InvalidRowError: a cell is not as modeltune writes it.
+    """
+    cells: dict[str, Any] = {}
+    for name, value in row._mapping.items():
+        read = _READERS[table.name].get(name)
+        if read is None:
+            continue
+        try:
+            if isinstance(value, Unreadable):
+                raise ValueError(value.why)
+            cells[name] = read(value)
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            why = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
+            raise InvalidRowError(
+                _named(row) if run_id is None else run_id, f"{table.name}.{name}", f"{why:.200}"
+            ) from error
+    return cells
+
+
+def _named(row: sa.Row[*tuple[Any, ...]]) -> str:
+    """Return how to call the run of a row: its id, or where it is when that is none."""
+    cells = row._mapping
+    for column in ("id", "run"):
+        if isinstance(cells.get(column), str):
+            return str(cells[column])
+    return f"{NAMELESS} of row {cells.get('seq', '?')}"
+
+
+NAMELESS = "without an id,"
+"""How a run is called whose row does not say which it is."""
+
+
+def _readers_of(
+    table: sa.Table, kinds: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]]
+) -> Mapping[str, Callable[[Any], Any]]:
+    """Return by column the function that reads a cell; by its type where SQL does not say more."""
+    by_column = dict(readers)
+    for column in table.c:
+        if column.name not in readers:
+            kind = kinds.get(column.name) or next(
+                kind for types, kind in _KINDS if isinstance(column.type, types)
+            )
+            by_column[column.name] = reader_of(kind | None if column.nullable else kind)
+    return by_column
+
+
+_KINDS: Sequence[tuple[Any, Any]] = (
+    (Flag, bool),
+    (Number, float),
+    (sa.Integer | sa.BigInteger, int),
+    (Words | sa.Text, str),
+    (sa.JSON, Mapping[str, Any]),
+)
+
+
+def _checks(data: Json) -> tuple[Verdict, ...]:
+    if not isinstance(data, list):
+        raise TypeError("is no list")
+    return tuple(map(verdict_from_json, data))
+
+
+def _as_it_is(cell: Any) -> Any:
+    return cell
+
+
+_READERS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
+    "runs": _readers_of(
+        runs,
+        {
+            "status": RunStatus,
+            "fingerprints": Mapping[str, str],
+            "notes": tuple[str, ...],
+            "advice": tuple[str, ...],
+            "metrics": tuple[str, ...],
+            "files": Mapping[str, Artifact],
+        },
+        {
+            "best_values": lambda data: None if data is None else values_from_json(data),
+            "checks": _checks,
+            **{name: partial(document_from_json, name) for name in DOCUMENTS},
+        },
+    ),
+    "trials": _readers_of(
+        trials,
+        {"status": TrialStatus, "curve": Mapping[str, tuple[float, ...]]},
+        {"values": values_from_json},
+    ),
+    "scores": _readers_of(scores, {}, {}),
+    # What a verdict's facts and details are is told by each other.
+    "verdicts": _readers_of(
+        verdicts, {"outcome": Outcome}, {"details": _as_it_is, "facts": _as_it_is}
+    ),
+    "artifacts": _readers_of(artifacts, {}, {}),
+}
+
+
+def read_verdict(row: sa.Row[*tuple[Any, ...]]) -> Verdict:
+    """Return the verdict of a row that also has the run's ``schema``.
+
+    Raises:
+        InvalidRowError: it is not as modeltune writes it.
+    """
+    cells = checked(verdicts, row)
+    schema = row._mapping["schema"]
+    if type(schema) is not int:
+        raise InvalidRowError(cells["run"], "runs.schema", "is no whole number")
+    return _verdict(cells, schema, cells["run"])
+
+
+def _verdict(cells: Mapping[str, Any], schema: int, run_id: str) -> Verdict:
+    """Return a verdict, by the number of the report's schema when it was recorded."""
     if schema < 2:
-        outcome = Outcome(row.outcome)
-        return old_verdict(row.gate, outcome, row.measured, row.bound, row.reason, row.details)
-    return from_plain(Verdict, row._mapping)
+        sides = (cells["measured"], cells["bound"])
+        return old_verdict(
+            cells["gate"], cells["outcome"], *sides, cells["reason"], cells["details"]
+        )
+    try:
+        return from_plain(Verdict, {**cells, "outcome": cells["outcome"].value})
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        why = f"lack {error}" if isinstance(error, KeyError) else first_line(error)
+        raise InvalidRowError(run_id, "verdicts.facts or details", f"{why:.200}") from error
 
 
-def _trial(row: sa.Row[Any]) -> Trial:
-    return Trial(
-        id=row.trial,
-        status=TrialStatus(row.status),
-        # By mapping: a row's own ``values`` would shadow a column of that name.
-        values=values_from_json(row._mapping["values"]),
-        score=row.score,
-        reason=row.reason,
-        epochs=row.epochs,
-        initial_epoch=row.initial_epoch,
-        parent=row.parent,
-        best_epoch=row.best_epoch,
-        seconds=row.seconds,
-        seed=row.seed,
-        curve={name: tuple(map(float, values)) for name, values in row.curve.items()},
-        trained_by=row.trained_by,
-        traceback=row.traceback,
-    )
+def _trial(cells: Mapping[str, Any]) -> Trial:
+    names = (field.name for field in fields(Trial) if field.name != "id")
+    return Trial(id=cells["trial"], **{name: cells[name] for name in names})
 
 
 AT_A_GLANCE = [
@@ -213,43 +351,69 @@ AT_A_GLANCE = [
 """The columns a summary reads: not the documents of a run, which may be long."""
 
 
-def summaries(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Summary]:
-    """Return the runs of rows that have the columns of ``AT_A_GLANCE``, with their scores."""
+def summaries(
+    connection: sa.Connection, listed: Sequence[sa.Row[Any]]
+) -> tuple[list[Summary], list[InvalidRowError]]:
+    """Return the runs of rows that have the columns of ``AT_A_GLANCE``, with their scores.
+
+    Beside them is what is wrong with the rows that are no runs.
+    """
+    rows: list[dict[str, Any]] = []
+    invalid: dict[str, InvalidRowError] = {}
+    for row in listed:
+        try:
+            rows.append(checked(runs, row))
+        except InvalidRowError as error:
+            invalid[error.run] = error
     values: dict[tuple[str, str], list[float]] = {}
-    for some in batches([row.id for row in rows]):
+    for some in batches([row["id"] for row in rows]):
         measured = (
             sa.select(scores.c.run, scores.c.metric, scores.c.value)
             .where(scores.c.run.in_(some))
             .order_by(scores.c.run, scores.c.metric, scores.c.refit)
         )
         # All rows at once: one by one the driver takes several times as long.
-        for run, metric, value in connection.execute(measured).all():
+        for score in connection.execute(measured).all():
+            run, metric, value = score
+            if type(metric) is not str or type(value) is not float:
+                try:
+                    checked(scores, score)
+                except InvalidRowError as error:
+                    invalid.setdefault(error.run, error)
+                continue
             values.setdefault((run, metric), []).append(value)
-    return [_summary(row, values) for row in rows]
+    valid = []
+    for cells in rows:
+        try:
+            valid.append(_summary(cells, values))
+        except InvalidRowError as error:
+            invalid.setdefault(error.run, error)
+    return [run for run in valid if run.id not in invalid], list(invalid.values())
 
 
-def _summary(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> Summary:
+def _summary(cells: Mapping[str, Any], values: Mapping[tuple[str, str], list[float]]) -> Summary:
+    taken = {"scores", "durations"}
     return Summary(
-        seq=row.seq,
-        id=row.id,
-        created=row.created,
-        spec=row.spec,
-        file=row.file,
-        status=RunStatus(row.status),
-        objective=row.objective,
-        best_score=row.best_score,
-        durations=Durations(row.data_seconds, row.search_seconds, row.validation_seconds),
-        git_revision=row.git_revision,
-        git_dirty=row.git_dirty,
-        error=row.error,
-        cached=row.cached,
-        fingerprints=row.fingerprints,
-        scores=_scores(row, values),
+        **{field.name: cells[field.name] for field in fields(Summary) if field.name not in taken},
+        durations=Durations(
+            cells["data_seconds"], cells["search_seconds"], cells["validation_seconds"]
+        ),
+        scores=_scores(cells["id"], cells["metrics"], values),
     )
 
 
-def _scores(row: sa.Row[Any], values: Mapping[tuple[str, str], list[float]]) -> dict[str, Scores]:
-    return {metric: Scores(tuple(values.get((row.id, metric), ()))) for metric in row.metrics}
+def _scores(
+    run_id: str, metrics: Sequence[str], values: Mapping[tuple[str, str], list[float]]
+) -> dict[str, Scores]:
+    """Return a run's scores by metric.
+
+    Raises:
+        InvalidRowError: a metric has none.
+    """
+    for metric in metrics:
+        if (run_id, metric) not in values:
+            raise InvalidRowError(run_id, "runs.metrics", f"{metric!r:.100} has no scores")
+    return {metric: Scores(tuple(values[run_id, metric])) for metric in metrics}
 
 
 def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
+from modeltune.ground import DEEPEST, first_line, parse_json
+
 VERSION_TABLE = "modeltune_schema"
 """Not Alembic's default name: on PostgreSQL the database may hold another program's migrations."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands for a cell that holds something no history writes there; ``why`` in words."""
+
+    why: str
 
 
 class Words(sa.types.TypeDecorator[str]):
@@ -23,8 +35,22 @@ class Words(sa.types.TypeDecorator[str]):
             return value
         return json.dumps(value)
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return json.loads(value) if value is not None and value.startswith('"') else value
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return Unreadable(f"is {type(value).__name__}, no text")
+        if value.startswith('"'):
+            try:
+                text = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                return Unreadable(f"is no text as a history keeps it ({error})")
+            # Else two cells would be the same text.
+            is_kept_so = isinstance(text, str) and not _is_storable(text)
+            return text if is_kept_so else Unreadable("is no text as a history keeps it")
+        if not value.isascii() and not _is_storable(value):
+            return Unreadable("is no UTF-8")
+        return value
 
 
 class Number(sa.types.UserDefinedType[float]):
@@ -46,10 +72,57 @@ class Number(sa.types.UserDefinedType[float]):
 
         return bound
 
-    def result_processor(
-        self, dialect: sa.Dialect, coltype: object
-    ) -> Callable[[float | str | None], float | None]:
-        return lambda value: None if value is None else float(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
+        def number(value: Any) -> Any:
+            if type(value) is float or value is None:
+                return value
+            if value == "nan":
+                return math.nan
+            if isinstance(value, int) and not isinstance(value, bool):
+                return float(value)
+            return Unreadable(f"is {type(value).__name__}, no number")
+
+        return number
+
+
+class Flag(sa.types.TypeDecorator[bool]):
+    """True or false; SQLite holds 1 or 0, and anything else is none."""
+
+    impl = sa.Boolean
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
+        def flag(value: Any) -> Any:
+            if value is None or isinstance(value, bool):
+                return value
+            if isinstance(value, int) and value in (0, 1):
+                return bool(value)
+            return Unreadable("is neither true nor false")
+
+        return flag
+
+
+def document_of(text: object) -> Any:
+    """Return what the JSON of a cell holds; ``Unreadable`` when it is not what a history writes."""
+    content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    if not isinstance(content, bytes):
+        return Unreadable(f"is {type(text).__name__}, no JSON")
+    try:
+        # Few can have more than a stranger may ask for: the others take the shorter way.
+        if content.count(b"[") + content.count(b"{") > DEEPEST or _MANY_DIGITS.search(content):
+            return parse_json(content)
+        return _DECODER.decode(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return Unreadable(f"is no JSON as a history keeps it ({first_line(error)})")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it has {name}, which is no number in JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+_MANY_DIGITS = re.compile(rb"[0-9]{300}")
 
 
 metadata = sa.MetaData()
@@ -73,9 +146,9 @@ runs = sa.Table(
     sa.Column("search_seconds", Number, nullable=False),
     sa.Column("validation_seconds", Number, nullable=False),
     sa.Column("git_revision", Words),
-    sa.Column("git_dirty", sa.Boolean),
+    sa.Column("git_dirty", Flag),
     sa.Column("error", Words),
-    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("cached", Flag, nullable=False),
     sa.Column("schema", sa.Integer, nullable=False),
     sa.Column("search", sa.JSON, nullable=False),
     sa.Column("fit", sa.JSON, nullable=False),
@@ -92,7 +165,7 @@ runs = sa.Table(
     sa.Column("checks", sa.JSON, nullable=False),
     sa.Column("advice", sa.JSON, nullable=False),
     sa.Column("model", sa.JSON, nullable=False),
-    sa.Column("strict", sa.Boolean, nullable=False),
+    sa.Column("strict", Flag, nullable=False),
     sa.Index("runs_by_spec", "spec", "seq"),
     sqlite_autoincrement=True,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import heapq
 import itertools
@@ -45,7 +44,8 @@ def newest(
     of_the_file = (
         row
         for row in _rows(connection, chosen.where(runs.c.spec == by_name), limit)
-        if is_of_spec(row.file)
+        # What is no text is of no file, and the caller says so.
+        if not isinstance(row.file, str) or is_of_spec(row.file)
     )
     if by_name == spec:
         return list(itertools.islice(of_the_file, limit))
@@ -73,7 +73,7 @@ def _is_of_spec(spec: str, root: Path, file: str) -> bool:
     if here is not None or Path(root, file) == root / path:
         return here in (path, None)
     # Of a file that is gone, the name is all there is.
-    return "/" not in path and not (root / path).is_file()
+    return "/" not in path and not is_file(root / path)
 
 
 def _path_here(file: str, root: Path) -> str | None:
@@ -88,9 +88,15 @@ def _path_here(file: str, root: Path) -> str | None:
     tails = [Path(*place.parts[start:]) for start in range(1, len(place.parts))]
     if root in place.parents:
         tails = [place.relative_to(root)]
-    with contextlib.suppress(OSError):  # a name that is longer than names of files may be
-        return next((tail.as_posix() for tail in tails if (root / tail).is_file()), None)
-    return None
+    return next((tail.as_posix() for tail in tails if is_file(root / tail)), None)
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file; none has a name longer than names of files may be."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _rows(

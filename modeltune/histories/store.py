@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,6 +29,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from modeltune.ground import (
     HistoryError,
+    InvalidRunError,
     NoHistoryError,
     Secrets,
     StoreUrl,
@@ -46,16 +46,25 @@ from modeltune.histories.artifacts import leave_word
 from modeltune.histories.places import DAMAGED, Place, place_of
 from modeltune.histories.rows import (
     AT_A_GLANCE,
+    InvalidRowError,
     all_rows,
     batches,
+    checked,
     parts,
     read_run,
+    read_verdict,
     run_row,
     summaries,
-    verdict_of,
 )
-from modeltune.histories.schema import VERSION_TABLE, Words, artifacts, runs, verdicts
-from modeltune.histories.spec_rows import newest, todays_address
+from modeltune.histories.schema import (
+    VERSION_TABLE,
+    Words,
+    artifacts,
+    document_of,
+    runs,
+    verdicts,
+)
+from modeltune.histories.spec_rows import is_file, newest, todays_address
 from modeltune.records import (
     Artifact,
     BehaviourFacts,
@@ -88,6 +97,7 @@ class Store:
         self._place = place
         self._engine = engine
         self._held: sa.Connection | None = None
+        self._invalid: dict[str, str] = {}
 
     @property
     def folder(self) -> Path:
@@ -98,6 +108,14 @@ class Store:
     def identity(self) -> str:
         """The URL without its password, which tells histories apart."""
         return self._place.identity
+
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """The runs that were left out of what was read so far, by id: a line for each, with the reason.
+
+        Somebody may have damaged or forged a row; the others are read all the same.
+        """
+        return dict(self._invalid)
 
     def record(self, run: Run) -> None:
         """Record the run in one transaction; once this returns it survives a power loss.
@@ -128,7 +146,11 @@ class Store:
     def _insert(self, run: Run) -> None:
         with _writing(self._engine) as connection:
             if connection.execute(_insert_once(self._place, run_row(run))).first() is None:
-                if all_rows(read_run(connection, run.id)) != all_rows(run):
+                try:
+                    is_same = all_rows(read_run(connection, run.id)) == all_rows(run)
+                except InvalidRowError:
+                    is_same = False
+                if not is_same:
                     raise HistoryError(f"{self}: another run is already recorded as {run.id}")
                 return
             for table, rows in parts(run):
@@ -139,15 +161,25 @@ class Store:
         """Return the run with this id, unique start of an id, or index: -1 is the newest.
 
         Raises:
+            InvalidRunError: its rows are not as modeltune writes them.
             HistoryError: no run has this id or index, or several ids begin so.
         """
         with self._reading() as connection:
             return read_run(connection, self._id(connection, reference))
 
     def whole(self, ids: Iterable[str]) -> list[Run]:
-        """Return the runs with these ids, read in one transaction; all must be recorded."""
+        """Return the runs with these ids, read in one transaction; all must be recorded.
+
+        Those that are ``invalid`` are left out.
+        """
+        whole = []
         with self._reading() as connection:
-            return [read_run(connection, id_) for id_ in ids]
+            for id_ in ids:
+                try:
+                    whole.append(read_run(connection, id_))
+                except InvalidRowError as error:
+                    self._leave_out(error)
+        return whole
 
     def runs(
         self,
@@ -156,7 +188,7 @@ class Store:
         until: str | None = None,
         root: Path | None = None,
     ) -> list[Summary]:
-        """Return the runs newest first, without their trials.
+        """Return the runs newest first, without their trials, and without those that are ``invalid``.
 
         Args:
             spec: only runs of this spec.
@@ -170,7 +202,7 @@ class Store:
             last = sa.select(runs.c.seq).where(runs.c.id == until).scalar_subquery()
             chosen = chosen.where(runs.c.seq <= last)
         with self._reading() as connection:
-            return summaries(connection, newest(connection, chosen, spec, root, limit))
+            return self._valid(connection, newest(connection, chosen, spec, root, limit))
 
     def latest(
         self, specs: Iterable[str], limit: int, root: Path | None = None
@@ -184,8 +216,12 @@ class Store:
         with self._reading() as connection:
             # One query for all specs would read all of their runs.
             rows = {spec: newest(connection, chosen, spec, root, limit) for spec in specs}
-            listed = iter(summaries(connection, [row for some in rows.values() for row in some]))
-        return {spec: list(itertools.islice(listed, len(some))) for spec, some in rows.items()}
+            listed = self._valid(connection, [row for some in rows.values() for row in some])
+        valid = {summary.seq: summary for summary in listed}
+        return {
+            spec: [valid[row.seq] for row in some if row.seq in valid]
+            for spec, some in rows.items()
+        }
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, list[Verdict]]:
         """Return the verdicts of these runs by run id, in the order of their specs."""
@@ -199,17 +235,24 @@ class Store:
                     .order_by(verdicts.c.run, verdicts.c.position)
                 )
                 for row in connection.execute(chosen):
-                    by_run[row.run].append(verdict_of(row, row.schema))
-        return by_run
+                    try:
+                        by_run[row.run].append(read_verdict(row))
+                    except InvalidRowError as error:
+                        self._leave_out(error)
+        return {run: [] if run in self._invalid else judged for run, judged in by_run.items()}
 
-    def known(self, ids: Iterable[str]) -> dict[str, RunStatus]:
-        """Return the status of those of these runs that are recorded, by id."""
-        statuses = {}
+    def known(self, ids: Iterable[str]) -> dict[str, RunStatus | None]:
+        """Return the status of those of these runs that are recorded, by id; None of an invalid one."""
+        statuses: dict[str, RunStatus | None] = {}
         with self._reading() as connection:
             for some in batches(list(ids)):
                 chosen = sa.select(runs.c.id, runs.c.status).where(runs.c.id.in_(some))
-                rows = connection.execute(chosen)
-                statuses.update({id_: RunStatus(status) for id_, status in rows})
+                for row in connection.execute(chosen):
+                    statuses[row.id] = None
+                    try:
+                        statuses[row.id] = checked(runs, row)["status"]
+                    except InvalidRowError as error:
+                        self._leave_out(error)
         return statuses
 
     def ended(self, ids: Iterable[str]) -> list[str]:
@@ -220,20 +263,41 @@ class Store:
     def ids(self) -> list[str]:
         """Return the ids of all runs in the order in which they were created."""
         with self._reading() as connection:
-            ordered = sa.select(runs.c.id).order_by(runs.c.created, runs.c.seq)
-            return list(connection.scalars(ordered))
+            ordered = sa.select(runs.c.id, runs.c.seq).order_by(runs.c.created, runs.c.seq)
+            ids = []
+            for row in connection.execute(ordered):
+                try:
+                    ids.append(checked(runs, row)["id"])
+                except InvalidRowError as error:
+                    self._leave_out(error)
+            return ids
 
     def files(self) -> list[tuple[str, str, Artifact]]:
-        """Return every file that a run names, as (run id, kind, file); any schema will do."""
+        """Return every file that a run names, as (run id, kind, file); any schema will do.
+
+        Those of runs that are ``invalid`` are left out.
+        """
+        kept = sa.select(*artifacts.c["run", "path", "sha256", "bytes", "refit"])
+        listed: list[tuple[str, str, Artifact]] = []
         with self._reading() as connection:
-            kept = sa.select(*artifacts.c["run", "path", "sha256", "bytes", "refit"])
-            listed = [(run, "weights", Artifact(*file)) for run, *file in connection.execute(kept)]
+            for row in connection.execute(kept):
+                try:
+                    cells = checked(artifacts, row)
+                    listed.append((cells.pop("run"), "weights", Artifact(**cells)))
+                except InvalidRowError as error:
+                    self._leave_out(error)
             columns = {column["name"] for column in sa.inspect(connection).get_columns("runs")}
             # Before schema 0002 runs kept no other files.
-            if "files" in columns:
-                for run, files in connection.execute(sa.select(runs.c.id, runs.c.files)):
-                    listed += [(run, name, Artifact(**file)) for name, file in files.items()]
-            return listed
+            named = runs.c["id", "seq", "files"] if "files" in columns else runs.c["id", "seq"]
+            for row in connection.execute(sa.select(*named)):
+                try:
+                    cells = checked(runs, row)
+                except InvalidRowError as error:
+                    self._leave_out(error)
+                    continue
+                files = cells.get("files", {})
+                listed += [(cells["id"], name, file) for name, file in files.items()]
+        return [file for file in listed if file[0] not in self._invalid]
 
     def problems(self) -> Iterator[str]:
         """Yield what SQLite itself finds wrong with its file; nothing for a server."""
@@ -263,18 +327,23 @@ class Store:
                 recorded by the name of its file alone is named by its path.
         """
         with self._reading() as connection:
-            listed = set(connection.scalars(sa.select(runs.c.spec).distinct()))
+            named = connection.scalars(sa.select(runs.c.spec).distinct())
+            listed = {spec for spec in named if isinstance(spec, str)}
             if root is not None:
                 # One whose file is in the root itself is called so today, too.
                 by_name = [
                     spec
                     for spec in listed
                     if address_by_name(spec) == spec
-                    and not root.joinpath(split_address(spec)[0]).is_file()
+                    and not is_file(root.joinpath(split_address(spec)[0]))
                 ]
                 for some in batches(by_name):
                     places = sa.select(runs.c.spec, runs.c.file).where(runs.c.spec.in_(some))
-                    rows = connection.execute(places.distinct()).all()
+                    rows = [
+                        row
+                        for row in connection.execute(places.distinct())
+                        if isinstance(row.file, str)
+                    ]
                     listed -= {row.spec for row in rows}
                     listed |= {todays_address(row.spec, row.file, root) for row in rows}
             return sorted(listed)
@@ -309,14 +378,18 @@ class Store:
         recorded = []
         with self._reading() as connection:
             latest = newest(connection, sa.select(*_PLACE), spec, root, _RECENT)
-            for some in batches([row.id for row in latest]):
+            for some in batches([row.id for row in latest if isinstance(row.id, str)]):
                 chosen = (
                     sa.select(verdicts, runs.c.schema)
                     .join(runs, runs.c.id == verdicts.c.run)
                     .where(verdicts.c.run.in_(some), verdicts.c.outcome != Outcome.PASSED.value)
                     .order_by(runs.c.seq.desc(), verdicts.c.position)
                 )
-                recorded += [verdict_of(row, row.schema) for row in connection.execute(chosen)]
+                for row in connection.execute(chosen):
+                    try:
+                        recorded.append(read_verdict(row))
+                    except InvalidRowError as error:
+                        self._leave_out(error)
         for verdict in recorded:
             facts, details = verdict.facts, verdict.details
             example = details.probe.counterexample if isinstance(details, BehaviourResult) else None
@@ -368,13 +441,27 @@ class Store:
         with self._place.plain_errors(), self.reading() as connection:
             try:
                 yield connection
+            except InvalidRowError as error:
+                raise InvalidRunError(self._line(error)) from error
             except (ValueError, KeyError, TypeError) as error:
                 raise HistoryError(
                     f"{self} holds a row that is no record of a run ({error}); {DAMAGED}"
                 ) from error
 
+    def _valid(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Summary]:
+        valid, invalid = summaries(connection, rows)
+        for error in invalid:
+            self._leave_out(error)
+        return valid
+
+    def _leave_out(self, error: InvalidRowError) -> None:
+        self._invalid.setdefault(error.run, self._line(error))
+
+    def _line(self, error: InvalidRowError) -> str:
+        return f"{self}: run {error.run:.100} is left out: {error}; its row was damaged or forged"
+
     def _id(self, connection: sa.Connection, reference: str) -> str:
-        newest = sa.select(runs.c.id, runs.c.spec).order_by(runs.c.seq.desc())
+        newest = sa.select(runs.c.id, runs.c.seq, runs.c.spec).order_by(runs.c.seq.desc())
         rows = connection.execute(newest.where(runs.c.id == reference)).all()
         if not rows and re.fullmatch(r"-[0-9]{1,9}", reference):
             back = int(reference[1:])
@@ -382,22 +469,26 @@ class Store:
             if row is None:
                 holds = f"{self} holds {count_of(_count(connection), 'run')}"
                 raise HistoryError(f"no run {reference}: {holds}, counted from -1, the newest")
-            return str(row.id)
+            return self._named(row)
         if not rows and reference:
             begins = newest.where(*self._begins(reference)).limit(_LISTED + 1)
             rows = connection.execute(begins).all()
         if not rows:
             last = connection.execute(newest.limit(1)).first()
             holds = f"{self} holds {count_of(_count(connection), 'run')}"
-            latest = f", the newest {last.id} of {last.spec}" if last else ""
+            latest = f", the newest {last.id!s:.100} of {last.spec!s:.200}" if last else ""
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
             )
         if len(rows) > 1:
-            listed = ", ".join(f"{row.id} ({row.spec})" for row in rows[:_LISTED])
+            listed = ", ".join(f"{row.id!s:.100} ({row.spec!s:.200})" for row in rows[:_LISTED])
             more = ", ..." if len(rows) > _LISTED else ""
             raise HistoryError(f'"{reference}" begins more than one run: {listed}{more}; type more')
-        return str(rows[0].id)
+        return self._named(rows[0])
+
+    def _named(self, row: sa.Row[*tuple[Any, ...]]) -> str:
+        id_: str = checked(runs, row)["id"]
+        return id_
 
     def _begins(self, reference: str) -> Iterator[sa.ColumnElement[bool]]:
         # By its characters: LIKE has characters of its own, and ignores case in SQLite.
@@ -527,6 +618,7 @@ def _engine(place: Place, *, is_kept: bool = False) -> sa.Engine:
             place.url,
             poolclass=QueuePool if is_kept else NullPool,
             json_serializer=functools.partial(json.dumps, allow_nan=False, separators=(",", ":")),
+            json_deserializer=document_of,
             connect_args={}
             if place.path
             else {name: value for name, value in _PATIENCE.items() if name not in place.url.query},
@@ -571,6 +663,8 @@ _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "client_encoding
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     # The driver begins no transaction of its own; _begin says which kind.
     connection.isolation_level = None
+    # Bytes that are no UTF-8 become lone surrogates: one damaged cell is no reason to read no row.
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
     for pragma in (
         "busy_timeout = 30000",
         # Rollback journal, not WAL: SQLite before 3.51.3 can corrupt a WAL database that

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RefitScores,
         WinnerAtBounds,
     )
+    from modeltune.records.documents import DOCUMENTS, document_from_json
     from modeltune.records.events import (
         BaselineAccepted,
         Event,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     )
     from modeltune.records.old_forms import old_verdict
     from modeltune.records.past import Past, References, RefitId
-    from modeltune.records.plain_data import Json, as_number, from_plain, plain
+    from modeltune.records.plain_data import Json, as_number, from_plain, plain, reader_of
     from modeltune.records.probes import (
         Counterexample,
         ImageChange,
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHITECTURE",
     "CLASS_METRICS",
+    "DOCUMENTS",
     "EXAMPLES",
     "LARGEST_UNPACKED",
     "NUMBER_METRICS",
@@ -210,6 +212,7 @@ __all__ = [
     "as_number",
     "check_verdict",
     "class_metric",
+    "document_from_json",
     "facts_of",
     "failure_result",
     "from_json",
@@ -221,6 +224,7 @@ __all__ = [
     "plain",
     "plain_values",
     "portable",
+    "reader_of",
     "to_json",
     "unpack_samples",
     "values_from_json",
@@ -258,6 +262,10 @@ __getattr__, __dir__ = door(
             "ValidationStarted",
             "portable",
         ),
+        "documents": (
+            "DOCUMENTS",
+            "document_from_json",
+        ),
         "facts": (
             "Area",
             "BehaviourFacts",
@@ -285,6 +293,7 @@ __getattr__, __dir__ = door(
             "as_number",
             "from_plain",
             "plain",
+            "reader_of",
         ),
         "probes": (
             "Counterexample",

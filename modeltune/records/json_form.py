@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from modeltune.records.documents import DOCUMENTS, document_from_json
 from modeltune.records.old_forms import old_verdict
 from modeltune.records.plain_data import Json, as_number, from_plain, plain
 from modeltune.records.runs import Run, Values
@@ -43,6 +44,8 @@ def from_json(data: Mapping[str, Json]) -> Run:
         KeyError, TypeError, ValueError: it is no run.
     """
     run = from_plain(Run, {**data, "verdicts": [], "checks": []})
+    for name in DOCUMENTS:
+        document_from_json(name, getattr(run, name))
     return dataclasses.replace(
         run,
         verdicts=tuple(map(verdict_from_json, data["verdicts"])),

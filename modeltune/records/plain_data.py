@@ -57,7 +57,7 @@ def from_plain(kind: type[_T], data: Json) -> _T:
     Raises:
         KeyError, TypeError, ValueError: it is not what ``plain`` writes of the type.
     """
-    reader: Callable[[Json], _T] = _reader(typing.cast(Any, kind))
+    reader: Callable[[Json], _T] = reader_of(typing.cast(Any, kind))
     return reader(data)
 
 
@@ -77,7 +77,7 @@ def as_number(data: Json) -> float:
 
 
 @functools.cache
-def _reader(kind: Any) -> Any:
+def reader_of(kind: Any) -> Any:
     """Return the function that reads values of a type; made once, as runs hold many of a kind."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -89,7 +89,7 @@ def _reader(kind: Any) -> Any:
     if origin is tuple:
         return _tuple_reader(arguments)
     if origin in (collections.abc.Mapping, dict):
-        read = _reader(arguments[1])
+        read = reader_of(arguments[1])
         return lambda data: {_as(str, key): read(item) for key, item in _as(dict, data).items()}
     if dataclasses.is_dataclass(kind):
         return _dataclass_reader(kind)
@@ -106,13 +106,15 @@ def _as(kind: type[_T], data: Json) -> _T:
 
 def _union_reader(members: tuple[Any, ...]) -> Callable[[Json], Any]:
     some = tuple(member for member in members if member is not types.NoneType)
-    kinds = {member.KIND: _reader(member) for member in some if hasattr(member, "KIND")}
-    read = _reader(some[0]) if len(some) == 1 else None
+    kinds = {member.KIND: reader_of(member) for member in some if hasattr(member, "KIND")}
+    read = reader_of(some[0]) if len(some) == 1 else None
 
     def reader(data: Json) -> Any:
         if data is None and len(some) < len(members):
             return None
         if kinds:
+            if not isinstance(data, Mapping):
+                raise TypeError(f"{data!r:.100} is none of {', '.join(kinds)}")
             return kinds[data["kind"]](data)
         if read is not None:
             return read(data)
@@ -128,9 +130,9 @@ def _union_reader(members: tuple[Any, ...]) -> Callable[[Json], Any]:
 
 def _tuple_reader(members: tuple[Any, ...]) -> Callable[[Json], Any]:
     if members[1:] == (...,):
-        read = _reader(members[0])
+        read = reader_of(members[0])
         return lambda data: tuple([read(item) for item in _as(list, data)])
-    readers = [_reader(member) for member in members]
+    readers = [reader_of(member) for member in members]
     return lambda data: tuple(
         read(item) for read, item in zip(readers, _as(list, data), strict=True)
     )
@@ -139,7 +141,7 @@ def _tuple_reader(members: tuple[Any, ...]) -> Callable[[Json], Any]:
 def _dataclass_reader(kind: Any) -> Callable[[Json], Any]:
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    readers = {field.name: _reader(hints[field.name]) for field in fields}
+    readers = {field.name: reader_of(hints[field.name]) for field in fields}
     required = {
         field.name
         for field in fields
@@ -147,6 +149,8 @@ def _dataclass_reader(kind: Any) -> Callable[[Json], Any]:
     }
 
     def reader(data: Json) -> Any:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"{data!r:.100} is no {kind.__name__}")
         return kind(
             **{
                 name: read(data[name])

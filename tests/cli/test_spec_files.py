@@ -117,7 +117,6 @@ def test_an_item_is_a_name_and_its_parameters(project: Path) -> None:
         "",
         NAME,
         "--co",
-        "a::b::c",
         "a::-p evil",
         "a::../x",
         "a::b;c",

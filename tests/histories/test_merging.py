@@ -429,12 +429,24 @@ def test_what_is_read_stays_as_it_is_also_in_an_older_schema(
     assert content(tmp_path) == before
 
 
-def test_a_row_that_is_no_record_stops_it_and_is_named(stores: tuple[Store, Store]) -> None:
+def test_a_run_whose_row_is_no_record_is_left_out_and_named(
+    stores: tuple[Store, Store], capsys: pytest.CaptureFixture[str]
+) -> None:
     into, other = stores
-    recorded(other, "a", created="2026-01-01T00:00:00+00:00")
-    recorded(other, "b")
+    for name in ("a", "b", "c"):
+        recorded(other, name)
     with closing(sqlite3.connect(other.folder / "history.db", isolation_level=None)) as connection:
         connection.execute("UPDATE runs SET fit = ? WHERE id = 'b'", (json.dumps({"a": 1})[:-1],))
+    assert main(["merge", f"{into}", f"{other}"]) == 1
+    refused = capsys.readouterr().err
+    assert refused.startswith(f"not copied: {other}: run b is left out: column runs.fit: ")
+    assert refused.count("\n") == 1
+    assert listed(into) == ["a", "c"]
+    # Nor does one that is damaged here end the merge.
+    with closing(sqlite3.connect(into.folder / "history.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE trials SET seconds = 'x' WHERE run = 'a'")
     merged = merge(into, other)
-    assert "holds a row that is no record of a run" in str(merged.stopped)
-    assert listed(into) == merged.copied == ["a"]
+    assert [line.partition(": ")[2][:21] for line in merged.refused] == [
+        "run a is left out: co", "run b is left out: co",
+    ]  # fmt: skip
+    assert merged.present == ["c"]

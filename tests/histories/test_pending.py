@@ -135,7 +135,7 @@ def test_a_flush_beside_a_session_that_goes_on_loses_no_file(
     kept = keep(tmp_path, "artifacts/a.weights.h5", lambda path: path.write_text("12345"))
     spool(store, some_run("a", artifact=kept, files={}))
 
-    def overtaken(self: Store, ids: Sequence[str]) -> dict[str, RunStatus]:
+    def overtaken(self: Store, ids: Sequence[str]) -> dict[str, RunStatus | None]:
         statuses = known(self, ids)
         flushed(url)
         return statuses

@@ -1,0 +1,90 @@
+"""What reports and comparisons read in the free documents of a run, checked where a run is read.
+
+A document holds what it likes besides: a later modeltune may write more, and a spec's declaration
+has arguments of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modeltune.records.plain_data import Json, from_plain
+
+DOCUMENTS = ("search", "fit", "validation", "data", "environment", "task_report", "model")
+"""The fields of a run that are documents."""
+
+
+@dataclass(frozen=True)
+class _Refit:
+    seed: int
+    fold: int | None
+    curve: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    name: str
+    kind: str
+    shape: tuple[int | None, ...] | None
+    parameters: int
+    trainable: bool
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class _Class:
+    # A field's name cannot be "class", which is a keyword.
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    support: int | None = None
+
+
+_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "validation": {"kind": str, "k": int, "refits": tuple[_Refit, ...]},
+    "environment": {
+        "git_revision": str | None,
+        "git_dirty": bool | None,
+        "versions": Mapping[str, str | None],
+        "devices": tuple[str, ...],
+    },
+    "search": {"kind": str},
+    "model": {
+        "parameters": int,
+        "trainable": int,
+        "layers": tuple[_Layer, ...],
+        "layers_total": int,
+    },
+}
+
+_TABLE: Mapping[str, Any] = {
+    "per_class": tuple[_Class, ...],
+    "confusion": tuple[tuple[int | None, ...], ...],
+}
+"""What the report of an output may have, whose name is that of the output."""
+
+
+def document_from_json(name: str, data: Json) -> Mapping[str, Json]:
+    """Return a document of a run as it is, once what is read in it has the type it is read as.
+
+    Raises:
+        TypeError, ValueError: it is no object, or has something else under a key that is read.
+    """
+    document = from_plain(dict[str, Any], data)
+    _check(document, _TYPES.get(name, {}))
+    if name == "task_report":
+        for table in document.values():
+            if isinstance(table, Mapping):
+                _check(table, _TABLE)
+    return document
+
+
+def _check(document: Mapping[str, Json], types: Mapping[str, Any]) -> None:
+    for key in types.keys() & document.keys():
+        try:
+            from_plain(types[key], document[key])
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"no {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"has under {key} what no run records there: {why}") from error
