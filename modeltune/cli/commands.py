@@ -262,30 +262,35 @@ def write_report(arguments: argparse.Namespace) -> int:
 
 
 def export_run(arguments: argparse.Namespace) -> str:
-    """Write a run's tuned model to a new file."""
-    from modeltune.harness import check_target, export_kept
+    """Write a run's tuned model, or its weights alone, to a new file."""
+    from modeltune.harness import check_target, export_kept, is_of_weights
     from modeltune.histories import open_store
 
     target = Path(arguments.file)
     check_target(target)
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
-        reason = export_kept(run, store, target)
+        notes = export_kept(run, store, target)
     built_by = "its kept architecture"
-    if reason is not None:
+    if isinstance(notes, str):
+        reason = notes
         try:
             file = spec_file(run, arguments.specs)
         except HistoryError as error:
             raise HistoryError(f"{reason}, so its spec has to build the model: {error}") from error
         options = [f"--modeltune-export={target.absolute()}"]
         facts = _under_pytest(run, file, arguments.store, options)
+        notes = tuple(facts["notes"])
         built_by = f"its spec {file}, because {reason}"
         if facts["code"]:
             built_by += f"; code changed since: {', '.join(facts['code'])}"
-    return (
-        f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}\n"
-        f"built by {built_by}; compiled, with the run's own weights and an optimizer as before training"
-    )
+    what = f"built by {built_by}; compiled, with the run's own weights and an optimizer as before training"
+    if is_of_weights(target):
+        what = (
+            "the run's own weights alone, for model.load_weights() of a model that is built alike"
+        )
+    written = f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}"
+    return "\n".join((written, what, *notes))
 
 
 def replay_weights(arguments: argparse.Namespace) -> int:

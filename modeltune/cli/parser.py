@@ -135,7 +135,9 @@ def parser() -> argparse.ArgumentParser:
         "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"
     )
     exported.add_argument(
-        "file", metavar="model.keras", help="the file to write; must not exist yet"
+        "file",
+        metavar="model.keras",
+        help="the file to write, which must not exist yet; to x.weights.h5 go the weights alone",
     )
     exported.set_defaults(command=commands.export_run)
     replayed = subparsers.add_parser(

@@ -14,9 +14,9 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.data import LoadedData, is_shareable, load_data, write_parts
     from modeltune.engine.engine import Engine, start_engine
-    from modeltune.engine.fit import report_epochs_to
+    from modeltune.engine.fit import report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
-    from modeltune.engine.score import of_architecture, rebuilt_model, scores_again
+    from modeltune.engine.score import of_architecture, rebuilt_model, save_model, scores_again
     from modeltune.engine.space_progress import report_space_to
 
 __all__ = [
@@ -29,8 +29,10 @@ __all__ = [
     "rebuilt_model",
     "report_epochs_to",
     "report_space_to",
+    "save_model",
     "scores_again",
     "start_engine",
+    "vocabularies",
     "write_parts",
 ]
 
@@ -47,11 +49,15 @@ __getattr__, __dir__ = door(
             "Engine",
             "start_engine",
         ),
-        "fit": ("report_epochs_to",),
+        "fit": (
+            "report_epochs_to",
+            "vocabularies",
+        ),
         "quiet": ("quietly",),
         "score": (
             "of_architecture",
             "rebuilt_model",
+            "save_model",
             "scores_again",
         ),
         "space_progress": ("report_space_to",),

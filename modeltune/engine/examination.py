@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -16,6 +16,7 @@ from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks
 from modeltune.engine.score import (
     evaluate,
+    foreign_names,
     predict,
     refit_samples,
     report,
@@ -26,7 +27,6 @@ from modeltune.engine.score import (
 from modeltune.records import (
     Examination,
     ExamineTask,
-    Json,
     KeptModel,
     Probe,
     RescoreResult,
@@ -82,21 +82,11 @@ def _restore_kept(kept: KeptModel, part: Part) -> Model:
         ValueError: it has layers or functions of the user's, which may not be what they were.
     """
     config = kept.architecture.read_text(encoding="utf-8")
-    if foreign := sorted(set(_foreign(json.loads(config)))):
+    if foreign := sorted(set(foreign_names(json.loads(config)))):
         raise ValueError(
             f"{', '.join(foreign)} of it may not be what it was, for it is no code of Keras's"
         )
     return with_weights(keras.models.model_from_json(config), kept.weights, part)
-
-
-def _foreign(config: Json) -> Iterator[str]:
-    """Yield the classes and functions in a model's configuration that are not Keras's own."""
-    is_made = isinstance(config, dict) and "module" in config
-    if is_made and str(config["module"]).partition(".")[0] != "keras":
-        yield str(config["config" if config["class_name"] == "function" else "class_name"])
-    for value in config.values() if isinstance(config, dict) else config:
-        if isinstance(value, dict | list):
-            yield from _foreign(value)
 
 
 def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:

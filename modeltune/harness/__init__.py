@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from modeltune.harness.acceptance import accept_if_asked
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.pipeline import run
-    from modeltune.harness.replay import check_target, export_kept, kept_weights, replay_from_json
+    from modeltune.harness.replay import (
+        check_target,
+        export_kept,
+        is_of_weights,
+        kept_weights,
+        replay_from_json,
+    )
     from modeltune.harness.report_files import gather, newest_runs, write_pictures, write_reports
     from modeltune.harness.run_differences import contrast
 
@@ -26,6 +32,7 @@ __all__ = [
     "contrast",
     "export_kept",
     "gather",
+    "is_of_weights",
     "kept_weights",
     "newest_runs",
     "replay",
@@ -49,6 +56,7 @@ __getattr__, __dir__ = door(
         "replay": (
             "check_target",
             "export_kept",
+            "is_of_weights",
             "kept_weights",
             "replay_from_json",
         ),

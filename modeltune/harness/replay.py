@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
 from modeltune.ground import HistoryError, ModeltuneError, write_durably
 from modeltune.harness.run_differences import differing_code
-from modeltune.histories import Store, verify
+from modeltune.histories import Store, copy_to, verify
 from modeltune.records import Json, Run, plain
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
 
-SUFFIX = ".keras"
+MODEL, WEIGHTS = ".keras", ".weights.h5"
+"""How the names of files end to which Keras writes a whole model, and its weights alone."""
+
+SAMPLES = 4
+"""Samples of test that the model and the file it is written to both predict."""
 
 
 def kept_weights(run: Run, history: Store) -> Path:
@@ -38,22 +42,30 @@ def check_target(target: Path) -> None:
     Raises:
         HistoryError: it is refused; says what to write instead.
     """
-    if target.suffix != SUFFIX:
-        raise HistoryError(f"{target}: Keras writes a model to a file that ends in {SUFFIX}")
+    if not target.name.endswith((MODEL, WEIGHTS)):
+        raise HistoryError(
+            f"{target}: Keras writes a model to a file that ends in {MODEL}, and its weights alone to "
+            f"one that ends in {WEIGHTS}"
+        )
     if target.exists() or target.is_symlink():
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten")
     if not target.absolute().parent.is_dir():
         raise HistoryError(f"{target}: there is no folder {target.absolute().parent}")
 
 
-def export_kept(run: Run, history: Store, target: Path) -> str | None:
-    """Write the model from its kept architecture; return why that is not possible, or None.
+def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]:
+    """Write the model from its kept architecture, or its weights alone.
+
+    Returns:
+        Notes on what was written; or, as a str, why the spec has to build the model.
 
     Raises:
         HistoryError: a file of the run is missing or was changed, or the target is refused.
     """
     check_target(target)
     weights = kept_weights(run, history)
+    if is_of_weights(target):
+        return _write_weights(run, history, weights, target)
     kept = run.files.get("architecture")
     if kept is None:
         return "its architecture was not kept"
@@ -64,22 +76,29 @@ def export_kept(run: Run, history: Store, target: Path) -> str | None:
         model = of_architecture(architecture, weights)
     if isinstance(model, str):
         return f"its architecture alone does not make it ({model})"
-    _write(model, target)
-    return None
+    return _write(model, target)
+
+
+def is_of_weights(target: Path) -> bool:
+    """Tell whether a file is to hold weights alone, by its name."""
+    return target.name.endswith(WEIGHTS)
 
 
 def export(
     spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store, target: Path
-) -> tuple[str, ...]:
-    """Write the model that the spec builds today from the run's values; return what code changed.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the model that the spec builds today from the run's values.
+
+    Returns:
+        The code that changed since, and notes on what was written.
 
     Raises:
         ModeltuneError: nothing was written; says why.
     """
     check_target(target)
-    with _lend_model(spec, fixtures, run, history) as (model, _):
-        _write(model, target)
-    return differing_code(run_identity(spec), run)[0]
+    with _lend_model(spec, fixtures, run, history) as (model, loaded):
+        notes = _write(model, target, next(loaded.test.batches(SAMPLES))[0])
+    return differing_code(run_identity(spec), run)[0], notes
 
 
 def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replay:
@@ -152,14 +171,49 @@ def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
         )
 
 
-def _write(model: Any, target: Path) -> None:
-    """Write a model to a new ``.keras`` file, whole or not at all."""
+def _write(model: Any, target: Path, x: Any = None) -> tuple[str, ...]:
+    """Write a model to a new ``.keras`` file that Keras loads again, whole or not at all."""
+    notes: tuple[str, ...] = ()
+
+    def save(path: Path) -> None:
+        nonlocal notes
+        from modeltune.engine import save_model
+
+        notes = save_model(model, path, x)
+
+    with quietly():
+        _write_new(target, save)
+    return notes
+
+
+def _write_weights(run: Run, history: Store, weights: Path, target: Path) -> tuple[str, ...]:
+    """Copy the file of a run's weights, and say whether the kept architecture loads it."""
+    assert run.artifact is not None  # its path is ``weights``
+    artifact, kept = run.artifact, run.files.get("architecture")
+    _write_new(target, lambda path: copy_to(history.folder, artifact, run.id, path))
+    with quietly():
+        from modeltune.engine import of_architecture, vocabularies
+
+        if names := vocabularies(weights):
+            return (
+                f"a weights file of Keras holds no vocabulary: adapt {', '.join(names)} again, or "
+                f"export to a file that ends in {MODEL}",
+            )
+        if kept is not None:
+            model = of_architecture(verify(history.folder, kept, run.id), weights)
+            if not isinstance(model, str):
+                return ("loaded again into the model of its kept architecture",)
+    return ("not loaded again: that takes the model its spec builds",)
+
+
+def _write_new(target: Path, write: Callable[[Path], object]) -> None:
     draft = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
-        with quietly():
-            write_durably(target, draft, model.save, is_new=True)
+        write_durably(target, draft, write, is_new=True)
     except FileExistsError as error:
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
+    except HistoryError as error:
+        raise HistoryError(f"{target} is not written: {error}") from error
     except Exception as error:
         # It may come from get_config of the user's classes, or from a full disk.
         message = " ".join(str(error).split())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeltune.histories.artifacts import (
         artifact_path,
         contents,
+        copy_to,
         drop,
         foreign_files,
         keep,
@@ -56,6 +57,7 @@ __all__ = [
     "artifact_path",
     "baselines",
     "contents",
+    "copy_to",
     "diagnose",
     "drop",
     "flush",
@@ -94,6 +96,7 @@ __getattr__, __dir__ = door(
         ),
         "artifacts": (
             "contents",
+            "copy_to",
             "drop",
             "foreign_files",
             "keep",

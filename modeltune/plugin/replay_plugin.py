@@ -56,8 +56,8 @@ def _replay(item: SpecItem, config: pytest.Config) -> None:
                 replayed = replay.rescore_run(item.spec, fixtures, run, history)
                 facts = {"replayed": replay.replay_to_json(replayed)}
             else:
-                code = replay.export(item.spec, fixtures, run, history, Path(target))
-                facts = {"code": list(code)}
+                code, notes = replay.export(item.spec, fixtures, run, history, Path(target))
+                facts = {"code": list(code), "notes": list(notes)}
         except ModeltuneError as error:
             facts = {"refused": str(error)}
     to = Path(config.getoption("--modeltune-replay-to"))

@@ -257,7 +257,8 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
         (["replay", "-2"], "TMP/.modeltune/artifacts/20261120-211000-0a1b2c3d.weights.h5 is missing, so its "
          "run cannot be replayed; restore it, or run the spec again"),
         (["export", "-1", "model.h5"],
-         "model.h5: Keras writes a model to a file that ends in .keras"),
+         "model.h5: Keras writes a model to a file that ends in .keras, and its weights alone to one "
+         "that ends in .weights.h5"),
         (["export", "-1", "no/model.keras"], "no/model.keras: there is no folder TMP/no"),
         (["history", "--store", "sqlite:///pyproject.toml"],
          "TMP/pyproject.toml is empty (0 bytes), which no history ever is; "

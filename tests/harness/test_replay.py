@@ -32,6 +32,68 @@ class Doubled(keras.layers.Layer):
         return 2 * x
 
 """
+LEARNED = """
+import keras
+import keras_tuner
+import numpy as np
+import modeltune as mt
+
+def labels():
+    return np.tile([0, 1], 20)
+
+def texts():
+    words = np.random.default_rng(0).choice(["a", "b", "c", "d"], (40, 3))
+    x = np.array([" ".join([*row, "no yes".split()[label]]) for row, label in zip(words, labels())])
+    return mt.Data((x.astype(object), labels()))
+
+def numbers():
+    return mt.Data((np.random.default_rng(0).integers(0, 5, (40, 3)) + 3 * labels()[:, None], labels()))
+
+def declared(data):
+    return mt.spec(
+        data=data, search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1),
+        validation=mt.Holdout(epochs=1, seeds=1), gates=[mt.metric("accuracy") >= 0],
+    )
+
+def compiled(model):
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+def head():
+    return keras.layers.Dense(1, activation="sigmoid")
+
+@declared(texts)
+def adapted_in_build(hp):
+    known = keras.layers.TextVectorization(output_mode="tf_idf")
+    known.adapt(texts().train[0])
+    text = keras.Input((), dtype="string")
+    return compiled(keras.Model(text, head()(known(text))))
+
+class Net(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        size = dict(max_tokens=12, pad_to_max_tokens=True)
+        self.known = keras.layers.IntegerLookup(output_mode="multi_hot", **size)
+        self.head = head()
+
+    def call(self, x):
+        return self.head(self.known(x))
+
+class Adapts(keras_tuner.HyperModel):
+    def build(self, hp):
+        return compiled(Net())
+
+    def fit(self, hp, model, x, y, **kwargs):
+        model.known.adapt(x)
+        return model.fit(x, y, **kwargs)
+
+adapted_in_fit = declared(numbers)(Adapts())
+
+@declared(numbers)
+def with_code(hp):
+    code = keras.layers.Lambda(lambda x: x / 5)
+    return compiled(keras.Sequential([keras.Input((3,)), code, head()]))
+"""
 MODELTUNE = str(Path(sys.executable).with_name("modeltune"))
 
 Modeltune = Callable[..., tuple[int, str, str]]
@@ -69,14 +131,14 @@ def modeltune(
 
     def pytest_here(
         command: Sequence[str], env: dict[str, str], **options: Any
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> subprocess.CompletedProcess[bytes]:
         assert command[:3] == [sys.executable, "-m", "pytest"]
         with monkeypatch.context() as within:
             within.setattr(os, "environ", env)
             done = project.run_pytest(*command[3:])
         # It prints what it has captured.
         capsys.readouterr()
-        out, err = done.output, done.stderr.str()
+        out, err = done.output.encode(), done.stderr.str().encode()
         return subprocess.CompletedProcess(command, done.exit_code, out, err)
 
     def do(*arguments: str) -> tuple[int, str, str]:
@@ -182,9 +244,10 @@ def test_a_spec_that_pytest_does_not_find_is_said(
     )
     file.unlink()
     _, _, err = modeltune("replay", "-1", "--specs", str(project.path))
+    recorded_at = copied.file
     assert err == (
-        f"modeltune: {file}, the file of spec_a.py::dense, does not exist; "
-        "name its folder: --specs DIR\n"
+        f"modeltune: {recorded_at}, the file of spec_a.py::dense, is not used: it lies outside "
+        f"{project.path}, or in a hidden folder; name another folder: --specs DIR\n"
     )
 
 
@@ -204,7 +267,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     run = trained(project.with_spec(text).with_files({"conftest.py": conftest}))
 
     code, out, err = modeltune("replay", "-1")
-    assert (code, err) == (0, ""), out
+    assert (code, err) == (0, ""), out + err
     assert {"fold_accuracy", "fold_loss", "fold_f1", "gap(accuracy)"} <= {*run.scores}
     assert {line.split()[0] for line in out.splitlines()[3:-1]} == {*run.scores}
     assert out.splitlines()[-1] == f"all {len(run.scores)} numbers agree with the recorded ones"
@@ -220,7 +283,7 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
     )
 
     code, out, err = modeltune("export", "-1", "model.keras")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
     assert out.startswith("written: model.keras (")
     assert f", run {run.id} of spec_a.py::dense\nbuilt by its spec " in out
     assert "because its architecture alone does not make it (TypeError: " in out
@@ -245,6 +308,7 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     Path("spec_a.py").unlink()
 
     code, *printed = modeltune("export", "-1", "model.keras")
+    assert not code, printed
 
     size = Path("model.keras").stat().st_size
     assert (code, *printed) == (
@@ -268,6 +332,79 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     assert modeltune("export", "-1", "model.keras") == (1, "", message)
     assert Path("model.keras").read_bytes() == before
     assert not [*Path().glob(".*.keras")]
+
+
+def learned_run(project: Example, name: str) -> tuple[Run, dict[str, Any]]:
+    """Return a run of a spec in ``LEARNED``, and the names of that file."""
+    done = project.with_spec(LEARNED).run_pytest("-k", name)
+    assert done.exit_code == 0, done.output
+    names: dict[str, Any] = {"__name__": "spec_a", "__file__": str(project.path / "spec_a.py")}
+    exec(compile(LEARNED, project.path / "spec_a.py", "exec"), names)
+    return done.history[0], names
+
+
+def test_what_a_layer_learned_is_in_the_exported_model(
+    keras_is_loaded: None, project: Example, modeltune: Modeltune
+) -> None:
+    import keras
+
+    from modeltune.engine.data.loading import load_data
+
+    run, names = learned_run(project, "adapted_in_build")
+    Path("spec_a.py").unlink()
+
+    code, out, err = modeltune("export", "-1", "model.keras")
+
+    assert (code, err) == (0, ""), err
+    assert "built by its kept architecture" in out
+    test = load_data(names["adapted_in_build"]).test
+    model = keras.models.load_model("model.keras")
+    score = model.evaluate(keras.ops.convert_to_tensor(test.x.tolist()), test.y, verbose=0)[0]
+    assert score == pytest.approx(run.scores["loss"].values[0], rel=1e-4)
+    assert modeltune("export", "-1", "model.weights.h5")[1].splitlines()[-1] == (
+        "a weights file of Keras holds no vocabulary: adapt StringLookup, TextVectorization again, "
+        "or export to a file that ends in .keras"
+    )
+
+
+def test_what_a_subclassed_model_learned_while_fitted_is_replayed_and_exported(
+    keras_is_loaded: None, project: Example, modeltune: Modeltune
+) -> None:
+    import keras
+
+    from modeltune.engine.data.loading import load_data
+
+    run, names = learned_run(project, "adapted_in_fit")
+
+    code, out, err = modeltune("replay", "-1")
+    assert (code, err) == (0, ""), out + err
+    code, out, err = modeltune("export", "-1", "model.keras")
+
+    assert (code, err) == (0, ""), err
+    assert out.splitlines()[-1] == (
+        "load it with custom_objects={'Net': Net}, code that is not Keras's own"
+    )
+    test = load_data(names["adapted_in_fit"]).test
+    model = keras.models.load_model("model.keras", custom_objects={"Net": names["Net"]})
+    score = model.evaluate(test.x, test.y, verbose=0)[0]
+    assert score == pytest.approx(run.scores["loss"].values[0], rel=1e-4)
+
+
+def test_a_file_that_keras_would_not_load_is_not_written_but_its_weights_are(
+    keras_is_loaded: None, project: Example, modeltune: Modeltune
+) -> None:
+    _, names = learned_run(project, "with_code")
+
+    code, out, err = modeltune("export", "-1", "model.keras")
+
+    assert (code, out) == (1, "")
+    assert "model.keras is not written: Keras cannot load the file again: it holds a Lambda" in err
+    assert not [*Path().glob("*model.keras")]
+    code, out, err = modeltune("export", "-1", "model.weights.h5")
+    assert (code, err) == (0, "")
+    assert "the run's own weights alone" in out
+    with pytest.warns(UserWarning, match="optimizer"):  # whose state is no weight
+        names["with_code"](None).load_weights("model.weights.h5")
 
 
 @pytest.mark.parametrize("how", ["truncated", "swapped", "flipped"])

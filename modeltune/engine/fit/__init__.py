@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.feature_files import take_notes
     from modeltune.engine.fit.fitting import FitPlan, fit, logged_number, not_finite
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
+    from modeltune.engine.fit.layer_assets import read_assets, vocabularies, without_assets
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import failure_of, train_trial
 
@@ -34,11 +35,14 @@ __all__ = [
     "logged_number",
     "not_finite",
     "overrides_fit",
+    "read_assets",
     "report_epochs_to",
     "save_weights",
     "take_notes",
     "train_trial",
     "trainable",
+    "vocabularies",
+    "without_assets",
 ]
 
 __getattr__, __dir__ = door(
@@ -60,6 +64,11 @@ __getattr__, __dir__ = door(
             "not_finite",
         ),
         "hypermodel_fit": ("overrides_fit",),
+        "layer_assets": (
+            "read_assets",
+            "vocabularies",
+            "without_assets",
+        ),
         "states": (
             "load_weights",
             "save_weights",

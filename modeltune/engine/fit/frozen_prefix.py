@@ -21,6 +21,7 @@ from modeltune.engine.fit.feature_files import (
     prefix_of,
     prune,
 )
+from modeltune.engine.fit.layer_assets import has_assets
 from modeltune.engine.fit.model_structure import calls_foreign, is_of_keras, structure
 from modeltune.engine.internals import Feature, keras_internals
 
@@ -204,6 +205,8 @@ def _why_not_constant(operation: Any) -> str | None:
         named = layer.name if layer is operation else f"{layer.name} in {operation.name}"
         if not is_of_keras(layer) or isinstance(layer, NOT_CONSTANT) or calls_foreign(layer):
             return f"{named} ({type(layer).__name__}) is not known to be constant"
+        if has_assets(layer):
+            return f"{named} keeps a vocabulary besides its variables"
         if getattr(layer, "mask_zero", False):
             return f"{named} makes a mask"
         # Also below base(x, training=False): a functional model overrides that when it trains.

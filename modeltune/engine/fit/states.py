@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.layer_assets import read_assets, write_assets
 
 
 def save_state(model: Model, path: Path) -> None:
@@ -29,15 +30,24 @@ def load_state(model: Model, path: Path) -> None:
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write the weights, without the optimizer's variables, to a ``.weights.h5`` file."""
+    """Write weights and assets, without the optimizer's variables, to a ``.weights.h5`` file.
+
+    Assets are what layers keep besides variables, such as the vocabulary of ``TextVectorization``.
+    """
     with _without_optimizer(model):
         model.save_weights(path)
+    write_assets(model, path)
 
 
 def load_weights(model: Model, path: Path) -> None:
-    """Read what ``save_weights`` wrote into a model of the same architecture."""
+    """Read what ``save_weights`` wrote into a model of the same architecture.
+
+    Raises:
+        ValueError: what the file holds does not fit the model.
+    """
     with _without_optimizer(model):
         model.load_weights(path)
+    read_assets(model, path)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ KERAS = Library(
         Name(
             "layer",
             "_flatten_layers",
-            (Feature.COMPILED_POOL, Feature.FROZEN_PREFIX, Feature.INTEGRITY),
+            (Feature.COMPILED_POOL, Feature.FROZEN_PREFIX, Feature.INTEGRITY, Feature.ASSETS),
         ),
         Name("sequential", "_functional", _CUT),
         Name("model", "_nodes_by_depth", _CUT),

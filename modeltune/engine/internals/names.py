@@ -19,6 +19,7 @@ class Feature(enum.Enum):
     FROZEN_PREFIX = "frozen layers run in every epoch"
     LAYER_SHAPES = "no output shapes of layers are recorded"
     INTEGRITY = "integrity.evaluate compares no metric"
+    ASSETS = "vocabularies that layers learn are not kept with the weights"
     SAMPLE_VALUES = "compiled metrics have no value per sample"
     KERNELS = "TensorFlow makes its kernels anew for every model"
     GRADIENTS = "TensorFlow keeps the gradients of finished models in memory"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model, scores_again
     from modeltune.engine.score.refit import restore, train_refit, with_weights
     from modeltune.engine.score.scoring import (
@@ -31,6 +32,7 @@ __all__ = [
     "OutputTask",
     "check_slices",
     "evaluate",
+    "foreign_names",
     "of_architecture",
     "predict",
     "probabilities",
@@ -39,6 +41,7 @@ __all__ = [
     "report",
     "report_names",
     "restore",
+    "save_model",
     "scores_again",
     "targets",
     "train_refit",
@@ -48,6 +51,10 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "model_files": (
+            "foreign_names",
+            "save_model",
+        ),
         "rebuilt": (
             "of_architecture",
             "rebuilt_model",

@@ -14,9 +14,9 @@ import keras
 
 from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import set_up_tensorflow
-from modeltune.engine.fit import Model, lend_model, load_weights
+from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test
+from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
 from modeltune.ground import SpecError
 from modeltune.records import Values
 from modeltune.specs import Measure, Refit, Spec, Subject
@@ -24,13 +24,13 @@ from modeltune.specs import Measure, Refit, Spec, Subject
 
 @contextlib.contextmanager
 def rebuilt_model(
-    spec: Spec, values: Values, seed: int, weights: Path, test: Part | None = None
+    spec: Spec, values: Values, seed: int, weights: Path, test: Part
 ) -> Iterator[Model]:
     """Lend the model that the spec builds today from these values, with the weights in a file.
 
     Args:
         seed: the refit's seed, for random numbers in layers that have no trainable weights.
-        test: one sample of it is predicted if the build function leaves the model's shapes open.
+        test: the model is called on a sample of it if the build function leaves its shapes open.
 
     Raises:
         SpecError: the spec's build function raised, or the weights do not fit its model.
@@ -41,9 +41,7 @@ def rebuilt_model(
     with contextlib.ExitStack() as stack:
         try:
             model = stack.enter_context(lend_model(spec, hp, seed))
-            if not model.built and test is not None:
-                model.predict_on_batch(next(test.batches(1))[0])
-            load_weights(model, weights)
+            with_weights(model, weights, test)
         except Exception as error:
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise SpecError(
@@ -85,8 +83,11 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
     try:
         model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
         load_weights(model, weights)
+        lacking = without_assets(model, weights)
     except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...
         return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if lacking:
+        return f"the run did not keep what {', '.join(lacking)} learned, such as a vocabulary"
     if not model.compiled:
         return "its architecture does not say how it was compiled"
     return model

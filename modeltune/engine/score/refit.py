@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from modeltune.engine.fit import (
     fit,
     load_weights,
     not_finite,
+    read_assets,
     save_weights,
     take_notes,
     trainable,
@@ -122,6 +124,10 @@ def with_weights(model: Model, weights: Path, part: Part) -> Model:
     variables before.
     """
     if not getattr(model, "inputs", None):
+        with contextlib.suppress(Exception):
+            # A lookup without a vocabulary cannot be called. What is wrong with the file, or with
+            # layers that are made later, shows when everything is loaded.
+            read_assets(model, weights)
         x, _, _ = next(part.batches(1))
         model(x, training=False)
     load_weights(model, weights)
