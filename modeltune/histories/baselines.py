@@ -334,6 +334,20 @@ def unused_baselines(folder: Path, specs: Sequence[Spec], files: Sequence[Path])
             yield path
 
 
+def unused_advice(path: Path) -> str:
+    """Return what can be done about a baseline that no spec of its folder finds."""
+    baseline = read_or_none(path)
+    spec = baseline.spec if baseline else path.name
+    file = address_by_name(spec).partition("::")[0]
+    alias = "list its former spec in aliases=[...] of the spec that replaces it"
+    if (path.parent.parent / file).is_file():
+        return f"it belongs to no spec; remove it, or {alias}"
+    # Its file may be in another folder, where nobody has looked.
+    return (
+        f"its spec {spec} is in no file of this folder; move it to that file's folder, or {alias}"
+    )
+
+
 def _changes(old: Baseline | None, new: Baseline) -> Iterator[str]:
     for metric, scores in new.scores.items():
         before = old.scores.get(metric) if old else None

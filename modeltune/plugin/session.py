@@ -61,6 +61,7 @@ class Session:
         self._runs: dict[str, Json] = {}
         self._accepted: dict[str, list[str]] = {}
         self._expected_failures: set[str] = set()
+        self._made: list[SpecItem] = []
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
         self._report_error: str | None = None
@@ -142,7 +143,9 @@ class Session:
         root, note = self._config.rootpath, self._live_hooks.note
         deadline, render = partial(self._deadline, obj.file), self._renderings.render
         context = ItemContext(root, options, deadline, self._listen, note, render)
-        return list(spec_items(collector, name, obj, context))
+        items = list(spec_items(collector, name, obj, context))
+        self._made += items
+        return items
 
     @pytest.hookimpl(wrapper=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, object, object]:
@@ -179,19 +182,30 @@ class Session:
         for spec in specs:
             # Computed now and kept: a file that is edited later does not change what was imported.
             search_identity(spec)
-        self._find_unused()
+        self._find_unused(session.items)
 
-    def _find_unused(self) -> None:
-        """Find the baseline files that belong to no spec of their folder."""
-        from modeltune.histories import BASELINE_FOLDER, unused_baselines
+    def _find_unused(self, items: Sequence[pytest.Item]) -> None:
+        """Find the baseline files that belong to no spec of their folder.
 
-        for folder in {path.parent for path in self._collected}:
-            if not (folder / BASELINE_FOLDER).is_dir():
+        Only of folders that were collected as a whole: by ``--lf``, ``-k``, a node id or another
+        plugin some specs may have been left out.
+        """
+        from modeltune.histories import BASELINE_FOLDER, baselines, unused_baselines
+
+        chosen = set(map(id, items))
+        left_out = {item.path.parent for item in self._made if id(item) not in chosen}
+        is_filtered = self._config.getoption("lf", False)
+        is_filtered |= any("::" in argument for argument in self._config.args)
+        for folder in {path.parent for path in self._collected} - left_out:
+            if is_filtered or not (folder / BASELINE_FOLDER).is_dir():
                 continue
             files = [path for path in self._collected if path.parent == folder]
-            specs = [spec for file in files for spec in self._collected[file]]
+            if {path for path in folder.iterdir() if self._is_spec_file(path)} - {*files}:
+                continue
+            specs = [item.spec for item in self._made if item.path.parent == folder]
             self._unused += [
-                self._relative(path) for path in unused_baselines(folder, specs, files)
+                f"unused baseline: {self._relative(path)}: {baselines.unused_advice(path)}"
+                for path in unused_baselines(folder, specs, files)
             ]
 
     @pytest.hookimpl(tryfirst=True)
@@ -471,11 +485,7 @@ class Session:
             return
         terminalreporter.write_sep("=", "modeltune")
         texts = [*self._end_of_summary, *map(_indent, chain(*self._accepted.values()))]
-        texts += [
-            f"unused baseline: {clean(path)}: it belongs to no spec; remove it, or list its former "
-            "spec in aliases=[...] of the spec that replaces it"
-            for path in self._unused
-        ]
+        texts += map(clean, self._unused)
         for text in texts:
             for line in text.splitlines():
                 terminalreporter.write_line(printable(line))

@@ -358,17 +358,53 @@ def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(
     result.stdout.no_fnmatch_line("unused baseline*")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["spec_a.py::other"], ["-k", "other"], ["--deselect=spec_a.py::dense"], ["--ignore=spec_b.py"], ["--lf"],
+     ["-p", "filter"], ["-p", "skip"]],
+    ids=lambda arguments: arguments[-1],
+)  # fmt: skip
 def test_a_baseline_is_not_called_unused_when_only_part_was_collected(
-    scripted: Example,
+    scripted: Example, arguments: list[str]
 ) -> None:
     two = source(SCRIPTED) + f"\n@spec({SCRIPTED})\ndef other(hp): return compiled(hp)\n"
-    scripted = scripted.with_spec(two)
-    scripted.run_pytest("--modeltune-accept").assert_outcomes(passed=2)
+    plugins = {
+        "filter.py": "def pytest_collection_modifyitems(items): items[:] = items[1:]",
+        "skip.py": "def pytest_ignore_collect(collection_path):\n"
+        "    return collection_path.name == 'spec_b.py' or None",
+    }
+    files = {"spec_b.py": two.replace("def other", "def failing")} | plugins
+    scripted.pytester.syspathinsert(scripted.path)
+    scripted = scripted.with_spec(two).with_files(files)
+    scripted.run_pytest("--modeltune-accept").assert_outcomes(passed=4)
+    red = two.replace(
+        f"({SCRIPTED})\ndef other", f"({SCRIPTED}gates=[mt.metric('auc') >= 1])\ndef other"
+    )
+    scripted = scripted.with_spec(red)
+    if "--lf" in arguments:
+        scripted.run_pytest().assert_outcomes(passed=3, failed=1)
 
-    result = scripted.run_pytest("spec_a.py::other")
+    result = scripted.run_pytest(*arguments)
 
-    result.assert_outcomes(passed=1)
+    assert result.exit_code in (0, 1)
     result.stdout.no_fnmatch_line("unused baseline*")
+
+
+def test_a_baseline_of_a_file_in_another_folder_is_not_to_be_removed(scripted: Example) -> None:
+    files = {
+        "one/spec_x.py": source(SCRIPTED + AGAINST),
+        "two/spec_y.py": source(SCRIPTED + AGAINST),
+    }
+    scripted = scripted.with_files(files)
+    scripted.run_pytest("--modeltune-accept").assert_outcomes(passed=2)
+    lost = scripted.path / "two" / BASELINES / "spec_x.py.dense.json"
+    (scripted.path / "one" / BASELINES / "spec_x.py.dense.json").rename(lost)
+
+    result = scripted.run_pytest("two")
+
+    (said,) = [line for line in result.lines if line.startswith("unused baseline: ")]
+    assert "one/spec_x.py::dense is in no file of this folder" in said
+    assert "remove" not in said
 
 
 def test_previous_and_median_look_back_without_accepting(scripted: Example) -> None:
