@@ -58,7 +58,7 @@ def _rate(
 ) -> tuple[Outcome, float, str]:
     limit, share = float(behaviour.max_violation), probe.violations / probe.examples
     counts = (
-        f"{probe.violations} of {probe.examples} examples violate it, 95% bounds "
+        f"{probe.violations} of {probe.examples} examples violate it, one-sided 95% bounds "
         f"{_percent(low)} and {_percent(high)}; {_percent(limit)} may violate it"
     )
     if high <= limit:

@@ -270,7 +270,7 @@ def _as_severe(gate: Gate | Behaviour, verdict: Verdict) -> Verdict:
 
 def _waive(waiver: Waiver, verdict: Verdict, today: date) -> Verdict:
     """Return the verdict under a waiver: a failure is expected until the waiver ends or the gate passes."""
-    until = f"waived until {waiver.until} ({waiver.reason})"
+    until = f"waived until {waiver.until} UTC ({waiver.reason})"
     if verdict.outcome in (Outcome.ERROR, Outcome.INVALID) or (
         verdict.measured is not None and not math.isfinite(verdict.measured)
     ):

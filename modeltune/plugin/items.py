@@ -37,10 +37,12 @@ THEIR_WARNINGS = (
 
 
 class GatesFailed(AssertionError):
-    """A run whose gates or checks are red."""
+    """A run whose gates or checks are red: they are named for whoever shows an error by its message."""
 
     def __init__(self, run: Run):
-        super().__init__(f"{run.spec} is {run.status.value}")
+        red = [verdict.gate for verdict in run.verdicts if verdict.outcome.is_red(run.strict)]
+        red += [check.gate for check in run.checks if check.outcome.is_red()]
+        super().__init__(f"{run.spec} is {run.status.value}{': ' if red else ''}{', '.join(red)}")
         self.run = run
 
 

@@ -100,3 +100,16 @@ def test_a_run_that_passed_in_an_item_that_did_not_is_not_accepted(
     assert [run.status.value for run in done.history] == ["passed"]
     assert not list(scripted.path.glob("baselines/*"))
     done.stdout.fnmatch_lines(["not accepted: run * of spec_a.py::net: pytest does not report *"])
+
+
+def test_the_error_of_a_red_spec_names_its_gates(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = """
+def pytest_runtest_makereport(item, call):  # as Allure does it
+    if call.excinfo:
+        print("shown elsewhere:", call.excinfo.exconly())
+"""
+    done = session(scripted, monkeypatch, "", "-s", conftest=reader)
+    gate = 'mt.metric("accuracy") >= 0.99'
+    done.stdout.fnmatch_lines([f"shown elsewhere: *: spec_a.py::net is failed: {gate}"])

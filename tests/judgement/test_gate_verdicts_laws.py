@@ -530,6 +530,7 @@ def test_law_a_waiver_allows_a_failure_and_nothing_else(
     if after.outcome is Outcome.WAIVED:
         assert before.outcome in (Outcome.FAILED, Outcome.WARNED)
         assert until >= "2026-12-01"
+        assert f"waived until {until} UTC (known)" in after.reason
     assert after.outcome not in (Outcome.PASSED, Outcome.WARNED)
     if before.outcome is Outcome.PASSED:
         assert status_of(waived) is RunStatus.FAILED

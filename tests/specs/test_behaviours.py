@@ -198,14 +198,14 @@ RATE = mt.invariant(rotate, max_violation=0.1)
             Probe(200, 10),
             Outcome.PASSED,
             0.05,
-            "10 of 200 examples violate it, 95% bounds 3.01% and 8.19%; 10% may violate it",
+            "10 of 200 examples violate it, one-sided 95% bounds 3.01% and 8.19%; 10% may violate it",
         ),
         (
             RATE,
             Probe(200, 40, counterexample=counterexample()),
             Outcome.FAILED,
             0.2,
-            "40 of 200 examples violate it, 95% bounds 15.8% and 25%; 10% may violate it; "
+            "40 of 200 examples violate it, one-sided 95% bounds 15.8% and 25%; 10% may violate it; "
             + counterexample().text,
         ),
         (
@@ -213,7 +213,7 @@ RATE = mt.invariant(rotate, max_violation=0.1)
             Probe(200, 16),
             Outcome.INCONCLUSIVE,
             0.08,
-            "16 of 200 examples violate it, 95% bounds 5.38% and 11.7%; 10% may violate it; "
+            "16 of 200 examples violate it, one-sided 95% bounds 5.38% and 11.7%; 10% may violate it; "
             "some 610 examples would settle it if the share stays",
         ),
         (
@@ -221,7 +221,7 @@ RATE = mt.invariant(rotate, max_violation=0.1)
             Probe(200, 20),
             Outcome.INCONCLUSIVE,
             0.1,
-            "20 of 200 examples violate it, 95% bounds 7.03% and 14%; 10% may violate it; "
+            "20 of 200 examples violate it, one-sided 95% bounds 7.03% and 14%; 10% may violate it; "
             "the share is on the limit, no number of examples would settle it",
         ),
     ],
