@@ -40,7 +40,7 @@ from modeltune.records import (
     Values,
     Verdict,
 )
-from modeltune.specs import Gate, On, Spec
+from modeltune.specs import Gate, On, Spec, search_identity
 
 
 def start_engine(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Engine:
@@ -72,6 +72,10 @@ class Engine:
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""
         return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
+
+    def identity(self) -> dict[str, str]:
+        """Return what the search depends on besides its data, as this process has imported it."""
+        return search_identity(self._spec)
 
     def plain_paths(self) -> str | None:
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.

@@ -33,6 +33,7 @@ from modeltune.harness.resuming import (
     refit_notation,
     trial_notation,
 )
+from modeltune.harness.run_differences import note_on_random_values
 from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import TunedModel, validate
@@ -114,6 +115,8 @@ def run(
         record_crashed(history, draft.listen)
         draft.add_environment(engine.environment())
         if note := engine.plain_paths():
+            draft.note(note)
+        if note := note_on_random_values(spec, engine.identity(), history):
             draft.note(note)
         with draft.phase("data", spent=lookup.seconds):
             description, fingerprints = engine.load(lookup.data)

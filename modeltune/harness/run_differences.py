@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from modeltune.ground import HistoryError
 from modeltune.histories import TEST_PART, Store, baselines, samples_of
 from modeltune.records import Run
 from modeltune.reports import Contrast, Difference
-from modeltune.specs import GATES, HELD, UNCOMPARABLE, changed_parts, recorded_identity
+from modeltune.specs import (
+    GATES,
+    HELD,
+    UNCOMPARABLE,
+    Spec,
+    changed_parts,
+    recorded_identity,
+    run_identity,
+    search_identity,
+)
 
 if TYPE_CHECKING:
     from modeltune.judgement import Comparison, Evidence
@@ -25,6 +34,42 @@ EXACT = ("parameters", "artifact_bytes")
 
 QUESTIONS = {"artifact": "are these models different", "recipe": "are these recipes different"}
 """The question a comparison answers, by its kind, when neither run is the reference."""
+
+
+def note_on_random_values(spec: Spec, elsewhere: Mapping[str, str], history: Store) -> str | None:
+    """Say which values that a spec holds are made at random whenever it is imported; None if none are.
+
+    A base model that is made without a seed, at module level or in the constructor of a HyperModel,
+    is the usual one.
+
+    Args:
+        spec: as this process has imported it.
+        elsewhere: its ``search_identity`` in a process that trains.
+        history: where another import of the same code may be recorded.
+    """
+    here = search_identity(spec)
+    both = {name: part for name, part in here.items() if name in elsewhere}
+    names, where = _held(changed_parts(both, elsewhere)), "in each process"
+    if not names:
+        recorded = history.runs(spec.id, limit=1, root=spec.root)
+        before = recorded_identity(recorded[0].fingerprints) if recorded else {}
+        changed = changed_parts(run_identity(spec), before) if before else []
+        names, where = _held(changed), f"since run {recorded[0].id}" if recorded else ""
+        if len(names) < len(changed):
+            return None  # the code changed too, and may have made other values
+    names = [n for n in names if not _is_uncomparable(n, here, elsewhere)]
+    if not names:
+        return None
+    return (
+        f"{', '.join(names)} differs {where} although the code is the same, as weights do of a base "
+        "model that is made without a seed when the spec is imported: runs are then neither reused, "
+        "resumed nor replayed as unchanged; call keras.utils.set_random_seed before it is made, "
+        "or make it in build"
+    )
+
+
+def _held(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(HELD)]
 
 
 def contrast(a: Run, b: Run, history: Store) -> Contrast:
@@ -132,7 +177,7 @@ def _gates(a: Run, b: Run) -> Iterator[str]:
         yield name.removeprefix(GATES)
 
 
-def _is_uncomparable(name: str, one: dict[str, str], other: dict[str, str]) -> bool:
+def _is_uncomparable(name: str, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     sides = (one.get(name, ""), other.get(name, ""))
     return name.startswith(HELD) and any(side.startswith(UNCOMPARABLE) for side in sides)
 

@@ -53,6 +53,9 @@ class Script:
     def environment(self) -> dict[str, Any]:
         return {}
 
+    def identity(self) -> dict[str, str]:
+        return {}
+
     def plain_paths(self) -> str | None:
         return None
 

@@ -19,6 +19,7 @@ from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.fitting import FitPlan, rehearse
 from modeltune.engine.fit.fresh_start import start_anew
 from modeltune.engine.fit.hypermodel_fit import overrides_fit
+from modeltune.engine.fit.outside_layers import reserve_names
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
 from modeltune.records import TrialTask, own_values
@@ -96,8 +97,9 @@ def _surroundings(spec: Spec, seed: int) -> Iterator[None]:
     random_before, numpy_before = random.getstate(), np.random.get_state()
     try:
         # Layer and metric names count up over a session; a candidate's must not depend on
-        # those before it.
+        # those before it, nor be those of layers it may be built upon.
         start_anew(seed)
+        reserve_names(spec.model)
         _set_dtype_policy(spec, policy_before)
         yield
     finally:
