@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         SpecError,
         UnrecordableError,
     )
+    from modeltune.ground.forks import copies_end_here, end_copy_of
     from modeltune.ground.internals import MissingNameError, private_name
     from modeltune.ground.locks import (
         is_supported_system,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         try_lock,
         wait_for_lock,
     )
+    from modeltune.ground.machine import free_memory, usable_cores
     from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
     from modeltune.ground.multiple_tests import holm
     from modeltune.ground.own_folders import (
@@ -124,15 +126,18 @@ __all__ = [
     "absolute_path",
     "append_durably",
     "as_typed",
+    "copies_end_here",
     "count_of",
     "default_store",
     "door",
+    "end_copy_of",
     "ending_signals_interrupt",
     "error_line",
     "error_text",
     "first_line",
     "flush_to_disk",
     "frames_of_others",
+    "free_memory",
     "holm",
     "irregular_in",
     "is_finite_number",
@@ -169,6 +174,7 @@ __all__ = [
     "text_of",
     "try_lock",
     "typed",
+    "usable_cores",
     "wait_for_lock",
     "without_ours",
     "write_durably",
@@ -242,6 +248,7 @@ __getattr__, __dir__ = door(
             "SpecError",
             "UnrecordableError",
         ),
+        "forks": ("copies_end_here", "end_copy_of"),
         "internals": (
             "MissingNameError",
             "private_name",
@@ -253,6 +260,7 @@ __getattr__, __dir__ = door(
             "try_lock",
             "wait_for_lock",
         ),
+        "machine": ("free_memory", "usable_cores"),
         "masked_urls": (
             "MASK",
             "MaskedUrl",

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from modeltune.engine import report_epochs_to
+from modeltune.ground import copies_end_here, end_copy_of
 from modeltune.harness.executors.interface import discard_event, underway
 from modeltune.records import Listener, RefitTask, TrialTask
 
 _Task = TypeVar("_Task", bound=TrialTask | RefitTask)
 _Result = TypeVar("_Result")
+
+
+class Local:
+    """An engine in this process, called like one in another: copies of the process end in the call."""
+
+    def __init__(self, engine: Any):
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            with copies_end_here():
+                return getattr(self._engine, name)(*arguments)
+
+        return call
 
 
 class Inline(Generic[_Task, _Result]):
@@ -33,11 +49,14 @@ class Inline(Generic[_Task, _Result]):
         """Run the oldest task and return it with its result."""
         task, began = self._tasks.popleft(), time.monotonic()
 
+        process = os.getpid()
+
         def tell(epoch: int, value: float | None) -> None:
+            end_copy_of(process)
             self._listen(underway(task, time.monotonic() - began, epoch, value))
 
         self._listen(underway(task, 0.0))
-        with report_epochs_to(tell):
+        with copies_end_here(), report_epochs_to(tell):
             return task, self._perform(task)
 
     def withdraw(self) -> list[_Task]:

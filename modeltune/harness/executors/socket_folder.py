@@ -1,0 +1,35 @@
+"""Where multiprocessing puts its sockets: the path of one may have about a hundred bytes only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from multiprocessing import util
+
+LONGEST_PATH = 103
+"""Bytes of the path of a socket: macOS allows these, Linux four more; see unix(7)."""
+
+NAMES = len("/pymp-12345678/listener-12345678")
+"""What multiprocessing adds to the folder for temporary files."""
+
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  the folder in it is private
+
+
+def choose_socket_folder() -> None:
+    """Have multiprocessing make its folder for sockets where their paths are short enough.
+
+    With a TMPDIR of 70 characters and more, as Slurm, Bazel and macOS have them, no socket can be
+    made there. Other temporary files stay in TMPDIR. Newer versions of Python do the same.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) + NAMES <= LONGEST_PATH:
+        return
+    before = tempfile.tempdir
+    for folder in SHORT_FOLDERS:
+        if os.access(folder, os.W_OK | os.X_OK):
+            tempfile.tempdir = folder
+            try:
+                # Made once; processes that are started get to know it.
+                util.get_temp_dir()
+            finally:
+                tempfile.tempdir = before
+            return
