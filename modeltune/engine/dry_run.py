@@ -26,7 +26,10 @@ from modeltune.engine.fit import (
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.engine.probe import probe
 from modeltune.engine.score import Output, OutputTask, evaluate, predict, report_names
-from modeltune.ground import SpecError
+from modeltune.ground import (
+    SpecError,
+    message_of,
+)
 from modeltune.records import Failure
 from modeltune.specs import Behaviour, KFold, Spec, Subject
 
@@ -260,7 +263,7 @@ def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
     if getattr(model, "inputs", None):
         takes = f"; it takes {', '.join(str(tuple(i.shape)) for i in model.inputs)}"
         takes += f" and gives {', '.join(str(tuple(o.shape)) for o in model.outputs)}"
-    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [
+    lines = [line for line in message_of(error).splitlines() if line.strip()] or [
         type(error).__name__
     ]
     return (

@@ -24,6 +24,7 @@ from modeltune.engine.score import (
     targets,
     with_weights,
 )
+from modeltune.ground import error_line
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -102,7 +103,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
         samples = refit_samples(model, on_test, scores, targets(loaded.train))
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
-        return RescoreResult(problem=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return RescoreResult(problem=error_line(error))
     parameters = float(model.count_params())
     return RescoreResult(
         {**scores, "parameters": parameters}, None if samples is None else pack_samples(samples)
@@ -123,7 +124,7 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
         x = next(iter(test.batches(LATENCY_BATCH)))[0]
         pair = [_timer(model, x), _timer(other, x)]
     except Exception as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return error_line(error)
     ratios = []
     for number in range(WARM_UP + PAIRS):
         first, second = (0, 1) if number % 2 else (1, 0)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         is_positive_number,
         typed,
     )
+    from modeltune.ground.disk_space import free_space, is_disk_full, says_disk_full
     from modeltune.ground.durable_files import (
         append_durably,
         flush_to_disk,
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         try_lock,
         wait_for_lock,
     )
-    from modeltune.ground.machine import free_memory, usable_cores
+    from modeltune.ground.machine import usable_cores, usable_memory
     from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
     from modeltune.ground.multiple_tests import holm
     from modeltune.ground.own_folders import (
@@ -137,9 +138,10 @@ __all__ = [
     "first_line",
     "flush_to_disk",
     "frames_of_others",
-    "free_memory",
+    "free_space",
     "holm",
     "irregular_in",
+    "is_disk_full",
     "is_finite_number",
     "is_integer",
     "is_marked",
@@ -166,6 +168,7 @@ __all__ = [
     "remove_marked",
     "require_regular",
     "require_supported_system",
+    "says_disk_full",
     "seconds_of",
     "sqlite_url",
     "store_url",
@@ -175,6 +178,7 @@ __all__ = [
     "try_lock",
     "typed",
     "usable_cores",
+    "usable_memory",
     "wait_for_lock",
     "without_ours",
     "write_durably",
@@ -226,6 +230,7 @@ __getattr__, __dir__ = door(
             "is_positive_number",
             "typed",
         ),
+        "disk_space": ("free_space", "is_disk_full", "says_disk_full"),
         "durable_files": (
             "append_durably",
             "flush_to_disk",
@@ -260,7 +265,7 @@ __getattr__, __dir__ = door(
             "try_lock",
             "wait_for_lock",
         ),
-        "machine": ("free_memory", "usable_cores"),
+        "machine": ("usable_cores", "usable_memory"),
         "masked_urls": (
             "MASK",
             "MaskedUrl",

@@ -36,18 +36,16 @@ def usable_cores(root: Path = ROOT) -> int:
     return max(1, math.floor(cores))
 
 
-def free_memory(root: Path = ROOT) -> int:
-    """Return the bytes of memory this process may still take.
+def usable_memory(free: int, root: Path = ROOT) -> int:
+    """Return the bytes of memory this process may still take, of those the machine has free.
 
-    That is the least of what the machine has free and what the limits of its control groups leave.
-    Pages of files that can be given back count as free, as they do for the machine.
+    The limits of its control groups may leave less. Pages of files that can be given back count as
+    free, as they do for the machine.
 
     Args:
+        free: what the machine has free, in bytes.
         root: as of ``usable_cores``.
     """
-    import psutil
-
-    free: int = psutil.virtual_memory().available
     names = (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.high", "memory.current", "inactive_file"),
@@ -72,19 +70,18 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
     """
     paths: dict[str, str] = {}  # by controller; version 2 has the empty name
     for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        paths |= dict.fromkeys(controllers.split(","), path)
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        paths |= dict.fromkeys(controllers.split(","), group)
     for line in _text(root / "proc/self/mountinfo").splitlines():
         place, _, system = line.partition(" - ")
         mount, kind = place.split(" "), system.split(" ")
         if len(mount) < 5 or len(kind) < 3:
             continue
+        path: str | None = None
         if kind[0] == "cgroup2":
             path = paths.get("")
         elif kind[0] == "cgroup" and controller in kind[2].split(","):
             path = paths.get(controller)
-        else:
-            continue
         if path is None:
             continue
         top = root / mount[4].lstrip("/")

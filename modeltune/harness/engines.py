@@ -50,7 +50,7 @@ def lend_engine(
             else:
                 yield engine, executor
                 return
-    from modeltune.harness.executors import Inline
+    from modeltune.harness.executors import Inline, Local
 
     with quietly():
         from modeltune.engine import start_engine
@@ -60,4 +60,4 @@ def lend_engine(
         names = "trial_minutes, trial_gigabytes and data_minutes"
         listen(Note(f"{names} limit nothing in a run without workers"))
     own = start_engine(spec, fixtures, features)
-    yield own, Inline(own.perform, listen)
+    yield Local(own), Inline(own.perform, listen)

@@ -20,11 +20,16 @@ from modeltune.ground import (
     NoTrialError,
     UnrecordableError,
     count_of,
+    error_line,
     error_text,
     first_line,
+    is_disk_full,
+    message_of,
+    says_disk_full,
     typed,
 )
 from modeltune.harness.conclusion import Judgement
+from modeltune.harness.resuming import no_space
 from modeltune.harness.search import SearchProgress
 from modeltune.harness.validation import ValidationResult
 from modeltune.histories import (
@@ -76,7 +81,8 @@ def recorded_at_end(
     try:
         yield draft
     except BaseException as error:
-        draft.fail(error)
+        plainer = _plainer(error, history)
+        draft.fail(plainer or error)
         try:
             draft.record()
         except HistoryError as unrecorded:
@@ -84,9 +90,27 @@ def recorded_at_end(
             text = f"this run could not be recorded: {unrecorded}"
             _unfailing(listen)(Note(text))
             for note in (text, *unrecorded.__notes__):
-                error.add_note(note)
+                (plainer or error).add_note(note)
+        if plainer is not None:
+            raise plainer from error
         raise
     draft.record()
+
+
+def _plainer(error: BaseException, history: Store) -> HistoryError | None:
+    """Return what to raise for an error that the disk is to blame for; None for any other.
+
+    A library that writes for us, such as h5py, says it in its own way and with its own traceback.
+    """
+    if isinstance(error, HistoryError) or not isinstance(error, Exception):
+        return None
+    if is_disk_full(error):
+        line = next(
+            (line for line in message_of(error).splitlines() if says_disk_full(line)),
+            error_line(error),
+        )
+        return no_space(line.strip(), history.folder)
+    return None
 
 
 def first_draft(run_id: str, spec: Spec) -> Run:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
-from modeltune.ground import HistoryError, ModeltuneError, write_durably
+from modeltune.ground import (
+    HistoryError,
+    ModeltuneError,
+    error_text,
+    write_durably,
+)
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
 from modeltune.records import Json, Run, plain
@@ -216,8 +221,7 @@ def _write_new(target: Path, write: Callable[[Path], object]) -> None:
         raise HistoryError(f"{target} is not written: {error}") from error
     except Exception as error:
         # It may come from get_config of the user's classes, or from a full disk.
-        message = " ".join(str(error).split())
-        text = f"{target} cannot be written: {type(error).__name__}: {message}"
+        text = f"{target} cannot be written: {' '.join(error_text(error).split())}"
         raise HistoryError(text) from error
 
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from modeltune.ground import NoTrialError, first_line, open_regular, sync_file, sync_folder
+from modeltune.ground import (
+    HistoryError,
+    NoTrialError,
+    first_line,
+    free_space,
+    open_regular,
+    says_disk_full,
+    sync_file,
+    sync_folder,
+)
 from modeltune.harness.executors import Executor
 from modeltune.histories import Ledger, Ledgers
 from modeltune.records import (
@@ -130,12 +139,24 @@ class ResumingExecutor(Generic[_Task, _Result]):
         task, result = self._executor.wait()
         if result.failure is not None and not result.failure.is_final:
             return task, result
+        if result.failure is not None and says_disk_full(
+            f"{result.failure.reason}\n{result.failure.traceback}"
+        ):
+            # No failure of the candidate's: it is trained again once there is space.
+            raise no_space(result.failure.reason, self._ledger.folder)
         self._ledger.put(self._notation.key(task), self._notation.write(task, result))
         return task, result
 
     def withdraw(self) -> list[_Task]:
         """Take back the tasks that have not begun; known results are still handed back."""
         return self._executor.withdraw()
+
+
+def no_space(reason: str, folder: Path) -> HistoryError:
+    """Return the error that ends a run because a disk is full; it says what is free in a folder."""
+    return HistoryError(
+        f"a disk is full: {reason}; {folder}{free_space(folder)}: free some space, then run again"
+    )
 
 
 def _position(known: tuple[int, object, object]) -> int:

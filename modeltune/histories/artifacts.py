@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -17,6 +16,7 @@ from modeltune.ground import (
     HistoryError,
     InvalidRunError,
     append_durably,
+    free_space,
     make_folder,
     open_regular,
     read_bounded,
@@ -121,7 +121,7 @@ def keep(folder: Path, name: str, write: Callable[[Path], object], refit: int = 
         write_durably(target, _draft(target), write)
         size, sha256 = _measure(target)
     except OSError as error:
-        raise HistoryError(f"{target} cannot be written: {error}{_space(folder)}") from error
+        raise HistoryError(f"{target} cannot be written: {error}{free_space(folder)}") from error
     return Artifact(path=name, sha256=sha256, bytes=size, refit=refit)
 
 
@@ -265,10 +265,3 @@ def _within(folder: Path, name: str) -> Path:
             "replace the link by the folder it leads to"
         )
     return path
-
-
-def _space(folder: Path) -> str:
-    try:
-        return f" ({shutil.disk_usage(folder).free} bytes free)"
-    except OSError:
-        return ""

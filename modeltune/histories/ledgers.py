@@ -23,7 +23,9 @@ from modeltune.ground import (
     count_of,
     first_line,
     flush_to_disk,
+    free_space,
     irregular_in,
+    is_disk_full,
     is_marked,
     is_unlocked,
     make_folder,
@@ -83,13 +85,19 @@ class Ledger:
         """
         text = json.dumps({"key": key, "value": value}, allow_nan=False).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
+        if not os.fstat(self._file.fileno()).st_nlink:
+            raise HistoryError(
+                f"{self.folder} was removed while a run used it, and with it the trials that had "
+                "finished; remove nothing below .modeltune while a run is under way, and run it again"
+            )
         try:
             if len(line) <= LONGEST_LINE and self._file.tell() + len(line) <= LARGEST_LEDGER:
                 self._file.write(line)
                 flush_to_disk(self._file)
         except OSError as error:
             path = self.folder / LEDGER_FILE
-            raise HistoryError(f"{path}: a finished trial cannot be kept: {error}") from error
+            free = free_space(self.folder)
+            raise HistoryError(f"{path}: a finished trial cannot be kept: {error}{free}") from error
         self._known[key] = value
 
 
@@ -176,6 +184,9 @@ class Ledgers:
             assert file is not None  # the second folder bears this run's id
             notes += filter(None, [_keep_damaged(folder, file)])
         except OSError as error:
+            if is_disk_full(error):
+                free = f"{free_space(folder)}; free some space, then run again"
+                raise HistoryError(f"{folder} cannot be written: {error}{free}") from error
             raise HistoryError(
                 f"{folder} cannot be written ({error}); "
                 "make the folder writable, or name another --modeltune-store"

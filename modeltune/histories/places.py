@@ -11,7 +11,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from modeltune.ground import MASK, HistoryError, Secrets, StoreUrl, first_line, named_store
+from modeltune.ground import (
+    MASK,
+    HistoryError,
+    Secrets,
+    StoreUrl,
+    first_line,
+    free_space,
+    is_disk_full,
+    named_store,
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,22 @@ class Place:
             raise self.plain_error(error) from error
         except OSError as error:
             cause = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+            if is_disk_full(error):
+                raise self._no_space(cause) from error
             raise HistoryError(f"{self} cannot be opened ({cause}); {_WRITABLE}") from error
 
     def plain_error(self, error: SQLAlchemyError) -> HistoryError:
         """Return what the database raised as one line with advice, without secrets."""
         cause = self.secrets.mask(first_line(getattr(error, "orig", None) or error))
+        if is_disk_full(error):
+            return self._no_space(cause)
         advice = next((text for sign, text in _ADVICE.items() if sign in cause), _UNCHANGED)
         return HistoryError(f"{self}: {cause}; {advice}")
+
+    def _no_space(self, cause: str) -> HistoryError:
+        # A server's disk is not ours to look at.
+        free = free_space(self.folder) if self.path else ""
+        return HistoryError(f"{self}: {cause}{free}; {_SPACE}")
 
 
 DAMAGED = "restore a copy, or move the file away to begin a new history"

@@ -129,6 +129,9 @@ class Store:
         with self._place.plain_errors():
             if not self._place.path and (run.artifact or run.files):
                 leave_word(self.folder, self.identity)
+            if self._place.path and not os.path.lexists(self._place.path):
+                # Somebody removed it meanwhile: SQLite itself would leave an empty file there.
+                _make(self._place.path)
             try:
                 self._insert(run)
             except (TypeError, ValueError, OverflowError, DataError) as error:

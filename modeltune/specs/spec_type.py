@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modeltune.ground import Problem, SpecError, count_of, is_integer, typed
+from modeltune.ground import (
+    Problem,
+    SpecError,
+    count_of,
+    error_text,
+    is_integer,
+    typed,
+)
 from modeltune.specs.addresses import path_in_project, root_of_file
 from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
@@ -415,7 +422,7 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         try:
             model = model()
         except Exception as error:
-            text = f"{name}() raised {type(error).__name__}: {error}; pass an instance instead"
+            text = f"{name}() raised {error_text(error)}; pass an instance instead"
             raise SpecError(_problem_list([("model", text)], file, line, str(name))) from error
         problem = _model_problem(model)
     if problem is not None:

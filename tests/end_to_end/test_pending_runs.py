@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +16,10 @@ from modeltune.ground.errors import HistoryError
 from modeltune.histories.artifacts import verify
 from modeltune.histories.pending import flush, read_pending, waiting
 from modeltune.histories.store import open_store
+from modeltune.records.tasks import Failure, TrialTask
 from tests.support import scripted_runs
 from tests.support.example import Example, scripted_source
-from tests.support.scripted_runs import ALL, scripting
+from tests.support.scripted_runs import ALL, Script, scripting
 from tests.support.traced import TRACED, in_child, without_space
 
 
@@ -103,6 +107,54 @@ def test_what_can_be_kept_nowhere_says_so_and_loses_no_training(scripted: Exampl
     assert list((folder / "scratch").glob("*/ledger.jsonl"))
 
 
+def test_a_store_removed_while_it_is_used_is_said_and_what_was_trained_is_recorded(
+    scripted: Example,
+) -> None:
+    store = scripted.path / ".modeltune"
+    done = scripted.with_spec(scripted_source()).run_pytest(at_the_end=lambda: shutil.rmtree(store))
+    assert done.exit_code == 1
+    (folder,) = [
+        line.partition(" was removed while a run used it")[0]
+        for line in done.lines
+        if line.startswith(str(store / "scratch")) and " was removed while a run used it" in line
+    ]
+    assert Path(folder).parent == store / "scratch"
+    assert "Traceback" not in done.output
+    (run,) = done.history
+    assert run.status.value == "interrupted"
+    assert len(run.trials) == 6
+    assert scripted.run_pytest().exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["trial", "refit"])
+def test_a_disk_that_is_full_in_a_task_ends_the_run_which_resumes(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What HDF5 says when it cannot write weights or a state is no failure of a candidate."""
+    perform = Script.perform
+
+    def fail(script: Script, task: Any) -> Any:
+        result = perform(script, task)
+        if (kind == "trial") is isinstance(task, TrialTask):
+            reason = "OSError: Can't write data (error message = 'No space left on device')"
+            return replace(result, failure=Failure(reason))
+        return result
+
+    scripted = scripted.with_spec(scripted_source())
+    with monkeypatch.context() as patched:
+        patched.setattr(Script, "perform", fail)
+        done = scripted.run_pytest()
+    assert done.exit_code == 1
+    (line,) = [line for line in done.lines if line.startswith("a disk is full: ")]
+    assert re.search(r"'No space left on device'\); .*/scratch/\w+ \(\d+ bytes free\): free", line)
+    (run,) = done.history
+    assert run.status.value == "interrupted"
+    # What failed is trained again, and nothing else.
+    again = scripted.run_pytest()
+    assert again.exit_code == 0
+    assert len(again.trained) == (8 if kind == "trial" else 2)
+
+
 @TRACED
 @pytest.mark.usefixtures("script_is_loaded")
 def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: str) -> None:
@@ -118,7 +170,11 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_waits(tmp_path: Path, url: 
     assert status == 0
     problem, waits = words.splitlines()
     history = tmp_path / "history.db"
-    assert problem == f"{history}: database or disk is full; free some space, then run again"
+    assert re.fullmatch(
+        rf"{re.escape(str(history))}: database or disk is full \(\d+ bytes free\); "
+        "free some space, then run again",
+        problem,
+    )
     (path,) = waiting(tmp_path)
     assert f"(passed) is not recorded, but waits in {path}; to record it: modeltune flush" in waits
     with open_store(url) as store:

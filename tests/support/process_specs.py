@@ -83,9 +83,14 @@ def with_other_data(hp: Any) -> Any:
 )
 def moody(hp: Any) -> Any:
     """Do what the value says to the process the model is built in."""
-    behaviour = hp.Choice("behaviour", ["well", "raises", "exits", "dies", "hangs", "grows"])
+    moods = ["well", "raises", "exits", "dies", "hangs", "grows", "forks", "mumbles"]
+    behaviour = hp.Choice("behaviour", moods)
     if behaviour == "raises":
         raise ValueError("as announced")
+    if behaviour == "mumbles":
+        raise Unspeakable
+    if behaviour == "forks":
+        os.fork()
     if behaviour == "exits":
         sys.exit("enough")
     if behaviour == "dies":
@@ -97,6 +102,15 @@ def moody(hp: Any) -> Any:
         signal.pause()
         hoard.sum()
     return classifier()
+
+
+class Unspeakable(Exception):
+    """An error that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+    __repr__ = __str__
 
 
 FAULT = "FAULT"

@@ -17,7 +17,7 @@ from modeltune.engine.environments import set_up_tensorflow
 from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
-from modeltune.ground import SpecError
+from modeltune.ground import SpecError, error_line, error_text
 from modeltune.records import Values
 from modeltune.specs import Measure, Refit, Spec, Subject
 
@@ -43,7 +43,7 @@ def rebuilt_model(
             model = stack.enter_context(lend_model(spec, hp, seed))
             with_weights(model, weights, test)
         except Exception as error:
-            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            cause = " ".join(error_text(error).split())
             raise SpecError(
                 f"{spec.id}: the spec cannot rebuild the run's model: {cause}"
             ) from error
@@ -85,7 +85,7 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
         load_weights(model, weights)
         lacking = without_assets(model, weights)
     except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...
-        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return error_line(error)
     if lacking:
         return f"the run did not keep what {', '.join(lacking)} learned, such as a vocabulary"
     if not model.compiled:

@@ -18,7 +18,10 @@ from sklearn import metrics
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit import Model, logged_number
 from modeltune.engine.internals import Feature, keras_internals
-from modeltune.ground import SpecError
+from modeltune.ground import (
+    SpecError,
+    error_text,
+)
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
 
@@ -131,7 +134,7 @@ def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]
         try:
             mask = np.asarray(part.select(*arguments))
         except (Exception, SystemExit) as error:
-            raise SpecError(f"{where} raised {type(error).__name__}: {error}") from error
+            raise SpecError(f"{where} raised {error_text(error)}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.harness.executors.inline import Inline
+    from modeltune.harness.executors.inline import Inline, Local
     from modeltune.harness.executors.interface import Executor
     from modeltune.harness.executors.processes import (
         NotPortableError,
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     )
     from modeltune.harness.executors.supervision import warm_up
 
-__all__ = ["Executor", "Inline", "NotPortableError", "auto", "process_executor", "warm_up"]
+__all__ = ["Executor", "Inline", "Local", "NotPortableError", "auto", "process_executor", "warm_up"]
 
 __getattr__, __dir__ = door(
     __name__,
     {
-        "inline": ("Inline",),
+        "inline": ("Inline", "Local"),
         "interface": ("Executor",),
         "processes": (
             "NotPortableError",

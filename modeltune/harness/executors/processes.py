@@ -24,6 +24,7 @@ from modeltune.ground import (
     HistoryError,
     ModeltuneError,
     SearchError,
+    error_text,
     first_line,
     make_folder,
     mark_folder,
@@ -32,6 +33,7 @@ from modeltune.ground import (
     refuse_link,
     remove_marked,
     try_lock,
+    usable_cores,
     wait_for_lock,
 )
 from modeltune.harness.executors.interface import discard_event, underway
@@ -68,10 +70,9 @@ GROWTH = 2**30
 
 
 def auto(threads: int) -> int:
-    """Return how many processes with this many threads keep the machine's cores busy; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many processes with this many threads keep the cores busy that we may use; at least 1."""
     sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return max(1, cores // (threads * sharing))
+    return max(1, usable_cores() // (threads * sharing))
 
 
 class NotPortableError(Exception):
@@ -553,7 +554,7 @@ def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
     try:
         declared = pickle.dumps((spec, dict(fixtures)))
     except Exception as error:
-        raise NotPortableError(f"{type(error).__name__}: {error}") from error
+        raise NotPortableError(error_text(error)) from error
     return Birth(
         declared=declared,
         code=search_identity(spec),

@@ -12,7 +12,7 @@ LONGEST_PATH = 103
 NAMES = len("/pymp-12345678/listener-12345678")
 """What multiprocessing adds to the folder for temporary files."""
 
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  the folder in it is private
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def choose_socket_folder() -> None:

@@ -27,7 +27,8 @@ from typing import IO, Any
 
 import psutil
 
-from modeltune.ground import SearchError, require_supported_system
+from modeltune.ground import SearchError, require_supported_system, usable_memory
+from modeltune.harness.executors.socket_folder import choose_socket_folder
 from modeltune.harness.executors.worker import (
     DUMP_STACK,
     Birth,
@@ -60,6 +61,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 def warm_up(*also: str) -> None:
     """Start the server unless it runs already; it imports Keras, and the modules in ``also``, meanwhile."""
     require_supported_system()
+    choose_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["modeltune.harness.executors.warm", *also])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
@@ -91,9 +93,8 @@ def main_left_alone() -> Iterator[None]:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that are free."""
-    free: int = psutil.virtual_memory().available
-    return free
+    """Return the bytes of memory that are free here, inside a container what it may still take."""
+    return usable_memory(psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,15 @@ from traceback import FrameSummary
 from typing import Any, NoReturn
 
 from modeltune.engine import report_epochs_to, report_space_to
-from modeltune.ground import CodeError, ModeltuneError, frames_of_others, is_ours, without_ours
+from modeltune.ground import (
+    CodeError,
+    ModeltuneError,
+    copies_end_here,
+    end_copy_of,
+    frames_of_others,
+    is_ours,
+    without_ours,
+)
 from modeltune.records import HyperParameters, RehearseTask
 
 PR_SET_PDEATHSIG = 1
@@ -90,15 +98,19 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
     """Answer calls of an engine's methods until the pipe is closed."""
     _settle(birth)
     engine: Any = None
+    process = os.getpid()
 
     def tell(epoch: int, value: float | None) -> None:
+        end_copy_of(process)
         connection.send(FitProgress(epoch, value))
 
     def tell_space(space: HyperParameters) -> None:
+        end_copy_of(process)
         connection.send(SpaceProgress(space))
 
     try:
-        engine = _engine(birth)
+        with copies_end_here():
+            engine = _engine(birth)
         connection.send(None)
     except BaseException as error:  # noqa: BLE001  whoever started this process decides
         connection.send(RemoteError(_portable(error)))
@@ -110,7 +122,7 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
             return
         try:
             # Only tasks report their progress, not what another call trains.
-            with contextlib.ExitStack() as stack:
+            with copies_end_here(), contextlib.ExitStack() as stack:
                 if name == "perform":
                     stack.enter_context(report_epochs_to(tell))
                     if isinstance(arguments[0], RehearseTask):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from modeltune.ground import error_text
 from modeltune.specs.identity.dependencies import Dependencies
 from modeltune.specs.identity.module_files import is_installed, module_file
 from modeltune.specs.identity.source_files import functions_of, loaded_names, parse_file
@@ -45,7 +46,7 @@ def content(
         _ContentPickler(sink, dependencies, texts, model).dump(value)
         held = sink.sha256.hexdigest()
     except Exception as error:  # noqa: BLE001 - a user's own __reduce__ may raise anything
-        held = f"{UNCOMPARABLE}{type(error).__name__}: {error} [{_PROCESS}]"
+        held = f"{UNCOMPARABLE}{error_text(error)} [{_PROCESS}]"
     parts = {name: digest("\n".join(texts))} if texts else {}
     members = value if isinstance(value, list) else [value]
     return parts if all(map(_holds_nothing, members)) else parts | {f"{HELD}{name}": held}

@@ -18,6 +18,7 @@ from modeltune.engine.engine import Engine
 from modeltune.ground.deadlines import Deadline
 from modeltune.ground.errors import CodeError, HistoryError
 from modeltune.ground.own_folders import mark_folder
+from modeltune.harness.executors import processes
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.processes import (
     Limits,
@@ -139,7 +140,7 @@ def test_at_least_one_task_can_be_under_way(executor: Any) -> None:
 @pytest.fixture(scope="module")
 def moods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The result of each behaviour, tried side by side."""
-    behaviours = ["raises", "exits", "dies", "hangs", "grows", "well"]
+    behaviours = ["raises", "exits", "dies", "hangs", "grows", "forks", "mumbles", "well"]
     folder = tmp_path_factory.mktemp("moods")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CHILD", str(folder / "child"))
@@ -159,6 +160,15 @@ def test_the_others_go_on(moods: dict[str, Any]) -> None:
 def test_an_exception_is_the_trials_own(moods: dict[str, Any]) -> None:
     assert reason(moods["raises"]) == "ValueError: as announced"
     assert "process_specs.py" in moods["raises"].failure.traceback
+
+
+def test_a_copy_that_a_build_makes_of_its_process_answers_nothing(moods: dict[str, Any]) -> None:
+    assert moods["forks"].failure is None
+    assert moods["forks"].curve != {}
+
+
+def test_an_exception_that_cannot_be_shown_is_named_by_its_class(moods: dict[str, Any]) -> None:
+    assert reason(moods["mumbles"]) == ("Unspeakable: (no message: its __str__ raised LookupError)")
 
 
 def test_leaving_python_is_a_failure_of_the_trial(moods: dict[str, Any]) -> None:
@@ -329,7 +339,7 @@ def is_alive(process: int) -> bool:
 
 
 def test_auto_fills_the_cores_with_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(processes, "usable_cores", lambda: 8)
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     assert [auto(threads) for threads in (1, 2, 3, 8, 99)] == [8, 4, 2, 1, 1]
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
