@@ -260,6 +260,7 @@ OWN = ("self", "cls", "os")
 """Whose private names are one's own; ``os._exit`` is public."""
 
 OF_OTHERS = {
+    "_config",  # of a process, in multiprocessing
     # The schedule of a Hyperband is told by keras-tuner nowhere else.
     *("_get_size", "_get_epochs", "_get_num_rounds", "_get_num_brackets"),
 }

@@ -23,7 +23,7 @@ def test_a_long_folder_for_temporary_files_is_no_obstacle(
     monkeypatch.setattr(tempfile, "tempdir", None)
     # As in a process that has made no socket yet.
     process: Any = multiprocessing.current_process()
-    monkeypatch.setitem(getattr(process, "_config"), "tempdir", None)  # noqa: B009  Python's own
+    monkeypatch.setitem(process._config, "tempdir", None)
     bound = []
 
     def start() -> None:
