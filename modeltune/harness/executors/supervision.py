@@ -188,10 +188,10 @@ class Process:
             if self._observed is None or self.condemned is not None:
                 return None
             self._stops = self._stops + 1 if continued(self._observed) else 0
+            held = self.memory()
             if self._stops > PATIENCE:
                 self._condemn(Failure("was stopped again whenever it was continued"))
             elif (limit := self._limit) is not None:
-                held = self.memory()
                 # What has been answered in time may not have been received yet.
                 if time.monotonic() > limit.at and not self.pipe.poll():
                     reason = f"took longer than {limit.name}"
