@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+ANNOTATING_PLUGIN = "pytest_github_actions_annotate_failures"
+"""As it is registered: it annotates every failed test."""
+
 
 class Renderings:
     """What the session renders: what one raises costs neither the session nor another."""
@@ -448,7 +451,12 @@ class Session:
                 self._summary_error = str(error)
         if is_github():
             root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
-            self._annotations = render("annotations", lambda: list(annotate(unexpected, root)), [])
+            commands = render("annotations", lambda: list(annotate(unexpected, root)), [])
+            # One annotation of a red spec is enough, and its message names the gates.
+            is_done = self._config.pluginmanager.hasplugin(ANNOTATING_PLUGIN)
+            self._annotations = [
+                line for line in commands if not (is_done and line.startswith("::error "))
+            ]
         if self._config.get_verbosity() >= 0:
             # The controller of pytest-xdist has collected nothing that its header could tell.
             files = () if self._collected else [run.file for run in runs]

@@ -113,3 +113,21 @@ def pytest_runtest_makereport(item, call):  # as Allure does it
     done = session(scripted, monkeypatch, "", "-s", conftest=reader)
     gate = 'mt.metric("accuracy") >= 0.99'
     done.stdout.fnmatch_lines([f"shown elsewhere: *: spec_a.py::net is failed: {gate}"])
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "beside another plugin"])
+def test_a_red_spec_is_annotated_once(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    name = "pytest_github_actions_annotate_failures"
+    theirs = """
+def pytest_runtest_logreport(report):
+    if report.failed:
+        print(f"::error file=spec_a.py::{report.longrepr}".partition("\\n")[0])
+"""
+    scripted.pytester.syspathinsert(scripted.path)
+    arguments = ["-s", "-p", name] if other else []
+    done = session(scripted, monkeypatch, "", *arguments, **{name: theirs})
+    (line,) = [line for line in done.lines if "::error file=" in line]
+    assert "accuracy" in line
+    assert ("file=spec_a.py::" in line) is other
