@@ -451,7 +451,8 @@ class Session:
                 self._summary_error = str(error)
         if is_github():
             root = root_of(self._config.rootpath, os.environ.get("GITHUB_WORKSPACE"))
-            commands = render("annotations", lambda: list(annotate(unexpected, root)), [])
+            none: list[str] = []
+            commands = render("annotations", lambda: list(annotate(unexpected, root)), none)
             # One annotation of a red spec is enough, and its message names the gates.
             is_done = self._config.pluginmanager.hasplugin(ANNOTATING_PLUGIN)
             self._annotations = [
