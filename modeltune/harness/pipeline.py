@@ -40,7 +40,7 @@ from modeltune.harness.validation import TunedModel, validate
 from modeltune.histories import Acceptance, open_store
 from modeltune.records import Event, Listener, Note, Run, RunRecorded
 from modeltune.reports import lines
-from modeltune.specs import Spec, search_identity
+from modeltune.specs import Spec, identity_assumptions, search_identity
 
 
 def run(
@@ -116,6 +116,8 @@ def run(
         draft.add_environment(engine.environment())
         if note := engine.plain_paths():
             draft.note(note)
+        for assumption in identity_assumptions(spec):
+            draft.note(f"identity of the code: {assumption}")
         if note := note_on_random_values(spec, engine.identity(), history):
             draft.note(note)
         with draft.phase("data", spent=lookup.seconds):

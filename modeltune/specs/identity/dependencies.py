@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modeltune.specs.identity.module_files import imported_file, module_globals, python_files
+from modeltune.specs.identity.dynamic_imports import Reach, reached
+from modeltune.specs.identity.module_files import imported_file, module_globals
 from modeltune.specs.identity.source_files import (
     DEFINITIONS,
     decorator_names,
@@ -22,12 +23,11 @@ from modeltune.specs.identity.source_files import (
 )
 from modeltune.specs.spec_type import Protocol, Spec
 
-ANYTHING = {"exec", "eval", "globals", "__import__", "importlib", "import_module", "runpy"}
-"""Names that may run or import code which no name leads to."""
-
 
 class Dependencies:
     """The statements of a user's files that some code depends on, and the packages they import.
+
+    ``assumptions`` say what was taken as reached where the code does not tell before it runs.
 
     Each ``add_...`` method adds a starting point. ``digests`` then follows the names that the
     added statements use, from file to file, until nothing new turns up.
@@ -35,6 +35,7 @@ class Dependencies:
 
     def __init__(self) -> None:
         self.packages: set[str] = set()
+        self.assumptions: set[str] = set()
         self._texts: dict[Path, dict[tuple[int, str], str]] = {}
         self._imported: set[Path] = set()
         self._waiting: list[tuple[Path, ast.stmt]] = []
@@ -111,12 +112,26 @@ class Dependencies:
             if isinstance(inner, ast.Import | ast.ImportFrom):
                 for alias in inner.names:
                     self._add_alias(path, inner, alias)
-        names = global_names(node)
-        for name in names:
+        for name in global_names(node):
             self.add_name(path, name)
-        if ANYTHING & names:
-            for file in python_files(path.parent):
-                self.add_file(file)
+        for reach in reached(path, node, self._namespace(path)):
+            self._add_reach(path, reach)
+
+    def _add_reach(self, path: Path, reach: Reach) -> None:
+        """Add what is imported or run by a text instead of by a name."""
+        if reach.assumption:
+            self.assumptions.add(reach.assumption)
+        for file in reach.files:
+            self.add_file(file)
+        for module in reach.modules:
+            name = module.lstrip(".")
+            level = len(module) - len(name)
+            parts = name.split(".")
+            for length in range(1, len(parts) + 1):
+                if imported := self._users_file(path, ".".join(parts[:length]), level):
+                    self.add_file(imported)
+        for statement in reach.code.body if reach.code else ():
+            self.add_names_in(path, statement)
 
     def add_fixture(self, name: str, files: Sequence[Path]) -> None:
         """Add a pytest fixture defined in one of the files, and the fixtures it asks for."""

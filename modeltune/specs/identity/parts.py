@@ -84,12 +84,21 @@ def search_identity(spec: Spec) -> dict[str, str]:
     The parts are the same in every process, and computing them loads no module. They are
     computed once per spec: what was imported is what runs, even when its file is edited later.
     """
+    return dict(_read(spec)[0])
+
+
+def identity_assumptions(spec: Spec) -> tuple[str, ...]:
+    """Return what ``search_identity`` took as reached where code does not tell, a sentence each."""
+    return _read(spec)[1]
+
+
+def _read(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
     if spec not in _identities:
         _identities[spec] = _identity(spec)
-    return dict(_identities[spec])
+    return _identities[spec]
 
 
-_identities: WeakKeyDictionary[Spec, dict[str, str]] = WeakKeyDictionary()
+_identities: WeakKeyDictionary[Spec, tuple[dict[str, str], tuple[str, ...]]] = WeakKeyDictionary()
 
 
 def gates_identity(spec: Spec) -> dict[str, str]:
@@ -117,7 +126,7 @@ def _source(code: object) -> str:
         return repr(definition)
 
 
-def _identity(spec: Spec) -> dict[str, str]:
+def _identity(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
     dependencies = Dependencies()
     home = Path(spec.file)
     parts = {
@@ -135,7 +144,7 @@ def _identity(spec: Spec) -> dict[str, str]:
     for path, file_digest in dependencies.digests().items():
         name = os.path.relpath(path, home.parent)
         parts[f"code in {name}" if path == home else f"imported code ({name})"] = file_digest
-    return parts | _versions(dependencies.packages)
+    return parts | _versions(dependencies.packages), tuple(sorted(dependencies.assumptions))
 
 
 def _data(spec: Spec, home: Path, dependencies: Dependencies) -> dict[str, str]:

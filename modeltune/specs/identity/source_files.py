@@ -70,7 +70,7 @@ class _Cleaner(ast.NodeTransformer):
     """Removes docstrings, and the gates and validations of specs: no search depends on them."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if _dotted_name(node.func)[-1] in ("spec", "with_fields"):
+        if dotted_name(node.func)[-1] in ("spec", "with_fields"):
             node.keywords = [k for k in node.keywords if k.arg not in ("gates", "validation")]
         return self.generic_visit(node)
 
@@ -240,10 +240,11 @@ def is_fixture(statement: ast.stmt, name: str) -> TypeGuard[ast.FunctionDef | as
 
 def decorator_names(decorator: ast.expr) -> list[str]:
     """Return the dotted name of a decorator, with or without a call: ["pytest", "fixture"]."""
-    return _dotted_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    return dotted_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
 
 
-def _dotted_name(node: ast.expr) -> list[str]:
+def dotted_name(node: ast.expr) -> list[str]:
+    """Return the parts of a name: ["mt", "spec"] of mt.spec; "" for a part that is no name."""
     if isinstance(node, ast.Attribute):
-        return [*_dotted_name(node.value), node.attr]
+        return [*dotted_name(node.value), node.attr]
     return [node.id] if isinstance(node, ast.Name) else [""]

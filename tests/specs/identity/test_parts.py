@@ -26,6 +26,7 @@ from modeltune.specs.identity.parts import (
     changed_parts,
     edited_parts,
     fingerprints,
+    identity_assumptions,
     recorded_identity,
     run_identity,
     search_identity,
@@ -739,3 +740,118 @@ def test_a_run_s_fingerprints_hold_its_identity(project: Project) -> None:
     assert recorded_identity(prints | {"data/train": "1"}) == run_identity(spec)
     assert {"spec", "source", "data_source"} < {*prints}
     assert recorded_identity({"spec": "1"}) == {}
+
+
+LOADED = """
+import importlib
+{global_code}
+@mt.spec(data=lambda: None, search=SEARCH)
+def mlp(hp):
+    return {call}
+"""
+
+NETS = ("nets/small.py", "nets/large.py", "nets/other.py", "spec_sibling.py", "sibling.py")
+
+REACHES: dict[str, tuple[str, str, set[str]]] = {
+    "a constant": ("", "importlib.import_module('nets.small')", {"nets/small.py"}),
+    "a name": ("NET = 'small'", "importlib.import_module(f'nets.{NET}')", {"nets/small.py"}),
+    "a choice": (
+        "",
+        "importlib.import_module('nets.' + hp.Choice('net', ['small', 'large']))",
+        {"nets/small.py", "nets/large.py"},
+    ),
+    "a loop": (
+        "",
+        "[importlib.import_module('nets.{}'.format(n)) if 0 else __import__(f'nets.{n}') "
+        "for n in ('small', 'large')]",
+        {"nets/small.py", "nets/large.py", "nets/other.py"},
+    ),
+    "a list": (
+        "NETS = ['small', 'other']",
+        "[importlib.import_module(f'nets.{n}') for n in NETS]",
+        {"nets/small.py", "nets/other.py"},
+    ),
+    "an alias": (
+        "from importlib import import_module as load",
+        "load('nets.large')",
+        {"nets/large.py"},
+    ),
+    "a path": (
+        "import runpy, pathlib",
+        "runpy.run_path(str(pathlib.Path(__file__).parent / 'nets' / 'small.py'))",
+        {"nets/small.py"},
+    ),
+    "an unknown path": (
+        "import runpy, pathlib",
+        "runpy.run_path(pathlib.Path(hp) / f'nets/{hp}.py')",
+        {"nets/small.py", "nets/large.py", "nets/other.py"},
+    ),
+    "an installed package": ("", "importlib.import_module(f'keras.applications.{hp}')", set()),
+    "metadata": ("from importlib import metadata", "metadata.version('keras')", set()),
+    "a method": ("class Model: ...", "Model.eval(hp)", set()),
+    "an unknown net": (
+        "",
+        "importlib.import_module(f'nets.{hp}')",
+        {"nets/small.py", "nets/large.py", "nets/other.py"},
+    ),
+    "anything": (
+        "",
+        "importlib.import_module(f'{hp}')",
+        {"nets/small.py", "nets/large.py", "nets/other.py", "sibling.py"},
+    ),
+    "code": ("", "exec('import nets.small')", {"nets/small.py"}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def nets(project: Project) -> Callable[[str, str], Project]:
+    def write(global_code: str, call: str) -> Project:
+        text = LOADED.format(global_code=global_code, call=call)
+        project.write("specs/spec_bare.py", BARE + text)
+        project.write("specs/keras_settings.py", "def use(name): ...\ndef used(): return 1\n")
+        for name in NETS:
+            project.write(f"specs/{name}", "SIZE = 1\n")
+        return project
+
+    return write
+
+
+@pytest.mark.parametrize("how", REACHES)
+def test_of_what_a_text_imports_only_what_is_reached_counts(
+    nets: Callable[[str, str], Project], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    global_code, call, files = REACHES[how]
+    project = nets(global_code, call)
+    monkeypatch.syspath_prepend(project.folder / "specs")
+    parts = project.identity(module="spec_bare")
+    reached = {name for name in NETS if f"imported code ({name})" in parts}
+    assert reached == files
+    project.edit("specs/spec_sibling.py", "SIZE = 1", "SIZE = 2")
+    assert changed_parts(parts, project.identity(module="spec_bare")) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("importlib.import_module('nets.small')", None),
+        (
+            "importlib.import_module(f'nets.{hp}')",
+            "importlib.import_module(f'nets.{hp}') names what it imports only when it runs; assumed: "
+            "each of large.py, other.py, small.py",
+        ),
+        (
+            "exec(hp)",
+            "exec(hp) may run anything; assumed: all of spec_bare.py, and nothing else",
+        ),
+    ],
+)
+def test_what_is_assumed_of_code_that_does_not_tell_is_said(
+    nets: Callable[[str, str], Project],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    sentence: str | None,
+) -> None:
+    project = nets("", call)
+    monkeypatch.syspath_prepend(project.folder / "specs")
+    said = identity_assumptions(project.spec(module="spec_bare"))
+    assert [text.partition(": ")[2] for text in said] == ([sentence] if sentence else [])
