@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from modeltune.records import Json
 
 PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
 
+BACKENDS = {"jax": ("jax", "jaxlib"), "tensorflow": ("tensorflow",)}
+"""The modules that compute under a backend; of other backends, the module of their own name."""
+
 SAFE_KERAS = (3, 15, 1)
 """The first Keras that guards against hostile weight files."""
 
@@ -24,7 +28,11 @@ SAFE_KERAS = (3, 15, 1)
 def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
     """Describe what numbers depend on besides the spec; ``folder`` is in the git repository, if any."""
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {
+            "python": platform.python_version(),
+            **_versions(),
+            **_backend_versions(keras.backend.backend()),
+        },
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),
@@ -97,6 +105,16 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _backend_versions(backend: str) -> dict[str, str]:
+    """Return the versions of what computes, as its modules tell them.
+
+    Distributions have other names: tensorflow-cpu, tf-nightly, a build of one's own.
+    """
+    modules = ((name, sys.modules.get(name)) for name in BACKENDS.get(backend, (backend,)))
+    found = ((name, getattr(module, "__version__", None)) for name, module in modules)
+    return {name: str(version) for name, version in found if version is not None}
 
 
 def devices() -> list[tf.config.PhysicalDevice]:

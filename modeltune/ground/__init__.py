@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         first_line,
         message_of,
         text_of,
+        without_escapes,
     )
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours, without_ours
     from modeltune.ground.version import __version__
@@ -180,6 +181,7 @@ __all__ = [
     "usable_cores",
     "usable_memory",
     "wait_for_lock",
+    "without_escapes",
     "without_ours",
     "write_durably",
     "write_files_durably",
@@ -287,6 +289,7 @@ __getattr__, __dir__ = door(
             "first_line",
             "message_of",
             "text_of",
+            "without_escapes",
         ),
         "tracebacks": (
             "PACKAGE",

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements of the cursor
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
+    r"|\x1b[ -/]*[0-~]"
+)
+"""Sequences a terminal obeys (ECMA-48, 5.3 to 5.6)."""
+
 
 def count_of(count: int, one: str, more: str | None = None) -> str:
     """Return a count with its noun, ``one`` or ``more``; the default for ``more`` is ``one`` with an s."""
@@ -27,7 +36,7 @@ def error_text(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return ``str(error)``; if that raises, which is up to the error's author, say so instead.
+    """Return ``str(error)`` without escape codes, such as Keras's; if that raises, which is up to the error's author, say so instead.
 
     >>> class Careless(Exception):
     ...     def __str__(self):
@@ -36,7 +45,7 @@ def message_of(error: BaseException) -> str:
     '(no message: its __str__ raised AttributeError)'
     """
     try:
-        return str(error)
+        return without_escapes(str(error))
     except (Exception, SystemExit) as raised:  # noqa: BLE001  whatever an author's code raises
         return f"(no message: its __str__ raised {type(raised).__name__})"
 
@@ -49,9 +58,18 @@ def first_line(text: object) -> str:
     >>> first_line(ValueError())
     'ValueError'
     """
-    message = message_of(text) if isinstance(text, BaseException) else str(text)
+    message = message_of(text) if isinstance(text, BaseException) else without_escapes(str(text))
     line = next(iter(message.strip().splitlines()), "").rstrip()
     return line or ("" if isinstance(text, str) else type(text).__name__)
+
+
+def without_escapes(text: str) -> str:
+    """Return text without escape codes of terminals, whole ones: ``[1m`` of a bold text goes too.
+
+    >>> without_escapes("\\x1b[1mno room\\x1b[0m at all")
+    'no room at all'
+    """
+    return _ESCAPES.sub("", text)
 
 
 def text_of(output: bytes) -> str:

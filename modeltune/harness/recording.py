@@ -160,8 +160,13 @@ class RunDraft:
 
     def add_validation(self, result: ValidationResult) -> None:
         """Add what validation measured, how the tuned model is built, and the checks on it."""
+        environment = dict(self.run.environment)
+        if policy := result.model.get("dtype_policy"):
+            # A build may set another one than the spec, for all layers or for some.
+            environment["dtype_policy"] = policy
         self.run = replace(
             self.run,
+            environment=environment,
             scores=result.scores,
             task_report=result.tables,
             model=result.model,
@@ -239,7 +244,7 @@ class RunDraft:
         is_interrupt = not isinstance(error, Exception | SystemExit)
         # What was trained is not lost with the history: its ledger stays, as after an interrupt.
         resumes = is_interrupt or isinstance(error, HistoryError)
-        text = str(error) if isinstance(error, ModeltuneError) else error_text(error)
+        text = message_of(error) if isinstance(error, ModeltuneError) else error_text(error)
         self._tell = _unfailing(self._tell)
         if resumes:
             self.note("interrupted: the same command resumes after the trials that have finished")

@@ -23,6 +23,9 @@ from modeltune.specs import Direction
 
 _verdict = functools.partial(check_verdict, Area.SEARCH)
 
+SMALL_NOISE = 0.1
+"""The noise of a score between 0 and 1 that is small enough to say so much at least."""
+
 AT_BOUND = 0.01
 """The share of a range at either end that counts as its bound."""
 
@@ -46,6 +49,10 @@ def check_refit(
         direction: which way is better.
         rows: the rows of the validation part when the objective is a share of them, such as
             an accuracy; None otherwise.
+
+    Returns:
+        INCONCLUSIVE where the noise is not known, or so large that even a perfect score of the
+        search would be within it.
     """
     gate = "search.refit"
     if not refit_values or not all(math.isfinite(v) for v in (search_score, *refit_values)):
@@ -65,6 +72,13 @@ def check_refit(
     if noise is None:
         reason = f"{compared}; one refit does not tell how far seeds are apart: validate with 3"
         return _verdict(gate, Outcome.INCONCLUSIVE, optimism, None, reason, details)
+    if optimism <= noise and noise >= _telling_noise(mean, search_score, refit_values, direction):
+        reason = (
+            f"{compared}: {optimism:.4g} worse; these refits tell nothing, for one more could lie "
+            f"{noise:.4g} off, and even a perfect score would be within that noise: validate with "
+            "more seeds"
+        )
+        return _verdict(gate, Outcome.INCONCLUSIVE, optimism, noise, reason, details)
     if optimism <= noise:
         reason = f"{compared}: {optimism:.4g} worse, within the noise of {noise:.4g}"
         return _verdict(gate, Outcome.PASSED, optimism, noise, reason, details)
@@ -91,6 +105,23 @@ def _noise(mean: float, values: Sequence[float], rows: int | None) -> float | No
     # Where refits agree by luck, one row and the rounding of float32 remain as noise.
     step = 1 / rows if is_share and rows else 0.0
     return max(spread, step + 1e-6 * abs(mean))
+
+
+def _telling_noise(
+    mean: float, search_score: float, values: Sequence[float], direction: Direction
+) -> float:
+    """Return the noise from which on no score of a search could stand out; infinite if one always can.
+
+    Scores to be maximized that are all between 0 and 1 are taken to end at 1, such as an
+    accuracy or an AUC; those to be minimized that are all positive, at 0. Noise of less than
+    ``SMALL_NOISE`` of that range tells enough, wherever it ends.
+    """
+    known = [*values, search_score]
+    if direction is Direction.MAX and all(0 <= value <= 1 for value in known):
+        return max(1 - mean, SMALL_NOISE)
+    if direction is Direction.MIN and all(value >= 0 for value in known):
+        return mean
+    return math.inf
 
 
 def check_bounds(

@@ -72,6 +72,7 @@ class Session:
         self._report_files: list[Path] = []
         self._summary_error: str | None = None
         self._annotations: list[str] = []
+        self._headline = ""
         self._end_of_summary: list[str] = []
         self._renderings = Renderings()
         self._hook_errors: dict[str, list[str]] = {}
@@ -417,7 +418,9 @@ class Session:
         from modeltune.records import from_json
         from modeltune.reports import (
             ReportedRun,
+            all_cuts,
             annotate,
+            headline,
             markdown,
             root_of,
             summary_table,
@@ -461,9 +464,11 @@ class Session:
         if self._config.get_verbosity() >= 0:
             # The controller of pytest-xdist has collected nothing that its header could tell.
             files = () if self._collected else [run.file for run in runs]
+            self._headline = render("headline", lambda: f": {headline(runs)}", "")
             self._end_of_summary = [
                 "\n".join(self._obeyed(files)),
                 render("summary", lambda: summary_table(runs), ""),
+                render("list of cuts", lambda: all_cuts(runs), ""),
                 render("list of what is undecided", lambda: undecided(runs), ""),
             ]
 
@@ -492,7 +497,7 @@ class Session:
             terminalreporter.write_line(command)
         if self._config.get_verbosity() < 0:
             return
-        terminalreporter.write_sep("=", "modeltune")
+        terminalreporter.write_sep("=", f"modeltune{self._headline}")
         texts = [*self._end_of_summary, *map(_indent, chain(*self._accepted.values()))]
         texts += map(clean, self._unused)
         for text in texts:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -26,6 +25,7 @@ from modeltune.reports.tables import (
     distinct,
     flat,
     gated_metrics,
+    headline,
     kept_file,
     mean_std,
     number,
@@ -74,12 +74,11 @@ def html(reported: Sequence[ReportedRun]) -> str:
     Names and messages are shown literally, whatever they hold. Where there is too much to show, some is left out, and the page says so.
     """
     ordered = sorted(reported, key=lambda one: one.run.passed)
-    counts = Counter(one.run.status.value for one in ordered)
     parts = [_Part(f"run-{i}", one, len(ordered)) for i, one in enumerate(ordered, start=1)]
     environment = _environment()
     script, style = _script(), _style()
     return environment.get_template("report.html").render(
-        counts=", ".join(f"{count} {status}" for status, count in counts.items()) or "no runs",
+        counts=headline([one.run for one in ordered]),
         is_red=any(not one.run.passed for one in ordered),
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},

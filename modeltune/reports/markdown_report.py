@@ -14,7 +14,18 @@ from modeltune.records import Json, Outcome, Regression, Run, Scores, Trial, Ver
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.reports.progress import duration
-from modeltune.reports.tables import MISSING, clean, distinct, mean_std, number, parse_objective
+from modeltune.reports.tables import (
+    MISSING,
+    clean,
+    cuts,
+    distinct,
+    headline,
+    mean_std,
+    number,
+    parse_objective,
+    phases,
+    seconds,
+)
 from modeltune.specs import Direction
 
 _T = TypeVar("_T")
@@ -77,9 +88,7 @@ def _page(blocks: Sequence[_Block]) -> str:
 
 
 def _heading(runs: Sequence[Run]) -> str:
-    counts = Counter(run.status.value for run in runs)
-    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"## modeltune: {counted or 'no runs'}"
+    return f"## modeltune: {headline(runs)}"
 
 
 def _overview(runs: Sequence[Run]) -> str:
@@ -193,7 +202,7 @@ def _sections(run: Run) -> Iterator[str]:
         yield _table([title, ""], values, lambda pair: [*map(_code, pair)], "value", 4_000)
     yield _trials(run)
     yield _traceback(run)
-    facts = [fact for fact in _facts(run) if fact[1]]
+    facts = [fact for fact in _facts(run) if clean(fact[1])]
     yield _table(["run", ""], facts, lambda fact: [fact[0], _code(fact[1])], "fact", 4_000)
 
 
@@ -244,6 +253,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "search", str(run.search.get("kind") or "")
     samples = {name: part.get("samples") for name, part in run.data.items() if _is_object(part)}
     yield "samples", ", ".join(f"{name} {size}" for name, size in samples.items() if size)
+    for cut in cuts(run):
+        yield "cut", cut
+    yield "time", ", ".join(f"{phase} {seconds(spent)} s" for phase, spent in phases(run).items())
     versions = run.environment.get("versions")
     if _is_object(versions):
         yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())

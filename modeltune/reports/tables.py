@@ -6,11 +6,12 @@ import dataclasses
 import json
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
-from modeltune.ground import typed
+from modeltune.ground import typed, without_escapes
 from modeltune.records import (
     Artifact,
     Json,
@@ -33,6 +34,18 @@ from modeltune.specs import Objective, Severity, maximize, minimize
 
 MISSING = "-"
 """What a table shows where there is no value."""
+
+LONGEST_CELL = 1_000
+"""Characters of a cell in a table: a table is as wide in every row as its longest cell."""
+
+LONGEST_FACT = 4_000
+"""Characters of a text that stands on a line of its own."""
+
+LONGEST_LIST = 160
+"""Characters of a list that stands in a line or a cell: its first values, and how many there are."""
+
+MOST_ROWS, MOST_COLUMNS = 50, 20
+"""Rows and columns that are shown of a table inside a recorded document, such as a confusion matrix."""
 
 
 def gate_table(run: Run) -> str:
@@ -210,7 +223,12 @@ def show_trial(run: Run, trial_id: int) -> str:
         _with_title("learning curves", _curve_table(trial)),
     ]
     if trial.traceback is not None:
-        sections.append(_with_title("traceback", "\n".join(printable_lines(trial.traceback))))
+        sections.append(
+            _with_title(
+                "traceback",
+                "\n".join(clip(line, LONGEST_FACT) for line in printable_lines(trial.traceback)),
+            )
+        )
     elif trial.status is TrialStatus.FAILED:
         sections.append(
             "no traceback: the spec's code raised nothing, or an earlier modeltune that kept no "
@@ -247,7 +265,7 @@ def _curve_table(trial: Trial) -> str:
 
 def failure(run: Run) -> str:
     """Return what to show of a red run: its error, its gates, and the command that shows the rest."""
-    error = "\n".join(clean(line) for line in (run.error or "").splitlines())
+    error = "\n".join(clip(clean(line), LONGEST_FACT) for line in (run.error or "").splitlines())
     rest = f"everything about this run: modeltune show {clean(run.id)}"
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
     red = [verdict for verdict in run.verdicts if verdict.outcome is not Outcome.PASSED]
@@ -360,12 +378,19 @@ def clean(text: str) -> str:
     Control and format characters go (colours, bells, right-to-left overrides), line
     breaks and tabs become spaces, and lone surrogates, which cannot be printed, ``?``.
     """
-    return _printable(" ".join(text.split()))
+    return _printable(" ".join(without_escapes(text).split()))
+
+
+def clip(text: str, longest: int = LONGEST_CELL) -> str:
+    """Return text with at most so many characters; what is cut off says how much it was."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 40]}... ({len(text) - longest + 40} more characters)"
 
 
 def printable_lines(text: str) -> list[str]:
     """Return the lines of a text, indented as they are, without characters that a terminal would obey."""
-    return [_printable(line).rstrip() for line in text.expandtabs().splitlines()]
+    return [_printable(line).rstrip() for line in without_escapes(text).expandtabs().splitlines()]
 
 
 def _printable(line: str) -> str:
@@ -394,22 +419,19 @@ def _sections(run: Run) -> Iterator[str]:
         "objective": run.objective,
         "best": best and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
         "trials": _completed_share(run),
-        "seconds": (
-            f"data {seconds(run.durations.data)}, search {seconds(run.durations.search)}, "
-            f"validation {seconds(run.durations.validation)}"
-        ),
+        "seconds": (", ".join(f"{phase} {seconds(spent)}" for phase, spent in phases(run).items())),
         "baseline": run.baseline,
         "artifact": kept
         and f"{kept.path} (refit {kept.refit}, {kept.bytes} bytes, sha256 {kept.sha256})",
         **{name: kept_file(file) for name, file in run.files.items()},
     }
     yield _facts((name, value) for name, value in facts.items() if value)
-    yield _with_title("notes", "\n".join(clean(note) for note in run.notes))
+    yield _with_title("notes", _lines(run.notes))
     yield _with_title("gates", gate_table(run))
     yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
     yield _with_title("slices", _slice_table(run))
     yield _with_title("checks", _verdict_table("check", run.checks))
-    yield _with_title("advice", "\n".join(clean(line) for line in run.advice))
+    yield _with_title("advice", _lines(run.advice))
     yield _with_title("scores on test", _score_table(run))
     yield _with_title("trials", trial_table(run))
     yield _where_trials_failed(run)
@@ -423,7 +445,13 @@ def _sections(run: Run) -> Iterator[str]:
         "fingerprints": run.fingerprints,
         "environment": run.environment,
     }.items():
-        yield _with_title(title, _facts(flat(document)))
+        yield _with_title(title, _document(document))
+
+
+def _lines(texts: Sequence[str]) -> str:
+    left = len(texts) - MOST_ROWS
+    more = [f"and {left} more"] if left > 0 else []
+    return "\n".join([*(clip(clean(text), LONGEST_FACT) for text in texts[:MOST_ROWS]), *more])
 
 
 def _where_trials_failed(run: Run) -> str:
@@ -462,7 +490,7 @@ def _score_table(run: Run) -> str:
             metric,
             number(scores.mean) if scores.values else MISSING,
             number(scores.std, 2) if scores.values else MISSING,
-            ", ".join(number(value) for value in scores.values),
+            _list([number(value) for value in scores.values]),
         ]
         for metric, scores in run.scores.items()
     ]
@@ -506,10 +534,56 @@ def _ranking(objective: str, runs: Sequence[Run]) -> str:
             number(run.best.score if run.best else None),
             _completed_share(run),
             seconds(run.durations.total),
+            " + ".join(seconds(spent) for spent in phases(run).values()),
         ]
         for run in _rank(objective, runs)
     ]
-    return table(["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"], rows)
+    headers = ["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"]
+    return table([*headers, f"= {' + '.join(phases(runs[0]))}"], rows)
+
+
+def phases(run: Run) -> dict[str, float]:
+    """Return the seconds of each phase of a run, by the phase's name."""
+    spent = run.durations
+    return {"data": spent.data, "search": spent.search, "validation": spent.validation}
+
+
+def cuts(run: Run) -> list[str]:
+    """Return a sentence for each part of a run's data that was cut from train."""
+    sentences = run.data.get("cuts")
+    return [str(cut) for cut in sentences] if isinstance(sentences, list | tuple) else []
+
+
+def all_cuts(runs: Sequence[Run]) -> str:
+    """Return a line for each part that was cut from train; specs whose part was cut alike share it."""
+    specs: dict[str, list[str]] = {}
+    for run in runs:
+        for sentence in cuts(run):
+            specs.setdefault(sentence, []).append(run.spec)
+    return "\n".join(
+        f"{clean(cut)}: {_list(list(map(clean, named)))}" for cut, named in specs.items()
+    )
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """Return how many runs ended how; a green one with a gate that is not decided counts as that.
+
+    ``1 failed, 8 passed, 3 without baseline, 2 inconclusive``: red ones first, each run once.
+    """
+    counts = Counter(_ending(run) for run in runs)
+    green = [RunStatus.PASSED.value, WITHOUT_BASELINE, Outcome.INCONCLUSIVE.value]
+    names = [*(name for name in counts if name not in green), *green]
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts[name]) or "no runs"
+
+
+WITHOUT_BASELINE = "without baseline"
+
+
+def _ending(run: Run) -> str:
+    outcomes = {verdict.outcome for verdict in run.verdicts} if run.passed else set()
+    if Outcome.INCONCLUSIVE in outcomes:
+        return Outcome.INCONCLUSIVE.value
+    return WITHOUT_BASELINE if Outcome.NO_BASELINE in outcomes else run.status.value
 
 
 def _rank(text: str, runs: Sequence[Run]) -> Sequence[Run]:
@@ -558,18 +632,96 @@ def _value(value: bool | int | float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def flat(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the entries of a document, those of documents inside by ``outer.inner``, as text."""
+def _document(document: Mapping[str, Json]) -> str:
+    """Return a document's values a line each, then a table of each list of records or of lists in it."""
+    facts: list[tuple[str, str]] = []
+    tables: list[str] = []
+    for name, value in _entries(document):
+        if _is_list(value) and value and all(isinstance(item, Mapping) for item in value):
+            tables.append(_with_title(_title(name, len(value)), _records(value)))
+        elif _is_list(value) and value and all(map(_is_list, value)):
+            tables.append(_with_title(_title(name, len(value)), _matrix(value)))
+        else:
+            facts.append((name, _text(value)))
+    return "\n".join(text for text in (_facts(facts), *tables) if text)
+
+
+def _title(name: str, rows: int) -> str:
+    cut = f", the first {MOST_ROWS} of {rows}" if rows > MOST_ROWS else ""
+    return f"{clip(clean(name))}{cut}"
+
+
+def _records(records: Sequence[Mapping[str, Json]]) -> str:
+    """Return the first of several records as a table, with a column per entry."""
+    flattened = [dict(_entries(record)) for record in records[:MOST_ROWS]]
+    columns = list(dict.fromkeys(name for record in flattened for name in record))
+    rows = [
+        [_text(record[name]) if name in record else MISSING for name in columns[:MOST_COLUMNS]]
+        for record in flattened
+    ]
+    return _cut_columns(table(columns[:MOST_COLUMNS], rows), len(columns))
+
+
+def _matrix(matrix: Sequence[Sequence[Json]]) -> str:
+    """Return the corner of a list of lists as a table, rows and columns by their places."""
+    width = max(map(len, matrix))
+    rows = [
+        [str(place), *map(_text, row[:MOST_COLUMNS])]
+        for place, row in enumerate(matrix[:MOST_ROWS])
+    ]
+    headers = ["", *map(str, range(min(width, MOST_COLUMNS)))]
+    return _cut_columns(table(headers, rows), width)
+
+
+def _cut_columns(text: str, columns: int) -> str:
+    return f"{text}\nand {columns - MOST_COLUMNS} more columns" if columns > MOST_COLUMNS else text
+
+
+def _is_list(value: Json) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _text(value: Json) -> str:
+    """Return a value as JSON, a text as it is; of a long list its first values."""
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return (
+        text
+        if len(text) <= LONGEST_LIST or not _is_list(value)
+        else _list([json.dumps(item, ensure_ascii=False) for item in value])
+    )
+
+
+def _list(texts: Sequence[str]) -> str:
+    """Return texts with commas between; of many the first ones, and how many there are."""
+    kept: list[str] = []
+    room = LONGEST_LIST
+    for text in texts:
+        room -= len(text) + 2
+        if kept and room < 0:
+            return f"{', '.join(kept)}, ... ({len(texts)} in all)"
+        kept.append(text)
+    return ", ".join(kept)
+
+
+def _entries(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield the entries of a document, those of documents inside by ``outer.inner``."""
     for name, value in document.items():
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
+            yield from _entries(value, f"{prefix}{name}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{prefix}{name}", text
+            yield f"{prefix}{name}", value
+
+
+def flat(document: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Yield the entries of a document, those of documents inside by ``outer.inner``, as text."""
+    for name, value in _entries(document):
+        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    cleaned = [(clean(name), clean(value)) for name, value in facts]
+    cleaned = [(clip(clean(name)), clip(clean(value), LONGEST_FACT)) for name, value in facts]
     width = max((len(name) for name, _ in cleaned), default=0)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in cleaned)
 
@@ -583,8 +735,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     text = tabulate.tabulate(
-        [[clean(cell) for cell in row] for row in rows],
-        headers=[clean(header) for header in headers],
+        [[clip(clean(cell)) for cell in row] for row in rows],
+        headers=[clip(clean(header)) for header in headers],
         tablefmt="simple",
         # Without it a text like "1e3" is shown as the number 1000.
         disable_numparse=True,

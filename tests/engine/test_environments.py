@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -32,6 +34,24 @@ def test_an_environment_is_strict_json_and_names_its_versions(tmp_path: Path) ->
     assert facts["versions"]["keras"] == keras.__version__
     assert facts["dtype_policy"] == "mixed_float16"
     assert facts["devices"][0].startswith(("CPU: ", "GPU: "))
+
+
+def test_the_version_of_tensorflow_is_what_the_module_says_whatever_its_distribution_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf, "__version__", "9.9-nightly")
+    assert environment(tmp_path, None)["versions"]["tensorflow"] == "9.9-nightly"
+
+
+@pytest.mark.parametrize(("backend", "names"), [("jax", ["jax", "jaxlib"]), ("torch", ["torch"])])
+def test_another_backend_is_named_with_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, names: list[str]
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(__version__=f"9.9+{name}"))
+    versions = environment(tmp_path, None)["versions"]
+    assert {name: versions[name] for name in names} == {name: f"9.9+{name}" for name in names}
 
 
 def test_without_a_policy_of_its_own_a_run_has_keras_current_one(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from modeltune.harness import pipeline
+from modeltune.harness.recording import RunDraft, first_draft
+from modeltune.harness.validation import ValidationResult
 from modeltune.histories import open_store
 from modeltune.histories.ledgers import LEDGER_FILE
 from modeltune.records import Event, Note, Run
@@ -102,3 +104,13 @@ def test_what_is_no_record_of_a_crash_of_this_history_is_left_alone(
     path.write_bytes(b"\n".join([*lines, b""]))
     run(tmp_path, other())
     assert [one.status.value for one in recorded(tmp_path)] == ["passed"]
+
+
+def test_the_dtype_policy_on_record_is_that_of_the_model_as_trained(tmp_path: Path) -> None:
+    spec = scripted_runs.scripted
+    with open_store(f"sqlite:///{tmp_path}/history.db") as history:
+        draft = RunDraft(first_draft("0" * 16, spec), spec, history, lambda event: None)
+        draft.add_environment({"dtype_policy": "float32", "cpus": 2})
+        model = {"dtype_policy": "mixed_float16, float32"}
+        draft.add_validation(ValidationResult({}, {}, (), model=model))
+    assert draft.run.environment == {"dtype_policy": "mixed_float16, float32", "cpus": 2}

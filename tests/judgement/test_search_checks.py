@@ -38,9 +38,30 @@ def test_refits_within_noise_pass_and_say_the_optimism() -> None:
 
 
 def test_a_loss_is_worse_when_it_is_larger() -> None:
-    assert check_refit(0.1, [0.2, 0.21], Direction.MIN).outcome is Outcome.PASSED
+    assert check_refit(0.19, [0.2, 0.21, 0.2], Direction.MIN).outcome is Outcome.PASSED
     assert check_refit(0.1, [0.5, 0.502, 0.501], Direction.MIN).outcome is Outcome.WARNED
     assert check_refit(0.5, [0.1, 0.102, 0.101], Direction.MIN).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("score", "values", "direction"),
+    [
+        (0.95, [0.3, 0.6, 0.9], Direction.MAX),
+        (0.95, [0.3, 0.4], Direction.MAX),
+        (0.05, [0.1, 0.2], Direction.MIN),
+    ],
+)
+def test_noise_as_large_as_the_metric_tells_nothing(
+    score: float, values: list[float], direction: Direction
+) -> None:
+    check = check_refit(score, values, direction)
+    assert check.outcome is Outcome.INCONCLUSIVE
+    assert "these refits tell nothing" in check.reason
+    assert "even a perfect score would be within that noise" in check.reason
+
+
+def test_little_noise_next_to_a_perfect_score_tells_enough() -> None:
+    assert check_refit(0.995, [0.98, 0.985, 0.99], Direction.MAX).outcome is Outcome.PASSED
 
 
 def test_one_refit_of_an_accuracy_has_the_noise_of_its_rows() -> None:
@@ -74,7 +95,8 @@ def test_a_better_search_score_never_turns_a_warning_into_a_pass(
     if one.outcome is Outcome.WARNED:
         assert other.outcome is Outcome.WARNED
     mirrored = check_refit(-score, [-value for value in values], Direction.MIN)
-    assert mirrored.outcome is one.outcome
+    # A loss cannot be below 0; a score to be maximized may be.
+    assert (mirrored.outcome is Outcome.WARNED) is (one.outcome is Outcome.WARNED)
 
 
 def test_the_best_of_twenty_equal_candidates_is_seldom_warned_of() -> None:

@@ -918,7 +918,9 @@ def test_the_command_writes_all_reports_of_the_newest_run_of_each_spec(
     assert capsys.readouterr().out.count("written: ") == 3
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert [row["id"] for row in report["runs"]] == [run.id, "other"]
-    assert "## modeltune: 1 failed, 1 passed" in (out / "report.md").read_text(encoding="utf-8")
+    assert "## modeltune: 1 failed, 1 inconclusive\n" in (out / "report.md").read_text(
+        encoding="utf-8"
+    )
     assert "Trend over 2 runs" in (out / "report.html").read_text(encoding="utf-8")
     assert main(["report", "older", "-3", "--store", url, "--output", str(out)]) == 0
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))

@@ -189,6 +189,7 @@ MemoryError: killed
 | objective | `maximize val_accuracy` |
 | search | `Hyperband` |
 | samples | `train 1437` |
+| time | `data 0.2 s, search 12.8 s, validation 3.0 s` |
 | commit | `0123456789abcdef and uncommitted changes` |
 | note | `test was cut from train` |
 | note | `second line` |
@@ -241,6 +242,11 @@ def test_what_strict_makes_red_is_marked() -> None:
 
 def test_no_runs_are_a_page_too() -> None:
     assert markdown([]) == "## modeltune: no runs\n"
+
+
+def test_the_page_says_what_was_cut_from_train() -> None:
+    cut = "test: 40 of 200 samples cut from train, stratified by class, seed 0"
+    assert f"| cut | `{cut}` |" in markdown([replace(DIGITS, data={"cuts": [cut]})])
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -19,11 +19,13 @@ from modeltune.records.runs import Durations, Run, RunStatus, Scores, Summary
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
 from modeltune.reports.tables import (
     TREND,
+    all_cuts,
     clean,
     distinct,
     failure,
     gate_table,
     gated_metrics,
+    headline,
     history_table,
     mean_std,
     number,
@@ -98,18 +100,18 @@ def test_the_summary_ranks_by_the_tested_metric_not_by_the_search() -> None:
         listed
         == """\
 maximize val_accuracy
-spec          status           tested accuracy    search's best    trials    seconds
-------------  ---------------  -----------------  ---------------  --------  ---------
-a.py::good    passed (cached)  0.96 ± 0.014       0.91             1/2       16.1
-a.py::lucky   passed           0.9                0.99             1/2       16.1
-a.py::failed  error            -                  0.9611           1/2       16.1
-a.py::broken  passed           nan                0.9611           1/2       16.1
+spec          status           tested accuracy    search's best    trials    seconds    = data + search + validation
+------------  ---------------  -----------------  ---------------  --------  ---------  ------------------------------
+a.py::good    passed (cached)  0.96 ± 0.014       0.91             1/2       16.1       0.2 + 12.8 + 3.0
+a.py::lucky   passed           0.9                0.99             1/2       16.1       0.2 + 12.8 + 3.0
+a.py::failed  error            -                  0.9611           1/2       16.1       0.2 + 12.8 + 3.0
+a.py::broken  passed           nan                0.9611           1/2       16.1       0.2 + 12.8 + 3.0
 
 minimize val_accuracy
-spec         status    tested accuracy    search's best    trials    seconds
------------  --------  -----------------  ---------------  --------  ---------
-b.py::fewer  passed    1                  0.9611           1/2       16.1
-b.py::few    passed    2                  0.9611           1/2       16.1"""
+spec         status    tested accuracy    search's best    trials    seconds    = data + search + validation
+-----------  --------  -----------------  ---------------  --------  ---------  ------------------------------
+b.py::fewer  passed    1                  0.9611           1/2       16.1       0.2 + 12.8 + 3.0
+b.py::few    passed    2                  0.9611           1/2       16.1       0.2 + 12.8 + 3.0"""
     )
 
 
@@ -173,7 +175,7 @@ spec       spec_digits.py::mlp
 file       model_specs/spec_digits.py
 created    2026-11-20T21:10:00+00:00
 status     failed
-error      bad [31mday at work
+error      bad day at work
 objective  maximize val_accuracy
 best       trial 1, score 0.9611: units=64, rate=0.001, norm=True
 trials     0/0
@@ -248,6 +250,49 @@ environment
 git_revision  0123456789abcdef
 git_dirty     true
 cpus          2"""
+    )
+
+
+def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginning() -> None:
+    name = "m" * 100_000
+    run = replace(
+        DIGITS,
+        objective=f"maximize {name}",
+        notes=(name,) * 1000,
+        scores={f"{number}{name}": Scores((0.5,) * 1000) for number in range(3)},
+        verdicts=tuple(replace(v, gate=name, reason=name) for v in DIGITS.verdicts),
+        trials=tuple(replace(trial, reason=name, traceback=name) for trial in DIGITS.trials),
+        task_report={name: [{name: name}] * 1000, "matrix": [[1] * 5000] * 5000},
+        data={"cuts": [name] * 1000, "names": [name] * 1000},
+        error=name,
+    )
+    assert len(show(run)) < 500_000
+    assert len(show_trial(run, 0)) < 20_000
+    assert len(failure(run)) < 50_000
+    assert len(summary_table([run, run])) < 50_000
+
+
+def test_the_headline_counts_what_is_undecided_and_each_run_once() -> None:
+    green = replace(DIGITS, status=RunStatus.PASSED, verdicts=DIGITS.verdicts[1:2])
+    missing = replace(green.verdicts[0], outcome=Outcome.NO_BASELINE)
+    new = replace(green, verdicts=(*green.verdicts, missing))
+    both = replace(new, verdicts=(*new.verdicts, DIGITS.verdicts[3]))
+    assert headline([*[green] * 8, *[new] * 3, both, both]) == (
+        "8 passed, 3 without baseline, 2 inconclusive"
+    )
+    strict = replace(both, status=RunStatus.FAILED)
+    assert headline([green, strict, replace(new, status=RunStatus.ERROR)]) == (
+        "1 failed, 1 error, 1 passed"
+    )
+    assert headline([]) == "no runs"
+
+
+def test_a_part_that_was_cut_from_train_is_told_once_for_all_specs() -> None:
+    test = "test: 40 of 200 samples cut from train, stratified by class, seed 0"
+    one = replace(DIGITS, data={"cuts": [test]})
+    other = replace(one, spec="spec_b.py::cnn", data={"cuts": [test, "validation: 40 of 160"]})
+    assert all_cuts([one, other, DIGITS]) == (
+        f"{test}: spec_digits.py::mlp, spec_b.py::cnn\nvalidation: 40 of 160: spec_b.py::cnn"
     )
 
 

@@ -12,7 +12,7 @@ from modeltune.engine.fit.feature_files import take_notes
 from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.ground import error_line, frames_of_others
+from modeltune.ground import error_line, frames_of_others, without_escapes
 from modeltune.records import Failure, TrialResult, TrialTask
 from modeltune.specs import Spec
 
@@ -61,5 +61,5 @@ def train_trial(
 def failure_of(error: BaseException) -> Failure:
     """Return one line naming the error, and its traceback from the user's code down."""
     frames = traceback.format_list(frames_of_others(error.__traceback__))
-    text = "".join(frames + traceback.format_exception_only(error))
+    text = without_escapes("".join(frames + traceback.format_exception_only(error)))
     return Failure(error_line(error), f"Traceback (most recent call last):\n{text}")

@@ -47,7 +47,7 @@ from modeltune.engine.probe.transforms import (
     type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask, predict
-from modeltune.ground import error_line, is_finite_number, typed
+from modeltune.ground import error_line, is_finite_number, message_of, typed
 from modeltune.records import (
     Array,
     Counterexample,
@@ -316,7 +316,7 @@ def _relation(
         except ProbeError:
             raise
         except AssertionError as error:
-            holds, message = False, next(iter(str(error).splitlines()), "")
+            holds, message = False, next(iter(message_of(error).splitlines()), "")
         except Exception as error:
             raise ProbeError(f"{where} raised {error_line(error)}") from error
         if holds is None or (isinstance(holds, bool | np.bool_) and holds):

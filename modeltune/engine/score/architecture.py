@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -22,7 +23,8 @@ def describe_model(model: Model) -> dict[str, Json]:
     """Return a model's parameters and layers; raise nothing, whatever the model's code raises.
 
     Returns:
-        "parameters", "trainable" (the number of trainable parameters), "layers_total", and
+        "parameters", "trainable" (the number of trainable parameters), "dtype_policy" (the policies
+        of the layers that have weights, the commonest first), "layers_total", and
         "layers" in the model's order, with the layers of a nested model after it. A layer has
         "name", "kind" (its class), "parameters" (those of layers inside included),
         "trainable", "depth" (0 for the model's own layers), and the "shape" of its output, with
@@ -37,9 +39,21 @@ def describe_model(model: Model) -> dict[str, Json]:
     return {
         "parameters": _parameters(model, "weights"),
         "trainable": _parameters(model, "trainable_weights"),
+        "dtype_policy": _dtype_policies(model, [layer for layer, _ in layers]),
         "layers": [_layer(layer, depth) for layer, depth in outer[:MOST_LAYERS]],
         "layers_total": len(layers),
     }
+
+
+def _dtype_policies(model: Model, layers: Sequence[Any]) -> str:
+    """Return the dtype policies of a model's layers with weights; the model's own if there are none."""
+
+    def policy(layer: Any) -> str:
+        return _ask(lambda: str(layer.dtype_policy.name), "")
+
+    inner = [layer for layer in layers if not isinstance(layer, keras.Model)]
+    named = Counter(policy(layer) for layer in inner if _parameters(layer, "weights"))
+    return ", ".join(name for name, _ in named.most_common() if name) or policy(model)
 
 
 def _layers(model: Model, depth: int, ids: set[int]) -> Iterator[tuple[Any, int]]:

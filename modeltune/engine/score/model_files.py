@@ -15,7 +15,7 @@ import numpy as np
 from modeltune.engine.data import Arrays, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.internals import keras_internals
-from modeltune.ground import HistoryError, error_line
+from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
 
 MADE_UP_ROWS = 4
@@ -101,7 +101,7 @@ def _reason(model: Model, error: Exception) -> str:
         return (
             "it holds a Lambda, which is code that Keras does not load; make it a class of layers"
         )
-    _, is_wrapped, inner = str(error).partition("Exception encountered: ")
+    _, is_wrapped, inner = message_of(error).partition("Exception encountered: ")
     return inner.splitlines()[0] if is_wrapped and inner else error_line(error)
 
 

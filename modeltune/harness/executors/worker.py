@@ -30,6 +30,7 @@ from modeltune.ground import (
     end_copy_of,
     frames_of_others,
     is_ours,
+    without_escapes,
     without_ours,
 )
 from modeltune.records import HyperParameters, RehearseTask
@@ -211,6 +212,6 @@ def _portable(error: BaseException) -> ModeltuneError:
     """Return an error of ours as it is, any other as text: its traceback without our frames."""
     if isinstance(error, ModeltuneError):
         return error
-    message = "".join(traceback.format_exception_only(error)).rstrip()
+    message = without_escapes("".join(traceback.format_exception_only(error))).rstrip()
     frames = "".join(traceback.format_list(frames_of_others(error.__traceback__)))
     return CodeError(f"{message}\nTraceback (most recent call last):\n{frames.rstrip()}")

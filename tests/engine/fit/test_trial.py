@@ -302,3 +302,14 @@ def test_regression_trains() -> None:
 
     spec = spec_of(linear, diabetes(), search=mt.RandomSearch(mt.minimize("val_mae")))
     assert trained(spec).failure is None
+
+
+def test_a_failed_trial_keeps_no_escape_codes_of_keras() -> None:
+    def build(hp: Any) -> Any:
+        raise ValueError("\x1b[1mCould not build.\x1b[0m Sorry.")
+
+    failure = trained(spec_of(build)).failure
+    assert failure is not None
+    assert failure.reason == "ValueError: Could not build. Sorry."
+    assert (failure.traceback or "").endswith("ValueError: Could not build. Sorry.\n")
+    assert "\x1b" not in (failure.traceback or "").replace('"\\x1b', "")

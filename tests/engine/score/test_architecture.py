@@ -44,6 +44,20 @@ def test_a_shared_layer_is_listed_once_and_has_a_shape_only_when_it_is_always_th
     assert len(rows) == len(shapes) == 6
 
 
+def test_the_dtype_policy_is_that_of_the_layers_with_weights() -> None:
+    mixed = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(4, dtype="mixed_bfloat16"),
+            layers.Dense(4, dtype="mixed_bfloat16"),
+            layers.Activation("relu", dtype="float64"),
+            layers.Dense(2, dtype="float32"),
+        ]
+    )
+    assert describe_model(mixed)["dtype_policy"] == "mixed_bfloat16, float32"
+    assert describe_model(keras.Sequential())["dtype_policy"] == "float32"
+
+
 class Own(keras.Model):
     """A model whose shapes are open until it is called."""
 
