@@ -79,7 +79,8 @@ def summary_table(runs: Sequence[Run]) -> str:
     for run in runs:
         groups.setdefault(run.objective, []).append(run)
     return "\n\n".join(
-        f"{clean(objective)}\n{_ranking(objective, group)}" for objective, group in groups.items()
+        f"{clip(clean(objective))}\n{_ranking(objective, group)}"
+        for objective, group in groups.items()
     )
 
 
@@ -289,10 +290,13 @@ def undecided(runs: Sequence[Run]) -> str:
                 shared = (verdict.outcome.value, verdict.reason)
                 gates.setdefault(shared, []).append(verdict.gate)
         lines += [
-            f"{outcome}: {clean(run.spec)}: {clean(', '.join(named))}: {clean(reason)}"
+            f"{outcome}: {clean(run.spec)}: {clip(clean(', '.join(named)), LONGEST_FACT)}: "
+            f"{clip(clean(reason), LONGEST_FACT)}"
             for (outcome, reason), named in gates.items()
         ]
-        lines += [f"advice: {clean(run.spec)}: {clean(text)}" for text in run.advice]
+        lines += [
+            f"advice: {clean(run.spec)}: {clip(clean(text), LONGEST_FACT)}" for text in run.advice
+        ]
     return "\n".join(lines)
 
 
@@ -319,7 +323,7 @@ def _headline(run: Run) -> str:
         sentences.append(f"red gates ({len(red)} of {len(run.verdicts)}): {', '.join(red)}")
     if checks:
         sentences.append(f"red checks: {', '.join(checks)}")
-    return f"{clean(run.spec)}: {clean('; '.join(sentences))}"
+    return f"{clean(run.spec)}: {clip(clean('; '.join(sentences)), LONGEST_FACT)}"
 
 
 def _short(verdict: Verdict) -> str:

@@ -62,7 +62,7 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
             r'mt.metric\("accuracy"\) >= 1.999 +[\d.]+ +1.999 +failed +.*below the bound',
             r'mt.metric\("loss"\) <= 1e9|mt.metric\("loss"\) <= 1000000000.0 +[\d.]+ .* passed',
             r'mt.metric\("f1"\) >= mt.baseline +[\d.]+ +- +no_baseline ',
-            r"=+ modeltune =+",
+            r"=+ modeltune: 1 failed, 1 passed =+",
             r"maximize val_accuracy",
             r"spec +status +tested accuracy +search's best +trials +seconds",
             r"spec_[ab].py::\w+ +(passed|failed) ",
@@ -317,7 +317,12 @@ def test_workers_of_xdist_run_specs_into_one_report(
     done.assert_outcomes(passed=2, failed=1)
     assert done.output.count("\naccepted spec_a.py::dense: run ") == 1
     assert [path.name for path in scripted.path.glob("baselines/*")] == ["spec_a.py.dense.json"]
-    done.stdout.re_match_lines([r'mt.metric\("accuracy"\) >= 1.999 .* failed ', "=+ modeltune =+"])
+    done.stdout.re_match_lines(
+        [
+            r'mt.metric\("accuracy"\) >= 1.999 .* failed ',
+            "=+ modeltune: 1 failed, 1 without baseline =+",
+        ]
+    )
     runs = done.reported
     assert {run["spec"]: run["status"] for run in runs} == {
         "spec_a.py::dense": "passed", "spec_b.py::deep": "failed",

@@ -254,6 +254,23 @@ cpus          2"""
 
 
 def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginning() -> None:
+    per_class = [{"class": c, "f1": 0.5} for c in range(60)]
+    refits = [{"seed": 0, "curve": {"loss": [0.25] * 100}}, {"seed": 1, "curve": {}}]
+    report = {"task": "multiclass", "per_class": per_class, "confusion": [[3, 1], [0, 4]]}
+    validation = {"kind": "Holdout", "refits": refits}
+    shown = show(replace(DIGITS, task_report={"y": report}, validation=validation))
+    assert "\ny.task  multiclass\ny.per_class, the first 50 of 60\nclass    f1\n" in shown
+    _, _, matrix = shown.partition("\ny.confusion\n")
+    assert [line.split() for line in matrix.splitlines()[:4]] == [
+        ["0", "1"], ["--", "---", "---"], ["0", "3", "1"], ["1", "0", "4"],
+    ]  # fmt: skip
+    first = ", ".join(["0.25"] * 26)
+    assert "\nrefits\nseed    curve.loss" in shown
+    assert f"\n0       {first}, ... (100 in all)" in shown
+    assert max(map(len, shown.splitlines())) < 250
+
+
+def test_names_without_end_are_cut_where_a_run_is_shown() -> None:
     name = "m" * 100_000
     run = replace(
         DIGITS,
@@ -270,6 +287,8 @@ def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginn
     assert len(show_trial(run, 0)) < 20_000
     assert len(failure(run)) < 50_000
     assert len(summary_table([run, run])) < 50_000
+    green = replace(run, status=RunStatus.PASSED, advice=(name,))
+    assert len(undecided([green])) < 20_000
 
 
 def test_the_headline_counts_what_is_undecided_and_each_run_once() -> None:
