@@ -320,7 +320,7 @@ def test_workers_of_xdist_run_specs_into_one_report(
     done.stdout.re_match_lines(
         [
             r'mt.metric\("accuracy"\) >= 1.999 .* failed ',
-            "=+ modeltune: 1 failed, 1 without baseline =+",
+            "=+ modeltune: 1 failed, 1 passed =+",
         ]
     )
     runs = done.reported
