@@ -101,7 +101,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         on = [part for part in slices if isinstance(part, On)]
         on_test = predict(model, loaded.test, size, on)
         scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
-        samples = refit_samples(model, on_test, scores, targets(loaded.train))
+        samples = refit_samples(model, on_test, scores, targets(model, loaded.train, on_test))
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
         return RescoreResult(problem=error_line(error))
     parameters = float(model.count_params())

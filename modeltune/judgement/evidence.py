@@ -13,9 +13,19 @@ from modeltune.judgement.significance import (
     compare_resampled,
     compare_samples,
     compare_seeds,
+    compare_weighted,
     resamples,
 )
-from modeltune.records import CLASS_METRICS, Array, Past, RefitId, Samples, Scores, class_metric
+from modeltune.records import (
+    CLASS_METRICS,
+    Array,
+    Past,
+    RefitId,
+    Samples,
+    Scores,
+    are_same_truth,
+    class_metric,
+)
 
 ENOUGH_SEEDS = 3
 """With so many refits on both sides, the recipes are compared; with fewer, two of their models."""
@@ -123,7 +133,7 @@ def _are_same_samples(one: Evidence, other: Evidence) -> bool:
     if mine is None or theirs is None or mine.size != theirs.size:
         return False
     return all(
-        np.array_equal(truth, theirs.truth[name])
+        are_same_truth(truth, theirs.truth[name])
         for name, truth in mine.truth.items()
         if name in theirs.truth
     )
@@ -148,11 +158,17 @@ def _by_samples(
     if metric in mine.values and metric in theirs.values and not is_report_of_class:
         rows = candidate.mask(metric)
         one, other = mine.values[metric][:refits, rows], theirs.values[metric][:refits, rows]
-        if refits == 1 and one.dtype == bool and other.dtype == bool:
+        is_counted_alike = metric not in mine.weights and metric not in theirs.weights
+        if refits == 1 and one.dtype == other.dtype == bool and is_counted_alike:
             # A share of samples to be kept low is one of their complements to be kept high.
             return compare_outcomes(other[0] == (sign > 0), one[0] == (sign > 0))
         difference = one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)
-        return compare_samples(sign * difference)
+        if is_counted_alike:
+            return compare_samples(sign * difference)
+        weights, others = mine.weights.get(metric), theirs.weights.get(metric)
+        if weights is None or others is None or not np.array_equal(weights, others):
+            return None  # other steps count today
+        return compare_weighted(sign * difference, weights[rows])
     if mine.reported(metric) is None or theirs.reported(metric) is None:
         return None
     deltas = np.array(list(_resample(metric, candidate, reference, refits)))

@@ -98,7 +98,8 @@ class McNemar:
     """0/1 outcomes of two models on the same samples: only those they disagree on tell.
 
     Against 0 the test is McNemar's, exact: P[Bin(lost + won, 1/2) >= lost]. Against any other
-    bound it is Tango's score test, asymptotic (Statistics in Medicine 17, 1998, 891-908).
+    bound it is Tango's score test, asymptotic (Statistics in Medicine 17, 1998, 891-908), with no
+    p-value below 2^-n: four samples never prove anything.
     """
 
     lost: int
@@ -127,10 +128,10 @@ class McNemar:
         return float(stats.binomtest(self.lost, discordant, alternative="greater").pvalue)
 
     def p_above(self, bound: float) -> float:
-        return float(stats.norm.sf(self._z(bound)))
+        return max(float(stats.norm.sf(self._z(bound))), 2.0**-self.n)
 
     def p_below(self, bound: float) -> float:
-        return float(stats.norm.cdf(self._z(bound)))
+        return max(float(stats.norm.cdf(self._z(bound))), 2.0**-self.n)
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         z = float(stats.norm.isf(alpha))
@@ -152,7 +153,10 @@ class McNemar:
         def needed(bound: float, alpha: float) -> float:
             at_bound = math.sqrt(self._variance(bound))
             quantiles = stats.norm.isf(alpha) * at_bound + stats.norm.ppf(power) * spread
-            return float((quantiles / (self.delta - bound)) ** 2)
+            # The exact test against 0 counts only the samples on which the models disagree.
+            telling = 1.0 if bound else (self.lost + self.won) / self.n
+            fewest = -math.log2(alpha) / telling
+            return float(max(fewest, (quantiles / (self.delta - bound)) ** 2))
 
         return _settle(self.delta, margin, alpha, needed)
 
@@ -357,6 +361,28 @@ def compare_samples(
         return compare_resampled(np.full(replicates, delta), delta, len(values))
     means = [values[picked].mean(axis=1) for picked in resamples(len(values), replicates, seed)]
     return compare_resampled(np.concatenate(means), delta, len(values))
+
+
+def compare_weighted(
+    differences: ArrayLike, weights: ArrayLike, replicates: int = REPLICATES, seed: int = 0
+) -> Bootstrap | None:
+    """Compare a metric that is a weighted mean over samples, by candidate minus reference on each.
+
+    Both of shape (n,); samples without weight do not count. A resample draws samples with their
+    weights. None when no sample has any weight. Raises ValueError as ``compare_samples``.
+    """
+    values, counts = _values(differences, "differences"), _values(weights, "weights")
+    _same_length(values, counts)
+    values, counts = values[counts > 0], counts[counts > 0]
+    if not len(values):
+        return None
+    sums = values * counts
+    delta = float(sums.sum() / counts.sum())
+    deltas = [
+        sums[picked].sum(axis=1) / counts[picked].sum(axis=1)
+        for picked in resamples(len(values), replicates, seed)
+    ]
+    return compare_resampled(np.concatenate(deltas), delta, len(values))
 
 
 def compare_resampled(deltas: ArrayLike, delta: float, n: int) -> Bootstrap:

@@ -39,13 +39,15 @@ class Samples:
         size: n.
         refits: how many refits there are.
         truth: by an output's prefix ("" of a single one) the true class, int of shape (n,),
-            or the targets, float32 of shape (n, k).
+            or the targets, float32 of shape (n, k); -1 or NaN of samples that do not count.
         predicted: by prefix the predicted class, (refits, n), or numbers, (refits, n, k).
         classes: by prefix the classes that train or test have any of; not of numbers.
         values: by metric one value per sample whose mean is the metric, (refits, n); of a
             metric that is right or wrong on each sample as bool.
         slices: by name which samples a slice has, bool of shape (n,).
         definitions: by compiled metric how Keras computes it, in words that can be compared.
+        weights: by metric how much each sample counts in the mean of its values, float32 of
+            shape (n,), as where some have fewer unmasked steps; all alike where it has no entry.
     """
 
     size: int
@@ -56,12 +58,16 @@ class Samples:
     values: Mapping[str, Array] = field(default_factory=dict)
     slices: Mapping[str, Array] = field(default_factory=dict)
     definitions: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, Array] = field(default_factory=dict)
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it."""
         chosen = slice(None) if rows is None else rows
         if metric in self.values:
             values = self.values[metric][refit][chosen]
+            if metric in self.weights:
+                weights = self.weights[metric][chosen].astype(np.float64)
+                return float(values @ weights / weights.sum()) if weights.any() else math.nan
             return float(np.mean(values, dtype=np.float64)) if len(values) else math.nan
         prefix = self.reported(metric)
         if prefix is None:
@@ -132,8 +138,12 @@ def class_metric(name: str, truth: Array, predicted: Array, label: int | None = 
     """Return precision, recall or F1 of a class, or their mean over the classes ``truth`` has.
 
     As scikit-learn's, with 0 where there is nothing to divide by, but from three counts: a
-    bootstrap asks thousands of times, and there may be thousands of classes.
+    bootstrap asks thousands of times, and there may be thousands of classes. Samples whose truth
+    is negative do not count.
     """
+    if len(truth) and truth.min() < 0:
+        counted = truth >= 0
+        truth, predicted = truth[counted], predicted[counted]
     if not len(truth):
         return float("nan")
     asked = 0 if label is None else label
@@ -155,18 +165,18 @@ def class_metric(name: str, truth: Array, predicted: Array, label: int | None = 
     scores = np.divide(right, whole, out=np.zeros(classes), where=whole > 0)
     if label is not None:
         return float(scores[np.searchsorted(labels, label)])
-    # Predictions of a label that is left out, such as -1 by ignore_class, count as wrong, but it
-    # has no score of its own.
-    counted = scores[(true > 0) & (labels >= 0)]
-    return float(counted.mean()) if len(counted) else float("nan")
+    return float(scores[true > 0].mean())
 
 
 def number_metric(name: str, truth: Array, predicted: Array) -> float:
     """Return MAE, MSE, RMSE, R2 or explained variance, a uniform average over target columns.
 
     As scikit-learn's, R2 and explained variance of a constant target included: 1 for perfect
-    predictions, 0 for others. NaN of too few rows.
+    predictions, 0 for others. NaN of too few rows. Rows whose truth is NaN do not count.
     """
+    counted = ~np.isnan(truth).any(axis=1)
+    if not counted.all():
+        truth, predicted = truth[counted], predicted[counted]
     if len(truth) < (2 if name in ("r2", "explained_variance") else 1):
         return float("nan")
     truth, error = truth.astype(np.float64), predicted.astype(np.float64) - truth
@@ -183,6 +193,12 @@ def number_metric(name: str, truth: Array, predicted: Array) -> float:
     return float(np.where(whole > 0, 1 - left / np.where(whole > 0, whole, 1), constant).mean())
 
 
+def are_same_truth(one: Array, other: Array) -> bool:
+    """Tell whether two truths are the same; NaN, of samples that do not count, equals NaN."""
+    are_numbers = one.dtype.kind == other.dtype.kind == "f"
+    return np.array_equal(one, other, equal_nan=are_numbers)
+
+
 def join_samples(refits: Sequence[Samples]) -> Samples | None:
     """Return the samples of several refits as those of all in this order.
 
@@ -191,7 +207,7 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
     first = refits[0]
     for other in refits:
         if other.size != first.size or any(
-            not np.array_equal(truth, other.truth[name]) for name, truth in first.truth.items()
+            not are_same_truth(truth, other.truth[name]) for name, truth in first.truth.items()
         ):
             return None
     return replace(
@@ -212,7 +228,7 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
 
 def pack_samples(samples: Samples) -> Json:
     """Return samples as JSON data: sorted, in short lines, most of it compressed."""
-    return {
+    data: dict[str, Json] = {
         "size": samples.size,
         "refits": samples.refits,
         "truth": {name: _pack(array) for name, array in sorted(samples.truth.items())},
@@ -222,6 +238,10 @@ def pack_samples(samples: Samples) -> Json:
         "slices": {name: _pack(array) for name, array in sorted(samples.slices.items())},
         "definitions": dict(sorted(samples.definitions.items())),
     }
+    if samples.weights:
+        weights = sorted(samples.weights.items())
+        data["weights"] = {name: _pack(array) for name, array in weights}
+    return data
 
 
 def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) -> Samples:
@@ -244,12 +264,14 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "predicted": (refits, size),
         "values": (refits, size),
         "slices": (size,),
+        "weights": (size,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
+    packed = {"weights": {}, **data}  # older ones have no weights
     for kind, begin in begins.items():
         arrays[kind] = {}
-        for name, array in _typed(data[kind], dict, kind).items():
+        for name, array in _typed(packed[kind], dict, kind).items():
             shape = tuple(map(_count, _typed(array["shape"], list, "shape")))
             if shape[: len(begin)] != begin:
                 raise ValueError(f"{shape} values for {size} samples")

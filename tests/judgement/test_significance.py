@@ -21,6 +21,7 @@ from modeltune.judgement.significance import (
     compare_resampled,
     compare_samples,
     compare_seeds,
+    compare_weighted,
     decide,
     p_violated,
     resamples,
@@ -307,6 +308,21 @@ def test_values_that_are_not_finite_are_refused() -> None:
         compare_resampled([0.1], math.nan, 5)
 
 
+def test_equal_weights_are_no_weights() -> None:
+    values = np.linspace(-0.3, 0.2, 40)
+    weighted = compare_weighted(values, np.full(40, 2.0))
+    assert weighted is not None
+    assert weighted.replicates == pytest.approx(compare_samples(values).replicates)
+
+
+def test_samples_without_weight_do_not_count() -> None:
+    values, weights = np.array([0.1, -0.4, 9.0]), np.array([1.0, 3.0, 0.0])
+    comparison = compare_weighted(values, weights)
+    assert comparison is not None
+    assert (comparison.n, comparison.delta) == (2, pytest.approx(-0.275))
+    assert compare_weighted(values, np.zeros(3)) is None
+
+
 # Values over seeds: Student and Welch
 
 BEFORE, AFTER = [0.91, 0.93, 0.90, 0.92], [0.90, 0.91, 0.895, 0.915]
@@ -410,6 +426,27 @@ def test_wilson_knows_no_certainty() -> None:
 
 
 # What they come to
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize(
+    "counts", [(1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4), (2, 0, 4), (0, 1, 2)]
+)
+def test_fewer_than_five_samples_never_settle_anything(
+    counts: tuple[int, int, int], margin: float
+) -> None:
+    comparison = McNemar(*counts)
+    settle = comparison.settle(margin)
+    assert settle is None or settle >= 5
+    beyond = judged(comparison, margin) is Outcome.FAILED
+    proven = comparison.delta < 0 and judged(comparison, margin) is Outcome.PASSED
+    assert not beyond
+    assert not proven
+
+
+def test_an_exact_test_needs_five_samples_on_which_the_models_differ() -> None:
+    assert McNemar(4, 0, 4).settle(0.0) == 5
+    assert McNemar(4, 0, 4).settle(0.0, alpha=0.01) == 7
 
 
 @pytest.mark.parametrize(

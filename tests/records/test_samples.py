@@ -220,7 +220,7 @@ def test_whole_numbers_take_the_bytes_they_need() -> None:
 @st.composite
 def predictions(draw: st.DrawFn) -> tuple[Any, Any, Any]:
     n = draw(st.integers(1, 30))
-    # A label such as -1 may be left out of the loss; no model predicts it.
+    # The truth of a sample that does not count is -1; no model predicts that.
     least = draw(st.sampled_from([0, -1]))
     truth, predicted = (
         draw(arrays.arrays(np.int64, n, elements=st.integers(lowest, 4))) for lowest in (least, 0)
@@ -234,19 +234,21 @@ def predictions(draw: st.DrawFn) -> tuple[Any, Any, Any]:
 def test_law_a_classifier_scores_as_scikit_learn_says(draw: tuple[Any, Any, Any]) -> None:
     truth, predicted, rows = draw
     samples = Samples(len(truth), 2, {"": truth}, {"": np.stack([truth, predicted])})
-    true, answers = truth[rows], predicted[rows]
-    labels = np.unique(true[true >= 0])  # as the report of a run, which names the head's classes
-    if not len(labels):
+    counted = rows & (truth >= 0)
+    true, answers = truth[counted], predicted[counted]
+    if not len(true):
         assert math.isnan(samples.score("f1", 1, rows) or 0.0)
         return
+    # As the report of a run, which names the classes of the head.
+    labels = np.unique(true)
     expected = metrics.precision_recall_fscore_support(
         true, answers, labels=labels, average="macro", zero_division=0
     )
     for name, theirs in zip(CLASS_METRICS, expected, strict=False):
         assert samples.score(name, 1, rows) == pytest.approx(theirs)
         assert samples.score(name, 0, rows) == 1
-    labels = np.unique(truth[truth >= 0])
-    recalls = metrics.recall_score(truth, predicted, average="macro", labels=labels)
+    true, answers = truth[truth >= 0], predicted[truth >= 0]
+    recalls = metrics.recall_score(true, answers, average="macro", labels=np.unique(true))
     assert samples.score("recall", 1) == pytest.approx(recalls)
 
 
@@ -257,8 +259,10 @@ def test_law_a_class_scores_as_its_row_of_the_report(
     truth, predicted, _ = draw
     right = (truth == predicted)[None]
     samples = Samples(len(truth), 1, {"": truth}, {"": predicted[None]}, values={"accuracy": right})
+    if not (counted := truth >= 0).any():
+        return
     report = metrics.classification_report(
-        truth, predicted, labels=[label], output_dict=True, zero_division=0
+        truth[counted], predicted[counted], labels=[label], output_dict=True, zero_division=0
     )[str(label)]
     scored = [samples.class_score(name, 0, label) for name in CLASS_METRICS]
     assert scored == pytest.approx([report["precision"], report["recall"], report["f1-score"]])
@@ -456,7 +460,7 @@ def test_predictions_that_do_not_belong_to_the_truth_report_nothing() -> None:
 
 
 def test_labels_far_apart_take_no_more_memory_than_others() -> None:
-    far = {0: -(1 << 40), 1: 3, 2: 1 << 50}
+    far = {0: 1 << 40, 1: 3, 2: 1 << 50}
     truth, predicted = np.array([0, 1, 1, 2, 2]), np.array([0, 1, 2, 2, 1])
     place = np.vectorize(far.__getitem__)
     for name in CLASS_METRICS:
@@ -464,5 +468,6 @@ def test_labels_far_apart_take_no_more_memory_than_others() -> None:
             assert class_metric(name, place(truth), place(predicted), label) == class_metric(
                 name, truth, predicted, near
             )
-    # A negative label is left out, as one of ``ignore_class``.
-    assert class_metric("recall", place(truth), place(predicted)) == 0.5
+    # A negative truth is that of a sample that does not count.
+    left_out = np.where(truth == 0, -(1 << 40), place(truth))
+    assert class_metric("recall", left_out, place(predicted)) == 0.5

@@ -20,6 +20,7 @@ from modeltune.engine.fit.fitting import FitPlan, rehearse
 from modeltune.engine.fit.fresh_start import start_anew
 from modeltune.engine.fit.hypermodel_fit import overrides_fit
 from modeltune.engine.fit.outside_layers import reserve_names
+from modeltune.engine.fit.shared_state import SHARED, note_variables
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
 from modeltune.records import TrialTask, own_values
@@ -43,11 +44,11 @@ def lend_model(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model
     Policy and random states are restored afterwards.
 
     Raises:
-        SpecError: the build function returned something other than a compiled model, or
-            Keras knows no such dtype policy.
+        SpecError: the build function returned something other than a compiled model, or one
+            that trains what was made outside it, or Keras knows no such dtype policy.
     """
     with _surroundings(spec, seed):
-        candidate = Candidate(_build(spec, hp))
+        candidate = Candidate(_build(spec, hp, seed))
         try:
             yield candidate.model
         finally:
@@ -72,7 +73,7 @@ def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidat
         try:
             candidate = None if task is None or data is None else _take_for_promotion(hp, task)
             if candidate is None:
-                model = _build(spec, hp)
+                model = _build(spec, hp, plan.seed)
                 key = None if data is None else compiled_pool.key_of(model, data)
                 candidate = Candidate(model, key)
                 candidate = compiled_pool.POOL.take(candidate, partial(rehearse, plan))
@@ -118,8 +119,10 @@ def _set_dtype_policy(spec: Spec, current: Any) -> None:
         ) from error
 
 
-def _build(spec: Spec, hp: ReadHyperParameters) -> Model:
-    model = spec(hp)
+def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
+    SHARED.restore()
+    with note_variables() as made:
+        model = spec(hp)
     builder = getattr(spec.model, "__name__", type(spec.model).__name__)
     if not isinstance(model, keras.Model):
         what = "None" if model is None else f"a {type(model).__name__}"
@@ -131,6 +134,12 @@ def _build(spec: Spec, hp: ReadHyperParameters) -> Model:
         raise SpecError(
             f"{spec.file}:{spec.line}: {builder} returned a model that is not compiled; "
             "call model.compile(...) before returning it"
+        )
+    if shared := SHARED.shared_name(model, made, seed):
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {shared} is made once, outside {builder}, and every candidate "
+            "trains it: each would start from what the one before it has learned. Make it inside "
+            f"{builder}, or freeze it (trainable = False)"
         )
     return model
 

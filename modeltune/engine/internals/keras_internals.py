@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,12 @@ ARRAY_ADAPTER = "keras.src.trainers.data_adapters.array_data_adapter"
 ARRAY_SLICING = "keras.src.trainers.data_adapters.array_slicing"
 BACKEND = "keras.src.backend"
 PYTHON_UTILS = "keras.src.utils.python_utils"
+LOSS = "keras.src.losses.loss"
+REDUCTION = "keras.src.metrics.reduction_metrics"
 
 _GRAPH = (Feature.EPOCH_GRAPH,)
 _CUT = (Feature.FROZEN_PREFIX,)
+_VALUES = (Feature.INTEGRITY, Feature.SAMPLE_VALUES)
 
 
 # All examples are named: Keras counts up the names that it gives itself.
@@ -62,8 +66,8 @@ KERAS = Library(
         Name("model", "_get_metrics_result_or_logs", _GRAPH),
         Name("model", "_initial_epoch", _GRAPH),
         Name("model", "_symbolic_build", _GRAPH),
-        Name("model", "_compile_loss", _GRAPH),
-        Name("model", "_compile_metrics", (Feature.EPOCH_GRAPH, Feature.INTEGRITY)),
+        Name("model", "_compile_loss", (*_GRAPH, *_VALUES)),
+        Name("model", "_compile_metrics", (*_GRAPH, *_VALUES)),
         Name("hook", "_is_default", _GRAPH),
         Name(FUNCTIONAL, "Functional", (Feature.COMPILED_POOL, Feature.FROZEN_PREFIX)),
         Name("model", "_compile_config", (Feature.COMPILED_POOL, Feature.FROZEN_PREFIX)),
@@ -83,10 +87,16 @@ KERAS = Library(
         Name("layer", "_trainable_variables", _CUT),
         Name("layer", "_non_trainable_variables", _CUT),
         Name("layer", "_build_shapes_dict", (Feature.LAYER_SHAPES,)),
-        Name("metrics", "_flat_metrics", (Feature.INTEGRITY,)),
-        Name(BACKEND, "get_keras_mask", (Feature.INTEGRITY,)),
-        Name("metric", "_fn", (Feature.SAMPLE_VALUES,)),
-        Name("metric", "_fn_kwargs", (Feature.SAMPLE_VALUES,)),
+        Name("metrics", "_flat_metrics", _VALUES),
+        Name("metrics", "_flat_weighted_metrics", _VALUES),
+        Name("loss", "_flat_losses", _VALUES),
+        Name(BACKEND, "get_keras_mask", _VALUES),
+        Name(BACKEND, "set_keras_mask", _VALUES),
+        Name(LOSS, "apply_mask", _VALUES),
+        Name(LOSS, "squeeze_or_expand_to_same_rank", _VALUES),
+        Name(REDUCTION, "reduce_to_samplewise_values", _VALUES),
+        Name("metric", "_fn", _VALUES),
+        Name("metric", "_fn_kwargs", _VALUES),
     ),
     {
         "adapter": lambda: private(ARRAY_ADAPTER, "ArrayDataAdapter")(np.zeros((1, 1))),
@@ -96,6 +106,7 @@ KERAS = Library(
         "tensor": _tensor,
         "hook": lambda: keras.callbacks.Callback.on_train_batch_begin,
         "metrics": _built_metrics,
+        "loss": lambda: private(_model(), "_compile_loss"),
         "metric": _metric,
     },
 )
@@ -266,24 +277,227 @@ def output_shapes(layer: Any) -> list[list[tuple[int | None, ...]]]:
     return [[tuple(layer.compute_output_shape(**private(layer, "_build_shapes_dict")))]]
 
 
-def metrics_by_output(model: Any) -> Iterator[tuple[str | None, list[Any]]]:
-    """Yield the unweighted metrics a model was compiled with, with the name of their output."""
-    compiled = private(model, "_compile_metrics")
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that a tensor carries beside its numbers, None when it has none."""
+    return private(BACKEND, "get_keras_mask")(tensor)
+
+
+def attach_mask(tensor: Any, mask: Any) -> Any:
+    """Return the tensor with a mask beside its numbers, as a layer that masks returns it."""
+    if mask is not None:
+        private(BACKEND, "set_keras_mask")(tensor, mask)
+    return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a compiled loss or metric is called with: leaves of targets, predictions and weights.
+
+    ``name`` is the loss's output, or the metric's name in the logs. ``share`` is the weight of a
+    loss in the sum of all losses, None for 1.
+    """
+
+    name: str
+    function: Any
+    y: Any
+    predicted: Any
+    sample_weight: Any
+    share: float | None = None
+
+
+def build_compiled(model: Any, y: Any, predicted: Any, sample_weight: Any) -> None:
+    """Resolve the losses and metrics a model was compiled with, by a few rows of tensors."""
+    loss, metrics = compiled_loss_and_metrics(model)
+    if loss is not None and not loss.built:
+        loss(y, predicted, sample_weight)
+        _reset(loss)
+    if metrics is not None and not metrics.built:
+        metrics.build(y, predicted)
+
+
+def loss_calls(model: Any, y: Any, predicted: Any, sample_weight: Any) -> list[Call]:
+    """Return which leaves of these structures each compiled loss gets; Keras does the pairing.
+
+    The leaves can be any objects that have a shape: no loss is called.
+    """
+    compiled, _ = compiled_loss_and_metrics(model)
+    calls: list[Call] = []
     if compiled is None or not compiled.built:
-        return
-    for metrics in private(compiled, "_flat_metrics"):
-        if metrics is not None:  # an output without unweighted metrics
-            yield metrics.output_name, metrics.metrics
+        return calls
+
+    def recorder(one: Any) -> Callable[..., float]:
+        def record(y: Any, predicted: Any, sample_weight: Any = None) -> float:
+            _, loss, share, name = one
+            calls.append(Call(name, loss, y, predicted, sample_weight, share))
+            return 0.0
+
+        return record
+
+    losses = private(compiled, "_flat_losses")
+    recorders = [one._replace(loss=recorder(one)) for one in losses]
+    try:
+        setattr(compiled, "_flat_losses", recorders)  # noqa: B010  a name of the table
+        compiled.call(y, predicted, sample_weight)
+    finally:
+        setattr(compiled, "_flat_losses", losses)  # noqa: B010
+        _reset(compiled)
+    return calls
 
 
-def has_mask(tensor: Any) -> bool:
-    """Tell whether a tensor carries a mask beside its numbers."""
-    return private(BACKEND, "get_keras_mask")(tensor) is not None
+def metric_calls(model: Any, y: Any, predicted: Any, sample_weight: Any) -> list[Call]:
+    """Return which leaves of these structures each compiled metric gets, in the order of the logs.
+
+    The leaves can be any objects that have a shape: no metric is called.
+    """
+    _, compiled = compiled_loss_and_metrics(model)
+    calls: list[Call] = []
+    if compiled is None or not compiled.built:
+        return calls
+    names: dict[str, int] = {}
+    metrics = private(compiled, "_flat_metrics")
+    weighted = private(compiled, "_flat_weighted_metrics")
+    recorders, weighted_recorders = (
+        [None if one is None else _Recorder(one, names, calls) for one in lists]
+        for lists in (metrics, weighted)
+    )
+    try:
+        setattr(compiled, "_flat_metrics", recorders)  # noqa: B010  a name of the table
+        setattr(compiled, "_flat_weighted_metrics", weighted_recorders)  # noqa: B010
+        compiled.update_state(y, predicted, sample_weight)
+    finally:
+        setattr(compiled, "_flat_metrics", metrics)  # noqa: B010
+        setattr(compiled, "_flat_weighted_metrics", weighted)  # noqa: B010
+    return calls
+
+
+class _Recorder:
+    """Takes the place of one output's metrics, and notes what they would be updated with."""
+
+    def __init__(self, metrics: Any, names: dict[str, int], calls: list[Call]):
+        self._metrics, self._names, self._calls = metrics, names, calls
+
+    def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> None:
+        output = self._metrics.output_name
+        for metric in self._metrics.metrics:
+            name = f"{output}_{metric.name}" if output else metric.name
+            # Keras numbers metrics of the same name from the second on.
+            number = self._names.get(name, 0)
+            self._names[name] = number + 1
+            logged = f"{name}_{number}" if number else name
+            self._calls.append(Call(logged, metric, y, predicted, sample_weight))
+
+
+def _reset(compiled: Any) -> None:
+    for tracker in compiled.metrics:
+        tracker.reset_state()
+
+
+def metric_values(
+    metric: Any, y: Any, predicted: Any, sample_weight: Any
+) -> tuple[Any, Any] | None:
+    """Return the sums that a metric's mean is made of, per sample: of values and of their weights.
+
+    The metric is the sum of all values over the sum of all weights; None for other metrics.
+    """
+    function = function_of(metric)
+    if function is None:
+        return None
+    dtype = metric.dtype
+    values = function(y, predicted)
+    weight = private(LOSS, "apply_mask")(
+        sample_weight, mask_of(predicted), dtype=dtype, reduction="sum"
+    )
+    return tuple(
+        private(REDUCTION, "reduce_to_samplewise_values")(
+            values, weight, reduce_fn=keras.ops.mean, dtype=dtype
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LossValues:
+    """A loss at every place, weighed, before it is reduced; ``weights`` is None without any."""
+
+    values: Any
+    weights: Any
+    mask: Any
+
+
+def loss_values(loss: Any, y: Any, predicted: Any, sample_weight: Any) -> LossValues | None:
+    """Return a loss before it is reduced, None of a loss that reduces in a way of its own."""
+    if type(loss).__call__ is not keras.losses.Loss.__call__:
+        return None
+    y = keras.ops.convert_to_tensor(y, dtype=loss.dtype)
+    given = mask_of(predicted)
+    predicted = attach_mask(keras.ops.convert_to_tensor(predicted, dtype=loss.dtype), given)
+    values = loss.call(y, predicted)
+    masks = [mask for mask in (given, mask_of(values)) if mask is not None]
+    values = keras.ops.convert_to_tensor(values, dtype=loss.dtype)
+    mask = None
+    if masks:
+        mask = keras.ops.cast(masks[0], "bool")
+        for other in masks[1:]:
+            mask = keras.ops.logical_and(mask, keras.ops.cast(other, "bool"))
+    weights = private(LOSS, "apply_mask")(
+        None if sample_weight is None else keras.ops.convert_to_tensor(sample_weight, loss.dtype),
+        mask,
+        dtype=loss.dtype,
+        reduction="sum",
+    )
+    if weights is not None:
+        weights = keras.ops.cast(weights, values.dtype)
+        values, weights = private(LOSS, "squeeze_or_expand_to_same_rank")(values, weights)
+        values = values * weights
+    return LossValues(values, weights, mask)
 
 
 def function_of(metric: Any) -> Callable[..., Any] | None:
     """Return the function of targets and predictions that a metric averages; None of other metrics."""
-    if not isinstance(metric, keras.metrics.MeanMetricWrapper):
+    wrapper = keras.metrics.MeanMetricWrapper
+    if (
+        not isinstance(metric, wrapper)
+        or type(metric).update_state is not wrapper.update_state
+        or type(metric).result is not wrapper.result
+    ):
         return None
     function = private(metric, "_fn")
     return None if function is None else partial(function, **private(metric, "_fn_kwargs"))
+
+
+# The last layer
+
+
+def activation_of(tensor: Any) -> str | None:
+    """Return the name of the activation that makes a symbolic tensor; None when it is not known.
+
+    Layers that only change shapes are looked through, as are models and wrappers around a layer.
+    """
+    if KERAS.why_not(Feature.FROZEN_PREFIX):
+        return None
+    while True:
+        history = private(tensor, "_keras_history")
+        operation = history.operation
+        while isinstance(operation, keras.layers.Wrapper):
+            operation = operation.layer
+        if isinstance(operation, keras.Model):
+            if not operation.outputs:
+                return None
+            tensor = operation.outputs[history.tensor_index]
+            continue
+        name = getattr(getattr(operation, "activation", None), "__name__", None)
+        is_shape = isinstance(operation, SHAPES) or (
+            isinstance(operation, keras.layers.Activation) and name == "linear"
+        )
+        if not is_shape:
+            return name or type(operation).__name__.lower()
+        (tensor, *_) = private(operation, "_inbound_nodes")[history.node_index].input_tensors
+
+
+SHAPES = (
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.Permute,
+    keras.layers.Identity,
+    keras.layers.Dropout,
+)
+"""Layers that change no value of a prediction."""

@@ -20,7 +20,10 @@ class Feature(enum.Enum):
     LAYER_SHAPES = "no output shapes of layers are recorded"
     INTEGRITY = "integrity.evaluate compares no metric"
     ASSETS = "vocabularies that layers learn are not kept with the weights"
-    SAMPLE_VALUES = "compiled metrics have no value per sample"
+    SAMPLE_VALUES = (
+        "compiled metrics have no value per sample, outputs are paired by their names, and masked "
+        "steps count"
+    )
     KERNELS = "TensorFlow makes its kernels anew for every model"
     GRADIENTS = "TensorFlow keeps the gradients of finished models in memory"
     READS = "trials count as different even if they differ in values that no build reads"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, leaves, map_arrays
+from modeltune.engine.data import Arrays, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.probe.transforms import ProbeError, row_of, stack
 from modeltune.engine.score import Output, OutputTask, probabilities
@@ -59,12 +60,9 @@ class Predictor:
         return predicted
 
 
-def output_of(output: Output, model: Model, raw: Arrays) -> Array:
+def output_of(output: Output, raw: Arrays) -> Array:
     """Return one output from what the model predicted for one sample."""
-    named = dict(leaves(raw))
-    if not isinstance(raw, Mapping) and isinstance(raw, list | tuple):
-        named = dict(zip(model.output_names, named.values(), strict=True))
-    return np.asarray(named[output.name])
+    return np.asarray(keras.tree.flatten(raw)[output.place])
 
 
 def is_number(output: Output) -> bool:

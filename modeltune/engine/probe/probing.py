@@ -277,9 +277,7 @@ def _change(
         after = predictor.samples([changed(point) for point in points])
         results = []
         for point, raw_before, raw_after in zip(points, before, after, strict=True):
-            one, other = (
-                output_of(output, predictor.model, raw) for raw in (raw_before, raw_after)
-            )
+            one, other = (output_of(output, raw) for raw in (raw_before, raw_after))
             if score is None:
                 is_violation, how = describe_change(output, one, other, tolerance)
             else:
@@ -325,7 +323,7 @@ def _relation(
             raise ProbeError(
                 f"{where} returned {type_in_words(holds)}; return True or False, or assert"
             )
-        before = None if output is None else output_of(output, predictor.model, raw)
+        before = None if output is None else output_of(output, raw)
         text = f"{where} does not hold{f': {message}' if message else ''}"
         return PointResult(point, True, _prediction(output, before), None, text)
 
@@ -364,7 +362,7 @@ def _cases(
         raws = predictor.samples([samples[point.row] for point in points])
         results = []
         for point, raw in zip(points, raws, strict=True):
-            predicted = output_of(output, predictor.model, raw)
+            predicted = output_of(output, raw)
             expected = cases[point.row][1]
             where = f"case[{point.row}]"
             if _is_expected(where, output, expected, predicted, tolerance):

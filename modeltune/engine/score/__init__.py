@@ -12,11 +12,10 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.model_files import foreign_names, save_model
+    from modeltune.engine.score.outputs import Output, OutputTask
     from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model, scores_again
     from modeltune.engine.score.refit import restore, train_refit, with_weights
     from modeltune.engine.score.scoring import (
-        Output,
-        OutputTask,
         check_slices,
         evaluate,
         predict,
@@ -55,6 +54,10 @@ __getattr__, __dir__ = door(
             "foreign_names",
             "save_model",
         ),
+        "outputs": (
+            "Output",
+            "OutputTask",
+        ),
         "rebuilt": (
             "of_architecture",
             "rebuilt_model",
@@ -66,8 +69,6 @@ __getattr__, __dir__ = door(
             "with_weights",
         ),
         "scoring": (
-            "Output",
-            "OutputTask",
             "check_slices",
             "evaluate",
             "predict",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,7 +14,8 @@ import numpy as np
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.internals import Feature, keras_internals
-from modeltune.engine.score.scoring import Output, OutputTask, Predictions, predict
+from modeltune.engine.score.outputs import Output, OutputTask
+from modeltune.engine.score.scoring import Predictions, predict
 from modeltune.ground import error_line
 from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
 
@@ -138,7 +139,7 @@ def _evaluate(
     wrong: list[str] = []
     worst = 0.0
     relative = _tolerance(model).same
-    for name, output, metric in _compiled_metrics(model, part, predictions):
+    for name, output, metric in _compiled_metrics(predictions):
         if name not in scores or (measured := _recompute(metric, output, relative)) is None:
             continue
         ours, allowed = measured
@@ -166,33 +167,15 @@ def _evaluate(
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
-def _compiled_metrics(
-    model: Model, part: Part, predictions: Predictions
-) -> Iterator[tuple[str, Output, Any]]:
-    """Yield Keras's unweighted metrics with their name in ``evaluate`` and their output."""
-    if keras_internals.KERAS.why_not(Feature.INTEGRITY) or _is_masked(model, part):
-        # Keras leaves out masked steps, and the predictions do not show which steps those are.
-        return
-    outputs = {output.name: output for output in predictions.outputs}
-    for name, metrics in keras_internals.metrics_by_output(model):
-        if name is None and len(outputs) == 1:
-            (output,) = outputs.values()
-        elif name in outputs:
-            output = outputs[name]
-        else:
-            continue
-        for metric in metrics:
-            yield f"{name}_{metric.name}" if name else metric.name, output, metric
-
-
-def _is_masked(model: Model, part: Part) -> bool:
-    few = _fixed_batch(model) or 1
-    x, _, _ = next(part.batches(few))
-    try:
-        outputs = keras.tree.flatten(model(_slice(x, 0, few), training=False))
-    except Exception:  # noqa: BLE001  its own predict_step may call it in another way: assume a mask
-        return True
-    return any(keras_internals.has_mask(output) for output in outputs)
+def _compiled_metrics(predictions: Predictions) -> Iterator[tuple[str, Output, Any]]:
+    """Yield Keras's unweighted metrics with their name in ``evaluate`` and what they compare."""
+    if any(mask is not None for mask in predictions.masks):
+        return  # Keras leaves out masked steps
+    targets = dict(leaves(predictions.y))
+    outputs = {output.place: output for output in predictions.outputs}
+    for use in predictions.pairing.metrics:
+        if use.weight is None and use.place in outputs:
+            yield use.name, replace(outputs[use.place], y=targets[use.path]), use.function
 
 
 def _recompute(metric: Any, output: Output, relative: float) -> tuple[float, float] | None:
@@ -383,7 +366,7 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
                 f"{int(finite.argmin())}"
             )
             continue
-        if not _is_probability(model, output):
+        if not _is_probability(output):
             continue
         shares.append(name)
         outside = (values < -1e-6) | (values > 1 + slack)
@@ -410,19 +393,11 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason)
 
 
-def _is_probability(model: Model, output: Output) -> bool:
+def _is_probability(output: Output) -> bool:
     """Tell by its loss whether an output holds probabilities: hinge and mse take any number."""
     if output.from_logits or output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return False
-    loss = model.loss
-    if isinstance(loss, Mapping):
-        loss = loss.get(output.name)
-    elif isinstance(loss, list | tuple):
-        names = list(getattr(model, "output_names", None) or [])
-        loss = loss[names.index(output.name)] if output.name in names else None
-    kind = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    name = kind.replace("_", "").lower()
-    return "crossentropy" in name or name in ("bce", "ce")
+    return "crossentropy" in output.loss
 
 
 def _numbers(array: Any) -> Array:

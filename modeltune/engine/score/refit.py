@@ -168,7 +168,8 @@ def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Jso
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
     on_test = score_part(model, parts.test, spec.fit.batch_size, slices)
-    samples = refit_samples(model, on_test.predictions, on_test.scores, targets(parts.train))
+    in_train = targets(model, parts.train, on_test.predictions)
+    samples = refit_samples(model, on_test.predictions, on_test.scores, in_train)
     if parts.test.stream is not None and samples is not None and not samples.truth:
         # Only its targets show in which order a stream yielded its samples.
         samples = None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,60 +15,56 @@ from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit import Model, logged_number
-from modeltune.engine.internals import Feature, keras_internals
-from modeltune.ground import (
-    SpecError,
-    error_text,
+from modeltune.engine.internals import keras_internals
+from modeltune.engine.score.outputs import (
+    Masks,
+    Output,
+    OutputTask,
+    Pairing,
+    Target,
+    are_broadcast,
+    join_masks,
+    keras_tensor,
+    mask_reader,
+    outputs_of,
+    pairing_of,
+    rows_of,
+    targets_of,
 )
+from modeltune.engine.score.sample_values import sample_values
+from modeltune.ground import SpecError, error_text
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
+
+NOT_COUNTED = -1
+"""The class of a sample that does not count; numbers that do not count are NaN."""
+
+MEANS = ("sum_over_batch_size", "mean")
+"""Reductions whose value on all samples is the mean of those on batches, where none is masked."""
+
+OF_BATCHES = ("circle", "dice", "tversky")
+"""Losses of Keras that compare the samples of a batch, or divide by what all of them add up to."""
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
 
 
-class OutputTask(enum.Enum):
-    """The kind of problem that one output of a model solves; it decides its report."""
-
-    MULTICLASS = "multiclass"
-    BINARY = "binary"
-    MULTILABEL = "multilabel"
-    REGRESSION = "regression"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """One output of a model on a part: its targets and its predictions, row by row.
-
-    ``name`` is Keras's name, "" for a single output; ``path`` is where its targets are in ``y``.
-    """
-
-    name: str
-    path: str
-    task: OutputTask
-    from_logits: bool
-    y: Array
-    predicted: Array
-
-    @property
-    def prefix(self) -> str:
-        """The beginning of its report metrics' names; empty for a single output."""
-        return f"{self.name}_" if self.name else ""
-
-    @property
-    def threshold(self) -> float:
-        """The value above which a prediction of yes or no means yes."""
-        return 0.0 if self.from_logits else 0.5
-
-
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """All outputs of a model on a part, with the sample weights and slices of the same rows."""
+    """All outputs of a model on a part, with the sample weights and slices of the same rows.
+
+    ``y`` and ``predicted`` are what Keras's losses and metrics get, ``sizes`` the samples of each
+    batch; ``masks`` come with the predictions, in the order of ``keras.tree.flatten``.
+    """
 
     outputs: list[Output]
     sample_weight: Arrays
     slices: Mapping[str, Array] = field(default_factory=dict)
+    y: Arrays = None
+    predicted: Arrays = None
+    masks: Masks = ()
+    sizes: Sequence[int] = ()
+    pairing: Pairing = field(default_factory=Pairing)
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
@@ -94,18 +88,28 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
     weights: list[Arrays] = []
+    masks: list[Masks] = []
+    sizes: list[int] = []
     chosen: list[dict[str, Array]] = []
+    read: Callable[[Arrays], Masks] | None = None
     for x, y, sample_weight in part.batches(batch_size):
+        if not sizes:
+            read = mask_reader(model, x)
         targets.append(y)
         predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
         weights.append(sample_weight)
+        sizes.append(len(next(leaves(x))[1]))
+        if read is not None:
+            masks.append(read(x))
         if part.stream is not None:
             chosen.append(_slice_masks(slices, x, y))
     if part.stream is None:
         chosen.append(_slice_masks(slices, part.x, part.y))
-    return Predictions(
-        _outputs(model, _join(targets), _join(predictions)), _join(weights), _join(chosen)
-    )
+    whole = _join(targets), _join(predictions), _join(weights)
+    mask = join_masks(masks)
+    pairing = pairing_of(model, *whole)
+    outputs = outputs_of(model, pairing, *whole, mask)
+    return Predictions(outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing)
 
 
 def check_slices(slices: Sequence[On], part: Part) -> None:
@@ -153,7 +157,7 @@ def _takes_two(function: Any) -> bool:
 
 
 def refit_samples(
-    model: Model, test: Predictions, scores: Mapping[str, float], train_labels: Mapping[str, Array]
+    model: Model, test: Predictions, scores: Mapping[str, float], train: Mapping[str, Target]
 ) -> Samples | None:
     """Return what this refit predicted on each test sample; None if its outputs have no rows.
 
@@ -163,7 +167,7 @@ def refit_samples(
         model: its compiled metrics and loss define how values are computed.
         test: the model's predictions on test.
         scores: the scores of ``evaluate`` on test.
-        train_labels: the targets of the train part by path.
+        train: the targets of the train part by path.
     """
     sizes = {len(output.y) for output in test.outputs}
     if len(sizes) != 1:
@@ -173,97 +177,47 @@ def refit_samples(
     predicted: dict[str, Array] = {}
     classes: dict[str, list[int]] = {}
     values: dict[str, Array] = {}
+    weights: dict[str, Array] = {}
     definitions: dict[str, str] = {}
     for output in test.outputs:
         if not np.isfinite(output.predicted).all():
             continue
         if output.task in (OutputTask.MULTICLASS, OutputTask.BINARY):
-            true, answers, _ = classes_of(output)
+            true, answers = _classes(output, output.y)
             if len(true) == size:
-                truth[output.prefix], predicted[output.prefix] = true, answers[None]
-                train = replace(output, y=train_labels[output.path])
-                labels = np.union1d(true, _true_classes(train))
+                truth[output.prefix] = np.where(output.rows, true, NOT_COUNTED)
+                predicted[output.prefix] = answers[None]
+                labels = np.union1d(true[output.rows], _true_classes(output, train[output.path]))
                 classes[output.prefix] = [int(label) for label in labels]
         elif output.task is OutputTask.REGRESSION:
-            shape = (size, -1)
-            truth[output.prefix] = output.y.reshape(shape).astype(np.float32)
-            predicted[output.prefix] = output.predicted.reshape(shape).astype(np.float32)[None]
-    for name, definition, own in _sample_values(model, test):
+            numbers = output.y.reshape(size, -1).astype(np.float32)
+            numbers[~output.rows] = np.nan
+            is_whole = output.counted is None or output.counted.ndim == 1
+            if is_whole:
+                truth[output.prefix] = numbers
+                predicted[output.prefix] = output.predicted.reshape(numbers.shape).astype(
+                    np.float32
+                )[None]
+    for name, definition, own in sample_values(
+        model, test.pairing, test.y, test.predicted, test.sample_weight, test.masks, test.sizes
+    ):
         definitions[name] = definition
-        if own is None or name not in scores or len(own) != size:
+        if own is None or name not in scores or len(own.values) != size:
             continue
-        mean = float(np.mean(own, dtype=np.float64))
-        if math.isclose(mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
-            is_right_or_wrong = bool(np.isin(own, (0, 1)).all())
-            values[name] = own.astype(bool if is_right_or_wrong else np.float32)[None]
-    return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions)
+        if math.isclose(own.mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
+            is_right_or_wrong = bool(np.isin(own.values, (0, 1)).all())
+            values[name] = own.values.astype(bool if is_right_or_wrong else np.float32)[None]
+            if own.weights is not None:
+                weights[name] = own.weights.astype(np.float32)
+    return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions, weights)
 
 
-def _sample_values(model: Model, test: Predictions) -> Iterator[tuple[str, str, Array | None]]:
-    """Yield (name, definition, values per sample or None) for every compiled metric and the loss.
-
-    Keras may average in another way, so the caller compares the mean of the values.
-    """
-    functions_known = keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is None
-    for output in test.outputs:
-        for metric in _compiled_metrics(model):
-            function = keras_internals.function_of(metric) if functions_known else None
-            values = None if function is None else _per_sample(function, output)
-            for name in {metric.name, f"{output.prefix}{metric.name}"}:
-                yield name, _definition(metric), values
-    if len(test.outputs) == 1 and model.loss is not None:
-        (output,) = test.outputs
-        loss = model.loss
-        if isinstance(loss, str):
-            loss = keras.losses.get(loss)
-        if isinstance(loss, Mapping | list | tuple):
-            return
-        values = _per_sample(getattr(loss, "call", loss), output)
-        if values is not None:
-            weight = test.sample_weight
-            if isinstance(weight, np.ndarray) and weight.size == len(values):
-                values = values * weight.reshape(-1)
-            values = values + sum(float(penalty) for penalty in model.losses)
-        yield "loss", _definition(loss), values
-
-
-def _per_sample(function: Callable[..., Any], output: Output) -> Array | None:
-    try:
-        values = np.asarray(
-            function(
-                keras.ops.convert_to_tensor(output.y),
-                keras.ops.convert_to_tensor(output.predicted),
-            )
-        )
-    except Exception:  # noqa: BLE001  a metric of another output, or one that needs its own state
-        return None
-    if values.ndim == 0 or len(values) != len(output.y):
-        return None
-    means: Array = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
-    return means
-
-
-def _compiled_metrics(model: Model) -> list[Any]:
-    compiled: list[Any] = []
-    for metric in model.metrics:
-        # Keras keeps the compiled metrics in a container that is a metric too.
-        compiled += getattr(metric, "metrics", None) or [metric]
-    return [metric for metric in compiled if metric.name != "loss"]
-
-
-def _definition(metric: Any) -> str:
-    kind = metric if inspect.isfunction(metric) else type(metric)
-    config = metric.get_config() if hasattr(metric, "get_config") else {}
-    facts = {name: config[name] for name in sorted(config) if name not in ("name", "dtype")}
-    return f"{kind.__module__}.{kind.__qualname__} {json.dumps(facts, default=str)}"
-
-
-def _true_classes(output: Output) -> Array:
-    """Return the classes that occur among an output's targets."""
-    if output.task is OutputTask.BINARY:
-        return np.unique(output.y.reshape(-1).astype(int))
-    one_hot = output.y.ndim == output.predicted.ndim and output.y.shape[-1] > 1
-    return np.unique(output.y.argmax(-1) if one_hot else output.y.astype(int))
+def _true_classes(output: Output, target: Target) -> Array:
+    """Return the classes that occur among an output's targets in another part."""
+    other = replace(output, y=target.kept)
+    if output.task is OutputTask.BINARY or not _is_one_hot(other):
+        return np.unique(other.y.reshape(-1).astype(int))
+    return np.unique(other.y.argmax(-1))
 
 
 def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
@@ -305,94 +259,47 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
     median. Perfect predictions are the targets themselves. The model's own loss and metrics
     score both on the test part.
     """
-    y_train = targets(train)
-    perfect = _score_of(model, test, [_perfect(o) for o in test.outputs], metric)
-    constants = [_constants(o, y_train[o.path]) for o in test.outputs]
+    if any(o.task is OutputTask.OTHER and o.y.size != o.predicted.size for o in test.outputs):
+        return math.nan  # nobody but the loss knows what a prediction has to be
+    perfect = score_predictions(model, test, [_perfect(o) for o in test.outputs], metric)
+    in_train = targets(model, train, test)
+    constants = [_constants(o, in_train[o.path]) for o in test.outputs]
     dummies = []
     for choice in range(max(len(options) for options in constants)):
         chosen = [options[min(choice, len(options) - 1)] for options in constants]
         repeated = [_repeat(o, one) for o, one in zip(test.outputs, chosen, strict=True)]
-        dummies.append(_score_of(model, test, repeated, metric))
+        dummies.append(score_predictions(model, test, repeated, metric))
     dummy = min(dummies, key=lambda value: abs(perfect - value))
     return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
 
 
-def targets(part: Part) -> dict[str, Array]:
-    """Return every target of a part by its path in ``y``."""
-    return dict(leaves(_join([y for _, y, _ in part.batches(8192)])))
+def targets(model: Model, part: Part, predictions: Predictions) -> dict[str, Target]:
+    """Return the targets of a part by their path in ``y``, and which of them count.
+
+    ``predictions`` are the model's on another part: they tell what the outputs are.
+    """
+    read: Callable[[Arrays], Masks] | None = None
+    whole_y: list[Arrays] = []
+    weights: list[Arrays] = []
+    masks: list[Masks] = []
+    is_masked = any(mask is not None for mask in predictions.masks)
+    for x, y, sample_weight in part.batches(max(predictions.sizes) if is_masked else 8192):
+        if is_masked:
+            read = read or mask_reader(model, x)
+            masks += [] if read is None else [read(x)]
+        whole_y.append(y)
+        weights.append(sample_weight)
+    by_path, weight, mask = dict(leaves(_join(whole_y))), _join(weights), join_masks(masks)
+    return {
+        output.path: targets_of(output, predictions.pairing, by_path[output.path], weight, mask)
+        for output in predictions.outputs
+    }
 
 
 def _report_names(task: OutputTask) -> tuple[str, ...]:
     if task is OutputTask.OTHER:
         return ()
     return NUMBER_METRICS if task is OutputTask.REGRESSION else CLASS_METRICS
-
-
-def _outputs(model: Model, y: Arrays, predicted: Arrays) -> list[Output]:
-    """Pair targets with predictions as Keras does: a dict by name, a list or tuple by position."""
-    targets, named = dict(leaves(y)), dict(leaves(predicted))
-    if not isinstance(predicted, Mapping) and isinstance(predicted, list | tuple):
-        names = list(getattr(model, "output_names", None) or [])
-        if len(names) == len(named):
-            named = dict(zip(names, named.values(), strict=True))
-    if isinstance(y, Mapping) or len(targets) != len(named):
-        paths = {name: name for name in named if name in targets}
-    else:
-        paths = dict(zip(named, targets, strict=True))
-    losses = _losses(model, list(named))
-    return [
-        Output(
-            name,
-            path,
-            *_task_of(losses.get(name), targets[path], named[name]),
-            targets[path],
-            named[name],
-        )
-        for name, path in paths.items()
-    ]
-
-
-def _losses(model: Model, names: list[str]) -> dict[str, Any]:
-    loss = model.loss
-    if isinstance(loss, Mapping):
-        return dict(loss)
-    if isinstance(loss, list | tuple):
-        return dict(zip(names, loss, strict=False))
-    return dict.fromkeys(names, loss)
-
-
-def _task_of(loss: Any, y: Array, predicted: Array) -> tuple[OutputTask, bool]:
-    """Return an output's task, from its loss if that decides it, else from targets and shapes."""
-    name = _loss_name(loss)
-    from_logits = bool(getattr(loss, "from_logits", False))
-    one_hot = y.shape == predicted.shape and y.ndim > 1 and y.shape[-1] > 1 and _is_one_hot(y)
-    if not np.issubdtype(y.dtype, np.number) and y.dtype != bool:
-        return OutputTask.OTHER, from_logits
-    if "categorical" in name or one_hot:
-        return OutputTask.MULTICLASS, from_logits
-    if name.startswith("binary"):
-        return (
-            OutputTask.BINARY
-            if predicted.shape[-1] == 1 or predicted.ndim == 1
-            else OutputTask.MULTILABEL
-        ), from_logits
-    if y.dtype.kind in "iub" and predicted.ndim == y.ndim + 1 and predicted.shape[-1] > 1:
-        return OutputTask.MULTICLASS, from_logits
-    if predicted.size == y.size:
-        return OutputTask.REGRESSION, from_logits
-    return OutputTask.OTHER, from_logits
-
-
-def _loss_name(loss: Any) -> str:
-    """Return Keras's name of a loss, even if the user has given it another name."""
-    if isinstance(loss, str):
-        return loss.replace("_", "").lower()
-    kind = loss if inspect.isfunction(loss) else type(loss)
-    return kind.__name__.replace("_", "").lower()
-
-
-def _is_one_hot(y: Array) -> bool:
-    return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=-1) == 1).all())
 
 
 def probabilities(output: Output, predicted: Array) -> Array:
@@ -405,30 +312,46 @@ def probabilities(output: Output, predicted: Array) -> Array:
     )
 
 
-def classes_of(output: Output) -> tuple[Array, Array, list[int]]:
-    """Return the true and the predicted class of each sample, and all classes of the output."""
+def classes_of(output: Output) -> tuple[Array, Array]:
+    """Return the true and the predicted class at each place, those that do not count among them."""
+    return _classes(output, output.y)
+
+
+def _classes(output: Output, y: Array) -> tuple[Array, Array]:
     if output.task is OutputTask.BINARY:
         predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
-        return output.y.reshape(-1).astype(int), predicted, [0, 1]
-    count = output.predicted.shape[-1]
-    one_hot = output.y.shape == output.predicted.shape
-    true = output.y.argmax(-1) if one_hot else output.y
-    return true.reshape(-1).astype(int), output.predicted.argmax(-1).reshape(-1), list(range(count))
+        return y.reshape(-1).astype(int), predicted
+    true = y.argmax(-1) if _is_one_hot(output) else y
+    return true.reshape(-1).astype(int), output.predicted.argmax(-1).reshape(-1)
+
+
+def _is_one_hot(output: Output) -> bool:
+    """Tell whether targets have a column for each class, as ``categorical_crossentropy`` takes them."""
+    y, width = output.y, output.predicted.shape[-1]
+    return y.ndim == output.predicted.ndim and y.shape[-1] == width and width > 1
 
 
 def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     if output.task is OutputTask.MULTILABEL:
         width = output.predicted.shape[-1]
         classes = list(range(width))
-        true = output.y.reshape(-1, width).astype(int)
-        predicted = (output.predicted.reshape(-1, width) > output.threshold).astype(int)
+        true = rows_of(output, output.y, width).astype(int)
+        predicted = (rows_of(output, output.predicted, width) > output.threshold).astype(int)
         confusion = None
     else:
-        true, predicted, classes = classes_of(output)
-        confusion = metrics.confusion_matrix(true, predicted, labels=classes).tolist()
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        true, predicted, labels=classes, zero_division=0.0
-    )
+        true, predicted = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
+        count = 2 if output.task is OutputTask.BINARY else output.predicted.shape[-1]
+        classes = list(range(count))
+        confusion = [[0] * count for _ in classes]
+    if len(true):
+        if confusion is not None:
+            confusion = metrics.confusion_matrix(true, predicted, labels=classes).tolist()
+        scores = metrics.precision_recall_fscore_support(
+            true, predicted, labels=classes, zero_division=0.0
+        )
+    else:
+        scores = tuple(np.zeros((4, len(classes))))
+    precision, recall, f1, support = scores
     rows = [
         {"class": c, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
         for c, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
@@ -443,8 +366,21 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
 
 
 def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
-    true = output.y.reshape(len(output.y), -1)
-    true, predicted = true.astype(np.float64), output.predicted.reshape(true.shape)
+    """Return the metrics of numbers: one column per number of a sample.
+
+    Where only some steps of a sample count, these are pooled: one column per number of a step.
+    """
+    y = output.y.reshape(output.predicted.shape)
+    if output.counted is None:
+        true, predicted = y.reshape(len(y), -1), output.predicted.reshape(len(y), -1)
+    else:
+        true, predicted = (
+            array[output.counted].reshape(int(output.counted.sum()), -1)
+            for array in (y, output.predicted)
+        )
+    if not len(true):
+        return dict.fromkeys(NUMBER_METRICS, math.nan), {}
+    true = true.astype(np.float64)
     few = len(true) < 2
     mse = float(metrics.mean_squared_error(true, predicted))
     values = {
@@ -463,9 +399,11 @@ def _perfect(output: Output) -> Array:
     """Return the predictions of a perfect model: one-hot, 0 or 1, large logits, or the numbers."""
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         return output.y.reshape(output.predicted.shape).astype(np.float32)
-    if output.task is OutputTask.MULTICLASS and output.y.shape != output.predicted.shape:
+    if output.task is OutputTask.MULTICLASS and not _is_one_hot(output):
+        count = output.predicted.shape[-1]
         classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
-        hard = np.eye(output.predicted.shape[-1], dtype=np.float32)[classes]
+        # A label that is left out, such as -1, may be no class; any prediction will do there.
+        hard = np.eye(count, dtype=np.float32)[np.clip(classes, 0, count - 1)]
     else:
         hard = output.y.reshape(output.predicted.shape).astype(np.float32)
     certain: Array = (2 * hard - 1) * CERTAIN if output.from_logits else hard
@@ -476,46 +414,95 @@ def _repeat(output: Output, constant: Array) -> Array:
     return np.broadcast_to(constant, output.predicted.shape).astype(np.float32)
 
 
-def _constants(output: Output, y_train: Array) -> list[Array]:
+def _constants(output: Output, train: Target) -> list[Array]:
+    y = train.kept
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
-        numbers = y_train.astype(np.float64)
-        shape = output.predicted.shape[1:]
-        return [f(numbers, axis=0).reshape(shape) for f in (np.mean, np.median)]
+        return [_constant_numbers(output, train, middle) for middle in (np.nanmean, np.nanmedian)]
     if output.task is OutputTask.MULTICLASS:
         count = output.predicted.shape[-1]
-        if y_train.ndim == output.predicted.ndim and y_train.shape[-1] == count:
-            shares = y_train.reshape(-1, count).mean(axis=0)
+        if _is_one_hot(output):
+            shares = y.reshape(-1, count).mean(axis=0)
         else:
-            shares = np.bincount(y_train.reshape(-1).astype(int), minlength=count) / y_train.size
+            shares = np.bincount(y.reshape(-1).astype(int), minlength=count) / y.size
         return [np.log(shares + 1e-7) if output.from_logits else shares]
     width = output.predicted.shape[-1] if output.predicted.ndim > 1 else 1
-    share = y_train.reshape(-1, width).mean(axis=0)
+    share = y.reshape(-1, width).mean(axis=0)
     odds = (share + 1e-7) / (1 - share + 1e-7)
     return [np.log(odds) if output.from_logits else share]
 
 
-def _score_of(model: Model, test: Predictions, predictions: list[Array], metric: str) -> float:
-    """Return the score of these predictions by the model's own loss and metrics."""
+def _constant_numbers(output: Output, train: Target, middle: Callable[..., Array]) -> Array:
+    """Return the mean or median of every number of a sample, over those that count."""
+    shape = output.predicted.shape[1:]
+    numbers = train.y.astype(np.float64).reshape(len(train.y), *shape)
+    if train.counted is not None:
+        numbers[~train.counted] = np.nan
+        empty = np.isnan(numbers).all(axis=0)
+        numbers[:, empty] = 0.0  # where no number counts, any will do
+    return middle(numbers, axis=0)
+
+
+def score_predictions(
+    model: Model, test: Predictions, predictions: list[Array], metric: str
+) -> float:
+    """Return the score of these predictions by the model's own loss and metrics.
+
+    Batch by batch as ``evaluate`` where the loss of a batch is not the mean over its samples.
+    """
     replaced = [replace(o, predicted=p) for o, p in zip(test.outputs, predictions, strict=True)]
-    named = {o.name: keras.ops.convert_to_tensor(o.predicted) for o in replaced}
-    targets = {o.name: keras.ops.convert_to_tensor(o.y) for o in replaced}
-    if set(named) == {""}:
-        y, y_pred = targets[""], named[""]
-    elif isinstance(model.loss, Mapping) or all(name in model.output_names for name in named):
-        y, y_pred = targets, named
-    else:
-        y, y_pred = list(targets.values()), list(named.values())
+    flat = keras.tree.flatten(test.predicted)
+    for output in replaced:
+        flat[output.place] = output.predicted
     if metric == "loss":
-        loss = model.compute_loss(
-            y=y, y_pred=y_pred, sample_weight=test.sample_weight, training=False
-        )
-        return float(loss)
+        total = 0.0
+        for rows, share in _batches(test):
+            y, y_pred, weight = _tensors(test, flat, rows)
+            loss = model.compute_loss(y=y, y_pred=y_pred, sample_weight=weight, training=False)
+            total += share * float(keras.ops.mean(loss))
+        return total
     model.reset_metrics()
-    logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=test.sample_weight)
+    logs: Mapping[str, Any] = {}
+    for rows, _ in _batches(test):
+        y, y_pred, weight = _tensors(test, flat, rows)
+        logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=weight)
     model.reset_metrics()
     if metric in logs:
         return logged_number(metric, logs[metric])
     return report(replaced)[0].get(metric, math.nan)
+
+
+def _batches(test: Predictions) -> list[tuple[slice, float]]:
+    """Return the rows that Keras scores at a time, and their share in the mean of losses."""
+    is_mean = all(_is_of_samples(use.function) for use in test.pairing.losses)
+    is_masked = any(o.counted is not None for o in test.outputs)
+    has_pairs = any(are_broadcast(output.y, output.predicted) for output in test.outputs)
+    size = sum(test.sizes)
+    if is_mean and not is_masked and not has_pairs:
+        return [(slice(None), 1.0)]
+    ends = np.cumsum(test.sizes).tolist()
+    return [(slice(end - n, end), n / size) for n, end in zip(test.sizes, ends, strict=True)]
+
+
+def _is_of_samples(loss: Any) -> bool:
+    """Tell whether a loss on all samples is the mean of its values on batches."""
+    name = getattr(getattr(loss, "fn", None), "__name__", "")
+    return loss.reduction in MEANS and name not in OF_BATCHES
+
+
+def _tensors(test: Predictions, flat: list[Array], rows: slice) -> tuple[Any, Any, Any]:
+    """Return targets, predictions with their masks and weights of some rows as Keras gets them."""
+    masks = test.masks or [None] * len(flat)
+    tensors = [
+        keras_internals.attach_mask(
+            keras_tensor(array[rows]), None if m is None else keras_tensor(m[rows])
+        )
+        for array, m in zip(flat, masks, strict=True)
+    ]
+    y, weight = (
+        keras.tree.lists_to_tuples(map_arrays(lambda a: keras_tensor(a[rows]), one))
+        for one in (test.y, test.sample_weight)
+    )
+    return y, keras.tree.pack_sequence_as(test.predicted, tensors), weight
 
 
 def _join(batches: list[Arrays]) -> Arrays:

@@ -13,13 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.score.scoring import (
-    Output,
-    OutputTask,
-    Predictions,
-    classes_of,
-    probabilities,
-)
+from modeltune.engine.score.outputs import Output, OutputTask
+from modeltune.engine.score.scoring import Predictions, classes_of, probabilities
 from modeltune.records import Array, Json
 
 EXAMPLES_FORMAT = 1
@@ -61,7 +56,7 @@ def examples(part: Part, predictions: Predictions) -> Json:
     With classes, samples with a wrong class come first, the most confident at the top, then
     the largest errors, then some right samples, spread over the part. Without classes, the
     largest errors come first, then some other samples. Samples of equal rank stay in the part's
-    order.
+    order. Samples that count in no output are left out; so are steps that do not count.
 
     Returns:
         "of", the number of all samples; "wrong", how many of them have a wrong class (None without
@@ -77,7 +72,8 @@ def examples(part: Part, predictions: Predictions) -> Json:
     ):
         return None
     answers = {output.name or "output": _answers(output) for output in outputs}
-    rows, wrong = _choose_rows(list(answers.values()), part.size)
+    counted = np.logical_or.reduce([output.rows for output in outputs])
+    rows, wrong = _choose_rows(list(answers.values()), counted)
     samples = _gather_inputs(part, rows, outputs)
     if samples is None:
         return None
@@ -111,7 +107,7 @@ def examples(part: Part, predictions: Predictions) -> Json:
     return {
         "format": EXAMPLES_FORMAT,
         "refit": 0,
-        "of": part.size,
+        "of": int(counted.sum()),
         "wrong": count,
         "samples": entries,
     }
@@ -137,17 +133,18 @@ def _decisions(output: Output) -> _Answers:
         # These are not probabilities, so the model's confidence is unknown.
         shares = np.full(shares.shape, np.nan)
     if output.task is OutputTask.MULTICLASS:
-        true, answers, _ = classes_of(output)
+        true, answers = classes_of(output)
         sure = shares.max(axis=-1)
     else:
         true = output.y.astype(bool).astype(int)
         answers = (output.predicted > output.threshold).astype(int)
         sure = np.where(answers, shares, 1 - shares)
     true, answers, sure = (array.reshape(size, -1) for array in (true, answers, sure))
-    missed = true != answers
+    counted = _counted(output, true.shape)
+    missed = (true != answers) & counted
     is_labels = output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2
     if true.shape[1] > 1 and not is_labels:
-        share = missed.mean(axis=1)
+        share = missed.sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
         return _Answers(_nothing, _nothing, error=share, badness=share)
     wrong = missed.any(axis=1)
     # With several labels, take the most confident wrong one, or the least confident if all are right.
@@ -170,20 +167,39 @@ def _numbers(output: Output) -> _Answers:
     size = len(output.y)
     true = output.y.reshape(size, -1).astype(np.float64)
     predicted = output.predicted.reshape(size, -1).astype(np.float64)
-    apart = np.abs(predicted - true)
+    counted = _counted(output, true.shape)
+    apart = np.where(counted, np.abs(predicted - true), 0)
     is_table = 1 < true.shape[1] <= TARGETS
-    spread = true.std(axis=0) if is_table else np.asarray(true.std())
-    badness = (apart / np.where(spread > 0, spread, 1)).mean(axis=1)
+    known = np.where(counted, true, np.nan)[counted.any(axis=1)]
+    if not len(known):
+        spread = np.ones(true.shape[1])
+    else:
+        known = known[:, counted.any(axis=0)] if not is_table else np.nan_to_num(known)
+        spread = known.std(axis=0) if is_table else np.asarray(np.nanstd(known))
+    many = np.maximum(counted.sum(axis=1), 1)
+    badness = (apart / np.where(spread > 0, spread, 1)).sum(axis=1) / many
     return _Answers(
         lambda row: _targets(true[row]),
         lambda row: _targets(predicted[row]),
-        error=badness if is_table else apart.mean(axis=1),
+        error=badness if is_table else apart.sum(axis=1) / many,
         badness=badness,
     )
 
 
-def _choose_rows(answers: list[_Answers], size: int) -> tuple[Array, Array | None]:
-    """Return the rows to show, in order, and which of all rows are wrong (None without classes)."""
+def _counted(output: Output, shape: tuple[int, ...]) -> Array:
+    """Return which places count, with a row per sample and a column per place."""
+    if output.counted is None:
+        return np.ones(shape, bool)
+    counted = output.counted.reshape(len(output.counted), -1)
+    return np.repeat(counted, shape[1] // counted.shape[1], axis=1)
+
+
+def _choose_rows(answers: list[_Answers], counted: Array) -> tuple[Array, Array | None]:
+    """Return the rows to show, in order, and which of all rows are wrong (None without classes).
+
+    ``counted`` tells which rows can be shown.
+    """
+    size = len(counted)
     judged = [answer.wrong for answer in answers if answer.wrong is not None]
     wrong = np.logical_or.reduce(judged) if judged else None
     sure, bad = np.full(size, -np.inf), np.zeros(size)
@@ -195,8 +211,10 @@ def _choose_rows(answers: list[_Answers], size: int) -> tuple[Array, Array | Non
             bad = np.maximum(bad, answer.badness)
     # lexsort sorts by the last key first and is stable: equal rows stay in order.
     ranked = np.lexsort((-bad, -sure))
+    ranked = ranked[counted[ranked]]
     worst = ranked[: WORST if wrong is None else min(WORST, int(wrong.sum()))]
-    others = np.setdiff1d(np.arange(size), worst) if wrong is None else np.flatnonzero(~wrong)
+    rest = np.setdiff1d(np.arange(size), worst) if wrong is None else np.flatnonzero(~wrong)
+    others = rest[counted[rest]]
     spread = np.linspace(0, len(others) - 1, min(OTHERS, len(others))).astype(int)
     return np.concatenate([worst, others[spread]]), wrong
 

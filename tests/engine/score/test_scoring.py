@@ -13,9 +13,8 @@ from keras import layers
 from sklearn import metrics
 
 from modeltune.engine.data.loading import Part
+from modeltune.engine.score.outputs import Output, OutputTask
 from modeltune.engine.score.scoring import (
-    Output,
-    OutputTask,
     Predictions,
     dummy_gain,
     evaluate,
@@ -211,7 +210,7 @@ LOSSES: list[tuple[Any, int, Any, OutputTask]] = [
     ("sparse_categorical_crossentropy", 10, Y, OutputTask.MULTICLASS),
     (keras.losses.SparseCategoricalCrossentropy(name="mine"), 10, Y, OutputTask.MULTICLASS),
     ("categorical_crossentropy", 10, np.eye(10)[Y], OutputTask.MULTICLASS),
-    ("mse", 10, np.eye(10)[Y], OutputTask.MULTICLASS),
+    ("mse", 10, np.eye(10)[Y], OutputTask.REGRESSION),
     ("binary_crossentropy", 1, Y % 2, OutputTask.BINARY),
     (keras.losses.BinaryFocalCrossentropy(name="mine"), 1, Y % 2, OutputTask.BINARY),
     (keras.losses.BinaryCrossentropy(from_logits=True), 3, np.ones((90, 3)), OutputTask.MULTILABEL),

@@ -17,7 +17,8 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import refit
-from modeltune.engine.score.scoring import Output, OutputTask, Predictions
+from modeltune.engine.score.outputs import Output, OutputTask
+from modeltune.engine.score.scoring import Predictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
 from modeltune.harness.recording import RunDraft, first_draft
 from modeltune.harness.resuming import refit_notation
