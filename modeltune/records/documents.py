@@ -61,7 +61,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
 
 _TABLE: Mapping[str, Any] = {
     "per_class": tuple[_Class, ...],
-    "confusion": tuple[tuple[int | None, ...], ...],
+    "confusion": tuple[tuple[int | None, ...], ...] | None,
 }
 """What the report of an output may have, whose name is that of the output."""
 
