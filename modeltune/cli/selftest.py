@@ -185,7 +185,7 @@ def _parts(*defect: str, test: str = "(x_test, y_test)") -> tuple[str, str]:
 
 def _swap_weights(project: Path) -> None:
     """Put another model of the same shape and size in place of the accepted one."""
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     (weights,) = project.glob(".modeltune/artifacts/*.weights.h5")
     size = weights.stat().st_size
