@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data import LoadedData, is_shareable, load_data, write_parts
+    from modeltune.engine.data import DECLARE, LoadedData, is_shareable, load_data, write_parts
     from modeltune.engine.engine import Engine, start_engine
     from modeltune.engine.fit import report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modeltune.engine.space_progress import report_space_to
 
 __all__ = [
+    "DECLARE",
     "Engine",
     "LoadedData",
     "is_shareable",
@@ -40,6 +41,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "data": (
+            "DECLARE",
             "LoadedData",
             "is_shareable",
             "load_data",

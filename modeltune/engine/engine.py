@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from modeltune.engine.data import (
+    DECLARE,
     LoadedData,
     check_data,
     is_shareable,
@@ -105,10 +106,16 @@ class Engine:
             return
         self._loaded = load_data(self._spec, self._fixtures)
         if self._loaded.fingerprints != fingerprints:
-            changed = [n for n, d in self._loaded.fingerprints.items() if d != fingerprints[n]]
+            now = self._loaded.fingerprints
+            changed = [n.removeprefix("data/") for n in now if now[n] != fingerprints[n]]
+            remedy = "seed what is random in the data function"
+            if changed == ["train"] and self._loaded.train.stream is not None:
+                remedy = f"what train is made of cannot be told; {DECLARE}"
+            elif "train" not in changed:
+                remedy += ", and neither shuffle into parts nor augment what models are scored on"
             raise DataError(
                 f"{self._spec.id}: data: {', '.join(changed)} differ each time they are loaded; "
-                "seed what is random in the data function, or run with --modeltune-workers=0"
+                f"{remedy}, or run with --modeltune-workers=0"
             )
 
     def check(self) -> tuple[Verdict, ...]:

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modeltune.engine import quietly
 from modeltune.ground import (
@@ -20,6 +20,9 @@ from modeltune.histories import Store, copy_to, verify
 from modeltune.records import Json, Run, plain
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
+
+if TYPE_CHECKING:
+    from modeltune.engine import LoadedData
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
@@ -143,7 +146,7 @@ def _lend_model(
         from modeltune.engine import load_data, rebuilt_model
     loaded = load_data(spec, fixtures)
     if is_of_same_data:
-        _refuse_other_data(run, loaded.fingerprints)
+        _refuse_other_data(run, loaded)
     seed = _refit(run, spec).seed
     with rebuilt_model(spec, run.best.values, seed, weights, loaded.test) as model:
         yield model, loaded
@@ -163,11 +166,23 @@ def _validation(run: Run) -> Validation:
     return KFold(run.validation["k"]) if run.validation.get("kind") == "KFold" else Holdout()
 
 
-def _refuse_other_data(run: Run, today: Mapping[str, str]) -> None:
+def _refuse_other_data(run: Run, loaded: LoadedData) -> None:
     recorded = {
         name: print_ for name, print_ in run.fingerprints.items() if name.startswith("data/")
     }
-    others = [name.removeprefix("data/") for name in changed_parts(recorded, today)]
+    changed = changed_parts(recorded, loaded.fingerprints)
+    others = [name.removeprefix("data/") for name in changed]
+    if (
+        others == ["train"]
+        and loaded.train.varies
+        and loaded.train.fingerprint == loaded.train.content
+    ):
+        from modeltune.engine import DECLARE
+
+        raise HistoryError(
+            f"run {run.id} of {run.spec} cannot be replayed: its train stream yields other samples "
+            f"each time it is read, and what it is made of cannot be told; {DECLARE}"
+        )
     if others:
         raise HistoryError(
             f"run {run.id} of {run.spec} cannot be replayed: its data changed since, "

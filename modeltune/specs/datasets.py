@@ -18,8 +18,22 @@ class Data:
 
     If ``validation`` or ``test`` is left out and ``train`` is arrays, modeltune cuts each from
     train: a fifth of it, seeded, stratified by class label.
+
+    A stream in ``train`` may be shuffled and augmented, so that it yields other samples each time it
+    is read: a run is known by the elements a ``tf.data.Dataset`` is made of. Where these cannot be
+    told, as of a generator or a ``PyDataset``, ``version`` says which data it is, as "2026-11".
+    ``validation`` and ``test`` yield the same samples every time, in any order.
     """
 
     train: object
     validation: object = None
     test: object = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and not (
+            isinstance(self.version, str) and self.version.strip()
+        ):
+            raise TypeError(
+                f'version is {self.version!r}; write a text that changes with the data, as "2026-11"'
+            )

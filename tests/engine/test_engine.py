@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+import modeltune as mt
 from modeltune.engine import engine
+from modeltune.ground.errors import DataError
 from modeltune.specs.fit import Fit
 from tests.support.small_models import spec_of
 
@@ -22,3 +28,39 @@ def test_making_an_engine_does_nothing_and_starting_one_sets_up_tensorflow(
     engine.start_engine(spec, {}, tmp_path / "features")
     assert set_up == [3]
     assert not list(tmp_path.iterdir())
+
+
+def pipeline(amount: float, is_of_generator: bool = False) -> tf.data.Dataset:
+    x, y = np.zeros((16, 64), "float32"), np.arange(16) % 10
+    stream = tf.data.Dataset.from_tensor_slices((x, y))
+    if is_of_generator:
+        signature = (tf.TensorSpec((64,)), tf.TensorSpec((), tf.int64))
+        stream = tf.data.Dataset.from_generator(
+            lambda: zip(x, y, strict=True), output_signature=signature
+        )
+    noisy = stream.shuffle(16).map(lambda x, y: (x + amount * tf.random.normal([64]), y))
+    return noisy.batch(4)
+
+
+@pytest.mark.parametrize(
+    ("noise", "generated", "version", "message"),
+    [
+        ((1, 0, 0), False, None, None),
+        ((1, 0, 0), True, "1", None),
+        ((1, 0, 0), True, None, r"train differ .* what train is made of cannot be told; declare "),
+        ((1, 1, 0), False, "1", r"validation differ .* nor augment what models are scored on"),
+        ((0, 0, 1), False, None, r"test differ .* nor augment what models are scored on"),
+    ],
+)
+def test_other_engines_take_an_augmented_train_stream_but_no_test_stream_that_changes(
+    tmp_path: Path, noise: Any, generated: bool, version: str | None, message: str | None
+) -> None:
+    def data() -> mt.Data:
+        return mt.Data(*(pipeline(amount, generated) for amount in noise), version=version)
+
+    spec = spec_of(data=data)
+    _, fingerprints = engine.Engine(spec, {}, tmp_path).load()
+    other = engine.Engine(spec, {}, tmp_path)
+    raises = pytest.raises(DataError, match=message) if message else contextlib.nullcontext()
+    with raises:
+        other.take(None, fingerprints)

@@ -12,6 +12,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.data.checks import check_data
     from modeltune.engine.data.loading import (
+        DECLARE,
         Arrays,
         LoadedData,
         Part,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
 
 __all__ = [
+    "DECLARE",
     "Arrays",
     "LoadedData",
     "Part",
@@ -43,6 +45,7 @@ __getattr__, __dir__ = door(
     {
         "checks": ("check_data",),
         "loading": (
+            "DECLARE",
             "Arrays",
             "LoadedData",
             "Part",

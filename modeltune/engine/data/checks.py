@@ -67,8 +67,8 @@ class CheckResult:
 def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
     """Return one verdict per check, in the order of the fields of Checks; raise nothing.
 
-    Bad data are WARNED or FAILED, by the severity of the check. A check that would have to
-    read a stream again is INCONCLUSIVE, and a check that raises is an ERROR.
+    Bad data are WARNED or FAILED, by the severity of the check, and a check that raises is an
+    ERROR. All that would have to read a stream again is in one verdict, "checks.streams".
     """
     rows = _Rows(loaded)
     checks_by_name: dict[str, Callable[[], CheckResult]] = {
@@ -78,31 +78,62 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
         "labels": lambda: _labels(loaded),
         "drift": lambda: _drift(loaded, checks.max_drift),
     }
-    return tuple(_verdict(name, checks.severity(name), checks_by_name[name]) for name in CHECKS)
+    verdicts: list[Verdict] = []
+    unchecked: dict[str, str] = {}
+    for name in CHECKS:
+        try:
+            result = checks_by_name[name]()
+        except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
+            reason = f"the check raised {error_line(error)}"
+            verdicts.append(_verdict(name, checks.severity(name), Outcome.ERROR, reason))
+            continue
+        if result.bad is None:
+            unchecked[name] = result.reason
+            continue
+        outcome = _outcome(result.bad, checks.severity(name))
+        verdicts.append(_verdict(name, checks.severity(name), outcome, result.reason, result))
+    return *verdicts, *_on_streams(loaded, unchecked, checks)
 
 
-def _verdict(name: str, severity: Severity, check: Callable[[], CheckResult]) -> Verdict:
-    gate = f"checks.{name}"
-    try:
-        result = check()
-    except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
-        reason = f"the check raised {error_line(error)}"
-        return check_verdict(Area.DATA, gate, Outcome.ERROR, None, None, reason, severity=severity)
-    if result.bad is None:
-        outcome = Outcome.INCONCLUSIVE
-    elif not result.bad:
-        outcome = Outcome.PASSED
-    else:
-        outcome = Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
+def _on_streams(
+    loaded: LoadedData, unchecked: Mapping[str, str], checks: Checks
+) -> Iterator[Verdict]:
+    """Yield one verdict on streams, if there are any: what they change, and what they leave open."""
+    varying = [p.name for p in (loaded.validation, loaded.test) if p.varies]
+    if not varying and not unchecked:
+        return
+    sentences = []
+    if varying:
+        verb = "yields" if len(varying) == 1 else "yield"
+        sentences.append(
+            f"{' and '.join(varying)} {verb} other samples each time {'it is' if len(varying) == 1 else 'they are'}"
+            " read, so that scores are not of the same samples; augment and draw in train only"
+        )
+    if unchecked:
+        sentences.append(
+            f"streamed data are not checked for {', '.join(unchecked.values())}; "
+            "return arrays to have them checked"
+        )
+    is_strict = any(checks.severity(name) is Severity.FAIL for name in unchecked or CHECKS)
+    severity = Severity.FAIL if is_strict else Severity.WARN
+    outcome = _outcome(True, severity) if varying else Outcome.INCONCLUSIVE
+    yield _verdict("streams", severity, outcome, ". ".join(sentences))
+
+
+def _outcome(is_bad: bool, severity: Severity) -> Outcome:
+    if not is_bad:
+        return Outcome.PASSED
+    return Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
+
+
+def _verdict(
+    name: str, severity: Severity, outcome: Outcome, reason: str, result: CheckResult | None = None
+) -> Verdict:
+    measured, bound, details = (
+        (result.measured, result.bound, result.details) if result else (None, None, None)
+    )
     return check_verdict(
-        Area.DATA,
-        gate,
-        outcome,
-        result.measured,
-        result.bound,
-        result.reason,
-        result.details,
-        severity=severity,
+        Area.DATA, f"checks.{name}", outcome, measured, bound, reason, details, severity=severity
     )
 
 
@@ -182,7 +213,7 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
     for part, other in pairs:
         name = f"{part.name} in {other.name}"
         if part.stream is not None or other.stream is not None:
-            if part.fingerprint and part.fingerprint == other.fingerprint:
+            if part.content and part.content == other.content:
                 shares[name] = 1.0
                 sentences.append(
                     f"{part.name} is {other.name}: both streams yield the same samples"
@@ -552,10 +583,9 @@ def _enumerate(items: Sequence[str]) -> str:
 
 
 def _not_checked(what: str, how: str) -> str:
-    return _not_checked_for([f"{what} {how}"])
+    """Return what a check would have looked for; ``check_data`` makes a sentence of all of it."""
+    return f"{what} {how}"
 
 
 def _not_checked_for(what: Sequence[str]) -> str:
-    return (
-        f"streamed data are not checked for {', '.join(what)}; return arrays to have them checked"
-    )
+    return ", ".join(what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -18,6 +18,15 @@ Arrays: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int | None, ...]
 
+DECLARE = 'declare which data they are, with mt.Data(..., version="2026-11")'
+"""What to do about a stream that nothing else identifies."""
+
+READ_AGAIN = 256
+"""Samples of a stream that are read a second time, to see whether they are the same."""
+
+SHORT = 2**48 - 1
+"""Selects as much of a sample's digest as is kept in memory."""
+
 CUT = 0.2
 """The share of train that is cut for each missing part, of train as the data function returned it."""
 
@@ -30,7 +39,9 @@ class Part:
     or ``PyDataset``. ``size`` counts samples. ``labels`` maps the path of each output of whole
     numbers ("" if there is only one output) to its (lowest, highest) value. ``shapes`` maps the
     name of each array ("x", "y.mask") to the shape of one sample, with None for a length that
-    differs between samples.
+    differs between samples. ``content`` is a digest of the samples that a stream has yielded, in any
+    order; it ``is_shuffled`` where it yields others first when it is read again, and ``varies``
+    where it yields samples then that it has not yielded before.
     """
 
     name: str
@@ -42,6 +53,9 @@ class Part:
     y: Arrays = None
     sample_weight: Arrays = None
     stream: Any = None
+    content: str = ""
+    is_shuffled: bool = False
+    varies: bool = False
 
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
         """Yield (x, y, sample_weight) batches in order, each once; sample_weight may be None."""
@@ -85,7 +99,10 @@ class LoadedData:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """The sha256 of each part's values; that of a stream does not depend on its order."""
+        """The sha256 of each part's values, or of what an augmented stream is made of.
+
+        That of a stream does not depend on its order.
+        """
         parts = (self.train, self.validation, self.test)
         return {f"data/{part.name}": part.fingerprint for part in parts}
 
@@ -111,6 +128,9 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     cuts: list[str] = []
+    parts["train"], sentence = _identified(parts["train"], data.version)
+    if sentence:
+        cuts.append(sentence)
     size = round(CUT * parts["train"].size)
     for name in ("test", "validation"):
         if name not in parts:
@@ -238,11 +258,40 @@ def _with_fingerprint(part: Part) -> Part:
     return replace(part, fingerprint=digest.hexdigest(), labels=_label_ranges(part.y))
 
 
+def _identified(train: Part, version: str | None) -> tuple[Part, str | None]:
+    """Return train with a fingerprint that stays the same, and a sentence about it.
+
+    Of arrays, and of streams that yield the same samples every time, it is that of their values.
+    """
+    if train.stream is None:
+        return train, None
+    if version is not None:
+        print_ = hashlib.sha256(f"version {version}".encode()).hexdigest()
+        return replace(train, fingerprint=print_), f'train: a stream of version "{version}"'
+    if not train.is_shuffled:
+        return train, None
+    # It may leave out others each time: the rest of its last batch.
+    source = None
+    if _is_dataset(train.stream):
+        # Only such a stream has TensorFlow loaded.
+        from modeltune.engine.data.stream_sources import source_digest
+
+        source = source_digest(train.stream)
+    if not train.varies:
+        return train if source is None else replace(train, fingerprint=source), None
+    yields = "train: yields other samples each time it is read"
+    if source is None:
+        return train, f"{yields}, and what it is made of cannot be told; {DECLARE}"
+    return replace(train, fingerprint=source), f"{yields}; known by the elements it is made of"
+
+
 def _stream_part(where: str, name: str, stream: Any) -> Part:
     """Read the stream once: count, check and hash its samples, independently of their order."""
     if _is_endless(stream):
         raise DataError(f"{where}: {name} is an infinite dataset; end it with .take(n)")
     size, digest = 0, 0
+    first: list[int] = []
+    seen: set[int] = set()
     labels: dict[str, tuple[int, int]] = {}
     shapes = _declared_shapes(stream)
     for x, y, sample_weight in _batches(stream, f"{where}: {name}"):
@@ -261,19 +310,50 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
             _check_finite(f"{where}: {name} {label}", array, size)
             shapes[label] = _common(shapes.get(label, array.shape[1:]), array.shape[1:])
         samples = next(iter(sizes.values()))
-        for row in range(samples):
-            sample = hashlib.sha256()
-            for label, array in columns.items():
-                sample.update(f"{label}:{array.dtype}:{array.shape[1:]};".encode())
-                sample.update(_bytes(array[row : row + 1]))
-            digest = (digest + int.from_bytes(sample.digest(), "big")) % 2**256
+        numbers = list(_row_digests(columns, samples))
+        digest = (digest + sum(numbers)) % 2**256
+        short = [number & SHORT for number in numbers]
+        first = first or short
+        seen.update(short)
         size += samples
         for path, (low, high) in _label_ranges(y).items():
             lowest, highest = labels.get(path, (low, high))
             labels[path] = (min(low, lowest), max(high, highest))
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it yields no batch")
-    return Part(name, size, f"{digest:064x}", labels, shapes, stream=stream)
+    content = f"{digest:064x}"
+    is_shuffled, varies = _read_again(stream, first, seen)
+    part = Part(name, size, content, labels, shapes, stream=stream, content=content)
+    return replace(part, is_shuffled=is_shuffled, varies=varies)
+
+
+def _row_digests(columns: Mapping[str, Array], samples: int) -> Iterator[int]:
+    for row in range(samples):
+        sample = hashlib.sha256()
+        for label, array in columns.items():
+            sample.update(f"{label}:{array.dtype}:{array.shape[1:]};".encode())
+            sample.update(_bytes(array[row : row + 1]))
+        yield int.from_bytes(sample.digest(), "big")
+
+
+def _read_again(stream: Any, first: Sequence[int], seen: set[int]) -> tuple[bool, bool]:
+    """Tell whether a stream begins with other samples when it is read again, and with new ones.
+
+    Args:
+        stream: what has been read to its end.
+        first: short digests of the samples in its first batch.
+        seen: those of all its samples.
+    """
+    again: list[int] = []
+    is_shuffled = False
+    for x, y, sample_weight in _batches(stream):
+        columns = _columns(x, y, sample_weight)
+        batch = [n & SHORT for n in _row_digests(columns, len(next(iter(columns.values()))))]
+        is_shuffled = is_shuffled or (not again and batch != first)
+        again += batch
+        if not is_shuffled or len(again) >= READ_AGAIN:
+            break
+    return is_shuffled, any(number not in seen for number in again)
 
 
 def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:

@@ -25,6 +25,7 @@ class Feature(enum.Enum):
         "steps count"
     )
     KERNELS = "TensorFlow makes its kernels anew for every model"
+    SOURCES = "augmented tf.data pipelines are not known by what they are made of"
     GRADIENTS = "TensorFlow keeps the gradients of finished models in memory"
     READS = "trials count as different even if they differ in values that no build reads"
     PROPOSALS = "keras-tuner may propose the same model again"

@@ -22,10 +22,12 @@ TENSORFLOW = Library(
         Name(RANDOM_SEED, "get_seed", (Feature.KERNELS,)),
         Name(OPS, "gradient_registry", (Feature.GRADIENTS,)),
         Name("gradient_registry", "_registry", (Feature.GRADIENTS,)),
+        Name("dataset", "_inputs", (Feature.SOURCES,)),
     ),
     {
         "pywrap_tfe": lambda: private(CONTEXT, "pywrap_tfe"),
         "gradient_registry": lambda: private(OPS, "gradient_registry"),
+        "dataset": lambda: importlib.import_module("tensorflow").data.Dataset.range(1),
     },
 )
 
@@ -67,3 +69,16 @@ class SeedWatch:
 def forget_gradient(name: str) -> None:
     """Remove a gradient from TensorFlow's registry, with the graph it holds."""
     private(private(OPS, "gradient_registry"), "_registry").pop(name, None)
+
+
+def roots(dataset: Any) -> list[Any]:
+    """Return the datasets that a ``tf.data.Dataset`` is made of and that are made of no other."""
+    found: list[Any] = []
+    waiting = [dataset]
+    while waiting:
+        one = waiting.pop()
+        inputs = list(private(one, "_inputs")())
+        waiting += inputs
+        if not inputs:
+            found.append(one)
+    return found

@@ -203,6 +203,99 @@ def test_whole_float_labels_have_a_range_and_fractions_have_none() -> None:
     assert data.validation.labels == {}
 
 
+# what identifies a stream
+
+
+def augmented(source: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a pipeline that yields other samples each time, and is shuffled."""
+    return (
+        source.shuffle(40, reshuffle_each_iteration=True)
+        .map(lambda x, y: (x + tf.random.normal([2], dtype=x.dtype), y), num_parallel_calls=2)
+        .batch(8, drop_remainder=True)
+        .prefetch(1)
+    )
+
+
+def fingerprint(train: Any, **options: Any) -> str:
+    return loaded(mt.Data(train, (X, Y), (X, Y), **options)).train.fingerprint
+
+
+def slices(x: Any = X) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((x, Y))
+
+
+def test_an_augmented_train_stream_is_known_by_the_elements_it_is_made_of() -> None:
+    before = fingerprint(augmented(slices()))
+    assert fingerprint(augmented(slices())) == before
+    tf.random.set_seed(3)
+    assert fingerprint(augmented(slices())) == before
+    assert fingerprint(augmented(slices().repeat(2).concatenate(slices()))) != before
+    assert fingerprint(augmented(slices(X + 1))) != before
+
+
+def test_a_shuffled_stream_stays_the_same_whatever_it_leaves_out() -> None:
+    parts = [
+        loaded(mt.Data(slices().shuffle(40).batch(7, drop_remainder=True), (X, Y), (X, Y))).train
+        for _ in range(2)
+    ]
+    assert len({part.content for part in parts}) == 2
+    assert len({part.fingerprint for part in parts}) == 1
+    assert fingerprint(slices().batch(8)) == fingerprint(slices().batch(5))
+
+
+def test_a_file_name_in_a_source_stands_for_what_is_in_the_file(tmp_path: Any) -> None:
+    def read(name: Any, label: Any) -> Any:
+        text = tf.io.decode_raw(tf.io.read_file(name), tf.uint8)
+        return tf.cast(tf.reshape(text, [2]), tf.float64), label
+
+    def made(folder: str, content: bytes) -> tf.data.Dataset:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_bytes(content)
+        names = [str(tmp_path / folder / "a")] * 40
+        return augmented(tf.data.Dataset.from_tensor_slices((names, Y)).map(read))
+
+    before = fingerprint(made("one", b"12"))
+    assert fingerprint(made("two", b"12")) == before
+    assert fingerprint(made("three", b"13")) != before
+
+
+def generated() -> tf.data.Dataset:
+    signature = (tf.TensorSpec((2,), tf.float64), tf.TensorSpec((), tf.int64))
+    return augmented(
+        tf.data.Dataset.from_generator(
+            lambda: zip(X, Y.astype("int64"), strict=True), output_signature=signature
+        )
+    )
+
+
+def test_a_generator_and_a_py_dataset_that_augment_are_known_by_their_version() -> None:
+    class Noisy(Batches):
+        def __getitem__(self, index: int) -> Any:
+            x, y = super().__getitem__(index)
+            return x + np.random.default_rng().normal(size=x.shape), y
+
+    for made in (generated, lambda: Noisy(X, Y)):
+        data = loaded(mt.Data(made(), (X, Y), (X, Y)))
+        (sentence,) = data.cuts
+        assert sentence.startswith("train: yields other samples each time it is read, and what it ")
+        assert 'with mt.Data(..., version="2026-11")' in sentence
+        assert fingerprint(made(), version="1") == fingerprint(made(), version="1")
+        assert fingerprint(made(), version="1") != fingerprint(made(), version="2")
+
+
+def test_a_version_does_not_hide_that_test_changes() -> None:
+    parts = [augmented(slices()) for _ in range(3)]
+    data = loaded(mt.Data(*parts, version="1"))
+    assert data.test.varies
+    assert data.test.fingerprint == data.test.content
+
+
+@pytest.mark.parametrize("version", [1, "", " "])
+def test_a_version_is_a_text(version: Any) -> None:
+    with pytest.raises(TypeError, match="write a text that changes with the data"):
+        mt.Data((X, Y), version=version)
+
+
 # cuts
 
 
