@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Data:
     train: object
     validation: object = None
     test: object = None
-    version: str | None = None
+    version: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.version is not None and not (

@@ -109,7 +109,7 @@ def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
 def test_labels_outside_of_the_head_are_refused_by_part(
     tmp_path: Path, part: str, build: Any, y: Any, label: Any, message: str
 ) -> None:
-    parts = dict.fromkeys(("train", "validation", "test"), (X, y)) | {
+    parts: dict[str, Any] = dict.fromkeys(("train", "validation", "test"), (X, y)) | {
         part: (X, with_label(y, label))
     }
     assert f"data: {part} {message}" in refusal(spec_of(build, mt.Data(**parts)), tmp_path)
