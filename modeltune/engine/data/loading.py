@@ -190,6 +190,17 @@ def leaves(arrays: Arrays, path: str = "") -> Iterator[tuple[str, Array]]:
         yield path, arrays
 
 
+CHUNK_BYTES = 2**24
+"""Bytes of an array that are copied at a time: large data are held once."""
+
+
+def chunks(array: Array) -> Iterator[slice]:
+    """Yield slices that together are all rows of an array, each of some ``CHUNK_BYTES``."""
+    rows = max(1, CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+
+
 def concatenate(first: Arrays, second: Arrays) -> Arrays:
     """Join two structures along the samples; they have the same keys and sample shapes."""
     if isinstance(first, Mapping):
@@ -254,7 +265,11 @@ def _with_fingerprint(part: Part) -> Part:
     digest = hashlib.sha256()
     for label, array in _columns(part.x, part.y, part.sample_weight).items():
         digest.update(f"{label}:{array.dtype}:{array.shape};".encode())
-        digest.update(_bytes(array))
+        if array.dtype.hasobject:
+            digest.update(_bytes(array))
+        else:
+            for rows in chunks(array):
+                digest.update(_bytes(array[rows]))
     return replace(part, fingerprint=digest.hexdigest(), labels=_label_ranges(part.y))
 
 
@@ -431,9 +446,11 @@ def _check_finite(label: str, array: Array, first: int = 0) -> None:
     """Refuse NaN and infinity; ``first`` is the number of the array's first row in its part."""
     if array.dtype.kind != "f" or not array.size:
         return
-    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
+    for rows in chunks(array):
+        bad = ~np.isfinite(array[rows].reshape(len(array[rows]), -1)).all(axis=1)
+        if not bad.any():
+            continue
+        row = rows.start + int(bad.argmax())
         kind = "NaN" if np.isnan(array[row]).any() else "infinite values"
         raise DataError(
             f"{label} holds {kind}, first in row {first + row}; "
@@ -450,13 +467,15 @@ def _label_ranges(y: Arrays) -> dict[str, tuple[int, int]]:
 
 
 def _is_whole(array: Array) -> bool:
-    return array.dtype.kind == "f" and bool((array % 1 == 0).all())
+    # At the first value that is none, the rest is not looked at.
+    return array.dtype.kind == "f" and all((array[rows] % 1 == 0).all() for rows in chunks(array))
 
 
 def _bytes(array: Array) -> bytes | memoryview:
     if array.dtype.hasobject:
         return "\0".join(map(str, array.reshape(-1))).encode()
-    return np.ascontiguousarray(array).tobytes()
+    # A view if the values lie side by side already.
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part, Part, str]:

@@ -16,9 +16,7 @@ from modeltune.specs.identity.source_files import (
     DEFINITIONS,
     decorator_names,
     global_names,
-    has_effect,
     is_fixture,
-    is_known_elsewhere,
     parse_file,
 )
 from modeltune.specs.spec_type import Protocol, Spec
@@ -65,18 +63,16 @@ class Dependencies:
         source = parse_file(path)
         if source.broken:
             self._texts.setdefault(path, {})[0, ""] = source.broken
-        for index, statement in enumerate(source.statements):
-            is_definition = isinstance(statement, DEFINITIONS)
-            if is_definition:
-                counts = not self.is_spec(path, statement) and is_known_elsewhere(statement)
-            else:
-                counts = has_effect(statement)
-            if counts:
+        namespace = self._namespace(path)
+        for index in source.acting:
+            statement = source.statements[index]
+            is_spec = isinstance(statement, DEFINITIONS) and (
+                type(namespace.get(statement.name)) is Spec
+            )
+            if not is_spec:
                 self._add_statement(path, index)
-            elif not is_definition:
-                for node in ast.walk(statement):
-                    if isinstance(node, ast.Import | ast.ImportFrom):
-                        self._add_imported_files(path, node)
+        for node in source.imports:
+            self._add_imported_files(path, node)
 
     def add_name(self, path: Path, name: str) -> None:
         """Add every statement that binds a global name of the file."""

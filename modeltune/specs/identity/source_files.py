@@ -6,7 +6,7 @@ import ast
 import dis
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
@@ -37,6 +37,43 @@ class SourceFile:
     bindings: dict[str, list[int]]
     stars: list[int]
     broken: str = ""
+
+    # What follows is the same for every spec of the file, so it is found once: a file may hold hundreds.
+
+    @functools.cached_property
+    def functions(self) -> Mapping[int, Sequence[Function]]:
+        """The functions and lambdas of the file by the line on which each begins."""
+        by_line: dict[int, list[Function]] = {}
+        for statement in self.statements:
+            for node in ast.walk(statement):
+                if isinstance(node, Function):
+                    by_line.setdefault(_first_line(node), []).append(node)
+        return by_line
+
+    @functools.cached_property
+    def acting(self) -> Sequence[int]:
+        """The statements that do more when they are imported than bind names, or may do."""
+        return [
+            index
+            for index, statement in enumerate(self.statements)
+            if (
+                is_known_elsewhere(statement)
+                if isinstance(statement, DEFINITIONS)
+                else has_effect(statement)
+            )
+        ]
+
+    @functools.cached_property
+    def imports(self) -> Sequence[ast.Import | ast.ImportFrom]:
+        """The imports in the other statements, except in definitions."""
+        acting = {*self.acting}
+        return [
+            node
+            for index, statement in enumerate(self.statements)
+            if index not in acting and not isinstance(statement, DEFINITIONS)
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
 
 
 def parse_file(path: Path) -> SourceFile:
@@ -110,23 +147,12 @@ def functions_of(path: Path, code: CodeType) -> list[Function]:
     That is one function, or all lambdas with the same arguments on the same line.
     """
     functions = []
-    for statement in parse_file(path).statements:
-        # Walk only the statement around the line: a file may have very long statements.
-        first, last = _first_line(statement), statement.end_lineno or 0
-        if not first <= code.co_firstlineno <= last:
-            continue
-        for node in ast.walk(statement):
-            if not isinstance(node, Function):
-                continue
-            name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
-            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
-            count = code.co_argcount + code.co_kwonlyargcount
-            if (
-                name == code.co_name
-                and _first_line(node) == code.co_firstlineno
-                and tuple(a.arg for a in arguments) == code.co_varnames[:count]
-            ):
-                functions.append(node)
+    for node in parse_file(path).functions.get(code.co_firstlineno, ()):
+        name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        count = code.co_argcount + code.co_kwonlyargcount
+        if name == code.co_name and tuple(a.arg for a in arguments) == code.co_varnames[:count]:
+            functions.append(node)
     return functions
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import stats
 from sklearn import datasets
 
 import modeltune as mt
+from modeltune.engine.data import loading
 from modeltune.engine.data.checks import _ks, _total_variation, check_data, row_hashes
 from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.records.check_details import ClassCounts, Drift, Duplicates, Overlap
@@ -148,7 +150,7 @@ def test_equal_rows_are_found_whatever_their_dtype(train: str, test: str) -> Non
 
 
 def test_minus_zero_is_zero() -> None:
-    assert row_hashes(np.array([[0.0, 1.0]])) == row_hashes(np.array([[-0.0, 1.0]]))
+    assert (row_hashes(np.array([[0.0, 1.0]])) == row_hashes(np.array([[-0.0, 1.0]]))).all()
 
 
 def test_rows_that_agree_in_one_of_two_inputs_do_not_overlap() -> None:
@@ -481,3 +483,48 @@ def test_parts_in_memory_are_checked_beside_a_stream() -> None:
     test[0] = train[4]
     data = loaded_by_us(**arrays, validation=streamed(30, 1))
     assert "test[0] = train[4]" in verdict("overlap", data).reason
+
+
+@given(
+    st.integers(1, 30),
+    st.sampled_from(["uint8", "int16", "float32", "float64", "complex64", "bool"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_law_rows_have_one_hash_if_and_only_if_they_are_equal(
+    columns: int, dtype: str, seed: int
+) -> None:
+    """Few values, so that rows differ in a sign, an exchange or a shift."""
+    values = np.random.default_rng(seed).integers(-1, 2, (60, columns)).astype(dtype)
+    different = {row.tobytes() for row in values + values.dtype.type(0)}
+    assert len(np.unique(row_hashes(values))) == len(different)
+
+
+def test_a_row_has_one_hash_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = numbers(50, 1)
+    whole = row_hashes(rows)
+    monkeypatch.setattr(loading, "CHUNK_BYTES", rows[0].nbytes * 7)
+    assert (row_hashes(rows) == whole).all()
+    assert (row_hashes(np.asfortranarray(rows)) == whole).all()
+
+
+def test_large_data_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "CHUNK_BYTES", 2**18)
+    x = np.random.default_rng(0).random((4096, 32, 32), dtype=np.float32)  # 16 MiB
+    y = np.arange(len(x)) % 2
+    thirds = [slice(0, 3000), slice(3000, 3500), slice(3500, None)]
+    data = mt.Data(*((x[rows], y[rows]) for rows in thirds))
+    protocol = mt.spec(
+        data=data,
+        search=mt.RandomSearch(mt.maximize("val_loss"), max_trials=1),
+        validation=mt.Holdout(seeds=1),
+    )
+    spec = protocol(lambda hp: None)
+    check_data(load_data(spec), spec.checks)  # imports what it needs
+    tracemalloc.start()
+    try:
+        verdicts = check_data(load_data(spec), spec.checks)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {one.outcome for one in verdicts} == {Outcome.PASSED}
+    assert peak < x.nbytes / 4
