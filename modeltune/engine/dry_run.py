@@ -23,6 +23,7 @@ from modeltune.engine.fit import (
     lend_model,
     overrides_fit,
 )
+from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.engine.probe import probe
 from modeltune.engine.score import Output, OutputTask, evaluate, predict, report_names
@@ -31,7 +32,7 @@ from modeltune.ground import (
     message_of,
 )
 from modeltune.records import Failure
-from modeltune.specs import Behaviour, KFold, Spec, Subject
+from modeltune.specs import Behaviour, KFold, PerClass, Spec, Subject
 
 SAMPLES, TRAINED = 8, 2
 """Samples that the dry run predicts, and that it trains on: two show the shapes, more take time."""
@@ -115,6 +116,7 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
         if missing := spec.search.objective.missing_from(curve):
             problems.append(missing)
         problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
+        problems += _slice_problems(spec, rehearsed, outputs)
         if loaded.train.stream is None:
             problems += _behaviour_problems(spec, model, _few(train))
     except SpecError as error:
@@ -245,6 +247,59 @@ def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
                 f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
                 f"measured: {', '.join(sorted(available))}"
             )
+
+
+def _slice_problems(spec: Spec, model: Model, outputs: list[Output]) -> Iterator[str]:
+    """Name the gates on classes or slices whose metric the results on single samples do not give."""
+    if keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is not None:
+        return
+    reported = set(report_names(outputs))
+    prefixes = [output.prefix for output in outputs if _has_classes(output)]
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour) or gate.measure.slices is None:
+            continue
+        name, where = gate.measure.metric, f"gates[{index}]: {gate!r}"
+        if isinstance(gate.measure.slices, PerClass):
+            named = [prefix for prefix in prefixes if prefix and name.startswith(prefix)]
+            if not prefixes:
+                tasks = ", ".join(dict.fromkeys(output.task.value for output in outputs))
+                yield (
+                    f"{where}: the model has no output with a class or labels for each sample "
+                    f"(its task: {tasks or 'not known'}); leave out .per_class()"
+                )
+                continue
+            if len(named or prefixes) > 1:
+                listed = ", ".join(f'"{prefix}{name}"' for prefix in prefixes)
+                yield f"{where}: several outputs have classes; name the metric of one, as {listed}"
+                continue
+        if name not in reported and name in _whole_metrics(model, outputs):
+            yield (
+                f'{where}: "{name}" is computed of all test samples together, and neither a mean '
+                f"over samples nor part of the report ({', '.join(sorted(reported)) or 'none'}), so "
+                "it has no value on some of them"
+            )
+
+
+def _has_classes(output: Output) -> bool:
+    """Tell whether each sample has one class, or labels, rather than one for each of its steps."""
+    width = output.predicted.shape[-1] if output.predicted.ndim > 1 else 1
+    if output.task is OutputTask.BINARY:
+        return output.predicted.size == len(output.predicted)
+    if output.task is OutputTask.MULTICLASS:
+        return output.predicted.size == len(output.predicted) * width
+    return output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2
+
+
+def _whole_metrics(model: Model, outputs: list[Output]) -> set[str]:
+    """Return the names of the compiled metrics that are no mean over samples, such as an AUC."""
+    compiled = [m for metric in model.metrics for m in getattr(metric, "metrics", None) or [metric]]
+    whole = {
+        m.name
+        for m in compiled
+        # A plain mean may be that of a loss.
+        if keras_internals.function_of(m) is None and type(m) is not keras.metrics.Mean
+    }
+    return {f"{prefix}{name}" for name in whole for prefix in ("", *(o.prefix for o in outputs))}
 
 
 def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:

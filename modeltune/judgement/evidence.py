@@ -25,6 +25,7 @@ from modeltune.records import (
     Scores,
     are_same_truth,
     class_metric,
+    label_metric,
 )
 
 ENOUGH_SEEDS = 3
@@ -75,8 +76,7 @@ class Evidence:
             return np.ones(self.samples.size, bool)
         if isinstance(self.rows, str):
             return self.samples.slices[self.rows]
-        is_in_class: Array = self.samples.truth[self.samples.classified(metric)] == self.rows
-        return is_in_class
+        return self.samples.of_class(metric, self.rows)
 
     def _score(self, metric: str, refit: int) -> float | None:
         assert self.samples is not None
@@ -197,6 +197,9 @@ def _resample(
     sides = [(side, side.predicted[prefix]) for side in (mine, theirs)]
 
     def score(side: Samples, predicted: Array, refit: int, picked: Array) -> float:
+        if truth.dtype == bool and label is not None:
+            column = truth[picked][:, [label]]
+            return label_metric(name, column, predicted[refit][picked][:, [label]])
         if truth.ndim > 1:
             return _require(side.score(metric, refit, picked))
         if label is not None and label not in truth[picked]:

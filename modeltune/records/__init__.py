@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         are_same_truth,
         class_metric,
         join_samples,
+        label_metric,
         pack_samples,
         unpack_samples,
     )
@@ -220,6 +221,7 @@ __all__ = [
     "from_json",
     "from_plain",
     "join_samples",
+    "label_metric",
     "old_verdict",
     "own_values",
     "pack_samples",
@@ -327,6 +329,7 @@ __getattr__, __dir__ = door(
             "are_same_truth",
             "class_metric",
             "join_samples",
+            "label_metric",
             "pack_samples",
             "unpack_samples",
         ),

@@ -39,8 +39,9 @@ class Samples:
         size: n.
         refits: how many refits there are.
         truth: by an output's prefix ("" of a single one) the true class, int of shape (n,),
-            or the targets, float32 of shape (n, k); -1 or NaN of samples that do not count.
-        predicted: by prefix the predicted class, (refits, n), or numbers, (refits, n, k).
+            whether it has each of k labels, bool of shape (n, k), or the targets, float32 of
+            shape (n, k); -1, no label or NaN of samples that do not count.
+        predicted: by prefix the predicted class, (refits, n), or labels or numbers, (refits, n, k).
         classes: by prefix the classes that train or test have any of; not of numbers.
         values: by metric one value per sample whose mean is the metric, (refits, n); of a
             metric that is right or wrong on each sample as bool.
@@ -74,6 +75,8 @@ class Samples:
             return None
         truth, predicted = self.truth[prefix][chosen], self.predicted[prefix][refit][chosen]
         name = metric.removeprefix(prefix)
+        if truth.dtype == bool:
+            return label_metric(name, truth, predicted)
         if name in CLASS_METRICS:
             return class_metric(name, truth, predicted)
         return number_metric(name, truth, predicted)
@@ -82,11 +85,13 @@ class Samples:
         """Return the metric of one class: its row of the report, else the mean over its samples."""
         prefix = self.reported(metric)
         if prefix is None or metric in self.values:
-            return self.score(metric, refit, self.truth[self.classified(metric)] == label)
+            return self.score(metric, refit, self.of_class(metric, label))
         name = metric.removeprefix(prefix)
         if name not in CLASS_METRICS:
             return None
         truth, predicted = self.truth[prefix], self.predicted[prefix][refit]
+        if truth.dtype == bool:
+            return label_metric(name, truth[:, [label]], predicted[:, [label]])
         return class_metric(name, truth, predicted, label)
 
     def reported(self, metric: str) -> str | None:
@@ -101,7 +106,7 @@ class Samples:
             # In samples of others they need not belong together.
             if predicted is None or predicted.shape[1:] != truth.shape:
                 continue
-            names = CLASS_METRICS if truth.ndim == 1 else NUMBER_METRICS
+            names = CLASS_METRICS if _is_classified(truth) else NUMBER_METRICS
             if metric in {f"{prefix}{name}" for name in names}:
                 return prefix
         return None
@@ -113,18 +118,34 @@ class Samples:
         arrays += (*self.values.values(), *self.slices.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
+    def of_class(self, metric: str, label: int) -> Array:
+        """Return which samples are of a class, or have a label, of the output a metric is judged by.
+
+        Raises:
+            LookupError: as ``classified``.
+        """
+        truth = self.truth[self.classified(metric)]
+        if truth.dtype != bool:
+            is_of_class: Array = truth == label
+            return is_of_class
+        return truth[:, label] if 0 <= label < truth.shape[1] else np.zeros(len(truth), bool)
+
     def classified(self, metric: str) -> str:
         """Return the prefix of the output whose classes a metric is judged by.
 
         Raises:
             LookupError: no output is classified, or several are and the name begins with none of them.
         """
-        prefixes = [prefix for prefix, truth in self.truth.items() if truth.ndim == 1]
+        prefixes = [prefix for prefix, truth in self.truth.items() if _is_classified(truth)]
         named = [prefix for prefix in prefixes if prefix and metric.startswith(prefix)]
         outputs = named or prefixes
         if len(outputs) != 1:
             raise LookupError("no classes" if not outputs else "several classified outputs")
         return outputs[0]
+
+
+def _is_classified(truth: Array) -> bool:
+    return truth.ndim == 1 or (truth.ndim == 2 and truth.dtype == bool)
 
 
 _MOST, _MOST_REFITS = 1 << 50, 10_000
@@ -166,6 +187,19 @@ def class_metric(name: str, truth: Array, predicted: Array, label: int | None = 
     if label is not None:
         return float(scores[np.searchsorted(labels, label)])
     return float(scores[true > 0].mean())
+
+
+def label_metric(name: str, truth: Array, predicted: Array) -> float:
+    """Return precision, recall or F1 of labels that do not exclude each other, one in each column.
+
+    The mean over the columns in which some sample has the label, as scikit-learn's of each, with
+    0 where there is nothing to divide by.
+    """
+    right = np.count_nonzero(truth & predicted, axis=0)
+    true, named = np.count_nonzero(truth, axis=0), np.count_nonzero(predicted, axis=0)
+    whole = {"precision": named, "recall": true, "f1": (true + named) / 2}[name]
+    scores = np.divide(right, whole, out=np.zeros(len(whole)), where=whole > 0)
+    return float(scores[true > 0].mean()) if true.any() else math.nan
 
 
 def number_metric(name: str, truth: Array, predicted: Array) -> float:

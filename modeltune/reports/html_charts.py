@@ -229,7 +229,7 @@ def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
     if samples is None:
         return
     for prefix, truth in samples.truth.items():
-        if truth.ndim != 2 or prefix not in samples.predicted:
+        if truth.ndim != 2 or truth.dtype == bool or prefix not in samples.predicted:
             continue
         predicted, columns = samples.predicted[prefix][0], truth.shape[1]
         places = spread_places(len(truth), POINTS)

@@ -83,6 +83,38 @@ def test_objective_and_gates_are_refused_together_with_what_is_logged(tmp_path: 
     ]
 
 
+def labels(hp: Any) -> Any:
+    model = dense(layers.Dense(3, activation="sigmoid"), loss="binary_crossentropy")
+    model.compile("adam", "binary_crossentropy", metrics=["binary_accuracy", keras.metrics.AUC()])
+    return model
+
+
+def test_gates_on_classes_and_slices_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:
+    data = mt.Data(train=(X, (PIXELS[:60, 10:13] > 0.5) * 1.0))
+    search = mt.RandomSearch(mt.minimize("val_loss"))
+    sound = [mt.metric(name).per_class() >= 0 for name in ("f1", "binary_accuracy", "loss")]
+    auc = mt.metric("auc").per_class() >= 0, mt.metric("auc").on("some", np.asarray) >= 0
+    assert rehearsed(spec_of(labels, data, search=search, gates=sound), tmp_path / "a") is None
+    said = refusal(spec_of(labels, data, search=search, gates=[*sound, *auc]), tmp_path / "b")
+    assert 'gates[3]: mt.metric("auc").per_class' in said
+    assert 'gates[4]: mt.metric("auc").on("some"' in said
+    assert said.count("is computed of all test samples together") == 2
+    assert "gates[0]" not in said
+
+
+def test_a_gate_on_classes_of_a_model_without_any_is_refused(tmp_path: Path) -> None:
+    def line(hp: Any) -> Any:
+        return dense(layers.Dense(1), loss="mse", metrics=["mae"])
+
+    spec = spec_of(
+        line,
+        mt.Data(train=(X, X[:, 0] * 1.5)),
+        search=mt.RandomSearch(mt.minimize("val_loss")),
+        gates=[mt.metric("mae").per_class() <= 1],
+    )
+    assert "the model has no output with a class" in refusal(spec, tmp_path)
+
+
 def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
     gates = [mt.metric("fold_accuracy") >= 0]
     assert 'no metric "fold_accuracy"' in refusal(spec_of(gates=gates), tmp_path / "a")

@@ -28,6 +28,7 @@ from modeltune.records.samples import (
     Samples,
     class_metric,
     join_samples,
+    label_metric,
     pack_samples,
     unpack_samples,
 )
@@ -471,3 +472,36 @@ def test_labels_far_apart_take_no_more_memory_than_others() -> None:
     # A negative truth is that of a sample that does not count.
     left_out = np.where(truth == 0, -(1 << 40), place(truth))
     assert class_metric("recall", left_out, place(predicted)) == 0.5
+
+
+@pytest.mark.parametrize("name", CLASS_METRICS)
+def test_labels_that_do_not_exclude_each_other_score_as_scikit_learn_s(name: str) -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.random((2, 40, 5)) < 0.4
+    truth[:, 3] = predicted[:, 4] = False  # a column without samples, one that is never predicted
+    by_column = dict(
+        zip(
+            ("precision", "recall", "f1"),
+            metrics.precision_recall_fscore_support(truth, predicted, zero_division=0.0),
+            strict=False,
+        )
+    )[name]
+    samples = Samples(40, 1, {"": truth}, {"": predicted[None]}, {"": [0, 1, 2, 4]})
+    again = unpack_samples(json.loads(json.dumps(pack_samples(samples))))
+    for label in range(5):
+        assert again.class_score(name, 0, label) == pytest.approx(
+            by_column[label], nan_ok=True
+        ) or (label == 3)
+    present = [0, 1, 2, 4]
+    assert again.score(name, 0) == pytest.approx(np.mean(by_column[present]))
+    assert label_metric(name, truth, truth) == 1.0
+    assert math.isnan(label_metric(name, truth[:, [3]], predicted[:, [3]]))
+    assert again.of_class(name, 2).tolist() == truth[:, 2].tolist()
+
+
+def test_a_mean_over_samples_is_taken_over_those_that_have_the_label() -> None:
+    truth = np.array([[True, False], [True, True], [False, True]])
+    samples = Samples(
+        3, 1, {"": truth}, {"": truth[None]}, {"": [0, 1]}, {"m": np.array([[1.0, 2.0, 6.0]])}
+    )
+    assert [samples.class_score("m", 0, label) for label in (0, 1)] == [1.5, 4.0]

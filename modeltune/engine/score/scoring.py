@@ -189,6 +189,13 @@ def refit_samples(
                 predicted[output.prefix] = answers[None]
                 labels = np.union1d(true[output.rows], _true_classes(output, train[output.path]))
                 classes[output.prefix] = [int(label) for label in labels]
+        elif output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2:
+            counted = output.rows[:, None]
+            labels = (output.y.reshape(output.predicted.shape) > 0.5) & counted
+            truth[output.prefix] = labels
+            predicted[output.prefix] = ((output.predicted > output.threshold) & counted)[None]
+            given = (train[output.path].kept > 0.5).reshape(-1, labels.shape[1]).any(axis=0)
+            classes[output.prefix] = np.flatnonzero(given | labels.any(axis=0)).tolist()
         elif output.task is OutputTask.REGRESSION:
             numbers = output.y.reshape(size, -1).astype(np.float32)
             numbers[~output.rows] = np.nan

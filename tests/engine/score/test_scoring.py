@@ -13,12 +13,13 @@ from keras import layers
 from sklearn import metrics
 
 from modeltune.engine.data.loading import Part
-from modeltune.engine.score.outputs import Output, OutputTask
+from modeltune.engine.score.outputs import Output, OutputTask, Target
 from modeltune.engine.score.scoring import (
     Predictions,
     dummy_gain,
     evaluate,
     predict,
+    refit_samples,
     report,
     report_names,
 )
@@ -164,6 +165,20 @@ def test_multilabel_columns_are_judged_on_their_own() -> None:
     assert [row["precision"] for row in tables["output"]["per_class"]] == [2 / 3, 1.0]
     assert tables["output"]["confusion"] is None
     assert numbers["recall"] == 1.0
+
+
+def test_the_labels_of_multilabel_samples_are_kept_as_the_classes_to_judge() -> None:
+    model = constant([2.0, -2.0, 2.0], "sigmoid", loss="binary_crossentropy")
+    y = np.zeros((90, 3))
+    y[:40, 0] = y[:10, 1] = 1
+    test, train = part(y=y), Target(np.array([[0, 0, 1.0]]))
+    on_test = predict(model, test, 32)
+    samples = refit_samples(model, on_test, evaluate(model, test, 32), {"": train})
+    assert samples is not None
+    assert samples.classes == {"": [0, 1, 2]}  # the last one has samples in train only
+    assert [samples.class_score("recall", 0, label) for label in (0, 1)] == [1.0, 0.0]
+    assert samples.class_score("precision", 0, 0) == pytest.approx(40 / 90)
+    assert samples.score("recall", 0) == report(on_test.outputs)[0]["recall"] == 0.5
 
 
 def test_a_class_that_test_lacks_does_not_lower_the_averages() -> None:
