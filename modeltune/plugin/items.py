@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from modeltune.ground import PACKAGE, Deadline, ModeltuneError, SpecError, is_ours
+from modeltune.plugin.live_hooks import is_github
 from modeltune.plugin.parameters import Parameters, argument_names
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
@@ -164,14 +165,32 @@ class SpecItem(pytest.Function):
 
             run = excinfo.value.run
             otherwise = f"{excinfo.value}: modeltune show {run.id}"
-            return self.context.render("table of a red spec", lambda: failure(run), otherwise)
+            table = self.context.render("table of a red spec", lambda: failure(run), otherwise)
+            return self.failure_shown(table)
         if isinstance(excinfo.value, ModeltuneError):
-            return "\n".join([str(excinfo.value), *getattr(excinfo.value, "__notes__", ())])
+            notes = getattr(excinfo.value, "__notes__", ())
+            return self.failure_shown("\n".join([str(excinfo.value), *notes]))
         if not self.config.getoption("fulltrace", False):
             if _is_not_the_user_s(excinfo):
-                return f"{excinfo.exconly()}\nRaised inside modeltune: --full-trace shows where."
+                where = "Raised inside modeltune: --full-trace shows where."
+                return self.failure_shown(f"{excinfo.exconly()}\n{where}")
             excinfo = pytest.ExceptionInfo.from_exception(_without_our_frames(excinfo.value))
         return super().repr_failure(excinfo)
+
+    def failure_shown(self, text: str) -> Any:
+        """Return what a report of the item holds so that pytest, and other plugins, show this text."""
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.pytest_internals import failure_shown
+
+        if is_github():
+            from modeltune.reports import inert
+
+            text = inert(text)
+        try:
+            return failure_shown(text, self.spec.file, self.spec.line)
+        except MissingNameError as missing:
+            self.context.note(missing, "other plugins find no message of a red spec")
+            return text
 
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return the place of the build function, for failures and links in editors."""

@@ -29,6 +29,9 @@ PYTEST_NAMES = {
     "ids": "_idlist",  # of its call: the ids in its name
     "calls": "_calls",  # of a metafunc: those of its items so far
     "fixtures": "_arg2fixturedefs",  # of a metafunc
+    "failure": "ReprExceptionInfo",  # of _pytest._code.code: an error as it is shown
+    "traceback": "ReprTracebackNative",  # its lines
+    "place": "ReprFileLocation",  # and its file, line and message
 }
 """What pytest calls what we use, by our words for it."""
 
@@ -46,26 +49,24 @@ class Writer:
         setattr(self._writer, PYTEST_NAMES["file"], file)
 
 
-class FailureText:
-    """A failure in words: pytest 8 has no line for a plain string in its short summary."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-        self.reprcrash = self  # where pytest 8 looks for a message
-
-    def __str__(self) -> str:
-        return self.message
-
-    def toterminal(self, out: Any) -> None:
-        """Write the words as pytest writes a string."""
-        out.line(self.message)
-
-
 def is_pytests_own(reporter: object) -> bool:
     """Tell pytest's terminal reporter from that of another plugin, which may draw lines itself."""
     from _pytest import terminal
 
     return type(reporter) is _find(terminal, "terminal reporter")
+
+
+def failure_shown(text: str, file: str, line: int) -> Any:
+    """Return a failure in words as pytest keeps an exception in a report.
+
+    It is shown as ``text``. What reads ``reprcrash`` of a report, as pytest's short summary,
+    ``--tb=line`` and many plugins do, finds the text and the place: a file, and a line from 1.
+    """
+    from _pytest._code import code
+
+    place = _find(code, "place")(file, line, text)
+    lines = [f"{line}\n" for line in text.split("\n")]
+    return _find(code, "failure")(_find(code, "traceback")(lines), place)
 
 
 def begin_line(reporter: Any) -> None:

@@ -274,10 +274,6 @@ class Session:
                 from modeltune.reports import inert
 
                 report.longrepr = inert(report.longrepr)
-            if pytest.version_tuple < (9,) and isinstance(item, items.SpecItem):
-                from modeltune.plugin.pytest_internals import FailureText
-
-                report.longrepr = FailureText(report.longrepr)  # type: ignore[assignment]
         if items is not None and isinstance(item, items.SpecItem):
             self._conclude(item, report)
         if self._is_xdist_worker and (self._runs or self._accepted):
@@ -312,7 +308,7 @@ class Session:
             accept_if_asked(item.run, item.spec, store, self._accept, listen, doubt)
         except ModeltuneError as error:
             report.outcome = "failed"
-            report.longrepr = str(error)
+            report.longrepr = item.failure_shown(str(error))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Receive the runs of the workers of pytest-xdist."""

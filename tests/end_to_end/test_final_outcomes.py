@@ -115,6 +115,44 @@ def pytest_runtest_makereport(item, call):  # as Allure does it
     done.stdout.fnmatch_lines([f"shown elsewhere: *: spec_a.py::net is failed: {gate}"])
 
 
+@pytest.mark.parametrize("processes", [0, 1], ids=["alone", "xdist"])
+def test_plugins_find_the_gates_and_the_place_of_a_red_spec_where_errors_have_theirs(
+    scripted: Example, processes: int
+) -> None:
+    reader = """
+import pytest
+
+def shown(report, where):
+    if report.when == "call":
+        crash = report.longrepr.reprcrash
+        print(where, crash.path, crash.lineno, crash.message.partition("\\n")[0])
+        assert str(report.longrepr) == crash.message
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    shown(report, "made")
+    return report
+
+def pytest_runtest_logreport(report):
+    shown(report, "logged")
+"""
+    red = scripted_source("net").replace(">= 0.5", ">= 0.99")
+    scripted = scripted.with_files({"conftest.py": reader}).with_spec(red)
+    run = scripted.run_pytest_apart if processes else scripted.run_pytest
+    options = [f"-n{processes}"] if processes else []
+    done = run("-s", "--tb=line", *options)
+    place = f"{scripted.path / 'spec_a.py'}"
+    line = red.strip().splitlines().index("@on_nothing") + 1
+    gates = "*red gates (1 of 1): accuracy >= 0.99 (measured *)*"
+    done.stdout.fnmatch_lines([f"*logged {place} {line} {gates}", f"{place}:{line}: {gates}"])
+    if not processes:
+        done.stdout.fnmatch_lines([f"*made {place} {line} {gates}"])
+        refused = run("-s", "--modeltune-rejudge", "--modeltune-store=sqlite:///other.db")
+        refused.assert_outcomes(failed=1)
+        refused.stdout.fnmatch_lines([f"*logged {place} {line} *no recorded run was re-judged: *"])
+
+
 @pytest.mark.parametrize("other", [False, True], ids=["alone", "beside another plugin"])
 def test_a_red_spec_is_annotated_once(
     scripted: Example, monkeypatch: pytest.MonkeyPatch, other: bool

@@ -24,6 +24,9 @@ INSTEAD = {
         ("indices", "ids", "calls", "fixtures"),
         "a spec that another plugin repeats has a history for each repetition",
     ),
+    **dict.fromkeys(
+        ("failure", "traceback", "place"), "other plugins find no message of a red spec"
+    ),
 }
 """What is done where a name is missing."""
 
