@@ -65,7 +65,7 @@ def failure_shown(text: str, file: str, line: int) -> Any:
     from _pytest._code import code
 
     place = _find(code, "place")(file, line, text)
-    lines = [f"{line}\n" for line in text.split("\n")]
+    lines = [f"{each}\n" for each in text.split("\n")]
     return _find(code, "failure")(_find(code, "traceback")(lines), place)
 
 

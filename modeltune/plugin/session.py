@@ -269,11 +269,10 @@ class Session:
         """Send a run with the report of its item from a worker of pytest-xdist to the controller."""
         report = yield
         items = sys.modules.get("modeltune.plugin.items")
-        if items is not None and isinstance(report.longrepr, str):
-            if is_github():
-                from modeltune.reports import inert
+        if items is not None and isinstance(report.longrepr, str) and is_github():
+            from modeltune.reports import inert
 
-                report.longrepr = inert(report.longrepr)
+            report.longrepr = inert(report.longrepr)
         if items is not None and isinstance(item, items.SpecItem):
             self._conclude(item, report)
         if self._is_xdist_worker and (self._runs or self._accepted):
