@@ -215,6 +215,7 @@ def _judge_today(
         verdicts = tuple(map(without_samples, verdicts))
     return replace(
         run,
+        file=spec.file,  # It may have been recorded in another checkout, whose settings are its own.
         verdicts=verdicts,
         baseline=judgement.baseline,
         advice=judgement.advice,

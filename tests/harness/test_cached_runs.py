@@ -72,8 +72,14 @@ def test_an_unchanged_spec_is_served_as_recorded_and_cached(store: Store) -> Non
     run = recorded(store, "one")
     again = served(store)
     # What to look at is told of today's gates.
-    assert again == replace(run, cached=True, verdicts=again.verdicts, advice=())
+    assert again == replace(run, cached=True, file=mlp().file, verdicts=again.verdicts, advice=())
     assert [verdict.outcome for verdict in again.verdicts] == [Outcome.FAILED]
+
+
+def test_a_served_run_belongs_to_this_checkout_wherever_it_was_recorded(store: Store) -> None:
+    run = recorded(store, "one", file="/another/checkout/tests/harness/test_cached_runs.py")
+    # Its file says which project's settings hold, and where its report goes.
+    assert served(store).file == mlp().file != run.file
 
 
 def test_a_served_run_was_not_compared_with_a_baseline_that_is_gone(store: Store) -> None:
