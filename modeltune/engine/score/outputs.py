@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import expit
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model
@@ -70,6 +71,11 @@ class Output:
     def threshold(self) -> float:
         """The value above which a prediction of yes or no means yes."""
         return 0.0 if self.from_logits else 0.5
+
+    @property
+    def numbers(self) -> Array:
+        """The predictions on the scale of the targets, where these are numbers: of logits, shares."""
+        return expit(self.predicted) if self.from_logits else self.predicted
 
     @property
     def rows(self) -> Array:
@@ -208,11 +214,13 @@ def outputs_of(
     predicted: Arrays,
     sample_weight: Arrays = None,
     masks: Masks = (),
+    copies: Collection[str] = (),
 ) -> list[Output]:
     """Return the outputs that have targets, in the order of the model's predictions.
 
     What Keras does not pair, since neither a loss nor a metric is compiled for it, is paired by
-    name, or by place where there are as many targets as predictions.
+    name, or by place where there are as many targets as predictions. ``copies`` are the paths of
+    targets that repeat an input, as an autoencoder's do.
     """
     flat = keras.tree.flatten(predicted)
     names = _names(model, predicted)
@@ -228,7 +236,7 @@ def outputs_of(
         use = next((use for use in pairing.losses if use.place == place), None)
         loss = _declared_loss(model, name, len(flat)) if use is None else use.function
         kind, target = _loss_name(loss), targets[path]
-        task = _task_of(kind, _head(model, place), target, array)
+        task = _task_of(kind, _head(model, place), target, array, path in copies)
         output = Output(name, path, task, _from_logits(loss), target, array, place, None, kind)
         weight = None if use is None or use.weight is None else weights.get(use.weight)
         mask = masks[place] if place < len(masks) else None
@@ -365,10 +373,13 @@ NO_REPORT = frozenset({"ctc", "circle"})
 """Losses whose targets are no classes or numbers of the same place."""
 
 
-def _task_of(loss: str, head: str | None, y: Array, predicted: Array) -> OutputTask:
+def _task_of(
+    loss: str, head: str | None, y: Array, predicted: Array, is_copy: bool = False
+) -> OutputTask:
     """Return an output's task: its loss and last layer decide, shapes where these leave it open.
 
-    The values of labels never do: those of a small test part could look like another task's.
+    The values of labels do not: those of a small test part could look like another task's. But
+    fractions, and targets that repeat an input (``is_copy``), are no labels whatever the loss.
     """
     if y.dtype.kind not in "biuf" or loss in NO_REPORT:
         return OutputTask.OTHER
@@ -381,6 +392,8 @@ def _task_of(loss: str, head: str | None, y: Array, predicted: Array) -> OutputT
     if has_place_each and (
         loss.startswith("binary") or (head == "sigmoid" and loss not in NUMBERS)
     ):
+        if is_copy or (y.dtype.kind == "f" and not (np.mod(y, 1) == 0).all()):
+            return OutputTask.REGRESSION
         return OutputTask.BINARY if width == 1 else OutputTask.MULTILABEL
     if y.dtype.kind in "iub" and predicted.ndim == y.ndim + 1 and width > 1 and is_class_each:
         return OutputTask.MULTICLASS

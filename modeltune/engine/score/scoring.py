@@ -92,7 +92,10 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
     sizes: list[int] = []
     chosen: list[dict[str, Array]] = []
     read: Callable[[Arrays], Masks] | None = None
+    copies: set[str] = set()
     for x, y, sample_weight in part.batches(batch_size):
+        repeated = {path for path, array in leaves(y) if _repeats(array, x)}
+        copies = copies & repeated if sizes else repeated
         if not sizes:
             read = mask_reader(model, x)
         targets.append(y)
@@ -108,8 +111,15 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
     whole = _join(targets), _join(predictions), _join(weights)
     mask = join_masks(masks)
     pairing = pairing_of(model, *whole)
-    outputs = outputs_of(model, pairing, *whole, mask)
+    outputs = outputs_of(model, pairing, *whole, mask, copies)
     return Predictions(outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing)
+
+
+def _repeats(target: Array, x: Arrays) -> bool:
+    """Tell whether a target has the values of an input, as an autoencoder's has."""
+    return any(
+        array.shape == target.shape and np.array_equal(array, target) for _, array in leaves(x)
+    )
 
 
 def check_slices(slices: Sequence[On], part: Part) -> None:
@@ -202,9 +212,8 @@ def refit_samples(
             is_whole = output.counted is None or output.counted.ndim == 1
             if is_whole:
                 truth[output.prefix] = numbers
-                predicted[output.prefix] = output.predicted.reshape(numbers.shape).astype(
-                    np.float32
-                )[None]
+                answers = output.numbers.reshape(numbers.shape)
+                predicted[output.prefix] = answers.astype(np.float32)[None]
     for name, definition, own in sample_values(
         model, test.pairing, test.y, test.predicted, test.sample_weight, test.masks, test.sizes
     ):
@@ -379,11 +388,11 @@ def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
     """
     y = output.y.reshape(output.predicted.shape)
     if output.counted is None:
-        true, predicted = y.reshape(len(y), -1), output.predicted.reshape(len(y), -1)
+        true, predicted = y.reshape(len(y), -1), output.numbers.reshape(len(y), -1)
     else:
         true, predicted = (
             array[output.counted].reshape(int(output.counted.sum()), -1)
-            for array in (y, output.predicted)
+            for array in (y, output.numbers)
         )
     if not len(true):
         return dict.fromkeys(NUMBER_METRICS, math.nan), {}
@@ -405,7 +414,8 @@ def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
 def _perfect(output: Output) -> Array:
     """Return the predictions of a perfect model: one-hot, 0 or 1, large logits, or the numbers."""
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
-        return output.y.reshape(output.predicted.shape).astype(np.float32)
+        exact = output.y.reshape(output.predicted.shape).astype(np.float32)
+        return _logits(exact) if output.from_logits else exact
     if output.task is OutputTask.MULTICLASS and not _is_one_hot(output):
         count = output.predicted.shape[-1]
         classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
@@ -424,7 +434,8 @@ def _repeat(output: Output, constant: Array) -> Array:
 def _constants(output: Output, train: Target) -> list[Array]:
     y = train.kept
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
-        return [_constant_numbers(output, train, middle) for middle in (np.nanmean, np.nanmedian)]
+        middles = [_constant_numbers(output, train, m) for m in (np.nanmean, np.nanmedian)]
+        return [_logits(middle) for middle in middles] if output.from_logits else middles
     if output.task is OutputTask.MULTICLASS:
         count = output.predicted.shape[-1]
         if _is_one_hot(output):
@@ -434,8 +445,14 @@ def _constants(output: Output, train: Target) -> list[Array]:
         return [np.log(shares + 1e-7) if output.from_logits else shares]
     width = output.predicted.shape[-1] if output.predicted.ndim > 1 else 1
     share = y.reshape(-1, width).mean(axis=0)
-    odds = (share + 1e-7) / (1 - share + 1e-7)
-    return [np.log(odds) if output.from_logits else share]
+    return [_logits(share) if output.from_logits else share]
+
+
+def _logits(shares: Array) -> Array:
+    """Return the logits of shares, those of 0 and 1 large but finite."""
+    kept = np.clip(shares, 0, 1)
+    logits: Array = np.log((kept + 1e-7) / (1 - kept + 1e-7))
+    return logits
 
 
 def _constant_numbers(output: Output, train: Target, middle: Callable[..., Array]) -> Array:

@@ -166,7 +166,7 @@ def _numbers(output: Output) -> _Answers:
     """Return a regression's answers; each column of a table has its own unit, all pixels share one."""
     size = len(output.y)
     true = output.y.reshape(size, -1).astype(np.float64)
-    predicted = output.predicted.reshape(size, -1).astype(np.float64)
+    predicted = output.numbers.reshape(size, -1).astype(np.float64)
     counted = _counted(output, true.shape)
     apart = np.where(counted, np.abs(predicted - true), 0)
     is_table = 1 < true.shape[1] <= TARGETS

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from sklearn import metrics
 
@@ -146,6 +147,8 @@ TASKS: list[tuple[str, Any, str | None, Any, OutputTask]] = [
     ("a loss of the user's on a softmax", lambda y, p: keras.ops.mean(abs(y - p)), "softmax", ONE_HOT, OutputTask.MULTICLASS),
     ("a partial of Keras's", partial(keras.losses.binary_crossentropy, label_smoothing=0.1), "sigmoid", ONE_HOT, OutputTask.MULTILABEL),
     ("crossentropy of whole numbers", "crossentropy", "softmax", Y, OutputTask.MULTICLASS),
+    ("shares, as of an autoencoder's pixels", "binary_crossentropy", "sigmoid", ONE_HOT * 0.9, OutputTask.REGRESSION),
+    ("shares by logits", keras.losses.BinaryCrossentropy(from_logits=True), None, ONE_HOT * 0.9, OutputTask.REGRESSION),
     ("circle, whose predictions are no classes", "circle", None, Y, OutputTask.OTHER),
 ]  # fmt: skip
 
@@ -158,6 +161,34 @@ def test_loss_and_last_layer_say_what_an_output_does(
     model = flat(layers.Dense(3, activation=head), loss=loss)
     (output,) = predict(model, part(X, y), 30).outputs
     assert output.task is task
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_targets_that_repeat_the_input_are_numbers_and_nothing_is_called_wrong(
+    as_stream: bool,
+) -> None:
+    pixels = (X > 0).astype("float32")
+    logits = keras.losses.BinaryCrossentropy(from_logits=True)
+    model = flat(layers.Dense(6), loss=logits)
+    test = part(pixels, pixels)
+    if as_stream:
+        test = Part(
+            "test", 30, "", stream=tf.data.Dataset.from_tensor_slices((pixels, pixels)).batch(8)
+        )
+    predictions = predict(model, test, 8)
+    (output,) = predictions.outputs
+    assert output.task is OutputTask.REGRESSION
+    numbers, tables = report(predictions.outputs)
+    shares = 1 / (1 + np.exp(-output.predicted.astype(float)))
+    assert numbers["mse"] == pytest.approx(np.square(shares - pixels).mean(), rel=1e-5)
+    assert "per_class" not in tables["output"]
+    document: Any = examples(test, predictions)
+    assert document["wrong"] is None
+    scores = evaluate(model, test, 8)
+    gain = dummy_gain(model, part(pixels, pixels), predictions, scores["loss"], "loss")
+    share = pixels.mean(axis=0)
+    dummy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean()
+    assert gain == pytest.approx((scores["loss"] - dummy) / (0 - dummy), rel=1e-3)
 
 
 def test_a_sigmoid_for_each_class_need_not_sum_to_one() -> None:
