@@ -31,6 +31,9 @@ from modeltune.specs import CHECKS, Checks, Severity
 MOST_NAMED = 3
 """How many rows, columns or classes a reason names at most."""
 
+LONG_ROW = 512
+"""Bytes above which rows are hashed one by one."""
+
 DRIFT_ROWS = 5_000
 """Rows of a part that are compared; with so many, chance alone moves no feature by 0.05."""
 
@@ -160,7 +163,8 @@ def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> Array
 
     Shape (rows,), 64 bits each: of a million unequal rows two have one hash by chance once in forty
     million data sets. The bytes of a row are mixed eight at a time, each with its place, by the
-    finalizer of SplitMix64 (https://doi.org/10.1145/2714064.2660195), and added up.
+    finalizer of SplitMix64 (https://doi.org/10.1145/2714064.2660195), and added up. The hashes of
+    another process may be others.
     """
     named = dict(leaves(arrays))
     hashes = np.zeros(len(next(iter(named.values()))), np.uint64)
@@ -199,6 +203,11 @@ def _row_words(array: Array, dtype: Any) -> Array:
     if dtype.kind in "fc":
         rows = rows + rows.dtype.type(0)  # -0.0 equals 0.0
     octets = rows.view(np.uint8) if rows.size else np.zeros((size, 0), np.uint8)
+    if octets.shape[1] > LONG_ROW:
+        # Python's own hash of bytes is faster there than several passes over all words.
+        return np.fromiter((hash(row.tobytes()) for row in octets), np.int64, size).view(np.uint64)[
+            :, None
+        ]
     if missing := -octets.shape[1] % 8:
         octets = np.pad(octets, ((0, 0), (0, missing)))
     return octets.view(np.uint64)
@@ -525,12 +534,9 @@ def _feature_distances(
         test: the same.
     """
     if train[0].ndim > 2:
-        for summary in (np.mean, np.std, np.min, np.max):
-            yield _ks(
-                f"{summary.__name__} of {name}",
-                _per_row(summary, *train),
-                _per_row(summary, *test),
-            )
+        summaries = zip(_SUMMARIES, _per_row(*train), _per_row(*test), strict=True)
+        for summary, one, other in summaries:
+            yield _ks(f"{summary.__name__} of {name}", one, other)
         return
     columns = 1 if train[0].ndim < 2 else train[0].shape[1]
     has_columns = columns > 1
@@ -546,14 +552,20 @@ def _feature_distances(
             yield _ks(feature, one, other)
 
 
-def _per_row(summary: Callable[..., Any], array: Array, rows: Array) -> Array:
-    summaries = []
+_SUMMARIES: tuple[Callable[..., Any], ...] = (np.mean, np.std, np.min, np.max)
+
+
+def _per_row(array: Array, rows: Array) -> list[Array]:
+    """Return each summary of these rows, which are read once."""
+    summaries: list[list[Array]] = [[] for _ in _SUMMARIES]
     for some in chunks(array):
         chosen = rows[(rows >= some.start) & (rows < some.stop)]
         numbers = array[chosen].reshape(len(chosen), -1)
-        precise = np.float64 if numbers.dtype.kind == "f" and numbers.dtype.itemsize < 4 else None
-        summaries.append(summary(numbers if precise is None else numbers.astype(precise), axis=1))
-    return np.concatenate(summaries)
+        if numbers.dtype.kind == "f" and numbers.dtype.itemsize < 4:
+            numbers = numbers.astype(np.float64)
+        for summary, values in zip(_SUMMARIES, summaries, strict=True):
+            values.append(summary(numbers, axis=1))
+    return [np.concatenate(values) for values in summaries]
 
 
 def _ks(feature: str, train: Array, test: Array) -> Distance:

@@ -486,7 +486,7 @@ def test_parts_in_memory_are_checked_beside_a_stream() -> None:
 
 
 @given(
-    st.integers(1, 30),
+    st.integers(1, 30) | st.just(600),
     st.sampled_from(["uint8", "int16", "float32", "float64", "complex64", "bool"]),
     st.integers(0, 2**32 - 1),
 )
