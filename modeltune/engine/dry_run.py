@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,35 @@ from modeltune.engine.fit import (
     Model,
     failure_of,
     fit,
+    fixed_batch,
     frozen_prefix,
+    keeps_state,
     lend_model,
+    logged_numbers,
     overrides_fit,
 )
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
 from modeltune.engine.probe import probe
-from modeltune.engine.score import Output, OutputTask, evaluate, predict, report_names
-from modeltune.ground import (
-    SpecError,
-    message_of,
+from modeltune.engine.score import (
+    Output,
+    OutputTask,
+    Predictions,
+    evaluate,
+    is_loss_of_keras,
+    predict,
+    report_names,
 )
+from modeltune.ground import SpecError, error_line, first_line, shorten
 from modeltune.records import Failure
 from modeltune.specs import Behaviour, KFold, PerClass, Spec, Subject
 
 SAMPLES, TRAINED = 8, 2
 """Samples that the dry run predicts, and that it trains on: two show the shapes, more take time."""
 
+
+NAMED_VALUES = 3
+"""Values or columns that a message names."""
 
 OTHERS = 2
 """How many values drawn at random are rehearsed when the spec seems wrong with its default ones."""
@@ -95,21 +106,28 @@ def _suits(spec: Spec, loaded: LoadedData, default: ReadHyperParameters, draw: i
 
 
 def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Model) -> None:
-    train, validation = _first_batch(loaded.train, spec), _first_batch(loaded.validation, spec)
+    most, few = min(spec.fit.batch_size, SAMPLES), TRAINED
+    if fixed_batch(model) or keeps_state(model):
+        # All its batches have one size.
+        most = few = fixed_batch(model) or spec.fit.batch_size
+    train, validation = (_first_batch(part, most) for part in (loaded.train, loaded.validation))
     try:
-        rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, train, validation)
+        rehearsed, batch, held_out = _behind_frozen_layers(
+            spec, loaded, model, train, validation, few
+        )
         # One eager step costs a tenth of tracing it, and logs the same names.
         rehearsed.run_eagerly = True
-        outputs = predict(rehearsed, batch, batch.size).outputs
-        problems = [*_label_problems(loaded, outputs)]
+        predicted = predict(rehearsed, batch, batch.size)
+        outputs = predicted.outputs
+        problems = [*_label_problems(loaded, predicted)]
         if problems:
             # The names can be checked all the same, on labels every head knows.
-            one = _few(_with_first_labels(batch))
-            other = held_out = _few(_with_first_labels(held_out))
+            one = _few(_with_first_labels(batch), few)
+            other = held_out = _few(_with_first_labels(held_out), few)
         else:
             # A fit of the user's own may count on a dataset where the spec has one.
-            one = _like_its_part(loaded.train, batch)
-            other = _like_its_part(loaded.validation, held_out)
+            one = _like_its_part(loaded.train, batch, few)
+            other = _like_its_part(loaded.validation, held_out, few)
         plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
         curve, _ = fit(plan, Candidate(rehearsed))
         evaluated = _metric_names(spec, rehearsed, held_out)
@@ -118,7 +136,7 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
         problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
         problems += _slice_problems(spec, rehearsed, outputs)
         if loaded.train.stream is None:
-            problems += _behaviour_problems(spec, model, _few(train))
+            problems += _behaviour_problems(spec, model, _few(train, few))
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
@@ -132,7 +150,7 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
 
 
 def _behind_frozen_layers(
-    spec: Spec, loaded: LoadedData, model: Model, train: Part, validation: Part
+    spec: Spec, loaded: LoadedData, model: Model, train: Part, validation: Part, few: int
 ) -> tuple[Model, Part, Part]:
     """Return the head of a model and its features, or all as it is if user code could see a difference.
 
@@ -149,14 +167,14 @@ def _behind_frozen_layers(
         x = parts.prefix(part.x, training=False)
         return replace(part, x=map_arrays(np.asarray, x))
 
-    return parts.head, features(train), features(_few(validation))
+    return parts.head, features(train), features(_few(validation, few))
 
 
 def _metric_names(spec: Spec, model: Model, validation: Part) -> list[str]:
     """Return the names of the metrics that an evaluation of the fitted model gives."""
     keras_evaluated = not overrides_fit(spec.model) and "test_step" not in vars(model)
     if keras_evaluated and type(model).__module__.startswith("keras."):
-        return list(model.get_metrics_result())
+        return list(logged_numbers(model.get_metrics_result()))
     return list(evaluate(model, validation, validation.size))
 
 
@@ -164,23 +182,23 @@ def _with_first_labels(batch: Part) -> Part:
     return replace(batch, y=map_arrays(np.zeros_like, batch.y))
 
 
-def _few(batch: Part) -> Part:
-    return batch.take(np.arange(min(TRAINED, batch.size)))
+def _few(batch: Part, most: int) -> Part:
+    return batch.take(np.arange(min(most, batch.size)))
 
 
-def _first_batch(part: Part, spec: Spec) -> Part:
-    x, y, sample_weight = next(part.batches(min(spec.fit.batch_size, SAMPLES)))
-    x, y = (map_arrays(lambda array: array[:SAMPLES], arrays) for arrays in (x, y))
+def _first_batch(part: Part, most: int) -> Part:
+    x, y, sample_weight = next(part.batches(most))
+    x, y = (map_arrays(lambda array: array[:most], arrays) for arrays in (x, y))
     if sample_weight is not None:
-        sample_weight = map_arrays(lambda array: array[:SAMPLES], sample_weight)
+        sample_weight = map_arrays(lambda array: array[:most], sample_weight)
     size = len(next(array for _, array in leaves(y)))
     return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
 
 
-def _like_its_part(part: Part, batch: Part) -> Part:
+def _like_its_part(part: Part, batch: Part, most: int) -> Part:
     """Return a batch in the form of its part: a few rows of arrays, a dataset or a PyDataset."""
     if part.stream is None:
-        return _few(batch)
+        return _few(batch, most)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
     return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
 
@@ -215,23 +233,39 @@ def _is_of_its_size(error: Exception) -> bool:
     return isinstance(error, MemoryError | RecursionError) or is_out_of_memory
 
 
-def _label_problems(loaded: LoadedData, outputs: list[Output]) -> Iterator[str]:
-    for output in outputs:
-        path = output.path
+def _label_problems(loaded: LoadedData, predicted: Predictions) -> Iterator[str]:
+    losses = {use.place: use.function for use in predicted.pairing.losses}
+    for output in predicted.outputs:
+        path, loss = output.path, losses.get(output.place)
         if output.task is OutputTask.MULTICLASS and output.y.shape != output.predicted.shape:
             highest = output.predicted.shape[-1] - 1
         elif output.task is OutputTask.BINARY:
             highest = 1
         else:
             continue
+        if loss is not None and not is_loss_of_keras(loss):
+            continue  # what it makes of other labels, such as leaving them out, is its own affair
+        ignored = getattr(loss, "ignore_class", None)
         for part in (loaded.train, loaded.validation, loaded.test):
-            low, high = part.labels.get(path, (0, 0))
+            low, high = _label_range(part, path, ignored)
             if low < 0 or high > highest:
                 label = f"y.{path}" if path else "y"
                 yield (
                     f"data: {part.name} {label} holds labels from {low} to {high}, but the model's "
                     f"head tells classes 0 to {highest} apart; relabel the data or widen the head"
                 )
+
+
+def _label_range(part: Part, path: str, ignored: int | None) -> tuple[int, int]:
+    """Return the lowest and the highest label of a part that the loss does not ignore."""
+    low, high = part.labels.get(path, (0, 0))
+    if ignored is None or ignored not in (low, high):
+        return low, high
+    labels = dict(leaves(part.y)).get(path)
+    if labels is None:  # a stream, whose other labels nobody has noted
+        return (0 if low == ignored else low), (0 if high == ignored else high)
+    counted = labels[labels != ignored]
+    return (int(counted.min()), int(counted.max())) if counted.size else (0, 0)
 
 
 def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
@@ -322,10 +356,47 @@ def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
     if getattr(model, "inputs", None):
         takes = f"; it takes {', '.join(str(tuple(i.shape)) for i in model.inputs)}"
         takes += f" and gives {', '.join(str(tuple(o.shape)) for o in model.outputs)}"
-    lines = [line for line in message_of(error).splitlines() if line.strip()] or [
-        type(error).__name__
-    ]
+    # A bare key says nothing without the name of its error.
+    said = error_line(error) if isinstance(error, LookupError) else first_line(error)
     return (
         f"{spec.file}:{spec.line}: {spec.name}: the model cannot train on the first batch of train: "
-        f"{shapes}{takes}.\n  Keras says: {lines[0].strip()}"
+        f"{shapes}{takes}.\n  Keras says: {said}"
+        + "".join(f"\n  {cause}" for cause in _likely_causes(spec, model, train))
     )
+
+
+def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
+    """Yield what in the data Keras cannot train on, with the remedy, where its own words do not say it."""
+    named = [
+        (f"{kind}.{path}" if path else kind, array)
+        for kind, arrays in (("x", train.x), ("y", train.y))
+        for path, array in leaves(arrays)
+    ]
+    for name, array in named:
+        if array.dtype.kind not in "OUSMm":
+            continue
+        columns = [c for c in train.frames.get(name, ()) if "int" not in c and "float" not in c]
+        which = f", for its columns {', '.join(columns[:NAMED_VALUES])}" if columns else ""
+        first = array.reshape(-1)[:NAMED_VALUES].tolist()
+        examples = ", ".join(dict.fromkeys(shorten(repr(value), 20) for value in first))
+        held = f"data: train {name} is of {array.dtype}{which} ({examples})"
+        if name.startswith("y"):
+            yield (
+                f"{held}; losses take numbers: return the places of the classes, as "
+                "np.unique(y, return_inverse=True)[1] gives them, for all parts in one order"
+            )
+        else:
+            yield (
+                f"{held}; layers take numbers: encode these values in the data function, return "
+                "numbers and texts as inputs of their own ({name: array}), or give the model a "
+                "StringLookup or TextVectorization layer"
+            )
+    if isinstance(train.y, Mapping) and (outputs := getattr(model, "output_names", None)):
+        lacking = [name for name in outputs if name not in train.y]
+        others = [name for name in train.y if name not in outputs]
+        if lacking or others:
+            yield (
+                f"data: y names {', '.join(train.y)}, but the model's outputs are "
+                f"{', '.join(outputs)}: return a target for each output under its name, or leave "
+                "the output out of the model"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import secrets
@@ -18,6 +19,7 @@ from keras_tuner.engine import trial as trial_module
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hyperparameters import Fixed, Float, Int
 
+from modeltune.engine.float_ranges import with_upper_end
 from modeltune.engine.internals import KERAS_TUNER, Feature, ProposalHooks, ReadHooks, rungs
 from modeltune.engine.space_progress import space_listener
 from modeltune.ground import SearchError
@@ -63,8 +65,13 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
     def of(cls, hyperparameters: SearchSpace | HyperParameters) -> ReadHyperParameters:
         """Return a copy of hyperparameters, or of their configuration, with nothing read yet."""
         is_config = isinstance(hyperparameters, Mapping)
-        config = hyperparameters if is_config else hyperparameters.get_config()
-        traced: ReadHyperParameters = cls.from_config(config)
+        # keras-tuner puts objects in the place of the conditions in what it is given.
+        config = copy.deepcopy(hyperparameters) if is_config else hyperparameters.get_config()
+        traced = cls()
+        # Whatever is active depends on the values.
+        traced.values = dict(config["values"])
+        traced.merge([with_upper_end(entry) for entry in cls.from_config(config).space])
+        traced.values = dict(config["values"])
         return traced
 
     @property
@@ -173,7 +180,7 @@ class Oracle:
                     f"{', '.join(dict.fromkeys(new))}; declare that in search.hyperparameters "
                     "under the same conditions, or allow new entries"
                 )
-        self._oracle.update_space(hyperparameters)
+        self._oracle.update_space(ReadHyperParameters.of(hyperparameters))
 
     def ask(self) -> Proposal | None:
         """Return the next candidate; None when another score is needed first, or the search is over."""

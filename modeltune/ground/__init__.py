@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         error_text,
         first_line,
         message_of,
+        shorten,
         text_of,
         without_escapes,
     )
@@ -171,6 +172,7 @@ __all__ = [
     "require_supported_system",
     "says_disk_full",
     "seconds_of",
+    "shorten",
     "sqlite_url",
     "store_url",
     "sync_file",
@@ -288,6 +290,7 @@ __getattr__, __dir__ = door(
             "error_text",
             "first_line",
             "message_of",
+            "shorten",
             "text_of",
             "without_escapes",
         ),

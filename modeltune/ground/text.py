@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 
+MOST_CHARACTERS = 600
+"""How long one line about an error may be; an array in a message can be any number of pages."""
+
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements of the cursor
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
     r"|\x1b[ -/]*[0-~]"
 )
 """Sequences a terminal obeys (ECMA-48, 5.3 to 5.6)."""
+
+_CALLS = re.compile(r"Exception encountered when calling (.+?)\.?$")
+_PLACES = re.compile(r"\s|File \"|Detected at node|<stack traces|\[\[|Original stack|Stack trace")
 
 
 def count_of(count: int, one: str, more: str | None = None) -> str:
@@ -18,14 +24,16 @@ def count_of(count: int, one: str, more: str | None = None) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Return an error as one line: its type and the first line of its message.
+    """Return an error as one line: its type and the line of its message that says most.
 
     >>> error_line(ValueError("no room\\nat all"))
     'ValueError: no room'
+    >>> error_line(ValueError("Exception encountered when calling Dense.call().\\n\\nno room"))
+    'ValueError: no room (when calling Dense.call())'
     >>> error_line(KeyboardInterrupt())
     'KeyboardInterrupt'
     """
-    line = first_line(message_of(error))
+    line = _telling_line(message_of(error))
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
@@ -51,15 +59,18 @@ def message_of(error: BaseException) -> str:
 
 
 def first_line(text: object) -> str:
-    """Return the first line of a text or of an error's message; of an empty one its type's name.
+    """Return the first line of a text, or the one of an error's message that says most.
+
+    Of an empty message it is the name of the error's type.
 
     >>> first_line("no room\\nat all")
     'no room'
     >>> first_line(ValueError())
     'ValueError'
     """
-    message = message_of(text) if isinstance(text, BaseException) else without_escapes(str(text))
-    line = next(iter(message.strip().splitlines()), "").rstrip()
+    if isinstance(text, BaseException):
+        return _telling_line(message_of(text)) or type(text).__name__
+    line = next(iter(without_escapes(str(text)).strip().splitlines()), "").rstrip()
     return line or ("" if isinstance(text, str) else type(text).__name__)
 
 
@@ -70,6 +81,36 @@ def without_escapes(text: str) -> str:
     'no room at all'
     """
     return _ESCAPES.sub("", text)
+
+
+def _telling_line(message: str) -> str:
+    """Return the line of an error's message that says most: the first, unless it only leads to another.
+
+    Keras says first which layer was called, TensorFlow that a graph was run and where its nodes
+    come from; some errors announce a list. What is wrong comes after that.
+    """
+    lines = [line.rstrip() for line in message.strip().splitlines() if line.strip()]
+    call = ""
+    while len(lines) > 1 and (match := _CALLS.match(lines[0])):
+        call = call or f" (when calling {match[1]})"
+        del lines[0]
+    if len(lines) > 1 and lines[0] == "Graph execution error:":
+        lines = [line for line in lines[1:] if not _PLACES.match(line)] or lines[1:]
+    line = next(iter(lines), "").strip()
+    if line.endswith(":") and len(lines) > 1:
+        line = f"{line} {lines[1].strip()}"
+    return shorten(line) + call
+
+
+def shorten(line: str, most: int = MOST_CHARACTERS) -> str:
+    """Return a line of at most ``most`` characters, and how many were left out.
+
+    >>> shorten("no room at all", 7)
+    'no room ... (7 more characters)'
+    """
+    if len(line) <= most:
+        return line
+    return f"{line[:most]} ... ({len(line) - most} more characters)"
 
 
 def text_of(output: bytes) -> str:

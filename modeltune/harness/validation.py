@@ -103,6 +103,7 @@ def validate(
         scores={
             name: Scores(tuple(refitted.scores[name] for refitted in ordered))
             for name in ordered[0].scores
+            if all(name in refitted.scores for refitted in ordered)
         },
         tables=ordered[0].tables,
         refits=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,6 +39,13 @@ class Objective:
         names = sorted(logged)
         if self.metric in names:
             return None
+        parts = [name for name in names if re.fullmatch(rf"{re.escape(self.metric)}(_\d+)+", name)]
+        if parts:
+            return (
+                f"search.objective: {self!r} is an array of {len(parts)} numbers, but a search needs "
+                'one: have the metric averaged, as keras.metrics.F1Score(average="macro") is, or '
+                f"search by one of {', '.join(parts)}"
+            )
         return (
             f"search.objective: {self!r} names no logged metric; logged: {', '.join(names)}. "
             "Compile the model with this metric, or name one of those logged"

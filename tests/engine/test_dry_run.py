@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -170,6 +171,71 @@ def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> Non
     assert "y.ink" not in error
 
 
+def ignoring(label: int) -> Any:
+    def build(hp: Any) -> Any:
+        loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=label)
+        return dense(layers.Dense(10, activation="softmax"), loss=loss)
+
+    return build
+
+
+@pytest.mark.parametrize("label", [-1, 255])
+def test_labels_that_the_loss_ignores_are_no_classes(label: int, tmp_path: Path) -> None:
+    part = X, with_label(Y, label)
+    assert rehearsed(spec_of(ignoring(label), mt.Data(part, part, part)), tmp_path) is None
+    other = X, np.where(Y == 3, 12, part[1])
+    error = refusal(spec_of(ignoring(label), mt.Data(other, part, part)), tmp_path / "other")
+    assert "train y holds labels from 0 to 12" in error
+    assert "validation y" not in error
+
+
+def test_what_a_loss_of_the_authors_makes_of_labels_is_its_own_affair(tmp_path: Path) -> None:
+    def loss(y: Any, predicted: Any) -> Any:
+        counted = keras.ops.cast(y >= 0, "float32")
+        known = keras.ops.maximum(y, 0)
+        return counted * keras.losses.sparse_categorical_crossentropy(known, predicted)
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10, activation="softmax"), loss=loss, metrics=["accuracy"])
+
+    part = X, with_label(Y, -1)
+    assert rehearsed(spec_of(build, mt.Data(part, part, part)), tmp_path) is None
+
+
+class Both(keras.metrics.Mean):
+    """A metric of two numbers by name."""
+
+    def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> Any:
+        return super().update_state(predicted)
+
+    def result(self) -> Any:
+        return {"low": super().result(), "high": 2 * super().result()}
+
+
+def test_the_numbers_of_a_metric_that_gives_a_dict_can_be_gated(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10, activation="softmax"), metrics=[Both(name="both")])
+
+    search = mt.RandomSearch(mt.minimize("val_high"))
+    spec = spec_of(build, search=search, gates=[mt.metric("low") <= 9])
+    assert rehearsed(spec, tmp_path) is None
+    error = refusal(spec_of(build, search=search, gates=[mt.metric("both") <= 9]), tmp_path / "b")
+    assert 'no metric "both"' in error
+
+
+def test_an_objective_of_several_numbers_is_refused_with_each_of_them(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        metric = keras.metrics.F1Score(average=None)
+        return dense(layers.Dense(10), loss="mse", metrics=[metric])
+
+    part = X, np.eye(10)[Y]
+    data = mt.Data(part, part, part)
+    search = mt.RandomSearch(mt.maximize("val_f1_score"))
+    error = refusal(spec_of(build, data, search=search), tmp_path)
+    assert 'mt.maximize("val_f1_score") is an array of 10 numbers, but a search needs one' in error
+    assert "search by one of val_f1_score_0, val_f1_score_1" in error
+
+
 def test_what_is_wrong_with_default_values_only_is_a_failure_of_theirs(tmp_path: Path) -> None:
     def narrow(hp: Any) -> Any:
         return dense(layers.Dense(hp.Choice("units", [3, 10, 11, 12]), activation="softmax"))
@@ -214,18 +280,24 @@ def test_what_is_too_much_for_a_library_is_no_misfit(
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "message", "reason"),
     [
-        (mt.Data((X[:, :9], Y)), "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)"),
-        (mt.Data((X, np.ones((60, 7)))), "x (8, 64), y (8, 7); it takes (None, 64)"),
+        (
+            mt.Data((X[:, :9], Y)),
+            "x (8, 9), y (8,); it takes (None, 64) and gives (None, 10)",
+            "Input 0 ",
+        ),
+        (mt.Data((X, np.ones((60, 7)))), "x (8, 64), y (8, 7); it takes (None, 64)", ""),
     ],
     ids=["features", "targets"],
 )
-def test_a_model_of_another_shape_is_refused(tmp_path: Path, data: Any, message: str) -> None:
+def test_a_model_of_another_shape_is_refused(
+    tmp_path: Path, data: Any, message: str, reason: str
+) -> None:
     text = refusal(spec_of(data=data), tmp_path)
     assert "cannot train on the first batch of train" in text
     assert message in text
-    assert "Keras says: " in text
+    assert f"Keras says: {reason}" in text
 
 
 @pytest.mark.parametrize(
@@ -399,3 +471,78 @@ def test_names_are_those_of_the_model_s_own_evaluation(tmp_path: Path) -> None:
 
     gates = [mt.metric("bonus") >= 1, mt.metric("accuracy") >= 0]
     assert rehearsed(spec_of(build, gates=gates), tmp_path) is None
+
+
+# what Keras trains
+
+
+def recurrent(shape: dict[str, Any]) -> Any:
+    def build(hp: Any) -> Any:
+        first = [keras.Input(**shape)] if shape else []
+        model = keras.Sequential([*first, layers.LSTM(2, stateful=True), layers.Dense(10)])
+        model.compile("adam", "mse")
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("shape", [{"batch_shape": (20, 64, 1)}, {}], ids=["fixed", "open"])
+def test_a_model_of_one_batch_size_is_rehearsed_on_it(shape: Any, tmp_path: Path) -> None:
+    part = X[..., None], np.eye(10)[Y]
+    search = mt.RandomSearch(mt.minimize("val_loss"))
+    spec = spec_of(
+        recurrent(shape), mt.Data(part, part, part), search=search, fit=mt.Fit(batch_size=20)
+    )
+    assert rehearsed(spec, tmp_path) is None
+
+
+def of_words(hp: Any) -> Any:
+    inputs = {
+        "word": keras.Input((1,), dtype="string", name="word"),
+        "ink": keras.Input((1,), name="ink"),
+    }
+    word = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(inputs["word"])
+    both = layers.Concatenate()([word, inputs["ink"]])
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax")(both))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize(
+    "kind", [tf.constant, np.asarray, lambda words: np.asarray(words, object)],
+    ids=["tensor", "str", "object"],
+)  # fmt: skip
+def test_texts_reach_a_model_that_takes_them(kind: Any, tmp_path: Path) -> None:
+    part = {"word": kind([["a"], ["b"], ["c"]] * 20), "ink": X[:, :1]}, Y
+    assert rehearsed(spec_of(of_words, mt.Data(part, part, part)), tmp_path) is None
+
+
+# what is wrong with the data
+
+
+def test_labels_of_text_are_refused_with_their_dtype_and_the_remedy(tmp_path: Path) -> None:
+    part = X, np.array([f"number {label}" for label in Y])
+    error = refusal(spec_of(data=mt.Data(part, part, part)), tmp_path)
+    assert f"data: train y is of <U8 ('number {Y[0]}', " in error
+    assert "losses take numbers: return the places of the classes" in error
+
+
+def test_columns_of_text_in_a_frame_are_refused_by_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": X[:, 0], "city": ["a", "b", "c"] * 20})
+    part = frame, Y
+    error = refusal(spec_of(data=mt.Data(part, part, part)), tmp_path)
+    assert "data: train x is of object, for its columns city (" in error
+    assert "layers take numbers: encode these values in the data function" in error
+
+
+def test_targets_are_refused_by_the_names_of_the_outputs(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        inputs = keras.Input((64,))
+        outputs = {name: layers.Dense(1, name=name)(inputs) for name in ("ink", "size")}
+        model = keras.Model(inputs, outputs)
+        model.compile("adam", {"ink": "mse"}, metrics={"ink": ["mae"]})
+        return model
+
+    part = X, {"ink": Y * 1.0}
+    error = refusal(spec_of(build, mt.Data(part, part, part)), tmp_path)
+    assert "data: y names ink, but the model's outputs are ink, size: return a target" in error

@@ -758,3 +758,49 @@ def test_oracles_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     Driver(hyperband(4), wide).drive(lambda model, _: None)
     models_of(grid(), flat)
     assert capfd.readouterr() == ("", "")
+
+
+# ranges of floats
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "count"),
+    [(0, 0.5, 0.1, 6), (0, 0.3, 0.1, 4), (0.1, 0.7, 0.2, 4), (-0.3, 0.3, 0.1, 7), (0, 1, 0.3, 4)],
+)
+def test_a_stepped_float_is_tried_up_to_its_upper_end(
+    low: float, high: float, step: float, count: int
+) -> None:
+    def build(hp: Any) -> float:
+        rate: float = hp.Float("rate", low, high, step=step)
+        return rate
+
+    for search in (grid(), mt.RandomSearch(LOSS, max_trials=99, seed=1)):
+        tried: list[float] = sorted(models_of(search, build))  # type: ignore[arg-type]
+        assert tried == pytest.approx([low + step * number for number in range(count)])
+        assert tried[-1] <= high
+        assert (tried[-1] == high) is (count != 4 or high != 1)
+
+
+def test_an_entry_of_a_range_has_the_probability_that_gives_it_back() -> None:
+    (entry,) = ReadHyperParameters.of(_declared(0.0, 0.5, 0.1)).space
+    assert [entry.prob_to_value(entry.value_to_prob(value)) for value in entry.values] == [
+        *entry.values
+    ]
+
+
+def _declared(low: float, high: float, step: float) -> Any:
+    hp = keras_tuner.HyperParameters()
+    hp.Float("rate", low, high, step=step)
+    return hp
+
+
+def test_reading_a_configuration_leaves_it_plain_data() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("kind", ["a"])
+    with hp.conditional_scope("kind", ["a"]):
+        hp.Int("units", 1, 3)
+        hp.Float("rate", 0, 0.5, step=0.1)
+    config = hp.get_config()
+    before = json.dumps(config)
+    assert ReadHyperParameters.of(config).values == hp.values
+    assert json.dumps(config) == before

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from modeltune.ground.text import count_of, error_line, error_text, first_line, without_escapes
+from modeltune.ground.text import (
+    MOST_CHARACTERS,
+    count_of,
+    error_line,
+    error_text,
+    first_line,
+    without_escapes,
+)
 
 
 def test_a_count_has_its_noun() -> None:
@@ -48,3 +55,45 @@ def test_escape_codes_go_as_a_whole(text: str, plain: str) -> None:
     assert without_escapes(text) == plain
     assert error_text(ValueError(text)) == f"ValueError: {plain}"
     assert first_line(text) == error_line(ValueError(text)).removeprefix("ValueError: ") == plain
+
+
+IN_A_LAYER = """Exception encountered when calling Functional.call().
+
+Exception encountered when calling Dense.call().
+
+\x1b[1mInput 0 of layer "dense" does not fit.\x1b[0m
+
+Arguments received by Dense.call():
+  - inputs=tf.Tensor(shape=(2, 3), dtype=float32)"""
+
+IN_A_GRAPH = """Graph execution error:
+
+Detected at node loss/Check defined at (most recent call last):
+  File "spec.py", line 7, in <module>
+
+<stack traces unavailable>
+Received a label value of 5 which is outside the valid range of [0, 3).
+\t [[{{node loss/Check}}]] [Op:__inference_step_17]"""
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (IN_A_LAYER, 'Input 0 of layer "dense" does not fit. (when calling Functional.call())'),
+        (
+            IN_A_GRAPH,
+            "Received a label value of 5 which is outside the valid range of [0, 3).",
+        ),
+        ("1 root error(s) found:\n  (0) no room\n", "1 root error(s) found: (0) no room"),
+        ("Exception encountered when calling A.call().", "Exception encountered when calling A.call()."),
+    ],
+    ids=["layer", "graph", "list", "nothing else"],
+)  # fmt: skip
+def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong(message: str, line: str) -> None:
+    assert first_line(ValueError(message)) == line
+    assert error_line(ValueError(message)) == f"ValueError: {line}"
+
+
+def test_an_array_in_an_error_does_not_fill_pages() -> None:
+    line = first_line(ValueError("7" * 9000))
+    assert line == f"{'7' * MOST_CHARACTERS} ... ({9000 - MOST_CHARACTERS} more characters)"

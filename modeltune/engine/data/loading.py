@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from modeltune.ground import DataError, SpecError
+from modeltune.ground import DataError, SpecError, shorten
 from modeltune.records import Array, Json
 from modeltune.specs import Data, KFold, Spec, data_arguments
 
@@ -31,6 +32,10 @@ CUT = 0.2
 """The share of train that is cut for each missing part, of train as the data function returned it."""
 
 
+MOST_DENSE = 4 * 2**30
+"""How many bytes a sparse matrix may take as an array."""
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A part of the data: arrays in memory, or a stream of batches.
@@ -42,6 +47,8 @@ class Part:
     differs between samples. ``content`` is a digest of the samples that a stream has yielded, in any
     order; it ``is_shuffled`` where it yields others first when it is read again, and ``varies``
     where it yields samples then that it has not yielded before.
+    ``frames`` maps the name of each array that was a frame to its columns,
+    each with its dtype ("city (object)"), in order.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Part:
     content: str = ""
     is_shuffled: bool = False
     varies: bool = False
+    frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
         """Yield (x, y, sample_weight) batches in order, each once; sample_weight may be None."""
@@ -240,11 +248,12 @@ def _part(where: str, name: str, value: Any) -> Part:
             f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, "
             "a tf.data.Dataset or a keras.utils.PyDataset"
         )
-    x, y, sample_weight = (_arrays(part) for part in (*value, None)[:3])
+    x, y, sample_weight = (_arrays(part, f"{where}: {name}") for part in (*value, None)[:3])
     columns = _columns(x, y, sample_weight)
     for label, array in columns.items():
         if array.ndim == 0:
-            raise DataError(f"{where}: {name} {label} is the single value {array}; pass an array")
+            what = shorten(" ".join(repr(array.item()).split()))
+            raise DataError(f"{where}: {name} {label} is the single value {what}; pass an array")
         _check_finite(f"{where}: {name} {label}", array)
     _check_targets(where, name, x, y)
     sizes = {label: len(array) for label, array in columns.items()}
@@ -255,7 +264,19 @@ def _part(where: str, name: str, value: Any) -> Part:
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it holds 0 samples")
     shapes = {label: array.shape[1:] for label, array in columns.items()}
-    return Part(name, size, "", {}, shapes, x, y, sample_weight)
+    frames = {
+        label: names
+        for label, array in _columns(*(*value, None)[:3]).items()
+        if (names := _frame_columns(array))
+    }
+    return Part(name, size, "", {}, shapes, x, y, sample_weight, frames=frames)
+
+
+def _frame_columns(value: Any) -> tuple[str, ...]:
+    """Return the columns of a frame, each with its dtype; nothing of anything else."""
+    if not hasattr(value, "columns") or not hasattr(value, "dtypes"):
+        return ()
+    return tuple(f"{n} ({t})" for n, t in zip(value.columns, value.dtypes, strict=True))
 
 
 def _with_fingerprint(part: Part) -> Part:
@@ -418,20 +439,50 @@ def _batches(stream: Any, where: str = "data") -> Iterator[tuple[Arrays, Arrays,
             raise DataError(
                 f"{where} yields a {type(batch).__name__}; a batch is (x, y) or (x, y, sample_weight)"
             )
-        x, y, sample_weight = (_arrays(part) for part in (*batch, None)[:3])
+        x, y, sample_weight = (_arrays(part, where) for part in (*batch, None)[:3])
         yield x, y, sample_weight
 
 
-def _arrays(value: Any) -> Arrays:
+def _arrays(value: Any, where: str) -> Arrays:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {str(key): _arrays(item) for key, item in value.items()}
+        return {str(key): _arrays(item, where) for key, item in value.items()}
     if isinstance(value, tuple) or (
         isinstance(value, list) and value and all(hasattr(item, "shape") for item in value)
     ):
-        return type(value)(_arrays(item) for item in value)
+        return type(value)(_arrays(item, where) for item in value)
+    kind = type(value).__name__
+    if kind == "RaggedTensor":
+        raise DataError(
+            f"{where} holds a RaggedTensor of shape {tuple(value.shape)}, whose rows have different "
+            "lengths; pad them to one length, as value.to_tensor() does, and mask the padding "
+            "(Embedding(..., mask_zero=True))"
+        )
+    if kind == "SparseTensor" or (hasattr(value, "toarray") and hasattr(value, "nnz")):
+        return _dense(value, kind, where)
     return np.asarray(value)
+
+
+def _dense(value: Any, kind: str, where: str) -> Array:
+    """Return a sparse matrix as an array: Keras trains on both to the same numbers.
+
+    Raises:
+        DataError: the array would take more than ``MOST_DENSE`` bytes.
+    """
+    shape = tuple(int(length) for length in value.shape)
+    size = math.prod(shape) * int(getattr(value.dtype, "size", 0) or value.dtype.itemsize)
+    if size > MOST_DENSE:
+        raise DataError(
+            f"{where} holds a {kind} of shape {shape}, which would take {size / 2**30:.1f} GiB in "
+            f"memory, more than {MOST_DENSE / 2**30:.0f}; return a keras.utils.PyDataset whose "
+            "batches are dense, or fewer columns"
+        )
+    if hasattr(value, "toarray"):
+        return np.asarray(value.toarray())
+    import keras  # a SparseTensor has brought TensorFlow with it
+
+    return np.asarray(keras.ops.convert_to_numpy(value))
 
 
 def _is_dataset(value: Any) -> bool:

@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.feature_files import take_notes
-    from modeltune.engine.fit.fitting import FitPlan, fit, logged_number, not_finite
+    from modeltune.engine.fit.fitting import (
+        FitPlan,
+        fit,
+        logged_numbers,
+        not_finite,
+        with_string_tensors,
+    )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
     from modeltune.engine.fit.layer_assets import read_assets, vocabularies, without_assets
+    from modeltune.engine.fit.model_structure import fixed_batch, keeps_state, reset_states
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import failure_of, train_trial
 
@@ -29,19 +36,23 @@ __all__ = [
     "Model",
     "failure_of",
     "fit",
+    "fixed_batch",
     "frozen_prefix",
+    "keeps_state",
     "lend_model",
     "load_weights",
-    "logged_number",
+    "logged_numbers",
     "not_finite",
     "overrides_fit",
     "read_assets",
     "report_epochs_to",
+    "reset_states",
     "save_weights",
     "take_notes",
     "train_trial",
     "trainable",
     "vocabularies",
+    "with_string_tensors",
     "without_assets",
 ]
 
@@ -60,14 +71,20 @@ __getattr__, __dir__ = door(
         "fitting": (
             "FitPlan",
             "fit",
-            "logged_number",
+            "logged_numbers",
             "not_finite",
+            "with_string_tensors",
         ),
         "hypermodel_fit": ("overrides_fit",),
         "layer_assets": (
             "read_assets",
             "vocabularies",
             "without_assets",
+        ),
+        "model_structure": (
+            "fixed_batch",
+            "keeps_state",
+            "reset_states",
         ),
         "states": (
             "load_weights",

@@ -167,7 +167,7 @@ def _step_signature(spec: Spec, parts: tuple[Part, Part]) -> str | None:
     for part in parts:
         arrays = part.x, part.y, part.sample_weight
         if part.stream is not None or any(
-            not isinstance(leaf, np.ndarray)
+            not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "OUS"
             for leaf in keras.tree.flatten(arrays)
             if leaf is not None
         ):

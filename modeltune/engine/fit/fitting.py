@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modeltune.engine.data import Part
+from modeltune.engine.data import Part, leaves, map_arrays
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
@@ -25,6 +25,9 @@ from modeltune.specs import Spec
 
 Curve: TypeAlias = dict[str, tuple[float, ...]]
 """A fit history: the value of every metric at each epoch, by the metric's name."""
+
+MOST_NUMBERS = 100
+"""How many numbers the array that a metric gives may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     Where it changes no number, frozen layers at the start run once, ``plan.features`` keeps
     their outputs, and only the rest of the model is trained.
     """
-    spec, train, validation = plan.spec, plan.train, plan.validation
+    spec = plan.spec
     callbacks = _callbacks(spec)
     if overrides_fit(spec.model):
         arguments = _fit_arguments(plan, callbacks)
@@ -59,6 +62,8 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
             del arguments["initial_epoch"]
         history = history_of_override(spec, plan.hp, candidate.model, arguments)
         return _curve(history), "HyperModel.fit"
+    train, validation = map(with_string_tensors, (plan.train, plan.validation))
+    plan = replace(plan, train=train, validation=validation)
     if train.stream is not None or validation.stream is not None:
         with warnings.catch_warnings():
             # Keras warns so at the end of any dataset of unknown length, as after filter().
@@ -124,7 +129,7 @@ class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
         self._watched = ("loss", objective)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if any(not np.isfinite((logs or {}).get(name, 0.0)) for name in self._watched):
+        if any(not np.isfinite((logs or {}).get(name, 0.0)).all() for name in self._watched):
             self.model.stop_training = True
 
 
@@ -233,19 +238,49 @@ def _evaluation(part: Part) -> Any:
     return part.x, part.y, part.sample_weight
 
 
+def with_string_tensors(part: Part) -> Part:
+    """Return a part with texts as tensors, which Keras trains on; of arrays it takes only numbers."""
+    if part.stream is not None or not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
+        return part
+
+    def tensor(array: Any) -> Any:
+        return tf.constant(array) if array.dtype.kind in "OUS" else array
+
+    return replace(part, x=map_arrays(tensor, part.x))
+
+
 def _curve(history: Mapping[str, Any]) -> Curve:
-    return {name: tuple(logged_number(name, v) for v in values) for name, values in history.items()}
+    curve: dict[str, list[float]] = {}
+    for name, values in history.items():
+        for value in values:
+            for own_name, number in logged_numbers({name: value}).items():
+                curve.setdefault(own_name, []).append(number)
+    return {name: tuple(values) for name, values in curve.items()}
 
 
-def logged_number(metric: str, value: Any) -> float:
-    """Return a logged value as a float.
+def logged_numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return logged values as floats by name, one number under each.
+
+    A metric whose result is a dict logs the names in it, as Keras has it. An array, as of
+    ``F1Score(average=None)``, logs each of its numbers: "f1_score_0", "f1_score_1", ...
 
     Raises:
-        SpecError: it is an array, as of ``F1Score(average=None)``.
+        SpecError: an array has more numbers than ``MOST_NUMBERS``.
     """
-    if np.size(value) != 1:
-        raise SpecError(
-            f'metric "{metric}" is an array of shape {np.shape(value)}, not a number; have it '
-            'averaged (average="macro"), or leave it out: the report holds every class'
-        )
-    return float(np.asarray(value).item())
+    numbers: dict[str, float] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            numbers |= logged_numbers(value)
+            continue
+        array = np.asarray(value)
+        if array.size > MOST_NUMBERS:
+            raise SpecError(
+                f'metric "{name}" is an array of shape {array.shape}, not a number; have it '
+                'averaged (average="macro"), or leave it out: the report holds every class'
+            )
+        if array.size == 1:
+            numbers[name] = float(array.item())
+            continue
+        for place in np.ndindex(array.shape):
+            numbers["_".join((name, *map(str, place)))] = float(array[place])
+    return numbers

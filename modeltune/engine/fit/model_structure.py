@@ -103,3 +103,22 @@ def _renumber(reference: Any, numbers: dict[str, str]) -> Any:
 
 def _number(name: str, numbers: dict[str, str]) -> str:
     return numbers.setdefault(name, f"#{len(numbers)}")
+
+
+def fixed_batch(model: Model) -> int | None:
+    """Return the batch size that a model is built for; None when it takes any."""
+    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    shape = getattr(inputs[0], "shape", None) if inputs else None
+    return shape[0] if shape else None
+
+
+def keeps_state(model: Model) -> bool:
+    """Tell whether a layer keeps its state from batch to batch, so that all have to be as large."""
+    return any(getattr(layer, "stateful", False) for layer in getattr(model, "layers", ()))
+
+
+def reset_states(model: Model) -> None:
+    """Have layers that keep their state from batch to batch begin anew."""
+    for layer in getattr(model, "layers", ()):
+        if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
+            layer.reset_state()

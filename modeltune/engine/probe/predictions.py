@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, map_arrays
-from modeltune.engine.fit import Model
+from modeltune.engine.fit import Model, fixed_batch
 from modeltune.engine.probe.transforms import ProbeError, row_of, stack
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.ground import error_line
@@ -48,7 +48,7 @@ class Predictor:
     def samples(self, samples: Sequence[Arrays]) -> list[Arrays]:
         """Return what the model predicts for each sample."""
         predicted: list[Arrays] = []
-        size = 1 if len(samples) == 1 else PREDICTION_BATCH
+        size = fixed_batch(self.model) or (1 if len(samples) == 1 else PREDICTION_BATCH)
         for start in range(0, len(samples), size):
             window = list(samples[start : start + size])
             filled = window + window[-1:] * (size - len(window))

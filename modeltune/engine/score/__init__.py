@@ -12,10 +12,11 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.model_files import foreign_names, save_model
-    from modeltune.engine.score.outputs import Output, OutputTask
+    from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
     from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model, scores_again
     from modeltune.engine.score.refit import restore, train_refit, with_weights
     from modeltune.engine.score.scoring import (
+        Predictions,
         check_slices,
         evaluate,
         predict,
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Output",
     "OutputTask",
+    "Predictions",
     "check_slices",
     "evaluate",
     "foreign_names",
+    "is_loss_of_keras",
     "of_architecture",
     "predict",
     "probabilities",
@@ -57,6 +60,7 @@ __getattr__, __dir__ = door(
         "outputs": (
             "Output",
             "OutputTask",
+            "is_loss_of_keras",
         ),
         "rebuilt": (
             "of_architecture",
@@ -69,6 +73,7 @@ __getattr__, __dir__ = door(
             "with_weights",
         ),
         "scoring": (
+            "Predictions",
             "check_slices",
             "evaluate",
             "predict",

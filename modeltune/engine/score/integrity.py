@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
-from modeltune.engine.fit import Model
+from modeltune.engine.fit import Model, fixed_batch, reset_states
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.outputs import Output, OutputTask
 from modeltune.engine.score.scoring import Predictions, predict
@@ -66,6 +66,7 @@ class _Rows:
         """Return predictions for the rows, in batches of at most ``most`` rows."""
         step = most or self.batch_size
         joined: Arrays = None
+        reset_states(model)
         for start in range(0, self.size, step):
             batch = _slice(self.x, start, min(start + step, self.size))
             predicted = map_arrays(_numbers, model.predict_on_batch(batch))
@@ -75,7 +76,7 @@ class _Rows:
 
 def check_model(
     model: Model,
-    restored: Model,
+    restored: Model | str,
     part: Part,
     batch_size: int,
     scores: Mapping[str, float],
@@ -85,7 +86,8 @@ def check_model(
 
     Args:
         model: the refitted model, as it was scored.
-        restored: a freshly built model of the same values, with the saved weights loaded.
+        restored: a freshly built model of the same values, with the saved weights loaded, or why
+            it does not take them.
         part: the test part; all of it is predicted once, a few hundred rows several times.
         batch_size: how many rows of arrays are predicted at a time.
         scores: the model's reported scores on this part, by Keras's names.
@@ -234,9 +236,15 @@ def _predict_twice(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) 
 
 
 def _round_trip(
-    model: Model, restored: Model, predicted: Arrays, again: Arrays, rows: _Rows
+    model: Model, restored: Model | str, predicted: Arrays, again: Arrays, rows: _Rows
 ) -> Verdict:
     gate, tolerance = "integrity.round_trip", _tolerance(model)
+    if isinstance(restored, str):
+        reason = (
+            f"a newly built model does not take the saved weights: {restored}; does its build "
+            "function draw random numbers?"
+        )
+        return _verdict(gate, Outcome.FAILED, None, tolerance.same, reason)
     if _difference(predicted, again) > tolerance.same:
         return _not_repeatable(gate, tolerance.same)
     difference = _difference(predicted, rows.predict_with(restored))
@@ -255,7 +263,7 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
     gate, tolerance = "integrity.single_row", _tolerance(model)
     if _difference(predicted, again) > tolerance.same:
         return _not_repeatable(gate, tolerance.batched)
-    fixed = _fixed_batch(model)
+    fixed = fixed_batch(model)
     if fixed not in (None, 1):
         reason = f"the model takes only batches of exactly {fixed} rows, never a single row"
         return _verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
@@ -282,7 +290,7 @@ def _not_repeatable(gate: str, bound: float) -> Verdict:
 
 def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
     """Return some rows of test, in whole batches if there are enough rows."""
-    fixed = _fixed_batch(model)
+    fixed = fixed_batch(model)
     if part.stream is None:
         size = min(fixed or batch_size, part.size)
         count = max(ROWS // size * size, size) if size <= ROWS or fixed else ROWS
@@ -307,13 +315,6 @@ def _some_rows(model: Model, part: Part, batch_size: int) -> _Rows:
 
 def _row_shapes(x: Arrays) -> list[tuple[int, ...]]:
     return [array.shape[1:] for _, array in leaves(x)]
-
-
-def _fixed_batch(model: Model) -> int | None:
-    """Return the batch size that a model is built for; None when it takes any."""
-    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
-    shape = getattr(inputs[0], "shape", None) if inputs else None
-    return shape[0] if shape else None
 
 
 def _tolerance(model: Model) -> Tolerance:

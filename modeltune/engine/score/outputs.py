@@ -15,7 +15,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
-from modeltune.engine.fit import Model
+from modeltune.engine.fit import Model, keeps_state
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.records import Array
 
@@ -312,6 +312,13 @@ def _plain(loss: Any) -> Any:
             return loss
 
 
+def is_loss_of_keras(loss: Any) -> bool:
+    """Tell whether Keras computes a loss, also under another name, and not code of the user's."""
+    plain = _plain(loss)
+    kind = plain if inspect.isfunction(plain) or inspect.isclass(plain) else type(plain)
+    return kind.__module__.startswith("keras.")
+
+
 def _loss_name(loss: Any) -> str:
     """Return Keras's name of a loss, even if the user has given it another name or derived from it."""
     if loss is None:
@@ -419,7 +426,8 @@ def mask_reader(model: Model, x: Arrays) -> Callable[[Arrays], Masks] | None:
         outputs = getattr(model, "outputs", None)
         if not outputs:
             # Its call is the user's, so one row has to be predicted to see what it returns.
-            row = map_arrays(lambda array: keras_tensor(array[:1]), x)
+            some = None if keeps_state(model) else 1  # with a state, all batches are as large
+            row = map_arrays(lambda array: keras_tensor(array[:some]), x)
             outputs = model(row, training=False)
         if all(keras_internals.mask_of(one) is None for one in keras.tree.flatten(outputs)):
             return None

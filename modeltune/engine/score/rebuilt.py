@@ -17,7 +17,7 @@ from modeltune.engine.environments import set_up_tensorflow
 from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
-from modeltune.ground import SpecError, error_line, error_text
+from modeltune.ground import SpecError, error_line
 from modeltune.records import Values
 from modeltune.specs import Measure, Refit, Spec, Subject
 
@@ -43,9 +43,8 @@ def rebuilt_model(
             model = stack.enter_context(lend_model(spec, hp, seed))
             with_weights(model, weights, test)
         except Exception as error:
-            cause = " ".join(error_text(error).split())
             raise SpecError(
-                f"{spec.id}: the spec cannot rebuild the run's model: {cause}"
+                f"{spec.id}: the spec cannot rebuild the run's model: {error_line(error)}"
             ) from error
         yield model
 
@@ -70,7 +69,7 @@ def scores_again(
         if Measure(subject, metric).key in recorded
     ]
     parts = parts_of(spec, loaded, refit)
-    further = scores_beyond_test(spec, model, parts, on_test, measures)
+    further, _ = scores_beyond_test(spec, model, parts, on_test, measures)
     scores = {**on_test.scores, **further}
     return {metric: scores[metric] for metric in recorded if metric in scores}
 

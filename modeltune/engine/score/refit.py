@@ -19,6 +19,7 @@ from modeltune.engine.fit import (
     Model,
     failure_of,
     fit,
+    fixed_batch,
     load_weights,
     not_finite,
     read_assets,
@@ -39,6 +40,7 @@ from modeltune.engine.score.scoring import (
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
+from modeltune.ground import error_line
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -62,11 +64,15 @@ class RefitParts:
 
 @dataclass(frozen=True, eq=False)
 class PartScores:
-    """What a model predicts on a part, its scores there, and the tables of its report."""
+    """What a model predicts on a part, its scores there, and the tables of its report.
+
+    ``note`` says why there is no report, None where there is one.
+    """
 
     predictions: Predictions
     scores: Mapping[str, float]
     tables: Mapping[str, Json]
+    note: str | None = None
 
 
 def train_refit(
@@ -90,8 +96,9 @@ def train_refit(
             description: dict[str, Json] = {}
             notes = [take_notes()]
             if failure is None:
-                on_test, samples = _score(spec, model, parts)
+                on_test, samples, lost = _score(spec, model, parts)
                 scores, tables = on_test.scores, on_test.tables
+                notes += lost
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
                     save_weights(model, task.weights)
@@ -99,7 +106,7 @@ def train_refit(
                     examples = task.weights.with_name(EXAMPLES)
                     notes.append(_write_examples(spec, loaded.test, on_test.predictions, examples))
                     description = describe_model(model)
-                    restored = restore(spec, hp, task.weights, loaded.test)
+                    restored = _restored(spec, hp, model, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
@@ -117,10 +124,10 @@ def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> M
     return with_weights(spec(hp), weights, part)
 
 
-def with_weights(model: Model, weights: Path, part: Part) -> Model:
+def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Model:
     """Return the model with the weights in a file.
 
-    A model without inputs is called on a sample first: a subclassed or sequential model has no
+    A model without inputs is called on so many rows first: a subclassed or sequential model has no
     variables before.
     """
     if not getattr(model, "inputs", None):
@@ -128,10 +135,34 @@ def with_weights(model: Model, weights: Path, part: Part) -> Model:
             # A lookup without a vocabulary cannot be called. What is wrong with the file, or with
             # layers that are made later, shows when everything is loaded.
             read_assets(model, weights)
-        x, _, _ = next(part.batches(1))
+        x, _, _ = next(part.batches(rows))
         model(x, training=False)
     load_weights(model, weights)
     return model
+
+
+def _restored(
+    spec: Spec, hp: ReadHyperParameters, model: Model, weights: Path, part: Part
+) -> Model | str:
+    """Return what ``restore`` does, or why a model that is built again does not take the weights."""
+    fresh: Model | None = None
+    try:
+        fresh = spec(hp)
+        return with_weights(fresh, weights, part, fixed_batch(model) or 1)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a model that was trained is not lost
+        why = None if fresh is None else _other_shapes(model, fresh)
+        return why or error_line(error)
+
+
+def _other_shapes(model: Model, fresh: Model) -> str | None:
+    """Return where the weights of two builds have different shapes, None where they have the same."""
+    if len(model.weights) != len(fresh.weights):
+        return f"the trained one has {len(model.weights)} weights, the new one {len(fresh.weights)}"
+    for old, new in zip(model.weights, fresh.weights, strict=True):
+        if old.shape != new.shape:
+            shapes = f"{tuple(old.shape)} in the trained one and {tuple(new.shape)} in the new one"
+            return f"{old.path} has the shape {shapes}"
+    return None
 
 
 def _write_architecture(model: Model, path: Path) -> None:
@@ -163,28 +194,47 @@ def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) ->
     return None
 
 
-def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Json]:
-    """Return all scores of the final weights, and what they did on each test sample, packed."""
+def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Json, list[str]]:
+    """Return all scores of the final weights, and what they did on each test sample, packed.
+
+    The last of the three are notes on what could not be measured.
+    """
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
     on_test = score_part(model, parts.test, spec.fit.batch_size, slices)
-    in_train = targets(model, parts.train, on_test.predictions)
-    samples = refit_samples(model, on_test.predictions, on_test.scores, in_train)
-    if parts.test.stream is not None and samples is not None and not samples.truth:
-        # Only its targets show in which order a stream yielded its samples.
-        samples = None
-    further = scores_beyond_test(spec, model, parts, on_test, measures)
+    notes = [] if on_test.note is None else [on_test.note]
+    packed: Json = None
+    try:
+        in_train = targets(model, parts.train, on_test.predictions)
+        samples = refit_samples(model, on_test.predictions, on_test.scores, in_train)
+        if parts.test.stream is not None and samples is not None and not samples.truth:
+            # Only its targets show in which order a stream yielded its samples.
+            samples = None
+        packed = None if samples is None else pack_samples(samples)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
+        notes.append(_not_measured("the results of single samples are not kept", error))
+    further, lost = scores_beyond_test(spec, model, parts, on_test, measures)
     scores = {**on_test.scores, **further}
-    return replace(on_test, scores=scores), None if samples is None else pack_samples(samples)
+    return replace(on_test, scores=scores), packed, [*notes, *lost]
+
+
+def _not_measured(what: str, error: BaseException) -> str:
+    return f"{what}, because measuring failed: {failure_of(error).reason}"
 
 
 def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> PartScores:
     """Predict and score a part with the final weights."""
     predictions = predict(model, part, batch_size, slices)
-    reported, tables = report(predictions.outputs)
+    note = None
+    reported: Mapping[str, float] = {}
+    tables: Mapping[str, Json] = {}
+    try:
+        reported, tables = report(predictions.outputs)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  labels only a loss of the user's takes
+        note = _not_measured(f"there is no report on {part.name}", error)
     # Where both have a metric of the same name, Keras's compiled metric comes first.
     scores = {**reported, **evaluate(model, part, batch_size)}
-    return PartScores(predictions, scores, tables)
+    return PartScores(predictions, scores, tables, note)
 
 
 def scores_beyond_test(
@@ -193,7 +243,7 @@ def scores_beyond_test(
     parts: RefitParts,
     on_test: PartScores,
     measures: Iterable[Measure],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
     """Return the scores that need more than the test part: gaps, gains, scores on a fold, size.
 
     Args:
@@ -202,21 +252,28 @@ def scores_beyond_test(
         parts: the parts of its refit.
         on_test: what it reached on the test part.
         measures: the gaps and gains to measure are among these.
+
+    Returns:
+        The scores, and notes on those that could not be measured.
     """
     size = spec.fit.batch_size
     results: dict[str, float] = {}
+    notes: list[str] = []
     on_train: Mapping[str, float] = {}
     for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
-        if subject is Subject.GAP:
-            on_train = on_train or score_part(model, parts.train, size).scores
-            results[key] = on_train[name] - on_test.scores[name]
-        elif subject is Subject.GAIN_OVER_DUMMY:
-            score = on_test.scores[name]
-            results[key] = dummy_gain(model, parts.train, on_test.predictions, score, name)
+        try:
+            if subject is Subject.GAP:
+                on_train = on_train or score_part(model, parts.train, size).scores
+                results[key] = on_train[name] - on_test.scores[name]
+            elif subject is Subject.GAIN_OVER_DUMMY:
+                score = on_test.scores[name]
+                results[key] = dummy_gain(model, parts.train, on_test.predictions, score, name)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  only this gate cannot be judged
+            notes.append(_not_measured(f"{key} has no value", error))
     if isinstance(spec.validation, KFold):
         on_fold = score_part(model, parts.watched, size).scores
         results |= {f"fold_{name}": value for name, value in on_fold.items()}
-    return {**results, "parameters": float(model.count_params())}
+    return {**results, "parameters": float(model.count_params())}, notes
 
 
 def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:

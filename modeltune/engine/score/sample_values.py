@@ -191,7 +191,10 @@ def _sum(model: Model, pairing: Pairing, parts: list[SampleValues]) -> SampleVal
 def definition(metric: Any) -> str:
     """Return how Keras computes a metric or loss, in words that can be compared."""
     kind = metric if inspect.isfunction(metric) else type(metric)
-    config = metric.get_config() if hasattr(metric, "get_config") else {}
+    try:
+        config = metric.get_config() if hasattr(metric, "get_config") else {}
+    except Exception:  # noqa: BLE001  Keras's own containers, and classes of the user's, have none
+        config = {}
     facts = {name: config[name] for name in sorted(config) if name not in ("name", "dtype")}
     return f"{kind.__module__}.{kind.__qualname__} {json.dumps(facts, default=str)}"
 

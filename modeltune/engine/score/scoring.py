@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.fit import Model, logged_number
+from modeltune.engine.fit import Model, logged_numbers, reset_states, with_string_tensors
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import (
     Masks,
@@ -32,7 +32,7 @@ from modeltune.engine.score.outputs import (
     targets_of,
 )
 from modeltune.engine.score.sample_values import sample_values
-from modeltune.ground import SpecError, error_text
+from modeltune.ground import SpecError, error_line
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
 from modeltune.specs import On
 
@@ -44,6 +44,9 @@ MEANS = ("sum_over_batch_size", "mean")
 
 OF_BATCHES = ("circle", "dice", "tversky")
 """Losses of Keras that compare the samples of a batch, or divide by what all of them add up to."""
+
+NAMED_COLUMNS = 12
+"""Columns of a frame that a message names."""
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
@@ -68,7 +71,12 @@ class Predictions:
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
-    """Return the scores of ``model.evaluate`` on this part, by Keras's names."""
+    """Return the scores of ``model.evaluate`` on this part, by Keras's names.
+
+    Layers that keep their state from batch to batch begin anew with the part.
+    """
+    reset_states(model)
+    part = with_string_tensors(part)
     if part.stream is not None:
         logs = model.evaluate(part.stream, verbose=0, return_dict=True)
     else:
@@ -80,7 +88,7 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
             verbose=0,
             return_dict=True,
         )
-    return {name: logged_number(name, value) for name, value in logs.items()}
+    return logged_numbers(logs)
 
 
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
@@ -93,6 +101,7 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
     chosen: list[dict[str, Array]] = []
     read: Callable[[Arrays], Masks] | None = None
     copies: set[str] = set()
+    reset_states(model)
     for x, y, sample_weight in part.batches(batch_size):
         repeated = {path for path, array in leaves(y) if _repeats(array, x)}
         copies = copies & repeated if sizes else repeated
@@ -131,14 +140,19 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
     if not slices:
         return
     if part.stream is None:
-        _slice_masks(slices, part.x, part.y)
+        _slice_masks(slices, part.x, part.y, part.frames)
         return
     for x, y, _ in part.batches(1):
         _slice_masks(slices, x, y)
         break
 
 
-def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]:
+def _slice_masks(
+    slices: Sequence[On],
+    x: Arrays,
+    y: Arrays,
+    frames: Mapping[str, tuple[str, ...]] | None = None,
+) -> dict[str, Array]:
     """Return, by the name of each slice, which of these samples are in it."""
     size = next(len(array) for _, array in leaves(x))
     masks = {}
@@ -148,7 +162,9 @@ def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]
         try:
             mask = np.asarray(part.select(*arguments))
         except (Exception, SystemExit) as error:
-            raise SpecError(f"{where} raised {error_text(error)}") from error
+            raise SpecError(
+                f"{where} raised {error_line(error)}; {_arguments_of_slice(arguments, frames or {})}"
+            ) from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
@@ -156,6 +172,20 @@ def _slice_masks(slices: Sequence[On], x: Arrays, y: Arrays) -> dict[str, Array]
             )
         masks[part.name] = mask.reshape(-1)
     return masks
+
+
+def _arguments_of_slice(arguments: Sequence[Arrays], frames: Mapping[str, tuple[str, ...]]) -> str:
+    """Say what a slice's function gets: arrays, also where the data function returned a frame."""
+    got = []
+    for kind, arrays in zip(("x", "y"), arguments, strict=False):
+        for path, array in leaves(arrays):
+            name = f"{kind}.{path}" if path else kind
+            columns = ", ".join(frames.get(name, ())[:NAMED_COLUMNS])
+            was = f", of the frame with the columns {columns}" if columns else ""
+            got.append(f"{name} as an array of {array.dtype} of shape {array.shape}{was}")
+    is_frame = any(frames.get(kind) for kind in ("x", "y"))
+    advice = ": choose a column by its place, as in x[:, 0]" if is_frame else ""
+    return f"it got {'; '.join(got)}{advice}"
 
 
 def _takes_two(function: Any) -> bool:
@@ -277,6 +307,11 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
     """
     if any(o.task is OutputTask.OTHER and o.y.size != o.predicted.size for o in test.outputs):
         return math.nan  # nobody but the loss knows what a prediction has to be
+    if metric == "loss" and model.losses:
+        # Penalties of activities are of the batch that was last seen, or symbols of a graph: with
+        # one batch for all three scores they cancel.
+        model(next(train.batches(test.sizes[0]))[0], training=False)
+        score = score_predictions(model, test, [o.predicted for o in test.outputs], metric)
     perfect = score_predictions(model, test, [_perfect(o) for o in test.outputs], metric)
     in_train = targets(model, train, test)
     constants = [_constants(o, in_train[o.path]) for o in test.outputs]
@@ -490,8 +525,9 @@ def score_predictions(
         y, y_pred, weight = _tensors(test, flat, rows)
         logs = model.compute_metrics(x=None, y=y, y_pred=y_pred, sample_weight=weight)
     model.reset_metrics()
-    if metric in logs:
-        return logged_number(metric, logs[metric])
+    numbers = logged_numbers(logs)
+    if metric in numbers:
+        return numbers[metric]
     return report(replaced)[0].get(metric, math.nan)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import tensorflow as tf
 
 import modeltune as mt
@@ -413,3 +414,38 @@ def test_batches_of_arrays_come_in_order() -> None:
 def test_structures_join_sample_by_sample() -> None:
     joined = concatenate({"a": (X, Y)}, {"a": (X, Y)})
     assert [array.shape for _, array in leaves(joined)] == [(80, 2), (80,)]
+
+
+# sparse and ragged data
+
+
+@pytest.mark.parametrize(
+    "kind", [sp.csr_matrix, sp.coo_array, tf.sparse.from_dense], ids=["csr", "coo", "tensor"]
+)
+def test_a_sparse_matrix_is_trained_on_as_the_array_it_stands_for(kind: Any) -> None:
+    part = kind(X), Y
+    whole, sparse = (loaded(mt.Data(p, p, p)).train for p in ((X, Y), part))
+    assert np.array_equal(sparse.x, X)
+    assert sparse.fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            sp.csr_matrix((40, 2**30), dtype="float32"),
+            "train holds a csr_matrix of shape (40, 1073741824), which would take 160.0 GiB in memory",
+        ),
+        (
+            tf.ragged.constant([[1.0] * (1 + row % 3) for row in range(40)]),
+            "train holds a RaggedTensor of shape (40, None), whose rows have different lengths; pad",
+        ),
+        ({1: "a" * 5000}, " more characters); pass an array"),
+    ],
+    ids=["large", "ragged", "other"],
+)
+def test_what_is_no_array_is_refused_without_its_content(x: Any, message: str) -> None:
+    with pytest.raises(mt.DataError) as refused:
+        loaded(mt.Data((np.array(x, object) if isinstance(x, dict) else x, Y)))
+    assert message in str(refused.value)
+    assert len(str(refused.value)) < 1000

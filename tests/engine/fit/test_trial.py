@@ -163,14 +163,35 @@ def test_a_build_must_return_a_compiled_model(build: Any, message: str) -> None:
     assert message in failure(spec_of(build))
 
 
-def test_a_metric_per_class_is_no_number() -> None:
-    def build(hp: Any) -> Any:
-        one_hot = keras.metrics.F1Score(average=None, name="f1")
-        return dense(layers.Dense(3), loss="mse", metrics=[one_hot])
+def per_class(shape: tuple[int, ...]) -> Spec:
+    """Return a spec whose model logs an array of this shape as its metric "table"."""
 
-    parts = [(PIXELS[rows], np.eye(3)[LABELS[rows] % 3]) for rows in (range(40), range(40, 60))]
-    spec = spec_of(build, mt.Data(parts[0], parts[1], parts[1]))
-    assert 'metric "f1" is an array of shape (3,), not a number' in failure(spec)
+    class Table(keras.metrics.Mean):
+        def result(self) -> Any:
+            return super().result() * keras.ops.ones(shape)
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10), metrics=[Table(name="table")])
+
+    def update(self: Any, y: Any, predicted: Any, sample_weight: Any = None) -> Any:
+        return keras.metrics.Mean.update_state(self, predicted)
+
+    Table.update_state = update
+    return spec_of(build, search=mt.RandomSearch(mt.minimize("val_loss"), max_trials=1))
+
+
+def test_a_metric_per_class_logs_each_of_its_numbers() -> None:
+    curve = trained(per_class((3,))).curve
+    assert {name for name in curve if "table" in name} == {
+        *(f"table_{number}" for number in range(3)),
+        *(f"val_table_{number}" for number in range(3)),
+    }
+
+
+def test_a_metric_of_many_numbers_is_none() -> None:
+    assert 'metric "table" is an array of shape (11, 10), not a number' in failure(
+        per_class((11, 10))
+    )
 
 
 # what is global

@@ -7,15 +7,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
 from sklearn import metrics
 
-from modeltune.engine.data.loading import Part
+import modeltune as mt
+from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score.outputs import Output, OutputTask, Target
 from modeltune.engine.score.scoring import (
     Predictions,
+    check_slices,
     dummy_gain,
     evaluate,
     predict,
@@ -23,7 +26,8 @@ from modeltune.engine.score.scoring import (
     report,
     report_names,
 )
-from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense
+from modeltune.specs.gates import On
+from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense, spec_of
 
 X, Y = PIXELS[:90], LABELS[:90]
 
@@ -358,3 +362,16 @@ def test_predictions_carry_no_weights_where_the_part_has_none(classifier: Any) -
     predictions = predict(classifier, part(), 16)
     assert isinstance(predictions, Predictions)
     assert predictions.sample_weight is None
+
+
+def test_a_slice_that_takes_an_array_for_a_frame_is_told_what_it_gets() -> None:
+    frame = pd.DataFrame({"age": [1.0, 2.0], "rooms": [3, 4]})
+    part = frame, np.array([0, 1])
+    data = load_data(spec_of(data=mt.Data(part, part, part)))
+    old = On("old", lambda x: x["age"] > 1)
+    with pytest.raises(mt.SpecError) as refused:
+        check_slices([old], data.test)
+    assert str(refused.value).endswith(
+        "; it got x as an array of float64 of shape (2, 2), of the frame with the columns "
+        "age (float64), rooms (int64): choose a column by its place, as in x[:, 0]"
+    )
