@@ -41,6 +41,7 @@ class Config:
         reuse: whether the runs of unchanged specs are taken from the history.
         mlflow: the MLflow tracking server that every recorded run is logged to.
         examples: False: no run keeps test samples to look at, whatever its spec says.
+        junit_properties: False: nothing of a run goes into the properties of ``--junitxml``.
     """
 
     workers: int | str | None = None
@@ -52,6 +53,7 @@ class Config:
     reuse: bool | None = None
     mlflow: MaskedUrl | None = None
     examples: bool | None = None
+    junit_properties: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -265,5 +267,6 @@ _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "budget": (_is_budget, 'a time such as "90s", "30m" or "1h30m"'),
     "reuse": (_is_boolean, "true or false"),
     "examples": (_is_boolean, "true or false"),
+    "junit_properties": (_is_boolean, "true or false"),
     "mlflow": (_is_text, 'a tracking server such as "http://127.0.0.1:5000"'),
 }

@@ -51,9 +51,14 @@ NOT_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 """Characters that XML cannot hold, and control characters that some readers of XML refuse."""
 
 
-def properties(run: Run) -> Iterator[tuple[str, str]]:
+PROPERTIES = "properties for junit.xml"
+"""What cannot be rendered when one of ``properties`` raises."""
+
+
+def properties(run: Run, item: str | None = None) -> Iterator[tuple[str, str]]:
     """Yield the properties of a run for ``--junitxml``: names and values, as text.
 
+    The names begin with ``item``, a node id, if there is one: ``spec_a.py::mlp: modeltune.run``.
     What XML cannot hold is escaped as Python does: pytest does that in values, not in names, and
     no lone surrogate travels between processes of pytest-xdist.
     """
@@ -65,8 +70,9 @@ def properties(run: Run) -> Iterator[tuple[str, str]]:
         (f"gate[{verdict.gate}]", f"{verdict.outcome.value}: {verdict.reason}")
         for verdict in run.verdicts
     ]
+    prefix = "modeltune." if item is None else f"{item}: modeltune."
     for name, value in facts:
-        yield _as_xml(f"modeltune.{name}"), _as_xml(value)
+        yield _as_xml(f"{prefix}{name}"), _as_xml(value)
 
 
 def _as_xml(text: str) -> str:
@@ -84,6 +90,7 @@ class ItemContext:
         listen: called with an item's node id and every event while it runs.
         note: called where pytest lacks a name, with what is done instead.
         render: calls a function that renders something, and survives what it raises.
+        is_testcase_told: whether a run is told in the properties of its item's testcase.
     """
 
     root: Path
@@ -92,6 +99,7 @@ class ItemContext:
     listen: Callable[[str, Event], None]
     note: Callable[[MissingNameError, str], None]
     render: Callable[[str, Callable[[], Any], Any], Any]
+    is_testcase_told: bool
 
 
 class SpecItem(pytest.Function):
@@ -152,7 +160,9 @@ class SpecItem(pytest.Function):
 
         if isinstance(event, RunRecorded):
             self.run = run = event.run
-            told = self.context.render("properties for junit.xml", lambda: [*properties(run)], [])
+            told = []
+            if self.context.is_testcase_told:
+                told = self.context.render(PROPERTIES, lambda: [*properties(run)], [])
             # Another plugin may run the item again: its last run counts.
             others = [fact for fact in self.user_properties if not fact[0].startswith("modeltune.")]
             self.user_properties[:] = [*others, *told]

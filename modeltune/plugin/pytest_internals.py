@@ -6,7 +6,7 @@ it does something plainer then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
@@ -32,6 +32,8 @@ PYTEST_NAMES = {
     "failure": "ReprExceptionInfo",  # of _pytest._code.code: an error as it is shown
     "traceback": "ReprTracebackNative",  # its lines
     "place": "ReprFileLocation",  # and its file, line and message
+    "junit": "xml_key",  # of _pytest.junitxml: where the configuration has what writes the file
+    "property": "add_global_property",  # of what writes it
 }
 """What pytest calls what we use, by our words for it."""
 
@@ -67,6 +69,24 @@ def failure_shown(text: str, file: str, line: int) -> Any:
     place = _find(code, "place")(file, line, text)
     lines = [f"{each}\n" for each in text.split("\n")]
     return _find(code, "failure")(_find(code, "traceback")(lines), place)
+
+
+def is_junit_case_bare(config: pytest.Config) -> bool:
+    """Tell whether a file is asked for by ``--junitxml`` in whose family a testcase has no properties."""
+    if getattr(config.option, "xmlpath", None) is None:
+        return False
+    return config.getini("junit_family") not in ("xunit1", "legacy")
+
+
+def add_junit_properties(config: pytest.Config, properties: Iterable[tuple[str, str]]) -> None:
+    """Add properties to the testsuite of the file that this process writes for ``--junitxml``, if any."""
+    from _pytest import junitxml
+
+    written = config.stash.get(_find(junitxml, "junit"), None)
+    if written is not None:
+        add = _find(written, "property")
+        for name, value in properties:
+            add(name, value)
 
 
 def begin_line(reporter: Any) -> None:

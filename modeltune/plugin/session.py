@@ -130,6 +130,7 @@ class Session:
         if specs is None or not isinstance(obj, specs.Spec):
             return None
         from modeltune.plugin.items import ItemContext, spec_items
+        from modeltune.plugin.pytest_internals import is_junit_case_bare
 
         if not self._is_home(collector.module.__name__, obj):
             return []
@@ -146,7 +147,8 @@ class Session:
                 warm_up()
         root, note = self._config.rootpath, self._live_hooks.note
         deadline, render = partial(self._deadline, obj.file), self._renderings.render
-        context = ItemContext(root, options, deadline, self._listen, note, render)
+        is_told = self._is_told(obj.file) and not is_junit_case_bare(self._config)
+        context = ItemContext(root, options, deadline, self._listen, note, render, is_told)
         items = list(spec_items(collector, name, obj, context))
         self._made += items
         return items
@@ -389,7 +391,7 @@ class Session:
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show a run taken from the history as CACHED under -v."""
-        if report.passed and ("modeltune.cached", "true") in report.user_properties:
+        if report.passed and self._runs.get(report.nodeid, {}).get("cached"):
             return ("passed", ".", "CACHED") if report.when == "call" else None
         return None
 
@@ -402,6 +404,7 @@ class Session:
             return
         if self._runs:
             self._report()
+            self._tell_testsuite()
         is_green = session.exitstatus == pytest.ExitCode.OK
         is_report_missing = self._report_error is not None and self._is_report_needed
         if is_green and (self._renderings.problems or is_report_missing):
@@ -466,6 +469,30 @@ class Session:
                 render("list of cuts", lambda: all_cuts(runs), ""),
                 render("list of what is undecided", lambda: undecided(runs), ""),
             ]
+
+    def _tell_testsuite(self) -> None:
+        """Tell of the runs in the properties of the testsuite, where those of testcases are not allowed."""
+        from modeltune.ground import MissingNameError
+        from modeltune.plugin.items import PROPERTIES, properties
+        from modeltune.plugin.pytest_internals import add_junit_properties, is_junit_case_bare
+        from modeltune.records import from_json
+
+        if not is_junit_case_bare(self._config):
+            return
+
+        def facts(item: str, run: Json) -> list[tuple[str, str]]:
+            return [*properties(from_json(run), item)]
+
+        render, none = self._renderings.render, list[tuple[str, str]]()
+        told = [
+            render(PROPERTIES, partial(facts, item, run), none)
+            for item, run in self._runs.items()
+            if self._is_told(run["file"])
+        ]
+        try:
+            add_junit_properties(self._config, chain(*told))
+        except MissingNameError as missing:
+            self._live_hooks.note(missing, "junit.xml has no properties of runs")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print a table of all specs, best first; under -q only what went wrong."""
@@ -562,6 +589,10 @@ class Session:
         named = "--modeltune-accept" if option("modeltune_accept") else "--modeltune-accept-new"
         why = option("modeltune_reason") or f"passed under {named}"
         return Acceptance(why, only_new=not option("modeltune_accept"), later=True)
+
+    def _is_told(self, file: str) -> bool:
+        """Tell whether the runs of the specs of a file are told as properties for ``--junitxml``."""
+        return self._project_of(file).config.junit_properties is not False
 
     def _project_of(self, file: str) -> Project:
         """Return the project whose settings the specs of a file obey; an error is shown by their file."""

@@ -71,7 +71,7 @@ def test_a_spec_that_another_plugin_runs_again_is_reported_by_its_last_run(
     assert "::error" not in done.output
     names = properties(scripted)
     assert len(names) == len(set(names))
-    assert "modeltune.run" in names
+    assert "spec_a.py::net: modeltune.run" in names
     assert done.output.count("accepted") == 1
     done.stdout.fnmatch_lines([f"accepted spec_a.py::net: run {done.history[0].id}*"])
 

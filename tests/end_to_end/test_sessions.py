@@ -85,7 +85,8 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
         r'<failure message="[^"]*mt.metric\(&quot;accuracy&quot;\) &gt;= 1.999 ', junit
     )
     mean = runs[0]["scores"]["accuracy"]["mean"]
-    assert f'<property name="modeltune.accuracy" value="{mean:.6g}" />' in junit
+    told = f'<property name="spec_a.py::dense: modeltune.accuracy" value="{mean:.6g}" />'
+    assert told in junit
     assert not (project.path / ".modeltune" / "scratch").exists() or not list(
         (project.path / ".modeltune" / "scratch").iterdir()
     )
@@ -330,7 +331,8 @@ def test_workers_of_xdist_run_specs_into_one_report(
     assert {run["id"] for run in runs} == {run.id for run in done.history}
     junit = (scripted.path / "junit.xml").read_text()
     for run in runs:
-        assert f'<property name="modeltune.run" value="{run["id"]}" />' in junit
+        name = f"{run['spec']}: modeltune.run"
+        assert f'<property name="{name}" value="{run["id"]}" />' in junit
     assert_annotated(scripted, done, "spec_b.py")
     page = (scripted.path / ".modeltune" / "report" / "report.md").read_text()
     assert summary.read_text() == f"before\n{page}"

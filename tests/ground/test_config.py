@@ -32,7 +32,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.modeltune]\nworkers = 3\nstore = "sqlite:///a.db"\nkeep_trials = true\n'
         'report = "out"\nstrict = false\nbudget = "1h30m"\nreuse = true\n'
-        "examples = false\n"
+        "examples = false\njunit_properties = false\n"
     )
     assert load_config(tmp_path) == Config(
         workers=3,
@@ -43,6 +43,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         budget="1h30m",
         reuse=True,
         examples=False,
+        junit_properties=False,
     )
 
 

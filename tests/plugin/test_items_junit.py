@@ -1,4 +1,4 @@
-"""What pytest's --junitxml tells of a run: as properties of its testcase, whatever things are called."""
+"""What pytest's --junitxml tells of a run: as properties where its family allows them, whatever things are called."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import xmlschema
 from _pytest.junitxml import bin_xml_escape
 
 from modeltune.plugin.items import properties
 from modeltune.records.runs import Run, RunStatus, Scores
 from modeltune.records.verdicts import Outcome, Verdict
-from tests.support.example import Example, source
+from tests.support.example import Example, scripted_source, source
 from tests.support.hostile import HOSTILE
 
 FAKED = f"""
@@ -38,13 +39,31 @@ def judged_by_nobody(monkeypatch):
 """A conftest.py under which the n-th spec ends in the run that is named by the n-th hostile text."""
 
 
-def cases(project: Example) -> dict[str, dict[str, str]]:
-    """Return every testcase's properties by its name, as another program reads them."""
-    tree = ElementTree.parse(project.path / "junit.xml")
-    return {
-        case.attrib["name"]: {p.attrib["name"]: p.attrib["value"] for p in case.iter("property")}
-        for case in tree.iter("testcase")
-    }
+XUNIT2 = Path(__file__).parents[1] / "support" / "xunit2.xsd"
+
+
+def facts_of(element: ElementTree.Element) -> dict[str, str]:
+    """Return the properties of a testcase or testsuite."""
+    return {p.attrib["name"]: p.attrib["value"] for p in element.iterfind("properties/property")}
+
+
+def cases(project: Example, family: str) -> dict[str, dict[str, str]]:
+    """Return every testcase's properties by its name, as another program reads them.
+
+    Those of xunit2 are the testsuite's, and the file is as the schema of Jenkins has it.
+    """
+    file = project.path / "junit.xml"
+    tree = ElementTree.parse(file)
+    found = {case.attrib["name"]: facts_of(case) for case in tree.iter("testcase")}
+    (suite,) = tree.iter("testsuite")
+    if family != "xunit2":
+        assert not facts_of(suite)
+        return found
+    xmlschema.XMLSchema(XUNIT2).validate(file)
+    for text, value in facts_of(suite).items():
+        item, _, name = text.partition(": modeltune.")
+        found[item.partition("::")[2]][f"modeltune.{name}"] = value
+    return found
 
 
 def escaped(text: str) -> str:
@@ -69,35 +88,36 @@ def test_a_testcase_tells_the_run_its_scores_gates_and_baseline(project: Example
     gates = "mt.metric('accuracy') >= 0, mt.metric('accuracy') >= mt.baseline - 9"
     text = source(f"gates=[{gates}]")
     project = project.with_files({"spec_a.py": text, "test_b.py": "def test_b(): ..."})
-    project.run_pytest("--junitxml=junit.xml", "--modeltune-accept")
-    first = cases(project)["dense"]
+    project.run_pytest("--junitxml=junit.xml", "--modeltune-accept", "-ojunit_family=xunit1")
+    first = cases(project, "xunit1")["dense"]
     assert first["modeltune.status"] == "passed"
     assert float(first["modeltune.accuracy"]) <= 1
     assert first['modeltune.gate[mt.metric("accuracy") >= 0]'].startswith("passed: ")
     gate = 'modeltune.gate[mt.metric("accuracy") >= mt.baseline - 9]'
     assert first[gate].startswith("no_baseline: ")
     assert not {"modeltune.baseline", "modeltune.cached"} & first.keys()
-    assert cases(project)["test_b"] == {}
+    assert cases(project, "xunit1")["test_b"] == {}
 
-    project.run_pytest("--junitxml=junit.xml", "--modeltune-reuse")
-    again = cases(project)["dense"]
+    project.run_pytest("--junitxml=junit.xml", "--modeltune-reuse", "-ojunit_family=xunit1")
+    again = cases(project, "xunit1")["dense"]
     assert again["modeltune.cached"] == "true"
     assert again["modeltune.baseline"] == first["modeltune.run"]
     assert again[gate].startswith("passed: ")
 
 
-@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize(("family", "processes"), [("legacy", 0), ("xunit1", 1), ("xunit2", 0)])
 def test_hostile_names_are_told_literally_in_xml_that_others_read(
-    project: Example, processes: int
+    project: Example, family: str, processes: int
 ) -> None:
     mark = "@pytest.mark.parametrize('fit', [mt.Fit(epochs=n + 1) for n in range({})], ids=str)"
     mark = mark.format(len(HOSTILE)).replace("ids=str", f"ids=map(str, range({len(HOSTILE)}))")
     project = project.with_spec(source().replace("\n@spec(", f"\n{mark}\n@spec("))
     project = project.with_files({"conftest.py": FAKED})
     run = project.run_pytest_apart if processes else project.run_pytest
-    done = run("--junitxml=junit.xml", "-q", *(["-n1"] if processes else []))
+    family_option = f"-ojunit_family={family}"
+    done = run("--junitxml=junit.xml", "-q", family_option, *(["-n1"] if processes else []))
     assert done.exit_code == 1
-    by_name = cases(project)
+    by_name = cases(project, family)
     assert len(by_name) == len(HOSTILE)
     for number, text in enumerate(map(escaped, HOSTILE.values())):
         facts = by_name[f"dense[{number}]"]
@@ -106,6 +126,33 @@ def test_hostile_names_are_told_literally_in_xml_that_others_read(
         assert facts["modeltune.status"] == "failed"
         assert facts[f"modeltune.{text}"] == "0.55"
         assert facts[f"modeltune.gate[{text}]"] in (f"failed: {value}", f"warned: {value}")
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_pytest_s_own_family_gives_what_jenkins_accepts(scripted: Example, processes: int) -> None:
+    red = scripted_source("red").replace(">= 0.5", ">= 0.99")
+    broken = scripted_source("broken").replace("@on_nothing", "@pytest.mark.xfail\n@on_nothing")
+    scripted = scripted.with_files({
+        "spec_a.py": scripted_source("green"), "spec_b.py": red,
+        "spec_c.py": f"import pytest\n{broken}",
+        "test_d.py": "import pytest\n@pytest.mark.skip\ndef test_d(): ...",
+    })  # fmt: skip
+    run = scripted.run_pytest_apart if processes else scripted.run_pytest
+    run("--junitxml=junit.xml", *(["-n1"] if processes else []))
+    told = cases(scripted, "xunit2")
+    statuses = {name: facts.get("modeltune.status") for name, facts in told.items()}
+    assert statuses == {"green": "passed", "red": "failed", "broken": "passed", "test_d": None}
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_a_setting_keeps_runs_out_of_the_properties(scripted: Example, family: str) -> None:
+    settings = "[tool.modeltune]\njunit_properties = false"
+    scripted = scripted.with_spec(scripted_source()).with_files({"pyproject.toml": settings})
+    scripted.run_pytest("--junitxml=junit.xml", f"-ojunit_family={family}").assert_outcomes(
+        passed=1
+    )
+    assert "propert" not in (scripted.path / "junit.xml").read_text()
+    assert cases(scripted, family) == {"scripted": {}}
 
 
 def test_gates_of_one_name_and_a_score_named_like_a_fact_are_all_told() -> None:

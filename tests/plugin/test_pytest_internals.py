@@ -27,12 +27,13 @@ INSTEAD = {
     **dict.fromkeys(
         ("failure", "traceback", "place"), "other plugins find no message of a red spec"
     ),
+    **dict.fromkeys(("junit", "property"), "junit.xml has no properties of runs"),
 }
 """What is done where a name is missing."""
 
 
 def run(scripted: Example) -> Session:
-    done = scripted.with_spec(PARAMETRIZED).run_pytest("-pno:cacheprovider")
+    done = scripted.with_spec(PARAMETRIZED).run_pytest("-pno:cacheprovider", "--junitxml=junit.xml")
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(["FAILED spec_a.py::scripted[[]high[]]*"])
     return done

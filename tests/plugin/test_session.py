@@ -58,13 +58,15 @@ def test_a_renderer_that_raises_costs_nothing_else(
     assert ("spec  " in done.output) is (renderer != "summary_table")
 
 
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_the_properties_of_a_testcase_cost_no_run(
-    scripted: Example, monkeypatch: pytest.MonkeyPatch
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     from modeltune.plugin import items
 
-    monkeypatch.setattr(items, "properties", lambda run: 1 / 0)
-    done = scripted.with_spec(scripted_source()).run_pytest("--junitxml=junit.xml")
+    monkeypatch.setattr(items, "properties", lambda *_: 1 / 0)
+    project = scripted.with_spec(scripted_source())
+    done = project.run_pytest("--junitxml=junit.xml", f"-ojunit_family={family}")
     assert done.exit_code == pytest.ExitCode.TESTS_FAILED
     done.assert_outcomes(passed=1)
     assert "modeltune: no properties for junit.xml: ZeroDivisionError: division by zero" in (
