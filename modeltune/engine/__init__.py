@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from modeltune.engine.engine import Engine, start_engine
     from modeltune.engine.fit import report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
-    from modeltune.engine.score import of_architecture, rebuilt_model, save_model, scores_again
+    from modeltune.engine.score import (
+        of_architecture,
+        random_scores,
+        rebuilt_model,
+        save_model,
+        scores_again,
+    )
     from modeltune.engine.space_progress import report_space_to
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "load_data",
     "of_architecture",
     "quietly",
+    "random_scores",
     "rebuilt_model",
     "report_epochs_to",
     "report_space_to",
@@ -58,6 +65,7 @@ __getattr__, __dir__ = door(
         "quiet": ("quietly",),
         "score": (
             "of_architecture",
+            "random_scores",
             "rebuilt_model",
             "save_model",
             "scores_again",

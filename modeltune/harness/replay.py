@@ -118,17 +118,18 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     code, notes = differing_code(run_identity(spec), run)
     try:
         with _lend_model(spec, fixtures, run, history, is_of_same_data=True) as (model, loaded):
-            from modeltune.engine import scores_again
+            from modeltune.engine import random_scores, scores_again
 
             recorded = recorded_scores(run)
             as_then = spec.with_fields(validation=_validation(run))
             again = scores_again(as_then, model, loaded, _refit(run, spec), recorded)
+            random = random_scores(model, loaded, spec.fit.batch_size)
             if "artifact_bytes" in recorded:
                 again["artifact_bytes"] = float(kept_weights(run, history).stat().st_size)
     except ModeltuneError as error:
         since = f"; code changed since: {', '.join(code)}" if code else ""
         raise HistoryError(f"{error}{since}") from error
-    return Replay(again, code, notes)
+    return Replay(again, code, notes, tuple(name for name in random if name in again))
 
 
 @contextlib.contextmanager
@@ -248,4 +249,4 @@ def replay_to_json(replayed: Replay) -> Json:
 def replay_from_json(data: Json) -> Replay:
     """Return what ``replay_to_json`` wrote."""
     again = {metric: float(value) for metric, value in data["again"].items()}
-    return Replay(again, tuple(data["code"]), tuple(data["notes"]))
+    return Replay(again, tuple(data["code"]), tuple(data["notes"]), tuple(data["random"]))

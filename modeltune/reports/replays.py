@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modeltune.ground import count_of
 from modeltune.records import Run
 from modeltune.reports.tables import MISSING, clean, distinct, number, table
 
@@ -27,11 +28,13 @@ class Replay:
         again: the scores of today, by metric.
         code: the names of the parts of code that have changed since the run.
         notes: what else differs, such as versions.
+        random: the metrics that differ at each evaluation, since they draw random numbers.
     """
 
     again: Mapping[str, float]
     code: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    random: tuple[str, ...] = ()
 
 
 def disagreements(run: Run, replayed: Replay) -> list[str]:
@@ -40,7 +43,8 @@ def disagreements(run: Run, replayed: Replay) -> list[str]:
     return [
         metric
         for metric, value in replayed.again.items()
-        if metric not in recorded or not _agrees(recorded[metric], value)
+        if metric not in replayed.random
+        and (metric not in recorded or not _agrees(recorded[metric], value))
     ]
 
 
@@ -57,20 +61,32 @@ def replay_report(run: Run, replayed: Replay) -> str:
         was, again = recorded.get(metric), replayed.again[metric]
         cells = distinct(was, again) if metric in wrong else (number(was, 6), number(again, 6))
         gap = MISSING if was is None or math.isnan(again - was) else f"{again - was:.2g}"
-        rows.append([metric, *cells, gap, "differs" if metric in wrong else "same"])
+        verdict = "differs" if metric in wrong else "same"
+        rows.append([metric, *cells, gap, "random" if metric in replayed.random else verdict])
     texts = [
         f"run {clean(run.id)} of {clean(run.spec)}, its own weights on today's test part",
         table(["metric", "recorded", "again", "difference", ""], rows),
     ]
     for why, metrics in left.items():
         texts.append(f"not evaluated again: {clean(', '.join(metrics))}, {why}")
+    random = [metric for metric in replayed.again if metric in replayed.random]
+    if random:
+        texts.append(
+            f"random: {clean(', '.join(random))}: each evaluation of the same weights gives another "
+            "number, so these are not held against the recorded ones"
+        )
     texts += [clean(note) for note in replayed.notes]
     if replayed.code:
         texts.append(f"code changed since: {clean(', '.join(replayed.code))}")
     if wrong:
         texts.append(f"{len(wrong)} of {len(rows)} numbers differ from the recorded ones")
     else:
-        texts.append(f"all {len(rows)} numbers agree with the recorded ones")
+        same = len(rows) - len(random)
+        texts.append(
+            f"the other {count_of(same, 'number agrees', 'numbers agree')} with the recorded ones"
+            if random
+            else f"all {same} numbers agree with the recorded ones"
+        )
     return "\n".join(texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.cli import main
+from modeltune.harness.replay import replay_from_json, replay_to_json
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
 from modeltune.reports.replays import Replay, disagreements, replay_report
@@ -474,3 +476,18 @@ the version of keras was 3.14, is 3.15
 code changed since: the build function
 1 of 3 numbers differ from the recorded ones"""
     )
+
+
+def test_a_random_metric_is_said_to_be_random_and_held_against_nothing() -> None:
+    run = replace(
+        DIGITS,
+        scores={"loss": Scores((0.21,)), "mae": Scores((0.5,))},
+        artifact=Artifact("a", "b", 1, 0),
+    )
+    replayed = Replay({"loss": 0.29, "mae": 0.5}, random=("loss", "fold_loss"))
+    assert disagreements(run, replayed) == []
+    said = replay_report(run, replayed)
+    assert "random: loss: each evaluation of the same weights gives another number" in said
+    assert said.endswith("the other 1 number agrees with the recorded ones")
+    assert replay_from_json(json.loads(json.dumps(replay_to_json(replayed)))) == replayed
+    assert disagreements(run, replace(replayed, again={"loss": 0.29, "mae": 0.6})) == ["mae"]

@@ -13,7 +13,12 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
-    from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model, scores_again
+    from modeltune.engine.score.rebuilt import (
+        of_architecture,
+        random_scores,
+        rebuilt_model,
+        scores_again,
+    )
     from modeltune.engine.score.refit import restore, train_refit, with_weights
     from modeltune.engine.score.scoring import (
         Predictions,
@@ -38,6 +43,7 @@ __all__ = [
     "of_architecture",
     "predict",
     "probabilities",
+    "random_scores",
     "rebuilt_model",
     "refit_samples",
     "report",
@@ -64,6 +70,7 @@ __getattr__, __dir__ = door(
         ),
         "rebuilt": (
             "of_architecture",
+            "random_scores",
             "rebuilt_model",
             "scores_again",
         ),

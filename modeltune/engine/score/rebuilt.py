@@ -17,6 +17,7 @@ from modeltune.engine.environments import set_up_tensorflow
 from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
+from modeltune.engine.score.scoring import random_metrics
 from modeltune.ground import SpecError, error_line
 from modeltune.records import Values
 from modeltune.specs import Measure, Refit, Spec, Subject
@@ -72,6 +73,18 @@ def scores_again(
     further, _ = scores_beyond_test(spec, model, parts, on_test, measures)
     scores = {**on_test.scores, **further}
     return {metric: scores[metric] for metric in recorded if metric in scores}
+
+
+def random_scores(model: Model, loaded: LoadedData, batch_size: int) -> list[str]:
+    """Return the names of scores that are random, since evaluations of the same weights differ.
+
+    With a metric, its gap, its gain and its score on a fold are random too.
+    """
+    names: list[str] = []
+    for metric in random_metrics(model, loaded.test, batch_size):
+        derived = (Measure(s, metric).key for s in (Subject.GAP, Subject.GAIN_OVER_DUMMY))
+        names += [metric, f"fold_{metric}", *derived]
+    return names
 
 
 def of_architecture(architecture: Path, weights: Path) -> Model | str:

@@ -35,6 +35,7 @@ from modeltune.engine.score.scoring import (
     dummy_gain,
     evaluate,
     predict,
+    random_metrics,
     refit_samples,
     report,
     targets,
@@ -109,6 +110,7 @@ def train_refit(
                     restored = _restored(spec, hp, model, task.weights, loaded.test)
                     size = spec.fit.batch_size
                     checks = check_model(model, restored, loaded.test, size, scores)
+                    notes.append(_note_on_random_metrics(model, loaded.test, size))
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
@@ -116,6 +118,18 @@ def train_refit(
     note = "; ".join(filter(None, notes)) or None
     return RefitResult(
         scores, tables, curve, trained_by, seconds, failure, samples, checks, description, note
+    )
+
+
+def _note_on_random_metrics(model: Model, test: Part, batch_size: int) -> str | None:
+    """Return which metrics are random, with two scores of each; None where none is."""
+    random = random_metrics(model, test, batch_size)
+    if not random:
+        return None
+    listed = ", ".join(f"{name} ({one:.6g}, then {two:.6g})" for name, (one, two) in random.items())
+    return (
+        f"random: {listed}: two evaluations of the same weights on the same rows differ, for the "
+        "model or the metric draws random numbers; a gate on it may pass or fail by chance"
     )
 
 

@@ -91,6 +91,28 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     return logged_numbers(logs)
 
 
+def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple[float, float]]:
+    """Return the metrics that two evaluations of the first batch score differently, with both scores.
+
+    They draw random numbers, as the loss of a variational autoencoder does. Nothing is returned
+    where the batch cannot be evaluated alone.
+    """
+    try:
+        x, y, sample_weight = next(part.batches(min(batch_size, part.size)))
+        size = len(next(leaves(x))[1])
+        few = replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
+        one, other = (evaluate(model, few, batch_size) for _ in range(2))
+    except Exception:  # noqa: BLE001  a stream, a metric or a step of the user's
+        return {}
+    return {
+        name: (one[name], other[name])
+        for name in one
+        if name in other
+        and not (math.isnan(one[name]) and math.isnan(other[name]))
+        and not math.isclose(one[name], other[name], rel_tol=1e-5, abs_tol=1e-7)
+    }
+
+
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
     """Return aligned targets, predictions, weights and slices; read every batch exactly once."""
     targets: list[Arrays] = []

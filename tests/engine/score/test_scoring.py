@@ -22,6 +22,7 @@ from modeltune.engine.score.scoring import (
     dummy_gain,
     evaluate,
     predict,
+    random_metrics,
     refit_samples,
     report,
     report_names,
@@ -169,6 +170,19 @@ def test_multilabel_columns_are_judged_on_their_own() -> None:
     assert [row["precision"] for row in tables["output"]["per_class"]] == [2 / 3, 1.0]
     assert tables["output"]["confusion"] is None
     assert numbers["recall"] == 1.0
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_metrics_that_draw_random_numbers_are_found(as_stream: bool) -> None:
+    def noisy(y: Any, predicted: Any) -> Any:
+        return keras.ops.mean(abs(y - predicted), axis=-1) + keras.random.uniform(())
+
+    model = identity(3, loss="mse", metrics=["mae", noisy])
+    y = np.ones((90, 3), "float32")
+    test = part(y, y)
+    if as_stream:
+        test = stream(tf.data.Dataset.from_tensor_slices((y, y)).batch(16))
+    assert [*random_metrics(model, test, 32)] == ["noisy"]
 
 
 def test_the_labels_of_multilabel_samples_are_kept_as_the_classes_to_judge() -> None:
