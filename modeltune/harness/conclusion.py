@@ -19,7 +19,7 @@ from modeltune.histories import (
     to_rescore,
     with_rescored,
 )
-from modeltune.judgement import Measurements, advise, check_bounds, check_refit, judge
+from modeltune.judgement import Measurements, advise, check_bounds, check_refit, check_space, judge
 from modeltune.records import (
     Area,
     BehaviourFacts,
@@ -253,6 +253,8 @@ def check_search(
 ) -> tuple[Verdict, ...]:
     """Return what the refits say about the search, and where in its ranges the winner lies.
 
+    A verdict on how the ranges are declared is added where something in them is to be warned of.
+
     Args:
         spec: the declared model.
         tuned: the winner of the search.
@@ -277,7 +279,9 @@ def check_search(
             tuned.best.score, scores, objective.direction, rows if is_share else None
         )
     completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
-    return refitted, check_bounds(tuned.best.values, tuned.hyperparameters, completed)
+    bounds = check_bounds(tuned.best.values, tuned.hyperparameters, completed)
+    warning = check_space(tuned.hyperparameters)
+    return (refitted, bounds) if warning is None else (refitted, bounds, warning)
 
 
 def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modeltune.judgement.gate_verdicts import judge, not_measured
     from modeltune.judgement.measurements import Measurements
     from modeltune.judgement.run_status import Strictness, status_of
-    from modeltune.judgement.search_checks import check_bounds, check_refit
+    from modeltune.judgement.search_checks import check_bounds, check_refit, check_space
     from modeltune.judgement.significance import Comparison, McNemar
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "advise",
     "check_bounds",
     "check_refit",
+    "check_space",
     "compare",
     "judge",
     "not_measured",
@@ -56,6 +57,7 @@ __getattr__, __dir__ = door(
         "search_checks": (
             "check_bounds",
             "check_refit",
+            "check_space",
         ),
         "significance": (
             "Comparison",

@@ -171,6 +171,35 @@ def check_bounds(
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
+def check_space(space: HyperParameters) -> Verdict | None:
+    """Warn of what keras-tuner accepts without a word: defaults out of range, names of two kinds.
+
+    Args:
+        space: the configuration of the ``keras_tuner.HyperParameters``.
+    """
+    kinds: dict[str, set[str]] = {}
+    sentences: list[str] = []
+    for entry in space["space"]:
+        kind, config = entry["class_name"], entry["config"]
+        name, default = config["name"], config.get("default")
+        kinds.setdefault(name, set()).add(kind)
+        if kind in ("Int", "Float") and isinstance(default, int | float):
+            low, high = config["min_value"], config["max_value"]
+            if not low <= default <= high:
+                sentences.append(
+                    f"the default {default:g} of {name} is outside {low:g} to {high:g}"
+                )
+    for name, several in kinds.items():
+        if len(several) > 1:
+            listed = " and ".join(sorted(several))
+            sentences.append(f"{name} is declared as {listed}; give each a name of its own")
+    if not sentences:
+        return None
+    return _verdict(
+        "search.space", Outcome.WARNED, float(len(sentences)), 0.0, "; ".join(sentences)
+    )
+
+
 def _is_active(config: Json, values: Values) -> bool:
     conditions = (c["config"] for c in config.get("conditions", ()) if c["class_name"] == "Parent")
     return all(values.get(c["name"]) in c["values"] for c in conditions)

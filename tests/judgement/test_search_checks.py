@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from modeltune.judgement.search_checks import _noise, check_bounds, check_refit
+from modeltune.judgement.search_checks import _noise, check_bounds, check_refit, check_space
 from modeltune.records.plain_data import plain
 from modeltune.records.verdicts import Outcome
 from modeltune.specs.objectives import Direction
@@ -194,3 +194,30 @@ def test_all_bounds_are_named_and_how_many_trials_were_there() -> None:
     assert check.measured == 2
     assert "a = 9 is the highest of 1 to 9 (2 of 3 trials there)" in check.reason
     assert "b = 1 is the lowest of 1 to 9 (1 of 3 trials there)" in check.reason
+
+
+# what keras-tuner accepts without a word
+
+
+def odd(hp: Any) -> None:
+    hp.Int("units", 4, 8, default=64)
+    hp.Float("rate", 0.1, 0.5, default=0.0)
+    hp.Choice("kind", ["a", "b"])
+    with hp.conditional_scope("kind", ["a"]):
+        hp.Int("size", 1, 3)
+    with hp.conditional_scope("kind", ["b"]):
+        hp.Float("size", 1, 3)
+
+
+def test_defaults_out_of_range_and_names_of_two_kinds_are_warned_of() -> None:
+    check = check_space(space(odd))
+    assert check is not None
+    assert (check.gate, check.outcome, check.measured) == ("search.space", Outcome.WARNED, 3)
+    assert check.reason == (
+        "the default 64 of units is outside 4 to 8; the default 0 of rate is outside 0.1 to 0.5; "
+        "size is declared as Float and Int; give each a name of its own"
+    )
+
+
+def test_a_sound_space_is_not_spoken_of() -> None:
+    assert check_space(space(lambda hp: hp.Int("units", 4, 8, default=8))) is None
