@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,9 @@ from modeltune.engine.score import (
 from modeltune.ground import SpecError, error_line, first_line, shorten
 from modeltune.records import Failure
 from modeltune.specs import Behaviour, KFold, PerClass, Spec, Subject
+
+BATCHES = 2
+"""Batches of each part that a fit of the author's is rehearsed with."""
 
 SAMPLES, TRAINED = 8, 2
 """Samples that the dry run predicts, and that it trains on: two show the shapes, more take time."""
@@ -112,41 +116,121 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
         most = few = fixed_batch(model) or spec.fit.batch_size
     train, validation = (_first_batch(part, most) for part in (loaded.train, loaded.validation))
     try:
-        rehearsed, batch, held_out = _behind_frozen_layers(
-            spec, loaded, model, train, validation, few
-        )
-        # One eager step costs a tenth of tracing it, and logs the same names.
-        rehearsed.run_eagerly = True
-        predicted = predict(rehearsed, batch, batch.size)
-        outputs = predicted.outputs
-        problems = [*_label_problems(loaded, predicted)]
-        if problems:
-            # The names can be checked all the same, on labels every head knows.
-            one = _few(_with_first_labels(batch), few)
-            other = held_out = _few(_with_first_labels(held_out), few)
+        if overrides_fit(spec.model):
+            problems = _problems_of_own_fit(spec, loaded, hp, model, (train, validation), few)
         else:
-            # A fit of the user's own may count on a dataset where the spec has one.
-            one = _like_its_part(loaded.train, batch, few)
-            other = _like_its_part(loaded.validation, held_out, few)
-        plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
-        curve, _ = fit(plan, Candidate(rehearsed))
-        evaluated = _metric_names(spec, rehearsed, held_out)
-        if missing := spec.search.objective.missing_from(curve):
-            problems.append(missing)
-        problems += _gate_problems(spec, [*evaluated, *report_names(outputs)])
-        problems += _slice_problems(spec, rehearsed, outputs)
-        if loaded.train.stream is None:
-            problems += _behaviour_problems(spec, model, _few(train, few))
+            problems = _problems(spec, loaded, hp, model, (train, validation), few)
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
-        if _is_raised_by_a_library(error) and not _is_of_its_size(error):
+        is_misfit = _is_raised_by_a_library(error) and not _is_of_its_size(error)
+        if is_misfit and not overrides_fit(spec.model):
             raise SpecError(_misfit(spec, model, train, error)) from error
+        # A fit of the author's may need more rows than a rehearsal has: the trials will show.
         raise
     if problems:
         raise SpecError(
             f"{spec.file}:{spec.line}: {spec.name}:" + "".join(f"\n  {p}" for p in problems)
         )
+
+
+def _problems(
+    spec: Spec,
+    loaded: LoadedData,
+    hp: ReadHyperParameters,
+    model: Model,
+    parts: tuple[Part, Part],
+    few: int,
+) -> list[str]:
+    """Return what does not fit, once the model was trained on a few rows as ``model.fit`` does."""
+    rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, *parts, few)
+    # One eager step costs a tenth of tracing it, and logs the same names.
+    rehearsed.run_eagerly = True
+    predicted = predict(rehearsed, batch, batch.size)
+    outputs = predicted.outputs
+    problems = [*_label_problems(loaded, predicted)]
+    if problems:
+        # The names can be checked all the same, on labels every head knows.
+        one = _few(_with_first_labels(batch), few)
+        other = held_out = _few(_with_first_labels(held_out), few)
+    else:
+        one = _like_its_part(loaded.train, batch, few)
+        other = _like_its_part(loaded.validation, held_out, few)
+    plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
+    curve, _ = fit(plan, Candidate(rehearsed))
+    evaluated = _metric_names(spec, rehearsed, held_out)
+    problems += _problems_of_names(spec, curve, evaluated, outputs)
+    return problems + _problems_of_gates(
+        spec, loaded, model, _few(parts[0], few), rehearsed, outputs
+    )
+
+
+def _problems_of_own_fit(
+    spec: Spec,
+    loaded: LoadedData,
+    hp: ReadHyperParameters,
+    model: Model,
+    parts: tuple[Part, Part],
+    few: int,
+) -> list[str]:
+    """Return what does not fit, once a fit of the author's was called as in a trial, on fewer batches.
+
+    It may adapt layers, so that nothing can be predicted before, and may count on the epochs and
+    the batch size of the spec.
+    """
+    train, validation = parts
+    epochs = getattr(spec.search, "max_epochs", spec.fit.epochs)
+    one, other = _batches_of(loaded.train, spec), _batches_of(loaded.validation, spec)
+    plan = FitPlan(spec, hp, one, other, epochs=epochs, seed=spec.search.seed)
+    try:
+        curve, _ = fit(plan, Candidate(model))
+    except SpecError:
+        raise
+    except Exception:
+        # Labels that the head does not know are a reason to fail that can be told better.
+        with contextlib.suppress(Exception):
+            if problems := [*_label_problems(loaded, predict(model, train, train.size))]:
+                return problems
+        raise
+    predicted = predict(model, train, train.size)
+    outputs = predicted.outputs
+    problems = [*_label_problems(loaded, predicted)]
+    evaluated = _metric_names(spec, model, validation)
+    problems += _problems_of_names(spec, curve, evaluated, outputs)
+    return problems + _problems_of_gates(spec, loaded, model, _few(train, few), model, outputs)
+
+
+def _problems_of_names(
+    spec: Spec, curve: Mapping[str, object], evaluated: list[str], outputs: list[Output]
+) -> list[str]:
+    """Return which metrics of the objective and the gates a fit did not log."""
+    missing = spec.search.objective.missing_from(curve)
+    gates = _gate_problems(spec, [*evaluated, *report_names(outputs)])
+    return [*([missing] if missing else []), *gates]
+
+
+def _problems_of_gates(
+    spec: Spec,
+    loaded: LoadedData,
+    model: Model,
+    train: Part,
+    rehearsed: Model,
+    outputs: list[Output],
+) -> list[str]:
+    """Return what slices and behaviours cannot be measured with this model, or with its head."""
+    problems = [*_slice_problems(spec, rehearsed, outputs)]
+    if loaded.train.stream is None:
+        problems += _behaviour_problems(spec, model, train)
+    return problems
+
+
+def _batches_of(part: Part, spec: Spec) -> Part:
+    """Return the first batches of a part, of the size that trials get, in the form of the part."""
+    if part.stream is None:
+        return part.take(np.arange(min(BATCHES * spec.fit.batch_size, part.size)))
+    if isinstance(part.stream, keras.utils.PyDataset):
+        return replace(part, stream=_FirstBatches(part.stream))
+    return replace(part, stream=part.stream.take(BATCHES))
 
 
 def _behind_frozen_layers(
@@ -201,6 +285,20 @@ def _like_its_part(part: Part, batch: Part, most: int) -> Part:
         return _few(batch, most)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
     return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
+
+
+class _FirstBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """The first batches of a PyDataset."""
+
+    def __init__(self, whole: Any):
+        super().__init__()
+        self._whole = whole
+
+    def __len__(self) -> int:
+        return min(BATCHES, int(self._whole.num_batches))
+
+    def __getitem__(self, index: int) -> Any:
+        return self._whole[index]
 
 
 class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import keras_tuner
@@ -21,7 +21,8 @@ import modeltune as mt
 from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.oracles import Oracle
-from modeltune.records.tasks import Failure
+from modeltune.engine.score.refit import train_refit
+from modeltune.records.tasks import Failure, RefitTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import LABELS, PIXELS, dense, digits, softmax, spec_of
 
@@ -397,7 +398,7 @@ def test_a_fit_override_is_rehearsed_with_the_kind_of_data_it_will_get(
 
     spec = spec_of(Streaming, mt.Data(stream, stream, stream))
     assert rehearsed(spec, tmp_path) is None
-    assert lengths == [1]
+    assert lengths == [2]
 
 
 def test_data_of_a_stream_is_rehearsed(tmp_path: Path) -> None:
@@ -546,3 +547,119 @@ def test_targets_are_refused_by_the_names_of_the_outputs(tmp_path: Path) -> None
     part = X, {"ink": Y * 1.0}
     error = refusal(spec_of(build, mt.Data(part, part, part)), tmp_path)
     assert "data: y names ink, but the model's outputs are ink, size: return a target" in error
+
+
+# a fit of the author's own
+
+
+class Demanding(keras_tuner.HyperModel):
+    """Adapts a layer before it trains, and counts on batches and epochs as they are declared."""
+
+    asked: ClassVar[list[tuple[int, int, int]]] = []
+
+    def build(self, hp: Any) -> Any:
+        known = layers.IntegerLookup(output_mode="multi_hot", max_tokens=20, pad_to_max_tokens=True)
+        # Without words a lookup cannot be called.
+        return dense(known, layers.Dense(10, activation="softmax"), shape=(4,))
+
+    def fit(
+        self, hp: Any, model: Any, x: Any, y: Any, epochs: int, batch_size: int, **kwargs: Any
+    ) -> Any:
+        self.asked.append((len(x), batch_size, epochs))
+        model.layers[0].adapt(x)
+        if len(x) < 2 * batch_size or epochs < 5:
+            raise ValueError("too few rows, or too few epochs to warm up")
+        return model.fit(x, y, epochs=epochs, batch_size=batch_size, **kwargs)
+
+
+def whole_numbers() -> mt.Data:
+    x = np.arange(400).reshape(100, 4) % 17
+    return mt.Data((x, np.arange(100) % 10))
+
+
+def test_an_own_fit_is_rehearsed_before_anything_is_predicted_as_a_trial_calls_it(
+    tmp_path: Path,
+) -> None:
+    Demanding.asked = []
+    spec = spec_of(Demanding(), whole_numbers(), fit=mt.Fit(batch_size=16, epochs=6))
+    assert rehearsed(spec, tmp_path) is None
+    assert Demanding.asked == [(32, 16, 6)]
+
+
+class NeedsMore(Demanding):
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        model.layers[0].adapt(x)
+        return model.fit(np.reshape(x[:50], (50, 4)), y[:50], **kwargs)
+
+
+def test_what_an_own_fit_raises_is_said_and_the_search_goes_on(tmp_path: Path) -> None:
+    spec = spec_of(NeedsMore(), whole_numbers(), fit=mt.Fit(batch_size=4))
+    failure = rehearsed(spec, tmp_path)
+    assert failure is not None
+    assert failure.reason.startswith("ValueError: cannot reshape array of size 32 ")
+
+
+class TooHigh(Demanding):
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        model.layers[0].adapt(x)
+        raise ValueError("as a loss would of such labels")
+
+
+def test_labels_no_head_knows_are_told_of_an_own_fit_that_raises(tmp_path: Path) -> None:
+    train: Any = whole_numbers().train
+    x, y = train
+    assert "y holds labels from 0 to 12" in refusal(
+        spec_of(TooHigh(), mt.Data((x, with_label(y, 12)))), tmp_path
+    )
+
+
+class Gan(keras.Model):
+    """A model with a step of its own and nothing to predict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = keras.Sequential([keras.Input((2,)), layers.Dense(64)])
+        self.mean = keras.metrics.Mean(name="distance")
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.mean]
+
+    def distance(self, data: Any) -> Any:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        noise = keras.random.normal((keras.ops.shape(x)[0], 2))
+        return keras.ops.mean((self.generator(noise) - keras.ops.reshape(x, (-1, 64))) ** 2)
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = self.distance(data)
+        weights = self.generator.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.mean.update_state(loss)
+        return {"distance": self.mean.result()}
+
+    def test_step(self, data: Any) -> Any:
+        self.mean.update_state(self.distance(data))
+        return {"distance": self.mean.result()}
+
+
+def test_a_model_without_a_call_is_rehearsed_refitted_and_scored(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        model = Gan()
+        model.compile("sgd")
+        return model
+
+    search = mt.RandomSearch(mt.minimize("val_distance"), max_trials=1)
+    spec = spec_of(build, search=search, gates=[mt.metric("distance") <= 99])
+    assert rehearsed(spec, tmp_path / "search") is None
+    task = RefitTask(
+        mt.Holdout(seeds=1).refits()[0],
+        keras_tuner.HyperParameters().get_config(),
+        1,
+        tmp_path / "refit.weights.h5",
+    )
+    result = train_refit(spec, load_data(spec), task)
+    assert result.failure is None, result.failure
+    assert {*result.scores} == {"distance", "parameters"}
+    assert result.note is not None
+    assert "Gan has no call(), so that it predicts nothing" in result.note

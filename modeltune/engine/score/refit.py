@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from modeltune.engine.score.architecture import describe_model
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import (
     Predictions,
+    can_predict,
     dummy_gain,
     evaluate,
     predict,
@@ -102,6 +104,10 @@ def train_refit(
                 notes += lost
                 if task.weights is not None:
                     task.weights.parent.mkdir(parents=True, exist_ok=True)
+                    if not can_predict(model):
+                        # Keras saves and loads no model that has never been called. The models it
+                        # trains have been.
+                        model.built = True
                     save_weights(model, task.weights)
                     _write_architecture(model, task.weights.with_name(ARCHITECTURE))
                     examples = task.weights.with_name(EXAMPLES)
@@ -109,7 +115,13 @@ def train_refit(
                     description = describe_model(model)
                     restored = _restored(spec, hp, model, task.weights, loaded.test)
                     size = spec.fit.batch_size
-                    checks = check_model(model, restored, loaded.test, size, scores)
+                    if can_predict(model):
+                        checks = check_model(model, restored, loaded.test, size, scores)
+                    else:
+                        notes.append(
+                            f"{type(model).__name__} has no call(), so that it predicts nothing: "
+                            "there are no report, no samples and no integrity checks"
+                        )
                     notes.append(_note_on_random_metrics(model, loaded.test, size))
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
@@ -149,8 +161,11 @@ def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Mode
             # A lookup without a vocabulary cannot be called. What is wrong with the file, or with
             # layers that are made later, shows when everything is loaded.
             read_assets(model, weights)
-        x, _, _ = next(part.batches(rows))
-        model(x, training=False)
+        if can_predict(model):
+            x, _, _ = next(part.batches(rows))
+            model(x, training=False)
+        else:
+            model.built = True  # as in ``train_refit``
     load_weights(model, weights)
     return model
 
@@ -287,7 +302,9 @@ def scores_beyond_test(
     if isinstance(spec.validation, KFold):
         on_fold = score_part(model, parts.watched, size).scores
         results |= {f"fold_{name}": value for name, value in on_fold.items()}
-    return {**results, "parameters": float(model.count_params())}, notes
+    # Not count_params(), which refuses a model that is never called itself.
+    parameters = sum(math.prod(weight.shape) for weight in model.weights)
+    return {**results, "parameters": float(parameters)}, notes
 
 
 def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:

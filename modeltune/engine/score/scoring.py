@@ -73,8 +73,11 @@ class Predictions:
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     """Return the scores of ``model.evaluate`` on this part, by Keras's names.
 
-    Layers that keep their state from batch to batch begin anew with the part.
+    Layers that keep their state from batch to batch begin anew with the part. There are no scores
+    of a model with neither a ``call`` nor a ``test_step`` of its own.
     """
+    if not can_predict(model) and type(model).test_step is keras.Model.test_step:
+        return {}
     reset_states(model)
     part = with_string_tensors(part)
     if part.stream is not None:
@@ -114,7 +117,12 @@ def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple
 
 
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
-    """Return aligned targets, predictions, weights and slices; read every batch exactly once."""
+    """Return aligned targets, predictions, weights and slices; read every batch exactly once.
+
+    A model without a ``call``, as a GAN, predicts nothing, so it has no outputs.
+    """
+    if not can_predict(model):
+        return Predictions([], None, sizes=[part.size])
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
     weights: list[Arrays] = []
@@ -151,6 +159,11 @@ def _repeats(target: Array, x: Arrays) -> bool:
     return any(
         array.shape == target.shape and np.array_equal(array, target) for _, array in leaves(x)
     )
+
+
+def can_predict(model: Model) -> bool:
+    """Tell whether a model can be called: one with a training step of its own need not be."""
+    return type(model).call is not keras.Model.call or "predict_step" in vars(type(model))
 
 
 def check_slices(slices: Sequence[On], part: Part) -> None:
