@@ -13,6 +13,7 @@ from modeltune.engine.data import (
     DECLARE,
     LoadedData,
     check_data,
+    check_weights,
     is_shareable,
     load_data,
     read_parts,
@@ -129,7 +130,9 @@ class Engine:
 
     def check_data(self) -> tuple[Verdict, ...]:
         """As ``check``, without the slices that gates name."""
-        return check_data(self._data, self._spec.checks)
+        verdicts = check_data(self._data, self._spec.checks)
+        weights = check_weights(self._data, self._spec.fit.class_weight)
+        return verdicts if weights is None else (*verdicts, weights)
 
     def check_slices(self) -> None:
         """Call the functions that make the slices gates name.

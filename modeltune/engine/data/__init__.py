@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data.checks import check_data
+    from modeltune.engine.data.checks import check_data, check_weights
     from modeltune.engine.data.loading import (
         DECLARE,
         Arrays,
@@ -30,6 +30,7 @@ __all__ = [
     "LoadedData",
     "Part",
     "check_data",
+    "check_weights",
     "class_labels",
     "concatenate",
     "is_shareable",
@@ -43,7 +44,10 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        "checks": ("check_data",),
+        "checks": (
+            "check_data",
+            "check_weights",
+        ),
         "loading": (
             "DECLARE",
             "Arrays",

@@ -137,6 +137,39 @@ def _verdict(
     )
 
 
+def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) -> Verdict | None:
+    """Warn of weights that train nothing: of classes that are not there, or all of them zero.
+
+    None where there is nothing to warn of, and of streams, whose labels and weights nobody keeps.
+    """
+    sentences: list[str] = []
+    labels = class_labels(loaded.train.y)
+    if class_weight and labels is not None and labels.dtype.kind in "iubf":
+        known = set(np.unique(labels).tolist())
+        others = [str(key) for key in class_weight if key not in known]
+        if others:
+            sentences.append(
+                f"fit.class_weight has weights for {_enumerate(others)}, but train has no row of "
+                "such a class"
+            )
+    for part in (loaded.train, loaded.validation, loaded.test):
+        for path, weights in leaves(part.sample_weight):
+            if weights.dtype.kind in "iubf" and weights.size and not weights.any():
+                name = _array_name("sample_weight", path)
+                sentences.append(f"{part.name} {name} is zero in every row, so no row counts")
+    if not sentences:
+        return None
+    return check_verdict(
+        Area.DATA,
+        "checks.weights",
+        Outcome.WARNED,
+        float(len(sentences)),
+        0.0,
+        "; ".join(sentences),
+        severity=Severity.WARN,
+    )
+
+
 class _Rows:
     """The row hashes of the parts in memory, each computed once, on first use."""
 

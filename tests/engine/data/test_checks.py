@@ -16,12 +16,19 @@ from sklearn import datasets
 
 import modeltune as mt
 from modeltune.engine.data import loading
-from modeltune.engine.data.checks import _ks, _total_variation, check_data, row_hashes
+from modeltune.engine.data.checks import (
+    _ks,
+    _total_variation,
+    check_data,
+    check_weights,
+    row_hashes,
+)
 from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.records.check_details import ClassCounts, Drift, Duplicates, Overlap
 from modeltune.records.plain_data import plain
 from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.specs.checks import CHECKS, Checks
+from tests.support.small_models import spec_of
 from tests.support.verdicts import details_of
 
 
@@ -528,3 +535,18 @@ def test_large_data_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
         tracemalloc.stop()
     assert {one.outcome for one in verdicts} == {Outcome.PASSED}
     assert peak < x.nbytes / 4
+
+
+def test_weights_that_train_nothing_are_warned_of() -> None:
+    x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    part = (x, y, np.zeros(20))
+    data = load_data(spec_of(data=mt.Data(part, part, part)))
+    check = check_weights(data, {0: 1.0, 7: 2.0})
+    assert check is not None
+    assert check.outcome is Outcome.WARNED
+    assert check.reason.startswith(
+        "fit.class_weight has weights for 7, but train has no row of such a class; "
+        "train sample_weight is zero in every row, so no row counts; validation "
+    )
+    whole = load_data(spec_of(data=mt.Data((x, y), (x, y), (x, y))))
+    assert check_weights(whole, {0: 1.0, 1: 2.0}) is None
