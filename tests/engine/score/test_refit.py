@@ -1,18 +1,113 @@
-"""A refit says what of its scores would be another number next time."""
+"""A trained model is scored whatever its build, metrics and losses are: what cannot be measured is said."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import pytest
 from keras import layers
 
+import modeltune as mt
 from modeltune.engine.data.loading import load_data
-from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import train_refit
-from modeltune.records.tasks import RefitTask
-from tests.support.small_models import dense, digits, spec_of
+from modeltune.records.tasks import RefitResult, RefitTask
+from modeltune.records.verdicts import Outcome
+from modeltune.specs.spec_type import Spec
+from modeltune.specs.validations import Refit
+from tests.support.small_models import dense, softmax, spec_of, values
+
+
+def refitted(spec: Spec, folder: Path) -> RefitResult:
+    task = RefitTask(Refit(0, None), values().get_config(), 1, folder / "refit.weights.h5")
+    result = train_refit(spec, load_data(spec), task)
+    assert result.failure is None
+    return result
+
+
+class NoConfig(keras.metrics.SparseCategoricalAccuracy):
+    def get_config(self) -> Any:
+        raise NotImplementedError
+
+
+class Penalty(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(keras.ops.mean(keras.ops.abs(inputs)))
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda hp: dense(layers.Dense(10, activation="softmax", activity_regularizer="l2")),
+        lambda hp: dense(Penalty(), layers.Dense(10, activation="softmax")),
+    ],
+    ids=["activity_regularizer", "add_loss"],
+)
+def test_penalties_of_a_batch_cancel_in_the_gain_over_a_dummy(build: Any, tmp_path: Path) -> None:
+    gain = mt.gain_over_dummy("loss") >= -99
+    result = refitted(spec_of(build, gates=[gain]), tmp_path)
+    assert result.note is None
+    assert math.isfinite(result.scores[gain.measure.key])
+
+
+@pytest.mark.parametrize("metrics", [[], [NoConfig(name="own")]], ids=["none", "no configuration"])
+def test_a_model_is_scored_whatever_its_metrics_tell_of_themselves(
+    metrics: Any, tmp_path: Path
+) -> None:
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10, activation="softmax"), metrics=metrics)
+
+    result = refitted(spec_of(build), tmp_path)
+    assert result.note is None
+    assert result.samples is not None
+
+
+def test_a_build_that_draws_its_shapes_is_scored_and_found_out(tmp_path: Path) -> None:
+    widths = itertools.count(3)
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(next(widths)), layers.Dense(10, activation="softmax"))
+
+    result = refitted(spec_of(build), tmp_path)
+    assert "loss" in result.scores
+    (check,) = [check for check in result.checks if check.gate == "integrity.round_trip"]
+    assert check.outcome is Outcome.FAILED
+    assert check.reason == (
+        "a newly built model does not take the saved weights: sequential/dense/kernel has the shape "
+        "(64, 3) in the trained one and (64, 4) in the new one; does its build function draw random "
+        "numbers?"
+    )
+
+
+def test_labels_that_only_a_loss_of_the_authors_takes_cost_single_scores_only(
+    tmp_path: Path,
+) -> None:
+    def loss(y: Any, predicted: Any) -> Any:
+        return keras.ops.mean(predicted, axis=-1)
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(10, activation="softmax"), loss=loss, metrics=[])
+
+    x = np.zeros((60, 64), "float32")
+    data = mt.Data(*[(x, np.full(60, -1))] * 3)
+    gain = mt.gain_over_dummy("loss") >= 0
+    result = refitted(spec_of(build, data, gates=[gain]), tmp_path)
+    assert "loss" in result.scores
+    assert gain.measure.key not in result.scores
+    assert f"{gain.measure.key} has no value, because measuring failed: ValueError" in str(
+        result.note
+    )
+
+
+def test_a_sound_refit_has_nothing_to_note(tmp_path: Path) -> None:
+    result = refitted(spec_of(softmax), tmp_path)
+    assert result.note is None
+    assert {check.outcome for check in result.checks} == {Outcome.PASSED}
 
 
 def test_a_refit_says_which_metrics_are_random(tmp_path: Path) -> None:
@@ -22,10 +117,6 @@ def test_a_refit_says_which_metrics_are_random(tmp_path: Path) -> None:
     def build(hp: Any) -> Any:
         return dense(layers.Dense(10, activation="softmax"), metrics=["accuracy", noisy])
 
-    spec = spec_of(build, digits())
-    config = ReadHyperParameters().get_config()
-    task = RefitTask(spec.validation.refits()[0], config, 1, tmp_path / "refit.weights.h5")
-    done = train_refit(spec, load_data(spec), task)
-    assert done.failure is None
-    assert (done.note or "").startswith("random: noisy (")
-    assert "accuracy" not in (done.note or "")
+    note = refitted(spec_of(build), tmp_path).note or ""
+    assert note.startswith("random: noisy (")
+    assert "accuracy" not in note
