@@ -20,7 +20,7 @@ from modeltune.engine.data import (
     write_parts,
 )
 from modeltune.engine.dry_run import dry_run
-from modeltune.engine.environments import environment, old_keras, set_up_tensorflow
+from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import failure_of, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
@@ -82,9 +82,10 @@ class Engine:
     def plain_paths(self) -> str | None:
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.
 
-        None if nothing is missing and Keras is new enough.
+        Also say why git tells nothing of the spec's repository. None if there is nothing to say.
         """
-        notes = [old_keras(), *(library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER))]
+        notes = [old_keras(), git_problem(Path(self._spec.file).parent)]
+        notes += [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
         return "; ".join(note for note in notes if note) or None
 
     def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:

@@ -97,6 +97,22 @@ def git_revision(folder: Path) -> dict[str, Json]:
     return {"git_revision": revision, "git_dirty": bool(changed or untracked)}
 
 
+def git_problem(folder: Path) -> str | None:
+    """Say why git tells nothing of the repository that a folder is in; None if it does, or there is none."""
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return None
+    try:
+        done = _run_git(folder, "rev-parse", "--git-dir")
+    except OSError as error:
+        reason = f"git cannot be run: {error.strerror}"
+    else:
+        if done.returncode == 0:
+            return None
+        # "detected dubious ownership in repository at ..." and how to allow it, for one.
+        reason = " ".join(text_of(done.stderr).split()) or f"git ended with {done.returncode}"
+    return f"git_revision and git_dirty are not recorded: {reason}"
+
+
 def _versions() -> dict[str, str]:
     versions = {}
     for package in PACKAGES:
@@ -140,9 +156,11 @@ def _device(device: tf.config.PhysicalDevice) -> str:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, check=False
-        )
+        done = _run_git(folder, *arguments)
     except OSError:
         return None
     return text_of(done.stdout).strip() if done.returncode == 0 else None
+
+
+def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)

@@ -14,7 +14,13 @@ import keras
 import pytest
 import tensorflow as tf
 
-from modeltune.engine.environments import environment, git_revision, old_keras, use_threads
+from modeltune.engine.environments import (
+    environment,
+    git_problem,
+    git_revision,
+    old_keras,
+    use_threads,
+)
 
 
 @pytest.fixture
@@ -83,6 +89,34 @@ def test_without_git_there_is_no_revision(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     assert git_revision(repository)["git_revision"] is None
+
+
+def test_why_git_tells_nothing_of_a_repository_is_said(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_problem(repository) is None
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its tests
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    (folder := repository / "models").mkdir()
+    assert git_revision(folder) == {"git_revision": None, "git_dirty": None}
+    problem = git_problem(folder)
+    assert problem is not None
+    assert problem.startswith("git_revision and git_dirty are not recorded: ")
+    assert f"dubious ownership in repository at '{repository}'" in problem
+    assert problem.endswith(f"git config --global --add safe.directory {repository}")
+
+    monkeypatch.setenv("PATH", "")
+    assert git_problem(folder) == (
+        "git_revision and git_dirty are not recorded: git cannot be run: No such file or directory"
+    )
+
+
+def test_outside_of_git_nothing_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_problem(tmp_path) is None
 
 
 def test_changed_files_and_untracked_code_are_dirty_other_untracked_files_are_not(

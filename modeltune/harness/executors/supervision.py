@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -58,6 +59,28 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """Keeps the server at one thread until it forks; TensorFlow starts its own in each process."""
 
 
+@contextlib.contextmanager
+def refused_sockets_told() -> Iterator[None]:
+    """Say in one line that pytest-socket refuses what processes talk through, and what to do.
+
+    Raises:
+        SearchError: it does.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Its errors are warnings, too, which a filter may raise instead.
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if frames[-1].f_globals.get("__name__", "").partition(".")[0] != "pytest_socket":
+            raise
+        raise SearchError(
+            "pytest-socket (--disable-socket, --allow-hosts, or a mark or fixture of it) refuses the "
+            "Unix sockets through which modeltune reaches its own processes; allow them with "
+            "--allow-unix-socket, or train in this process with --modeltune-workers=0"
+        ) from None
+
+
+@refused_sockets_told()
 def warm_up(*also: str) -> None:
     """Start the server unless it runs already; it imports Keras, and the modules in ``also``, meanwhile."""
     require_supported_system()
@@ -109,6 +132,7 @@ class Limit:
     is_final: bool = True
 
 
+@refused_sockets_told()
 def start_process(birth: Birth, in_main: bool) -> Process:
     """Start a process that runs an engine."""
     context = multiprocessing.get_context("forkserver")

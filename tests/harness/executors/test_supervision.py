@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -293,3 +294,43 @@ def test_a_server_that_is_killed_is_an_error_and_the_next_run_has_another(tmp_pa
         "which was killed, during load"
     )
     assert second == "{'train': 20, 'validation': 10, 'test': 10}"
+
+
+GUARD = """
+import socket
+import warnings
+
+class SocketBlockedError(RuntimeError):
+    def __init__(self):
+        warnings.warn("A test tried to use socket.socket.", stacklevel=2)
+        super().__init__("A test tried to use socket.socket.")
+
+class GuardedSocket(socket.socket):
+    def __new__(cls, *args, **kwargs):
+        raise SocketBlockedError()
+"""
+"""What pytest-socket puts in the place of sockets."""
+
+
+@pytest.mark.parametrize("filtered", ["ignore", "error"])
+def test_sockets_that_pytest_socket_refuses_are_an_error_that_says_what_to_allow(
+    monkeypatch: pytest.MonkeyPatch, filtered: Any
+) -> None:
+    plugin: dict[str, Any] = {"__name__": "pytest_socket"}
+    exec(GUARD, plugin)
+    monkeypatch.setattr("socket.socketpair", plugin["GuardedSocket"])
+    birth: Any = None
+    with warnings.catch_warnings():
+        warnings.simplefilter(filtered, UserWarning)
+        with pytest.raises(
+            ModeltuneError, match=r"pytest-socket .* --allow-unix-socket, or"
+        ) as raised:
+            supervision.start_process(birth, in_main=False)
+    assert "\n" not in str(raised.value)
+
+
+def test_other_errors_of_sockets_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socketpair", None)
+    birth: Any = None
+    with pytest.raises(TypeError, match="NoneType"):
+        supervision.start_process(birth, in_main=False)
