@@ -64,3 +64,12 @@ def test_other_engines_take_an_augmented_train_stream_but_no_test_stream_that_ch
     raises = pytest.raises(DataError, match=message) if message else contextlib.nullcontext()
     with raises:
         other.take(None, fingerprints)
+
+
+def test_an_engine_says_that_git_tells_nothing_of_the_spec_s_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "git_problem", lambda folder: f"no git in {folder}")
+    spec = spec_of()
+    said = engine.Engine(spec, {}, tmp_path).plain_paths()
+    assert said == f"no git in {Path(spec.file).parent}"
