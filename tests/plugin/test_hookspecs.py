@@ -74,7 +74,7 @@ def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -
     [
         ("raise ValueError('no\\nway')", "ValueError: no way"),
         ("import pytest; pytest.fail('red')", "Failed: red"),
-        ("raise OSError('\\x1b[31m::error::owned')", "OSError: [31m::error::owned"),
+        ("raise OSError('\\x1b[31m::error::owned')", "OSError: ::error::owned"),
     ],
 )
 def test_what_a_plugin_raises_is_shown_and_the_run_stays_green(
