@@ -50,7 +50,7 @@ class Watched(scripted_runs.Script):
         return super().perform(task)
 
 @contextlib.contextmanager
-def scripted(spec, fixtures, workers, folder, listen):
+def scripted(spec, fixtures, workers, folder, listen, *limits):
     folder.mkdir(exist_ok=True, parents=True)
     log = folder / "log"
     log.touch()

@@ -270,7 +270,8 @@ def test_defect_17_gates_know_every_metric_by_its_own_name_and_no_other(
         pipeline.run(
             guessing, store=f"sqlite:///{tmp_path / 'history.db'}", listen=lambda event: None
         )
-    assert 'no metric "mean_absolute_error" in small_models.py' in str(refused.value)
+    missing = f'no metric "mean_absolute_error" in {guessing.id}'
+    assert missing in str(refused.value)
     for name in ("off", "within_one", "rmse"):
         assert re.search(rf"measured: .*\b{name}\b", str(refused.value))
 

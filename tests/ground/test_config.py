@@ -67,10 +67,10 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     ("line", "message"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
-        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
+        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
         ("workers = -1", 'workers: an integer; write "auto", or 0 or more'),
         ("workers = true", 'workers: a boolean; write "auto", or 0 or more'),
         ("workers = 1.5", 'workers: a float; write "auto", or 0 or more'),

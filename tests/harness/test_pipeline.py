@@ -107,9 +107,10 @@ def test_a_run_that_holds_its_gates_passes_and_is_recorded(finished: Finished) -
 
 
 def test_the_search_never_reads_the_test_part(finished: Finished) -> None:
-    once_through = finished.test.num_batches  # to check and fingerprint it
-    assert finished.reads[SearchStarted] == finished.reads[ValidationStarted] == once_through
-    assert finished.test.read > once_through
+    # To check and fingerprint it, and its beginning once more: it may change with each reading.
+    before = finished.reads[SearchStarted]
+    assert finished.test.num_batches <= before <= 2 * finished.test.num_batches
+    assert finished.reads[ValidationStarted] == before < finished.test.read
 
 
 def test_the_best_trial_is_named_with_its_own_values(finished: Finished) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -430,9 +432,12 @@ def test_a_head_with_code_of_the_user_s_is_checked_in_every_trial(
 def damage(folder: Path, *, in_place: bool) -> None:
     for path in folder.glob("*.npy"):
         draft = path if in_place else path.with_suffix(".draft")
-        array = np.load(path) + np.float32(1e-3)
+        content = io.BytesIO()
+        np.save(content, np.load(path) + np.float32(1e-3))
+        # The digest fits: what was written wrongly is told from nothing else.
+        signed = content.getvalue() + hashlib.sha256(content.getvalue()).digest()
         with open(draft, "r+b" if in_place else "wb") as file:
-            np.save(file, array)
+            file.write(signed)
         draft.rename(path)
 
 

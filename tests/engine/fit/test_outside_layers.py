@@ -20,11 +20,13 @@ BASE: Any = None
 
 
 def made() -> Any:
-    """Return a base with automatic names: three layers, one of them an operation."""
+    """Return a frozen base with automatic names: three layers, one of them an operation."""
     keras.utils.clear_session()
     inputs = keras.Input((4,))
     hidden = keras.layers.Dense(3)(inputs)
-    return keras.Model(inputs, keras.layers.Dense(3)(hidden) + 1)
+    base = keras.Model(inputs, keras.layers.Dense(3)(hidden) + 1)
+    base.trainable = False
+    return base
 
 
 def head(base: Any) -> Any:
