@@ -54,7 +54,7 @@ class MaskedUrl:
         return f"{scheme}://***" if separator and re.fullmatch(r"[\w+.-]+", scheme) else "***"
 
     def __repr__(self) -> str:
-        return f"<{self}>"
+        return repr(str(self))
 
 
 class Secrets:

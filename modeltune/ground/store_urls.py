@@ -27,6 +27,9 @@ class StoreUrl:
     url: MaskedUrl
     project: Path
 
+    def __repr__(self) -> str:
+        return repr(self.url)
+
     def reveal(self) -> str:
         """Return the URL with its password; see ``MaskedUrl``."""
         return self.url.reveal()

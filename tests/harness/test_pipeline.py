@@ -334,8 +334,13 @@ def test_a_closed_terminal_interrupts_a_run_and_does_not_cost_its_record(tmp_pat
         if closed:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with scripting(tmp_path / "log", close), pytest.raises(KeyboardInterrupt, match="SIGHUP"):
-        run(scripted_runs.scripted, tmp_path, listen=listen)
+    # Under nohup a process ignores it.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with scripting(tmp_path / "log", close), pytest.raises(KeyboardInterrupt, match="SIGHUP"):
+            run(scripted_runs.scripted, tmp_path, listen=listen)
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     (result,) = recorded(tmp_path)
     assert (result.status, result.error) == (
         RunStatus.INTERRUPTED,

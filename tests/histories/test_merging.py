@@ -391,7 +391,7 @@ def test_the_command_takes_paths_and_says_what_it_did(
     ]
     refused, advice = output.err.splitlines()
     # A terminal would obey what is in the names of another person's specs.
-    assert refused.startswith(f"not copied: run b of [2J{DIGITS.spec}: {other.folder}/artifacts/")
+    assert refused.startswith(f"not copied: run b of {DIGITS.spec}: {other.folder}/artifacts/")
     assert advice == "--without-files copies these runs without the files that are gone"
     assert main([*arguments, "--without-files"]) == 0
     assert "without a file: " in capsys.readouterr().err

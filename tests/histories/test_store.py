@@ -98,7 +98,7 @@ def test_sqlite_is_opened_as_promised(store: Store, path: Path) -> None:
         }
     assert pragmas == {
         "journal_mode": "delete",
-        "synchronous": 2,
+        "synchronous": 3,  # EXTRA: the folder is synced too
         "foreign_keys": 1,
         "busy_timeout": 30000,
     }

@@ -72,7 +72,7 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
         ),
         (
             TrialFinished(trial(1, None, reason="ValueError: no\n\x1b[31mroom"), None, 2, seconds=1.0, left=1.0),
-            ["  trial 1/2: failed: ValueError: no [31mroom, 1.0s left"],
+            ["  trial 1/2: failed: ValueError: no room, 1.0s left"],
         ),
         (
             ValidationStarted(mt.Holdout(seeds=1), 1),
