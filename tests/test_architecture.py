@@ -7,6 +7,7 @@ see ``[tool.importlinter]`` in pyproject.toml.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -116,22 +117,22 @@ DOCUMENTED = {
 """Names with an underscore that are no library's private ones."""
 
 
+@functools.cache
+def names_defined_in(folder: Path) -> frozenset[str]:
+    trees = [ast.parse(module.read_text(encoding="utf-8")) for module in folder.glob("*.py")]
+    return frozenset(name for tree in trees for node in ast.walk(tree) for name in defined_by(node))
+
+
 def test_private_names_of_libraries_are_used_by_one_module_each() -> None:
     reached = []
     for path, code, _ in modules():
         file = PACKAGE / path
         if file.stem.endswith("_internals"):
             continue
-        siblings = [
-            ast.parse(module.read_text(encoding="utf-8")) for module in file.parent.glob("*.py")
-        ]
-        ours = {
-            name for module in siblings for node in ast.walk(module) for name in defined_by(node)
-        }
         reached += [
             f"{path}:{line}: {name}"
             for line, name in private_names(code)
-            if name not in ours | DOCUMENTED
+            if name not in names_defined_in(file.parent) | DOCUMENTED
         ]
         reached += [
             f"{path}:{node.lineno}: {name}"
