@@ -6,6 +6,8 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input
 # Written last: an installation that was interrupted has none, and is started afresh.
 INSTALLED := $(VENV)/.installed
+# Images of containers often set it; the tests start hundreds of processes, and each would compile us.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder

@@ -76,7 +76,7 @@ CALLS = (
 def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
     """Return the calls by which a run changes its folder: name, which of that name, and as traced.
 
-    Of SQLite's writes every third, since tests/histories/test_store.py kills it at all of them; and of
+    Of SQLite's writes every sixth, since tests/histories/test_store.py kills it at all of them; and of
     syncs, since a kill takes nothing that only waits for its sync.
     """
     lines = calls_of(functools.partial(run, folder, log), log.with_suffix(".strace"), *CALLS)
@@ -89,7 +89,7 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
             continue
         if call in ("pwrite64", "fdatasync", "fsync"):
             many += 1
-            if many % 3:
+            if many % 6:
                 continue
         moments.append((call, counts[call], line))
     return moments
@@ -127,7 +127,7 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
     """Kill a run at every call that changes a file or folder of its ledger, weights and history.
 
     That is: at all writes, syncs, renames, links, removals, new files and new folders, from the
-    making of an empty history to the removal of the ledger, but every third only of SQLite's own
+    making of an empty history to the removal of the ledger, but every sixth only of SQLite's own
     writes and of syncs. After each kill the run is started once more, and ends by itself.
     """
     run(tmp_path / "whole", tmp_path / "log")

@@ -87,7 +87,7 @@ def _load(model: Model, path: Path, foreign: list[str]) -> Model:
         with warnings.catch_warnings():
             # Where warnings are errors the file loads all the same.
             warnings.simplefilter("ignore")
-            return keras.saving.load_model(path, custom_objects=objects)
+            return keras.saving.load_model(path, custom_objects=objects, safe_mode=True)
     except Exception as error:
         raise HistoryError(
             f"Keras cannot load the file again: {_reason(model, error)}; the weights alone can be "
