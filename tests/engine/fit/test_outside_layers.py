@@ -66,7 +66,7 @@ def at_module_level() -> Any:
 
 def in_another_module() -> Any:
     module = types.ModuleType("bases")
-    vars(module).update(base=made(), __file__="/work/of/theirs/bases.py")
+    vars(module).update(base=made(), __file__="bases.py")
     names = {"bases": module, "head": head}
     return types.FunctionType((lambda hp: head(bases.base)).__code__, names)  # type: ignore[name-defined] # noqa: F821
 
