@@ -399,12 +399,21 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Render and write all there is to report; fail the session if something cannot be."""
+        """Render and write all there is to report; fail the session if something cannot be.
+
+        Ctrl-C ends that, and the session goes on to its end as an interrupted one.
+        """
         if self._is_xdist_worker:
             return
         if self._runs:
-            self._report()
-            self._tell_testsuite()
+            try:
+                self._report()
+                self._tell_testsuite()
+            except KeyboardInterrupt:
+                # Raised on, it would cost junit.xml and the rest of pytest's own end.
+                reason = "interrupted; the runs are recorded, and modeltune report writes them"
+                self._renderings.add("more reports", reason)
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
         is_green = session.exitstatus == pytest.ExitCode.OK
         is_report_missing = self._report_error is not None and self._is_report_needed
         if is_green and (self._renderings.problems or is_report_missing):

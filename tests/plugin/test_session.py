@@ -58,6 +58,24 @@ def test_a_renderer_that_raises_costs_nothing_else(
     assert ("spec  " in done.output) is (renderer != "summary_table")
 
 
+def test_ctrl_c_while_reports_are_made_is_a_line_and_leaves_junit_xml(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(modeltune.reports, "html", interrupted)
+    done = scripted.with_spec(scripted_source()).run_pytest("--junitxml=junit.xml")
+    assert done.exit_code == pytest.ExitCode.INTERRUPTED
+    assert (
+        "modeltune: no more reports: interrupted; the runs are recorded, and modeltune report "
+        "writes them"
+    ) in done.lines
+    assert "Traceback" not in done.output
+    assert len(done.history) == 1
+    assert (scripted.path / "junit.xml").is_file()
+
+
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_the_properties_of_a_testcase_cost_no_run(
     scripted: Example, monkeypatch: pytest.MonkeyPatch, family: str
