@@ -6,7 +6,7 @@ import contextlib
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,9 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
         of the space from its trials.
 
     Raises:
-        SpecError: with default values and with others the model does not fit the data, or the objective or a gate names a
-            metric it does not log; every problem found is listed. Or the build function returns a
-            model that trains what was made outside it.
+        SpecError: with default values and with others the model does not fit the data, or the
+            objective or a gate names a metric it does not log; every problem found is listed. Or
+            the build function returns a model that trains what was made outside it.
     """
     first = True
     for hp in explore(spec.model, oracle):
@@ -109,17 +109,31 @@ def _suits(spec: Spec, loaded: LoadedData, default: ReadHyperParameters, draw: i
     return True
 
 
+@dataclass(frozen=True, eq=False)
+class _Rehearsal:
+    """A model to rehearse: its values, the first batch of each part, and how many rows of it train."""
+
+    spec: Spec
+    loaded: LoadedData
+    hp: ReadHyperParameters
+    model: Model
+    train: Part
+    validation: Part
+    few: int
+
+
 def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Model) -> None:
     most, few = min(spec.fit.batch_size, SAMPLES), TRAINED
     if fixed_batch(model) or keeps_state(model):
         # All its batches have one size.
         most = few = fixed_batch(model) or spec.fit.batch_size
     train, validation = (_first_batch(part, most) for part in (loaded.train, loaded.validation))
+    rehearsal = _Rehearsal(spec, loaded, hp, model, train, validation, few)
     try:
         if overrides_fit(spec.model):
-            problems = _problems_of_own_fit(spec, loaded, hp, model, (train, validation), few)
+            problems = _problems_of_own_fit(rehearsal)
         else:
-            problems = _problems(spec, loaded, hp, model, (train, validation), few)
+            problems = _problems(rehearsal)
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
@@ -134,16 +148,10 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
         )
 
 
-def _problems(
-    spec: Spec,
-    loaded: LoadedData,
-    hp: ReadHyperParameters,
-    model: Model,
-    parts: tuple[Part, Part],
-    few: int,
-) -> list[str]:
+def _problems(rehearsal: _Rehearsal) -> list[str]:
     """Return what does not fit, once the model was trained on a few rows as ``model.fit`` does."""
-    rehearsed, batch, held_out = _behind_frozen_layers(spec, loaded, model, *parts, few)
+    spec, loaded, few = rehearsal.spec, rehearsal.loaded, rehearsal.few
+    rehearsed, batch, held_out = _behind_frozen_layers(rehearsal)
     # One eager step costs a tenth of tracing it, and logs the same names.
     rehearsed.run_eagerly = True
     predicted = predict(rehearsed, batch, batch.size)
@@ -156,32 +164,23 @@ def _problems(
     else:
         one = _like_its_part(loaded.train, batch, few)
         other = _like_its_part(loaded.validation, held_out, few)
-    plan = FitPlan(spec, hp, one, other, epochs=1, seed=spec.search.seed)
+    plan = FitPlan(spec, rehearsal.hp, one, other, epochs=1, seed=spec.search.seed)
     curve, _ = fit(plan, Candidate(rehearsed))
     evaluated = _metric_names(spec, rehearsed, held_out)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
-    return problems + _problems_of_gates(
-        spec, loaded, model, _few(parts[0], few), rehearsed, outputs
-    )
+    return problems + _problems_of_gates(rehearsal, rehearsed, outputs)
 
 
-def _problems_of_own_fit(
-    spec: Spec,
-    loaded: LoadedData,
-    hp: ReadHyperParameters,
-    model: Model,
-    parts: tuple[Part, Part],
-    few: int,
-) -> list[str]:
+def _problems_of_own_fit(rehearsal: _Rehearsal) -> list[str]:
     """Return what does not fit, once a fit of the author's was called as in a trial, on fewer batches.
 
     It may adapt layers, so that nothing can be predicted before, and may count on the epochs and
     the batch size of the spec.
     """
-    train, validation = parts
+    spec, loaded, model, train = rehearsal.spec, rehearsal.loaded, rehearsal.model, rehearsal.train
     epochs = getattr(spec.search, "max_epochs", spec.fit.epochs)
     one, other = _batches_of(loaded.train, spec), _batches_of(loaded.validation, spec)
-    plan = FitPlan(spec, hp, one, other, epochs=epochs, seed=spec.search.seed)
+    plan = FitPlan(spec, rehearsal.hp, one, other, epochs=epochs, seed=spec.search.seed)
     try:
         curve, _ = fit(plan, Candidate(model))
     except SpecError:
@@ -195,9 +194,9 @@ def _problems_of_own_fit(
     predicted = predict(model, train, train.size)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]
-    evaluated = _metric_names(spec, model, validation)
+    evaluated = _metric_names(spec, model, rehearsal.validation)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
-    return problems + _problems_of_gates(spec, loaded, model, _few(train, few), model, outputs)
+    return problems + _problems_of_gates(rehearsal, model, outputs)
 
 
 def _problems_of_names(
@@ -209,18 +208,12 @@ def _problems_of_names(
     return [*([missing] if missing else []), *gates]
 
 
-def _problems_of_gates(
-    spec: Spec,
-    loaded: LoadedData,
-    model: Model,
-    train: Part,
-    rehearsed: Model,
-    outputs: list[Output],
-) -> list[str]:
+def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:
     """Return what slices and behaviours cannot be measured with this model, or with its head."""
-    problems = [*_slice_problems(spec, rehearsed, outputs)]
-    if loaded.train.stream is None:
-        problems += _behaviour_problems(spec, model, train)
+    problems = [*_slice_problems(rehearsal.spec, rehearsed, outputs)]
+    if rehearsal.loaded.train.stream is None:
+        train = _few(rehearsal.train, rehearsal.few)
+        problems += _behaviour_problems(rehearsal.spec, rehearsal.model, train)
     return problems
 
 
@@ -233,14 +226,13 @@ def _batches_of(part: Part, spec: Spec) -> Part:
     return replace(part, stream=part.stream.take(BATCHES))
 
 
-def _behind_frozen_layers(
-    spec: Spec, loaded: LoadedData, model: Model, train: Part, validation: Part, few: int
-) -> tuple[Model, Part, Part]:
+def _behind_frozen_layers(rehearsal: _Rehearsal) -> tuple[Model, Part, Part]:
     """Return the head of a model and its features, or all as it is if user code could see a difference.
 
     Frozen layers at the start of the model then run once on each part, not in every step.
     """
-    is_seen = bool(spec.fit.callbacks) or overrides_fit(spec.model)
+    model, train, validation = rehearsal.model, rehearsal.train, rehearsal.validation
+    loaded, is_seen = rehearsal.loaded, bool(rehearsal.spec.fit.callbacks)
     if is_seen or loaded.train.stream is not None or loaded.validation.stream is not None:
         return model, train, validation
     parts = frozen_prefix.split(model)
@@ -251,7 +243,7 @@ def _behind_frozen_layers(
         x = parts.prefix(part.x, training=False)
         return replace(part, x=map_arrays(np.asarray, x))
 
-    return parts.head, features(train), features(_few(validation, few))
+    return parts.head, features(train), features(_few(validation, rehearsal.few))
 
 
 def _metric_names(spec: Spec, model: Model, validation: Part) -> list[str]:
