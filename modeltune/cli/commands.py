@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,10 +159,13 @@ def _bars() -> str:
 def show_run(arguments: argparse.Namespace) -> str:
     """Show everything about one run, or about one of its trials."""
     from modeltune.histories import open_store
+    from modeltune.records import without_samples
     from modeltune.reports import show, show_trial
 
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
+    if project_of(Path.cwd()).config.examples is False:
+        run = replace(run, verdicts=tuple(map(without_samples, run.verdicts)))
     if arguments.trial is None:
         return show(run)
     try:

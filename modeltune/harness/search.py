@@ -160,9 +160,12 @@ def search(
         missing = spec.search.objective.missing_from(trained.curve)
         if trained.failure is None and missing:
             trained = replace(trained, failure=Failure(missing))
-        if trained.failure and attempt.number < spec.search.max_retries_per_trial:
+        # One that ran out of the budget would do so again.
+        failure = trained.failure
+        may_retry = attempt.number < spec.search.max_retries_per_trial
+        if failure is not None and failure.is_final and may_retry:
             again = attempt.again()
-            listen(Note(f"trial {attempt.id} failed ({trained.failure.reason}); trained again"))
+            listen(Note(f"trial {attempt.id} failed ({failure.reason}); trained again"))
             open_attempts[again.id] = again
             seeds.used[again.id] = again.seed
             executor.submit(_task(spec, again, scratch))

@@ -151,7 +151,7 @@ def read_baseline(path: Path) -> Baseline:
             f"{BASELINE_FORMAT}); upgrade modeltune"
         )
     digest = data.pop("sha256", None)
-    if digest not in (content_digest(data), *_earlier_digests(data)):
+    if digest != content_digest(data) and digest not in _earlier_digests(data):
         raise HistoryError(f"{path} was edited: its digest does not fit its content; {advice}")
     try:
         baseline = _from_json(data)

@@ -24,7 +24,7 @@ from modeltune.specs import Direction
 _verdict = functools.partial(check_verdict, Area.SEARCH)
 
 SMALL_NOISE = 0.1
-"""The noise of a score between 0 and 1 that is small enough to say so much at least."""
+"""The noise of a score to be maximized, between 0 and 1, that is small enough to say so much at least."""
 
 AT_BOUND = 0.01
 """The share of a range at either end that counts as its bound."""
@@ -114,7 +114,7 @@ def _telling_noise(
 
     Scores to be maximized that are all between 0 and 1 are taken to end at 1, such as an
     accuracy or an AUC; those to be minimized that are all positive, at 0. Noise of less than
-    ``SMALL_NOISE`` of that range tells enough, wherever it ends.
+    ``SMALL_NOISE`` of that range tells enough, wherever it ends, where the score is maximized.
     """
     known = [*values, search_score]
     if direction is Direction.MAX and all(0 <= value <= 1 for value in known):

@@ -311,8 +311,9 @@ class Session:
             report.outcome = "failed"
             report.longrepr = item.failure_shown(str(error))
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Receive the runs of the workers of pytest-xdist."""
+        """Receive the runs of the workers of pytest-xdist, before the terminal asks what to show."""
         if report.when == "setup":
             self._expected_failures.discard(report.nodeid)
         if report.skipped and hasattr(report, "wasxfail"):

@@ -115,7 +115,7 @@ class Samples:
     def memory(self) -> int:
         """How many bytes the arrays take once they are unpacked."""
         arrays = (*self.truth.values(), *self.predicted.values())
-        arrays += (*self.values.values(), *self.slices.values())
+        arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def of_class(self, metric: str, label: int) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from modeltune.cli import main
 from modeltune.records.probes import RowChange
 from modeltune.reports.counterexamples import counterexample_of
@@ -18,7 +20,9 @@ SPEC = source(VIOLATED).replace("@spec(", "def flip(x, severity):\n    return -9
 SHOWN = '<th scope="col" class="n">sample</th>'
 
 
-def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(project: Example) -> None:
+def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(
+    project: Example, capsys: pytest.CaptureFixture[str]
+) -> None:
     project = project.with_spec(SPEC)
     report = project.path / ".modeltune" / "report" / "report.html"
     session = project.run_pytest()
@@ -32,6 +36,8 @@ def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(project: E
     # The row that violates it, as it is printed.
     values = str(found.shown[0].values[0].after)
     assert values in session.output
+    assert main(["show", before.id]) == 0
+    assert values in capsys.readouterr().out
     kept = sorted(project.path.glob(".modeltune/artifacts/*.examples.json"))
 
     project = project.with_files({"pyproject.toml": PRIVATE})
@@ -45,6 +51,8 @@ def test_no_run_of_a_project_without_examples_keeps_or_shows_a_sample(project: E
     assert sorted(project.path.glob(".modeltune/artifacts/*.examples.json")) == kept
     # Nor does a report of the earlier run, which has kept some, or a session that is served it.
     assert main(["report", before.id]) == 0
+    assert main(["show", before.id]) == 0
+    assert values not in capsys.readouterr().out
     assert_hidden(report, before.id, values)
     served = project.run_pytest("--modeltune-rejudge", f"--modeltune-run={before.id}")
     assert_hidden(report, before.id, values)

@@ -49,6 +49,9 @@ def test_a_text_without_a_line_has_no_first_one() -> None:
         ("\x9b1mC1\x9b0m", "C1"),
         ("\x1b[2Ka\x1b(Bb\x1bMc", "abc"),
         ("[1m is no code, 5 [m] neither", "[1m is no code, 5 [m] neither"),
+        # One that never ends takes nothing with it.
+        ("Ne\x9ecek: loss is nan", "Ne\x9ecek: loss is nan"),
+        ("a title\x9d of the run", "a title\x9d of the run"),
     ],
 )
 def test_escape_codes_go_as_a_whole(text: str, plain: str) -> None:

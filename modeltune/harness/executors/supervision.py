@@ -235,7 +235,7 @@ class Process:
         return total
 
     def kill(self) -> None:
-        """Kill the process and all it has started; return when it is gone."""
+        """Kill the process and all it has started; return when it is gone, or after ``KILL_SECONDS``."""
         with self._lock:
             self._observed, family = None, self._family()
             self._kill(family)
@@ -361,9 +361,10 @@ class Supervisor:
         )
 
     def end(self, process: Process) -> None:
-        """Kill a process and look at it no more."""
+        """Kill a process and look at it no more; one that was ended before stays so."""
         process.kill()
-        self._processes.remove(process)
+        with contextlib.suppress(ValueError):
+            self._processes.remove(process)
 
     def notes(self) -> Iterator[str]:
         """Yield what the user should know, each once."""

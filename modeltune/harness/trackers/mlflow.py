@@ -313,8 +313,11 @@ def _without_password(uri: MaskedUrl) -> tuple[str, Secrets]:
         # The error would show the address.
         raise Unreachable("the MLflow server has no address like http://127.0.0.1:5000")
     hidden = {"query": query} if query else {}
-    if not password:
-        return parts.geturl(), Secrets(hidden | ({"user": user} if user else {}))
+    if not password or parts.scheme not in ("http", "https"):
+        # As it is: a path in a database's address would lose its slashes. Only a server's client
+        # takes user and password from the environment.
+        hidden |= {"user": user} if user else {}
+        return uri.reveal(), Secrets(hidden | ({"password": password} if password else {}))
     hidden |= {"MLFLOW_TRACKING_USERNAME": unquote(user or "")}
     hidden |= {"MLFLOW_TRACKING_PASSWORD": unquote(password)}
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), Secrets(hidden)

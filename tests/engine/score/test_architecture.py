@@ -1,4 +1,4 @@
-"""A tuned model is describe_model by its layers, whatever kind of model it is and whatever its code does."""
+"""A tuned model is described by its layers, whatever kind of model it is and whatever its code does."""
 
 from __future__ import annotations
 
