@@ -17,7 +17,8 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 class Deadline:
     """A moment on the monotonic clock, in seconds, and the budget it comes from, as it was typed.
 
-    What a run cannot do without may go beyond it by ``overdraft`` seconds, until ``end``.
+    Each task that a run cannot do without, such as a refit, may go beyond it, or take from its
+    beginning, ``overdraft`` seconds.
     """
 
     at: float = math.inf
@@ -26,7 +27,10 @@ class Deadline:
 
     @property
     def end(self) -> float:
-        """The moment on the monotonic clock that nothing may go beyond."""
+        """The moment on the monotonic clock at which a search without a completed trial gives up.
+
+        What begins then or later, such as a refit, may take ``overdraft`` seconds of its own.
+        """
         return self.at + self.overdraft
 
     @classmethod

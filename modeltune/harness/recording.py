@@ -308,14 +308,13 @@ def _unfailing(listen: Listener) -> Listener:
 
 def keep_beginning(ledger: Ledger, draft: RunDraft, spec: Spec, history: Store) -> None:
     """Keep with the ledger what is known of a run whose search begins; see ``record_crashed``."""
-    # The gates of a killed run will say so.
-    verdicts = not_measured(spec.gates, "its process was killed")
+    verdicts = not_measured(spec.gates, "the run ended before it was recorded")
     begun = replace(draft.run, status=RunStatus.CRASHED, verdicts=verdicts)
     ledger.put(f"run {begun.id}", {"history": history.identity, "run": to_json(begun)})
 
 
 def record_crashed(history: Store, listen: Listener) -> None:
-    """Record the runs whose processes were killed, as what their ledgers keep of them.
+    """Record the runs that ended unrecorded, as when they are killed, by what their ledgers keep of them.
 
     They stay to be resumed. Whoever wrote into the scratch folder wrote these records: one that is
     no record of a run that crashed is left alone.
@@ -337,7 +336,8 @@ def record_crashed(history: Store, listen: Listener) -> None:
         if run.id != one.id or run.status is not RunStatus.CRASHED:
             continue
         kept = f"{count_of(one.trials, 'finished trial')} {'is' if one.trials == 1 else 'are'} kept"
-        error = f"its process was killed or lost power before it could record the run; {kept}"
+        # Killed, most likely; but no history, and no waiting file, could be written either.
+        error = f"it ended before it could be recorded, as a run that is killed; {kept}"
         run = replace(run, error=error, artifact=None, files={}, scores={}, trials=(), best=None)
         try:
             history.record(run)

@@ -238,18 +238,19 @@ class Session:
         return self._obeyed(item.spec.file for item in items if isinstance(item, SpecItem))
 
     def _obeyed(self, files: Iterable[str]) -> list[str]:
-        folders: dict[Path, dict[Path, None]] = {}
+        projects: dict[Project, list[Path]] = {}
         for folder in dict.fromkeys(Path(file).parent for file in files):
-            folders.setdefault(self._project_of(str(folder / "spec.py")).root, {})[folder] = None
-        if len(folders) < 2:
+            projects.setdefault(self._project_in(folder), []).append(folder)
+        if len(projects) < 2:
             return []
         lines = []
-        for root, below in folders.items():
-            places = ", ".join(map(self._relative, below))
-            if self._projects[next(iter(below))].has_settings:
-                obeyed = f"obey [tool.modeltune] in {self._relative(root / 'pyproject.toml')}"
+        for project, folders in projects.items():
+            places = ", ".join(map(self._relative, folders))
+            if project.has_settings:
+                file = self._relative(project.root / "pyproject.toml")
+                obeyed = f"obey [tool.modeltune] in {file}"
             else:
-                history = self._relative(root / ".modeltune")
+                history = self._relative(project.root / ".modeltune")
                 obeyed = f"obey no [tool.modeltune]; their history is in {history}"
             lines.append(f"modeltune: specs in {places} {obeyed}")
         return lines
@@ -606,7 +607,9 @@ class Session:
 
     def _project_of(self, file: str) -> Project:
         """Return the project whose settings the specs of a file obey; an error is shown by their file."""
-        folder = Path(file).parent
+        return self._project_in(Path(file).parent)
+
+    def _project_in(self, folder: Path) -> Project:
         if folder not in self._projects:
             from modeltune.ground import project_of
 
@@ -628,11 +631,22 @@ class Session:
         """Return these runs with what their histories know about them, in the same order."""
         from modeltune.harness import gather
 
-        reported: list[ReportedRun] = []
-        for run in runs:
-            examples = self._project_of(run.file).config.examples is not False
-            reported += gather([run], self._options_of(run.file)["store"], examples=examples)
-        return reported
+        # A history is opened once for all its runs.
+        keys = [
+            (
+                self._options_of(run.file)["store"],
+                self._project_of(run.file).config.examples is not False,
+            )
+            for run in runs
+        ]
+        groups: dict[tuple[StoreUrl, bool], list[Run]] = {}
+        for run, key in zip(runs, keys, strict=True):
+            groups.setdefault(key, []).append(run)
+        reported = {
+            (store, examples): iter(gather(group, store, examples=examples))
+            for (store, examples), group in groups.items()
+        }
+        return [next(reported[key]) for key in keys]
 
     def _is_recorded_elsewhere(self, run: Run) -> bool:
         """Tell whether the user named a history for a run, and it is not below the reports' folder."""

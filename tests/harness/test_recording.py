@@ -64,8 +64,7 @@ def test_a_killed_run_is_recorded_as_crashed_by_the_next_and_resumes(tmp_path: P
         "passed",
     )
     why = (
-        "its process was killed or lost power before it could record the run; "
-        "6 finished trials are kept"
+        "it ended before it could be recorded, as a run that is killed; 6 finished trials are kept"
     )
     assert crashed.error == why
     assert notes == [f"run {crashed.id} of {SPEC} is recorded as crashed: {why}"]

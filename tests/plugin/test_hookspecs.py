@@ -93,6 +93,28 @@ def test_what_a_plugin_raises_is_shown_and_the_run_stays_green(
     assert "\x1b[31m::error" not in done.output
 
 
+SERVING = """
+from dataclasses import replace
+from modeltune.harness import pipeline
+from modeltune.harness.cached_runs import Lookup
+from modeltune.histories.store import open_store
+
+def look_up(*_):
+    with open_store("sqlite:///.modeltune/history.db") as history:
+        (run,) = history.runs()
+        return Lookup(replace(history.run(run.id), cached=True))
+
+pipeline.look_up = look_up
+"""
+
+
+def test_under_xdist_a_run_from_the_history_is_shown_as_cached(project: Example) -> None:
+    project.run_pytest("-k", "mlp")
+    project = project.with_files({"model_specs/conftest.py": SERVING})
+    done = project.run_pytest_apart("-k", "mlp", "--modeltune-reuse", "-v", "-n1")
+    done.stdout.fnmatch_lines(["*CACHED*::mlp*"])
+
+
 def test_a_run_from_the_history_is_not_told_again(
     project: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
