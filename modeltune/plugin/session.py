@@ -17,7 +17,7 @@ import pytest
 from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
 
 if TYPE_CHECKING:
-    from modeltune.ground import Deadline, MaskedUrl, Project
+    from modeltune.ground import Deadline, MaskedUrl, Project, StoreUrl
     from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Event, Json, Run
