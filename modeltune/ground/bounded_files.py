@@ -48,15 +48,20 @@ def open_regular(path: Path, *, through_links: bool = True) -> BufferedReader:
     return os.fdopen(_opened(path, os.O_RDONLY, through_links), "rb")
 
 
-def open_own(path: Path) -> IO[bytes]:
+def open_own(path: Path, *, appends: bool = False) -> IO[bytes]:
     """Open a file of ours to read, write or lock it, made if it is not there; never through a link.
+
+    Args:
+        path: the file.
+        appends: whether all that is written goes to its end, wherever that is by then.
 
     Raises:
         OSError: it cannot be opened, or is something else than a regular file.
     """
     with contextlib.suppress(FileNotFoundError):
         _require_regular(path, path.lstat())
-    return os.fdopen(_opened(path, os.O_RDWR | os.O_CREAT, False), "r+b")
+    flags = os.O_RDWR | os.O_CREAT | (os.O_APPEND if appends else 0)
+    return os.fdopen(_opened(path, flags, False), "r+b")
 
 
 def read_bounded(path: Path, largest: int) -> bytes:

@@ -87,11 +87,12 @@ def give_name(draft: Path, path: Path) -> None:
 def append_durably(path: Path, text: str) -> None:
     """Add text at the end of a file, which is made if it is not there, and keep both on disk.
 
+    Several processes may do so at once: each text is added whole, after those of the others.
+
     Raises:
         OSError: it cannot be written, or is something else than a regular file, such as a link.
     """
-    with open_own(path) as file:
-        file.seek(0, os.SEEK_END)
+    with open_own(path, appends=True) as file:
         file.write(text.encode())
         flush_to_disk(file)
     sync_folder(path.parent)

@@ -137,6 +137,18 @@ def test_text_is_added_to_the_end_and_is_on_disk_before_we_return(
     assert calls == ["fsync file", "fsync folder"] * 2
 
 
+def test_text_that_another_process_adds_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    class Late(str):
+        """A text; when it is written, another process is quicker."""
+
+        def encode(self, *_: str) -> bytes:
+            append_durably(tmp_path / "file", "another\n")
+            return super().encode()
+
+    append_durably(tmp_path / "file", Late("one\n"))
+    assert (tmp_path / "file").read_text() == "another\none\n"
+
+
 def test_without_hard_links_the_second_does_not_take_the_first_one_s_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
