@@ -25,6 +25,8 @@ _MARK_TEXT = b"modeltune made this folder, and removes it with all it holds.\n"
 def mark_folder(folder: Path) -> None:
     """Mark a folder as one that modeltune may remove with all it holds.
 
+    Another process may mark it at the same time: then that one's mark counts.
+
     Raises:
         OSError: the mark cannot be written.
     """
@@ -34,7 +36,11 @@ def mark_folder(folder: Path) -> None:
     with _opened(folder.parent) as parent, _opened(folder.name, parent) as here:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(MARK, dir_fd=here)
-        with os.fdopen(os.open(MARK, flags, 0o666, dir_fd=here), "wb") as file:
+        try:
+            descriptor = os.open(MARK, flags, 0o666, dir_fd=here)
+        except FileExistsError:
+            return
+        with os.fdopen(descriptor, "wb") as file:
             file.write(_MARK_TEXT)
 
 

@@ -38,6 +38,25 @@ def test_a_marked_folder_goes_with_all_it_holds(tmp_path: Path) -> None:
     assert remove_marked(tmp_path / "ours")
 
 
+def test_two_processes_may_mark_a_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = os.unlink
+
+    def late(name: str, *, dir_fd: int | None = None) -> None:
+        """Remove a file; before the process goes on, another one marks the folder."""
+        monkeypatch.undo()
+        try:
+            unlink(name, dir_fd=dir_fd)
+        finally:
+            mark_folder(tmp_path)
+
+    monkeypatch.setattr(os, "unlink", late)
+    mark_folder(tmp_path)
+    assert os.unlink is unlink
+    assert is_marked(tmp_path)
+
+
 @pytest.mark.parametrize("mark", [None, "", "modeltune", "link", "folder"])
 def test_a_folder_without_our_mark_stays_whole(tmp_path: Path, mark: str | None) -> None:
     folder = filled(tmp_path / "mine", is_ours=False)
