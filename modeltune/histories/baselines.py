@@ -372,12 +372,15 @@ def _mean_and_std(scores: Scores) -> str:
 
 def _text(baseline: Baseline) -> tuple[str, bool]:
     """Return a file's text, and whether it holds the samples."""
+    from modeltune.records import Samples
+
     text = ""
     if baseline.samples is None or baseline.samples.memory <= LARGEST_SAMPLES:
         text = _as_text(baseline)
         if len(text) <= LARGEST or baseline.samples is None:
             return text, True
-    bare = replace(baseline.samples, truth={}, predicted={}, values={}, slices={}, classes={})
+    samples = baseline.samples
+    bare = Samples(samples.size, samples.refits, definitions=samples.definitions)
     return _as_text(replace(baseline, samples=bare)), False
 
 

@@ -321,7 +321,13 @@ def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said
     tmp_path: Path,
 ) -> None:
     noise = np.random.default_rng(0).random((2, 200_000)).astype(np.float32)
-    many = Samples(size=200_000, refits=2, values={"loss": noise}, definitions={"loss": "mse"})
+    many = Samples(
+        size=200_000,
+        refits=2,
+        values={"loss": noise},
+        definitions={"loss": "mse"},
+        weights={"loss": np.ones(200_000, np.float32)},
+    )
     run = replace(GREEN, scores={"loss": Scores(tuple(noise.mean(axis=1).tolist()))})
     file = tmp_path / "spec_digits.py"
 
@@ -331,6 +337,7 @@ def test_samples_that_are_too_many_for_a_text_file_are_left_out_and_that_is_said
     kept = read_baseline(path_of(file, run.spec)).samples
     assert kept is not None
     assert not kept.values
+    assert not kept.weights
     assert kept.definitions == {"loss": "mse"}  # another definition is still noticed
     assert path_of(file, run.spec).stat().st_size < baselines.LARGEST
 

@@ -61,6 +61,7 @@ def all_samples(draw: st.DrawFn) -> Samples:
         draw(st.dictionaries(names, bools | floats(refits, n), max_size=3)),
         draw(st.dictionaries(names, arrays.arrays(bool, n), max_size=3)),
         draw(st.dictionaries(names, names, max_size=3)),
+        draw(st.dictionaries(names, floats(n), max_size=3)),
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def same(one: Any, other: Any) -> bool:
 def equal(one: Samples, other: Samples) -> bool:
     for field in fields(Samples):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if field.name in ("truth", "predicted", "values", "slices"):
+        if field.name in ("truth", "predicted", "values", "slices", "weights"):
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
@@ -105,8 +106,8 @@ def test_law_packed_text_is_sorted_and_in_short_lines(samples: Samples) -> None:
     for part in data.values():
         if isinstance(part, dict):
             assert list(part) == sorted(part)
-    for part in ("truth", "predicted", "values", "slices"):
-        for array in data[part].values():
+    for part in ("truth", "predicted", "values", "slices", "weights"):
+        for array in data.get(part, {}).values():
             *full, last = array["zlib"]
             assert {len(line) for line in full} <= {WIDTH}
             assert 0 < len(last) <= WIDTH == 96
