@@ -89,15 +89,6 @@ class Project:
         return absolute_path(self.config.report or DEFAULT_REPORT, self.root)
 
 
-def load_config(root: Path) -> Config:
-    """Return the settings in ``root/pyproject.toml``, all None when there are none.
-
-    Raises:
-        SpecError: a key is unknown or a value wrong; names the file and all of them.
-    """
-    return _settings(root) or Config()
-
-
 def project_of(folder: Path, otherwise: Path | None = None) -> Project:
     """Return the project that a folder belongs to.
 
@@ -105,7 +96,8 @@ def project_of(folder: Path, otherwise: Path | None = None) -> Project:
     else the nearest one with a pyproject.toml, else ``otherwise``, else ``folder`` itself.
 
     Raises:
-        SpecError: the settings are wrong, or a pyproject.toml cannot be read.
+        SpecError: the settings are wrong, or a pyproject.toml cannot be read; names the file, and
+            every key that is unknown or has a wrong value.
     """
     folder = folder.absolute()
     for candidate in (folder, *folder.parents):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -21,7 +22,13 @@ def door(
         package: the package's ``__name__``.
         names: public names by the module of the package that has them. A module that is public
             itself stands under ``"."``.
+
+    Raises:
+        ValueError: a name stands under two modules.
     """
+    counts = Counter(name for listed in names.values() for name in listed)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        raise ValueError(f"{package} lists {', '.join(twice)} twice")
     homes = {name: module for module, listed in names.items() for name in listed}
 
     def load(name: str) -> object:

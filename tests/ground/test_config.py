@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modeltune.ground.config import Config, default_store, load_config, project_root
+from modeltune.ground.config import Config, default_store, project_of, project_root
 from modeltune.ground.errors import SpecError
 from modeltune.ground.store_urls import sqlite_url
 
@@ -22,10 +22,10 @@ def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_settings_all_are_none(tmp_path: Path) -> None:
-    assert set(vars(load_config(tmp_path)).values()) == {None}
+    assert set(vars(project_of(tmp_path).config).values()) == {None}
     for text in ('[project]\ndependencies = ["modeltune"]\n', "tool = 3  # not modeltune's"):
         (tmp_path / "pyproject.toml").write_text(text)
-        assert load_config(tmp_path) == Config()
+        assert project_of(tmp_path).config == Config()
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         'report = "out"\nstrict = false\nbudget = "1h30m"\nreuse = true\n'
         "examples = false\njunit_properties = false\n"
     )
-    assert load_config(tmp_path) == Config(
+    assert project_of(tmp_path).config == Config(
         workers=3,
         store=sqlite_url(tmp_path / "a.db"),
         keep_trials=True,
@@ -50,7 +50,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1, 64])
 def test_any_number_of_processes_may_be_asked_for(tmp_path: Path, workers: int) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.modeltune]\nworkers = {workers}\n")
-    assert load_config(tmp_path).workers == workers
+    assert project_of(tmp_path).config.workers == workers
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_any_number_of_processes_may_be_asked_for(tmp_path: Path, workers: int) 
 )  # fmt: skip
 def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
-    assert load_config(tmp_path).workers == "auto"
+    assert project_of(tmp_path).config.workers == "auto"
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_a_wrong_setting_is_named_with_its_remedy(tmp_path: Path, line: str, mes
     path = tmp_path / "pyproject.toml"
     path.write_text(f"[tool.modeltune]\n{line}\n")
     with pytest.raises(SpecError) as refused:
-        load_config(tmp_path)
+        project_of(tmp_path)
     assert str(refused.value) == f"{path}: [tool.modeltune] has 1 problem:\n  {message}"
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.modeltune]\nx = 1\nstrict = 1\n")
     with pytest.raises(SpecError, match=r"has 2 problems:\n  x: .*\n  strict: "):
-        load_config(tmp_path)
+        project_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_a_file_that_cannot_be_understood_is_named(
 ) -> None:
     (tmp_path / "pyproject.toml").write_bytes(content)
     with pytest.raises(SpecError, match=f"{tmp_path}/pyproject.toml.* ?{message}"):
-        load_config(tmp_path)
+        project_of(tmp_path)
 
 
 def test_a_file_that_does_not_mention_us_is_not_parsed(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("this is not TOML")
-    assert load_config(tmp_path) == Config()
+    assert project_of(tmp_path).config == Config()
 
 
 def test_the_history_is_beside_the_nearest_pyproject(
@@ -168,8 +168,8 @@ def test_the_environment_comes_before_pyproject(
 
 def test_reading_no_settings_loads_no_parser() -> None:
     code = (
-        "import sys, pathlib; from modeltune.ground.config import load_config; "
-        "load_config(pathlib.Path('/')); print('tomllib' in sys.modules)"
+        "import sys, pathlib; from modeltune.ground.config import project_of; "
+        "project_of(pathlib.Path('/')); print('tomllib' in sys.modules)"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
@@ -180,17 +180,17 @@ def test_reading_no_settings_loads_no_parser() -> None:
 def test_a_value_that_no_parser_takes_is_one_error(tmp_path: Path, value: str) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.modeltune]\nworkers = {value}\n")
     with pytest.raises(SpecError, match=r"pyproject\.toml (cannot be read|is not valid TOML): "):
-        load_config(tmp_path)
+        project_of(tmp_path)
 
 
 def test_a_file_too_large_to_be_settings_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").touch()
     os.truncate(tmp_path / "pyproject.toml", 1 << 40)
     with pytest.raises(SpecError, match=r"pyproject\.toml cannot be read: it has .* bytes"):
-        load_config(tmp_path)
+        project_of(tmp_path)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pyproject.toml")
     with pytest.raises(SpecError, match=r"pyproject\.toml cannot be read: .*it is a pipe"):
-        load_config(tmp_path)
+        project_of(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modeltune.ground.doors import door
 from tests.support.example import Example
 
 WALK = """
@@ -57,6 +58,11 @@ def test_a_door_lists_a_name_once_its_module_is_loaded() -> None:
     code = "import modeltune as mt\nprint(dir(mt))\nmt.Fit\nprint(walk(), dir(mt))"
     before, after = printed(code).splitlines()
     assert (before, after) == ("[]", "[] ['Fit']")
+
+
+def test_a_name_has_one_home() -> None:
+    with pytest.raises(ValueError, match=r"^nets lists Net twice$"):
+        door("nets", {"nets": ("Net",), "layers": ("Layer", "Net")})
 
 
 @pytest.mark.parametrize("arguments", [["test_walk.py"], []], ids=["without specs", "with specs"])
