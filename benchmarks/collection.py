@@ -19,7 +19,7 @@ MOST_FOR_SPECS, MOST_FOR_PLUGIN = 150, 15
 """The milliseconds that each may cost at most."""
 
 BARE = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "anyio")]
-"""Other plugins are off on both sides: hypothesis alone takes half a second to import."""
+"""Other plugins are off on both sides: they would hide what is ours (README.md has the cost of Hypothesis)."""
 
 # Tells at the end of a run how many items there were and what it has loaded.
 WITNESS = f"""

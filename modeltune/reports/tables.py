@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tabulate
 
-from modeltune.ground import typed, without_escapes
+from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
     Artifact,
     Json,
@@ -79,7 +79,7 @@ def summary_table(runs: Sequence[Run]) -> str:
     for run in runs:
         groups.setdefault(run.objective, []).append(run)
     return "\n\n".join(
-        f"{clip(clean(objective))}\n{_ranking(objective, group)}"
+        f"{shorten(clean(objective), LONGEST_CELL)}\n{_ranking(objective, group)}"
         for objective, group in groups.items()
     )
 
@@ -227,7 +227,7 @@ def show_trial(run: Run, trial_id: int) -> str:
         sections.append(
             _with_title(
                 "traceback",
-                "\n".join(clip(line, LONGEST_FACT) for line in printable_lines(trial.traceback)),
+                "\n".join(shorten(line, LONGEST_FACT) for line in printable_lines(trial.traceback)),
             )
         )
     elif trial.status is TrialStatus.FAILED:
@@ -266,7 +266,7 @@ def _curve_table(trial: Trial) -> str:
 
 def failure(run: Run) -> str:
     """Return what to show of a red run: its error, its gates, and the command that shows the rest."""
-    error = "\n".join(clip(clean(line), LONGEST_FACT) for line in (run.error or "").splitlines())
+    error = "\n".join(shorten(clean(line), LONGEST_FACT) for line in (run.error or "").splitlines())
     rest = f"everything about this run: modeltune show {clean(run.id)}"
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
     red = [verdict for verdict in run.verdicts if verdict.outcome is not Outcome.PASSED]
@@ -290,12 +290,13 @@ def undecided(runs: Sequence[Run]) -> str:
                 shared = (verdict.outcome.value, verdict.reason)
                 gates.setdefault(shared, []).append(verdict.gate)
         lines += [
-            f"{outcome}: {clean(run.spec)}: {clip(clean(', '.join(named)), LONGEST_FACT)}: "
-            f"{clip(clean(reason), LONGEST_FACT)}"
+            f"{outcome}: {clean(run.spec)}: {shorten(clean(', '.join(named)), LONGEST_FACT)}: "
+            f"{shorten(clean(reason), LONGEST_FACT)}"
             for (outcome, reason), named in gates.items()
         ]
         lines += [
-            f"advice: {clean(run.spec)}: {clip(clean(text), LONGEST_FACT)}" for text in run.advice
+            f"advice: {clean(run.spec)}: {shorten(clean(text), LONGEST_FACT)}"
+            for text in run.advice
         ]
     return "\n".join(lines)
 
@@ -323,7 +324,7 @@ def _headline(run: Run) -> str:
         sentences.append(f"red gates ({len(red)} of {len(run.verdicts)}): {', '.join(red)}")
     if checks:
         sentences.append(f"red checks: {', '.join(checks)}")
-    return f"{clean(run.spec)}: {clip(clean('; '.join(sentences)), LONGEST_FACT)}"
+    return f"{clean(run.spec)}: {shorten(clean('; '.join(sentences)), LONGEST_FACT)}"
 
 
 def _short(verdict: Verdict) -> str:
@@ -383,13 +384,6 @@ def clean(text: str) -> str:
     breaks and tabs become spaces, and lone surrogates, which cannot be printed, ``?``.
     """
     return _printable(" ".join(without_escapes(text).split()))
-
-
-def clip(text: str, longest: int = LONGEST_CELL) -> str:
-    """Return text with at most so many characters; what is cut off says how much it was."""
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest - 40]}... ({len(text) - longest + 40} more characters)"
 
 
 def printable_lines(text: str) -> list[str]:
@@ -455,7 +449,7 @@ def _sections(run: Run) -> Iterator[str]:
 def _lines(texts: Sequence[str]) -> str:
     left = len(texts) - MOST_ROWS
     more = [f"and {left} more"] if left > 0 else []
-    return "\n".join([*(clip(clean(text), LONGEST_FACT) for text in texts[:MOST_ROWS]), *more])
+    return "\n".join([*(shorten(clean(text), LONGEST_FACT) for text in texts[:MOST_ROWS]), *more])
 
 
 def _where_trials_failed(run: Run) -> str:
@@ -652,7 +646,7 @@ def _document(document: Mapping[str, Json]) -> str:
 
 def _title(name: str, rows: int) -> str:
     cut = f", the first {MOST_ROWS} of {rows}" if rows > MOST_ROWS else ""
-    return f"{clip(clean(name))}{cut}"
+    return f"{shorten(clean(name), LONGEST_CELL)}{cut}"
 
 
 def _records(records: Sequence[Mapping[str, Json]]) -> str:
@@ -725,7 +719,10 @@ def flat(document: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    cleaned = [(clip(clean(name)), clip(clean(value), LONGEST_FACT)) for name, value in facts]
+    cleaned = [
+        (shorten(clean(name), LONGEST_CELL), shorten(clean(value), LONGEST_FACT))
+        for name, value in facts
+    ]
     width = max((len(name) for name, _ in cleaned), default=0)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in cleaned)
 
@@ -739,8 +736,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     text = tabulate.tabulate(
-        [[clip(clean(cell)) for cell in row] for row in rows],
-        headers=[clip(clean(header)) for header in headers],
+        [[shorten(clean(cell), LONGEST_CELL) for cell in row] for row in rows],
+        headers=[shorten(clean(header), LONGEST_CELL) for header in headers],
         tablefmt="simple",
         # Without it a text like "1e3" is shown as the number 1000.
         disable_numparse=True,
