@@ -521,6 +521,22 @@ def test_a_failed_trial_is_trained_again_under_another_seed(tmp_path: Path) -> N
     assert Note("trial 1 failed (ValueError: no); trained again") in events
 
 
+def test_a_trial_that_ran_out_of_the_budget_is_not_trained_again(tmp_path: Path) -> None:
+    late = Failure("too late", is_final=False)
+    attempts: list[int] = []
+
+    def second_is_late(task: TrialTask, hp: Any) -> Any:
+        attempts.append(task.id)
+        return late if task.id == 2 else scored(0.5)
+
+    progress, _, _ = ran(tmp_path, second_is_late, max_trials=2, max_retries_per_trial=2)
+    assert attempts == [1, 2]
+    assert [trial.status for trial in progress.trials] == [
+        TrialStatus.COMPLETED,
+        TrialStatus.FAILED,
+    ]
+
+
 def test_retries_end(tmp_path: Path) -> None:
     with pytest.raises(mt.SearchError, match="none of 2 trials completed"):
         ran(tmp_path, lambda task, hp: FAILED, max_trials=2, max_retries_per_trial=3)

@@ -301,7 +301,7 @@ def _without_password(uri: MaskedUrl) -> tuple[str, Secrets]:
     """Return the address without user and password, and these as MLflow's environment variables.
 
     Raises:
-        Unreachable: it is no address.
+        Unreachable: it is no address, or that of a database with a password.
     """
     try:
         parts = urlsplit(uri.reveal())
@@ -313,11 +313,15 @@ def _without_password(uri: MaskedUrl) -> tuple[str, Secrets]:
         # The error would show the address.
         raise Unreachable("the MLflow server has no address like http://127.0.0.1:5000")
     hidden = {"query": query} if query else {}
-    if not password or parts.scheme not in ("http", "https"):
-        # As it is: a path in a database's address would lose its slashes. Only a server's client
-        # takes user and password from the environment.
-        hidden |= {"user": user} if user else {}
-        return uri.reveal(), Secrets(hidden | ({"password": password} if password else {}))
+    if not password:
+        # As it is: a path in a database's address would lose its slashes.
+        return uri.reveal(), Secrets(hidden | ({"user": user} if user else {}))
+    if parts.scheme not in ("http", "https"):
+        # Only the client of a server takes it from the environment; others show their address.
+        raise Unreachable(
+            "MLflow would show the password in the address of a database; leave it to the "
+            "driver, as a .pgpass file does, or name a server"
+        )
     hidden |= {"MLFLOW_TRACKING_USERNAME": unquote(user or "")}
     hidden |= {"MLFLOW_TRACKING_PASSWORD": unquote(password)}
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), Secrets(hidden)

@@ -306,6 +306,31 @@ def test_an_address_that_is_none_is_a_line_without_its_password(uri: str, tmp_pa
     assert "hunter2" not in "".join(traceback.format_exception(refused.value))
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///runs/m.db", "sqlite:////var/m.db", "http://host:1/"])
+def test_an_address_without_a_password_reaches_the_client_as_it_is(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses: list[str] = []
+
+    def refuse(tracking_uri: str) -> Any:
+        addresses.append(tracking_uri)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("mlflow.MlflowClient", refuse)
+    with pytest.raises(Unreachable, match="does not answer"):
+        log(RUN, tmp_path, uri)
+    assert addresses == [uri]
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:hunter2@host/runs"])
+def test_a_database_with_a_password_is_refused_by_a_line_without_it(
+    uri: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Unreachable, match="leave it to the driver") as refused:
+        log(RUN, tmp_path, uri)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
 def test_user_and_password_reach_the_server_and_nothing_that_mlflow_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
