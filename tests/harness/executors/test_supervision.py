@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import sys
@@ -208,6 +209,23 @@ def test_a_search_whose_default_candidate_is_faulty_tries_all_others(
     assert spec.name in str(first.traceback) or "faulty_metric" in str(first.traceback)
     assert {trial.reason for trial in others} == {None}
     assert len(others) == (8 if spec is process_specs.with_faulty_build else 2)
+
+
+def test_a_process_that_cannot_be_replaced_is_the_error_that_is_told(
+    tmp_path: Path, fault: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault.write_text("segfaults")
+    start, started = supervision.start_process, list[Any]()
+
+    def start_twice(*arguments: Any) -> Any:
+        if len(started) == 2:  # the process that holds the data, and the one that trains
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        started.append(start(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(supervision, "start_process", start_twice)
+    with pytest.raises(OSError, match="Too many open files"):
+        run(process_specs.with_faulty_build, tmp_path, 1, lambda event: None)
 
 
 @pytest.mark.parametrize(
