@@ -49,6 +49,9 @@ _ALIASES: Mapping[int, str] = {
     id(eval): "eval",
 }
 
+_HOMES = ("importlib", "importlib.util", "importlib.machinery", "runpy", "builtins")
+"""Modules that have such functions: what is taken from them by a text may be one."""
+
 _OF_PYTEST = ("spec_*.py", "test_*.py", "*_test.py", "conftest.py")
 
 
@@ -76,29 +79,46 @@ def reached(path: Path, node: ast.AST, namespace: Mapping[str, Any]) -> Iterator
     calls = {id(call.func): call for call in ast.walk(node) if isinstance(call, ast.Call)}
     texts: _Texts | None = None
     for inner in ast.walk(node):
-        if not isinstance(inner, ast.Name | ast.Attribute) or not isinstance(inner.ctx, ast.Load):
-            continue
-        name = dotted_name(inner)
-        kind, position = _LOADERS.get(_loader(inner, name, namespace), ("", 0))
-        if not kind:
+        name = _loader(inner, namespace)
+        if not name:
             continue
         texts = texts or _Texts(node, namespace)
         call = calls.get(id(inner))
-        argument = None if call is None else _argument(call, position)
-        if kind == _NAMES:
-            yield Reach(files=(path,))
-        elif kind == _CODE:
-            yield _code(path, inner if call is None else call, argument, texts)
-        else:
-            values = {UNKNOWN} if argument is None else texts.of(argument)
-            yield from _values(path, inner if call is None else call, kind, values)
+        names = {name} if isinstance(name, str) else texts.of(name)
+        for kind, position in sorted({_LOADERS[each] for each in names & _LOADERS.keys()}):
+            argument = None if call is None else _argument(call, position)
+            if kind == _NAMES:
+                yield Reach(files=(path,))
+            elif kind == _CODE:
+                yield _code(path, inner if call is None else call, argument, texts)
+            else:
+                values = {UNKNOWN} if argument is None else texts.of(argument)
+                yield from _values(path, inner if call is None else call, kind, values)
+        if any(UNKNOWN in each for each in names):
+            yield from _values(path, inner if call is None else call, _MODULE, {UNKNOWN})
 
 
-def _loader(node: ast.Name | ast.Attribute, name: list[str], namespace: Mapping[str, Any]) -> str:
-    if isinstance(node, ast.Attribute):
-        # "eval" is also a method of many objects, and "exec" of cursors.
-        return name[-1] if name[-1] not in ("exec", "eval", "globals") else ""
-    return _ALIASES.get(id(namespace.get(name[0])), name[0])
+def _loader(node: ast.AST, namespace: Mapping[str, Any]) -> str | ast.expr:
+    """Return the name of a function that a node may be, or what says its name; "" when it is none."""
+    match node:
+        case ast.Attribute(attr=name, ctx=ast.Load()):
+            # "eval" is also a method of many objects, and "exec" of cursors.
+            return name if name in _LOADERS and name not in ("exec", "eval", "globals") else ""
+        case ast.Name(id=name, ctx=ast.Load()):
+            name = _ALIASES.get(id(namespace.get(name)), name)
+            return name if name in _LOADERS else ""
+        case (
+            ast.Call(func=ast.Name(id="getattr"), args=[module, member, *_])
+            | ast.Subscript(
+                value=ast.Call(func=ast.Name(id="vars"), args=[module])
+                | ast.Attribute(value=module, attr="__dict__"),
+                slice=member,
+            )
+        ):
+            first, *more = dotted_name(module)
+            home = ".".join([getattr(namespace.get(first), "__name__", first), *more])
+            return member if home in _HOMES else ""
+    return ""
 
 
 def _argument(call: ast.Call, position: int) -> ast.expr | None:
@@ -297,7 +317,8 @@ class _Texts:
             return self.of(call.args[0], depth + 1)
         if name == "dirname" and call.args:
             return self._folders(call.args[0], depth)
-        if name in ("lower", "upper", "strip") and isinstance(call.func, ast.Attribute):
+        is_bare = not call.args and not call.keywords
+        if is_bare and name in ("lower", "upper", "strip") and isinstance(call.func, ast.Attribute):
             return {getattr(text, name)() for text in self.of(call.func.value, depth + 1)}
         return {UNKNOWN}
 

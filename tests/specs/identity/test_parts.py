@@ -786,6 +786,25 @@ REACHES: dict[str, tuple[str, str, set[str]]] = {
         "runpy.run_path(pathlib.Path(hp) / f'nets/{hp}.py')",
         {"nets/small.py", "nets/large.py", "nets/other.py"},
     ),
+    "a text in capitals": ("", "importlib.import_module('NETS.SMALL '.lower().strip())", {"nets/small.py"}),
+    "a stripped text": (
+        "",
+        "importlib.import_module('_nets.small_'.strip('_'))",
+        {"nets/small.py", "nets/large.py", "nets/other.py", "sibling.py"},
+    ),
+    "a function by its name": ("", "getattr(importlib, 'import_module')('nets.small')", {"nets/small.py"}),
+    "a function of a namespace": (
+        "import builtins",
+        "[vars(importlib)['import_module']('nets.small'), builtins.__dict__['exec']('import sibling')]",
+        {"nets/small.py", "sibling.py"},
+    ),
+    "an unknown function": (
+        "import importlib as loaders",
+        "getattr(loaders, hp)('nets.small')",
+        {"nets/small.py", "nets/large.py", "nets/other.py", "sibling.py"},
+    ),
+    "a function that imports nothing": ("", "getattr(importlib, 'invalidate_caches')()", set()),
+    "an attribute of another module": ("import math", "getattr(math, hp)('nets.small')", set()),
     "an installed package": ("", "importlib.import_module(f'keras.applications.{hp}')", set()),
     "metadata": ("from importlib import metadata", "metadata.version('keras')", set()),
     "a method": ("class Model: ...", "Model.eval(hp)", set()),
@@ -838,6 +857,11 @@ def test_of_what_a_text_imports_only_what_is_reached_counts(
             "importlib.import_module(f'nets.{hp}')",
             "importlib.import_module(f'nets.{hp}') names what it imports only when it runs; assumed: "
             "each of large.py, other.py, small.py",
+        ),
+        (
+            "getattr(importlib, hp)('nets.small')",
+            "getattr(importlib, hp)('nets.small') names what it imports only when it runs; assumed: "
+            "each of keras_settings.py, large.py, other.py and 2 more",
         ),
         (
             "exec(hp)",
