@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,6 +285,7 @@ WRITERS = 8
 _WRITE_AT_ONCE = """
 import multiprocessing, sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 import alembic.command
 from modeltune.histories.contract import EXAMPLE
@@ -526,6 +528,21 @@ class StorageContract:
             with pytest.raises(HistoryError, match="does not say which schema it has"):
                 open_store(url)
             assert _contents(store) == before
+
+    def test_a_damaged_row_hides_no_run_before_it(self, store: Store, tmp_path: Path) -> None:
+        mlp, cnn = "spec_digits.py::mlp", "spec_digits.py::cnn"
+        for name in "abcde":
+            store.record(some_run(name))
+        store.record(some_run("f", spec=cnn))
+        _execute(store, "UPDATE runs SET status = 'splendid' WHERE id IN ('b', 'd', 'e', 'f')")
+        assert [run.id for run in store.runs(mlp, 1)] == ["c"]
+        assert [run.id for run in store.runs(limit=2)] == ["c", "a"]
+        latest = store.latest([mlp, cnn], 1)
+        assert {spec: [run.id for run in found] for spec, found in latest.items()} == {
+            mlp: ["c"],
+            cnn: [],
+        }
+        assert store.find_spec(cnn, tmp_path) == cnn
 
     def test_a_damaged_row_is_named_and_no_traceback_of_ours(self, store: Store) -> None:
         store.record(EXAMPLE)

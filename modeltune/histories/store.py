@@ -205,7 +205,7 @@ class Store:
             last = sa.select(runs.c.seq).where(runs.c.id == until).scalar_subquery()
             chosen = chosen.where(runs.c.seq <= last)
         with self._reading() as connection:
-            return self._valid(connection, newest(connection, chosen, spec, root, limit))
+            return self._newest_valid(connection, chosen, spec, root, limit)
 
     def latest(
         self, specs: Iterable[str], limit: int, root: Path | None = None
@@ -220,11 +220,13 @@ class Store:
             # One query for all specs would read all of their runs.
             rows = {spec: newest(connection, chosen, spec, root, limit) for spec in specs}
             listed = self._valid(connection, [row for some in rows.values() for row in some])
-        valid = {summary.seq: summary for summary in listed}
-        return {
-            spec: [valid[row.seq] for row in some if row.seq in valid]
-            for spec, some in rows.items()
-        }
+            valid = {summary.seq: summary for summary in listed}
+            return {
+                spec: [valid[row.seq] for row in some]
+                if all(row.seq in valid for row in some)
+                else self._newest_valid(connection, chosen, spec, root, limit)
+                for spec, some in rows.items()
+            }
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, list[Verdict]]:
         """Return the verdicts of these runs by run id, in the order of their specs."""
@@ -361,8 +363,9 @@ class Store:
         Raises:
             HistoryError: the addresses of several specs end so.
         """
-        if self.runs(text, 1, root=root):
-            return text
+        with self._reading() as connection:
+            if newest(connection, sa.select(*_PLACE), text, root, 1):
+                return text
         ends = [spec for spec in self.specs(root) if spec.endswith(f"/{text}")]
         if len(ends) > 1:
             raise HistoryError(f'"{text}" names several specs; write one of {", ".join(ends)}')
@@ -450,6 +453,25 @@ class Store:
                 raise HistoryError(
                     f"{self} holds a row that is no record of a run ({error}); {DAMAGED}"
                 ) from error
+
+    def _newest_valid(
+        self,
+        connection: sa.Connection,
+        chosen: sa.Select[Any],
+        spec: str | None,
+        root: Path | None,
+        limit: int | None,
+    ) -> list[Summary]:
+        """Return the newest valid runs, at most ``limit``, however many invalid ones lie between."""
+        valid: list[Summary] = []
+        asked = limit
+        while True:
+            rows = newest(connection, chosen, spec, root, asked)
+            valid += self._valid(connection, rows)
+            if limit is None or asked is None or len(rows) < asked or len(valid) >= limit:
+                return valid[:limit]
+            chosen = chosen.where(runs.c.seq < rows[-1].seq)
+            asked = max(limit, _AFTER_INVALID)
 
     def _valid(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Summary]:
         valid, invalid = summaries(connection, rows)
@@ -593,6 +615,9 @@ _IS_BY_DIGITS = sa.and_(
 
 In Danish "aa" comes after "z", in Welsh "dd" after "dz"; some collations sort numbers by their value.
 """
+
+_AFTER_INVALID = 200
+"""How many rows are read at once after invalid ones: somebody may have damaged many."""
 
 _PLACE = (runs.c.seq, runs.c.id, runs.c.spec, runs.c.file)
 
