@@ -23,7 +23,7 @@ DECLARE = 'declare which data they are, with mt.Data(..., version="2026-11")'
 """What to do about a stream that nothing else identifies."""
 
 READ_AGAIN = 256
-"""Samples of a stream that are read a second time, to see whether they are the same."""
+"""Samples of a stream that are read a second time: all are, where these come out otherwise."""
 
 SHORT = 2**48 - 1
 """Selects as much of a sample's digest as is kept in memory."""
@@ -45,8 +45,7 @@ class Part:
     numbers ("" if there is only one output) to its (lowest, highest) value. ``shapes`` maps the
     name of each array ("x", "y.mask") to the shape of one sample, with None for a length that
     differs between samples. ``content`` is a digest of the samples that a stream has yielded, in any
-    order; it ``is_shuffled`` where it yields others first when it is read again, and ``varies``
-    where it yields samples then that it has not yielded before.
+    order; it ``varies`` where it yields others when it is read again.
     ``frames`` maps the name of each array that was a frame to its columns,
     each with its dtype ("city (object)"), in order.
     """
@@ -61,7 +60,6 @@ class Part:
     sample_weight: Arrays = None
     stream: Any = None
     content: str = ""
-    is_shuffled: bool = False
     varies: bool = False
     frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -304,17 +302,14 @@ def _identified(train: Part, version: str | None) -> tuple[Part, str | None]:
     if version is not None:
         print_ = hashlib.sha256(f"version {version}".encode()).hexdigest()
         return replace(train, fingerprint=print_), f'train: a stream of version "{version}"'
-    if not train.is_shuffled:
+    if not train.varies:
         return train, None
-    # It may leave out others each time: the rest of its last batch.
     source = None
     if _is_dataset(train.stream):
         # Only such a stream has TensorFlow loaded.
         from modeltune.engine.data.stream_sources import source_digest
 
         source = source_digest(train.stream)
-    if not train.varies:
-        return train if source is None else replace(train, fingerprint=source), None
     yields = "train: yields other samples each time it is read"
     if source is None:
         return train, f"{yields}, and what it is made of cannot be told; {DECLARE}"
@@ -349,7 +344,7 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
         numbers = list(_row_digests(columns, samples))
         digest = (digest + sum(numbers)) % 2**256
         short = [number & SHORT for number in numbers]
-        first = first or short
+        first += short[: READ_AGAIN - len(first)]
         seen.update(short)
         size += samples
         for path, (low, high) in _label_ranges(y).items():
@@ -358,9 +353,8 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it yields no batch")
     content = f"{digest:064x}"
-    is_shuffled, varies = _read_again(stream, first, seen)
-    part = Part(name, size, content, labels, shapes, stream=stream, content=content)
-    return replace(part, is_shuffled=is_shuffled, varies=varies)
+    varies = _varies(stream, first, seen, digest)
+    return Part(name, size, content, labels, shapes, stream=stream, content=content, varies=varies)
 
 
 def _row_digests(columns: Mapping[str, Array], samples: int) -> Iterator[int]:
@@ -372,24 +366,31 @@ def _row_digests(columns: Mapping[str, Array], samples: int) -> Iterator[int]:
         yield int.from_bytes(sample.digest(), "big")
 
 
-def _read_again(stream: Any, first: Sequence[int], seen: set[int]) -> tuple[bool, bool]:
-    """Tell whether a stream begins with other samples when it is read again, and with new ones.
+def _varies(stream: Any, first: Sequence[int], seen: set[int], digest: int) -> bool:
+    """Tell whether a stream yields other samples when it is read again, in whatever order.
+
+    It is read to its end only if it does not begin with the same samples.
 
     Args:
         stream: what has been read to its end.
-        first: short digests of the samples in its first batch.
+        first: short digests of its first samples, ``READ_AGAIN`` of them if it has as many.
         seen: those of all its samples.
+        digest: the sum of all the whole digests.
     """
-    again: list[int] = []
-    is_shuffled = False
+    begin: list[int] = []
+    total = 0
     for x, y, sample_weight in _batches(stream):
         columns = _columns(x, y, sample_weight)
-        batch = [n & SHORT for n in _row_digests(columns, len(next(iter(columns.values()))))]
-        is_shuffled = is_shuffled or (not again and batch != first)
-        again += batch
-        if not is_shuffled or len(again) >= READ_AGAIN:
-            break
-    return is_shuffled, any(number not in seen for number in again)
+        numbers = list(_row_digests(columns, len(next(iter(columns.values())))))
+        short = [number & SHORT for number in numbers]
+        if not seen.issuperset(short):
+            return True
+        total = (total + sum(numbers)) % 2**256
+        if len(begin) < READ_AGAIN:
+            begin += short[: READ_AGAIN - len(begin)]
+            if len(begin) == READ_AGAIN and begin == first:
+                return False
+    return total != digest
 
 
 def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:

@@ -23,6 +23,7 @@ TENSORFLOW = Library(
         Name(OPS, "gradient_registry", (Feature.GRADIENTS,)),
         Name("gradient_registry", "_registry", (Feature.GRADIENTS,)),
         Name("dataset", "_inputs", (Feature.SOURCES,)),
+        Name("dataset", "_functions", (Feature.SOURCES,)),
     ),
     {
         "pywrap_tfe": lambda: private(CONTEXT, "pywrap_tfe"),
@@ -71,14 +72,19 @@ def forget_gradient(name: str) -> None:
     private(private(OPS, "gradient_registry"), "_registry").pop(name, None)
 
 
-def roots(dataset: Any) -> list[Any]:
-    """Return the datasets that a ``tf.data.Dataset`` is made of and that are made of no other."""
-    found: list[Any] = []
-    waiting = [dataset]
-    while waiting:
-        one = waiting.pop()
-        inputs = list(private(one, "_inputs")())
-        waiting += inputs
-        if not inputs:
-            found.append(one)
+def datasets_of(dataset: Any) -> list[Any]:
+    """Return a ``tf.data.Dataset`` and all that it is made of."""
+    found = [dataset]
+    for one in found:
+        found += private(one, "_inputs")()
     return found
+
+
+def is_root(dataset: Any) -> bool:
+    """Tell whether a ``tf.data.Dataset`` is made of no other."""
+    return not private(dataset, "_inputs")()
+
+
+def called_functions(dataset: Any) -> list[Any]:
+    """Return the concrete functions that a ``tf.data.Dataset`` itself calls."""
+    return [wrapper.function for wrapper in private(dataset, "_functions")()]

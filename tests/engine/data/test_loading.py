@@ -244,6 +244,87 @@ def test_a_shuffled_stream_stays_the_same_whatever_it_leaves_out() -> None:
     assert fingerprint(slices().batch(8)) == fingerprint(slices().batch(5))
 
 
+def test_a_single_sample_that_a_long_shuffled_stream_leaves_out_is_found() -> None:
+    numbers = np.arange(1001.0)
+    many = tf.data.Dataset.from_tensor_slices((numbers, numbers % 2)).shuffle(1001, seed=1)
+    part = (numbers, numbers % 2)
+    data = loaded(mt.Data(many.batch(1000, drop_remainder=True), part, part))
+    assert data.train.varies
+    assert not loaded(mt.Data(many.batch(1000), part, part)).train.varies
+
+
+def gathered(x: Any, noise: float = 1.0) -> tf.data.Dataset:
+    """Return a pipeline whose data are all held by its function."""
+    rows = tf.data.Dataset.range(40).shuffle(40)
+    return rows.map(
+        lambda i: (
+            tf.gather(x, i) + noise * tf.random.normal([2], dtype="float64"),
+            tf.gather(Y, i),
+        )
+    ).batch(8)
+
+
+def read_from(folder: Any) -> tf.data.Dataset:
+    """Return a pipeline whose function names the files that it reads."""
+
+    def read(x: Any, label: Any) -> Any:
+        name = tf.strings.join([f"{folder}/", tf.strings.as_string(label)])
+        text = tf.io.decode_raw(tf.io.read_file(name), tf.uint8)
+        return x + tf.cast(text, x.dtype), label
+
+    return augmented(slices().map(read))
+
+
+def scaled(mean: float) -> tf.data.Dataset:
+    """Return a pipeline whose layers hold a mean, and the state of random numbers."""
+    layers = [
+        keras.layers.Normalization(mean=mean, variance=1.0),
+        keras.layers.GaussianNoise(0.1),
+    ]
+
+    def prepare(x: Any, label: Any) -> Any:
+        return keras.Sequential(layers)(x, training=True), label
+
+    return slices().batch(8).map(prepare)
+
+
+def in_table(value: str) -> tf.data.Dataset:
+    keys = tf.lookup.KeyValueTensorInitializer(tf.constant([0, 1], tf.int64), [value, "1"])
+    table = tf.lookup.StaticHashTable(keys, "9")
+    number = slices().map(lambda x, y: (x + tf.strings.to_number(table[y], x.dtype), y))
+    return augmented(number)
+
+
+X64 = X.astype("float64")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: gathered(x),
+        lambda x: gathered(tf.constant(x)),
+        lambda x: scaled(float(x[0, 0])),
+        lambda x: augmented(slices(x).enumerate().map(lambda _, row: row)),
+    ],
+    ids=["array of a function", "tensor of a function", "layer", "numbered"],
+)
+def test_what_the_functions_of_an_augmenting_stream_hold_identifies_it(
+    made: Callable[[Any], tf.data.Dataset],
+) -> None:
+    data = [loaded(mt.Data(made(x), (X, Y), (X, Y))) for x in (X64, X64.copy(), X64 + 1)]
+    prints = [one.train.fingerprint for one in data]
+    assert prints[0] == prints[1] != prints[2]
+    assert {one.cuts for one in data} == {
+        ("train: yields other samples each time it is read; known by the elements it is made of",)
+    }
+
+
+def test_a_shuffled_stream_of_a_function_is_known_by_its_samples() -> None:
+    one, other = gathered(X64, 0.0), gathered(X64 + 1, 0.0)
+    assert fingerprint(one) == fingerprint(one) == fingerprint(batched(X64))
+    assert fingerprint(one) != fingerprint(other)
+
+
 def test_a_file_name_in_a_source_stands_for_what_is_in_the_file(tmp_path: Any) -> None:
     def read(name: Any, label: Any) -> Any:
         text = tf.io.decode_raw(tf.io.read_file(name), tf.uint8)
@@ -269,19 +350,56 @@ def generated() -> tf.data.Dataset:
     )
 
 
-def test_a_generator_and_a_py_dataset_that_augment_are_known_by_their_version() -> None:
-    class Noisy(Batches):
+class Noisy(Batches):
+    def __getitem__(self, index: int) -> Any:
+        x, y = super().__getitem__(index)
+        return x + np.random.default_rng().normal(size=x.shape), y
+
+
+def beside_a_generator() -> tf.data.Dataset:
+    both = tf.data.Dataset.zip((slices(X64), generated().unbatch()))
+    return both.map(lambda ours, theirs: (ours[0] + theirs[0], ours[1])).batch(8)
+
+
+def in_python() -> tf.data.Dataset:
+    def add(x: Any, y: Any) -> Any:
+        return tf.ensure_shape(tf.numpy_function(lambda row: row + X[0], [x], x.dtype), [2]), y
+
+    return augmented(slices(X64).map(add))
+
+
+@pytest.mark.parametrize(
+    "kind", ["generator", "py_dataset", "generator of two", "python", "table", "files"]
+)
+def test_an_augmenting_stream_that_does_not_tell_its_data_is_known_by_its_version(
+    kind: str, tmp_path: Any
+) -> None:
+    for label in "01":
+        (tmp_path / label).write_text("12")
+    streams: dict[str, Callable[[], Any]] = {
+        "generator": generated,
+        "py_dataset": lambda: Noisy(X, Y),
+        "generator of two": beside_a_generator,
+        "python": in_python,
+        "table": lambda: in_table("2"),
+        "files": lambda: read_from(tmp_path),
+    }
+    made = streams[kind]
+    (sentence,) = loaded(mt.Data(made(), (X, Y), (X, Y))).cuts
+    assert sentence.startswith("train: yields other samples each time it is read, and what it ")
+    assert 'with mt.Data(..., version="2026-11")' in sentence
+    assert fingerprint(made(), version="1") == fingerprint(made(), version="1")
+    assert fingerprint(made(), version="1") != fingerprint(made(), version="2")
+
+
+def test_a_stream_whose_first_batches_happen_to_come_out_equal_is_found_to_vary() -> None:
+    class LateNoise(Batches):
         def __getitem__(self, index: int) -> Any:
             x, y = super().__getitem__(index)
-            return x + np.random.default_rng().normal(size=x.shape), y
+            return (x if index == 0 else x + np.random.default_rng().normal(size=x.shape)), y
 
-    for made in (generated, lambda: Noisy(X, Y)):
-        data = loaded(mt.Data(made(), (X, Y), (X, Y)))
-        (sentence,) = data.cuts
-        assert sentence.startswith("train: yields other samples each time it is read, and what it ")
-        assert 'with mt.Data(..., version="2026-11")' in sentence
-        assert fingerprint(made(), version="1") == fingerprint(made(), version="1")
-        assert fingerprint(made(), version="1") != fingerprint(made(), version="2")
+    assert loaded(mt.Data((X, Y), LateNoise(), (X, Y))).validation.varies
+    assert not loaded(mt.Data((X, Y), Batches(), (X, Y))).validation.varies
 
 
 def test_a_version_does_not_hide_that_test_changes() -> None:
@@ -379,7 +497,7 @@ def test_a_reshuffling_dataset_keeps_its_fingerprint() -> None:
     def shuffled(y: Any = Y) -> Any:
         return tf.data.Dataset.from_tensor_slices((X, y)).shuffle(40).batch(7)
 
-    assert fingerprint(shuffled()) == fingerprint(shuffled())
+    assert fingerprint(shuffled()) == fingerprint(shuffled()) == fingerprint(batched())
     assert fingerprint(shuffled(np.roll(Y, 1))) != fingerprint(shuffled())
     assert fingerprint(batched()) == fingerprint(Batches())
     swapped = batched(X, np.roll(Y, 1))
