@@ -12,7 +12,13 @@ from pathlib import Path
 from modeltune.ground import HistoryError, NoHistoryError, StoreUrl, count_of
 from modeltune.histories import pending
 from modeltune.histories.artifacts import is_artifact_name, verify
-from modeltune.histories.garbage import damaged_ledgers, leftovers, project_baselines, weights_of
+from modeltune.histories.garbage import (
+    damaged_ledgers,
+    leftovers,
+    project_baselines,
+    weights_of,
+    what_was_set_aside,
+)
 from modeltune.histories.places import Place, place_of
 from modeltune.histories.store import HEAD, Store, open_as_it_is
 
@@ -48,6 +54,8 @@ def diagnose(
     yield from _waiting_runs(place.folder, url)
     for damaged in damaged_ledgers(place.folder):
         yield Finding(Mark.WRONG, damaged)
+    for aside in what_was_set_aside(place.folder):
+        yield Finding(Mark.NOTE, aside)
     yield from _links(place.folder)
     yield from _accepted_models(place.folder)
     if is_open:

@@ -120,7 +120,10 @@ def remove_leftover(leftover: Leftover, *, now: float) -> bool:
 
 
 def unreadable(url: str | StoreUrl) -> Iterator[str]:
-    """Yield a line about each waiting run, ledger and baseline beside a history that is damaged."""
+    """Yield a line about what is damaged beside a history: waiting runs, ledgers, baselines.
+
+    What was set aside is among them.
+    """
     folder = place_of(url).folder
     for path in pending.waiting(folder):
         try:
@@ -130,6 +133,7 @@ def unreadable(url: str | StoreUrl) -> Iterator[str]:
         except HistoryError as error:
             yield str(error)
     yield from damaged_ledgers(folder)
+    yield from what_was_set_aside(folder)
     for path in project_baselines(folder):
         try:
             weights_of(path)
@@ -141,11 +145,22 @@ def damaged_ledgers(folder: Path) -> Iterator[str]:
     """Yield a line about each ledger of interrupted searches that is damaged."""
     for path in _in(folder / "scratch"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if not path.is_symlink() and (damage := ledgers.state_of(path).damage):
+            if path.is_symlink() or path.name.startswith(ledgers.NO_SEARCH):
+                continue
+            if damage := ledgers.state_of(path).damage:
                 yield (
                     f"{path / ledgers.LEDGER_FILE} is damaged ({damage}); the next run of its search "
                     "sets it aside, or remove it"
                 )
+
+
+def what_was_set_aside(folder: Path) -> Iterator[str]:
+    """Yield a line about each ledger and waiting run that was set aside: only the user removes it."""
+    scratch = (path for path in _in(folder / "scratch") if path.name.startswith(ledgers.ASIDE))
+    for path in (*pending.set_aside(folder), *scratch):
+        yield (
+            f"{path} was set aside, for modeltune could not go on with it; look at it, then remove it"
+        )
 
 
 def project_baselines(folder: Path) -> Iterator[Path]:
@@ -257,6 +272,9 @@ def _artifacts(folder: Path, histories: Sequence[Store], now: float) -> Iterator
 def _scratch(folder: Path, histories: Sequence[Store], now: float) -> Iterator[Leftover]:
     for path in _in(folder):
         if path.is_symlink() or not path.is_dir():
+            continue
+        if path.name.startswith(ledgers.ASIDE):
+            # It may hold the only copy of what somebody wants back: ``what_was_set_aside`` names it.
             continue
         is_ours = is_marked(path)
         if path.name.startswith(ledgers.GONE):

@@ -49,6 +49,9 @@ GONE = "gone-"
 ASIDE = "aside-"
 """How the names begin of what was found in the place of a ledger, and of damaged ledgers."""
 
+NO_SEARCH = (GONE, ASIDE)
+"""How the names of folders begin that no run resumes, whatever they hold."""
+
 LONGEST_LINE, LARGEST_LEDGER = 64 * MEBIBYTE, 512 * MEBIBYTE
 """Bytes; what exceeds these is not written, and is trained again when a run resumes."""
 
@@ -226,9 +229,8 @@ class Ledgers:
             # The process that removed it was killed, or is still removing it.
             with contextlib.suppress(OSError):
                 remove_gone(folder)
-        for path in sorted(self._folder.glob(f"*/{LEDGER_FILE}")):
-            folder = path.parent
-            if folder == own or folder.name.startswith(GONE):
+        for folder in _searches(self._folder):
+            if folder == own:
                 continue
             with _unused_ledger(folder) as ledger:
                 search = ledger and ledger.known.get("search")
@@ -263,10 +265,8 @@ class BegunRun:
 
 def left_runs(folder: Path) -> Iterator[BegunRun]:
     """Yield the runs whose ledgers lie in a folder and are used by no process any more."""
-    for path in sorted(folder.glob(f"*/{LEDGER_FILE}")):
-        if path.parent.name.startswith(GONE):
-            continue
-        with _unused_ledger(path.parent) as ledger:
+    for search in _searches(folder):
+        with _unused_ledger(search) as ledger:
             if ledger is None:
                 continue
             trials = sum(key.startswith("trial ") for key in ledger.known)
@@ -331,6 +331,12 @@ def _remove(folder: Path) -> bool:
     doomed = folder.with_name(f"{GONE}{uuid.uuid4().hex}")
     folder.rename(doomed)
     return remove_marked(doomed)
+
+
+def _searches(folder: Path) -> list[Path]:
+    """Return the folders of searches that have a ledger, sorted."""
+    places = sorted(path.parent for path in folder.glob(f"*/{LEDGER_FILE}"))
+    return [place for place in places if not place.name.startswith(NO_SEARCH)]
 
 
 @contextlib.contextmanager

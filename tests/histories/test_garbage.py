@@ -261,7 +261,7 @@ def test_what_a_damaged_file_may_name_stays_and_the_rest_goes(
     assert project.collected() == {cut} | gone
     assert main(["gc"]) == 0
     said = capsys.readouterr().out
-    assert (f"left alone: {path.resolve()} " in said) is not name.endswith("damaged")
+    assert f"left alone: {path.resolve()} " in said
 
 
 def test_without_a_history_nothing_is_an_orphan(project: Project) -> None:
@@ -422,6 +422,25 @@ def test_a_damaged_ledger_is_named_and_stays(
         assert f"{path} is damaged (line 4: its checksum does not fit)" in said
         assert f"{pipe} is damaged (it is a pipe, a socket or a device, no file)" in said
     assert path.read_bytes() == before
+
+
+def test_a_search_that_was_set_aside_is_named_and_stays(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(project, A).close(drop=False)
+    (search,) = (project.folder / "scratch").iterdir()
+    (search / "link").symlink_to(project.folder)
+    begun(project, B).close()
+    project.recorded(A)
+    (aside,) = (project.folder / "scratch").iterdir()
+    assert project.collected() == set()
+    for command, mark in {"gc": "left alone: ", "doctor": "note   "}.items():
+        assert main([command]) == 0
+        assert f"{mark}{aside} was set aside" in capsys.readouterr().out
+    with (aside / "ledger.jsonl").open("ab") as file:
+        file.write(b"00000000 {}\n")
+    assert main(["doctor"]) == 0
+    assert "sets it aside" not in capsys.readouterr().out
 
 
 def test_a_folder_that_a_link_replaces_after_it_was_found_stays(

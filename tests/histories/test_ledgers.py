@@ -21,6 +21,7 @@ from modeltune.histories.ledgers import (
     LEDGER_FILE,
     Ledger,
     Ledgers,
+    left_runs,
     open_ledger,
     state_of,
 )
@@ -330,14 +331,27 @@ def test_what_lies_in_the_place_of_a_ledger_is_set_aside_and_nothing_is_lost(
 def test_links_in_the_folder_of_an_interrupted_search_lead_no_writer_out_of_it(
     tmp_path: Path,
 ) -> None:
-    finished(tmp_path / "scratch", 1)
+    ledger, _ = begun(tmp_path / "scratch", "a")
+    ledger.put("run a", {})
+    ledger.put("trial 0", 1)
+    OPEN.pop().close(drop=False)
     (path,) = tmp_path.glob(f"scratch/*/{LEDGER_FILE}")
+    assert [left.id for left in left_runs(tmp_path / "scratch")] == ["a"]
     (tmp_path / "elsewhere").mkdir()
     (path.parent / "states").symlink_to(tmp_path / "elsewhere")
     ledger, said = begun(tmp_path / "scratch", "b")
     assert "(states in it is a link, a pipe or a device)" in str(said)
     assert ledger.count("trial ") == 0
     assert not (ledger.folder / "states").exists()
+    # Nor is what was set aside an interrupted search, though its ledger can be read.
+    OPEN.pop().close(drop=False)
+    (aside,) = (tmp_path / "scratch").glob(f"{ASIDE}*")
+    for run, code in (("c", "1"), ("d", "2")):
+        assert begun(tmp_path / "scratch", run, code=code)[1] is None
+        OPEN.pop().close(drop=False)
+    assert (aside / LEDGER_FILE).exists()
+    assert (aside / "states").is_symlink()
+    assert list(left_runs(tmp_path / "scratch")) == []
 
 
 def test_no_search_begins_behind_a_link(tmp_path: Path) -> None:
