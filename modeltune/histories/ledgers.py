@@ -118,10 +118,11 @@ class LedgerContent:
         return list(self.known.get("runs") or ())
 
 
-def read_ledger(file: IO[bytes]) -> LedgerContent:
+def read_ledger(file: IO[bytes], until: str | None = None) -> LedgerContent:
     """Return what is in a ledger up to its end, or to the first line that no ledger has.
 
-    A last line that a kill has cut short is no damage.
+    A last line that a kill has cut short is no damage. After the first value that is not empty
+    under the key ``until``, no more is read.
     """
     known: dict[str, Json] = {}
     file.seek(0)
@@ -138,12 +139,17 @@ def read_ledger(file: IO[bytes]) -> LedgerContent:
             return LedgerContent(known, end, f"line {number}: {first_line(error)}")
         known[key] = value
         end += len(line)
+        if key == until and value:
+            break
     return LedgerContent(known, end)
 
 
 def open_ledger(folder: Path, file: IO[bytes]) -> Ledger:
     """Return the ledger in a file, and cut off what ``read_ledger`` does not read of it."""
-    content = read_ledger(file)
+    return _opened(folder, file, read_ledger(file))
+
+
+def _opened(folder: Path, file: IO[bytes], content: LedgerContent) -> Ledger:
     file.seek(content.end)
     file.truncate()
     return Ledger(folder, file, content.known)
@@ -185,7 +191,9 @@ class Ledgers:
                 folder = folder.with_name(f"{folder.name}-{run_id}")
                 file = _locked(folder)
             assert file is not None  # the second folder bears this run's id
-            notes += filter(None, [_keep_damaged(folder, file)])
+            # A ledger may be large: it is read once, under its lock.
+            content = read_ledger(file)
+            notes += filter(None, [_keep_damaged(folder, file, content)])
         except OSError as error:
             if is_disk_full(error):
                 free = f"{free_space(folder)}; free some space, then run again"
@@ -194,7 +202,7 @@ class Ledgers:
                 f"{folder} cannot be written ({error}); "
                 "make the folder writable, or name another --modeltune-store"
             ) from error
-        ledger = self.begun = open_ledger(folder, file)
+        ledger = self.begun = _opened(folder, file, content)
         runs = list(ledger.get("runs") or ())
         if runs and ended(runs):
             file.seek(0)
@@ -283,8 +291,12 @@ class LedgerState:
     damage: str | None
 
 
-def state_of(folder: Path) -> LedgerState:
+def state_of(folder: Path, until: str | None = None) -> LedgerState:
     """Return the state of the ledger in a folder, which stays as it is, whoever has it open.
+
+    Args:
+        folder: the folder.
+        until: as of ``read_ledger``.
 
     Raises:
         OSError: it cannot be read.
@@ -292,7 +304,7 @@ def state_of(folder: Path) -> LedgerState:
     try:
         with open_regular(folder / LEDGER_FILE, through_links=False) as file:
             is_free = is_unlocked(file)
-            content = read_ledger(file)
+            content = read_ledger(file, until)
     except OSError as error:
         if error.errno not in _IRREGULAR:
             raise
@@ -415,14 +427,13 @@ def _set_aside(folder: Path) -> str | None:
 
 def _state_if_there(folder: Path) -> LedgerState | None:
     try:
-        return state_of(folder)
+        return state_of(folder, until="runs")
     except FileNotFoundError:
         return None
 
 
-def _keep_damaged(folder: Path, file: IO[bytes]) -> str | None:
+def _keep_damaged(folder: Path, file: IO[bytes], content: LedgerContent) -> str | None:
     """Copy a damaged ledger beside its folder before it is cut off at the damage; say so."""
-    content = read_ledger(file)
     if content.damage is None:
         return None
     aside = folder.with_name(f"{ASIDE}{uuid.uuid4().hex[:8]}-{folder.name}.jsonl")

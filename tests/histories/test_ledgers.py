@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modeltune.ground.bounded_files import parse_json
 from modeltune.ground.errors import HistoryError
 from modeltune.ground.own_folders import MARK
 from modeltune.histories import ledgers
@@ -69,6 +70,21 @@ def test_what_was_put_is_there_when_the_search_begins_again(tmp_path: Path) -> N
     assert ledger.get("trial 1") == {"score": 1}
     assert ledger.get("trial 2") is None
     assert note == "resumes after 2 finished trials"
+
+
+def test_a_search_that_begins_again_reads_each_result_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path, 5)
+    lines: list[bytes] = []
+
+    def counted(line: bytes) -> Any:
+        lines.append(line)
+        return parse_json(line)
+
+    monkeypatch.setattr(ledgers, "parse_json", counted)
+    begun(tmp_path, "b")
+    assert [sum(b'"trial %d"' % number in line for line in lines) for number in range(5)] == [1] * 5
 
 
 @given(st.integers(min_value=0, max_value=10_000), st.binary(max_size=3))
