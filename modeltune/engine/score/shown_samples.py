@@ -59,9 +59,9 @@ def examples(part: Part, predictions: Predictions) -> Json:
     order. Samples that count in no output are left out; so are steps that do not count.
 
     Returns:
-        "of", the number of all samples; "wrong", how many of them have a wrong class (None without
-        classes); and the "samples" of the "refit" whose weights are kept. None if a prediction
-        is not finite, or if a stream does not yield the targets in the same order again.
+        "of", the number of samples that count in some output; "wrong", how many have a wrong class
+        (None without classes); and the "samples" of the "refit" whose weights are kept. None if a
+        prediction is not finite, or if a stream does not yield the targets in the same order again.
     """
     outputs = predictions.outputs
     if not outputs or any(
@@ -170,12 +170,13 @@ def _numbers(output: Output) -> _Answers:
     counted = _counted(output, true.shape)
     apart = np.where(counted, np.abs(predicted - true), 0)
     is_table = 1 < true.shape[1] <= TARGETS
-    known = np.where(counted, true, np.nan)[counted.any(axis=1)]
-    if not len(known):
-        spread = np.ones(true.shape[1])
-    else:
-        known = known[:, counted.any(axis=0)] if not is_table else np.nan_to_num(known)
-        spread = known.std(axis=0) if is_table else np.asarray(np.nanstd(known))
+    known = np.where(counted, true, np.nan)
+    spread = np.ones(true.shape[1])
+    if is_table:
+        columns = counted.any(axis=0)
+        spread[columns] = np.nanstd(known[:, columns], axis=0)
+    elif counted.any():
+        spread[:] = np.nanstd(known)
     many = np.maximum(counted.sum(axis=1), 1)
     badness = (apart / np.where(spread > 0, spread, 1)).sum(axis=1) / many
     return _Answers(

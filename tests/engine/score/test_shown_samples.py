@@ -135,6 +135,14 @@ def test_columns_and_outputs_are_held_against_their_own_spread() -> None:
     assert indices(shown(large, small)) == [1, 0]
 
 
+def test_places_that_do_not_count_do_not_widen_the_spread() -> None:
+    counted = np.array([[True, True, False], [True, False, False], [True, True, False]])
+    y, predicted = [[0, 100, 0], [1, 0, 0], [2, 102, 0]], [[1, 100, 5], [1, 0, 5], [2, 105, 5]]
+    steps = output(OutputTask.REGRESSION, y, predicted, counted=counted)
+    assert indices(shown(steps)) == [2, 0, 1]
+    assert answers(shown(steps))[0][-1] == pytest.approx(1.5)
+
+
 def test_a_wrong_class_comes_before_any_error() -> None:
     kind = output(OutputTask.BINARY, [0, 1, 1], [[0.4], [0.1], [0.8]], "kind")
     size = output(OutputTask.REGRESSION, [0, 1, 2], [9, 1, 2], "size")
