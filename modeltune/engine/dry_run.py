@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,9 @@ SAMPLES, TRAINED = 8, 2
 
 NAMED_VALUES = 3
 """Values or columns that a message names."""
+
+NUMBER_DTYPE = re.compile(r"\((Sparse\[)?(u?int\d|float|double)[^()]*\)$", re.IGNORECASE)
+"""What ends a column of numbers, as a part names it."""
 
 OTHERS = 2
 """How many values drawn at random are rehearsed when the spec seems wrong with its default ones."""
@@ -465,7 +469,12 @@ def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
     for name, array in named:
         if array.dtype.kind not in "OUSMm":
             continue
-        columns = [c for c in train.frames.get(name, ()) if "int" not in c and "float" not in c]
+        columns = [
+            column
+            for column in train.frames.get(name, ())
+            # Its name, which may hold anything, comes before its dtype: "city (object)".
+            if not NUMBER_DTYPE.search(column)
+        ]
         which = f", for its columns {', '.join(columns[:NAMED_VALUES])}" if columns else ""
         first = array.reshape(-1)[:NAMED_VALUES].tolist()
         examples = ", ".join(dict.fromkeys(shorten(repr(value), 20) for value in first))

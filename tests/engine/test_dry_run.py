@@ -529,10 +529,18 @@ def test_labels_of_text_are_refused_with_their_dtype_and_the_remedy(tmp_path: Pa
 
 
 def test_columns_of_text_in_a_frame_are_refused_by_name(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"age": X[:, 0], "city": ["a", "b", "c"] * 20})
+    # The names say nothing of the dtypes, and an interval of whole numbers is none.
+    texts = ["a", "b", "c"] * 20
+    columns = {
+        "string": X[:, 0],
+        "points": texts,
+        "float (float64)": pd.cut(X[:, 0], 3).astype(str),
+    }
+    frame = pd.DataFrame(columns | {"span": pd.IntervalIndex.from_breaks(range(61))})
     part = frame, Y
     error = refusal(spec_of(data=mt.Data(part, part, part)), tmp_path)
-    assert "data: train x is of object, for its columns city (" in error
+    kinds = [f"{name} ({frame[name].dtype})" for name in ("points", "float (float64)", "span")]
+    assert f"data: train x is of object, for its columns {', '.join(kinds)} (" in error
     assert "layers take numbers: encode these values in the data function" in error
 
 
