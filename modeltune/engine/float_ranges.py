@@ -55,8 +55,10 @@ class Float(hyperparameters.Float):  # type: ignore[misc]
 
     def _snapped(self, value: float) -> float:
         """Return the end of the range that a value misses by rounding, else the value."""
+        # Beside an end of 0 no relative difference is small.
+        apart = CLOSE * self.step if self.step and self.sampling == "linear" else 0.0
         for end in (self.min_value, self.max_value):
-            if math.isclose(value, end, rel_tol=CLOSE):
+            if math.isclose(value, end, rel_tol=CLOSE, abs_tol=apart):
                 return float(end)
         return value
 
