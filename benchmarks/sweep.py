@@ -10,7 +10,7 @@ predicted once by a small fixed model, and compared:
 - the report, with scikit-learn on the same predictions;
 - the verdict's evidence: every way to write a loss or metric has values per sample, or none has.
 
-What Keras refuses to evaluate is counted, and not compared.
+What Keras refuses to evaluate, or scores with a number that is not finite, is counted, and not compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from sklearn import metrics as sklearn_metrics
 from modeltune.engine.data.loading import Part
 from modeltune.engine.score.outputs import OutputTask
 from modeltune.engine.score.scoring import (
+    OF_BATCHES,
     Predictions,
     evaluate,
     predict,
@@ -189,16 +190,31 @@ def model_of(case: Case) -> Any:
     return model
 
 
-def differences(case: Case) -> tuple[list[str], list[bool]] | None:
-    """Return what differs in a case, and which of its scores have values; None if Keras refuses it."""
+REFUSED, NOT_FINITE = "refused by Keras", "not finite"
+"""Why a case is not compared."""
+
+
+def numbers_in(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of ``model.evaluate`` as numbers, those of an array under "f1_score_0", ..."""
+    numbers: dict[str, float] = {}
+    for name, score in scores.items():
+        array = np.asarray(score)
+        for place in np.ndindex(array.shape):
+            suffix = [] if array.size == 1 else map(str, place)
+            numbers["_".join([name, *suffix])] = float(array[place])
+    return numbers
+
+
+def differences(case: Case) -> tuple[list[str], list[bool]] | str:
+    """Return what differs in a case, and which of its scores have values; or why it is not compared."""
     try:
         model = model_of(case)
         expected = model.evaluate(X, case.y, batch_size=BATCH, verbose=0, return_dict=True)
     except Exception:  # noqa: BLE001  whatever Keras raises of what it does not take
-        return None
-    numbers = {n: float(np.asarray(v).item()) for n, v in expected.items() if np.size(v) == 1}
-    if len(numbers) < len(expected) or not all(map(math.isfinite, numbers.values())):
-        return None  # refused by name: an array is no score
+        return REFUSED
+    numbers = numbers_in(expected)
+    if not all(map(math.isfinite, numbers.values())):
+        return NOT_FINITE
     part = Part("test", SIZE, "", x=X, y=case.y)
     scores, test = evaluate(model, part, BATCH), predict(model, part, BATCH)
     found = [
@@ -212,7 +228,7 @@ def differences(case: Case) -> tuple[list[str], list[bool]] | None:
     if all(is_of_samples(use.function) for use in test.pairing.losses):
         means.add("loss")
     found += [
-        f"{name}: there are no values per sample with the mean {numbers[name]}"
+        f"{name}: there are no values per sample with the mean {numbers.get(name)}"
         for name in sorted(means)
         if name not in kept
     ]
@@ -240,7 +256,7 @@ def is_of_samples(loss: Any) -> bool:
     dice and tversky are shares of all places, unless told otherwise.
     """
     name = getattr(getattr(loss, "fn", None), "__name__", "")
-    return name not in ("circle", "dice", "tversky")
+    return name not in OF_BATCHES
 
 
 def in_logs(name: str) -> bool:
@@ -299,9 +315,10 @@ def sweep(cases: Sequence[Case]) -> tuple[Counter[str], list[str]]:
     evidence: dict[str, dict[str, list[bool]]] = {}
     for case in cases:
         answer = differences(case)
-        counts["refused by Keras" if answer is None else "compared"] += 1
-        if answer is None:
+        if isinstance(answer, str):
+            counts[answer] += 1
             continue
+        counts["compared"] += 1
         found += [f"{case.name}: {one}" for one in answer[0]]
         if case.group:
             evidence.setdefault(case.group, {})[case.name] = answer[1]
@@ -323,7 +340,8 @@ def main() -> None:
     counts, found = sweep(cases)
     print(*found, sep="\n")
     print(f"{len(cases)} combinations: {counts['compared']} compared, "
-          f"{counts['refused by Keras']} refused by Keras; {len(found)} differences")  # fmt: skip
+          f"{counts[REFUSED]} {REFUSED}, {counts[NOT_FINITE]} {NOT_FINITE}; "
+          f"{len(found)} differences")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,3 +20,12 @@ def test_no_combination_of_a_small_sweep_differs_from_keras_or_scikit_learn() ->
         counts, found = sweep["sweep"](cases)
     assert found == []
     assert counts["compared"] > len(cases) / 4
+
+
+def test_every_number_of_an_array_is_compared() -> None:
+    sweep = runpy.run_path(str(BENCHMARKS / "sweep.py"))
+    name = "metric F1Score by object, softmax, labels one-hot"
+    (case,) = (case for case in sweep["single_outputs"]() if case.name == name)
+    differences, has_values = sweep["differences"](case)
+    assert differences == []
+    assert len(has_values) == len(["loss", "f1_score_0", "f1_score_1", "f1_score_2"])
