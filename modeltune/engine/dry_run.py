@@ -35,6 +35,7 @@ from modeltune.engine.score import (
     Output,
     OutputTask,
     Predictions,
+    all_metrics,
     evaluate,
     is_loss_of_keras,
     predict,
@@ -420,10 +421,9 @@ def _has_classes(output: Output) -> bool:
 
 def _whole_metrics(model: Model, outputs: list[Output]) -> set[str]:
     """Return the names of the compiled metrics that are no mean over samples, such as an AUC."""
-    compiled = [m for metric in model.metrics for m in getattr(metric, "metrics", None) or [metric]]
     whole = {
         m.name
-        for m in compiled
+        for m in all_metrics(model)
         # A plain mean may be that of a loss.
         if keras_internals.function_of(m) is None and type(m) is not keras.metrics.Mean
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         fit,
         logged_numbers,
         not_finite,
+        string_tensor,
         with_string_tensors,
     )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
@@ -48,6 +49,7 @@ __all__ = [
     "report_epochs_to",
     "reset_states",
     "save_weights",
+    "string_tensor",
     "take_notes",
     "train_trial",
     "trainable",
@@ -73,6 +75,7 @@ __getattr__, __dir__ = door(
             "fit",
             "logged_numbers",
             "not_finite",
+            "string_tensor",
             "with_string_tensors",
         ),
         "hypermodel_fit": ("overrides_fit",),

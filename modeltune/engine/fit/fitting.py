@@ -20,7 +20,7 @@ from modeltune.engine.fit.epoch_progress import Follower, follower
 from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
-from modeltune.records import Failure
+from modeltune.records import Array, Failure
 from modeltune.specs import Spec
 
 Curve: TypeAlias = dict[str, tuple[float, ...]]
@@ -242,11 +242,12 @@ def with_string_tensors(part: Part) -> Part:
     """Return a part with texts as tensors, which Keras trains on; of arrays it takes only numbers."""
     if part.stream is not None or not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
         return part
+    return replace(part, x=map_arrays(string_tensor, part.x))
 
-    def tensor(array: Any) -> Any:
-        return tf.constant(array) if array.dtype.kind in "OUS" else array
 
-    return replace(part, x=map_arrays(tensor, part.x))
+def string_tensor(array: Array) -> Any:
+    """Return an array of texts as a tensor, any other array as it is."""
+    return tf.constant(array) if array.dtype.kind in "OUS" else array
 
 
 def _curve(history: Mapping[str, Any]) -> Curve:

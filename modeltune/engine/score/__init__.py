@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         scores_again,
     )
     from modeltune.engine.score.refit import restore, train_refit, with_weights
+    from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
         Predictions,
         check_slices,
@@ -36,6 +37,7 @@ __all__ = [
     "Output",
     "OutputTask",
     "Predictions",
+    "all_metrics",
     "check_slices",
     "evaluate",
     "foreign_names",
@@ -79,6 +81,7 @@ __getattr__, __dir__ = door(
             "train_refit",
             "with_weights",
         ),
+        "sample_values": ("all_metrics",),
         "scoring": (
             "Predictions",
             "check_slices",

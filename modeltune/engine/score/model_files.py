@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, map_arrays
-from modeltune.engine.fit import Model
+from modeltune.engine.fit import Model, string_tensor
 from modeltune.engine.internals import keras_internals
 from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
@@ -44,7 +44,7 @@ def save_model(model: Model, path: Path, x: Arrays = None) -> tuple[str, ...]:
         model.optimizer.build(model.trainable_variables)
     model.save(path)
     foreign = sorted(set(foreign_names(_config(path))))
-    samples = _made_up(model) if x is None else map_arrays(_tensor, x)
+    samples = _made_up(model) if x is None else map_arrays(string_tensor, x)
     before = _predictions(model, samples)
     loaded = _load(model, path, foreign)
     notes = []
@@ -156,11 +156,6 @@ def _made_up(model: Model) -> Arrays:
     except AttributeError:  # of a sequential model that was never called itself
         inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
     return keras.tree.map_structure(sample, inputs)
-
-
-def _tensor(array: Array) -> Any:
-    """Return samples as Keras takes them: strings as a tensor."""
-    return keras.ops.convert_to_tensor(array.tolist()) if array.dtype.kind in "OUS" else array
 
 
 def _predictions(model: Model, x: Arrays) -> list[Array] | str:

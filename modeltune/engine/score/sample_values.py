@@ -77,7 +77,7 @@ def sample_values(
         names.add(use.name)
         yield use.name, definition(use.function), _of_metric(use, *given(use), sizes)
     names |= {f"{use.name}_loss" for use in pairing.losses}
-    for metric in _all_metrics(model):
+    for metric in all_metrics(model):
         if metric.name not in names:
             names.add(metric.name)
             yield metric.name, definition(metric), None
@@ -152,7 +152,7 @@ def _of_loss(
         own = weights.reshape(n, -1).sum(axis=1, dtype=np.float64)
     elif mask is not None and reduction in ("sum_over_batch_size", "mean"):
         # Masked places do not count in the divisor, but those without weight do.
-        per_sample = values.size / n * n / mask.size
+        per_sample = values.size / mask.size
         own = mask.reshape(n, -1).sum(axis=1, dtype=np.float64) * per_sample
     else:
         return SampleValues(in_sample / (values.size / n))
@@ -211,8 +211,8 @@ def _definition_of_loss(model: Model, pairing: Pairing) -> str:
     return definition(loss)
 
 
-def _all_metrics(model: Model) -> list[Any]:
-    """Return the metrics of a model, those of its layers and of code of the user's among them."""
+def all_metrics(model: Model) -> list[Any]:
+    """Return each metric of a model, those of its layers and of code of the user's among them."""
     found: list[Any] = []
     for metric in model.metrics:
         # Keras keeps the compiled metrics in a container that is a metric too.
