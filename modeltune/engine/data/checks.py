@@ -55,20 +55,25 @@ FEW_CLASSES = 20
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a check; ``bad`` is None when streams leave the question open."""
+    """The result of a check; ``bad`` is None when streams leave the question open.
+
+    ``unchecked`` names what they leave open: "rows that repeat an earlier one".
+    """
 
     bad: bool | None
     measured: float | None
     bound: float | None
     reason: str
     details: CheckDetails | None = None
+    unchecked: str = ""
 
 
 def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
     """Return one verdict per check, in the order of the fields of Checks; raise nothing.
 
     Bad data are WARNED or FAILED, by the severity of the check, and a check that raises is an
-    ERROR. All that would have to read a stream again is in one verdict, "checks.streams".
+    ERROR. What streams leave unchecked is in one verdict, "checks.streams"; a check that they leave
+    open has its own one, INCONCLUSIVE, only if it has measured something.
     """
     rows = _Rows(loaded)
     checks_by_name: dict[str, Callable[[], CheckResult]] = {
@@ -87,8 +92,9 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
             reason = f"the check raised {error_line(error)}"
             verdicts.append(_verdict(name, checks.severity(name), Outcome.ERROR, reason))
             continue
-        if result.bad is None:
-            unchecked[name] = result.reason
+        if result.unchecked:
+            unchecked[name] = result.unchecked
+        if result.bad is None and result.details is None:
             continue
         outcome = _outcome(result.bad, checks.severity(name))
         verdicts.append(_verdict(name, checks.severity(name), outcome, result.reason, result))
@@ -120,7 +126,9 @@ def _on_streams(
     yield _verdict("streams", severity, outcome, ". ".join(sentences))
 
 
-def _outcome(is_bad: bool, severity: Severity) -> Outcome:
+def _outcome(is_bad: bool | None, severity: Severity) -> Outcome:
+    if is_bad is None:
+        return Outcome.INCONCLUSIVE
     if not is_bad:
         return Outcome.PASSED
     return Outcome.FAILED if severity is Severity.FAIL else Outcome.WARNED
@@ -294,7 +302,8 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
                 f"{_enumerate(examples)}"
             )
     measured = max(shares.values()) if shares else None
-    not_checked = _not_checked("rows", f"in both parts ({', '.join(open_pairs)})")
+    unchecked = f"rows in both parts ({', '.join(open_pairs)})" if open_pairs else ""
+    details = Overlap(shares) if shares else None
     if sentences:
         advice = "Remedy: keep rows that are equal, or come from one source, in one part"
         distinct: int | None = None
@@ -303,15 +312,16 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
             if distinct <= loaded.train.size // 2:
                 advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
         reason = f"{'; '.join(sentences)}. {advice}"
-        return CheckResult(True, measured, 0.0, reason, Overlap(shares, distinct))
+        return CheckResult(True, measured, 0.0, reason, Overlap(shares, distinct), unchecked)
     if open_pairs:
-        return CheckResult(None, measured, 0.0, not_checked, Overlap(shares))
-    return CheckResult(False, measured, 0.0, "no row of one part is in another", Overlap(shares))
+        reason = f"no row of one part is in another, of {', '.join(shares)}"
+        return CheckResult(None, measured, 0.0, reason, details, unchecked)
+    return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
 
 
 def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     if train.stream is not None:
-        return CheckResult(None, None, 0.0, _not_checked("rows", "that repeat an earlier one"))
+        return CheckResult(None, None, 0.0, "", unchecked="rows that repeat an earlier one")
     hashes = rows.of("train")
     _, first, places = np.unique(hashes, return_index=True, return_inverse=True)
     firsts = first[places.reshape(-1)]
@@ -345,8 +355,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
 def _constant_features(loaded: LoadedData) -> CheckResult:
     train = loaded.train
     if train.stream is not None:
-        reason = _not_checked("inputs", "that never vary")
-        return CheckResult(None, None, 0.0, reason)
+        return CheckResult(None, None, 0.0, "", unchecked="inputs that never vary")
     sentences: list[str] = []
     count = 0
     if train.size < 2:
@@ -430,11 +439,12 @@ def _labels(loaded: LoadedData) -> CheckResult:
                 sentences.append(
                     f"test has no row of class{_es(absent)} {_enumerate(examples)}{output}"
                 )
-    details = ClassCounts(counted)
+    details, unchecked = ClassCounts(counted), ", ".join(left_open)
     if sentences:
-        return CheckResult(True, float(missing), 0.0, "; ".join(sentences), details)
+        return CheckResult(True, float(missing), 0.0, "; ".join(sentences), details, unchecked)
     if left_open:
-        return CheckResult(None, None, 0.0, _not_checked_for(left_open), details)
+        reason = "train and test have the same classes"
+        return CheckResult(None, 0.0, 0.0, reason, details if counted else None, unchecked)
     if not outputs:
         return CheckResult(False, 0.0, 0.0, "y holds no class labels", details)
     return CheckResult(False, 0.0, 0.0, "train and test have the same classes", details)
@@ -497,8 +507,8 @@ def _beyond(loaded: LoadedData) -> Iterator[tuple[str, str]]:
 def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     train, test = loaded.train, loaded.test
     if train.stream is not None or test.stream is not None:
-        reason = _not_checked("features", "that drift from train to test")
-        return CheckResult(None, None, max_drift, reason)
+        unchecked = "features that drift from train to test"
+        return CheckResult(None, None, max_drift, "", unchecked=unchecked)
     rng = np.random.default_rng(DRIFT_SEED)
     rows = [_draw(rng, part.size, DRIFT_ROWS) for part in (train, test)]
     distances: list[Distance] = []
@@ -664,12 +674,3 @@ def _es(items: Sequence[object]) -> str:
 def _enumerate(items: Sequence[str]) -> str:
     listed = ", ".join(items[:MOST_NAMED])
     return listed if len(items) <= MOST_NAMED else f"{listed}, ... ({len(items) - MOST_NAMED} more)"
-
-
-def _not_checked(what: str, how: str) -> str:
-    """Return what a check would have looked for; ``check_data`` makes a sentence of all of it."""
-    return f"{what} {how}"
-
-
-def _not_checked_for(what: Sequence[str]) -> str:
-    return ", ".join(what)

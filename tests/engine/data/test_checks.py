@@ -485,11 +485,25 @@ def test_parts_in_memory_are_checked_beside_a_stream() -> None:
     train, test = numbers(90), numbers(30, 2)
     arrays = {"train": (train, np.arange(90) % 3), "test": (test, np.arange(30) % 3)}
     data = loaded_by_us(**arrays, validation=streamed(30, 1))
-    assert verdict("overlap", data).outcome is Outcome.INCONCLUSIVE
+    overlap = verdict("overlap", data)
+    assert overlap.outcome is Outcome.INCONCLUSIVE
+    assert (overlap.gate, overlap.measured) == ("checks.overlap", 0.0)
+    assert details_of(overlap, Overlap).shares == {"test in train": 0.0}
+    assert overlap.reason == "no row of one part is in another, of test in train"
+    assert details_of(verdict("labels", data), ClassCounts).outputs["y"]["test"] == {
+        "0": 10,
+        "1": 10,
+        "2": 10,
+    }
     assert verdict("drift", data).outcome is Outcome.PASSED
+    unchecked = "rows in both parts (validation in train, test in validation), y of a stream"
+    assert check_data(data, Checks())[-1].reason == (
+        f"streamed data are not checked for {unchecked}; return arrays to have them checked"
+    )
     test[0] = train[4]
     data = loaded_by_us(**arrays, validation=streamed(30, 1))
     assert "test[0] = train[4]" in verdict("overlap", data).reason
+    assert unchecked in check_data(data, Checks())[-1].reason
 
 
 @given(
