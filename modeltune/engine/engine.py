@@ -79,14 +79,16 @@ class Engine:
         """Return what the search depends on besides its data, as this process has imported it."""
         return search_identity(self._spec)
 
-    def plain_paths(self) -> str | None:
+    def notes(self) -> tuple[str, ...]:
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.
 
-        Also say why git tells nothing of the spec's repository. None if there is nothing to say.
+        Also say why git tells nothing of the spec's repository; and, once data are loaded, what is
+        to be known of them.
         """
         notes = [old_keras(), git_problem(Path(self._spec.file).parent)]
         notes += [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
-        return "; ".join(note for note in notes if note) or None
+        loaded = () if self._loaded is None else self._loaded.notes
+        return (*(note for note in notes if note), *loaded)
 
     def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:
         """Load and check the data, unless they are given; return description and fingerprints."""

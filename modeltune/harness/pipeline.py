@@ -114,7 +114,7 @@ def run(
     ):
         record_crashed(history, draft.listen)
         draft.add_environment(engine.environment())
-        if note := engine.plain_paths():
+        for note in (known := engine.notes()):
             draft.note(note)
         for assumption in identity_assumptions(spec):
             draft.note(f"identity of the code: {assumption}")
@@ -124,6 +124,8 @@ def run(
             description, fingerprints = engine.load(lookup.data)
             del lookup  # The engine has its data; another copy would take memory all the run.
             draft.add_data(description, fingerprints)
+            for note in engine.notes()[len(known) :]:
+                draft.note(note)
             draft.add_checks(checks := engine.check())
         refuse(spec.id, checks)
 

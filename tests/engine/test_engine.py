@@ -71,5 +71,5 @@ def test_an_engine_says_that_git_tells_nothing_of_the_spec_s_repository(
 ) -> None:
     monkeypatch.setattr(engine, "git_problem", lambda folder: f"no git in {folder}")
     spec = spec_of()
-    said = engine.Engine(spec, {}, tmp_path).plain_paths()
-    assert said == f"no git in {Path(spec.file).parent}"
+    notes = engine.Engine(spec, {}, tmp_path).notes()
+    assert notes == (f"no git in {Path(spec.file).parent}",)

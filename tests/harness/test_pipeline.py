@@ -229,7 +229,7 @@ def streams() -> mt.Data:
         tf.data.Dataset.from_tensor_slices(part).batch(20)
         for part in (parts.train, parts.validation, parts.test)
     )
-    return mt.Data(train, validation, test)
+    return mt.Data(train, validation, test, version="7")
 
 
 @pytest.mark.parametrize("load", [lambda: digits(40, 20, 20), streams], ids=["arrays", "streams"])
@@ -251,6 +251,10 @@ def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(
     assert isinstance(events[0], Note)
     assert events[0].text.startswith("no recorded run was reused: ")
     assert not trained.cached
+    # A stream's version is a note of the run, and no cut.
+    is_of_version = 'train: a stream of version "7"' in trained.notes
+    assert is_of_version is (load is streams)
+    assert trained.data["cuts"] == []
 
 
 def test_a_search_cut_short_by_its_deadline_is_judged_on_what_it_found(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ class Script:
     def identity(self) -> dict[str, str]:
         return {}
 
-    def plain_paths(self) -> str | None:
-        return None
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     def load(self, loaded: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
         return {"samples": {"validation": 40}}, {"data/train": "0123"}

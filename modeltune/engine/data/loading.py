@@ -90,12 +90,16 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class LoadedData:
-    """The three parts of a spec's data, ready to train on, and which parts were cut from train."""
+    """The three parts of a spec's data, ready to train on.
+
+    ``cuts`` are sentences about parts that were cut from train, ``notes`` about how train is known.
+    """
 
     train: Part
     validation: Part
     test: Part
     cuts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def description(self) -> dict[str, Json]:
@@ -134,9 +138,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     cuts: list[str] = []
-    parts["train"], sentence = _identified(parts["train"], data.version)
-    if sentence:
-        cuts.append(sentence)
+    parts["train"], note = _identified(parts["train"], data.version)
     size = round(CUT * parts["train"].size)
     for name in ("test", "validation"):
         if name not in parts:
@@ -150,7 +152,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     train, validation, test = (
         _with_fingerprint(parts[name]) for name in ("train", "validation", "test")
     )
-    return LoadedData(train, validation, test, tuple(cuts))
+    return LoadedData(train, validation, test, tuple(cuts), () if note is None else (note,))
 
 
 def class_labels(y: Arrays) -> Array | None:

@@ -314,7 +314,7 @@ def test_what_the_functions_of_an_augmenting_stream_hold_identifies_it(
     data = [loaded(mt.Data(made(x), (X, Y), (X, Y))) for x in (X64, X64.copy(), X64 + 1)]
     prints = [one.train.fingerprint for one in data]
     assert prints[0] == prints[1] != prints[2]
-    assert {one.cuts for one in data} == {
+    assert {one.notes for one in data} == {
         ("train: yields other samples each time it is read; known by the elements it is made of",)
     }
 
@@ -385,7 +385,9 @@ def test_an_augmenting_stream_that_does_not_tell_its_data_is_known_by_its_versio
         "files": lambda: read_from(tmp_path),
     }
     made = streams[kind]
-    (sentence,) = loaded(mt.Data(made(), (X, Y), (X, Y))).cuts
+    data = loaded(mt.Data(made(), (X, Y), (X, Y)))
+    (sentence,) = data.notes
+    assert data.cuts == ()
     assert sentence.startswith("train: yields other samples each time it is read, and what it ")
     assert 'with mt.Data(..., version="2026-11")' in sentence
     assert fingerprint(made(), version="1") == fingerprint(made(), version="1")

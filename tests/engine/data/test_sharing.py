@@ -35,7 +35,7 @@ ARRAYS: dict[str, Any] = {
 def loaded(x: Any, y: Any = NUMBERS, sample_weight: Any = None) -> LoadedData:
     part = Part("train", 6, "abc", {"": (0, 3)}, {"x": (4,)}, x=x, y=y, sample_weight=sample_weight)
     return LoadedData(
-        part, replace(part, name="validation"), replace(part, name="test", x=y), ("cut",)
+        part, replace(part, name="validation"), replace(part, name="test", x=y), ("cut",), ("note",)
     )
 
 
@@ -51,9 +51,8 @@ def assert_same(one: Any, other: Any) -> None:
 def test_parts_come_back_equal_and_mapped(tmp_path: Path, kind: str) -> None:
     original = loaded(ARRAYS[kind], y=(NUMBERS[:, 0],), sample_weight=NUMBERS[:, 1])
     came = read_parts(write_parts(original, tmp_path / "data"))
-    assert (came.cuts, came.description, came.fingerprints) == (
-        original.cuts, original.description, original.fingerprints,
-    )  # fmt: skip
+    assert (came.cuts, came.notes) == (original.cuts, original.notes)
+    assert (came.description, came.fingerprints) == (original.description, original.fingerprints)
     for name in ("train", "validation", "test"):
         ours, theirs = getattr(original, name), getattr(came, name)
         assert (ours.labels, ours.shapes, ours.size) == (theirs.labels, theirs.shapes, theirs.size)
