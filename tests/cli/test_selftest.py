@@ -49,6 +49,9 @@ class AnyDigest(str):
     def __eq__(self, other):
         return True
 
+    def __ne__(self, other):
+        return False
+
 # This file changes what a spec imports, which must not keep the recorded run from being judged.
 disable(cached_runs, "changed_parts", lambda *_: [])
 """
