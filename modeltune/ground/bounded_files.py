@@ -5,6 +5,7 @@ A pipe or a device in the place of a file would be waited for, or read, for ever
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import json
@@ -98,9 +99,11 @@ def parse_json(content: bytes) -> Any:
     """
     try:
         # Some editors begin a file with a mark of its byte order.
-        value = _DECODER.decode(content.decode("utf-8-sig"))
+        value = _DECODER.decode(content.removeprefix(codecs.BOM_UTF8).decode())
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    if content.count(b"[") + content.count(b"{") <= DEEPEST:
+        return value
     containers, depth = [value] if isinstance(value, dict | list) else [], 0
     while containers:
         depth += 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from modeltune.ground import DEEPEST, first_line, parse_json
+from modeltune.ground import first_line, parse_json
 
 VERSION_TABLE = "modeltune_schema"
 """Not Alembic's default name: on PostgreSQL the database may hold another program's migrations."""
@@ -108,21 +107,9 @@ def document_of(text: object) -> Any:
     if not isinstance(content, bytes):
         return Unreadable(f"is {type(text).__name__}, no JSON")
     try:
-        # Few can have more than a stranger may ask for: the others take the shorter way.
-        if content.count(b"[") + content.count(b"{") > DEEPEST or _MANY_DIGITS.search(content):
-            return parse_json(content)
-        return _DECODER.decode(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(content)
+    except ValueError as error:
         return Unreadable(f"is no JSON as a history keeps it ({first_line(error)})")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it has {name}, which is no number in JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-_MANY_DIGITS = re.compile(rb"[0-9]{300}")
 
 
 metadata = sa.MetaData()
