@@ -24,8 +24,9 @@ from modeltune.engine.score import (
     targets,
     with_weights,
 )
-from modeltune.ground import error_line
+from modeltune.ground import error_line, read_bounded
 from modeltune.records import (
+    LARGEST_ARCHITECTURE,
     Examination,
     ExamineTask,
     KeptModel,
@@ -82,12 +83,12 @@ def _restore_kept(kept: KeptModel, part: Part) -> Model:
     Raises:
         ValueError: it has layers or functions of the user's, which may not be what they were.
     """
-    config = kept.architecture.read_text(encoding="utf-8")
+    config = read_bounded(kept.architecture, LARGEST_ARCHITECTURE)
     if foreign := sorted(set(foreign_names(json.loads(config)))):
         raise ValueError(
             f"{', '.join(foreign)} of it may not be what it was, for it is no code of Keras's"
         )
-    return with_weights(keras.models.model_from_json(config), kept.weights, part)
+    return with_weights(keras.models.model_from_json(config.decode()), kept.weights, part)
 
 
 def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:

@@ -23,7 +23,7 @@ from modeltune.ground import (
     remove_file,
     write_durably,
 )
-from modeltune.records import Artifact, Run
+from modeltune.records import LARGEST_ARCHITECTURE, Artifact, Run
 
 ARTIFACTS = "artifacts"
 HISTORIES = "histories.txt"
@@ -33,6 +33,16 @@ LARGEST_LIST = MEBIBYTE
 """Bytes of ``HISTORIES``."""
 
 _SUFFIXES = ("weights.h5", "architecture.json", "samples.json", "examples.json")
+
+_LARGEST = {
+    "architecture.json": LARGEST_ARCHITECTURE,
+    "samples.json": 1536 * MEBIBYTE,
+    "examples.json": 16 * MEBIBYTE,
+}
+"""Bytes of the files that are read whole; a row that says more is a stranger's.
+
+Samples take at most ``LARGEST_UNPACKED`` in memory, and less than half as much again as text.
+"""
 
 _OF_A_RUN = re.compile(
     rf"(?:new-)?([0-9a-f]{{16}})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
@@ -133,7 +143,12 @@ def verify(folder: Path, artifact: Artifact, run_id: str) -> Path:
     """
     path = artifact_path(folder, artifact, run_id)
     with _opened(path) as file:
-        _check(path, file, artifact)
+        size = os.fstat(file.fileno()).st_size
+        # Nothing larger than was recorded is read.
+        digest = None
+        if size == artifact.bytes:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _check(path, size, digest, artifact)
     return path
 
 
@@ -141,15 +156,19 @@ def contents(folder: Path, artifact: Artifact, run_id: str) -> bytes:
     """Return what a run's file holds: exactly the bytes whose sha256 was recorded.
 
     Raises:
-        HistoryError: as ``verify`` does.
+        HistoryError: as ``verify`` does, and of a file that is larger than any of its kind.
     """
     path = artifact_path(folder, artifact, run_id)
     with _opened(path) as file:
-        _check(path, file, artifact)
-        file.seek(0)
-        content = file.read(artifact.bytes)
-    if hashlib.sha256(content).hexdigest() != artifact.sha256:
-        raise HistoryError(f"{path} changed while it was read")
+        size = os.fstat(file.fileno()).st_size
+        largest = _LARGEST.get(path.name.partition(".")[2], size)
+        content = file.read(size) if size == artifact.bytes and size <= largest else None
+    if size == artifact.bytes and content is None:
+        raise HistoryError(
+            f"{path} has {size} bytes, more than the {largest} that modeltune writes; remove it"
+        )
+    _check(path, size, None if content is None else hashlib.sha256(content).hexdigest(), artifact)
+    assert content is not None  # its digest is the recorded one
     return content
 
 
@@ -231,12 +250,8 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         raise HistoryError(f"{path} cannot be read: {error}") from error
 
 
-def _check(path: Path, file: BufferedReader, artifact: Artifact) -> None:
-    """Raise HistoryError unless an open file has the recorded size and sha256."""
-    size = os.fstat(file.fileno()).st_size
-    # Nothing larger than was recorded is read.
-    digest = hashlib.file_digest(file, "sha256") if size == artifact.bytes else None
-    sha256 = digest and digest.hexdigest()
+def _check(path: Path, size: int, sha256: str | None, artifact: Artifact) -> None:
+    """Raise HistoryError unless these are the recorded size and sha256 of a file."""
     if sha256 != artifact.sha256:
         now = f" with sha256 {sha256[:12]}..." if sha256 else ""
         raise HistoryError(

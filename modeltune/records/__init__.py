@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from modeltune.records.tasks import (
         ARCHITECTURE,
         EXAMPLES,
+        LARGEST_ARCHITECTURE,
         Examination,
         ExamineTask,
         Failure,
@@ -133,6 +134,7 @@ __all__ = [
     "CLASS_METRICS",
     "DOCUMENTS",
     "EXAMPLES",
+    "LARGEST_ARCHITECTURE",
     "LARGEST_UNPACKED",
     "NUMBER_METRICS",
     "SCHEMA",
@@ -336,6 +338,7 @@ __getattr__, __dir__ = door(
         "tasks": (
             "ARCHITECTURE",
             "EXAMPLES",
+            "LARGEST_ARCHITECTURE",
             "ExamineTask",
             "Examination",
             "Failure",

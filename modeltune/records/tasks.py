@@ -16,6 +16,9 @@ from modeltune.specs import Refit
 ARCHITECTURE = "refit.architecture.json"
 """The file beside a refit's weights that says how the model is built."""
 
+LARGEST_ARCHITECTURE = 1 << 28
+"""Bytes of a file that says how a model is built; a larger one is neither kept nor read."""
+
 EXAMPLES = "refit.examples.json"
 """The file beside a refit's weights with test samples to look at."""
 

@@ -213,3 +213,16 @@ def test_no_other_run_s_file_is_read_for_a_run(tmp_path: Path) -> None:
     for run in ("..", "../other", "a/b", "", "A", "a\0", "-a", "x" * 65):
         with pytest.raises(InvalidRunError):
             verify(tmp_path, Artifact(f"artifacts/{run}.weights.h5", "", 0, 0), run)
+
+
+def test_nothing_is_read_whole_that_is_larger_than_a_run_writes(tmp_path: Path) -> None:
+    # The row is a stranger's: it says how large the file is, and its digest fits.
+    path = tmp_path / f"artifacts/{RUN}.examples.json"
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(17 << 20)  # a hole: no byte of it is on the disk
+    digest = hashlib.sha256(bytes(17 << 20)).hexdigest()
+    artifact = Artifact(f"artifacts/{RUN}.examples.json", digest, 17 << 20, 0)
+    with pytest.raises(HistoryError, match="more than the 16777216 that modeltune writes"):
+        contents(tmp_path, artifact, RUN)
+    assert verify(tmp_path, artifact, RUN) == path

@@ -15,6 +15,7 @@ import numpy as np
 
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.internals import Feature, keras_internals
+from modeltune.ground import parse_json
 
 DATASET = "modeltune_assets"
 """The name of the assets in a weights file; Keras reads other names of it only."""
@@ -134,8 +135,8 @@ def _entries(path: Path) -> list[tuple[int, str, dict[str, bytes]]] | None:
             raise ValueError(f"{path.name} keeps no assets in {DATASET}, but something else")
         content = stored[()].tobytes()
     try:
-        return [_entry(*entry) for entry in json.loads(content)]
-    except (TypeError, ValueError, RecursionError, binascii.Error) as error:
+        return [_entry(*entry) for entry in parse_json(content)]
+    except (TypeError, ValueError, binascii.Error) as error:
         raise ValueError(f"the assets in {path.name} are damaged: {error}") from error
 
 

@@ -18,8 +18,8 @@ from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
 from modeltune.engine.score.scoring import random_metrics
-from modeltune.ground import SpecError, error_line
-from modeltune.records import Values
+from modeltune.ground import SpecError, error_line, read_bounded
+from modeltune.records import LARGEST_ARCHITECTURE, Values
 from modeltune.specs import Measure, Refit, Spec, Subject
 
 
@@ -93,7 +93,8 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
     This does not use the spec. Keras refuses an architecture that contains code, such as lambdas.
     """
     try:
-        model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
+        config = read_bounded(architecture, LARGEST_ARCHITECTURE).decode()
+        model = keras.models.model_from_json(config)
         load_weights(model, weights)
         lacking = without_assets(model, weights)
     except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...

@@ -47,6 +47,7 @@ from modeltune.ground import error_line
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
+    LARGEST_ARCHITECTURE,
     Json,
     RefitResult,
     RefitTask,
@@ -195,13 +196,17 @@ def _other_shapes(model: Model, fresh: Model) -> str | None:
 
 
 def _write_architecture(model: Model, path: Path) -> None:
-    """Write how the model is built, unless Keras cannot tell, as for a class of the user's."""
+    """Write how the model is built, unless Keras cannot tell, as for a class of the user's.
+
+    What would be too large to be read again is not written either.
+    """
+    path.unlink(missing_ok=True)
     try:
-        text = model.to_json()
+        content = model.to_json().encode()
     except Exception:  # noqa: BLE001  get_config is the user's code
-        path.unlink(missing_ok=True)
         return
-    path.write_text(text, encoding="utf-8")
+    if len(content) <= LARGEST_ARCHITECTURE:
+        path.write_bytes(content)
 
 
 def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> str | None:
