@@ -344,6 +344,7 @@ def modeltune(name: str, settings: Settings) -> Measurement:
         seconds = time.perf_counter() - started
     epochs = sum(trial.epochs for trial in progress.trials)
     paths = dict(Counter(trial.trained_by for trial in progress.trials))
+    assert best.score is not None
     return Measurement(seconds, best.score, len(progress.trials), epochs, paths)
 
 

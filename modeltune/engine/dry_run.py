@@ -208,7 +208,7 @@ def _problems_of_names(
     spec: Spec, curve: Mapping[str, object], evaluated: list[str], outputs: list[Output]
 ) -> list[str]:
     """Return which metrics of the objective and the gates a fit did not log."""
-    missing = spec.search.objective.missing_from(curve)
+    missing = spec.search.objective.missing_from(curve) if spec.is_searched else None
     gates = _gate_problems(spec, [*evaluated, *report_names(outputs)])
     return [*([missing] if missing else []), *gates]
 

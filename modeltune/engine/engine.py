@@ -182,6 +182,10 @@ class Engine:
         """As ``Oracle.space_at``."""
         return self._begun_oracle.space_at(values)
 
+    def default_values(self) -> Values:
+        """As ``Oracle.default_values``."""
+        return self._begun_oracle.default_values()
+
     def perform(self, task: Task) -> Result:
         """Train a trial, refit and score, rehearse or examine; what a candidate raises is in the result.
 

@@ -29,6 +29,7 @@ from modeltune.specs import (
     Direction,
     GridSearch,
     Hyperband,
+    NoSearch,
     Objective,
     RandomSearch,
     Search,
@@ -160,6 +161,13 @@ class Oracle:
     def space_at(self, values: Values) -> HyperParameters:
         """Return the space known so far with these values."""
         return {**self.space.get_config(), "values": dict(values)}
+
+    def default_values(self) -> Values:
+        """Return the values a build has by default, in the space known so far."""
+        hp = ReadHyperParameters.of(self.space)
+        hp.values = {}
+        hp.ensure_active_values()
+        return dict(hp.values)
 
     def learn(self, hyperparameters: SearchSpace) -> None:
         """Add the hyperparameters a build has registered to the space.
@@ -475,6 +483,7 @@ OWN_ORACLES: Mapping[type[Search], Any] = {
     GridSearch: _GridOracle,
     BayesianOptimization: _BayesianOracle,
     Hyperband: _HyperbandOracle,
+    NoSearch: _GridOracle,  # only its space is asked for
 }
 """The oracles that propose no candidate twice."""
 
@@ -483,6 +492,7 @@ PLAIN_ORACLES: Mapping[type[Search], Any] = {
     GridSearch: _GridOracle,  # it draws nothing, and so needs none of keras-tuner's private names
     BayesianOptimization: keras_tuner.oracles.BayesianOptimizationOracle,
     Hyperband: keras_tuner.oracles.HyperbandOracle,
+    NoSearch: _GridOracle,
 }
 """The oracles for a version of keras-tuner that offers no way to exclude tried candidates."""
 

@@ -253,7 +253,7 @@ def check_search(
 ) -> tuple[Verdict, ...]:
     """Return what the refits say about the search, and where in its ranges the winner lies.
 
-    A verdict on how the ranges are declared is added where something in them is to be warned of.
+    Neither can be asked where nothing was searched. A verdict on how the ranges are declared is added where something in them is to be warned of.
 
     Args:
         spec: the declared model.
@@ -262,6 +262,9 @@ def check_search(
         validation: the refits of the winner.
         rows: the size of the validation part, on which the search scored.
     """
+    warning = check_space(tuned.hyperparameters)
+    if tuned.best.score is None:
+        return () if warning is None else (warning,)
     objective = spec.search.objective
     curves = [refit["curve"].get(objective.metric, ()) for refit in validation.refits]
     if not isinstance(spec.validation, Holdout) or not all(curves):
@@ -280,7 +283,6 @@ def check_search(
         )
     completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
     bounds = check_bounds(tuned.best.values, tuned.hyperparameters, completed)
-    warning = check_space(tuned.hyperparameters)
     return (refitted, bounds) if warning is None else (refitted, bounds, warning)
 
 

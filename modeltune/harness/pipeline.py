@@ -38,7 +38,7 @@ from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import TunedModel, validate
 from modeltune.histories import Acceptance, open_store
-from modeltune.records import Event, Listener, Note, Run, RunRecorded
+from modeltune.records import Best, Event, Listener, Note, Run, RunRecorded, SearchStarted
 from modeltune.reports import lines
 from modeltune.specs import Spec, identity_assumptions, search_identity
 
@@ -142,7 +142,11 @@ def run(
             trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
             tuner = Tuner(engine, trials, ledger.folder)
             hear = tensorboard.following(draft.listen, board)
-            best = search(spec, tuner, hear, draft.progress, deadline)
+            if spec.is_searched:
+                best = search(spec, tuner, hear, draft.progress, deadline)
+            else:
+                hear(SearchStarted(spec.id, spec.search))
+                best = Best(None, None, engine.default_values())
         draft.add_best(best)
 
         with draft.phase("validation"):

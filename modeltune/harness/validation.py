@@ -79,7 +79,7 @@ def validate(
     """
     refits = validation.refits()
     if not known:
-        listen(ValidationStarted(validation, spec.refit_epochs))
+        listen(ValidationStarted(validation, spec.refit_epochs, spec.is_searched))
     for number, refit in enumerate(refits):
         weights = tuned.weights if number == 0 else None
         executor.submit(RefitTask(refit, tuned.hyperparameters, spec.refit_epochs, weights))

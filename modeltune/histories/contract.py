@@ -255,7 +255,9 @@ any_run = st.builds(
         _texts, st.builds(Scores, st.lists(_floats, min_size=1, max_size=3).map(tuple)), max_size=3
     ),
     verdicts=st.lists(_verdicts, max_size=2).map(tuple),
-    best=st.none() | st.builds(Best, trial=_counts, score=_floats, values=_values),
+    best=st.none()
+    | st.builds(Best, trial=_counts, score=_floats, values=_values)
+    | st.builds(Best, trial=st.none(), score=st.none(), values=_values),
     trials=st.lists(_trials, max_size=3).map(tuple),
     search=_documents,
     fit=_documents,

@@ -174,12 +174,16 @@ def read_run(connection: sa.Connection, run_id: str) -> Run:
     for score in cells(scores, "refit"):
         values.setdefault((run_id, score["metric"]), []).append(score["value"])
     kept = cells(artifacts, "refit")
-    best, named = None, ("best_trial", "best_score", "best_values")
-    if run["best_trial"] is not None:
-        if None in (missing := [run[name] for name in named]):
-            column = f"runs.{named[missing.index(None)]}"
-            raise InvalidRowError(run_id, column, "is missing, though the search has a winner")
+    best = None
+    if run["best_values"] is not None:
+        if (run["best_trial"] is None) is not (run["best_score"] is None):
+            column = "best_score" if run["best_score"] is None else "best_trial"
+            text = "is missing, though the search has a winner"
+            raise InvalidRowError(run_id, f"runs.{column}", text)
         best = Best(run["best_trial"], run["best_score"], run["best_values"])
+    elif run["best_trial"] is not None:
+        text = "is missing, though the search has a winner"
+        raise InvalidRowError(run_id, "runs.best_values", text)
     return Run(
         **{name: run[name] for name in _AS_THEY_ARE},
         scores=_scores(run["id"], run["metrics"], values),

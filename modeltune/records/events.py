@@ -51,10 +51,11 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class ValidationStarted:
-    """The winner is refitted."""
+    """The winner is refitted; without a search, the default values are."""
 
     validation: Validation
     epochs: int
+    is_searched: bool = True
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Best:
-    """The winner of the search, by its own values."""
+    """The winner of the search, by its own values; without a search, the default values.
 
-    trial: int
-    score: float
+    ``trial`` and ``score`` are None where nothing was searched.
+    """
+
+    trial: int | None
+    score: float | None
     values: Values
 
 

@@ -197,7 +197,7 @@ def _sections(run: Run) -> Iterator[str]:
         ["metric", "on test", "of each refit"], [*run.scores.items()], score, "metric", 5_000
     )
     if run.best:
-        title = f"best value (trial {run.best.trial})"
+        title = "value" if run.best.trial is None else f"best value (trial {run.best.trial})"
         values = [(name, _value(value)) for name, value in run.best.values.items()]
         yield _table([title, ""], values, lambda pair: [*map(_code, pair)], "value", 4_000)
     yield _trials(run)

@@ -20,7 +20,7 @@ from modeltune.records import (
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
-from modeltune.specs import Hyperband, Refit, Search
+from modeltune.specs import Hyperband, NoSearch, Refit, Search
 
 
 def lines(event: Event) -> Iterator[str]:
@@ -33,7 +33,10 @@ def lines(event: Event) -> Iterator[str]:
         yield _trial(event)
     elif isinstance(event, ValidationStarted):
         refits = len(event.validation.refits())
-        yield f"  validating the best values: {refits} {_plural('refit', refits)} of {event.epochs} {_plural('epoch', event.epochs)}"
+        count = f"{refits} {_plural('refit', refits)}"
+        epochs = f"{event.epochs} {_plural('epoch', event.epochs)}"
+        which = "best" if event.is_searched else "default"
+        yield f"  validating the {which} values: {count} of {epochs}"
     elif isinstance(event, RefitFinished):
         score = (
             "" if event.score is None else f": {clean(event.metric)} {number(event.score)} on test"
@@ -206,6 +209,8 @@ def search_plan(search: Search) -> str:
     """Return one line: which search, how many trials, for what objective."""
     name = type(search).__name__
     objective = f"{search.objective.direction.value} {clean(search.objective.metric)}"
+    if isinstance(search, NoSearch):
+        return "no search, the default values are validated"
     if isinstance(search, Hyperband):
         return (
             f"{name}, {search.planned_trials} trials, {search.planned_epochs} epochs, {objective}"

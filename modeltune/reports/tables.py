@@ -415,7 +415,10 @@ def _sections(run: Run) -> Iterator[str]:
         "status": run.status.value + (" (cached)" if run.cached else ""),
         "error": run.error,
         "objective": run.objective,
-        "best": best and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
+        "best": best
+        and best.trial is not None
+        and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
+        "values": best and best.trial is None and _values(best.values),
         "trials": _completed_share(run),
         "seconds": (", ".join(f"{phase} {seconds(spent)}" for phase, spent in phases(run).items())),
         "baseline": run.baseline,

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         BayesianOptimization,
         GridSearch,
         Hyperband,
+        NoSearch,
         RandomSearch,
         Search,
     )
@@ -94,6 +95,7 @@ __all__ = [
     "KFold",
     "Kind",
     "Measure",
+    "NoSearch",
     "Objective",
     "On",
     "Operator",
@@ -201,6 +203,7 @@ __getattr__, __dir__ = door(
             "BayesianOptimization",
             "GridSearch",
             "Hyperband",
+            "NoSearch",
             "RandomSearch",
             "Search",
         ),

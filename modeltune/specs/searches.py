@@ -126,6 +126,20 @@ class Search(ABC):
 
 
 @dataclass(frozen=True, repr=False)
+class NoSearch(Search):
+    """Search nothing: the default values are validated. A spec that declares no search has this one."""
+
+    label = "none"
+
+    @property
+    def planned_trials(self) -> int:
+        return 0
+
+    def own_problems(self) -> Iterator[Problem]:
+        yield from ()
+
+
+@dataclass(frozen=True, repr=False)
 class RandomSearch(Search):
     """Draw ``max_trials`` different candidates at random."""
 

@@ -26,8 +26,9 @@ from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
 from modeltune.specs.fit import Fit
-from modeltune.specs.gates import Gate, Measure, On, Seeds
-from modeltune.specs.searches import Hyperband, Search
+from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject
+from modeltune.specs.objectives import Objective, maximize, minimize
+from modeltune.specs.searches import Hyperband, NoSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Validation
 
 DECLARATIONS = "__modeltune_declared__"
@@ -46,7 +47,7 @@ class Protocol:
     """The rules under which models are compared; called with a build function, it returns a Spec."""
 
     data: Callable[..., Data] | Data
-    search: Search
+    search: Search | None
     fit: Fit
     validation: Validation
     gates: tuple[Gate | Behaviour, ...]
@@ -70,12 +71,14 @@ class Protocol:
             (
                 "search",
                 Search,
-                "write mt.RandomSearch(...), GridSearch, BayesianOptimization or Hyperband",
+                "write mt.RandomSearch(...), GridSearch, BayesianOptimization or Hyperband, or None",
             ),
             ("fit", Fit, "write mt.Fit(...)"),
             ("validation", Holdout | KFold, "write mt.Holdout(...) or mt.KFold(...)"),
         ):
             value = getattr(self, name)
+            if name == "search" and value is None:
+                continue
             if not isinstance(value, kinds):
                 yield name, f"{typed(value)}: {advice}"
             else:
@@ -209,7 +212,13 @@ class Spec:
 
     @property
     def search(self) -> Search:
-        return self.protocol.search
+        """The declared search; where there is none, the objective is what the first gate bounds."""
+        return self.protocol.search or NoSearch(_gated(self.gates) or minimize("val_loss"))
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the spec declares a search."""
+        return self.protocol.search is not None
 
     @property
     def fit(self) -> Fit:
@@ -352,7 +361,7 @@ _REQUIRED: Any = object()
 def spec(
     *,
     data: Callable[..., Data] | Data = _REQUIRED,
-    search: Search = _REQUIRED,
+    search: Search | None = None,
     fit: Fit = Fit(),
     validation: Validation = Holdout(),
     gates: Sequence[Gate | Behaviour] = (),
@@ -369,7 +378,8 @@ def spec(
 
     Args:
         data: a function returning ``mt.Data``; its arguments are pytest fixtures.
-        search: which oracle proposes candidates, and which objective they are compared by.
+        search: which oracle proposes candidates, and which objective they are compared by; None
+            trains the default values, by the validation alone.
         fit: how each candidate is trained.
         validation: how the best values are refitted and scored on the test part.
         gates: what the scores must satisfy.
@@ -399,12 +409,31 @@ def spec(
         _as_tuple(aliases),
         examples,
     )
-    missing = [name for name in ("data", "search") if getattr(protocol, name) is _REQUIRED]
-    problems += [(name, "missing; every spec needs it") for name in missing]
-    problems += [(field, text) for field, text in protocol.problems() if field not in missing]
+    if data is _REQUIRED:
+        problems.append(("data", "missing; every spec needs it"))
+    problems += [
+        (field, text)
+        for field, text in protocol.problems()
+        if field != "data" or data is not _REQUIRED
+    ]
     caller = sys._getframe(1)
     _refuse(problems, caller.f_code.co_filename, caller.f_lineno, "mt.spec(...)")
     return protocol
+
+
+def _gated(gates: Sequence[Gate | Behaviour]) -> Objective | None:
+    """Return the first metric of the test part that a gate bounds, in the direction it bounds it."""
+    for gate in gates:
+        if isinstance(gate, Gate) and _is_of_predictions(gate.measure):
+            optimize = maximize if gate.wants_more else minimize
+            return optimize(f"val_{gate.measure.metric}")
+    return None
+
+
+def _is_of_predictions(measure: Measure) -> bool:
+    """Tell whether a measure is the size of a metric of predictions, such as an accuracy."""
+    is_size = measure.subject is Subject.METRIC and measure.statistic is not Statistic.STD
+    return is_size and measure.metric not in RESOURCES
 
 
 def _as_tuple(listed: Any) -> Any:

@@ -702,6 +702,7 @@ def test_arrow_keys_read_a_chart(browser: Browser, pages: Path) -> None:
     read = "return document.querySelector('figure[data-chart=best] .readout').textContent"
     best = searched().best
     assert best is not None
+    assert best.trial is not None
     curve = searched().trials[best.trial].curve
     readout = (
         f"epoch 2: train {curve['accuracy'][1]:.4g}, validation {curve['val_accuracy'][1]:.4g}"

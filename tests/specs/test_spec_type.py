@@ -213,9 +213,35 @@ def test_all_that_is_wrong_is_named_at_once_with_file_and_line() -> None:
 
 def test_missing_fields_are_named() -> None:
     message = refused(lambda: mt.spec())
-    assert "has 2 problems" in message
-    assert "\n  data: missing; every spec needs it" in message
-    assert "\n  search: missing; every spec needs it" in message
+    assert message.endswith("has 1 problem:\n  data: missing; every spec needs it")
+
+
+@pytest.mark.parametrize(
+    ("gates", "objective"),
+    [
+        ([], mt.minimize("val_loss")),
+        ([mt.metric("accuracy") >= 0.5, mt.metric("f1") >= 0.5], mt.maximize("val_accuracy")),
+        (
+            [
+                mt.metric("parameters") <= 9,
+                mt.gap("f1") <= 1,
+                mt.metric("f1").std <= 1,
+                mt.metric("mae") < 2,
+            ],
+            mt.minimize("val_mae"),
+        ),
+    ],
+)
+def test_a_spec_without_a_search_aims_at_what_its_first_gate_bounds(
+    gates: list[Any], objective: Any
+) -> None:
+    @mt.spec(data=digits, gates=gates)
+    def model(hp: Any) -> None: ...
+
+    assert not model.is_searched
+    assert model.search.objective == objective
+    assert model.search.planned_trials == 0
+    assert "search=None" in repr(model)
 
 
 @pytest.mark.parametrize(

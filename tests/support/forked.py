@@ -8,12 +8,14 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import util
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 
@@ -109,17 +111,26 @@ def modeltune(*arguments: str) -> None:
 
 
 def _fork_pytest(
-    command: Sequence[str], check: bool, env: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Do what ``subprocess.run`` does with a ``python -m pytest``, whose output is not captured."""
+    command: Sequence[str], check: bool, env: Mapping[str, str], capture_output: bool
+) -> subprocess.CompletedProcess[bytes]:
+    """Do what ``subprocess.run`` does with a ``python -m pytest`` whose output is captured."""
     assert command[:3] == [sys.executable, "-m", "pytest"]
+    assert capture_output
     assert not check
-    arguments = Path.cwd(), env, pytest, command[3:]
-    child = multiprocessing.get_context("fork").Process(target=_become, args=arguments)
-    child.start()
-    child.join()
-    assert child.exitcode is not None
-    return subprocess.CompletedProcess(command, child.exitcode)
+    with tempfile.TemporaryFile() as output:
+        arguments = output.fileno(), Path.cwd(), env, pytest, command[3:]
+        child = multiprocessing.get_context("fork").Process(target=_become_into, args=arguments)
+        child.start()
+        child.join()
+        output.seek(0)
+        assert child.exitcode is not None
+        return subprocess.CompletedProcess(command, child.exitcode, output.read(), b"")
+
+
+def _become_into(output: int, *arguments: Any) -> None:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    _become(*arguments)
 
 
 def script(path: str) -> None:

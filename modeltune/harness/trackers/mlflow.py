@@ -111,7 +111,7 @@ def _log(
             if scores.std is not None:
                 metrics[f"{name}.std"] = [(0, scores.std)]
                 metrics[f"{name}.refit"] = list(enumerate(scores.values))
-        if run.best is not None:
+        if run.best is not None and run.best.score is not None:
             metrics["objective"] = [(0, run.best.score)]
         values = run.best.values if run.best else {}
         _batch(client, parent, began, values, metrics, _tags(run))

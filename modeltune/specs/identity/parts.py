@@ -130,7 +130,8 @@ def _identity(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
     dependencies = Dependencies()
     home = Path(spec.file)
     parts = {
-        "search": typed(spec.search),
+        # Without one, its objective is read off the gates, which change nothing that is trained.
+        "search": typed(spec.search) if spec.is_searched else "none",
         # Where curves are shown changes no result.
         "fit": typed(replace(spec.fit, tensorboard=False)),
         **content("the build function", spec.model, dependencies, model=spec.model),
