@@ -237,8 +237,8 @@ SOUND = Plant(
     "no defect, the first run", None, options=("--modeltune-accept", "--modeltune-reason=sound")
 )
 
-ONE_SEED = ("seeds=3", "seeds=1")
-"""Where nothing is compared with an accepted run, one refit shows as much."""
+ONE_REFIT = ("epochs=30, seeds=3", "epochs=5, seeds=1")
+"""Where nothing is compared with an accepted run, one short refit shows as much."""
 
 NAN = ('compile("adam"', "compile(keras.optimizers.Adam(1e30)")
 
@@ -248,7 +248,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant(
         "train labels are shuffled",
         Guard(GAIN, "below the bound"),
-        [_parts("y_train = np.random.default_rng(0).permutation(y_train)"), ONE_SEED],
+        [_parts("y_train = np.random.default_rng(0).permutation(y_train)"), ONE_REFIT],
     ),
     Plant(
         "36 test rows are in train too",
@@ -257,7 +257,8 @@ PLANTS: tuple[Plant, ...] = (
             _parts(
                 "x_train = np.concatenate([x_train, x_test[:36]])",
                 "y_train = np.concatenate([y_train, y_test[:36]])",
-            )
+            ),
+            ONE_REFIT,
         ],
     ),
     Plant(
@@ -272,7 +273,8 @@ PLANTS: tuple[Plant, ...] = (
             _parts(
                 "x_train, y_train = x_train[y_train != 9], y_train[y_train != 9]",
                 "x_val, y_val = x_val[y_val != 9], y_val[y_val != 9]",
-            )
+            ),
+            ONE_REFIT,
         ],
     ),
     Plant(
@@ -281,7 +283,7 @@ PLANTS: tuple[Plant, ...] = (
         [
             _parts("x_test, y_test = x_test[y_test != 9], y_test[y_test != 9]"),
             ('checks="fail"', 'checks="warn"'),
-            ONE_SEED,
+            ONE_REFIT,
         ],
     ),
     Plant(
@@ -289,7 +291,7 @@ PLANTS: tuple[Plant, ...] = (
         Guard(GAIN, "below the bound"),
         [
             ("keras.layers.Flatten(),", "keras.layers.Flatten(), keras.layers.Rescaling(0.0),"),
-            ONE_SEED,
+            ONE_REFIT,
         ],
     ),
     Plant(
@@ -307,7 +309,7 @@ PLANTS: tuple[Plant, ...] = (
                 "signature = tf.TensorSpec((8, 8, 1)), tf.TensorSpec((), tf.int64)",
                 test="tf.data.Dataset.from_generator(rows, output_signature=signature).batch(32)",
             ),
-            ONE_SEED,
+            ONE_REFIT,
         ],
     ),
     Plant(
@@ -315,7 +317,7 @@ PLANTS: tuple[Plant, ...] = (
         Guard("integrity.predict_twice", "two predictions of the same"),
         [
             ("keras.layers.Flatten(),", "keras.layers.Flatten(), Noisy(0.01),"),
-            ONE_SEED,
+            ONE_REFIT,
             (
                 "    model = keras.Sequential(",
                 "    class Noisy(keras.layers.Dropout):\n"

@@ -151,6 +151,10 @@ class ResumingExecutor(Generic[_Task, _Result]):
         """Take back the tasks that have not begun; known results are still handed back."""
         return self._executor.withdraw()
 
+    def hold_trials_to_budget(self) -> None:
+        """As the executor does."""
+        self._executor.hold_trials_to_budget()
+
 
 def no_space(reason: str, folder: Path) -> HistoryError:
     """Return the error that ends a run because a disk is full; it says what is free in a folder."""

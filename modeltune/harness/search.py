@@ -174,6 +174,8 @@ def search(
         results[task.id] = trained
         progress.add(trial, trained.failure)
         best = best_trial(spec, progress.trials)
+        if best is not None:
+            executor.hold_trials_to_budget()
         trained_for = sum(trial.seconds for trial in progress.trials) / executor.slots
         left = _seconds_left(spec, progress.trials, trained_for)
         listen(TrialFinished(trial, best, spec.search.planned_trials, trained_for, left))

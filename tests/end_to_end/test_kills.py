@@ -51,7 +51,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Spec], 
 @pytest.mark.parametrize(
     ("spec", "workers", "kills"),
     # That all four searches go on where they were, tests/test_resuming.py shows.
-    [*((spec, 0, 1) for spec in SPECS[2:]), (SPECS[-1], 2, 2)],
+    [(SPECS[-1], 0, 1), (SPECS[-1], 2, 2)],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_killed_run_ends_like_an_uninterrupted_one(
@@ -73,11 +73,15 @@ CALLS = (
 """What a run could change its folder with; some machines know fewer."""
 
 
+LIKE_THE_FIRST = re.compile(r"\b[234]\.npz\b")
+"""In the calls for trials that are kept as the first is."""
+
+
 def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
     """Return the calls by which a run changes its folder: name, which of that name, and as traced.
 
-    Of SQLite's writes every sixth, since tests/histories/test_store.py kills it at all of them; and of
-    syncs, since a kill takes nothing that only waits for its sync.
+    Of SQLite's writes every twelfth, since tests/histories/test_store.py kills it at all of them; and of
+    syncs, since a kill takes nothing that only waits for its sync. Of trials the first and the last ones.
     """
     lines = calls_of(functools.partial(run, folder, log), log.with_suffix(".strace"), *CALLS)
     moments, counts, many = [], Counter[str](), 0
@@ -85,11 +89,11 @@ def calls(folder: Path, log: Path) -> list[tuple[str, int, str]]:
         call = line.partition("(")[0]
         counts[call] += 1
         is_new = call != "openat" or "O_CREAT" in line
-        if str(folder) not in line or not is_new or " = -1 " in line:
+        if str(folder) not in line or not is_new or " = -1 " in line or LIKE_THE_FIRST.search(line):
             continue
         if call in ("pwrite64", "fdatasync", "fsync"):
             many += 1
-            if many % 6:
+            if many % 12:
                 continue
         moments.append((call, counts[call], line))
     return moments
@@ -127,7 +131,7 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
     """Kill a run at every call that changes a file or folder of its ledger, weights and history.
 
     That is: at all writes, syncs, renames, links, removals, new files and new folders, from the
-    making of an empty history to the removal of the ledger, but every sixth only of SQLite's own
+    making of an empty history to the removal of the ledger, but every twelfth only of SQLite's own
     writes and of syncs. After each kill the run is started once more, and ends by itself.
     """
     run(tmp_path / "whole", tmp_path / "log")
@@ -135,7 +139,7 @@ def test_a_run_killed_at_any_write_loses_nothing_it_had_finished(tmp_path: Path)
     (expected,) = finished(tmp_path / "whole")
     assert expected.files.keys() == {"architecture", "samples"}
     killable = calls(tmp_path / "traced", tmp_path / "log-traced")
-    assert len(killable) > 80
+    assert len(killable) > 60
     for number, (call, nth, line) in enumerate(killable):
         folder, first, second = (tmp_path / f"{name}{number}" for name in ("run", "log-a", "log-b"))
         try:

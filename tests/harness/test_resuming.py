@@ -131,6 +131,22 @@ def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
             assert first.trained + second.trained == whole.trained
 
 
+def test_what_a_ledger_holds_is_a_score_that_the_run_can_be_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, trained_before = Trainer(), list[int]()
+
+    class Watched(Inline[TrialTask, TrialResult]):
+        def hold_trials_to_budget(self) -> None:
+            trained_before.append(len(trainer.trained))
+
+    monkeypatch.setitem(EXECUTORS, "watched", Watched)
+    with pytest.raises(Cut):
+        searched(SEARCHES["grid"], tmp_path, Trainer(3))
+    searched(SEARCHES["grid"], tmp_path, trainer, "watched")
+    assert trained_before[0] == 0
+
+
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_a_search_goes_on_with_another_number_of_slots(tmp_path: Path, kind: str) -> None:
     whole, first, second = Trainer(), Trainer(4), Trainer()
@@ -438,7 +454,7 @@ from tests.support.small_models import spec_of
 import modeltune as mt
 
 spec = spec_of(
-    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2),
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3, factor=2),
     validation=mt.Holdout(seeds=2),
 )
 mt.run(spec, store="sqlite:///{folder}/history.db")
@@ -448,7 +464,7 @@ mt.run(spec, store="sqlite:///{folder}/history.db")
 def test_a_search_killed_at_its_seventh_trial_goes_on_at_the_eighth(tmp_path: Path) -> None:
     expected, _ = ran(
         spec_of(
-            search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2),
+            search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3, factor=2),
             validation=mt.Holdout(seeds=2),
         ),
         tmp_path / "whole",

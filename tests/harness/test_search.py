@@ -65,6 +65,7 @@ class Prepared:
         self.tasks: list[TrialTask] = []
         self.finished: list[int] = []
         self.most_under_way = 0
+        self.held_to_budget_after: int | None = None
         self._queue: deque[TrialTask] = deque()
         self._under_way: list[TrialTask] = []
 
@@ -92,6 +93,10 @@ class Prepared:
         withdrawn = list(self._queue)
         self._queue.clear()
         return withdrawn
+
+    def hold_trials_to_budget(self) -> None:
+        if self.held_to_budget_after is None:
+            self.held_to_budget_after = len(self.finished)
 
     def _begin(self) -> None:
         while self._queue and len(self._under_way) < self.slots:
@@ -519,6 +524,13 @@ def test_a_failed_trial_is_trained_again_under_another_seed(tmp_path: Path) -> N
     seeds = [seed for number, seed in attempts if number == 1]
     assert progress.trials[0].seed == seeds[1]
     assert Note("trial 1 failed (ValueError: no); trained again") in events
+
+
+def test_trials_are_held_to_the_budget_once_one_has_a_score(tmp_path: Path) -> None:
+    answers = {1: FAILED, 2: {"loss": (0.5,)}, 3: scored(0.5), 4: scored(0.6)}
+    _, _, executor = ran(tmp_path, lambda task, hp: answers[task.id])
+    assert executor.finished == [1, 2, 3, 4]
+    assert executor.held_to_budget_after == 3
 
 
 def test_a_trial_that_ran_out_of_the_budget_is_not_trained_again(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def bayesian(hp: Any) -> Any:
     return softmax(hp)
 
 
-@searched(mt.Hyperband(OBJECTIVE, max_epochs=4, factor=2, seed=3))
+@searched(mt.Hyperband(OBJECTIVE, max_epochs=3, factor=2, seed=3))
 def hyperband(hp: Any) -> Any:
     hp.Float("unused", 0, 1)
     return softmax(hp)

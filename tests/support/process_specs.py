@@ -79,7 +79,7 @@ def with_other_data(hp: Any) -> Any:
 
 
 @declared(
-    search=mt.GridSearch(mt.maximize("val_accuracy"), trial_minutes=0.2, trial_gigabytes=0.9),
+    search=mt.GridSearch(mt.maximize("val_accuracy"), trial_minutes=1, trial_gigabytes=0.9),
 )
 def moody(hp: Any) -> Any:
     """Do what the value says to the process the model is built in."""
@@ -116,6 +116,9 @@ class Unspeakable(Exception):
 FAULT = "FAULT"
 """The environment variable that names the file which says which fault is next."""
 
+HANGING = ".hangs"
+"""Added to the name of that file: what is there once a process hangs."""
+
 
 def suffer() -> None:
     """Do to this process what the file says, once it has."""
@@ -150,6 +153,11 @@ def _grow() -> None:
     hoard.sum()
 
 
+def _hang() -> None:
+    Path(os.environ[FAULT] + HANGING).touch()
+    signal.pause()
+
+
 def _keep_python_s_lock() -> None:
     # No other thread of Python's runs meanwhile, not even one that would say it is alive.
     ctypes.PyDLL(None).usleep(900_000)
@@ -165,7 +173,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "segfaults": partial(_signal, signal.SIGSEGV),
     "aborts": os.abort,
     "is killed": partial(_signal, signal.SIGKILL),
-    "hangs": signal.pause,
+    "hangs": _hang,
     "grows": _grow,
     "stops": partial(_signal, signal.SIGSTOP),
     "is busy": _keep_python_s_lock,
@@ -184,7 +192,7 @@ def faulty_slice(x: Any) -> Any:
 
 
 LIMITED = mt.GridSearch(
-    mt.maximize("val_accuracy"), trial_minutes=0.1, data_minutes=0.1, trial_gigabytes=0.9
+    mt.maximize("val_accuracy"), trial_minutes=1, data_minutes=1, trial_gigabytes=0.9
 )
 
 
@@ -260,7 +268,7 @@ looking = declared()(Looking())
 
 
 @declared(
-    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4, factor=2, seed=1),
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3, factor=2, seed=1),
     validation=mt.Holdout(epochs=2, seeds=2),
 )
 def searched(hp: Any) -> Any:

@@ -64,3 +64,6 @@ class Inline(Generic[_Task, _Result]):
         withdrawn = list(self._tasks)
         self._tasks.clear()
         return withdrawn
+
+    def hold_trials_to_budget(self) -> None:
+        """Do nothing: in this process nothing ends a trial."""

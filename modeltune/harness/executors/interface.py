@@ -33,6 +33,9 @@ class Executor(Protocol[_Task, _Result]):
     def withdraw(self) -> list[_Task]:
         """Return the tasks that have not begun, and forget them: ``wait`` will not return them."""
 
+    def hold_trials_to_budget(self) -> None:
+        """Let no trial overdraw the budget from now on: one has a score, by which a run can be judged."""
+
 
 def discard_event(event: Event) -> None:
     """Discard an event: the listener where nobody listens."""

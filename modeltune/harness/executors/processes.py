@@ -55,7 +55,6 @@ from modeltune.records import (
     RehearseTask,
     Result,
     Task,
-    TrialResult,
     TrialTask,
     failure_result,
     own_values,
@@ -233,15 +232,15 @@ class _Worker:
         self.unanswered += 1
         self.process.send(name, *arguments)
 
-    def note_answer(self) -> None:
-        """Note that a preparation is done."""
+    def note_answer(self, is_spare: bool) -> None:
+        """Note that a preparation is done; its task may wait for it, one ``is_spare``."""
         self.unanswered -= 1
         self._since = time.monotonic()
         if self.unanswered:
             # To take the data it may have to load them.
             self.process.limit(self._limits.on_data())
         else:
-            self.limit(is_spare=False)
+            self.limit(is_spare)
 
     def perform(self, task: Task, is_spare: bool) -> None:
         """Begin a task; one ``is_spare`` that the run can do without."""
@@ -312,7 +311,7 @@ class Processes:
         self._queue: deque[Task] = deque()
         self._finished: deque[tuple[Task, Result]] = deque()
         self._kills: Counter[str] = Counter()
-        self._has_completed = False
+        self._is_in_budget = False
         self._workers: list[_Worker] = []
         try:
             for _ in range(slots):
@@ -362,6 +361,13 @@ class Processes:
         withdrawn = list(self._queue)
         self._queue.clear()
         return withdrawn
+
+    def hold_trials_to_budget(self) -> None:
+        """Bound trials by the budget alone, also those under way: the run can do without them."""
+        self._is_in_budget = True
+        for worker in self._workers:
+            if worker.task is not None and not worker.unanswered:
+                worker.limit(self._is_spare(worker.task))
 
     def tell_notes(self) -> None:
         """Tell what the user should know of the supervision."""
@@ -415,7 +421,7 @@ class Processes:
             text = str(error)
             result = failure_result(task, Failure(first_line(text), text), worker.seconds)
         if worker.unanswered:
-            worker.note_answer()
+            worker.note_answer(self._is_spare(task))
             return
         assert task is not None
         if isinstance(result, FitProgress):
@@ -428,17 +434,12 @@ class Processes:
         self._finished.append((task, result))
         worker.task = None
         worker.process.limit(None)
-        if isinstance(result, TrialResult) and result.failure is None and not self._has_completed:
-            self._has_completed = True
-            for other in self._workers:
-                if isinstance(other.task, TrialTask) and not other.unanswered:
-                    other.limit(is_spare=True)
         if worker.process.condemned or worker.has_grown():
             self._replace(worker)
 
-    def _is_spare(self, task: Task) -> bool:
+    def _is_spare(self, task: Task | None) -> bool:
         """Tell whether the run can be judged without this task."""
-        return self._has_completed and isinstance(task, TrialTask)
+        return self._is_in_budget and isinstance(task, TrialTask)
 
     def _bury(self, worker: _Worker) -> None:
         """Replace a process that has ended, and try its task once more unless that is the cause."""
@@ -453,8 +454,7 @@ class Processes:
             if not condemned:
                 self._kills[_candidate(task)] += 1
             if condemned or self._kills[_candidate(task)] > 1:
-                is_late = end.reason.startswith("took longer")
-                reason = end.reason if is_late else f"its process {end.reason}"
+                reason = end.reason if worker.process.is_late else f"its process {end.reason}"
                 again = "" if condemned else ", for the second time"
                 failure = replace(end, reason=f"{reason}{again}")
                 self._finished.append((task, failure_result(task, failure, worker.seconds)))

@@ -149,10 +149,12 @@ def start_process(birth: Birth, in_main: bool) -> Process:
 class Process:
     """A process that runs an engine, the pipe to it, and the file that says where it died.
 
-    ``condemned`` says why the supervisor has killed it, None as long as it has not.
+    ``condemned`` says why the supervisor has killed it, None as long as it has not; ``is_late``
+    that what it did took too long.
     """
 
     condemned: Failure | None = None
+    is_late = False
 
     def __init__(self, process: ForkServerProcess, pipe: Connection, stack: IO[bytes]):
         assert process.pid is not None  # it was started
@@ -218,7 +220,7 @@ class Process:
             elif (limit := self._limit) is not None:
                 # What has been answered in time may not have been received yet.
                 if time.monotonic() > limit.at and not self.pipe.poll():
-                    reason = f"took longer than {limit.name}"
+                    self.is_late, reason = True, f"took longer than {limit.name}"
                     self._condemn(Failure(reason, is_final=limit.is_final))
                 elif held > memory:
                     allowed = f"the limit of {memory / 2**30:.1f} GiB"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras_tuner
@@ -18,7 +21,7 @@ from modeltune.engine.engine import Engine
 from modeltune.ground.deadlines import Deadline
 from modeltune.ground.errors import CodeError, HistoryError
 from modeltune.ground.own_folders import mark_folder
-from modeltune.harness.executors import processes
+from modeltune.harness.executors import processes, supervision
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.executors.processes import (
     Limits,
@@ -27,6 +30,7 @@ from modeltune.harness.executors.processes import (
     auto,
     process_executor,
 )
+from modeltune.harness.executors.supervision import Limit
 from modeltune.records.tasks import RefitResult, RefitTask, TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
 from tests.support import process_specs
@@ -140,17 +144,27 @@ def test_at_least_one_task_can_be_under_way(executor: Any) -> None:
 @pytest.fixture(scope="module")
 def moods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The result of each behaviour, tried side by side."""
-    behaviours = ["raises", "exits", "dies", "hangs", "grows", "forks", "mumbles", "well"]
+    behaviours = ["raises", "exits", "dies", "grows", "forks", "mumbles", "well"]
     folder = tmp_path_factory.mktemp("moods")
+    child = folder / "child"
+
+    def monotonic() -> float:
+        """Return the time; what hangs once it has a child has done so for an hour."""
+        return time.monotonic() + 3600 * (child.exists() and child.stat().st_size > 0)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("CHILD", str(folder / "child"))
+        patched.setenv("CHILD", str(child))
+        later = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
+        patched.setattr(supervision, "time", later)
         with started(process_specs.moody, folder) as (engine, executor):
             engine.load()
             tasks = [task(n, behaviour=mood) for n, mood in enumerate(behaviours)]
             results = ended(executor, tasks)
             again = ended(executor, [task(2, behaviour="dies")])
+            hanging = ended(executor, [task(9, behaviour="hangs")])
             by_mood = {mood: results[n] for n, mood in enumerate(behaviours)}
-            yield by_mood | {"dies again": again[2], "child": int((folder / "child").read_text())}
+            by_mood |= {"dies again": again[2], "hangs": hanging[9]}
+            yield by_mood | {"child": int(child.read_text())}
 
 
 def test_the_others_go_on(moods: dict[str, Any]) -> None:
@@ -190,7 +204,7 @@ def test_values_that_killed_twice_are_not_tried_again(moods: dict[str, Any]) -> 
 
 
 def test_what_takes_too_long_is_ended_with_what_it_has_started(moods: dict[str, Any]) -> None:
-    assert reason(moods["hangs"]) == "took longer than trial_minutes=0.2"
+    assert reason(moods["hangs"]) == "took longer than trial_minutes=1"
     assert not is_alive(moods["child"])
 
 
@@ -325,6 +339,65 @@ def test_processes_that_cannot_all_be_started_are_ended() -> None:
     with pytest.raises(StopIteration):
         Processes(lambda: next(waiting), lambda process: process.kill(), 2, NO_LIMITS)
     assert first.ended
+
+
+# what a run can do without
+
+
+class Scripted:
+    """A process that has given its answers before it is asked."""
+
+    condemned = None
+    is_late = False
+
+    def __init__(self) -> None:
+        self.limits: list[Limit | None] = []
+        self.pipe, self.answers = multiprocessing.Pipe()
+        self.sentinel, self._end = multiprocessing.Pipe()
+
+    def send(self, *call: object) -> None:
+        pass
+
+    def receive(self) -> Any:
+        return self.pipe.recv()
+
+    def limit(self, limit: Limit | None) -> None:
+        self.limits.append(limit)
+
+    def memory(self) -> int:
+        return 0
+
+
+def test_trials_that_are_held_to_the_budget_do_not_overdraw_it_as_others_may() -> None:
+    process, result = Scripted(), TrialResult({}, "graph", 1.0, {}, frozenset())
+    start: Any = lambda: process  # noqa: E731
+    begins = Deadline(time.monotonic(), "10m", 600)
+    executor = Processes(start, lambda process: None, 1, Limits(None, None, begins))
+
+    def ends_of(one: Any, prepared: bool = True) -> list[bool]:
+        """Return for each limit of a task whether it is the end of the budget itself."""
+        process.limits.clear()
+        if not prepared:
+            executor.tell("take")
+        executor.submit(one)
+        if not prepared:
+            process.answers.send(None)
+        process.answers.send(result)
+        executor.wait()
+        return [limit.at == begins.at for limit in process.limits if limit is not None]
+
+    process.answers.send(None)  # it has started
+    assert ends_of(task(1)) == [False]
+    executor.submit(task(2))
+    process.limits.clear()
+    executor.hold_trials_to_budget()
+    (limit,) = process.limits
+    assert limit == Limit(begins.at, "the budget of 10m allows", is_final=False)
+    process.answers.send(result)
+    executor.wait()
+    assert ends_of(task(3)) == [True]
+    assert ends_of(task(4), prepared=False) == [True]
+    assert ends_of(refit(0)) == [False]
 
 
 def descendants() -> set[int]:
