@@ -43,7 +43,7 @@ from modeltune.engine.score import (
 )
 from modeltune.ground import SpecError, error_line, first_line, shorten
 from modeltune.records import Failure
-from modeltune.specs import Behaviour, KFold, PerClass, Spec, Subject
+from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject
 
 BATCHES = 2
 """Batches of each part that a fit of the author's is rehearsed with."""
@@ -215,10 +215,13 @@ def _problems_of_names(
 
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:
     """Return what slices and behaviours cannot be measured with this model, or with its head."""
-    problems = [*_slice_problems(rehearsal.spec, rehearsed, outputs)]
+    spec, train = rehearsal.spec, rehearsal.train
+    has_targets = train.has_targets
+    problems = [
+        *(_slice_problems(spec, rehearsed, outputs) if has_targets else _target_problems(spec))
+    ]
     if rehearsal.loaded.train.stream is None:
-        train = _few(rehearsal.train, rehearsal.few)
-        problems += _behaviour_problems(rehearsal.spec, rehearsal.model, train)
+        problems += _behaviour_problems(spec, rehearsal.model, _few(train, rehearsal.few))
     return problems
 
 
@@ -272,7 +275,7 @@ def _first_batch(part: Part, most: int) -> Part:
     x, y = (map_arrays(lambda array: array[:most], arrays) for arrays in (x, y))
     if sample_weight is not None:
         sample_weight = map_arrays(lambda array: array[:most], sample_weight)
-    size = len(next(array for _, array in leaves(y)))
+    size = len(next(array for _, array in leaves(x)))
     return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
 
 
@@ -310,7 +313,9 @@ class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Arrays, ...]:
         batch = self._batch
-        return (batch.x, batch.y, batch.sample_weight)[: 2 if batch.sample_weight is None else 3]
+        if batch.sample_weight is not None:
+            return batch.x, batch.y, batch.sample_weight
+        return (batch.x,) if batch.y is None else (batch.x, batch.y)
 
 
 def _is_raised_by_a_library(error: Exception) -> bool:
@@ -378,6 +383,28 @@ def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
             )
 
 
+def _target_problems(spec: Spec) -> Iterator[str]:
+    """Name the gates that compare predictions with targets, which there are none of."""
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            if gate.kind is not Kind.METAMORPHIC:
+                yield (
+                    f"gates[{index}]: {gate!r}: data: train has no targets (y), by which predictions "
+                    "are known as classes or numbers; write the relation itself, as mt.metamorphic"
+                )
+            continue
+        what = ""
+        if gate.measure.subject is Subject.GAIN_OVER_DUMMY:
+            what = "a dummy learns"
+        elif gate.measure.slices is not None:
+            what = "single samples are judged by"
+        if what:
+            yield (
+                f"gates[{index}]: {gate!r}: data: train has no targets (y), which {what}; return "
+                "(x, y), for an autoencoder (x, x), or leave the gate out"
+            )
+
+
 def _slice_problems(spec: Spec, model: Model, outputs: list[Output]) -> Iterator[str]:
     """Name the gates on classes or slices whose metric the results on single samples do not give."""
     if keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is not None:
@@ -433,7 +460,7 @@ def _whole_metrics(model: Model, outputs: list[Output]) -> set[str]:
 def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
     """Try every behaviour gate once, on a few samples of train and the untrained model."""
     for index, gate in enumerate(spec.gates):
-        if isinstance(gate, Behaviour):
+        if isinstance(gate, Behaviour) and (few.has_targets or gate.kind is Kind.METAMORPHIC):
             # A single example, whatever share of them may violate it.
             once = replace(gate, max_violation=None, examples=1)
             if error := probe(once, model, few, few, spec.search.seed).error:
@@ -490,6 +517,12 @@ def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
                 "numbers and texts as inputs of their own ({name: array}), or give the model a "
                 "StringLookup or TextVectorization layer"
             )
+    if not train.has_targets and getattr(model, "loss", None) is not None:
+        yield (
+            "data: train has no targets (y), but the model is compiled with a loss, which compares "
+            "them with its output: return (x, y), for an autoencoder (x, x), or compile it without a "
+            "loss and have the model add its own (add_loss, or a train_step)"
+        )
     if isinstance(train.y, Mapping) and (outputs := getattr(model, "output_names", None)):
         lacking = [name for name in outputs if name not in train.y]
         others = [name for name in train.y if name not in outputs]

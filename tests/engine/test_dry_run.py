@@ -671,3 +671,53 @@ def test_a_model_without_a_call_is_rehearsed_refitted_and_scored(tmp_path: Path)
     assert {*result.scores} == {"distance", "parameters"}
     assert result.note is not None
     assert "Gan has no call(), so that it predicts nothing" in result.note
+
+
+# data without targets
+
+
+def rebuilding(hp: Any) -> Any:
+    class Rebuilt(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            self.add_loss(keras.ops.mean(inputs**2))
+            return inputs
+
+    return dense(layers.Dense(4), Rebuilt(), loss=None, metrics=[])
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_gates_that_need_targets_are_refused_where_there_are_none(
+    as_stream: bool, tmp_path: Path
+) -> None:
+    part = tf.data.Dataset.from_tensor_slices(X).batch(20) if as_stream else X
+    spec = spec_of(
+        rebuilding,
+        mt.Data(part, part, part),
+        search=mt.RandomSearch(mt.minimize("val_loss")),
+        gates=[
+            mt.metric("loss") <= 9,
+            mt.gain_over_dummy("loss") >= 0,
+            mt.metric("loss").per_class() <= 9,
+            mt.metric("loss").on("bright", lambda x: x[:, 0] > 0) <= 9,
+            mt.invariant(lambda x: x),
+        ],
+    )
+    message = refusal(spec, tmp_path)
+    assert "gates[0]" not in message
+    for place in range(1, 5):
+        (line,) = [line for line in message.splitlines() if f"gates[{place}]: " in line]
+        assert "data: train has no targets (y), " in line
+
+
+def test_a_relation_between_predictions_needs_no_targets(tmp_path: Path) -> None:
+    def stays(predict: Any, x: Any) -> bool:
+        return bool(np.isfinite(predict([x])[0]).all())
+
+    search = mt.RandomSearch(mt.minimize("val_loss"))
+    spec = spec_of(rebuilding, mt.Data(X), search=search, gates=[mt.metamorphic(stays)])
+    assert rehearsed(spec, tmp_path) is None
+
+
+def test_a_compiled_loss_without_targets_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    message = refusal(spec_of(data=mt.Data(X)), tmp_path)
+    assert "data: train has no targets (y), but the model is compiled with a loss" in message

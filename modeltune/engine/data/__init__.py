@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         map_arrays,
     )
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
+    from modeltune.engine.data.stream_sources import RANDOM_STATES
 
 __all__ = [
     "DECLARE",
+    "RANDOM_STATES",
     "Arrays",
     "LoadedData",
     "Part",
@@ -64,5 +66,6 @@ __getattr__, __dir__ = door(
             "read_parts",
             "write_parts",
         ),
+        "stream_sources": ("RANDOM_STATES",),
     },
 )

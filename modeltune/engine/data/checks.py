@@ -329,7 +329,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     twins = list(zip(found.tolist(), firsts[found].tolist(), strict=True))
     if not twins:
         return CheckResult(False, 0.0, 0.0, "no row of train repeats another", Duplicates(0))
-    targets = row_hashes(train.y)
+    targets = row_hashes(train.y) if train.has_targets else hashes
     conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
     is_one = len(twins) == 1
     reason = (
@@ -347,7 +347,7 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
         word = "targets" if labels is None else "labels"
         reason += f"{len(conflicts)} of them with conflicting {word}: {_enumerate(examples)}"
     else:
-        reason += "all with the same target"
+        reason += "all with the same target" if train.has_targets else "there are no targets"
     share = len(twins) / train.size
     return CheckResult(True, share, 0.0, reason, Duplicates(len(twins), len(conflicts)))
 
@@ -405,6 +405,8 @@ def _labels(loaded: LoadedData) -> CheckResult:
     left_open: list[str] = []
     counted: dict[str, dict[str, dict[str, int]]] = {}
     missing = outputs = 0
+    if not loaded.train.has_targets:
+        return CheckResult(False, 0.0, 0.0, "there are no targets", ClassCounts(counted))
     if loaded.train.stream is not None or loaded.test.stream is not None:
         ranges = [f"{name} {text}" for name, text in _beyond(loaded)]
         missing += len(ranges)

@@ -41,7 +41,7 @@ class Part:
     """A part of the data: arrays in memory, or a stream of batches.
 
     ``x``, ``y`` and ``sample_weight`` are set for arrays, ``stream`` for a ``tf.data.Dataset``
-    or ``PyDataset``. ``size`` counts samples. ``labels`` maps the path of each output of whole
+    or ``PyDataset``. ``y`` is None of data without targets. ``size`` counts samples. ``labels`` maps the path of each output of whole
     numbers ("" if there is only one output) to its (lowest, highest) value. ``shapes`` maps the
     name of each array ("x", "y.mask") to the shape of one sample, with None for a length that
     differs between samples. ``content`` is a digest of the samples that a stream has yielded, in any
@@ -63,8 +63,13 @@ class Part:
     varies: bool = False
     frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def has_targets(self) -> bool:
+        """Tell whether there is a ``y``, also in what a stream yields."""
+        return self.y is not None or any(label.split(".")[0] == "y" for label in self.shapes)
+
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
-        """Yield (x, y, sample_weight) batches in order, each once; sample_weight may be None."""
+        """Yield (x, y, sample_weight) batches in order, each once; the last two may be None."""
         if self.stream is not None:
             yield from _batches(self.stream)
             return
@@ -210,7 +215,9 @@ def chunks(array: Array) -> Iterator[slice]:
 
 
 def concatenate(first: Arrays, second: Arrays) -> Arrays:
-    """Join two structures along the samples; they have the same keys and sample shapes."""
+    """Join two structures along the samples; they have the same keys and sample shapes, or are None."""
+    if first is None:
+        return None
     if isinstance(first, Mapping):
         return {key: concatenate(first[key], second[key]) for key in first}
     if isinstance(first, tuple | list):
@@ -240,15 +247,16 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
 def _part(where: str, name: str, value: Any) -> Part:
     if _is_dataset(value) or _is_py_dataset(value):
         return _stream_part(where, name, value)
-    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+    unpacked = _unpacked(value)
+    if unpacked is None:
         what = f"a {type(value).__name__}"
         if isinstance(value, tuple | list):
             what += f" of {len(value)}"
         raise DataError(
-            f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, "
+            f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, x alone, "
             "a tf.data.Dataset or a keras.utils.PyDataset"
         )
-    x, y, sample_weight = (_arrays(part, f"{where}: {name}") for part in (*value, None)[:3])
+    x, y, sample_weight = (_arrays(part, f"{where}: {name}") for part in unpacked)
     columns = _columns(x, y, sample_weight)
     for label, array in columns.items():
         if array.ndim == 0:
@@ -266,10 +274,21 @@ def _part(where: str, name: str, value: Any) -> Part:
     shapes = {label: array.shape[1:] for label, array in columns.items()}
     frames = {
         label: names
-        for label, array in _columns(*(*value, None)[:3]).items()
+        for label, array in _columns(*unpacked).items()
         if (names := _frame_columns(array))
     }
     return Part(name, size, "", {}, shapes, x, y, sample_weight, frames=frames)
+
+
+def _unpacked(value: Any) -> tuple[Any, Any, Any] | None:
+    """Return the x, y and sample weights of a part or a batch, as Keras unpacks them; None of others.
+
+    A tuple or list holds one to three of them, in this order. All else is x alone: so are three
+    inputs only in a tuple of their own, ``((a, b, c),)``.
+    """
+    if isinstance(value, tuple | list):
+        return (*value, None, None)[:3] if 1 <= len(value) <= 3 else None
+    return (value, None, None) if isinstance(value, Mapping) or hasattr(value, "shape") else None
 
 
 def _frame_columns(value: Any) -> tuple[str, ...]:
@@ -406,10 +425,10 @@ def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:
 
 def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
     for kind, arrays in (("x", x), ("y", y)):
-        if not list(leaves(arrays)):
+        if not list(leaves(arrays)) and (kind == "x" or arrays is not None):
             raise DataError(
-                f"{where}: {name} {kind} is None or holds no array; a part is (x, y) or "
-                "(x, y, sample_weight)"
+                f"{where}: {name} {kind} is None or holds no array; a part is (x, y), "
+                "(x, y, sample_weight), or x alone"
             )
 
 
@@ -421,10 +440,10 @@ def _is_endless(stream: Any) -> bool:
 
 def _declared_shapes(stream: Any) -> dict[str, Shape]:
     """Return the sample shapes that a ``tf.data.Dataset`` declares, with None for open lengths."""
-    spec = stream.element_spec if _is_dataset(stream) else ()
-    if not isinstance(spec, tuple | list) or len(spec) not in (2, 3):
+    spec = _unpacked(stream.element_spec) if _is_dataset(stream) else None
+    if spec is None:
         return {}
-    columns: Mapping[str, Any] = _columns(*(*spec, None)[:3])
+    columns: Mapping[str, Any] = _columns(*spec)
     return {label: tuple(c.shape[1:]) for label, c in columns.items() if c.shape.rank}
 
 
@@ -438,11 +457,16 @@ def _common(one: Shape, other: Shape) -> Shape:
 def _batches(stream: Any, where: str = "data") -> Iterator[tuple[Arrays, Arrays, Arrays]]:
     batches = stream if _is_dataset(stream) else (stream[i] for i in range(stream.num_batches))
     for batch in batches:
-        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        unpacked = _unpacked(batch)
+        if unpacked is None:
+            what = f"a {type(batch).__name__}"
+            if isinstance(batch, tuple | list):
+                what += f" of {len(batch)}"
             raise DataError(
-                f"{where} yields a {type(batch).__name__}; a batch is (x, y) or (x, y, sample_weight)"
+                f"{where} yields {what}; a batch is x, (x,), (x, y) or (x, y, sample_weight), and "
+                "several inputs are a tuple of their own, ((a, b, c), y)"
             )
-        x, y, sample_weight = (_arrays(part, where) for part in (*batch, None)[:3])
+        x, y, sample_weight = (_arrays(part, where) for part in unpacked)
         yield x, y, sample_weight
 
 
@@ -549,7 +573,7 @@ def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part
 
     labels, how = class_labels(train.y), "stratified by class"
     if labels is None:
-        how = "not stratified: y holds no class labels"
+        how = f"not stratified: {'there is no y' if train.y is None else 'y holds no class labels'}"
     else:
         _, counts = np.unique(labels, return_counts=True)
         if counts.min() < 2 or len(counts) > min(size, train.size - size):

@@ -27,14 +27,24 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
     from modeltune.engine.fit.layer_assets import read_assets, vocabularies, without_assets
-    from modeltune.engine.fit.model_structure import fixed_batch, keeps_state, reset_states
+    from modeltune.engine.fit.model_structure import (
+        can_evaluate,
+        can_predict,
+        fixed_batch,
+        keeps_state,
+        reset_states,
+    )
+    from modeltune.engine.fit.shared_state import SEED_STATE
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import failure_of, train_trial
 
 __all__ = [
+    "SEED_STATE",
     "Candidate",
     "FitPlan",
     "Model",
+    "can_evaluate",
+    "can_predict",
     "failure_of",
     "fit",
     "fixed_batch",
@@ -85,10 +95,13 @@ __getattr__, __dir__ = door(
             "without_assets",
         ),
         "model_structure": (
+            "can_evaluate",
+            "can_predict",
             "fixed_batch",
             "keeps_state",
             "reset_states",
         ),
+        "shared_state": ("SEED_STATE",),
         "states": (
             "load_weights",
             "save_weights",

@@ -18,6 +18,7 @@ from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.epoch_progress import Follower, follower
 from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
+from modeltune.engine.fit.model_structure import can_evaluate
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
 from modeltune.records import Array, Failure
@@ -68,7 +69,10 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         with warnings.catch_warnings():
             # Keras warns so at the end of any dataset of unknown length, as after filter().
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
-            fitted = candidate.model.fit(**_fit_arguments(plan, callbacks))
+            arguments = _fit_arguments(plan, callbacks)
+            if not can_evaluate(candidate.model):
+                del arguments["validation_data"]
+            fitted = candidate.model.fit(**arguments)
         return _curve(fitted.history), "model.fit: streamed data"
     cut = candidate.cut_of(train, validation) or _cut(plan, candidate.model, callbacks)
     model = candidate.model
@@ -84,7 +88,7 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         batch_size=spec.fit.batch_size,
         epochs=plan.epochs,
         initial_epoch=plan.initial_epoch,
-        validation_data=_evaluation(validation),
+        validation_data=_evaluation(validation) if can_evaluate(model) else None,
         callbacks=callbacks,
         class_weight=spec.fit.class_weight,
         shuffle=spec.fit.shuffle,

@@ -122,3 +122,13 @@ def reset_states(model: Model) -> None:
     for layer in getattr(model, "layers", ()):
         if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
             layer.reset_state()
+
+
+def can_predict(model: Model) -> bool:
+    """Tell whether a model can be called: one with a training step of its own need not be."""
+    return type(model).call is not keras.Model.call or "predict_step" in vars(type(model))
+
+
+def can_evaluate(model: Model) -> bool:
+    """Tell whether a model can be evaluated: it is called then, unless by a step of its own."""
+    return can_predict(model) or type(model).test_step is not keras.Model.test_step

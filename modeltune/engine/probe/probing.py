@@ -217,6 +217,8 @@ def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Outpu
         return outputs[0]
     if behaviour.kind is Kind.METAMORPHIC:
         return None
+    if not names:
+        raise ProbeError("the model has no output with a target")
     raise ProbeError(
         f"the model has the outputs {', '.join(names)}; say which is meant: output={typed(names[0])}"
     )

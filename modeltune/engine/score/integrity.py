@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,11 @@ from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model, fixed_batch, reset_states
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.outputs import Output, OutputTask
+from modeltune.engine.score.random_numbers import (
+    draws_in_training_only,
+    from_equal_numbers,
+    random_states,
+)
 from modeltune.engine.score.scoring import Predictions, predict
 from modeltune.ground import error_line
 from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
@@ -27,6 +33,9 @@ SINGLE_ROWS = 16
 
 SEED = 0
 """The seed that draws the rows of an array part; of a stream, the first rows are taken."""
+
+
+OF_RANDOM = "the model's predictions are random (integrity.predict_twice)"
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,32 @@ TOLERANCES = (
 _verdict = functools.partial(check_verdict, Area.MODEL)
 
 
+class _Repeats(enum.Enum):
+    """Whether predictions of the same rows are the same; if not, what makes them others.
+
+    ``RANDOM`` ones are the same once the random numbers are. ``LEFT_ON`` is what a layer of Keras
+    draws that is to draw in training only, such as Dropout.
+    """
+
+    YES = enum.auto()
+    RANDOM = enum.auto()
+    LEFT_ON = enum.auto()
+    NO = enum.auto()
+
+
+@dataclass(frozen=True, eq=False)
+class _Twice:
+    """Two predictions of the same rows, their relative difference, and what it comes from.
+
+    ``drawing`` names the layers that drew random numbers, as far as they are known.
+    """
+
+    predicted: Arrays
+    difference: float
+    repeats: _Repeats
+    drawing: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Some rows of test, and how many of them the model gets at a time."""
@@ -62,16 +97,32 @@ class _Rows:
     size: int
     batch_size: int
 
-    def predict_with(self, model: Model, most: int | None = None) -> Arrays:
-        """Return predictions for the rows, in batches of at most ``most`` rows."""
+    def predict_with(
+        self,
+        model: Model,
+        most: int | None = None,
+        predict: Callable[[Arrays], Arrays] | None = None,
+    ) -> Arrays:
+        """Return predictions for the rows, in batches of at most ``most`` rows.
+
+        ``predict`` takes the place of the model's ``predict_on_batch``.
+        """
         step = most or self.batch_size
+        predict = predict or model.predict_on_batch
         joined: Arrays = None
         reset_states(model)
         for start in range(0, self.size, step):
             batch = _slice(self.x, start, min(start + step, self.size))
-            predicted = map_arrays(_numbers, model.predict_on_batch(batch))
+            predicted = map_arrays(_numbers, predict(batch))
             joined = predicted if joined is None else concatenate(joined, predicted)
         return joined
+
+    def predict_from_equal_numbers(self, models: Sequence[Model]) -> list[Arrays]:
+        """Return what each of equal models predicts for the rows, from the same random numbers."""
+        few = _slice(self.x, 0, self.batch_size)
+        return from_equal_numbers(
+            models, few, lambda model, predict: self.predict_with(model, predict=predict)
+        )
 
 
 def check_model(
@@ -104,18 +155,14 @@ def check_model(
         return _some_rows(model, part, batch_size)
 
     @functools.cache
-    def predicted() -> Arrays:
-        return rows().predict_with(model)
-
-    @functools.cache
-    def again() -> Arrays:
-        return rows().predict_with(model)
+    def twice() -> _Twice:
+        return _predictions_twice(model, rows())
 
     checks: dict[str, Callable[[], Verdict]] = {
-        "integrity.evaluate": lambda: _evaluate(model, part, on_part(), scores),
-        "integrity.round_trip": lambda: _round_trip(model, restored, predicted(), again(), rows()),
-        "integrity.predict_twice": lambda: _predict_twice(model, predicted(), again(), rows()),
-        "integrity.single_row": lambda: _single_row(model, predicted(), again(), rows()),
+        "integrity.evaluate": lambda: _evaluate(model, part, on_part(), scores, twice()),
+        "integrity.round_trip": lambda: _round_trip(model, restored, twice(), rows()),
+        "integrity.predict_twice": lambda: _predict_twice(model, twice(), rows()),
+        "integrity.single_row": lambda: _single_row(model, twice(), rows()),
         "integrity.probabilities": lambda: _probabilities(model, on_part()),
     }
     return tuple(_guard(name, check) for name, check in checks.items())
@@ -133,7 +180,11 @@ def _guard(gate: str, check: Callable[[], Verdict]) -> Verdict:
 
 
 def _evaluate(
-    model: Model, part: Part, predictions: Predictions, scores: Mapping[str, float]
+    model: Model,
+    part: Part,
+    predictions: Predictions,
+    scores: Mapping[str, float],
+    twice: _Twice,
 ) -> Verdict:
     """Compare Keras's scores with the same metrics computed in float64 from aligned predictions."""
     gate = "integrity.evaluate"
@@ -152,6 +203,9 @@ def _evaluate(
         wrong.append(f"{name} is {scores[name]:.6g} in the report and {ours:.6g}")
         worst = max(worst, difference) if math.isfinite(difference) else math.inf
     details = MetricPairs(compared)
+    if wrong and twice.repeats is _Repeats.RANDOM:
+        reason = f"nothing to compare: {OF_RANDOM}"
+        return _verdict(gate, Outcome.PASSED, None, None, reason, MetricPairs({}))
     if wrong:
         cause = (
             "does the dataset yield the same samples each time it is read?"
@@ -221,23 +275,57 @@ def _accuracy(right: Array, close: Array) -> tuple[float, float]:
 # Repeated predictions
 
 
-def _predict_twice(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
-    gate, tolerance = "integrity.predict_twice", _tolerance(model)
+def _predictions_twice(model: Model, rows: _Rows) -> _Twice:
+    predicted = rows.predict_with(model)
+    before = random_states(model)
+    again = rows.predict_with(model)
+    tolerance = _tolerance(model).same
     difference = _difference(predicted, again)
-    if difference <= tolerance.same:
+    if difference <= tolerance:
+        return _Twice(predicted, difference, _Repeats.YES)
+    after = random_states(model)
+    drawing = [
+        layer
+        for (layer, state), (_, other) in zip(before, after, strict=True)
+        if not np.array_equal(state, other)
+    ]
+    names = tuple(layer.name for layer in drawing)
+    if any(draws_in_training_only(layer) for layer in drawing):
+        return _Twice(predicted, difference, _Repeats.LEFT_ON, names)
+    one, other = rows.predict_from_equal_numbers([model, model])
+    is_random = _difference(one, other) <= tolerance
+    return _Twice(predicted, difference, _Repeats.RANDOM if is_random else _Repeats.NO, names)
+
+
+def _predict_twice(model: Model, twice: _Twice, rows: _Rows) -> Verdict:
+    gate, tolerance = "integrity.predict_twice", _tolerance(model)
+    difference = twice.difference
+    if twice.repeats is _Repeats.YES:
         reason = f"{rows.size} rows predicted twice: {_apart(difference)}"
         return _verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
-    reason = (
-        f"two predictions of the same {rows.size} rows: {_apart(difference)}; the model draws "
-        "random numbers or changes its state at inference: look for training=True, or a layer "
-        "that counts its calls"
-    )
+    reason = f"two predictions of the same {rows.size} rows: {_apart(difference)}; "
+    drawing = ", ".join(twice.drawing)
+    if twice.repeats is _Repeats.RANDOM:
+        reason += (
+            f"the model draws random numbers{f' ({drawing})' if drawing else ''}, and nothing else "
+            "changes: from equal random numbers come equal predictions. What is measured of them is "
+            "random too"
+        )
+        return _verdict(gate, Outcome.WARNED, difference, tolerance.same, reason)
+    if twice.repeats is _Repeats.LEFT_ON:
+        reason += (
+            f"{drawing} draws random numbers at inference, as is meant for training only: look for "
+            "training=True"
+        )
+    else:
+        reason += (
+            "they are others from equal random numbers too, so that the model changes its state at "
+            "inference: look for training=True, or a layer that counts its calls"
+        )
     return _verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
-def _round_trip(
-    model: Model, restored: Model | str, predicted: Arrays, again: Arrays, rows: _Rows
-) -> Verdict:
+def _round_trip(model: Model, restored: Model | str, twice: _Twice, rows: _Rows) -> Verdict:
     gate, tolerance = "integrity.round_trip", _tolerance(model)
     if isinstance(restored, str):
         reason = (
@@ -245,11 +333,18 @@ def _round_trip(
             "function draw random numbers?"
         )
         return _verdict(gate, Outcome.FAILED, None, tolerance.same, reason)
-    if _difference(predicted, again) > tolerance.same:
+    how = ""
+    if twice.repeats is _Repeats.YES:
+        difference = _difference(twice.predicted, rows.predict_with(restored))
+    elif twice.repeats is _Repeats.RANDOM:
+        difference = _difference(*rows.predict_from_equal_numbers([model, restored]))
+        if difference > tolerance.same:
+            return _not_repeatable(gate, tolerance.same)
+        how = " and equal random numbers"
+    else:
         return _not_repeatable(gate, tolerance.same)
-    difference = _difference(predicted, rows.predict_with(restored))
     if difference <= tolerance.same:
-        reason = f"{rows.size} rows predicted with the saved weights: {_apart(difference)}"
+        reason = f"{rows.size} rows predicted with the saved weights{how}: {_apart(difference)}"
         return _verdict(gate, Outcome.PASSED, difference, tolerance.same, reason)
     reason = (
         "a newly built model with the saved weights gives other predictions: "
@@ -259,9 +354,12 @@ def _round_trip(
     return _verdict(gate, Outcome.FAILED, difference, tolerance.same, reason)
 
 
-def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> Verdict:
+def _single_row(model: Model, twice: _Twice, rows: _Rows) -> Verdict:
     gate, tolerance = "integrity.single_row", _tolerance(model)
-    if _difference(predicted, again) > tolerance.same:
+    if twice.repeats is _Repeats.RANDOM:
+        reason = f"not compared: {OF_RANDOM}"
+        return _verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
+    if twice.repeats is not _Repeats.YES:
         return _not_repeatable(gate, tolerance.batched)
     fixed = fixed_batch(model)
     if fixed not in (None, 1):
@@ -269,9 +367,9 @@ def _single_row(model: Model, predicted: Arrays, again: Arrays, rows: _Rows) -> 
         return _verdict(gate, Outcome.PASSED, None, tolerance.batched, reason)
     few = min(SINGLE_ROWS, rows.size)
     alone = _Rows(_slice(rows.x, 0, few), few, 1).predict_with(model)
-    together = map_arrays(lambda array: array[:few], predicted)
+    together = map_arrays(lambda array: array[:few], twice.predicted)
     # Use the scale of all rows, not of this small subset.
-    difference = _difference(together, alone, predicted)
+    difference = _difference(together, alone, twice.predicted)
     if difference <= tolerance.batched:
         reason = f"{few} rows predicted one by one and together: {_apart(difference)}"
         return _verdict(gate, Outcome.PASSED, difference, tolerance.batched, reason)
@@ -357,15 +455,15 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
     wrong: list[str] = []
     shares: list[str] = []
     slack = 1e-3 if _tolerance(model).dtype == "float32" else 1e-2
+    if not predictions.outputs:  # without targets
+        for path, array in leaves(predictions.predicted):
+            name = f"output {path}" if path else "the output"
+            wrong += _not_finite(name, _numbers(array))
     for output in predictions.outputs:
         name = f"output {output.name}" if output.name else "the output"
         values = _numbers(output.predicted)
-        finite = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-        if not finite.all():
-            wrong.append(
-                f"{name} is not finite in {(~finite).sum()} of {len(finite)} rows, first in row "
-                f"{int(finite.argmin())}"
-            )
+        if lines := _not_finite(name, values):
+            wrong += lines
             continue
         if not _is_probability(output):
             continue
@@ -392,6 +490,16 @@ def _probabilities(model: Model, predictions: Predictions) -> Verdict:
     else:
         reason = "all predictions are finite; none is a probability"
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason)
+
+
+def _not_finite(name: str, values: Array) -> list[str]:
+    finite = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if finite.all():
+        return []
+    return [
+        f"{name} is not finite in {(~finite).sum()} of {len(finite)} rows, first in row "
+        f"{int(finite.argmin())}"
+    ]
 
 
 def _is_probability(output: Output) -> bool:

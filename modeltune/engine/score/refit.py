@@ -18,6 +18,7 @@ from modeltune.engine.data import Arrays, LoadedData, Part, class_labels, concat
 from modeltune.engine.fit import (
     FitPlan,
     Model,
+    can_predict,
     failure_of,
     fit,
     fixed_batch,
@@ -33,7 +34,6 @@ from modeltune.engine.score.architecture import describe_model
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.scoring import (
     Predictions,
-    can_predict,
     dummy_gain,
     evaluate,
     predict,
@@ -260,6 +260,11 @@ def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] =
     """Predict and score a part with the final weights."""
     predictions = predict(model, part, batch_size, slices)
     note = None
+    if can_predict(model) and predictions.y is None:
+        note = (
+            f"there are no targets (y) on {part.name}: there are no report, no results of single "
+            "samples and no examples"
+        )
     reported: Mapping[str, float] = {}
     tables: Mapping[str, Json] = {}
     try:

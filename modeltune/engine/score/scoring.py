@@ -14,7 +14,14 @@ from scipy.special import expit, softmax
 from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.fit import Model, logged_numbers, reset_states, with_string_tensors
+from modeltune.engine.fit import (
+    Model,
+    can_evaluate,
+    can_predict,
+    logged_numbers,
+    reset_states,
+    with_string_tensors,
+)
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import (
     Masks,
@@ -76,7 +83,7 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     Layers that keep their state from batch to batch begin anew with the part. There are no scores
     of a model with neither a ``call`` nor a ``test_step`` of its own.
     """
-    if not can_predict(model) and type(model).test_step is keras.Model.test_step:
+    if not can_evaluate(model):
         return {}
     reset_states(model)
     part = with_string_tensors(part)
@@ -97,14 +104,20 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
 def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple[float, float]]:
     """Return the metrics that two evaluations of the first batch score differently, with both scores.
 
-    They draw random numbers, as the loss of a variational autoencoder does. Nothing is returned
+    Those of the report are among them. They draw random numbers, as the loss of a variational autoencoder does. Nothing is returned
     where the batch cannot be evaluated alone.
     """
     try:
         x, y, sample_weight = next(part.batches(min(batch_size, part.size)))
         size = len(next(leaves(x))[1])
         few = replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
-        one, other = (evaluate(model, few, batch_size) for _ in range(2))
+        one, other = (
+            {
+                **report(predict(model, few, batch_size).outputs)[0],
+                **evaluate(model, few, batch_size),
+            }
+            for _ in range(2)
+        )
     except Exception:  # noqa: BLE001  a stream, a metric or a step of the user's
         return {}
     return {
@@ -159,11 +172,6 @@ def _repeats(target: Array, x: Arrays) -> bool:
     return any(
         array.shape == target.shape and np.array_equal(array, target) for _, array in leaves(x)
     )
-
-
-def can_predict(model: Model) -> bool:
-    """Tell whether a model can be called: one with a training step of its own need not be."""
-    return type(model).call is not keras.Model.call or "predict_step" in vars(type(model))
 
 
 def check_slices(slices: Sequence[On], part: Part) -> None:

@@ -212,6 +212,16 @@ def test_repeated_rows_may_conflict_in_a_number() -> None:
     assert "1 of them with conflicting targets: train[8] and train[3]" in duplicates.reason
 
 
+def test_rows_without_targets_repeat_all_the_same() -> None:
+    x = numbers(40)
+    x[3] = x[0]
+    data = load_data(spec_of(data=mt.Data(x, numbers(30, 1), numbers(30, 2))))
+    assert verdict("duplicates", data).reason == (
+        "1 of 40 train rows repeats an earlier one: train[3] = train[0]; there are no targets"
+    )
+    assert verdict("labels", data).reason == "there are no targets"
+
+
 @given(seed=st.integers(0, 2**16), repeats=st.integers(0, 20))
 @settings(max_examples=30)
 def test_the_order_of_rows_does_not_change_how_many_repeat(seed: int, repeats: int) -> None:

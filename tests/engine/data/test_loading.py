@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import modeltune as mt
 from modeltune.engine.data.loading import LoadedData, class_labels, concatenate, leaves, load_data
+from modeltune.engine.score.refit import parts_of
 from tests.support.small_models import spec_of
 
 X = np.arange(80, dtype="float32").reshape(40, 2)
@@ -87,10 +88,14 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "nothing returned": (lambda: None, "<lambda> returned None; return mt.Data(train"),
     "another type": (lambda: (X, Y), "<lambda> returned a tuple; return mt.Data(train"),
     "no train": (lambda: mt.Data(None), "train is None; return mt.Data(train=(x, y), ...)"),
-    "part of one": (lambda: mt.Data(PART, (X,), PART), "validation is a tuple of 1; a part is"),
+    "part of none": (lambda: mt.Data(PART, (), PART), "validation is a tuple of 0; a part is"),
+    "a part without targets beside others": (
+        lambda: mt.Data(PART, (X,), PART),
+        "validation y has sample shape nothing, train y has ()",
+    ),
     "part of four": (lambda: mt.Data((X, Y, Y, Y)), "train is a tuple of 4; a part is"),
     "part of another type": (lambda: mt.Data(PART, PART, "x.csv"), "test is a str; a part is"),
-    "no targets": (lambda: mt.Data((X, None)), "train y is None or holds no array"),
+    "no target": (lambda: mt.Data((X, {})), "train y is None or holds no array"),
     "no features": (lambda: mt.Data(PART, ((), Y), PART), "validation x is None or holds no"),
     "empty": (lambda: mt.Data(PART, PART, (X[:0], Y[:0])), "test is empty; it holds 0 samples"),
     "a number": (lambda: mt.Data((X, 3)), "train y is the single value 3; pass an array"),
@@ -131,9 +136,9 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: mt.Data(PART, PART, batched().take(0)),
         "test is empty; it yields no batch",
     ),
-    "dataset without targets": (
-        lambda: mt.Data(PART, PART, tf.data.Dataset.from_tensor_slices(X).batch(4)),
-        "test yields a EagerTensor; a batch is (x, y)",
+    "dataset of four": (
+        lambda: mt.Data(PART, PART, tf.data.Dataset.from_tensor_slices((X, Y, Y, Y)).batch(4)),
+        "test yields a tuple of 4; a batch is x, (x,), (x, y) or (x, y, sample_weight)",
     ),
     "NaN in a later batch": (
         lambda: mt.Data(PART, PART, batched(with_hole(39))),
@@ -202,6 +207,56 @@ def test_whole_float_labels_have_a_range_and_fractions_have_none() -> None:
     data = loaded(mt.Data((X, Y.astype("float32")), (X, Y / 2), (X, Y)))
     assert data.train.labels == {"": (0.0, 1.0)}
     assert data.validation.labels == {}
+
+
+def elements(of: Any, as_stream: bool) -> Any:
+    """Return arrays as a part, or as a stream that yields batches of them."""
+    return tf.data.Dataset.from_tensor_slices(of).batch(16) if as_stream else of
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+@pytest.mark.parametrize(
+    ("of", "shapes"),
+    [
+        (X, {"x"}),
+        ((X,), {"x"}),
+        ({"a": X, "b": Y}, {"x.a", "x.b"}),
+        (((X, X, Y),), {"x.0", "x.1", "x.2"}),
+        (((X, X, X), Y), {"x.0", "x.1", "x.2", "y"}),
+        ((X, Y, Y + 1), {"x", "y", "sample_weight"}),
+    ],
+    ids=["x", "(x,)", "dict", "triples", "triples with y", "x, y and weights"],
+)
+def test_a_part_is_taken_apart_as_keras_does(of: Any, shapes: set[str], as_stream: bool) -> None:
+    part = loaded(mt.Data(*[elements(of, as_stream)] * 3)).train
+    x, y, weight = next(part.batches(16))
+    expected = keras.utils.unpack_x_y_sample_weight(of)
+    for own, given in zip((x, y, weight), expected, strict=True):
+        assert (own is None) == (given is None)
+        for (_, one), (_, other) in zip(leaves(own), leaves(given), strict=True):
+            assert np.array_equal(one, other[:16])
+    assert (part.size, set(part.shapes)) == (40, shapes)
+    assert part.has_targets == (y is not None)
+
+
+@pytest.mark.parametrize(
+    "batch", [lambda x: x, lambda x: (x,), lambda x: {"a": x}], ids=["x", "(x,)", "dict"]
+)
+def test_a_pydataset_may_yield_inputs_alone(batch: Any) -> None:
+    class Inputs(Batches):
+        def __getitem__(self, index: int) -> Any:
+            return batch(super().__getitem__(index)[0])
+
+    part = loaded(mt.Data(Inputs(), Inputs(), Inputs())).train
+    assert (part.size, part.has_targets) == (40, False)
+
+
+def test_inputs_alone_are_cut_and_folded(tmp_path: Any) -> None:
+    data = loaded(mt.Data(X))
+    assert data.cuts[0].endswith("not stratified: there is no y, seed 0")
+    folds = spec_of(data=mt.Data(X), validation=mt.KFold(k=4))
+    parts = parts_of(folds, data, folds.validation.refits()[1])
+    assert (parts.train.size, parts.watched.size, parts.train.y) == (24, 8, None)
 
 
 # what identifies a stream

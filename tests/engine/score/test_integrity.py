@@ -31,12 +31,38 @@ GATES = ["evaluate", "round_trip", "predict_twice", "single_row", "probabilities
 Builder = Callable[[], Any]
 
 
-@keras.saving.register_keras_serializable()
 class Noise(layers.Layer):
-    """Draws at inference too, as a Dropout called with training=True does."""
+    """Draws at inference too, as the sampling layer of a variational autoencoder does."""
+
+    def __init__(self, draw: Callable[..., Any], seed: Any = None):
+        super().__init__()
+        self.draw, self.seed = draw, seed
 
     def call(self, inputs: Any) -> Any:
-        return inputs + keras.random.normal(keras.ops.shape(inputs)) * 0.1
+        shape = keras.ops.shape(inputs)
+        noise = self.draw(shape) if self.seed is None else self.draw(shape, seed=self.seed)
+        return inputs + noise * 0.1
+
+
+class LeftOn(layers.Dropout):
+    """A Dropout called with training=True."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return super().call(inputs, training=True)
+
+
+class Counter(layers.Layer):
+    """Counts its calls, and draws if asked to."""
+
+    def __init__(self, noise: float = 0.0):
+        super().__init__()
+        self.noise = noise
+        self.count = self.add_weight(initializer="zeros", trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        self.count.assign_add(1.0)
+        drawn = keras.random.normal(keras.ops.shape(inputs)) * self.noise
+        return inputs * self.count + drawn
 
 
 @keras.saving.register_keras_serializable()
@@ -278,10 +304,52 @@ def test_steps_that_keras_masks_are_not_compared(tmp_path: Path) -> None:
     assert outcomes(checked(build, tmp_path, part(x, x % 3))) == SOUND
 
 
-def test_a_model_that_draws_at_inference_is_failed(tmp_path: Path) -> None:
-    checks = checked(lambda: softmax(Noise()), tmp_path)
+DRAWS: dict[str, Callable[[], layers.Layer]] = {
+    "own generator": lambda: Noise(keras.random.normal, keras.random.SeedGenerator(1)),
+    "the generator of Keras": lambda: Noise(keras.random.normal),
+    "operation of TensorFlow": lambda: Noise(tf.random.normal),
+    "generator of TensorFlow": lambda: Noise(tf.random.Generator.from_seed(3).normal),
+}
+
+
+def eager(layer: layers.Layer) -> Any:
+    model = softmax(layer)
+    model.run_eagerly = True
+    return model
+
+
+@pytest.mark.parametrize(
+    ("draws", "build"), [*((draws, softmax) for draws in DRAWS), ("own generator", eager)]
+)
+def test_predictions_that_are_random_are_said_to_be_and_nothing_more(
+    draws: str, build: Any, tmp_path: Path
+) -> None:
+    checks = checked(lambda: build(DRAWS[draws]()), tmp_path)
+    assert checks["predict_twice"].outcome is Outcome.WARNED
+    assert "the model draws random numbers" in checks["predict_twice"].reason
+    assert ("(noise" in checks["predict_twice"].reason) == (draws == "own generator")
+    others = {name: check.outcome for name, check in checks.items() if name != "predict_twice"}
+    assert others == dict.fromkeys(others, Outcome.PASSED)
+    assert "and equal random numbers: no difference" in checks["round_trip"].reason
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (
+            lambda: LeftOn(0.2, name="left"),
+            "left draws random numbers at inference, as is meant for",
+        ),
+        (Counter, "the model changes its state at inference"),
+        (lambda: Counter(0.1), "the model changes its state at inference"),
+    ],
+    ids=["left on", "counts", "counts and draws"],
+)
+def test_a_model_that_changes_at_inference_is_failed(layer: Any, why: str, tmp_path: Path) -> None:
+    checks = checked(lambda: softmax(layer()), tmp_path)
     assert checks["predict_twice"].outcome is Outcome.FAILED
     assert "two predictions of the same 80 rows" in checks["predict_twice"].reason
+    assert why in checks["predict_twice"].reason
     for consequence in ("round_trip", "single_row"):
         assert checks[consequence].outcome is Outcome.INCONCLUSIVE
 
@@ -330,6 +398,13 @@ def test_a_prediction_that_is_not_finite_is_failed(tmp_path: Path) -> None:
     check = checked(softmax, tmp_path, part(x))["probabilities"]
     assert check.outcome is Outcome.FAILED
     assert check.reason == "the output is not finite in 1 of 90 rows, first in row 7"
+
+
+def test_a_prediction_without_target_that_is_not_finite_is_failed(tmp_path: Path) -> None:
+    model = dense(layers.Dense(2), shape=(2,), loss=None, metrics=[])
+    x = np.full((40, 2), np.inf, "float32")
+    verdicts = check_model(model, model, Part("test", 40, "", x=x), 16, {})
+    assert verdicts[-1].reason == "the output is not finite in 40 of 40 rows, first in row 0"
 
 
 def test_a_check_that_crashes_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
+from modeltune.engine.data.checks import check_data
 from modeltune.engine.data.loading import load_data
+from modeltune.engine.dry_run import dry_run
+from modeltune.engine.oracles import Oracle
 from modeltune.engine.score.refit import train_refit
 from modeltune.records.tasks import RefitResult, RefitTask
 from modeltune.records.verdicts import Outcome
@@ -27,6 +31,90 @@ def refitted(spec: Spec, folder: Path) -> RefitResult:
     result = train_refit(spec, load_data(spec), task)
     assert result.failure is None
     return result
+
+
+class Rebuilt(layers.Layer):
+    """Adds the loss of an autoencoder: how far it is from its input."""
+
+    def call(self, inputs: Any) -> Any:
+        one, other = inputs
+        self.add_loss(keras.ops.mean((one - other) ** 2))
+        return other
+
+
+class Triplets(keras.Model):
+    """Adds a triplet loss of three inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs: Any) -> Any:
+        anchor, positive, negative = (self.dense(one) for one in inputs)
+        near, far = (keras.ops.sum((anchor - o) ** 2, -1) for o in (positive, negative))
+        self.add_loss(keras.ops.mean(keras.ops.relu(near - far + 1)))
+        return keras.ops.stack([near, far], axis=-1)
+
+
+class Compressor(keras.Model):
+    """An autoencoder with a training step of its own, and neither a call nor a test step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(4)
+        self.dense.build((None, 4))
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            error = keras.ops.mean((self.dense(data) - data) ** 2)
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(error, weights), weights, strict=True))
+        return {"error": error}
+
+
+def autoencoder() -> Any:
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, Rebuilt()([inputs, layers.Dense(4)(inputs)]))
+
+
+INPUTS = np.random.default_rng(0).random((40, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+@pytest.mark.parametrize(
+    ("build", "inputs", "score"),
+    [
+        (autoencoder, INPUTS, "loss"),
+        (Triplets, ((INPUTS, INPUTS + 1, INPUTS[::-1]),), "loss"),
+        (Compressor, INPUTS, "parameters"),
+    ],
+    ids=["autoencoder", "triplets", "a step of its own"],
+)
+def test_inputs_alone_are_rehearsed_trained_and_scored(
+    build: Any, inputs: Any, score: str, as_stream: bool, tmp_path: Path
+) -> None:
+    def built(hp: Any) -> Any:
+        model = build()
+        model.compile("sgd")
+        return model
+
+    part = tf.data.Dataset.from_tensor_slices(inputs).batch(20) if as_stream else inputs
+    objective = mt.minimize("error" if build is Compressor else "val_loss")
+    spec = spec_of(
+        built,
+        mt.Data(part, part, part),
+        search=mt.RandomSearch(objective, max_trials=1),
+        gates=[mt.metric(score) <= 99],
+    )
+    loaded = load_data(spec)
+    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")) is None
+    assert Outcome.FAILED not in {one.outcome for one in check_data(loaded, spec.checks)}
+    result = refitted(spec, tmp_path)
+    assert score in result.scores
+    assert {check.outcome for check in result.checks} <= {Outcome.PASSED}
+    assert (result.note or "").startswith(
+        "Compressor has no call()" if build is Compressor else "there are no targets (y) on test"
+    )
 
 
 class NoConfig(keras.metrics.SparseCategoricalAccuracy):
@@ -120,3 +208,17 @@ def test_a_refit_says_which_metrics_are_random(tmp_path: Path) -> None:
     note = refitted(spec_of(build), tmp_path).note or ""
     assert note.startswith("random: noisy (")
     assert "accuracy" not in note
+
+
+def test_what_the_report_says_of_random_predictions_is_random_too(tmp_path: Path) -> None:
+    class Sampling(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs + keras.random.normal(keras.ops.shape(inputs))
+
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(4), Sampling(), shape=(4,), loss="mse", metrics=[])
+
+    result = refitted(spec_of(build, mt.Data(*[(INPUTS, INPUTS)] * 3)), tmp_path)
+    for name in ("mae", "r2", "loss"):
+        assert f"{name} (" in (result.note or "").partition("random: ")[2]
+    assert {one.outcome for one in result.checks} == {Outcome.PASSED, Outcome.WARNED}
