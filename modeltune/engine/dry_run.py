@@ -19,6 +19,7 @@ from modeltune.engine.fit import (
     Candidate,
     FitPlan,
     Model,
+    caution,
     failure_of,
     fit,
     fixed_batch,
@@ -27,6 +28,7 @@ from modeltune.engine.fit import (
     lend_model,
     logged_numbers,
     overrides_fit,
+    take_cautions,
 )
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
@@ -42,7 +44,7 @@ from modeltune.engine.score import (
     report_names,
 )
 from modeltune.ground import SpecError, error_line, first_line, shorten
-from modeltune.records import Failure
+from modeltune.records import Failure, RehearsalResult
 from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject
 
 BATCHES = 2
@@ -62,19 +64,25 @@ OTHERS = 2
 """How many values drawn at random are rehearsed when the spec seems wrong with its default ones."""
 
 
-def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
+def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> RehearsalResult:
     """Build every conditional branch, twice, and put one batch through the default candidate.
 
     Returns:
-        What a build, or other code of the spec's author, raised with the values it was
-        tried with: other values may suit it, so the search goes on and learns the rest
-        of the space from its trials.
+        The space that was learnt, what is to be warned of, and what a build, or other code of
+        the spec's author, raised with the values it was tried with: other values may suit it,
+        so the search goes on and learns the rest of the space from its trials.
 
     Raises:
         SpecError: with default values and with others the model does not fit the data, or the
             objective or a gate names a metric it does not log; every problem found is listed. Or
             the build function returns a model that trains what was made outside it.
     """
+    take_cautions()  # of what ended before it could be told of
+    failure = _build_and_rehearse(spec, loaded, oracle)
+    return RehearsalResult(oracle.space.get_config(), failure, take_cautions())
+
+
+def _build_and_rehearse(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
     first = True
     for hp in explore(spec.model, oracle):
         try:
@@ -93,6 +101,9 @@ def dry_run(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failure | None:
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a build raises is its failure
             oracle.learn(hp)
             return failure_of(error)
+        finally:
+            for one in hp.cautions(spec.search):
+                caution(one.check, one.text)
         first = False
     return None
 

@@ -30,7 +30,6 @@ from modeltune.ground import DataError, SpecError
 from modeltune.records import (
     Examination,
     ExamineTask,
-    Failure,
     HyperParameters,
     Json,
     Proposal,
@@ -151,8 +150,8 @@ class Engine:
             spec = self._spec
             raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
 
-    def begin(self, scratch: Path, rehearsed: RehearsalResult | None = None) -> Failure | None:
-        """Make the oracle of a rehearsed spec; return what its default candidate raised.
+    def begin(self, scratch: Path, rehearsed: RehearsalResult | None = None) -> RehearsalResult:
+        """Make the oracle of a rehearsed spec; return how the rehearsal ended.
 
         The rehearsal is made here unless another engine has made it.
         """
@@ -161,7 +160,7 @@ class Engine:
             return dry_run(self._spec, self._data, self._oracle)
         if rehearsed.space is not None:
             self._oracle.learn(ReadHyperParameters.of(rehearsed.space))
-        return rehearsed.failure
+        return rehearsed
 
     def ask(self) -> Proposal | None:
         """As ``Oracle.ask``."""
@@ -193,9 +192,7 @@ class Engine:
             SpecError, SearchError: of a rehearsal, as ``dry_run``.
         """
         if isinstance(task, RehearseTask):
-            oracle = Oracle(self._spec.search, task.scratch)
-            failure = dry_run(self._spec, self._data, oracle)
-            return RehearsalResult(oracle.space.get_config(), failure)
+            return dry_run(self._spec, self._data, Oracle(self._spec.search, task.scratch))
         if isinstance(task, ExamineTask):
             return self.examine(task)
         if isinstance(task, RefitTask):

@@ -19,11 +19,12 @@ from keras_tuner.engine import trial as trial_module
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.hyperparameters import Fixed, Float, Int
 
+from modeltune.engine.first_ranges import RANGES, ignored_range
 from modeltune.engine.float_ranges import with_upper_end
 from modeltune.engine.internals import KERAS_TUNER, Feature, ProposalHooks, ReadHooks, rungs
 from modeltune.engine.space_progress import space_listener
 from modeltune.ground import SearchError
-from modeltune.records import HyperParameters, Proposal, Values, own_values
+from modeltune.records import Caution, HyperParameters, Proposal, Values, own_values
 from modeltune.specs import (
     BayesianOptimization,
     Direction,
@@ -59,6 +60,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
         super().__init__()
         self.values: dict[str, Any]
         self._read: set[str] = set()
+        self._ignored: dict[str, str] = {}
         self._told = 0
         self._tells_reads = KERAS_TUNER.why_not(Feature.READS) is None
 
@@ -87,6 +89,17 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
             return frozenset(self._read)
         return frozenset(entry.name for entry in self.space if self.is_active(entry))
 
+    def cautions(self, search: Search) -> tuple[Caution, ...]:
+        """Warn of each range that a build asked for under a known name, which keras-tuner ignores.
+
+        Ranges that the search was declared with are there to take the place of the build's own.
+        """
+        given: SearchSpace = search.hyperparameters
+        declared = {entry.name for entry in given.space} if given is not None else set()
+        return tuple(
+            Caution(RANGES, text) for text, name in self._ignored.items() if name not in declared
+        )
+
     def add_read(self, names: Iterable[str]) -> None:
         """Count these names as read too."""
         self._read.update(names)
@@ -94,10 +107,18 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
     def value_read(self, hyperparameter: Any) -> None:
         if self.is_active(hyperparameter):
             self._read.add(hyperparameter.name)
+        self._note_range(hyperparameter)
         listener = space_listener()
         if listener is not None and len(self.space) > self._told:
             self._told = len(self.space)
             listener(self.get_config())
+
+    def _note_range(self, asked: Any) -> None:
+        for entry in self.space:
+            if entry.name == asked.name and entry.conditions == asked.conditions:
+                if (ignored := ignored_range(entry, asked)) is not None:
+                    self._ignored[ignored] = asked.name
+                return
 
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Any:
         # What is declared inside depends on the parent, also when the build never asked for it.
@@ -129,6 +150,7 @@ class ReadHyperParameters(ReadHooks, keras_tuner.HyperParameters):  # type: igno
         # A HyperModel with tunable=False builds from a copy; its reads still count.
         copied = self.of(self)
         copied._read = self._read
+        copied._ignored = self._ignored
         return copied
 
 

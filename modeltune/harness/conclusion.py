@@ -19,7 +19,15 @@ from modeltune.histories import (
     to_rescore,
     with_rescored,
 )
-from modeltune.judgement import Measurements, advise, check_bounds, check_refit, check_space, judge
+from modeltune.judgement import (
+    Measurements,
+    advise,
+    check_bounds,
+    check_refit,
+    check_seeds,
+    check_space,
+    judge,
+)
 from modeltune.records import (
     Area,
     BehaviourFacts,
@@ -253,7 +261,8 @@ def check_search(
 ) -> tuple[Verdict, ...]:
     """Return what the refits say about the search, and where in its ranges the winner lies.
 
-    Neither can be asked where nothing was searched. A verdict on how the ranges are declared is added where something in them is to be warned of.
+    Neither can be asked where nothing was searched. Verdicts on how the ranges are declared and on
+    the seeds are added where something in them is to be warned of.
 
     Args:
         spec: the declared model.
@@ -262,9 +271,11 @@ def check_search(
         validation: the refits of the winner.
         rows: the size of the validation part, on which the search scored.
     """
-    warning = check_space(tuned.hyperparameters)
+    seeds = [(refit["seed"], refit["fold"]) for refit in validation.refits]
+    found = check_space(tuned.hyperparameters), check_seeds(seeds, validation.scores)
+    warnings = tuple(warning for warning in found if warning is not None)
     if tuned.best.score is None:
-        return () if warning is None else (warning,)
+        return warnings
     objective = spec.search.objective
     curves = [refit["curve"].get(objective.metric, ()) for refit in validation.refits]
     if not isinstance(spec.validation, Holdout) or not all(curves):
@@ -283,7 +294,7 @@ def check_search(
         )
     completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
     bounds = check_bounds(tuned.best.values, tuned.hyperparameters, completed)
-    return (refitted, bounds) if warning is None else (refitted, bounds, warning)
+    return refitted, bounds, *warnings
 
 
 def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:

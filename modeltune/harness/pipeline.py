@@ -136,8 +136,10 @@ def run(
         keep_beginning(ledger, draft, spec, history)
         drop_lost(history, ledger.get("runs")[:-1], Path(spec.file).parent)
         with draft.phase("search"):
-            if failure := engine.begin(ledger.folder):
-                draft.note(f"the default candidate does not train: {failure.reason}")
+            rehearsed = engine.begin(ledger.folder)
+            if rehearsed.failure is not None:
+                draft.note(f"the default candidate does not train: {rehearsed.failure.reason}")
+            draft.add_cautions(rehearsed.cautions)
             board = tensorboard.folder_of(spec, history.folder, run_id)
             trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
             tuner = Tuner(engine, trials, ledger.folder)

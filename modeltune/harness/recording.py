@@ -43,11 +43,12 @@ from modeltune.histories import (
     names_of,
     pending,
 )
-from modeltune.judgement import Strictness, not_measured, status_of
+from modeltune.judgement import Strictness, check_cautions, not_measured, status_of
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
     Best,
+    Caution,
     Durations,
     Event,
     Json,
@@ -144,6 +145,8 @@ class RunDraft:
         self._history = history
         self._tell = listen
         self._seconds: dict[str, float] = {}
+        self._cautions: list[Caution] = []
+        self._cautions_of_refits: Sequence[Caution] = ()
 
     def add_environment(self, environment: Mapping[str, Json]) -> None:
         """Add what numbers depend on besides the spec."""
@@ -173,10 +176,17 @@ class RunDraft:
             validation={**self.run.validation, "refits": list(result.refits)},
         )
         self.add_checks(result.checks)
+        self._cautions_of_refits = result.cautions
 
     def add_checks(self, checks: Sequence[Verdict]) -> None:
         """Add verdicts on the data or the model that no gate asks for."""
         self.run = replace(self.run, checks=(*self.run.checks, *checks))
+
+    def add_cautions(self, cautions: Sequence[Caution]) -> None:
+        """Tell what is to be warned of before anything is trained; the record has it as checks."""
+        for caution in cautions:
+            self._tell(Note(f"{caution.check}: {caution.text}"))
+        self._cautions += cautions
 
     def add_judgement(self, judgement: Judgement, strictness: Strictness) -> None:
         """Add the verdicts of the gates, and whether the run is green."""
@@ -265,8 +275,10 @@ class RunDraft:
             HistoryError: it is not recorded; a note says where it waits to be, if it can ever be.
         """
         cut_short = self.progress.cut_short
+        cautions = (*self._cautions, *self.progress.all_cautions, *self._cautions_of_refits)
         run = self.run = replace(
             self.run,
+            checks=(*self.run.checks, *check_cautions(cautions)),
             trials=tuple(self.progress.trials),
             search={**self.run.search, **({"cut_short": cut_short} if cut_short else {})},
             durations=Durations(**self._seconds),

@@ -26,6 +26,7 @@ from modeltune.histories import Ledger, Ledgers
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
+    Caution,
     Failure,
     HyperParameters,
     Json,
@@ -183,6 +184,7 @@ def _write_trial(task: TrialTask, trained: TrialResult) -> Json:
             "hyperparameters": json.dumps(trained.hyperparameters),
             "read": sorted(trained.read),
             "failure": trained.failure,
+            "cautions": trained.cautions,
             "files": _digests(task.keep_state),
         }
     )
@@ -199,6 +201,8 @@ def _read_trial(task: TrialTask, value: Json) -> TrialResult:
         hyperparameters=_hyperparameters(from_plain(str, value["hyperparameters"])),
         read=frozenset(from_plain(tuple[str, ...], value["read"])),
         failure=None if value["failure"] is None else from_plain(Failure, value["failure"]),
+        # A ledger of an earlier modeltune has none.
+        cautions=from_plain(tuple[Caution, ...], value.get("cautions", [])),
     )
 
 

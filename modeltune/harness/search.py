@@ -18,6 +18,7 @@ from modeltune.ground import Deadline, NoTrialError, SearchError, remove_file
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
+    Caution,
     Failure,
     HyperParameters,
     Listener,
@@ -31,7 +32,7 @@ from modeltune.records import (
     TrialTask,
     own_values,
 )
-from modeltune.specs import Hyperband, Spec
+from modeltune.specs import Hyperband, Search, Spec
 
 LONGEST_TRACEBACK = 16_000
 """Characters of a traceback that are kept with a trial: its beginning and its end."""
@@ -41,12 +42,24 @@ LONGEST_TRACEBACK = 16_000
 class SearchProgress:
     """The finished trials of a search, by number; an interrupted search leaves those it has.
 
-    ``cut_short`` says what ended the search while its oracle could propose more.
+    ``cut_short`` says what ended the search while its oracle could propose more. ``cautions``
+    are what is to be warned of, by the trial that met it; ``exhausted`` says that the space has
+    fewer candidates than the search was declared to try.
     """
 
     trials: list[Trial] = field(default_factory=list)
     first_failure: Failure | None = None
     cut_short: str | None = None
+    cautions: dict[int, tuple[Caution, ...]] = field(default_factory=dict)
+    exhausted: str | None = None
+
+    @property
+    def all_cautions(self) -> tuple[Caution, ...]:
+        """All that is to be warned of, in the order of the trials."""
+        found = [caution for trial in sorted(self.cautions) for caution in self.cautions[trial]]
+        if self.exhausted is not None:
+            found.append(Caution("search.exhausted", self.exhausted))
+        return tuple(found)
 
     def add(self, trial: Trial, failure: Failure | None) -> None:
         """Add a finished trial; the list is in the order of proposals."""
@@ -157,6 +170,8 @@ def search(
         if trained.note is not None and trained.note not in told:
             told.add(trained.note)
             listen(Note(trained.note))
+        if trained.cautions:
+            progress.cautions[task.id] = trained.cautions
         missing = spec.search.objective.missing_from(trained.curve)
         if trained.failure is None and missing:
             trained = replace(trained, failure=Failure(missing))
@@ -182,6 +197,9 @@ def search(
     if stop:
         progress.cut_short = stop
         listen(Note(f"search stopped after {len(progress.trials)} trials: {stop}"))
+    elif _is_exhausted(spec.search, len(progress.trials)):
+        tried, planned = len(progress.trials), spec.search.planned_trials
+        progress.exhausted = f"{tried} of {planned} trials: the space has no more"
     best = best_trial(spec, progress.trials)
     if best is None or best.score is None:
         # One that is cut short by time has not come to its end.
@@ -198,6 +216,12 @@ def _next_to_report(
         return next(iter(results), None)
     oldest = next(iter(open_attempts), None)
     return oldest if oldest in results else None
+
+
+def _is_exhausted(search: Search, tried: int) -> bool:
+    """Tell whether a search that nothing has stopped ended early: Hyperband tries values again."""
+    planned = search.planned_trials
+    return planned is not None and tried < planned and not isinstance(search, Hyperband)
 
 
 def best_trial(spec: Spec, trials: Sequence[Trial]) -> Trial | None:

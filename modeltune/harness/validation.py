@@ -11,6 +11,7 @@ from modeltune.ground import SearchError
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
+    Caution,
     HyperParameters,
     Json,
     Listener,
@@ -43,6 +44,7 @@ class ValidationResult:
 
     ``samples`` are what the refits did on each test sample, None when they did not see the same
     samples; ``checks`` are the verdicts on the model that is kept, ``model`` says how it is built.
+    ``cautions`` are what is to be warned of in any refit.
     """
 
     scores: Mapping[str, Scores]
@@ -51,6 +53,7 @@ class ValidationResult:
     samples: Samples | None = None
     checks: tuple[Verdict, ...] = ()
     model: Mapping[str, Json] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
 
 
 def validate(
@@ -119,6 +122,7 @@ def validate(
         samples=_samples([refitted.samples for refitted in ordered]),
         checks=ordered[0].checks,
         model=ordered[0].model,
+        cautions=tuple(caution for refitted in ordered for caution in refitted.cautions),
     )
 
 

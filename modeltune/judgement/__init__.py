@@ -12,11 +12,17 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.judgement.advice import advise
+    from modeltune.judgement.cautions import check_cautions
     from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare
     from modeltune.judgement.gate_verdicts import judge, not_measured
     from modeltune.judgement.measurements import Measurements
     from modeltune.judgement.run_status import Strictness, status_of
-    from modeltune.judgement.search_checks import check_bounds, check_refit, check_space
+    from modeltune.judgement.search_checks import (
+        check_bounds,
+        check_refit,
+        check_seeds,
+        check_space,
+    )
     from modeltune.judgement.significance import Comparison, McNemar
 
 __all__ = [
@@ -28,7 +34,9 @@ __all__ = [
     "Strictness",
     "advise",
     "check_bounds",
+    "check_cautions",
     "check_refit",
+    "check_seeds",
     "check_space",
     "compare",
     "judge",
@@ -40,6 +48,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "advice": ("advise",),
+        "cautions": ("check_cautions",),
         "evidence": (
             "ENOUGH_SEEDS",
             "Evidence",
@@ -57,6 +66,7 @@ __getattr__, __dir__ = door(
         "search_checks": (
             "check_bounds",
             "check_refit",
+            "check_seeds",
             "check_space",
         ),
         "significance": (

@@ -12,6 +12,7 @@ from modeltune.judgement.bounds import judge_interval, judge_number
 from modeltune.judgement.measurements import Case, Measurements, Slice
 from modeltune.judgement.regressions import OpenCase, adjusted_p, decide_case, hold_against
 from modeltune.records import (
+    LOSS_IS_FINITE,
     Area,
     MetricFacts,
     Outcome,
@@ -212,9 +213,8 @@ def _not_finite(scores: Scores) -> str:
 def _loss_verdict(loss: Scores | None) -> Sequence[Verdict]:
     if loss is None or loss.is_finite:
         return ()
-    name = "loss is finite (always on)"
     reason = _not_finite(loss)
-    return [check_verdict(Area.MODEL, name, Outcome.FAILED, loss.mean, None, reason)]
+    return [check_verdict(Area.MODEL, LOSS_IS_FINITE, Outcome.FAILED, loss.mean, None, reason)]
 
 
 # What becomes of a gate's verdicts

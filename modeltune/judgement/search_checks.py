@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
 
 from modeltune.records import (
     Area,
@@ -14,12 +15,13 @@ from modeltune.records import (
     Json,
     Outcome,
     RefitScores,
+    Scores,
     Values,
     Verdict,
     WinnerAtBounds,
     check_verdict,
 )
-from modeltune.specs import Direction
+from modeltune.specs import RESOURCES, Direction
 
 _verdict = functools.partial(check_verdict, Area.SEARCH)
 
@@ -198,6 +200,36 @@ def check_space(space: HyperParameters) -> Verdict | None:
     return _verdict(
         "search.space", Outcome.WARNED, float(len(sentences)), 0.0, "; ".join(sentences)
     )
+
+
+def check_seeds(
+    refits: Sequence[tuple[int, int | None]], scores: Mapping[str, Scores]
+) -> Verdict | None:
+    """Warn of refits whose seeds change nothing: all their scores are equal to the last bit.
+
+    Their spread is 0 not because the model is steady, but because each refit is the same one.
+
+    Args:
+        refits: the seed of each refit, and its fold; of several folds each is compared with itself.
+        scores: by name one value for each refit.
+    """
+    places: dict[int | None, list[int]] = {}
+    for place, (_, fold) in enumerate(refits):
+        places.setdefault(fold, []).append(place)
+    seeds = list(dict.fromkeys(seed for seed, _ in refits))
+    measured = [score.values for name, score in scores.items() if name not in RESOURCES]
+    if len(seeds) < 2 or not measured:
+        return None
+    for values in measured:
+        for same_fold in places.values():
+            if len({struct.pack("<d", values[place]) for place in same_fold}) > 1:
+                return None
+    reason = (
+        f"{len(refits)} refits under the seeds {', '.join(map(str, seeds))} have the same scores to "
+        "the last bit: the seeds change nothing, so a spread of 0 is no spread. Look for a seed that "
+        "the build or the fit sets itself, or for weights that are loaded and not trained"
+    )
+    return _verdict("search.seeds", Outcome.WARNED, 0.0, None, reason)
 
 
 def _is_active(config: Json, values: Values) -> bool:

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.records.check_codes import (
+        CHECK_AREAS,
+        CHECKS_PAGE,
+        LOSS_IS_FINITE,
+        section_of,
+    )
     from modeltune.records.check_details import (
         AtBound,
         CheckDetails,
@@ -96,6 +102,7 @@ if TYPE_CHECKING:
         ARCHITECTURE,
         EXAMPLES,
         LARGEST_ARCHITECTURE,
+        Caution,
         Examination,
         ExamineTask,
         Failure,
@@ -131,11 +138,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURE",
+    "CHECKS_PAGE",
+    "CHECK_AREAS",
     "CLASS_METRICS",
     "DOCUMENTS",
     "EXAMPLES",
     "LARGEST_ARCHITECTURE",
     "LARGEST_UNPACKED",
+    "LOSS_IS_FINITE",
     "NUMBER_METRICS",
     "SCHEMA",
     "Area",
@@ -146,6 +156,7 @@ __all__ = [
     "BehaviourFacts",
     "BehaviourResult",
     "Best",
+    "Caution",
     "CheckDetails",
     "CheckFacts",
     "ClassCounts",
@@ -231,6 +242,7 @@ __all__ = [
     "plain_values",
     "portable",
     "reader_of",
+    "section_of",
     "to_json",
     "unpack_samples",
     "values_from_json",
@@ -241,6 +253,12 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "check_codes": (
+            "CHECKS_PAGE",
+            "CHECK_AREAS",
+            "LOSS_IS_FINITE",
+            "section_of",
+        ),
         "check_details": (
             "AtBound",
             "CheckDetails",
@@ -339,6 +357,7 @@ __getattr__, __dir__ = door(
             "ARCHITECTURE",
             "EXAMPLES",
             "LARGEST_ARCHITECTURE",
+            "Caution",
             "ExamineTask",
             "Examination",
             "Failure",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from modeltune.records.check_codes import LOSS_IS_FINITE
 from modeltune.records.check_details import (
     ClassCounts,
     ConstantFeatures,
@@ -85,7 +86,7 @@ class _Unreadable(Exception):
 
 def _facts(gate: str, details: Mapping[str, Json]) -> Facts | None:
     area = AREAS.get(gate.partition(".")[0])
-    if gate == "loss is finite (always on)":
+    if gate == LOSS_IS_FINITE:
         return CheckFacts(Area.MODEL, gate)
     if area is not None:
         return CheckFacts(area, gate)

@@ -39,6 +39,17 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """What a warning check found while a model was built, rehearsed or trained, in words.
+
+    ``check`` is the check's code, such as "search.ranges".
+    """
+
+    check: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A candidate the oracle asks to be trained, by keras-tuner's id; ``parent`` is what it continues."""
 
@@ -67,10 +78,14 @@ class RehearseTask:
 
 @dataclass(frozen=True)
 class RehearsalResult:
-    """The search space as a rehearsal has found it, and what a build with default values raised."""
+    """The search space as a rehearsal has found it, and what a build with default values raised.
+
+    ``cautions`` are what is to be warned of before anything is trained.
+    """
 
     space: HyperParameters
     failure: Failure | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class TrialTask:
 class TrialResult:
     """The result of one fit: a value per epoch and metric, or the failure that ended it.
 
-    ``note`` is what else the user should know.
+    ``note`` is what else the user should know, ``cautions`` what is to be warned of.
     """
 
     curve: Mapping[str, tuple[float, ...]]
@@ -105,6 +120,7 @@ class TrialResult:
     read: frozenset[str]
     failure: Failure | None = None
     note: str | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,8 @@ class RefitResult:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
     ``samples`` are its results on each test sample, packed. The refit whose weights are kept also
-    has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know.
+    has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know,
+    ``cautions`` what is to be warned of.
     """
 
     scores: Mapping[str, float]
@@ -135,6 +152,7 @@ class RefitResult:
     checks: tuple[Verdict, ...] = ()
     model: Mapping[str, Json] = field(default_factory=dict)
     note: str | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
+from modeltune.records.check_codes import CHECK_AREAS, section_of
 from modeltune.records.check_details import CheckDetails
 from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
 from modeltune.records.probes import Probe
@@ -172,6 +173,16 @@ class Verdict:
     details: Details | None = None
 
     @property
+    def section(self) -> str | None:
+        """Where a check that did not pass is explained, None of all others."""
+        return None if self.outcome is Outcome.PASSED else section_of(self.gate)
+
+    @property
+    def explanation(self) -> str:
+        """The reason; of a check that did not pass also the section of the page that explains it."""
+        return self.reason if self.section is None else f"{self.reason} ({self.section})"
+
+    @property
     def is_incomparable(self) -> bool:
         """Whether the gate is invalid for the baseline's sake, which a new baseline would end."""
         is_of_baseline = isinstance(self.facts, MetricFacts) and self.facts.needs_baseline
@@ -206,6 +217,12 @@ def check_verdict(
     *,
     severity: Severity | None = None,
 ) -> Verdict:
-    """Return the verdict of a check that no gate asks for."""
+    """Return the verdict of a check that no gate asks for.
+
+    Raises:
+        ValueError: no page explains a check of this code.
+    """
+    if CHECK_AREAS.get(name) is not area:
+        raise ValueError(f"{name} is no check of the {area.value}; add it to CHECK_AREAS")
     facts = CheckFacts(area, name, severity)
     return Verdict(name, outcome, measured, bound, reason, facts, details)

@@ -118,7 +118,7 @@ def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
         else:
             continue
         measured, _ = distinct(verdict.measured, verdict.bound)
-        message = f"{clean(verdict.gate)}: measured {measured}: {clean(verdict.reason)}"
+        message = f"{clean(verdict.gate)}: measured {measured}: {clean(verdict.explanation)}"
         yield level, line, f"{spec}: {verdict.outcome.value}", message
 
 

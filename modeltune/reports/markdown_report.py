@@ -134,7 +134,10 @@ def _verdict(run: Run, verdict: Verdict) -> list[str]:
     measured, bound = distinct(verdict.measured, verdict.bound)
     red = is_red(run, verdict)
     outcome = f"**{verdict.outcome.value}**" if red else verdict.outcome.value
-    return [_code(verdict.gate), measured, bound, outcome, _prose(verdict.reason)]
+    reason = _prose(verdict.reason)
+    if verdict.section is not None:
+        reason += f" ({_code(verdict.section)})"
+    return [_code(verdict.gate), measured, bound, outcome, reason]
 
 
 def _changes(runs: Sequence[Run]) -> str:

@@ -287,7 +287,7 @@ def undecided(runs: Sequence[Run]) -> str:
         checks = [c for c in run.checks if c.outcome is not Outcome.INCONCLUSIVE]
         for verdict in (*run.verdicts, *checks) if run.passed else ():
             if verdict.outcome is not Outcome.PASSED:
-                shared = (verdict.outcome.value, verdict.reason)
+                shared = (verdict.outcome.value, verdict.explanation)
                 gates.setdefault(shared, []).append(verdict.gate)
         lines += [
             f"{outcome}: {clean(run.spec)}: {shorten(clean(', '.join(named)), LONGEST_FACT)}: "
@@ -305,7 +305,7 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
     rows = []
     for verdict in verdicts:
         measured, bound = distinct(verdict.measured, verdict.bound)
-        rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.reason])
+        rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.explanation])
     return table([name, "measured", "bound", "outcome", "reason"], rows)
 
 

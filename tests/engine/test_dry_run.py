@@ -37,7 +37,7 @@ class Poison(Part):
 
 
 def rehearsed(spec: Spec, folder: Path, data: LoadedData | None = None) -> Failure | None:
-    return dry_run(spec, data or load_data(spec), Oracle(spec.search, folder))
+    return dry_run(spec, data or load_data(spec), Oracle(spec.search, folder)).failure
 
 
 def refusal(spec: Spec, folder: Path) -> str:
@@ -365,7 +365,7 @@ def test_every_branch_is_built_and_one_trained(tmp_path: Path) -> None:
 
     spec = spec_of(Branching)
     oracle = Oracle(spec.search, tmp_path)
-    assert dry_run(spec, load_data(spec), oracle) is None
+    assert dry_run(spec, load_data(spec), oracle).failure is None
     # Each twice: what the first build keeps for the second shows as shared.
     assert (built, fitted) == (["flat", "flat", "deep", "deep"], ["flat"])
     assert {hp.name for hp in oracle.space.space} == {"kind", "depth"}
@@ -721,3 +721,19 @@ def test_a_relation_between_predictions_needs_no_targets(tmp_path: Path) -> None
 def test_a_compiled_loss_without_targets_is_refused_with_the_remedy(tmp_path: Path) -> None:
     message = refusal(spec_of(data=mt.Data(X)), tmp_path)
     assert "data: train has no targets (y), but the model is compiled with a loss" in message
+
+
+# what is warned of before anything is trained
+
+
+def test_a_range_that_a_build_gives_twice_is_warned_of(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        units = [hp.Int("units", 4, 4 * layer) for layer in (1, 2)]
+        return dense(layers.Dense(units[0]), layers.Dense(10, activation="softmax"))
+
+    spec = spec_of(build)
+    result = dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
+    assert result.failure is None
+    (caution,) = result.cautions
+    assert caution.check == "search.ranges"
+    assert "units keeps the first range that a build gave it, 4 to 4: 4 to 8" in caution.text

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from modeltune.histories.store import Store, open_store
 from modeltune.records.events import Event, Note, RunRecorded, SearchStarted, ValidationStarted
 from modeltune.records.json_form import to_json
 from modeltune.records.runs import Run, RunStatus
+from modeltune.records.tasks import Caution, RehearsalResult, TrialTask
 from modeltune.records.verdicts import Outcome
 from modeltune.specs.spec_type import Spec
 from tests.support import scripted_runs
@@ -197,6 +199,41 @@ def test_a_run_without_gates_says_that_nothing_was_demanded(tmp_path: Path) -> N
     assert result.passed
     assert "no gates declared: nothing was demanded of this model" in result.notes
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == [result.id]
+
+
+def test_what_a_search_warns_of_is_recorded_also_when_it_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranges(text: str) -> tuple[Caution, ...]:
+        return (Caution("search.ranges", text),)
+
+    train = scripted_runs.Script.perform
+
+    def cautious(script: Any, task: Any) -> Any:
+        name = f"trial {task.id}" if isinstance(task, TrialTask) else "refit"
+        return replace(train(script, task), cautions=ranges(name))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    rehearsed = RehearsalResult({}, cautions=ranges("rehearsal"))
+    monkeypatch.setattr(scripted_runs.Script, "begin", lambda *_: rehearsed)
+    notes: list[Event] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(scripted_runs.Script, "perform", cautious)
+        with scripting(tmp_path / "log", interrupt), pytest.raises(KeyboardInterrupt):
+            run(scripted_runs.scripted, tmp_path, listen=notes.append)
+    # Before anything is trained.
+    first = notes.index(Note("search.ranges: rehearsal"))
+    assert not any(isinstance(event, SearchStarted) for event in notes[:first])
+    with scripting(tmp_path / "log"):
+        run(scripted_runs.scripted, tmp_path)
+    for result in recorded(tmp_path):
+        (check,) = (check for check in result.checks if check.gate == "search.ranges")
+        assert check.outcome is Outcome.WARNED
+        assert check.reason.startswith("rehearsal; trial 1; trial 2; ... (")
+        assert not any("rehearsal" in note for note in result.notes)
+    assert check.measured == 8  # the rehearsal, six trials and a refit, of which one was not kept
 
 
 def test_an_open_question_is_red_only_when_strict(tmp_path: Path) -> None:

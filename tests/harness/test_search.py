@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
@@ -37,7 +38,14 @@ from modeltune.harness.search import (
 )
 from modeltune.records.events import Event, Note, SearchStarted, TrialFinished
 from modeltune.records.runs import Trial, TrialStatus
-from modeltune.records.tasks import Failure, HyperParameters, Proposal, TrialResult, TrialTask
+from modeltune.records.tasks import (
+    Caution,
+    Failure,
+    HyperParameters,
+    Proposal,
+    TrialResult,
+    TrialTask,
+)
 from modeltune.specs.searches import Search
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import dense, digits, softmax, spec_of
@@ -187,6 +195,51 @@ def test_what_several_trials_say_the_user_should_know_is_said_once(tmp_path: Pat
     executor = Noting(lambda task, hp: scored(0.5))
     search(spec, Tuner(oracle, executor, tmp_path), events.append, SearchProgress())
     assert [event for event in events if isinstance(event, Note)] == [Note("made again")]
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=60), "3 of 60"),
+        (mt.BayesianOptimization(mt.maximize("val_accuracy"), max_trials=4), "3 of 4"),
+        (mt.GridSearch(mt.maximize("val_accuracy"), max_trials=5), "3 of 5"),
+        (mt.GridSearch(mt.maximize("val_accuracy")), None),
+        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3), None),
+        (mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4), None),
+        (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=9, max_minutes=1e-9), None),
+        (
+            mt.RandomSearch(
+                mt.maximize("val_accuracy"), max_trials=9, max_consecutive_failed_trials=3
+            ),
+            None,
+        ),
+    ],
+    ids=[
+        "random",
+        "bayesian",
+        "grid",
+        "whole grid",
+        "no more asked",
+        "hyperband",
+        "late",
+        "failed",
+    ],
+)
+def test_a_search_that_has_tried_all_of_its_space_says_so(
+    declared: Search, said: str | None, tmp_path: Path
+) -> None:
+    spec, progress = spec_of(search=declared), SearchProgress()
+    oracle = Oracle(spec.search, tmp_path)
+    known = ReadHyperParameters.of(oracle.space)
+    known.Int("width", 1, 3)
+    oracle.learn(known)
+    failing = declared.max_consecutive_failed_trials is not None
+    answer = Failure("no") if failing else scored(0.5, 0.5, 0.5, 0.5)
+    executor = Prepared(lambda task, hp: answer, build=lambda hp: hp.Int("width", 1, 3))
+    with contextlib.suppress(mt.SearchError):
+        search(spec, Tuner(oracle, executor, tmp_path), lambda event: None, progress)
+    exhausted = (Caution("search.exhausted", f"{said} trials: the space has no more"),)
+    assert progress.all_cautions == (exhausted if said else ())
 
 
 # the real thing

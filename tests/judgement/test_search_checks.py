@@ -14,8 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from modeltune.judgement.search_checks import _noise, check_bounds, check_refit, check_space
+from modeltune.judgement.search_checks import (
+    _noise,
+    check_bounds,
+    check_refit,
+    check_seeds,
+    check_space,
+)
 from modeltune.records.plain_data import plain
+from modeltune.records.runs import Scores
 from modeltune.records.verdicts import Outcome
 from modeltune.specs.objectives import Direction
 
@@ -221,3 +228,47 @@ def test_defaults_out_of_range_and_names_of_two_kinds_are_warned_of() -> None:
 
 def test_a_sound_space_is_not_spoken_of() -> None:
     assert check_space(space(lambda hp: hp.Int("units", 4, 8, default=8))) is None
+
+
+# refits that are all the same one
+
+
+def scores(**values: tuple[float, ...]) -> dict[str, Scores]:
+    return {name: Scores(one) for name, one in values.items()}
+
+
+SEEDS = ((0, None), (1, None), (2, None))
+FOLDS = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def test_refits_that_are_equal_to_the_last_bit_are_told_to_have_no_spread() -> None:
+    check = check_seeds(SEEDS, scores(accuracy=(0.9,) * 3, loss=(0.3,) * 3, parameters=(5.0,) * 3))
+    assert check is not None
+    assert (check.gate, check.outcome) == ("search.seeds", Outcome.WARNED)
+    assert check.reason.startswith(
+        "3 refits under the seeds 0, 1, 2 have the same scores to the last bit: the seeds change "
+        "nothing, so a spread of 0 is no spread"
+    )
+
+
+@pytest.mark.parametrize(
+    ("refits", "measured"),
+    [
+        (SEEDS, {"accuracy": (0.9,) * 3, "loss": (0.3, 0.3, math.nextafter(0.3, 1))}),
+        (SEEDS, {"parameters": (5.0,) * 3}),
+        (SEEDS, {}),
+        (SEEDS[:1], {"accuracy": (0.9,)}),
+        (((0, 0), (0, 1)), {"accuracy": (0.9, 0.9)}),  # folds of one seed
+        (FOLDS, {"loss": (0.1, 0.2, 0.1, 0.3)}),
+    ],
+)
+def test_refits_that_differ_in_one_bit_or_are_of_one_seed_are_not_told(
+    refits: Any, measured: dict[str, tuple[float, ...]]
+) -> None:
+    assert check_seeds(refits, scores(**measured)) is None
+
+
+def test_each_fold_is_compared_with_itself() -> None:
+    check = check_seeds(FOLDS, scores(loss=(0.1, 0.2, 0.1, 0.2)))
+    assert check is not None
+    assert "4 refits under the seeds 0, 1" in check.reason

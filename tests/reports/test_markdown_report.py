@@ -157,7 +157,7 @@ def test_what_is_behind_a_run_is_folded_away() -> None:
 
 | check | measured | bound | outcome | reason |
 | --- | --- | --- | --- | --- |
-| `checks.overlap` | 2 | 0 | warned | 2 rows of test are in train |
+| `checks.overlap` | 2 | 0 | warned | 2 rows of test are in train (`CHECKS.md#checksoverlap`) |
 
 | metric | on test | of each refit |
 | --- | --- | --- |

@@ -20,6 +20,7 @@ from modeltune.records.tasks import (
     Proposal,
     RefitResult,
     RefitTask,
+    RehearsalResult,
     TrialResult,
     TrialTask,
 )
@@ -65,8 +66,8 @@ class Script:
     def check(self) -> tuple[Verdict, ...]:
         return ()
 
-    def begin(self, scratch: Path) -> None:
-        return None
+    def begin(self, scratch: Path) -> RehearsalResult:
+        return RehearsalResult({})
 
     def ask(self) -> Proposal | None:
         return self._waiting.pop(0) if self._waiting else None

@@ -13,6 +13,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.fit import frozen_prefix
     from modeltune.engine.fit.candidate import lend_model, trainable
+    from modeltune.engine.fit.cautions import caution, take_cautions
     from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
@@ -45,6 +46,7 @@ __all__ = [
     "Model",
     "can_evaluate",
     "can_predict",
+    "caution",
     "failure_of",
     "fit",
     "fixed_batch",
@@ -60,6 +62,7 @@ __all__ = [
     "reset_states",
     "save_weights",
     "string_tensor",
+    "take_cautions",
     "take_notes",
     "train_trial",
     "trainable",
@@ -79,6 +82,10 @@ __getattr__, __dir__ = door(
         "compiled_pool": ("Candidate",),
         "epoch_graph": ("Model",),
         "epoch_progress": ("report_epochs_to",),
+        "cautions": (
+            "caution",
+            "take_cautions",
+        ),
         "feature_files": ("take_notes",),
         "fitting": (
             "FitPlan",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modeltune.engine.data import Part
 from modeltune.engine.fit.candidate import trainable
+from modeltune.engine.fit.cautions import take_cautions
 from modeltune.engine.fit.feature_files import take_notes
 from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.states import load_state, save_state
@@ -26,6 +27,7 @@ def train_trial(
     run; without one they are kept in memory.
     """
     started = time.monotonic()
+    take_cautions()  # of what ended before it could be told of
     hp = ReadHyperParameters.of(task.hyperparameters)
     plan = FitPlan(
         spec,
@@ -54,7 +56,14 @@ def train_trial(
     seconds = time.monotonic() - started
     read = frozenset(hp.read)
     return TrialResult(
-        curve, trained_by, seconds, hp.get_config(), read, failure, note=take_notes()
+        curve,
+        trained_by,
+        seconds,
+        hp.get_config(),
+        read,
+        failure,
+        note=take_notes(),
+        cautions=(*hp.cautions(spec.search), *take_cautions()),
     )
 
 

@@ -26,6 +26,7 @@ from modeltune.engine.fit import (
     not_finite,
     read_assets,
     save_weights,
+    take_cautions,
     take_notes,
     trainable,
 )
@@ -85,6 +86,7 @@ def train_refit(
     """Train the best values on this refit's part of the data, and score the model on test."""
     started = time.monotonic()
     seed = task.refit.seed
+    take_cautions()  # of what ended before it could be told of
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
         parts = parts_of(spec, loaded, task.refit)
@@ -130,7 +132,17 @@ def train_refit(
     seconds = time.monotonic() - started
     note = "; ".join(filter(None, notes)) or None
     return RefitResult(
-        scores, tables, curve, trained_by, seconds, failure, samples, checks, description, note
+        scores,
+        tables,
+        curve,
+        trained_by,
+        seconds,
+        failure,
+        samples,
+        checks,
+        description,
+        note,
+        cautions=(*hp.cautions(spec.search), *take_cautions()),
     )
 
 

@@ -162,11 +162,10 @@ class Remote:
         self._call(self._limits.on_task(), "check_slices")
         return self._call(self._limits.on_rest(), "check_data")
 
-    def begin(self, scratch: Path) -> Failure | None:
+    def begin(self, scratch: Path) -> Any:
         """As ``Engine.begin``; a rehearsal that ruins its process is a failure like another."""
         rehearsed = self._others.run(RehearseTask(scratch))
-        failure: Failure | None = self._call(self._limits.on_rest(), "begin", scratch, rehearsed)
-        return failure
+        return self._call(self._limits.on_rest(), "begin", scratch, rehearsed)
 
     def examine(self, task: ExamineTask) -> Any:
         """As ``Engine.examine``."""

@@ -201,7 +201,7 @@ def _tags(run: Run) -> dict[str, str]:
 
 def _gate(verdict: Verdict) -> str:
     measured = "" if verdict.measured is None else f", measured {verdict.measured:.6g}"
-    return f"{verdict.outcome.value}: {verdict.gate}{measured}: {verdict.reason}"
+    return f"{verdict.outcome.value}: {verdict.gate}{measured}: {verdict.explanation}"
 
 
 def _by_epoch(

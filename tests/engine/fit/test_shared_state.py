@@ -21,7 +21,7 @@ from tests.support.small_models import dense, spec_of
 def refusal(build: Any, folder: Path) -> str | None:
     spec = spec_of(build)
     try:
-        failure = dry_run(spec, load_data(spec), Oracle(spec.search, folder))
+        failure = dry_run(spec, load_data(spec), Oracle(spec.search, folder)).failure
     except mt.SpecError as error:
         return str(error)
     assert failure is None

@@ -161,7 +161,7 @@ def test_any_fault_of_the_default_candidate_is_a_failure_and_the_search_goes_on(
     engine.load()
     for name, how in HOW.items():
         fault.write_text(name)
-        failure = engine.begin(tmp_path / name)
+        failure = engine.begin(tmp_path / name).failure
         assert isinstance(failure, Failure), name
         assert how.format("trial") in failure.reason
         trace = failure.traceback or ""
@@ -292,7 +292,7 @@ def test_a_server_that_is_stopped_goes_on(
     engine.load()
     fault.write_text("leaves")  # so another process is needed
     family()[0].suspend()
-    assert "exited with status 3" in engine.begin(tmp_path).reason
+    assert "exited with status 3" in engine.begin(tmp_path).failure.reason
     notes = [text_of(event) for event in heard]
     assert notes == ["the server that processes are forked from was stopped, and continued"]
 
