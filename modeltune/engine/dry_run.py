@@ -38,6 +38,7 @@ from modeltune.engine.score import (
     OutputTask,
     Predictions,
     all_metrics,
+    broadcast_cautions,
     evaluate,
     is_loss_of_keras,
     predict,
@@ -171,6 +172,7 @@ def _problems(rehearsal: _Rehearsal) -> list[str]:
     # One eager step costs a tenth of tracing it, and logs the same names.
     rehearsed.run_eagerly = True
     predicted = predict(rehearsed, batch, batch.size)
+    _warn(predicted)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]
     if problems:
@@ -208,11 +210,18 @@ def _problems_of_own_fit(rehearsal: _Rehearsal) -> list[str]:
                 return problems
         raise
     predicted = predict(model, train, train.size)
+    _warn(predicted)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]
     evaluated = _metric_names(spec, model, rehearsal.validation)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
     return problems + _problems_of_gates(rehearsal, model, outputs)
+
+
+def _warn(predicted: Predictions) -> None:
+    """Warn of what Keras trains on without a word."""
+    for one in broadcast_cautions(predicted):
+        caution(one.check, one.text)
 
 
 def _problems_of_names(

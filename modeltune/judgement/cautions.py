@@ -10,6 +10,10 @@ MOST_NAMED = 3
 """How many findings of a check its reason names at most."""
 
 REMEDIES: Mapping[str, str] = {
+    "checks.broadcast": (
+        "Give the model as many units as there are targets and both one shape (y[:, None]); where it "
+        "is meant, as for quantiles, repeat the targets in the loss"
+    ),
     "search.ranges": (
         "Declare the widest range and cut the value in the build, or declare each range in a "
         "conditional scope of its own"

@@ -20,6 +20,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "checks.drift": Area.DATA,
     "checks.streams": Area.DATA,
     "checks.weights": Area.DATA,
+    "checks.broadcast": Area.DATA,
     "search.ranges": Area.SEARCH,
     "search.space": Area.SEARCH,
     "search.exhausted": Area.SEARCH,

@@ -737,3 +737,16 @@ def test_a_range_that_a_build_gives_twice_is_warned_of(tmp_path: Path) -> None:
     (caution,) = result.cautions
     assert caution.check == "search.ranges"
     assert "units keeps the first range that a build gave it, 4 to 4: 4 to 8" in caution.text
+
+
+def test_a_loss_that_broadcasts_is_warned_of_before_anything_is_trained(tmp_path: Path) -> None:
+    def build(units: int) -> Any:
+        return dense(layers.Dense(units), shape=(10,), loss="mse", metrics=["mae"])
+
+    search = mt.RandomSearch(mt.minimize("val_loss"), max_trials=1)
+    parts = [(np.ones((4, 10), "float32"), np.ones((4, 1), "float32"))] * 3
+    for units, told in ((3, ["checks.broadcast"]), (1, [])):
+        spec = spec_of(lambda hp, units=units: build(units), data=mt.Data(*parts), search=search)
+        result = dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
+        assert result.failure is None
+        assert [caution.check for caution in result.cautions] == told

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.engine.score.broadcasts import broadcast_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
     from modeltune.engine.score.rebuilt import (
@@ -38,6 +39,7 @@ __all__ = [
     "OutputTask",
     "Predictions",
     "all_metrics",
+    "broadcast_cautions",
     "check_slices",
     "evaluate",
     "foreign_names",
@@ -61,6 +63,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "broadcasts": ("broadcast_cautions",),
         "model_files": (
             "foreign_names",
             "save_model",
