@@ -9,7 +9,7 @@ from typing import Any
 RANGES = "search.ranges"
 """The check that warns of them."""
 
-NAMED_VALUES = 6
+CHOICE_VALUES = 6
 """Values of a choice that a sentence names."""
 
 
@@ -52,8 +52,8 @@ def _words(config: Mapping[str, Any], other: Mapping[str, Any] = MappingProxyTyp
         return words
     if "values" in config:
         values = list(map(str, config["values"]))
-        more = f", ... ({len(values) - NAMED_VALUES} more)" if len(values) > NAMED_VALUES else ""
-        words = f"[{', '.join(values[:NAMED_VALUES])}{more}]"
+        more = f", ... ({len(values) - CHOICE_VALUES} more)" if len(values) > CHOICE_VALUES else ""
+        words = f"[{', '.join(values[:CHOICE_VALUES])}{more}]"
         if config["ordered"] != other.get("ordered", config["ordered"]):
             words += f" {'in order' if config['ordered'] else 'without an order'}"
         return words

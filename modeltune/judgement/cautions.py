@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from modeltune.records import CHECK_AREAS, Caution, Outcome, Verdict, check_verdict
 
-MOST_NAMED = 3
+MOST_FINDINGS = 3
 """How many findings of a check its reason names at most."""
 
 REMEDIES: Mapping[str, str] = {
@@ -33,8 +33,8 @@ def check_cautions(cautions: Iterable[Caution]) -> tuple[Verdict, ...]:
             by_check.setdefault(caution.check, {})[caution.text] = None
     verdicts = []
     for check, texts in by_check.items():
-        named = list(texts)[:MOST_NAMED]
-        more = f"; ... ({len(texts) - MOST_NAMED} more)" if len(texts) > MOST_NAMED else ""
+        named = list(texts)[:MOST_FINDINGS]
+        more = f"; ... ({len(texts) - MOST_FINDINGS} more)" if len(texts) > MOST_FINDINGS else ""
         remedy = f". {REMEDIES[check]}" if check in REMEDIES else ""
         reason = f"{'; '.join(named)}{more}{remedy}"
         verdicts.append(

@@ -22,7 +22,7 @@ from modeltune.records import Caution
 BROADCAST = "checks.broadcast"
 """The check that warns of them."""
 
-ROWS = (13, 17, 19, 23)
+TRACED_ROWS = (13, 17, 19, 23)
 """Numbers of rows to trace a function for: one that is no other dimension is told from these."""
 
 ELEMENTWISE = frozenset(
@@ -130,7 +130,7 @@ def _name_of(function: Any) -> str:
 def _broadcast(function: Callable[[Any, Any], Any], y: Any, predicted: Any) -> str | None:
     """Return what a function compares with what, None where each target has its own prediction."""
     others = {*y.shape[1:], *predicted.shape[1:]}
-    rows = next((rows for rows in ROWS if rows not in others), ROWS[0])
+    rows = next((rows for rows in TRACED_ROWS if rows not in others), TRACED_ROWS[0])
     specs = [tf.TensorSpec((rows, *one.shape[1:]), one.dtype) for one in (y, predicted)]
     traced = tf.function(lambda *arguments: function(*arguments), autograph=False)
     try:
