@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.own_fit_effects import OwnFitEffects
 from modeltune.ground import SpecError
 from modeltune.specs import Spec
 
@@ -36,6 +37,8 @@ def history_of_override(
     others there, except for ``SETTINGS``: those are defaults of ``model.fit`` meanwhile, so
     ``model.fit(*args, batch_size=hp.Choice(...), **kwargs)`` names none of them twice.
 
+    It is warned of data that the override changes, and of a model that it does not train.
+
     Args:
         arguments: those of ``model.fit``; ``x`` and ``y`` are passed by position.
 
@@ -55,9 +58,11 @@ def history_of_override(
             )
         del arguments["callbacks"]
     settings = {name: arguments.pop(name) for name in SETTINGS & arguments.keys() - taken.keys()}
+    effects = OwnFitEffects(builder, model, arguments)
     data = [arguments.pop(name) for name in ("x", "y") if name in arguments]
     with _defaults_of_fit(model, settings if takes_all else {}):
         returned = override(hp, model, *data, **arguments)
+    effects.warn()
     if hasattr(returned, "history"):
         history: Mapping[str, Any] = returned.history
         return history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.trial import train_trial
 from modeltune.records.tasks import TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
-from tests.support.small_models import softmax, spec_of, values
+from tests.support.small_models import digits, softmax, spec_of, values
 
 
 def trained(spec: Spec, epochs: int = 1, hp: Any = None) -> TrialResult:
@@ -184,3 +185,36 @@ def test_an_argument_named_twice_is_the_trials_failure() -> None:
     assert failure(spec_of(fitted_by(fit))).endswith(
         "got multiple values for keyword argument 'epochs'"
     )
+
+
+# what an override does besides training
+
+
+def test_a_trial_warns_of_data_changed_in_place_and_of_ranges_that_are_ignored() -> None:
+    class Scaling(Batched):
+        def build(self, hp: Any) -> Any:
+            hp.Int("depth", 1, 2)
+            hp.Int("depth", 1, 3)
+            return softmax(hp)
+
+        def fit(self, hp: Any, model: Any, x: Any, y: Any, **kwargs: Any) -> Any:
+            x /= 2
+            return model.fit(x, y, **kwargs)
+
+    result = trained(spec_of(Scaling(), data=copy.deepcopy(digits(20, 10, 10))))
+    assert result.failure is None
+    ranges, changed = result.cautions
+    assert (ranges.check, changed.check) == ("search.ranges", "model.own_fit")
+    assert changed.text.startswith("Scaling.fit changes x in place")
+
+
+def test_a_trial_warns_of_an_override_that_trains_another_model() -> None:
+    class Cloning(Batched):
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            return softmax(hp).fit(*args, **kwargs)
+
+    result = trained(spec_of(Cloning(), data=digits(20, 10, 10)))
+    assert result.failure is None
+    (caution,) = result.cautions
+    assert caution.text.startswith("Cloning.fit leaves the weights of the model it is given")
+    assert trained(spec_of(Batched(), data=digits(20, 10, 10))).cautions == ()
