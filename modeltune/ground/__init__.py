@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         write_durably,
         write_files_durably,
     )
+    from modeltune.ground.endings import end_without_collecting
     from modeltune.ground.errors import (
         CodeError,
         DataError,
@@ -133,6 +134,7 @@ __all__ = [
     "default_store",
     "door",
     "end_copy_of",
+    "end_without_collecting",
     "ending_signals_interrupt",
     "error_line",
     "error_text",
@@ -241,6 +243,7 @@ __getattr__, __dir__ = door(
             "write_durably",
             "write_files_durably",
         ),
+        "endings": ("end_without_collecting",),
         "errors": (
             "CodeError",
             "DataError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
 import time
@@ -30,6 +32,9 @@ _T = TypeVar("_T")
 
 ANNOTATING_PLUGIN = "pytest_github_actions_annotate_failures"
 """As it is registered: it annotates every failed test."""
+
+HYPOTHESIS_PLUGIN = "hypothesispytest"
+"""As it is registered."""
 
 
 class Renderings:
@@ -77,6 +82,8 @@ class Session:
         self._renderings = Renderings()
         self._hook_errors: dict[str, list[str]] = {}
         self._is_xdist_worker = is_xdist_worker(config)
+        self._is_report_prepared = self._is_xdist_worker
+        self._is_interrupted = False
         self._started = time.monotonic()
         self._specs_left: dict[Path, int] = {}
         self._begun: dict[Path, float] = {}
@@ -337,8 +344,11 @@ class Session:
             self._renderings.problems |= dict.fromkeys(facts["problems"])
 
     def _listen(self, item: str, event: Event) -> None:
-        from modeltune.records import BaselineAccepted, RunRecorded, to_json
+        from modeltune.records import BaselineAccepted, RunRecorded, TaskProgress, to_json
 
+        if isinstance(event, TaskProgress) and not self._is_report_prepared:
+            self._is_report_prepared = True
+            self._prepare_report()
         if isinstance(event, RunRecorded):
             self._runs[item] = to_json(event.run)
             if not self._is_xdist_worker:
@@ -348,6 +358,18 @@ class Session:
             return
         # Such as a terminal that was closed: what happens is recorded all the same.
         self._renderings.render("progress", lambda: self._live_hooks.tell(event), None)
+
+    def _prepare_report(self) -> None:
+        """Load what the session's end needs while other processes train: so that it is a short one."""
+        from modeltune.reports import page_template
+
+        with contextlib.suppress(Exception):  # the report says why there is none
+            page_template()
+        if self._config.pluginmanager.hasplugin(HYPOTHESIS_PLUGIN):
+            # At the end of every session it imports all of Hypothesis, with several collections of
+            # garbage: half of the time that is left of an interrupt.
+            with contextlib.suppress(ImportError):
+                importlib.import_module("hypothesis.internal.observability")
 
     def _call_plugins(self, run: Run) -> None:
         """Call the hook of each plugin with a recorded run; keep an error, to show it at the end.
@@ -400,6 +422,21 @@ class Session:
     # reporting
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep pytest from parsing every file of a traceback of which it shows the last line."""
+        self._is_interrupted = True
+        if self._made and not self._config.getoption("fulltrace", False):
+            excinfo.traceback = excinfo.traceback.filter(excinfo)[-1:] or excinfo.traceback
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """Have an interrupted session end at once."""
+        if self._made and self._is_interrupted:
+            from modeltune.ground import end_without_collecting
+
+            end_without_collecting()
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Render and write all there is to report; fail the session if something cannot be.
 
@@ -416,6 +453,7 @@ class Session:
                 reason = "interrupted; the runs are recorded, and modeltune report writes them"
                 self._renderings.add("more reports", reason)
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
+                self._is_interrupted = True
         is_green = session.exitstatus == pytest.ExitCode.OK
         is_report_missing = self._report_error is not None and self._is_report_needed
         if is_green and (self._renderings.problems or is_report_missing):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modeltune.reports.annotations import annotate, inert, root_of
     from modeltune.reports.comparison import Contrast, Difference, comparison_report
     from modeltune.reports.filenames import file_name
-    from modeltune.reports.html_report import html
+    from modeltune.reports.html_report import html, page_template
     from modeltune.reports.json_report import write, write_whole
     from modeltune.reports.markdown_report import markdown
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
@@ -62,6 +62,7 @@ __all__ = [
     "lines",
     "live",
     "markdown",
+    "page_template",
     "recorded_scores",
     "replay_report",
     "require_matplotlib",
@@ -91,7 +92,7 @@ __getattr__, __dir__ = door(
             "comparison_report",
         ),
         "filenames": ("file_name",),
-        "html_report": ("html",),
+        "html_report": ("html", "page_template"),
         "json_report": (
             "write",
             "write_whole",

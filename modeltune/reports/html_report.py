@@ -36,7 +36,7 @@ from modeltune.reports.tables import (
 from modeltune.specs import Direction
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 LONGEST_TEXT = 2_000
 """The most characters of one text on a line; an error may have ten times as many."""
@@ -75,9 +75,8 @@ def html(reported: Sequence[ReportedRun]) -> str:
     """
     ordered = sorted(reported, key=lambda one: one.run.passed)
     parts = [_Part(f"run-{i}", one, len(ordered)) for i, one in enumerate(ordered, start=1)]
-    environment = _environment()
     script, style = _script(), _style()
-    return environment.get_template("report.html").render(
+    return page_template().render(
         counts=headline([one.run for one in ordered]),
         is_red=any(not one.run.passed for one in ordered),
         parts=parts,
@@ -101,6 +100,11 @@ def html(reported: Sequence[ReportedRun]) -> str:
 
 
 @lru_cache(maxsize=1)
+def page_template() -> Template:
+    """Return the template of the page; the first call imports Jinja and compiles it."""
+    return _environment().get_template("report.html")
+
+
 def _environment() -> Environment:
     import jinja2
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+import modeltune.ground
 import modeltune.reports
 from modeltune.harness.trackers import mlflow
+from modeltune.plugin import session
 from tests.support.example import Example, scripted_source
+from tests.support.scripted_runs import scripting
 
 RENDERERS = {
     "write": "no report.json",
@@ -74,6 +78,59 @@ def test_ctrl_c_while_reports_are_made_is_a_line_and_leaves_junit_xml(
     assert "Traceback" not in done.output
     assert len(done.history) == 1
     assert (scripted.path / "junit.xml").is_file()
+
+
+PLUGIN = """
+import sys
+from types import SimpleNamespace
+
+def pytest_terminal_summary(config):
+    config.loaded_before_the_end = LATE in sys.modules
+
+def pytest_configure(config):
+    config.pluginmanager.register(SimpleNamespace(), "in its place")
+    sys.modules.pop(LATE, None)
+
+def pytest_unconfigure(config):
+    print("loaded before the end:", config.loaded_before_the_end)
+
+LATE = "hypothesis.internal.observability"
+"""
+"""Registers a plugin in the place of Hypothesis's own, and tells what is loaded before that is called."""
+
+
+def test_what_the_end_needs_is_loaded_while_trials_are_under_way(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded at the end it would take most of the time that a Ctrl-C takes."""
+    loaded = list[str]()
+    monkeypatch.setattr(modeltune.reports, "page_template", lambda: loaded.append("page"))
+    for renderer in ("html", "markdown"):
+        monkeypatch.setattr(modeltune.reports, renderer, lambda *_: loaded.append("end") or "")
+    monkeypatch.setattr(session, "HYPOTHESIS_PLUGIN", "in its place")
+    project = scripted.with_spec(scripted_source()).with_files({"conftest.py": PLUGIN})
+    done = project.run_pytest()
+    assert loaded == ["page", "end", "end"]
+    assert "loaded before the end: True" in done.lines
+
+
+@pytest.mark.parametrize("options", [[], ["--full-trace"]])
+def test_an_interrupt_is_shown_in_full_only_where_that_is_asked_for(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    ended = list[int]()
+    monkeypatch.setattr(modeltune.ground, "end_without_collecting", lambda: ended.append(1))
+    folder = scripted.with_spec(scripted_source()).write()
+    with scripting(folder / "trained.txt", interrupted):
+        pytester = scripted.pytester
+        result = pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)  # type: ignore[arg-type]
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert ended == [1]
+    result.stdout.re_match_lines([r".*items\.py:\d+: KeyboardInterrupt$"])
+    assert ("def wrap_session(" in result.stdout.str()) is bool(options)
 
 
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])

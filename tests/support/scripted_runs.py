@@ -128,9 +128,9 @@ def scripting(log: Path, at_the_end: Callable[[], object] = lambda: None) -> Ite
     log.touch()
 
     @contextlib.contextmanager
-    def lent(*_: object) -> Iterator[Any]:
+    def lent(*arguments: Any) -> Iterator[Any]:
         script = Script(log, at_the_end)
-        yield script, Inline(script.perform)
+        yield script, Inline(script.perform, listen=arguments[4])
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pipeline, "lend_engine", lent)
