@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -126,7 +125,7 @@ def test_an_interrupt_is_shown_in_full_only_where_that_is_asked_for(
     folder = scripted.with_spec(scripted_source()).write()
     with scripting(folder / "trained.txt", interrupted):
         pytester = scripted.pytester
-        result = pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)  # type: ignore[arg-type]
+        result = pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert ended == [1]
     result.stdout.re_match_lines([r".*items\.py:\d+: KeyboardInterrupt$"])
