@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, LoadedData, Part, leaves, map_arrays
+from modeltune.engine.data import Arrays, LoadedData, Part, first_batches, leaves, map_arrays
 from modeltune.engine.fit import (
     Candidate,
     FitPlan,
@@ -247,11 +247,12 @@ def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Ou
 
 def _batches_of(part: Part, spec: Spec) -> Part:
     """Return the first batches of a part, of the size that trials get, in the form of the part."""
+    steps = None if part.steps is None else min(part.steps, BATCHES)
     if part.stream is None:
-        return part.take(np.arange(min(BATCHES * spec.fit.batch_size, part.size)))
-    if isinstance(part.stream, keras.utils.PyDataset):
-        return replace(part, stream=_FirstBatches(part.stream))
-    return replace(part, stream=part.stream.take(BATCHES))
+        few = part.take(np.arange(min(BATCHES * spec.fit.batch_size, part.size)))
+        return replace(few, steps=steps)
+    stream = first_batches(part.stream, BATCHES)
+    return replace(part, stream=stream, steps=steps, is_endless=False)
 
 
 def _behind_frozen_layers(rehearsal: _Rehearsal) -> tuple[Model, Part, Part]:
@@ -296,7 +297,8 @@ def _first_batch(part: Part, most: int) -> Part:
     if sample_weight is not None:
         sample_weight = map_arrays(lambda array: array[:most], sample_weight)
     size = len(next(array for _, array in leaves(x)))
-    return replace(part, size=size, x=x, y=y, sample_weight=sample_weight, stream=None)
+    arrays = {"x": x, "y": y, "sample_weight": sample_weight}
+    return replace(part, size=size, stream=None, steps=None, is_endless=False, **arrays)
 
 
 def _like_its_part(part: Part, batch: Part, most: int) -> Part:
@@ -305,20 +307,6 @@ def _like_its_part(part: Part, batch: Part, most: int) -> Part:
         return _few(batch, most)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
     return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
-
-
-class _FirstBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The first batches of a PyDataset."""
-
-    def __init__(self, whole: Any):
-        super().__init__()
-        self._whole = whole
-
-    def __len__(self) -> int:
-        return min(BATCHES, int(self._whole.num_batches))
-
-    def __getitem__(self, index: int) -> Any:
-        return self._whole[index]
 
 
 class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]

@@ -14,10 +14,14 @@ class Data:
     - ``(x, y)`` or ``(x, y, sample_weight)``, arrays with equal first dimensions. ``x`` and
       ``y`` may be dicts or tuples of arrays for several inputs or outputs;
     - ``x`` or ``(x,)`` for a model that has its loss inside, as an autoencoder or a GAN may;
-    - a batched, finite ``tf.data.Dataset`` or a ``keras.utils.PyDataset`` that yields these.
+    - a batched ``tf.data.Dataset`` or a ``keras.utils.PyDataset`` that yields these, which is read in
+      the process that trains.
 
     A tuple or list is taken apart as Keras takes it apart: one of two is ``(x, y)``, one of three
     ``(x, y, sample_weight)``. Three inputs alone are ``((a, b, c),)``.
+
+    A stream without an end needs ``mt.Fit(steps_per_epoch=n)`` in train, and
+    ``mt.Fit(validation_steps=n)`` in validation; in test it is refused.
 
     If ``validation`` or ``test`` is left out and ``train`` is arrays, modeltune cuts each from
     train: a fifth of it, seeded, stratified by class label.

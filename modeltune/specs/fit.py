@@ -28,6 +28,11 @@ class Fit:
         tensorboard: write the learning curves and hyperparameters of trials and refits, to be
             shown by ``tensorboard --logdir .modeltune/tensorboard``. They are written from the
             records: scores, speed and which runs can be reused stay the same.
+        steps_per_epoch: how many batches an epoch has, as in ``model.fit``; None: all of train. An
+            endless stream needs it. What is computed of such a train part, as in ``mt.gap``, is of
+            its first so many batches.
+        validation_steps: of a validation stream, use the first so many batches, the same ones each
+            time; None: all. An endless stream needs it.
     """
 
     epochs: int = 10
@@ -38,6 +43,8 @@ class Fit:
     shuffle: bool = True
     threads: int = 1
     tensorboard: bool = False
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
 
     label = "fit"
 
@@ -47,6 +54,10 @@ class Fit:
             value = getattr(self, name)
             if not is_integer(value) or value < 1:
                 yield name, f"{value!r}: write 1 or more"
+        for name in ("steps_per_epoch", "validation_steps"):
+            value = getattr(self, name)
+            if value is not None and (not is_integer(value) or value < 1):
+                yield name, f"{value!r}: write 1 or more, or None for all batches"
         if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
             yield (
                 "class_weight",

@@ -42,7 +42,8 @@ class Search(ABC):
             the tuned model that gates ask for.
         trial_gigabytes: end a process of the run that uses more memory, also the one that holds
             the data; None for 0.9 of the memory that is free.
-        data_minutes: end a data function that takes longer, and the run with it.
+        data_minutes: end a data function that takes longer, and the run with it. A stream of unknown
+            length that has not ended by then, or within 5 minutes if this is None, is refused.
         window: how far the search may run ahead: counted from the oldest trial without a score,
             it proposes at most so many trials. Proposals then do not depend on the number of
             trial processes; processes beyond the window have nothing to do.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -43,6 +44,14 @@ def different() -> mt.Data:
     return mt.Data(stream, stream, stream)
 
 
+METHODS = ["fork", "forkserver", "spawn"]
+
+
+def told_method() -> mt.Data:
+    """Return data whose size tells how Python starts processes here."""
+    return digits(100 + METHODS.index(multiprocessing.get_start_method()))
+
+
 def declared(**fields: Any) -> Protocol:
     standard: dict[str, Any] = {
         "data": data,
@@ -70,6 +79,11 @@ def without_data(hp: Any) -> Any:
 
 @declared(data=killed)
 def with_deadly_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(data=told_method)
+def with_told_method(hp: Any) -> Any:
     return classifier()
 
 

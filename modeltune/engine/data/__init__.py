@@ -11,6 +11,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.data.checks import check_data, check_weights
+    from modeltune.engine.data.cut_streams import first_batches
     from modeltune.engine.data.loading import (
         DECLARE,
         Arrays,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
+    from modeltune.engine.data.streams import read_here
 
 __all__ = [
     "DECLARE",
@@ -35,10 +37,12 @@ __all__ = [
     "check_weights",
     "class_labels",
     "concatenate",
+    "first_batches",
     "is_shareable",
     "leaves",
     "load_data",
     "map_arrays",
+    "read_here",
     "read_parts",
     "write_parts",
 ]
@@ -50,6 +54,7 @@ __getattr__, __dir__ = door(
             "check_data",
             "check_weights",
         ),
+        "cut_streams": ("first_batches",),
         "loading": (
             "DECLARE",
             "Arrays",
@@ -67,5 +72,6 @@ __getattr__, __dir__ = door(
             "write_parts",
         ),
         "stream_sources": ("RANDOM_STATES",),
+        "streams": ("read_here",),
     },
 )

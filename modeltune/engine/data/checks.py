@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,12 +148,10 @@ def _verdict(
 def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) -> Verdict | None:
     """Warn of weights that train nothing: of classes that are not there, or all of them zero.
 
-    None where there is nothing to warn of, and of streams, whose labels and weights nobody keeps.
+    None where there is nothing to warn of. The weights of a stream's samples are kept by nobody.
     """
     sentences: list[str] = []
-    labels = class_labels(loaded.train.y)
-    if class_weight and labels is not None and labels.dtype.kind in "iubf":
-        known = set(np.unique(labels).tolist())
+    if class_weight and (known := _classes_of(loaded.train)) is not None:
         others = [str(key) for key in class_weight if key not in known]
         if others:
             sentences.append(
@@ -176,6 +174,16 @@ def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) 
         "; ".join(sentences),
         severity=Severity.WARN,
     )
+
+
+def _classes_of(part: Part) -> Collection[float] | None:
+    """Return the classes that a part has rows of; None where its targets are no classes."""
+    if part.stream is not None:
+        return part.classes
+    labels = class_labels(part.y)
+    if labels is None or labels.dtype.kind not in "iubf":
+        return None
+    return set(np.unique(labels).tolist())
 
 
 class _Rows:

@@ -10,9 +10,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from modeltune.engine.data.streams import (
+    EndWatch,
+    ReadingLimit,
+    is_dataset,
+    is_py_dataset,
+    length_of,
+    raw_batches,
+    uses_processes,
+)
 from modeltune.ground import DataError, SpecError, shorten
 from modeltune.records import Array, Json
-from modeltune.specs import Data, KFold, Spec, data_arguments
+from modeltune.specs import Data, Fit, KFold, Spec, data_arguments
 
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
@@ -24,6 +33,9 @@ DECLARE = 'declare which data they are, with mt.Data(..., version="2026-11")'
 
 READ_AGAIN = 256
 """Samples of a stream that are read a second time: all are, where these come out otherwise."""
+
+MOST_CLASSES_KEPT = 100_000
+"""Classes of a stream that are kept in memory."""
 
 SHORT = 2**48 - 1
 """Selects as much of a sample's digest as is kept in memory."""
@@ -45,7 +57,9 @@ class Part:
     numbers ("" if there is only one output) to its (lowest, highest) value. ``shapes`` maps the
     name of each array ("x", "y.mask") to the shape of one sample, with None for a length that
     differs between samples. ``content`` is a digest of the samples that a stream has yielded, in any
-    order; it ``varies`` where it yields others when it is read again.
+    order; it ``varies`` where it yields others when it is read again. ``classes`` are those that a
+    stream has yielded, None where its targets are no classes. ``steps`` is how many batches an epoch
+    of train has, None for all; where train ``is_endless``, so many are read where else all are.
     ``frames`` maps the name of each array that was a frame to its columns,
     each with its dtype ("city (object)"), in order.
     """
@@ -61,6 +75,9 @@ class Part:
     stream: Any = None
     content: str = ""
     varies: bool = False
+    classes: frozenset[int] | None = None
+    steps: int | None = None
+    is_endless: bool = False
     frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -71,7 +88,7 @@ class Part:
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
         """Yield (x, y, sample_weight) batches in order, each once; the last two may be None."""
         if self.stream is not None:
-            yield from _batches(self.stream)
+            yield from _batches(self.stream, most=self.steps if self.is_endless else None)
             return
         for start in range(0, self.size, batch_size):
             window = np.arange(start, min(start + batch_size, self.size))
@@ -97,7 +114,8 @@ class Part:
 class LoadedData:
     """The three parts of a spec's data, ready to train on.
 
-    ``cuts`` are sentences about parts that were cut from train, ``notes`` about how train is known.
+    ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
+    and read.
     """
 
     train: Part
@@ -133,10 +151,11 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         DataError: names the part and what is wrong with it.
         SpecError: the data function has an argument that ``fixtures`` lacks.
     """
+    limit = ReadingLimit.from_now(spec.search.data_minutes)
     data = _call(spec, fixtures or {})
     where = f"{spec.id}: data"
     parts = {
-        name: _part(where, name, getattr(data, name))
+        name: _part(where, name, getattr(data, name), spec.fit, limit)
         for name in ("train", "validation", "test")
         if getattr(data, name) is not None
     }
@@ -144,9 +163,12 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     cuts: list[str] = []
     parts["train"], note = _identified(parts["train"], data.version)
+    notes = [*_notes_on_reading(parts), *([] if note is None else [note])]
     size = round(CUT * parts["train"].size)
     for name in ("test", "validation"):
         if name not in parts:
+            if name == "validation":
+                _refuse_steps(where, spec.fit.validation_steps)
             parts["train"], parts[name], cut = _cut(
                 where, parts["train"], name, size, spec.search.seed
             )
@@ -157,7 +179,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     train, validation, test = (
         _with_fingerprint(parts[name]) for name in ("train", "validation", "test")
     )
-    return LoadedData(train, validation, test, tuple(cuts), () if note is None else (note,))
+    return LoadedData(train, validation, test, tuple(cuts), tuple(notes))
 
 
 def class_labels(y: Arrays) -> Array | None:
@@ -244,9 +266,12 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
     return data
 
 
-def _part(where: str, name: str, value: Any) -> Part:
-    if _is_dataset(value) or _is_py_dataset(value):
-        return _stream_part(where, name, value)
+def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> Part:
+    steps = {"train": fit.steps_per_epoch, "validation": fit.validation_steps}.get(name)
+    if is_dataset(value) or is_py_dataset(value):
+        return _stream_part(where, name, value, steps, limit)
+    if name == "validation":
+        _refuse_steps(where, steps)
     unpacked = _unpacked(value)
     if unpacked is None:
         what = f"a {type(value).__name__}"
@@ -277,7 +302,15 @@ def _part(where: str, name: str, value: Any) -> Part:
         for label, array in _columns(*unpacked).items()
         if (names := _frame_columns(array))
     }
-    return Part(name, size, "", {}, shapes, x, y, sample_weight, frames=frames)
+    return Part(name, size, "", {}, shapes, x, y, sample_weight, steps=steps, frames=frames)
+
+
+def _refuse_steps(where: str, steps: int | None) -> None:
+    if steps is not None:
+        raise DataError(
+            f"{where}: fit.validation_steps={steps} counts the batches of a stream, but validation is "
+            "arrays; leave it out, or return fewer rows"
+        )
 
 
 def _unpacked(value: Any) -> tuple[Any, Any, Any] | None:
@@ -326,7 +359,7 @@ def _identified(train: Part, version: str | None) -> tuple[Part, str | None]:
     if not train.varies:
         return train, None
     source = None
-    if _is_dataset(train.stream):
+    if is_dataset(train.stream):
         # Only such a stream has TensorFlow loaded.
         from modeltune.engine.data.stream_sources import source_digest
 
@@ -337,16 +370,63 @@ def _identified(train: Part, version: str | None) -> tuple[Part, str | None]:
     return replace(train, fingerprint=source), f"{yields}; known by the elements it is made of"
 
 
-def _stream_part(where: str, name: str, stream: Any) -> Part:
-    """Read the stream once: count, check and hash its samples, independently of their order."""
-    if _is_endless(stream):
-        raise DataError(f"{where}: {name} is an infinite dataset; end it with .take(n)")
+def _notes_on_reading(parts: Mapping[str, Part]) -> Iterator[str]:
+    """Yield sentences about how streams are read, where that is not as they say."""
+    train = parts["train"]
+    if train.is_endless:
+        yield (
+            f"train: an endless stream, in epochs of {train.steps} batches; its first {train.steps}, of "
+            f"{train.size} samples, were checked, and it is known by them"
+        )
+    if names := [part.name for part in parts.values() if uses_processes(part.stream)]:
+        yield (
+            f"{', '.join(names)}: use_multiprocessing of a PyDataset is left out, since the processes of "
+            "a run use the cores already: it is read by one thread of the process that trains. To have "
+            "it read by several, write use_multiprocessing=False, workers=n"
+        )
+
+
+def _endless(where: str, name: str, why: str, may_end: bool, stream: Any) -> DataError:
+    """Return the error of a stream without an end, or one of which nobody can tell that it has one."""
+    remedies = {
+        "train": "set mt.Fit(steps_per_epoch=n), the batches of an epoch, or ",
+        "validation": "set mt.Fit(validation_steps=n), or ",
+    }
+    end = "end it with .take(n)" if is_dataset(stream) else "give it a num_batches"
+    message = f"{where}: {name} {why}; {remedies.get(name, '')}{end}"
+    if may_end:
+        message += (
+            ". If it does end, say after how many batches, with "
+            ".apply(tf.data.experimental.assert_cardinality(n))"
+        )
+    return DataError(message)
+
+
+def _stream_part(
+    where: str, name: str, stream: Any, steps: int | None, limit: ReadingLimit
+) -> Part:
+    """Read the stream once: count, check and hash its samples, independently of their order.
+
+    Of validation only the first ``steps`` batches are used. Of a train stream that may be endless
+    the first ``steps`` are read here.
+    """
+    if name == "validation" and steps is not None:
+        from modeltune.engine.data.cut_streams import first_batches  # imports Keras
+
+        stream, steps = first_batches(stream, steps), None
+    length = length_of(stream)
+    is_endless = steps is not None and (length is None or math.isinf(length))
+    most = steps if is_endless else None
+    if most is None and length == math.inf:
+        raise _endless(where, name, "is an endless stream", False, stream)
+    watch = EndWatch(limit) if most is None and length is None else None
     size, digest = 0, 0
     first: list[int] = []
     seen: set[int] = set()
     labels: dict[str, tuple[int, int]] = {}
+    classes: set[int] | None = set()
     shapes = _declared_shapes(stream)
-    for x, y, sample_weight in _batches(stream, f"{where}: {name}"):
+    for x, y, sample_weight in _batches(stream, f"{where}: {name}", most):
         columns = _columns(x, y, sample_weight)
         if any(array.ndim == 0 for array in columns.values()):
             raise DataError(f"{where}: {name} is not batched; end the dataset with .batch(n)")
@@ -363,7 +443,8 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
             shapes[label] = _common(shapes.get(label, array.shape[1:]), array.shape[1:])
         samples = next(iter(sizes.values()))
         numbers = list(_row_digests(columns, samples))
-        digest = (digest + sum(numbers)) % 2**256
+        batch = sum(numbers)
+        digest = (digest + batch) % 2**256
         short = [number & SHORT for number in numbers]
         first += short[: READ_AGAIN - len(first)]
         seen.update(short)
@@ -371,11 +452,35 @@ def _stream_part(where: str, name: str, stream: Any) -> Part:
         for path, (low, high) in _label_ranges(y).items():
             lowest, highest = labels.get(path, (low, high))
             labels[path] = (min(low, lowest), max(high, highest))
+        classes = _more_classes(classes, y)
+        if watch is not None and (why := watch.note(batch & SHORT)):
+            raise _endless(where, name, f"{why}, and nothing says that it ends", True, stream)
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it yields no batch")
     content = f"{digest:064x}"
-    varies = _varies(stream, first, seen, digest)
-    return Part(name, size, content, labels, shapes, stream=stream, content=content, varies=varies)
+    varies = _varies(_batches(stream, most=most), first, seen, digest, size)
+    return Part(
+        name,
+        size,
+        content,
+        labels,
+        shapes,
+        stream=stream,
+        content=content,
+        varies=varies,
+        classes=None if classes is None else frozenset(classes),
+        steps=steps,
+        is_endless=is_endless,
+    )
+
+
+def _more_classes(classes: set[int] | None, y: Arrays) -> set[int] | None:
+    """Return the classes with those of another batch; None once a batch has none, or there are many."""
+    labels = None if classes is None else class_labels(y)
+    if classes is None or labels is None or labels.dtype.kind not in "iubf":
+        return None
+    classes.update(int(label) for label in np.unique(labels))
+    return classes if len(classes) <= MOST_CLASSES_KEPT else None
 
 
 def _row_digests(columns: Mapping[str, Array], samples: int) -> Iterator[int]:
@@ -387,24 +492,32 @@ def _row_digests(columns: Mapping[str, Array], samples: int) -> Iterator[int]:
         yield int.from_bytes(sample.digest(), "big")
 
 
-def _varies(stream: Any, first: Sequence[int], seen: set[int], digest: int) -> bool:
+def _varies(
+    batches: Iterator[tuple[Arrays, Arrays, Arrays]],
+    first: Sequence[int],
+    seen: set[int],
+    digest: int,
+    size: int,
+) -> bool:
     """Tell whether a stream yields other samples when it is read again, in whatever order.
 
     It is read to its end only if it does not begin with the same samples.
 
     Args:
-        stream: what has been read to its end.
+        batches: the stream again.
         first: short digests of its first samples, ``READ_AGAIN`` of them if it has as many.
         seen: those of all its samples.
         digest: the sum of all the whole digests.
+        size: how many samples it has yielded.
     """
     begin: list[int] = []
-    total = 0
-    for x, y, sample_weight in _batches(stream):
+    total = read = 0
+    for x, y, sample_weight in batches:
         columns = _columns(x, y, sample_weight)
         numbers = list(_row_digests(columns, len(next(iter(columns.values())))))
         short = [number & SHORT for number in numbers]
-        if not seen.issuperset(short):
+        read += len(numbers)
+        if read > size or not seen.issuperset(short):
             return True
         total = (total + sum(numbers)) % 2**256
         if len(begin) < READ_AGAIN:
@@ -432,15 +545,9 @@ def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
             )
 
 
-def _is_endless(stream: Any) -> bool:
-    if _is_dataset(stream):
-        return int(stream.cardinality()) == -1
-    return stream.num_batches is None
-
-
 def _declared_shapes(stream: Any) -> dict[str, Shape]:
     """Return the sample shapes that a ``tf.data.Dataset`` declares, with None for open lengths."""
-    spec = _unpacked(stream.element_spec) if _is_dataset(stream) else None
+    spec = _unpacked(stream.element_spec) if is_dataset(stream) else None
     if spec is None:
         return {}
     columns: Mapping[str, Any] = _columns(*spec)
@@ -454,9 +561,10 @@ def _common(one: Shape, other: Shape) -> Shape:
     return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
 
 
-def _batches(stream: Any, where: str = "data") -> Iterator[tuple[Arrays, Arrays, Arrays]]:
-    batches = stream if _is_dataset(stream) else (stream[i] for i in range(stream.num_batches))
-    for batch in batches:
+def _batches(
+    stream: Any, where: str = "data", most: int | None = None
+) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
+    for batch in raw_batches(stream, most):
         unpacked = _unpacked(batch)
         if unpacked is None:
             what = f"a {type(batch).__name__}"
@@ -510,14 +618,6 @@ def _dense(value: Any, kind: str, where: str) -> Array:
     import keras  # a SparseTensor has brought TensorFlow with it
 
     return np.asarray(keras.ops.convert_to_numpy(value))
-
-
-def _is_dataset(value: Any) -> bool:
-    return hasattr(value, "element_spec") and hasattr(value, "cardinality")
-
-
-def _is_py_dataset(value: Any) -> bool:
-    return hasattr(value, "__getitem__") and hasattr(type(value), "num_batches")
 
 
 def _check_finite(label: str, array: Array, first: int = 0) -> None:

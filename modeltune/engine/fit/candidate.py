@@ -163,6 +163,8 @@ def _step_signature(spec: Spec, parts: tuple[Part, Part]) -> str | None:
     """Return the types and shapes that a compiled step depends on; None where none can be reused."""
     if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
         return None
+    if parts[0].steps is not None:
+        return None
     described = [f"batches of {spec.fit.batch_size}, weighed {spec.fit.class_weight is not None}"]
     for part in parts:
         arrays = part.x, part.y, part.sample_weight

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modeltune.engine.data import Part, leaves, map_arrays
+from modeltune.engine.data import Part, leaves, map_arrays, read_here
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
@@ -55,6 +55,11 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     Where it changes no number, frozen layers at the start run once, ``plan.features`` keeps
     their outputs, and only the rest of the model is trained.
     """
+    with read_here([plan.train.stream, plan.validation.stream]):
+        return _fit(plan, candidate)
+
+
+def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     spec = plan.spec
     callbacks = _callbacks(spec)
     if overrides_fit(spec.model):
@@ -65,7 +70,8 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         return _curve(history), "HyperModel.fit"
     train, validation = map(with_string_tensors, (plan.train, plan.validation))
     plan = replace(plan, train=train, validation=validation)
-    if train.stream is not None or validation.stream is not None:
+    is_streamed = train.stream is not None or validation.stream is not None
+    if is_streamed or train.steps is not None:
         with warnings.catch_warnings():
             # Keras warns so at the end of any dataset of unknown length, as after filter().
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
@@ -73,7 +79,8 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
             if not can_evaluate(candidate.model):
                 del arguments["validation_data"]
             fitted = candidate.model.fit(**arguments)
-        return _curve(fitted.history), "model.fit: streamed data"
+        why = "streamed data" if is_streamed else "steps_per_epoch"
+        return _curve(fitted.history), f"model.fit: {why}"
     cut = candidate.cut_of(train, validation) or _cut(plan, candidate.model, callbacks)
     model = candidate.model
     if isinstance(cut, frozen_prefix.Cut):
@@ -220,17 +227,30 @@ def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
     }
     if train.stream is not None:
         arguments["x"] = train.stream
-        # Keras warns when it is asked to shuffle a tf.data.Dataset, its default.
+        # Keras warns when it is asked to shuffle a tf.data.Dataset, its default, or endless data.
         is_dataset = isinstance(train.stream, tf.data.Dataset)
-        arguments["shuffle"] = spec.fit.shuffle and not is_dataset
+        arguments["shuffle"] = spec.fit.shuffle and not is_dataset and not train.is_endless
     else:
         arguments |= {"x": train.x, "y": train.y, "batch_size": spec.fit.batch_size}
         arguments["shuffle"] = spec.fit.shuffle
         if train.sample_weight is not None:
             arguments["sample_weight"] = train.sample_weight
+    if train.steps is not None:
+        arguments["steps_per_epoch"] = train.steps
     if spec.fit.class_weight is not None:
-        arguments["class_weight"] = dict(spec.fit.class_weight)
+        arguments["class_weight"] = _class_weight(spec.fit.class_weight, train)
     return arguments
+
+
+def _class_weight(weights: Mapping[int, float], train: Part) -> dict[int, float]:
+    """Return the weight of every class: of a dataset Keras takes no other, of arrays those are 1."""
+    if train.stream is None or not weights:
+        return dict(weights)
+    last = int(max(*weights, *(high for _, high in train.labels.values()), 0))
+    for name, shape in train.shapes.items():
+        if name.startswith("y") and shape and shape[-1] is not None:
+            last = max(last, shape[-1] - 1)  # one-hot
+    return {label: weights.get(label, 1.0) for label in range(last + 1)}
 
 
 def _evaluation(part: Part) -> Any:

@@ -16,7 +16,7 @@ from modeltune.engine.fit.own_fit_effects import OwnFitEffects
 from modeltune.ground import SpecError
 from modeltune.specs import Spec
 
-SETTINGS = frozenset({"batch_size", "shuffle", "verbose"})
+SETTINGS = frozenset({"batch_size", "shuffle", "steps_per_epoch", "verbose"})
 """Arguments that keras-tuner passes to ``HyperModel.fit`` only on request; an override may set them."""
 
 
@@ -60,7 +60,10 @@ def history_of_override(
     settings = {name: arguments.pop(name) for name in SETTINGS & arguments.keys() - taken.keys()}
     effects = OwnFitEffects(builder, model, arguments)
     data = [arguments.pop(name) for name in ("x", "y") if name in arguments]
-    with _defaults_of_fit(model, settings if takes_all else {}):
+    if not takes_all:
+        # Nothing else ends an epoch of endless data.
+        settings = {name: settings[name] for name in settings.keys() & {"steps_per_epoch"}}
+    with _defaults_of_fit(model, settings):
         returned = override(hp, model, *data, **arguments)
     effects.warn()
     if hasattr(returned, "history"):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn import metrics
 
-from modeltune.engine.data import Arrays, Part, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, leaves, map_arrays, read_here
 from modeltune.engine.fit import (
     Model,
     can_evaluate,
@@ -88,7 +88,9 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     reset_states(model)
     part = with_string_tensors(part)
     if part.stream is not None:
-        logs = model.evaluate(part.stream, verbose=0, return_dict=True)
+        steps = part.steps if part.is_endless else None
+        with read_here([part.stream]):
+            logs = model.evaluate(part.stream, steps=steps, verbose=0, return_dict=True)
     else:
         logs = model.evaluate(
             part.x,

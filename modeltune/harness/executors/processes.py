@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import pickle
 import sys
@@ -563,6 +564,7 @@ def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
         path=list(sys.path),
         output=(Descriptor(1), Descriptor(2)),
         warnings=list(warnings.filters),
+        start_method=multiprocessing.get_start_method(),
     )
 
 

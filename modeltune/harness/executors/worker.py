@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import multiprocessing
 import os
 import pickle
 import re
@@ -70,6 +71,7 @@ class Birth:
     path: list[str]
     output: tuple[Descriptor, Descriptor]
     warnings: list[Any]
+    start_method: str
     stack: Descriptor | None = None
 
 
@@ -153,6 +155,8 @@ def _settle(birth: Birth) -> None:
     os.environ.update(birth.environ)
     os.chdir(birth.folder)
     sys.path[:] = birth.path
+    # What the author's code starts, such as a pool, starts as in the process that started this one.
+    multiprocessing.set_start_method(birth.start_method, force=True)
     # Tracing makes many objects that stay: with Python's own thresholds they would be searched for
     # garbage dozens of times in each trial.
     gc.set_threshold(50_000, 20, 100)

@@ -574,3 +574,18 @@ def test_weights_that_train_nothing_are_warned_of() -> None:
     )
     whole = load_data(spec_of(data=mt.Data((x, y), (x, y), (x, y))))
     assert check_weights(whole, {0: 1.0, 1: 2.0}) is None
+
+
+@pytest.mark.parametrize("targets", ["classes", "floats", "one-hot"])
+def test_weights_of_a_class_that_a_stream_lacks_are_warned_of_as_of_arrays(targets: str) -> None:
+    x, labels = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    y = {"classes": labels, "floats": labels[:, None] * 1.0, "one-hot": np.eye(8)[labels]}[targets]
+    part = (x, y)
+    stream = tf.data.Dataset.from_tensor_slices(part).batch(6)
+    streams, arrays = (
+        load_data(spec_of(data=mt.Data(train, part, part))) for train in (stream, part)
+    )
+    check = check_weights(streams, {0: 1.0, 7: 2.0})
+    assert check == check_weights(arrays, {0: 1.0, 7: 2.0})
+    assert check is not None
+    assert check_weights(streams, {0: 1.0, 1: 2.0}) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 import modeltune as mt
+from modeltune.engine.data import streams
 from modeltune.engine.data.loading import LoadedData, class_labels, concatenate, leaves, load_data
 from modeltune.engine.score.refit import parts_of
 from tests.support.small_models import spec_of
@@ -126,11 +128,19 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "endless": (
         lambda: mt.Data(PART, batched().repeat(), PART),
-        "validation is an infinite dataset; end it with .take(n)",
+        "validation is an endless stream; set mt.Fit(validation_steps=n), or end it with .take(n)",
     ),
     "endless PyDataset": (
-        lambda: mt.Data(PART, Endless(), PART),
-        "validation is an infinite dataset",
+        lambda: mt.Data(PART, PART, Endless()),
+        "test is an endless stream; give it a num_batches",
+    ),
+    "endless train": (
+        lambda: mt.Data(batched().repeat(), PART, PART),
+        "train is an endless stream; set mt.Fit(steps_per_epoch=n), the batches of an epoch, or end",
+    ),
+    "as good as endless": (
+        lambda: mt.Data(PART, PART, batched().repeat(10**9)),
+        "test is an endless stream; end it with .take(n)",
     ),
     "empty dataset": (
         lambda: mt.Data(PART, PART, batched().take(0)),
@@ -257,6 +267,121 @@ def test_inputs_alone_are_cut_and_folded(tmp_path: Any) -> None:
     folds = spec_of(data=mt.Data(X), validation=mt.KFold(k=4))
     parts = parts_of(folds, data, folds.validation.refits()[1])
     assert (parts.train.size, parts.watched.size, parts.train.y) == (24, 8, None)
+
+
+# streams without an end
+
+
+def of_unknown_length(made: Callable[[], Any]) -> Any:
+    signature = tf.TensorSpec((None, 2)), tf.TensorSpec((None,), tf.int64)
+    return tf.data.Dataset.from_generator(made, output_signature=signature)
+
+
+def round_and_round() -> Any:
+    while True:
+        yield X[:16], Y[:16]
+        yield X[16:32], Y[16:32]
+
+
+def ever_new() -> Any:
+    for seed in itertools.count():
+        yield np.random.default_rng(seed).normal(size=(16, 2)), Y[:16]
+
+
+STEPS = mt.Fit(steps_per_epoch=5)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: batched().repeat(),
+        Endless,
+        lambda: of_unknown_length(round_and_round),
+        lambda: of_unknown_length(ever_new),
+    ],
+    ids=["repeated", "PyDataset", "round and round", "ever new"],
+)
+def test_an_endless_train_stream_is_read_for_one_epoch(stream: Any) -> None:
+    data = loaded(mt.Data(stream(), (X, Y), (X, Y)), fit=STEPS)
+    sizes = [len(y) for _, y, _ in data.train.batches(99)]
+    assert len(sizes) == 5
+    assert data.train.size == sum(sizes)
+    assert data.notes[0] == (
+        "train: an endless stream, in epochs of 5 batches; its first 5, of "
+        f"{data.train.size} samples, were checked, and it is known by them"
+    )
+
+
+def test_a_train_stream_that_ends_is_read_to_its_end_whatever_an_epoch_has() -> None:
+    data = loaded(mt.Data(batched(), (X, Y), (X, Y)), fit=mt.Fit(steps_per_epoch=1))
+    assert (data.train.size, data.train.steps, data.notes) == (40, 1, ())
+
+
+@pytest.mark.parametrize("stream", [Endless, lambda: batched().repeat(), batched])
+def test_the_first_batches_of_a_validation_stream_are_validation(stream: Any) -> None:
+    data = loaded(mt.Data((X, Y), stream(), (X, Y)), fit=mt.Fit(validation_steps=2))
+    for _ in range(2):
+        read = [x for x, _, _ in data.validation.batches(99)]
+        assert np.array_equal(np.concatenate(read), X[:32])
+
+
+@pytest.mark.parametrize("validation", [(X, Y), None])
+def test_arrays_have_no_validation_steps(validation: Any) -> None:
+    with pytest.raises(
+        mt.DataError, match=r"fit\.validation_steps=2 counts .* but validation is arr"
+    ):
+        loaded(mt.Data((X, Y), validation, (X, Y)), fit=mt.Fit(validation_steps=2))
+
+
+def test_a_stream_that_goes_round_and_round_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST_ROUNDS", 3)
+    with pytest.raises(mt.DataError) as refused:
+        loaded(mt.Data((X, Y), (X, Y), of_unknown_length(round_and_round)))
+    assert str(refused.value).partition("data: ")[2] == (
+        "test has yielded its 2 different batches over and over, 60 in all, and nothing says that it "
+        "ends; end it with .take(n). If it does end, say after how many batches, with "
+        ".apply(tf.data.experimental.assert_cardinality(n))"
+    )
+
+
+@pytest.mark.parametrize("minutes", [1e-4, None])
+def test_a_stream_that_is_ever_new_is_found_out_in_time(
+    minutes: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MINUTES", 2e-4)
+    search = mt.RandomSearch(mt.maximize("val_accuracy"), data_minutes=minutes)
+    limit = "0.0002 minutes" if minutes is None else "data_minutes=0.0001"
+    with pytest.raises(
+        mt.DataError, match=rf"train has yielded \d+ batches within {limit}, and no"
+    ):
+        loaded(mt.Data(of_unknown_length(ever_new), (X, Y), (X, Y)), search=search)
+
+
+def test_a_stream_of_unknown_length_that_ends_is_read_to_its_end() -> None:
+    many = tf.data.Dataset.from_tensor_slices(([[1.0, 1.0]] * 500, [1] * 500)).batch(1)
+    assert loaded(mt.Data((X, Y), (X, Y), many.filter(lambda x, y: True))).test.size == 500
+
+
+def test_a_stream_that_does_not_end_when_it_is_read_again_is_known_to_vary() -> None:
+    ends = iter([True, False])
+
+    def made() -> Any:
+        rows = round_and_round()
+        return itertools.islice(rows, 3) if next(ends) else rows
+
+    assert loaded(mt.Data((X, Y), (X, Y), of_unknown_length(made))).test.varies
+
+
+# processes of a stream's own
+
+
+def test_that_a_stream_has_no_processes_of_its_own_is_one_note() -> None:
+    parts = []
+    for _ in range(2):
+        parts.append(Batches())
+        parts[-1].workers, parts[-1].use_multiprocessing = 2, True
+    (note,) = loaded(mt.Data(parts[0], Batches(), parts[1])).notes
+    assert note.startswith("train, test: use_multiprocessing of a PyDataset is left out, since")
 
 
 # what identifies a stream

@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
@@ -218,3 +219,27 @@ def test_a_trial_warns_of_an_override_that_trains_another_model() -> None:
     (caution,) = result.cautions
     assert caution.text.startswith("Cloning.fit leaves the weights of the model it is given")
     assert trained(spec_of(Batched(), data=digits(20, 10, 10))).cautions == ()
+
+
+@pytest.mark.parametrize("takes_all", [True, False])
+def test_an_epoch_of_endless_data_ends_in_a_fit_that_names_no_steps(takes_all: bool) -> None:
+    class Streaming(Batched):
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            history = model.fit(*args, **kwargs)
+            self.steps = int(model.optimizer.iterations)
+            return history
+
+    class Naming(Streaming):
+        def fit(
+            self, hp: Any, model: Any, x: Any, epochs: int, validation_data: Any, callbacks: Any
+        ) -> Any:
+            data = {"validation_data": validation_data, "shuffle": False}
+            return super().fit(hp, model, x, epochs=epochs, **data)
+
+    validation = digits().validation
+    endless = tf.data.Dataset.from_tensor_slices(validation).repeat().batch(20)
+    hypermodel = Streaming() if takes_all else Naming()
+    data = mt.Data(endless, validation, validation)
+    spec = spec_of(hypermodel, data, fit=mt.Fit(steps_per_epoch=2))
+    assert trained(spec, epochs=3).failure is None
+    assert hypermodel.steps == 6

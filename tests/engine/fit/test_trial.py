@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +296,64 @@ def test_streams_train_without_a_warning(kind: str) -> None:
     assert result.failure is None
     assert result.trained_by == "model.fit: streamed data"
     assert len(result.curve["val_accuracy"]) == 2
+
+
+def test_an_endless_stream_trains_to_the_numbers_of_keras() -> None:
+    def stream() -> Any:
+        return tf.data.Dataset.from_tensor_slices((PIXELS[:160], LABELS[:160])).repeat().batch(24)
+
+    validation = digits().validation
+    spec = spec_of(data=mt.Data(stream(), validation, validation), fit=mt.Fit(steps_per_epoch=5))
+    result = trained(spec, epochs=2)
+    assert result.failure is None
+    with lend_model(spec, values(), 5) as model:
+        # The second epoch goes on where the first has ended.
+        plain = model.fit(
+            stream(),
+            steps_per_epoch=5,
+            epochs=2,
+            validation_data=validation,
+            shuffle=False,
+            verbose=0,
+        )
+    assert {name: list(curve) for name, curve in result.curve.items()} == plain.history
+
+
+def test_arrays_train_for_so_many_steps_as_keras_does() -> None:
+    spec = spec_of(fit=mt.Fit(steps_per_epoch=2, shuffle=False))
+    result = trained(spec, epochs=2)
+    assert result.trained_by == "model.fit: steps_per_epoch"
+    data = digits()
+    with lend_model(spec, values(), 5) as model:
+        plain = model.fit(
+            *cast(Any, data.train), 32, steps_per_epoch=2, epochs=2, shuffle=False, verbose=0
+        )
+    assert list(result.curve["loss"]) == plain.history["loss"]
+
+
+def test_a_class_without_a_weight_weighs_one_in_a_stream_too() -> None:
+    def curve(weights: dict[int, float]) -> Any:
+        data = mt.Data(dataset(), digits().validation, digits().validation)
+        return trained(spec_of(data=data, fit=mt.Fit(class_weight=weights))).curve
+
+    assert curve({0: 5.0}) == curve({0: 5.0} | dict.fromkeys(range(1, 10), 1.0)) != {}
+
+
+def test_processes_of_a_stream_s_own_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(process: Any) -> None:
+        raise AssertionError("a process was started")
+
+    class Local(Halves):
+        """A class that cannot be pickled."""
+
+    def curve(**reading: Any) -> Any:
+        parts = [Local() for _ in range(2)]
+        for part in parts:
+            part.use_multiprocessing, part.workers = reading["use_multiprocessing"], 2
+        return trained(spec_of(data=mt.Data(parts[0], parts[1], parts[1]))).curve
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
+    assert curve(use_multiprocessing=True) == curve(use_multiprocessing=False) != {}
 
 
 def test_several_inputs_and_outputs_train() -> None:

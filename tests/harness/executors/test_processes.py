@@ -279,6 +279,13 @@ def test_data_that_differ_in_each_process_are_refused(tmp_path: Path) -> None:
             executor.wait()
 
 
+def test_what_a_spec_starts_starts_as_in_the_process_of_pytest(tmp_path: Path) -> None:
+    with started(process_specs.with_told_method, tmp_path) as (engine, _):
+        description, _ = engine.load()
+    told = process_specs.METHODS[description["samples"]["train"] - 100]
+    assert told == multiprocessing.get_start_method()
+
+
 # what cannot travel
 
 
