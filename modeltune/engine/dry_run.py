@@ -41,6 +41,7 @@ from modeltune.engine.score import (
     broadcast_cautions,
     evaluate,
     is_loss_of_keras,
+    name_cautions,
     predict,
     report_names,
 )
@@ -172,7 +173,6 @@ def _problems(rehearsal: _Rehearsal) -> list[str]:
     # One eager step costs a tenth of tracing it, and logs the same names.
     rehearsed.run_eagerly = True
     predicted = predict(rehearsed, batch, batch.size)
-    _warn(predicted)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]
     if problems:
@@ -185,6 +185,7 @@ def _problems(rehearsal: _Rehearsal) -> list[str]:
     plan = FitPlan(spec, rehearsal.hp, one, other, epochs=1, seed=spec.search.seed)
     curve, _ = fit(plan, Candidate(rehearsed))
     evaluated = _metric_names(spec, rehearsed, held_out)
+    _warn(spec, predicted, evaluated)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
     return problems + _problems_of_gates(rehearsal, rehearsed, outputs)
 
@@ -210,17 +211,17 @@ def _problems_of_own_fit(rehearsal: _Rehearsal) -> list[str]:
                 return problems
         raise
     predicted = predict(model, train, train.size)
-    _warn(predicted)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]
     evaluated = _metric_names(spec, model, rehearsal.validation)
+    _warn(spec, predicted, evaluated)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
     return problems + _problems_of_gates(rehearsal, model, outputs)
 
 
-def _warn(predicted: Predictions) -> None:
-    """Warn of what Keras trains on without a word."""
-    for one in broadcast_cautions(predicted):
+def _warn(spec: Spec, predicted: Predictions, evaluated: list[str]) -> None:
+    """Warn of what Keras trains on, and scores, without a word."""
+    for one in (*broadcast_cautions(predicted), *name_cautions(spec, predicted, evaluated)):
         caution(one.check, one.text)
 
 

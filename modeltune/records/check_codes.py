@@ -27,6 +27,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "search.seeds": Area.SEARCH,
     "search.refit": Area.SEARCH,
     "search.bounds": Area.SEARCH,
+    "model.names": Area.MODEL,
     "model.own_fit": Area.MODEL,
     "integrity.evaluate": Area.MODEL,
     "integrity.round_trip": Area.MODEL,

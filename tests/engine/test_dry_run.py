@@ -750,3 +750,15 @@ def test_a_loss_that_broadcasts_is_warned_of_before_anything_is_trained(tmp_path
         result = dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
         assert result.failure is None
         assert [caution.check for caution in result.cautions] == told
+
+
+def test_a_metric_under_a_name_of_ours_is_warned_of_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    def build(hp: Any) -> Any:
+        metric = keras.metrics.SparseCategoricalAccuracy(name="parameters")
+        return dense(layers.Dense(10, activation="softmax"), metrics=["accuracy", metric])
+
+    spec = spec_of(build)
+    result = dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
+    assert [caution.check for caution in result.cautions] == ["model.names"]

@@ -12,6 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
+    from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
     from modeltune.engine.score.rebuilt import (
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "foreign_names",
     "is_loss_of_keras",
+    "name_cautions",
     "of_architecture",
     "predict",
     "probabilities",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
+        "metric_names": ("name_cautions",),
         "model_files": (
             "foreign_names",
             "save_model",
