@@ -16,7 +16,7 @@ from modeltune.records import Array
 OWN_FIT = "model.own_fit"
 """The check that warns of either."""
 
-LARGEST_READ = 16 * 2**20
+LARGEST_COMPARED = 16 * 2**20
 """Bytes of an array that are read before and after a fit; of a larger one, rows evenly spaced."""
 
 DATA = ("x", "y", "sample_weight", "validation_data")
@@ -80,7 +80,7 @@ def _is_array(leaf: Any) -> bool:
 
 def _digest(array: Array) -> int:
     """Return a checksum of an array, of evenly spaced rows where it is large."""
-    if array.nbytes > LARGEST_READ and array.ndim:
-        rows = max(LARGEST_READ * len(array) // array.nbytes, 1)
+    if array.nbytes > LARGEST_COMPARED and array.ndim:
+        rows = max(LARGEST_COMPARED * len(array) // array.nbytes, 1)
         array = array[np.linspace(0, len(array) - 1, rows).astype(int)]
     return zlib.crc32(array.tobytes())

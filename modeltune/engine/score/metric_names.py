@@ -16,7 +16,7 @@ from modeltune.ground import typed
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Caution
 from modeltune.specs import RESOURCES, Gate, KFold, Spec, Subject
 
-NAMES = "model.names"
+MODEL_NAMES = "model.names"
 """The check that warns of them."""
 
 OWN_MEANING = {
@@ -52,7 +52,7 @@ def name_cautions(
         output = outputs.get(use.place)
         if output is not None and use.name in asked:
             texts += [*_unlike_report(use, output), *_unlike_accuracy(use, output)]
-    return tuple(Caution(NAMES, text) for text in texts)
+    return tuple(Caution(MODEL_NAMES, text) for text in texts)
 
 
 def _taken(spec: Spec, logged: Collection[str]) -> Iterator[str]:

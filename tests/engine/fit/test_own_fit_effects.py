@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from modeltune.engine.fit.cautions import take_cautions
-from modeltune.engine.fit.own_fit_effects import LARGEST_READ, OwnFitEffects
+from modeltune.engine.fit.own_fit_effects import LARGEST_COMPARED, OwnFitEffects
 from modeltune.records.tasks import Caution
 
 
@@ -83,7 +83,7 @@ def test_data_that_are_changed_in_place_are_named(change: Any, named: str) -> No
 
 
 def test_a_change_of_all_rows_of_a_large_array_is_found_on_a_few() -> None:
-    given, large = model(), np.zeros(2 * LARGEST_READ, "uint8").reshape(-1, 64)
+    given, large = model(), np.zeros(2 * LARGEST_COMPARED, "uint8").reshape(-1, 64)
 
     def change() -> None:
         trains(given)
