@@ -110,6 +110,34 @@ def _build_and_rehearse(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failu
     return None
 
 
+def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
+    """Put a batch of test through a model that is trained already.
+
+    Raises:
+        SpecError: the model does not fit the data, or a gate names a metric it does not give; every
+            problem found is listed.
+    """
+    size = fixed_batch(model) or (spec.fit.batch_size if keeps_state(model) else SAMPLES)
+    test = _first_batch(loaded.test, size)
+    try:
+        predicted = predict(model, test, test.size)
+        outputs = predicted.outputs
+        problems = [*_label_problems(loaded, predicted)]
+        known = _with_first_labels(test) if problems else test
+        names = [*evaluate(model, known, test.size), *report_names(outputs)]
+        problems += [*_gate_problems(spec, names), *_slice_problems(spec, model, outputs)]
+        if loaded.test.stream is None:
+            problems += _behaviour_problems(spec, model, test)
+    except SpecError as error:
+        problems = [str(error)]
+    except Exception as error:
+        raise SpecError(_misfit(spec, model, test, error, "score")) from error
+    if problems:
+        raise SpecError(
+            f"{spec.file}:{spec.line}: {spec.name}:" + "".join(f"\n  {p}" for p in problems)
+        )
+
+
 def _suits(spec: Spec, loaded: LoadedData, default: ReadHyperParameters, draw: int) -> bool:
     """Tell whether the spec can be rehearsed with values drawn at random in place of the default ones."""
     hp = ReadHyperParameters.of(default)
@@ -355,7 +383,7 @@ def _label_problems(loaded: LoadedData, predicted: Predictions) -> Iterator[str]
         if loss is not None and not is_loss_of_keras(loss):
             continue  # what it makes of other labels, such as leaving them out, is its own affair
         ignored = getattr(loss, "ignore_class", None)
-        for part in (loaded.train, loaded.validation, loaded.test):
+        for part in loaded.parts:
             low, high = _label_range(part, path, ignored)
             if low < 0 or high > highest:
                 label = f"y.{path}" if path else "y"
@@ -476,7 +504,7 @@ def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
                 yield f"gates[{index}]: {gate!r}: {error}"
 
 
-def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
+def _misfit(spec: Spec, model: Any, train: Part, error: Exception, verb: str = "train on") -> str:
     shapes = ", ".join(
         f"{kind}{'.' + path if path else ''} {array.shape}"
         for kind, arrays in (("x", train.x), ("y", train.y))
@@ -489,7 +517,7 @@ def _misfit(spec: Spec, model: Any, train: Part, error: Exception) -> str:
     # A bare key says nothing without the name of its error.
     said = error_line(error) if isinstance(error, LookupError) else first_line(error)
     return (
-        f"{spec.file}:{spec.line}: {spec.name}: the model cannot train on the first batch of train: "
+        f"{spec.file}:{spec.line}: {spec.name}: the model cannot {verb} the first batch of {train.name}: "
         f"{shapes}{takes}.\n  Keras says: {said}"
         + "".join(f"\n  {cause}" for cause in _likely_causes(spec, model, train))
     )

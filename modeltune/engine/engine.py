@@ -19,18 +19,27 @@ from modeltune.engine.data import (
     read_parts,
     write_parts,
 )
-from modeltune.engine.dry_run import dry_run
+from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import failure_of, train_trial
+from modeltune.engine.fit import Model, failure_of, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
-from modeltune.engine.score import check_slices, train_refit
+from modeltune.engine.score import (
+    check_slices,
+    digest_of,
+    load_given,
+    notes_on_given,
+    score_given,
+    train_refit,
+)
 from modeltune.ground import DataError, SpecError
 from modeltune.records import (
     Examination,
     ExamineTask,
+    GivenModels,
     HyperParameters,
+    IdentifyTask,
     Json,
     Proposal,
     RefitTask,
@@ -68,6 +77,7 @@ class Engine:
         self._fixtures = fixtures
         self._features = features
         self._loaded: LoadedData | None = None
+        self._given: list[Model] = []
         self._oracle: Oracle | None = None
 
     def environment(self) -> dict[str, Json]:
@@ -195,6 +205,11 @@ class Engine:
             return dry_run(self._spec, self._data, Oracle(self._spec.search, task.scratch))
         if isinstance(task, ExamineTask):
             return self.examine(task)
+        if isinstance(task, IdentifyTask):
+            return self.identify()
+        if isinstance(task, RefitTask) and self._spec.is_given:
+            model = self._given_models()[task.refit.seed]
+            return score_given(self._spec, self._data, task, model)
         if isinstance(task, RefitTask):
             return train_refit(self._spec, self._data, task, self._features)
         # The test part stays here.
@@ -207,6 +222,21 @@ class Engine:
             return examine_model(self._spec, self._data, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
+
+    def identify(self) -> GivenModels:
+        """Load the models that are given, and tell which they are.
+
+        Raises:
+            SpecError: they cannot be loaded, or do not fit the data or the gates.
+        """
+        models = self._given_models()
+        for model in models:
+            rehearse_given(self._spec, self._data, model)
+        return GivenModels(tuple(map(digest_of, models)), notes_on_given(self._spec, models))
+
+    def _given_models(self) -> list[Model]:
+        self._given = self._given or load_given(self._spec)
+        return self._given
 
     @property
     def _data(self) -> LoadedData:

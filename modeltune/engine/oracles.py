@@ -533,6 +533,7 @@ def _make(search: Search) -> Any:
         "data_minutes",
         "window",
         "deterministic",
+        "is_given",
     )
     arguments = {
         field.name: getattr(search, field.name)

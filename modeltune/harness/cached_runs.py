@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeltune.ground import HistoryError, InvalidRunError, StoreUrl
@@ -45,7 +47,7 @@ from modeltune.specs import (
 if TYPE_CHECKING:
     from modeltune.engine import LoadedData
     from modeltune.histories import Store
-    from modeltune.records import Summary
+    from modeltune.records import GivenModels, Summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +86,36 @@ def look_up(
     except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
         return Lookup(reason=f"its data do not load: {type(error).__name__}")
     seconds = time.monotonic() - started
+    prints = data.fingerprints
+    if spec.is_given:
+        try:
+            prints |= _prints_of_given(spec, fixtures, data)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  as above
+            return Lookup(reason=f"its model does not load: {type(error).__name__}")
     with open_store(store) as history:
-        run = find_reusable(spec, history, data.fingerprints, strictness, rejudge)
+        run = find_reusable(spec, history, prints, strictness, rejudge)
     if isinstance(run, Run):
         return Lookup(run)
     return Lookup(reason=run, data=data, seconds=seconds)
+
+
+def given_prints(given: GivenModels) -> dict[str, str]:
+    """Return the fingerprints of given models, by which a run is known besides its data."""
+    return {f"model/{number}": digest for number, digest in enumerate(given.digests, 1)}
+
+
+def _prints_of_given(
+    spec: Spec, fixtures: Mapping[str, object], data: LoadedData
+) -> dict[str, str]:
+    """Return the fingerprints of the models that a spec is given; this takes Keras."""
+    from modeltune.engine import quietly
+
+    with quietly():
+        from modeltune.engine import start_engine
+    with tempfile.TemporaryDirectory() as features:
+        engine = start_engine(spec, fixtures, Path(features))
+        engine.load(data)
+        return given_prints(engine.identify())
 
 
 def find_reusable(
@@ -156,7 +183,9 @@ def _difference(today: Mapping[str, str], summary: Summary) -> str:
     if not recorded:
         return f"run {summary.id} does not record its code: an older modeltune recorded it"
     recorded |= {
-        name: digest for name, digest in summary.fingerprints.items() if name.startswith("data/")
+        name: digest
+        for name, digest in summary.fingerprints.items()
+        if name.startswith(("data/", "model/"))
     }
     names = changed_parts(today, recorded)
     return f"{', '.join(names)} changed since run {summary.id}" if names else ""

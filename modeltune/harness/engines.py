@@ -38,6 +38,8 @@ def lend_engine(
         from modeltune.harness.executors import NotPortableError, auto, process_executor
 
         slots = auto(spec.fit.threads) if workers == "auto" else int(workers)
+        if spec.is_given:
+            slots = 1  # which loads it once; scoring takes less than another process
         with contextlib.ExitStack() as stack:
             try:
                 engine, executor = stack.enter_context(

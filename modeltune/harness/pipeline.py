@@ -18,7 +18,7 @@ from modeltune.ground import (
     require_supported_system,
 )
 from modeltune.harness.acceptance import accept_if_asked, strictness_of
-from modeltune.harness.cached_runs import Lookup, look_up
+from modeltune.harness.cached_runs import Lookup, given_prints, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.recording import (
@@ -36,7 +36,7 @@ from modeltune.harness.resuming import (
 from modeltune.harness.run_differences import note_on_random_values
 from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
-from modeltune.harness.validation import TunedModel, validate
+from modeltune.harness.validation import NO_SPACE, TunedModel, validate
 from modeltune.histories import Acceptance, open_store
 from modeltune.records import Best, Event, Listener, Note, Run, RunRecorded, SearchStarted
 from modeltune.reports import lines
@@ -128,6 +128,13 @@ def run(
                 draft.note(note)
             draft.add_checks(checks := engine.check())
         refuse(spec.id, checks)
+        if spec.is_given:
+            given = engine.identify()
+            spec = spec.with_models(len(given.digests))
+            fingerprints |= given_prints(given)
+            draft.add_models(spec, fingerprints)
+            for note in given.notes:
+                draft.note(note)
 
         identity = search_identity(spec) | fingerprints
         ledger, note = ledgers.begin(spec.id, identity, run_id, history.ended)
@@ -136,24 +143,26 @@ def run(
         keep_beginning(ledger, draft, spec, history)
         drop_lost(history, ledger.get("runs")[:-1], Path(spec.file).parent)
         with draft.phase("search"):
-            rehearsed = engine.begin(ledger.folder)
-            if rehearsed.failure is not None:
-                draft.note(f"the default candidate does not train: {rehearsed.failure.reason}")
-            draft.add_cautions(rehearsed.cautions)
             board = tensorboard.folder_of(spec, history.folder, run_id)
-            trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
-            tuner = Tuner(engine, trials, ledger.folder)
             hear = tensorboard.following(draft.listen, board)
+            if not spec.is_given:
+                rehearsed = engine.begin(ledger.folder)
+                if rehearsed.failure is not None:
+                    draft.note(f"the default candidate does not train: {rehearsed.failure.reason}")
+                draft.add_cautions(rehearsed.cautions)
             if spec.is_searched:
+                trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
+                tuner = Tuner(engine, trials, ledger.folder)
                 best = search(spec, tuner, hear, draft.progress, deadline)
             else:
                 hear(SearchStarted(spec.id, spec.search))
-                best = Best(None, None, engine.default_values())
+                best = Best(None, None, {} if spec.is_given else engine.default_values())
         draft.add_best(best)
 
         with draft.phase("validation"):
             weights = ledger.folder / "refit.weights.h5"
-            tuned = TunedModel(best, engine.space_at(best.values), weights)
+            space = NO_SPACE if spec.is_given else engine.space_at(best.values)
+            tuned = TunedModel(best, space, weights)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
             validator = partial(validate, spec, tuned, refits, draft.listen)
             this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
@@ -163,7 +172,7 @@ def run(
         validation = conclusion.validation
         draft.add_validation(validation)
         tensorboard.write_refits(board, validation.refits, draft.listen)
-        rows = description["samples"]["validation"]
+        rows = description["samples"].get("validation", 0)
         draft.add_checks(check_search(spec, tuned, draft.progress.trials, validation, rows))
         if not spec.gates:
             draft.note("no gates declared: nothing was demanded of this model")

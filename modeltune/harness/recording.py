@@ -157,6 +157,12 @@ class RunDraft:
         all_prints = {**self.run.fingerprints, **prints}
         self.run = replace(self.run, data=description, fingerprints=all_prints)
 
+    def add_models(self, spec: Spec, prints: Mapping[str, str]) -> None:
+        """Add which models are given, and how many."""
+        all_prints = {**self.run.fingerprints, **prints}
+        validation = _declaration(spec.validation)
+        self.run = replace(self.run, fingerprints=all_prints, validation=validation)
+
     def add_best(self, best: Best) -> None:
         """Add the winner of the search."""
         self.run = replace(self.run, best=best)

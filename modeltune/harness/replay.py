@@ -121,7 +121,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
             from modeltune.engine import random_scores, scores_again
 
             recorded = recorded_scores(run)
-            as_then = spec.with_fields(validation=_validation(run))
+            as_then = spec if spec.is_given else spec.with_fields(validation=_validation(run))
             again = scores_again(as_then, model, loaded, _refit(run, spec), recorded)
             random = random_scores(model, loaded, spec.fit.batch_size)
             if "artifact_bytes" in recorded:

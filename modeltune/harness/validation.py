@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from modeltune.records import Samples
 
 
+NO_SPACE: HyperParameters = {"space": [], "values": {}}
+"""The search space of a model that is trained already."""
+
+
 @dataclass(frozen=True)
 class TunedModel:
     """The winner of a search: its values in their space, and the file of its first refit's weights."""

@@ -156,6 +156,23 @@ class RefitResult:
 
 
 @dataclass(frozen=True)
+class IdentifyTask:
+    """Load the models that are given, and tell which they are."""
+
+
+@dataclass(frozen=True)
+class GivenModels:
+    """A digest of the architecture and weights of each given model, or why there are none.
+
+    ``notes`` are what the user should know of them.
+    """
+
+    digests: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
 class KeptModel:
     """A model of an earlier run, by its files: how it is built, and its weights."""
 
@@ -216,8 +233,8 @@ class Examination:
     failure: Failure | None = None
 
 
-Task: TypeAlias = TrialTask | RefitTask | RehearseTask | ExamineTask
-Result: TypeAlias = TrialResult | RefitResult | RehearsalResult | Examination
+Task: TypeAlias = TrialTask | RefitTask | RehearseTask | ExamineTask | IdentifyTask
+Result: TypeAlias = TrialResult | RefitResult | RehearsalResult | Examination | GivenModels
 
 
 def failure_result(task: Task, failure: Failure, seconds: float) -> Result:
@@ -228,6 +245,8 @@ def failure_result(task: Task, failure: Failure, seconds: float) -> Result:
         return RehearsalResult(task.space, failure)
     if isinstance(task, ExamineTask):
         return Examination(failure=failure)
+    if isinstance(task, IdentifyTask):
+        return GivenModels(failure=failure)
     # Which hyperparameters it read is not known.
     return TrialResult({}, "not trained", seconds, task.hyperparameters, frozenset(), failure)
 

@@ -20,7 +20,7 @@ from modeltune.records import (
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
-from modeltune.specs import Hyperband, NoSearch, Refit, Search
+from modeltune.specs import Given, Hyperband, NoSearch, Refit, Search
 
 
 def lines(event: Event) -> Iterator[str]:
@@ -36,7 +36,10 @@ def lines(event: Event) -> Iterator[str]:
         count = f"{refits} {_plural('refit', refits)}"
         epochs = f"{event.epochs} {_plural('epoch', event.epochs)}"
         which = "best" if event.is_searched else "default"
-        yield f"  validating the {which} values: {count} of {epochs}"
+        if isinstance(event.validation, Given):
+            yield f"  scoring {refits} trained {_plural('model', refits)}"
+        else:
+            yield f"  validating the {which} values: {count} of {epochs}"
     elif isinstance(event, RefitFinished):
         score = (
             "" if event.score is None else f": {clean(event.metric)} {number(event.score)} on test"
@@ -210,6 +213,8 @@ def search_plan(search: Search) -> str:
     name = type(search).__name__
     objective = f"{search.objective.direction.value} {clean(search.objective.metric)}"
     if isinstance(search, NoSearch):
+        if search.is_given:
+            return "trained already, nothing is searched or trained"
         return "no search, the default values are validated"
     if isinstance(search, Hyperband):
         return (

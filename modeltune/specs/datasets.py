@@ -30,9 +30,11 @@ class Data:
     is read: a run is known by the elements a ``tf.data.Dataset`` is made of. Where these cannot be
     told, as of a generator or a ``PyDataset``, ``version`` says which data it is, as "2026-11".
     ``validation`` and ``test`` yield the same samples every time, in any order.
+
+    ``test`` alone is enough for a model that is trained already.
     """
 
-    train: object
+    train: object = None
     validation: object = None
     test: object = None
     version: str | None = field(default=None, kw_only=True)

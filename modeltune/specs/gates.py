@@ -288,6 +288,11 @@ class Measure:
         return dataclasses.replace(self, statistic=Statistic.STD)
 
     @property
+    def needs_train(self) -> bool:
+        """Whether it compares test with train."""
+        return self.subject is not Subject.METRIC
+
+    @property
     def key(self) -> str:
         """The name its values are recorded under: ``accuracy``, ``gap(accuracy)``."""
         return (

@@ -128,7 +128,12 @@ class Search(ABC):
 
 @dataclass(frozen=True, repr=False)
 class NoSearch(Search):
-    """Search nothing: the default values are validated. A spec that declares no search has this one."""
+    """Search nothing: the default values are validated. A spec that declares no search has this one.
+
+    With ``is_given`` there are no values: the model is trained already.
+    """
+
+    is_given: bool = False
 
     label = "none"
 

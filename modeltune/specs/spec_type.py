@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -29,7 +30,7 @@ from modeltune.specs.fit import Fit
 from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject
 from modeltune.specs.objectives import Objective, maximize, minimize
 from modeltune.specs.searches import Hyperband, NoSearch, Search
-from modeltune.specs.validations import Holdout, KFold, Validation
+from modeltune.specs.validations import Given, Holdout, KFold, Validation
 
 DECLARATIONS = "__modeltune_declared__"
 """The module global that lists (name, line) of every decorated model, overwritten ones included."""
@@ -55,6 +56,7 @@ class Protocol:
     escalate: Seeds | None = None
     aliases: tuple[str, ...] = ()
     examples: bool = True
+    place: tuple[str, int] = ("", 0)
 
     def __call__(self, model: Any) -> Spec:
         frame = sys._getframe(1)
@@ -153,6 +155,8 @@ class Protocol:
         fields = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "place":
+                continue
             if value != () and (field.name in ("fit", "validation") or value != field.default):
                 fields.append(
                     f"{field.name}={typed(list(value) if type(value) is tuple else value)}"
@@ -192,6 +196,7 @@ class Spec:
             "pytestmark": _marks(model),
             "_declared": self,
             "_changed": {},
+            "_models": 1,
         }
         vars(self).update(fields)
 
@@ -205,6 +210,7 @@ class Spec:
     pytestmark: list[Any]
     _declared: Spec
     _changed: Mapping[str, Any]
+    _models: int
 
     @property
     def data(self) -> Callable[..., Data] | Data:
@@ -213,20 +219,27 @@ class Spec:
     @property
     def search(self) -> Search:
         """The declared search; where there is none, the objective is what the first gate bounds."""
-        return self.protocol.search or NoSearch(_gated(self.gates) or minimize("val_loss"))
+        declared = None if self.is_given else self.protocol.search
+        objective = _gated(self.gates) or minimize("val_loss")
+        return declared or NoSearch(objective, is_given=self.is_given)
 
     @property
     def is_searched(self) -> bool:
-        """Whether the spec declares a search."""
-        return self.protocol.search is not None
+        """Whether there are values to search for."""
+        return self.protocol.search is not None and not self.is_given
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the build function takes no argument: it returns a model that is trained already."""
+        return _takes_nothing(self.model)
 
     @property
     def fit(self) -> Fit:
-        return self.protocol.fit
+        return Fit() if self.is_given else self.protocol.fit
 
     @property
     def validation(self) -> Validation:
-        return self.protocol.validation
+        return Given(self._models) if self.is_given else self.protocol.validation
 
     @property
     def gates(self) -> tuple[Gate | Behaviour, ...]:
@@ -238,7 +251,7 @@ class Spec:
 
     @property
     def escalate(self) -> Seeds | None:
-        return self.protocol.escalate
+        return None if self.is_given else self.protocol.escalate
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -264,6 +277,17 @@ class Spec:
         """The spec's address: the path of its file from the project's root, and its name."""
         return f"{path_in_project(self.file, self.root)}::{self.name}"
 
+    @property
+    def unused_fields(self) -> tuple[str, ...]:
+        """The fields of its protocol that say how models are trained, which this one is already."""
+        return _of_training(self.protocol) if self.is_given else ()
+
+    def with_models(self, models: int) -> Spec:
+        """Return a copy of this spec whose build function is known to return so many trained models."""
+        spec = self.with_fields()
+        vars(spec)["_models"] = models
+        return spec
+
     def in_project(self, project: Path) -> Spec:
         """Return a copy of this spec whose address starts from here if nothing marks a root."""
         spec = self.with_fields()
@@ -282,12 +306,15 @@ class Spec:
         if "checks" in fields:
             fields["checks"] = checks_of(fields["checks"])
         protocol = dataclasses.replace(self.protocol, **fields)
-        _refuse(list(protocol.problems()), self.file, self.line, name or self.name)
+        problems = list(protocol.problems())
+        if self.is_given:
+            problems += [(field, OF_TRAINING) for field in fields if field in TRAINING]
+        _refuse(problems, self.file, self.line, name or self.name)
         name, place = name or self.name, (self.module, self.file, self.line, self.project)
         spec = Spec(protocol, self.model, name, *place)
         spec.pytestmark = list(self.pytestmark)
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
-        vars(spec).update(_declared=self._declared, _changed=changed)
+        vars(spec).update(_declared=self._declared, _changed=changed, _models=self._models)
         return spec
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -304,8 +331,23 @@ class Spec:
         raise pickle.PicklingError(f"module {self.module} has no name for {self.id}")
 
     def __call__(self, hp: Any) -> Any:
-        """Build the model for a ``keras_tuner.HyperParameters``."""
+        """Build the model for a ``keras_tuner.HyperParameters``.
+
+        A given model needs none. Of a list of them, this returns the first.
+        """
+        if self.is_given:
+            models = self.given_models()
+            return models[0] if models else None
         return self.model.build(hp) if hasattr(self.model, "build") else self.model(hp)
+
+    def given_models(self) -> list[Any]:
+        """Return what the build function of a given model returns, as a list.
+
+        Files are named from the project's root there, wherever the process is.
+        """
+        with contextlib.chdir(self.root):
+            returned = self.model()
+        return list(returned) if isinstance(returned, list | tuple) else [returned]
 
     def __setattr__(self, name: str, value: object) -> None:
         # Except for the attribute in which pytest stores marks that stand above the decorator.
@@ -374,7 +416,9 @@ def spec(
     """Declare the protocol under which models are searched, validated and judged.
 
     Use it as a decorator on a build function ``(hp) -> compiled keras.Model``, or on a
-    ``keras_tuner.HyperModel`` subclass or instance. Keep it in a variable to decorate several.
+    ``keras_tuner.HyperModel`` subclass or instance. A build function without arguments returns a
+    model that is trained already, or a list of them. Keep the protocol in a variable to decorate
+    several.
 
     Args:
         data: a function returning ``mt.Data``; its arguments are pytest fixtures.
@@ -393,6 +437,7 @@ def spec(
     Raises:
         SpecError: names every broken field, the file and the line.
     """
+    caller = sys._getframe(1)
     problems: list[Problem] = []
     for name in unknown:
         close = difflib.get_close_matches(name, FIELDS, 1)
@@ -408,6 +453,7 @@ def spec(
         escalate,
         _as_tuple(aliases),
         examples,
+        (caller.f_code.co_filename, caller.f_lineno),
     )
     if data is _REQUIRED:
         problems.append(("data", "missing; every spec needs it"))
@@ -416,7 +462,6 @@ def spec(
         for field, text in protocol.problems()
         if field != "data" or data is not _REQUIRED
     ]
-    caller = sys._getframe(1)
     _refuse(problems, caller.f_code.co_filename, caller.f_lineno, "mt.spec(...)")
     return protocol
 
@@ -456,9 +501,33 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         problem = _model_problem(model)
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
+    if _takes_nothing(model) and protocol.place == (file, line):
+        # A protocol for several models may have them, for others than this one.
+        own = [(field, OF_TRAINING) for field in _of_training(protocol)]
+        _refuse(own, file, line, str(name))
     if is_definition:
         module_globals.setdefault(DECLARATIONS, []).append((name, line))
     return Spec(protocol, model, str(name), str(module_globals.get("__name__")), file, line)
+
+
+TRAINING = ("search", "fit", "validation", "escalate")
+"""The fields that say how models are trained."""
+
+OF_TRAINING = (
+    "the build function takes no argument, so that its model is trained already: leave this out, or "
+    "write build(hp)"
+)
+
+
+def _of_training(protocol: Protocol) -> tuple[str, ...]:
+    """Return the fields that say how models are trained and are declared."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Protocol)}
+    defaults |= {"search": None, "fit": Fit(), "validation": Holdout()}
+    return tuple(name for name in TRAINING if getattr(protocol, name) != defaults[name])
+
+
+def _takes_nothing(model: Any) -> bool:
+    return inspect.isfunction(model) and not inspect.signature(model).parameters
 
 
 def _marks(model: Any) -> list[Any]:
@@ -487,6 +556,14 @@ def _model_problem(model: Any) -> str | None:
 
 def _signature_problem(build: Callable[..., Any]) -> str | None:
     signature = inspect.signature(build)
+    if _takes_nothing(build):
+        return None
+    first = next(iter(signature.parameters.values()), None)
+    if first is not None and first.default is not first.empty:
+        return (
+            f"{typed(build)} has a default for {first.name}: write {build.__name__}(hp) to have "
+            f"hyperparameters, or {build.__name__}() to return a model that is trained already"
+        )
     try:
         signature.bind(object())
     except TypeError:

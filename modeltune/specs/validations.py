@@ -11,14 +11,20 @@ from modeltune.ground import Problem, as_typed, is_integer
 
 @dataclass(frozen=True)
 class Refit:
-    """One fit of the best values: its seed, and its fold if there are folds."""
+    """One fit of the best values: its seed, and its fold if there are folds.
+
+    That of a model which is trained already is its place among those given.
+    """
 
     seed: int
     fold: int | None = None
+    is_given: bool = False
 
     @property
     def name(self) -> str:
-        """``seed 0``, or ``seed 0, fold 1``: users see folds counted from 1."""
+        """``seed 0``, or ``seed 0, fold 1``: users see folds, and given models, counted from 1."""
+        if self.is_given:
+            return f"model {self.seed + 1}"
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold + 1}")
 
 
@@ -84,7 +90,36 @@ class KFold:
         return as_typed(self)
 
 
-Validation: TypeAlias = Holdout | KFold
+@dataclass(frozen=True, repr=False)
+class Given:
+    """Score models that are trained already on test, each as one refit of a recipe.
+
+    A spec whose build function takes no argument has this validation.
+    """
+
+    models: int = 1
+
+    label: ClassVar[str] = "given"
+    epochs: ClassVar[int | None] = None
+
+    @property
+    def seeds(self) -> int:
+        """As many as there are models."""
+        return self.models
+
+    def refits(self) -> tuple[Refit, ...]:
+        """Return one refit per model, in the order in which they are given."""
+        return tuple(Refit(number, is_given=True) for number in range(self.models))
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield nothing: no author writes one."""
+        yield from ()
+
+    def __repr__(self) -> str:
+        return as_typed(self)
+
+
+Validation: TypeAlias = Holdout | KFold | Given
 
 
 def _problems(epochs: object, seeds: object) -> Iterator[Problem]:

@@ -85,7 +85,8 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
     }
     verdicts: list[Verdict] = []
     unchecked: dict[str, str] = {}
-    for name in CHECKS:
+    # All of them compare parts with train, which a given model may have none of.
+    for name in CHECKS if loaded.train.size else ():
         try:
             result = checks_by_name[name]()
         except Exception as error:  # noqa: BLE001  odd data make an odd error, which the verdict names
@@ -158,7 +159,7 @@ def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) 
                 f"fit.class_weight has weights for {_enumerate(others)}, but train has no row of "
                 "such a class"
             )
-    for part in (loaded.train, loaded.validation, loaded.test):
+    for part in loaded.parts:
         for path, weights in leaves(part.sample_weight):
             if weights.dtype.kind in "iubf" and weights.size and not weights.any():
                 name = _array_name("sample_weight", path)
@@ -191,7 +192,7 @@ class _Rows:
 
     def __init__(self, loaded: LoadedData):
         self._parts = {
-            part.name: part for part in _parts_of(loaded) if part.stream is None
+            part.name: part for part in loaded.parts if part.stream is None
         }  # fmt: skip
         self._hashes: dict[str, Array] = {}
 
@@ -287,6 +288,8 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
     open_pairs: list[str] = []
     shares: dict[str, float] = {}
     for part, other in pairs:
+        if not part.size or not other.size:
+            continue
         name = f"{part.name} in {other.name}"
         if part.stream is not None or other.stream is not None:
             if part.content and part.content == other.content:
@@ -420,10 +423,10 @@ def _labels(loaded: LoadedData) -> CheckResult:
         missing += len(ranges)
         sentences += ranges
         left_open.append("classes that one part lacks, except by the lowest and highest label")
-    classes = {part.name: _classes(part, loaded.train) for part in _parts_of(loaded)}
+    classes = {part.name: _classes(part, loaded.train) for part in loaded.parts}
     for path, in_train in classes["train"].items():
         counts = {name: outputs[path] for name, outputs in classes.items() if path in outputs}
-        if len(counts) < 3:
+        if len(counts) < len(classes):
             left_open.append(f"{_array_name('y', path)} of a stream")
         outputs += 1
         table = {name: dict(sorted(labels.items())) for name, labels in counts.items()}
@@ -663,10 +666,6 @@ def _total_variation(feature: str, train: Array, test: Array) -> Distance:
 def _draw(rng: np.random.Generator, size: int, most: int) -> Array:
     """Return all indices, or a sorted draw of ``most`` of them."""
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
-
-
-def _parts_of(loaded: LoadedData) -> tuple[Part, Part, Part]:
-    return loaded.train, loaded.validation, loaded.test
 
 
 def _array_name(kind: str, path: str) -> str:

@@ -21,7 +21,7 @@ from modeltune.engine.data.streams import (
 )
 from modeltune.ground import DataError, SpecError, shorten
 from modeltune.records import Array, Json
-from modeltune.specs import Data, Fit, KFold, Spec, data_arguments
+from modeltune.specs import Data, Fit, Gate, KFold, Spec, data_arguments
 
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
@@ -115,7 +115,7 @@ class LoadedData:
     """The three parts of a spec's data, ready to train on.
 
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
-    and read.
+    and read. Without train or validation, which a given model does without, these are empty.
     """
 
     train: Part
@@ -125,10 +125,14 @@ class LoadedData:
     notes: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts there are: a given model needs no other than test."""
+        return tuple(part for part in (self.train, self.validation, self.test) if part.size)
+
+    @property
     def description(self) -> dict[str, Json]:
         """What the run record keeps about the data: samples per part and what was cut."""
-        parts = (self.train, self.validation, self.test)
-        return {"samples": {part.name: part.size for part in parts}, "cuts": list(self.cuts)}
+        return {"samples": {part.name: part.size for part in self.parts}, "cuts": list(self.cuts)}
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -136,8 +140,7 @@ class LoadedData:
 
         That of a stream does not depend on its order.
         """
-        parts = (self.train, self.validation, self.test)
-        return {f"data/{part.name}": part.fingerprint for part in parts}
+        return {f"data/{part.name}": part.fingerprint for part in self.parts}
 
 
 def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> LoadedData:
@@ -159,6 +162,8 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         for name in ("train", "validation", "test")
         if getattr(data, name) is not None
     }
+    if spec.is_given:
+        return _for_given(spec, where, parts, data.version)
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     cuts: list[str] = []
@@ -180,6 +185,37 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         _with_fingerprint(parts[name]) for name in ("train", "validation", "test")
     )
     return LoadedData(train, validation, test, tuple(cuts), tuple(notes))
+
+
+def _for_given(spec: Spec, where: str, parts: dict[str, Part], version: str | None) -> LoadedData:
+    """Return the data of a model that is trained already: test, and what else there is."""
+    if "test" not in parts:
+        raise DataError(
+            f"{where}: test is None, and a given model is scored on nothing else; return "
+            "mt.Data(test=(x, y))"
+        )
+    notes = [*_notes_on_reading(parts)]
+    if "train" in parts:
+        parts["train"], note = _identified(parts["train"], version)
+        notes += [] if note is None else [note]
+    for index, gate in enumerate(spec.gates):
+        if "train" not in parts and isinstance(gate, Gate) and gate.measure.needs_train:
+            raise DataError(
+                f"{where}: train is None, but gates[{index}], {gate!r}, compares with it; return "
+                "mt.Data(train=(x, y), test=...), or leave out the gate"
+            )
+    if lacking := [name for name in ("train", "validation") if name not in parts]:
+        notes.append(
+            f"without {' and '.join(lacking)}, what compares them with test is not checked: "
+            "overlap, labels and drift"
+        )
+    absent = {name: Part(name, 0, "") for name in lacking}
+    _compare(where, parts)
+    train, validation, test = (
+        _with_fingerprint(parts[name]) if name in parts else absent[name]
+        for name in ("train", "validation", "test")
+    )
+    return LoadedData(train, validation, test, notes=tuple(notes))
 
 
 def class_labels(y: Arrays) -> Array | None:
@@ -702,14 +738,15 @@ def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
 
 def _compare(where: str, parts: Mapping[str, Part]) -> None:
     """Refuse parts whose features or targets differ in structure or in shape from train's."""
-    expected = _data_shapes(parts["train"])
-    for name in ("validation", "test"):
+    first, *others = [name for name in ("train", "validation", "test") if name in parts]
+    expected = _data_shapes(parts[first])
+    for name in others:
         shapes = _data_shapes(parts[name])
         for label in sorted(expected.keys() | shapes.keys()):
             if not _are_compatible(expected.get(label), shapes.get(label)):
                 raise DataError(
                     f"{where}: {name} {label} has sample shape {shapes.get(label, 'nothing')}, "
-                    f"train {label} has {expected.get(label, 'nothing')}"
+                    f"{first} {label} has {expected.get(label, 'nothing')}"
                 )
 
 

@@ -17,7 +17,7 @@ from modeltune.records import Array
 
 def is_shareable(loaded: LoadedData) -> bool:
     """Tell whether all parts are arrays; each process loads a stream by itself."""
-    return all(part.stream is None for part in (loaded.train, loaded.validation, loaded.test))
+    return all(part.stream is None for part in loaded.parts)
 
 
 def write_parts(loaded: LoadedData, folder: Path) -> bytes:

@@ -12,7 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.fit import frozen_prefix
-    from modeltune.engine.fit.candidate import lend_model, trainable
+    from modeltune.engine.fit.candidate import lend_model, surroundings, trainable
     from modeltune.engine.fit.cautions import caution, take_cautions
     from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         with_string_tensors,
     )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
-    from modeltune.engine.fit.layer_assets import read_assets, vocabularies, without_assets
+    from modeltune.engine.fit.layer_assets import (
+        assets_of,
+        read_assets,
+        vocabularies,
+        without_assets,
+    )
     from modeltune.engine.fit.model_structure import (
         can_evaluate,
         can_predict,
@@ -44,6 +49,7 @@ __all__ = [
     "Candidate",
     "FitPlan",
     "Model",
+    "assets_of",
     "can_evaluate",
     "can_predict",
     "caution",
@@ -62,6 +68,7 @@ __all__ = [
     "reset_states",
     "save_weights",
     "string_tensor",
+    "surroundings",
     "take_cautions",
     "take_notes",
     "train_trial",
@@ -77,6 +84,7 @@ __getattr__, __dir__ = door(
         ".": ("frozen_prefix",),
         "candidate": (
             "lend_model",
+            "surroundings",
             "trainable",
         ),
         "compiled_pool": ("Candidate",),
@@ -97,6 +105,7 @@ __getattr__, __dir__ = door(
         ),
         "hypermodel_fit": ("overrides_fit",),
         "layer_assets": (
+            "assets_of",
             "read_assets",
             "vocabularies",
             "without_assets",

@@ -47,7 +47,7 @@ def lend_model(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model
         SpecError: the build function returned something other than a compiled model, or one
             that trains what was made outside it, or Keras knows no such dtype policy.
     """
-    with _surroundings(spec, seed):
+    with surroundings(spec, seed):
         candidate = Candidate(_build(spec, hp, seed))
         try:
             yield candidate.model
@@ -69,7 +69,7 @@ def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidat
     spec, hp = plan.spec, plan.hp
     data = _step_signature(spec, (plan.train, plan.validation))
     candidate = None
-    with _surroundings(spec, plan.seed):
+    with surroundings(spec, plan.seed):
         try:
             candidate = None if task is None or data is None else _take_for_promotion(hp, task)
             if candidate is None:
@@ -92,7 +92,7 @@ def trainable(plan: FitPlan, task: TrialTask | None = None) -> Iterator[Candidat
 
 
 @contextlib.contextmanager
-def _surroundings(spec: Spec, seed: int) -> Iterator[None]:
+def surroundings(spec: Spec, seed: int) -> Iterator[None]:
     """Set the dtype policy and the seed, start counting names again; restore policy and random states."""
     policy_before = keras.config.dtype_policy()
     random_before, numpy_before = random.getstate(), np.random.get_state()
@@ -130,6 +130,9 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
             f"{spec.file}:{spec.line}: {builder} returned {what}; end it with `return model`, "
             "a compiled keras.Model"
         )
+    if spec.is_given:
+        # It trains nothing, so that it may share what it likes.
+        return model
     if not model.compiled:
         raise SpecError(
             f"{spec.file}:{spec.line}: {builder} returned a model that is not compiled; "

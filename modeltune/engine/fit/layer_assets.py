@@ -29,6 +29,18 @@ def has_assets(layer: Any) -> bool:
     return hasattr(layer, "save_assets") and hasattr(layer, "load_assets")
 
 
+def assets_of(model: Model) -> bytes:
+    """Return what the model's layers learned besides variables, in one text; nothing if there is none."""
+    entries = []
+    for position, layer in _layers(model):
+        try:
+            files = _saved(layer)
+        except Exception:  # noqa: BLE001  save_assets may be the user's code
+            continue
+        entries.append([position, type(layer).__name__, files])
+    return json.dumps(entries).encode() if entries else b""
+
+
 def write_assets(model: Model, path: Path) -> None:
     """Add the assets of a model's layers to its weights file, if any of them has some.
 
@@ -38,16 +50,9 @@ def write_assets(model: Model, path: Path) -> None:
     Raises:
         ValueError: they are larger than ``LARGEST_ASSETS``.
     """
-    entries = []
-    for position, layer in _layers(model):
-        try:
-            files = _saved(layer)
-        except Exception:  # noqa: BLE001  save_assets may be the user's code
-            continue
-        entries.append([position, type(layer).__name__, files])
-    if not entries:
+    content = assets_of(model)
+    if not content:
         return
-    content = json.dumps(entries).encode()
     if len(content) > LARGEST_ASSETS:
         raise ValueError(
             f"the assets of the model's layers take {len(content)} bytes; at most {LARGEST_ASSETS} are kept"

@@ -12,6 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
+    from modeltune.engine.score.given import digest_of, load_given, notes_on_given
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         rebuilt_model,
         scores_again,
     )
-    from modeltune.engine.score.refit import restore, train_refit, with_weights
+    from modeltune.engine.score.refit import restore, score_given, train_refit, with_weights
     from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
         Predictions,
@@ -42,10 +43,13 @@ __all__ = [
     "all_metrics",
     "broadcast_cautions",
     "check_slices",
+    "digest_of",
     "evaluate",
     "foreign_names",
     "is_loss_of_keras",
+    "load_given",
     "name_cautions",
+    "notes_on_given",
     "of_architecture",
     "predict",
     "probabilities",
@@ -56,6 +60,7 @@ __all__ = [
     "report_names",
     "restore",
     "save_model",
+    "score_given",
     "scores_again",
     "targets",
     "train_refit",
@@ -66,6 +71,11 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
+        "given": (
+            "digest_of",
+            "load_given",
+            "notes_on_given",
+        ),
         "metric_names": ("name_cautions",),
         "model_files": (
             "foreign_names",
@@ -84,6 +94,7 @@ __getattr__, __dir__ = door(
         ),
         "refit": (
             "restore",
+            "score_given",
             "train_refit",
             "with_weights",
         ),

@@ -81,7 +81,7 @@ def _config(path: Path) -> Json:
 
 
 def _load(model: Model, path: Path, foreign: list[str]) -> Model:
-    own = _own_code(model)
+    own = own_code(model)
     objects = {name: own[name] for name in foreign if name in own}
     try:
         with warnings.catch_warnings():
@@ -112,7 +112,7 @@ def _layers(model: Model) -> list[Any]:
         return [model, *model.layers]
 
 
-def _own_code(model: Model) -> dict[str, Any]:
+def own_code(model: Model) -> dict[str, Any]:
     """Return the classes and functions that a model is made of and compiled with, by name."""
     objects: list[Any] = _layers(model)
     for layer in list(objects):

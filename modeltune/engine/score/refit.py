@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,7 @@ from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
     LARGEST_ARCHITECTURE,
+    Failure,
     Json,
     RefitResult,
     RefitTask,
@@ -80,6 +81,44 @@ class PartScores:
     note: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredModel:
+    """What was measured of a trained model, as the fields of a ``RefitResult`` have it."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Json] = field(default_factory=dict)
+    samples: Json = None
+    checks: tuple[Verdict, ...] = ()
+    description: Mapping[str, Json] = field(default_factory=dict)
+    notes: tuple[str | None, ...] = ()
+
+    def as_result(
+        self,
+        curve: Mapping[str, tuple[float, ...]],
+        trained_by: str,
+        seconds: float,
+        failure: Failure | None,
+        notes: Iterable[str | None],
+    ) -> RefitResult:
+        """Return the result of the refit that trained the model."""
+        return RefitResult(
+            self.scores,
+            self.tables,
+            curve,
+            trained_by,
+            seconds,
+            failure,
+            self.samples,
+            self.checks,
+            self.description,
+            "; ".join(filter(None, notes)) or None,
+        )
+
+
+GIVEN = "given, not trained here"
+"""What trained a model that is trained already."""
+
+
 def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> RefitResult:
@@ -92,57 +131,64 @@ def train_refit(
         parts = parts_of(spec, loaded, task.refit)
         plan = FitPlan(spec, hp, parts.train, parts.watched, task.epochs, seed, features=features)
         with trainable(plan) as candidate:
-            model = candidate.model
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve)
-            scores: Mapping[str, float] = {}
-            tables: Mapping[str, Json] = {}
-            samples: Json = None
-            checks: tuple[Verdict, ...] = ()
-            description: dict[str, Json] = {}
-            notes = [take_notes()]
+            measured, notes = MeasuredModel(), [take_notes()]
             if failure is None:
-                on_test, samples, lost = _score(spec, model, parts)
-                scores, tables = on_test.scores, on_test.tables
-                notes += lost
-                if task.weights is not None:
-                    task.weights.parent.mkdir(parents=True, exist_ok=True)
-                    if not can_predict(model):
-                        # Keras saves and loads no model that has never been called. The models it
-                        # trains have been.
-                        model.built = True
-                    save_weights(model, task.weights)
-                    _write_architecture(model, task.weights.with_name(ARCHITECTURE))
-                    examples = task.weights.with_name(EXAMPLES)
-                    notes.append(_write_examples(spec, loaded.test, on_test.predictions, examples))
-                    description = describe_model(model)
-                    restored = _restored(spec, hp, model, task.weights, loaded.test)
-                    size = spec.fit.batch_size
-                    if can_predict(model):
-                        checks = check_model(model, restored, loaded.test, size, scores)
-                    else:
-                        notes.append(
-                            f"{type(model).__name__} has no call(), so that it predicts nothing: "
-                            "there are no report, no samples and no integrity checks"
-                        )
-                    notes.append(_note_on_random_metrics(model, loaded.test, size))
+                measured = measure(spec, hp, candidate.model, parts, task.weights)
+                notes += measured.notes
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
-    note = "; ".join(filter(None, notes)) or None
-    return RefitResult(
-        scores,
-        tables,
-        curve,
-        trained_by,
-        seconds,
-        failure,
-        samples,
-        checks,
-        description,
-        note,
-        cautions=(*hp.cautions(spec.search), *take_cautions()),
+    result = measured.as_result(curve, trained_by, seconds, failure, notes)
+    return replace(result, cautions=(*hp.cautions(spec.search), *take_cautions()))
+
+
+def score_given(spec: Spec, loaded: LoadedData, task: RefitTask, model: Model) -> RefitResult:
+    """Score a model that is trained already on test, as a refit is scored."""
+    started = time.monotonic()
+    hp = ReadHyperParameters.of(task.hyperparameters)
+    parts = RefitParts(loaded.train, loaded.validation, loaded.test)
+    try:
+        measured = measure(spec, hp, model, parts, task.weights)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
+        seconds = time.monotonic() - started
+        return RefitResult({}, {}, {}, GIVEN, seconds, failure_of(error))
+    seconds = time.monotonic() - started
+    result = measured.as_result({}, GIVEN, seconds, None, [take_notes(), *measured.notes])
+    return replace(result, cautions=take_cautions())
+
+
+def measure(
+    spec: Spec, hp: ReadHyperParameters, model: Model, parts: RefitParts, weights: Path | None
+) -> MeasuredModel:
+    """Score a trained model on test; check it and write its files where its weights are to be kept."""
+    on_test, samples, notes = _score(spec, model, parts)
+    measured = MeasuredModel(on_test.scores, on_test.tables, samples, notes=tuple(notes))
+    if weights is None:
+        return measured
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    if not can_predict(model):
+        # Keras saves and loads no model that has never been called. The models it trains have been.
+        model.built = True
+    save_weights(model, weights)
+    _write_architecture(model, weights.with_name(ARCHITECTURE))
+    examples = weights.with_name(EXAMPLES)
+    further = [_write_examples(spec, parts.test, on_test.predictions, examples)]
+    description = describe_model(model)
+    restored = _restored(spec, hp, model, weights, parts.test)
+    checks: tuple[Verdict, ...] = ()
+    if can_predict(model):
+        checks = check_model(model, restored, parts.test, spec.fit.batch_size, measured.scores)
+    else:
+        further.append(
+            f"{type(model).__name__} has no call(), so that it predicts nothing: "
+            "there are no report, no samples and no integrity checks"
+        )
+    further.append(_note_on_random_metrics(model, parts.test, spec.fit.batch_size))
+    return replace(
+        measured, checks=checks, description=description, notes=(*measured.notes, *further)
     )
 
 

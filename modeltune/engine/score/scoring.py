@@ -81,9 +81,9 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     """Return the scores of ``model.evaluate`` on this part, by Keras's names.
 
     Layers that keep their state from batch to batch begin anew with the part. There are no scores
-    of a model with neither a ``call`` nor a ``test_step`` of its own.
+    of a model that is not compiled, or has neither a ``call`` nor a ``test_step`` of its own.
     """
-    if not can_evaluate(model):
+    if not model.compiled or not can_evaluate(model):
         return {}
     reset_states(model)
     part = with_string_tensors(part)
@@ -252,7 +252,7 @@ def refit_samples(
         model: its compiled metrics and loss define how values are computed.
         test: the model's predictions on test.
         scores: the scores of ``evaluate`` on test.
-        train: the targets of the train part by path.
+        train: the targets of the train part by path; none of a part that there is not.
     """
     sizes = {len(output.y) for output in test.outputs}
     if len(sizes) != 1:
@@ -272,15 +272,20 @@ def refit_samples(
             if len(true) == size:
                 truth[output.prefix] = np.where(output.rows, true, NOT_COUNTED)
                 predicted[output.prefix] = answers[None]
-                labels = np.union1d(true[output.rows], _true_classes(output, train[output.path]))
+                labels = np.unique(true[output.rows])
+                if output.path in train:
+                    labels = np.union1d(labels, _true_classes(output, train[output.path]))
                 classes[output.prefix] = [int(label) for label in labels]
         elif output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2:
             counted = output.rows[:, None]
             labels = (output.y.reshape(output.predicted.shape) > 0.5) & counted
             truth[output.prefix] = labels
             predicted[output.prefix] = ((output.predicted > output.threshold) & counted)[None]
-            given = (train[output.path].kept > 0.5).reshape(-1, labels.shape[1]).any(axis=0)
-            classes[output.prefix] = np.flatnonzero(given | labels.any(axis=0)).tolist()
+            occur = labels.any(axis=0)
+            if output.path in train:
+                in_train = train[output.path].kept > 0.5
+                occur = occur | in_train.reshape(-1, labels.shape[1]).any(axis=0)
+            classes[output.prefix] = np.flatnonzero(occur).tolist()
         elif output.task is OutputTask.REGRESSION:
             numbers = output.y.reshape(size, -1).astype(np.float32)
             numbers[~output.rows] = np.nan
@@ -372,8 +377,11 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
 def targets(model: Model, part: Part, predictions: Predictions) -> dict[str, Target]:
     """Return the targets of a part by their path in ``y``, and which of them count.
 
-    ``predictions`` are the model's on another part: they tell what the outputs are.
+    ``predictions`` are the model's on another part: they tell what the outputs are. Nothing is
+    returned of a part that there is not.
     """
+    if not part.size:
+        return {}
     read: Callable[[Arrays], Masks] | None = None
     whole_y: list[Arrays] = []
     weights: list[Arrays] = []

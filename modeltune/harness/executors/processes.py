@@ -50,6 +50,8 @@ from modeltune.harness.executors.worker import Birth, Descriptor, FitProgress, S
 from modeltune.records import (
     ExamineTask,
     Failure,
+    GivenModels,
+    IdentifyTask,
     Listener,
     Note,
     RefitTask,
@@ -167,6 +169,15 @@ class Remote:
         """As ``Engine.begin``; a rehearsal that ruins its process is a failure like another."""
         rehearsed = self._others.run(RehearseTask(scratch))
         return self._call(self._limits.on_rest(), "begin", scratch, rehearsed)
+
+    def identify(self) -> Any:
+        """As ``Engine.identify``; a model that ruins its process ends the run."""
+        given: GivenModels = self._others.run(IdentifyTask())
+        if given.failure is not None:
+            raise SearchError(
+                _with_trace(f"the model cannot be loaded: {given.failure.reason}", given.failure)
+            )
+        return given
 
     def examine(self, task: ExamineTask) -> Any:
         """As ``Engine.examine``."""
@@ -414,7 +425,7 @@ class Processes:
         except ModeltuneError as error:
             if worker.unanswered or task is None:
                 raise
-            if isinstance(task, RehearseTask) and not isinstance(error, CodeError):
+            if isinstance(task, RehearseTask | IdentifyTask) and not isinstance(error, CodeError):
                 worker.task = None
                 raise
             # Such as sys.exit() in the code of the spec's author.
@@ -572,6 +583,8 @@ def _candidate(task: Task) -> str:
     """Return what tasks have in common that ruin their processes in the same way."""
     if isinstance(task, RehearseTask):
         return f"rehearsal in {task.scratch}"
+    if isinstance(task, IdentifyTask):
+        return "the given models"
     values = json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))
     if isinstance(task, ExamineTask):
         parts = [*task.behaviours, *task.rescore, task.faster_than is not None]

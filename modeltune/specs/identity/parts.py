@@ -41,7 +41,8 @@ def fingerprints(spec: Spec) -> dict[str, str]:
 def run_identity(spec: Spec) -> dict[str, str]:
     """Return what a run's scores and checks depend on besides its data; gates are not part of it."""
     return search_identity(spec) | {
-        "validation": typed(spec.validation),
+        # How many models are given is told by their fingerprints.
+        "validation": "given" if spec.is_given else typed(spec.validation),
         "checks": typed(spec.checks),
     }
 
@@ -134,7 +135,12 @@ def _identity(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
         "search": typed(spec.search) if spec.is_searched else "none",
         # Where curves are shown changes no result.
         "fit": typed(replace(spec.fit, tensorboard=False)),
-        **content("the build function", spec.model, dependencies, model=spec.model),
+        # A given model is what it has learned, wherever it is read from.
+        **(
+            {}
+            if spec.is_given
+            else content("the build function", spec.model, dependencies, model=spec.model)
+        ),
         **_data(spec, home, dependencies),
         **content("the callbacks", list(spec.fit.callbacks), dependencies),
     }

@@ -32,6 +32,7 @@ from modeltune.specs.identity.parts import (
     search_identity,
 )
 from modeltune.specs.spec_type import Spec
+from modeltune.specs.validations import Holdout
 
 SPEC = '''
 """Digits."""
@@ -729,7 +730,7 @@ def test_a_file_edited_after_its_import_is_not_what_runs(project: Project) -> No
 
 def test_validation_belongs_to_a_run_and_not_to_its_search(project: Project) -> None:
     spec = project.spec()
-    other = spec.with_fields(validation=type(spec.validation)(epochs=9))
+    other = spec.with_fields(validation=Holdout(epochs=9))
     assert changed_parts(search_identity(spec), search_identity(other)) == []
     assert changed_parts(run_identity(spec), run_identity(other)) == ["validation"]
 

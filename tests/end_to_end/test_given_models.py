@@ -1,0 +1,161 @@
+"""A build function without arguments returns a trained model: it is judged as it is, to the bit."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tests.support.example import RULES, Example
+
+GIVEN = (
+    RULES
+    + """
+def only_test():
+    data = blobs().train
+    return mt.Data(test=data)
+
+@mt.spec(data=only_test, gates=[mt.metric("accuracy") >= 0.9, mt.metric("accuracy") >= mt.baseline])
+def shipped():
+    return keras.models.load_model("models/blobs.keras")
+"""
+)
+
+
+def trained(path: str, epochs: int = 30, seed: int = 0) -> keras.Model:
+    """Write a model that tells the blobs apart to a file; return it."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(
+        keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    x, y = blobs()
+    model.fit(x, y, epochs=epochs, verbose=0)
+    model.save(path)
+    return model
+
+
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    """Return the data of ``RULES``."""
+    y = np.arange(60) % 2
+    x = np.random.default_rng(0).normal(size=(60, 2)) + 3.0 * y[:, None]
+    return x.astype("float32"), y
+
+
+@pytest.fixture
+def given(project: Example) -> Example:
+    """Return a project with a spec whose model comes from a file."""
+    (project.path / "models").mkdir()
+    return project.with_spec(GIVEN)
+
+
+def test_the_model_that_ships_is_the_one_that_is_judged(given: Example) -> None:
+    model = trained(str(given.path / "models/blobs.keras"))
+    done = given.run_pytest()
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(
+        [
+            "*::shipped: trained already, nothing is searched or trained",
+            "  scoring 1 trained model",
+            "  refit 1/1 (model 1): accuracy * on test*",
+        ]
+    )
+    (run,) = given.history()
+    expected = model.evaluate(*blobs(), verbose=0, return_dict=True)
+    assert run.scores["accuracy"].values == (pytest.approx(expected["accuracy"], abs=0),)
+    assert run.scores["loss"].values == (pytest.approx(expected["loss"], rel=1e-6),)
+    assert run.trials == ()
+    assert run.data["samples"] == {"test": 60}
+    # What is kept and exported are its weights, to the bit.
+    status, printed = given.run_modeltune("export", run.id, "exported.keras")
+    assert status == 0, printed
+    exported = keras.models.load_model(given.path / "exported.keras")
+    for one, other in zip(model.get_weights(), exported.get_weights(), strict=True):
+        assert np.array_equal(one, other)
+    status, printed = given.run_modeltune("replay", run.id)
+    assert status == 0, printed
+
+
+def test_a_model_is_known_by_what_it_has_learned_and_not_by_its_path(given: Example) -> None:
+    trained(str(given.path / "models/blobs.keras"))
+    given.run_pytest()
+    (given.path / "models/blobs.keras").rename(given.path / "elsewhere.keras")
+    moved = given.with_spec(GIVEN.replace("models/blobs", "elsewhere"))
+    moved.run_pytest("--modeltune-reuse").stdout.fnmatch_lines(["*passed (cached)*"])
+    trained(str(given.path / "elsewhere.keras"), epochs=31)
+    again = moved.run_pytest("--modeltune-reuse")
+    again.stdout.fnmatch_lines(["*no recorded run was reused: model/1 changed since run *"])
+    again.stdout.no_fnmatch_line("*cached*")
+
+
+def test_several_models_are_refits_of_a_recipe(given: Example) -> None:
+    for seed in range(3):
+        trained(str(given.path / f"models/{seed}.keras"), seed=seed)
+    listed = 'return [keras.models.load_model(f"models/{n}.keras") for n in range(3)]'
+    given.with_spec(
+        GIVEN.replace('return keras.models.load_model("models/blobs.keras")', listed)
+    ).run_pytest().assert_outcomes(passed=1)
+    (run,) = given.history()
+    assert len(run.scores["accuracy"].values) == 3
+    assert len(set(run.scores["loss"].values)) == 3
+    assert run.validation["models"] == 3
+
+
+WRONG = {
+    "no such file": (
+        GIVEN.replace("models/blobs", "models/none"),
+        "*spec_a.py:*: shipped: the model cannot be loaded: *models/none.keras*",
+    ),
+    "no model": (
+        GIVEN.replace('keras.models.load_model("models/blobs.keras")', "3"),
+        "*shipped returned a int; return a trained keras.Model, or a list of them*",
+    ),
+    "another input": (
+        GIVEN.replace(
+            "return mt.Data(test=data)", "return mt.Data(test=(data[0][:, :1], data[1]))"
+        ),
+        "*shipped: the model cannot score the first batch of test: x (8, 1), y (8,); it takes (None, 2)*",
+    ),
+    "no such metric": (
+        GIVEN.replace('"accuracy") >= 0.9', '"acuracy") >= 0.9'),
+        '*gates?0?: mt.metric("acuracy") >= 0.9: no metric "acuracy" in *',
+    ),
+    "train is needed": (
+        GIVEN.replace('mt.metric("accuracy") >= 0.9', 'mt.gap("accuracy") <= 0.1'),
+        '*data: train is None, but gates?0?, mt.gap("accuracy") <= 0.1, compares with it; *',
+    ),
+    "no test": (
+        GIVEN.replace("test=data", "train=data"),
+        "*data: test is None, and a given model is scored on nothing else; return mt.Data(test=(x, y))*",
+    ),
+    "a search of its own": (
+        GIVEN.replace("@mt.spec(", "@mt.spec(search=mt.GridSearch(mt.maximize('val_loss')), "),
+        "*search: the build function takes no argument, so that its model is trained already: *",
+    ),
+    "a default for hp": (
+        GIVEN.replace("def shipped():", "def shipped(hp=None):"),
+        "*model: shipped has a default for hp: write shipped(hp) to have hyperparameters, or *",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_judged_is_told_before_anything_is(given: Example, name: str) -> None:
+    trained(str(given.path / "models/blobs.keras"), epochs=1)
+    text, line = WRONG[name]
+    done = given.with_spec(text).run_pytest()
+    assert done.exit_code != 0
+    done.stdout.fnmatch_lines([line])
+    assert "Traceback" not in done.output
+
+
+def test_under_a_protocol_for_others_its_training_is_left_out_and_said(given: Example) -> None:
+    trained(str(given.path / "models/blobs.keras"))
+    text = GIVEN.replace("@mt.spec(data=only_test", "rules = spec(data=only_test").replace(
+        "def shipped", "\n@rules\ndef shipped"
+    )
+    done = given.with_spec(text).run_pytest()
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(
+        ["*search, fit, validation of its protocol are for models that are trained; *"]
+    )
