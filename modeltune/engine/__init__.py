@@ -14,7 +14,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.data import DECLARE, LoadedData, is_shareable, load_data, write_parts
     from modeltune.engine.engine import Engine, start_engine
-    from modeltune.engine.fit import report_epochs_to, vocabularies
+    from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import (
         of_architecture,
@@ -29,6 +29,7 @@ __all__ = [
     "DECLARE",
     "Engine",
     "LoadedData",
+    "for_model",
     "is_shareable",
     "load_data",
     "of_architecture",
@@ -59,6 +60,7 @@ __getattr__, __dir__ = door(
             "start_engine",
         ),
         "fit": (
+            "for_model",
             "report_epochs_to",
             "vocabularies",
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from modeltune.engine.fit import (
     FitPlan,
     Model,
     caution,
+    data_for_model,
     failure_of,
     fit,
     fixed_batch,
@@ -45,7 +45,7 @@ from modeltune.engine.score import (
     predict,
     report_names,
 )
-from modeltune.ground import SpecError, error_line, first_line, shorten
+from modeltune.ground import DataError, SpecError, error_line, first_line, shorten
 from modeltune.records import Failure, RehearsalResult
 from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject
 
@@ -58,9 +58,6 @@ SAMPLES, TRAINED = 8, 2
 
 NAMED_VALUES = 3
 """Values or columns that a message names."""
-
-NUMBER_DTYPE = re.compile(r"\((Sparse\[)?(u?int\d|float|double)[^()]*\)$", re.IGNORECASE)
-"""What ends a column of numbers, as a part names it."""
 
 OTHERS = 2
 """How many values drawn at random are rehearsed when the spec seems wrong with its default ones."""
@@ -173,6 +170,10 @@ def _rehearse(spec: Spec, loaded: LoadedData, hp: ReadHyperParameters, model: Mo
     if fixed_batch(model) or keeps_state(model):
         # All its batches have one size.
         most = few = fixed_batch(model) or spec.fit.batch_size
+    try:
+        loaded = data_for_model(model, loaded)
+    except (SpecError, DataError) as error:
+        raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
     train, validation = (_first_batch(part, most) for part in (loaded.train, loaded.validation))
     rehearsal = _Rehearsal(spec, loaded, hp, model, train, validation, few)
     try:
@@ -533,12 +534,7 @@ def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
     for name, array in named:
         if array.dtype.kind not in "OUSMm":
             continue
-        columns = [
-            column
-            for column in train.frames.get(name, ())
-            # Its name, which may hold anything, comes before its dtype: "city (object)".
-            if not NUMBER_DTYPE.search(column)
-        ]
+        columns = [str(column) for column in train.frames.get(name, ()) if column.number is None]
         which = f", for its columns {', '.join(columns[:NAMED_VALUES])}" if columns else ""
         first = array.reshape(-1)[:NAMED_VALUES].tolist()
         examples = ", ".join(dict.fromkeys(shorten(repr(value), 20) for value in first))

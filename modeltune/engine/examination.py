@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
-from modeltune.engine.fit import Model, lend_model
+from modeltune.engine.fit import Model, data_for_model, for_model, lend_model
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks
 from modeltune.engine.score import (
@@ -51,11 +51,12 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
     seed = spec.search.seed
     with lend_model(spec, hp, seed) as today:
         model = restore(spec, hp, task.weights, loaded.test)
+        own = data_for_model(model, loaded)
         probed: dict[str, Probe] = {}
         for gate in spec.gates:
             if isinstance(gate, Behaviour) and gate.demand in task.behaviours:
                 known = task.known.get(gate.key, ())
-                probed[gate.demand] = probe(gate, model, loaded.test, loaded.train, seed, known)
+                probed[gate.demand] = probe(gate, model, own.test, own.train, seed, known)
                 if not spec.examples:
                     probed[gate.demand] = _without_inputs(probed[gate.demand])
         rescored = {
@@ -95,6 +96,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
     """Score a kept model on today's test part, with the loss and metrics of today's model."""
     try:
         model = _restore_kept(kept, loaded.test)
+        loaded = data_for_model(model, loaded)
         compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
@@ -122,8 +124,10 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
 
     try:
         other = _restore_kept(kept, test)
-        x = next(iter(test.batches(LATENCY_BATCH)))[0]
-        pair = [_timer(model, x), _timer(other, x)]
+        pair = [
+            _timer(one, next(for_model(one, test).batches(LATENCY_BATCH))[0])
+            for one in (model, other)
+        ]
     except Exception as error:  # noqa: BLE001
         return error_line(error)
     ratios = []

@@ -105,7 +105,10 @@ def export(
     """
     check_target(target)
     with _lend_model(spec, fixtures, run, history) as (model, loaded):
-        notes = _write(model, target, next(loaded.test.batches(SAMPLES))[0])
+        from modeltune.engine import for_model
+
+        test = for_model(model, loaded.test)
+        notes = _write(model, target, next(test.batches(SAMPLES))[0])
     return differing_code(run_identity(spec), run)[0], notes
 
 

@@ -22,6 +22,7 @@ from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.engine.dry_run import dry_run
 from modeltune.engine.oracles import Oracle
 from modeltune.engine.score.refit import train_refit
+from modeltune.engine.score.scoring import predict
 from modeltune.records.tasks import Failure, RefitTask
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import LABELS, PIXELS, dense, digits, softmax, spec_of
@@ -516,6 +517,32 @@ def of_words(hp: Any) -> Any:
 def test_texts_reach_a_model_that_takes_them(kind: Any, tmp_path: Path) -> None:
     part = {"word": kind([["a"], ["b"], ["c"]] * 20), "ink": X[:, :1]}, Y
     assert rehearsed(spec_of(of_words, mt.Data(part, part, part)), tmp_path) is None
+
+
+class Masked(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = layers.TextVectorization(vocabulary=["good"], output_sequence_length=3)
+        self.embedding = layers.Embedding(3, 3, mask_zero=True)
+
+    def call(self, inputs: Any) -> Any:
+        return self.embedding(self.words(inputs))
+
+
+def masked_words(hp: Any) -> Any:
+    inputs = keras.Input((), dtype="string")
+    words = layers.TextVectorization(vocabulary=["good", "bad"], output_sequence_length=3)(inputs)
+    return keras.Model(inputs, layers.Embedding(4, 3, mask_zero=True)(words))
+
+
+@pytest.mark.parametrize("build", [masked_words, lambda hp: Masked()], ids=["graph", "class"])
+def test_masks_are_read_of_texts(build: Any) -> None:
+    model = build(None)
+    model.compile(None, "sparse_categorical_crossentropy")
+    part = Part("test", 2, "", x=np.array(["good day", "good good good"]), y=np.zeros((2, 3), int))
+    (mask,) = predict(model, part, 2).masks
+    assert mask is not None
+    assert mask.sum(axis=1).tolist() == [2, 3]
 
 
 # what is wrong with the data

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeltune.engine.data.loading import (
         DECLARE,
         Arrays,
+        Column,
         LoadedData,
         Part,
         class_labels,
@@ -31,6 +32,7 @@ __all__ = [
     "DECLARE",
     "RANDOM_STATES",
     "Arrays",
+    "Column",
     "LoadedData",
     "Part",
     "check_data",
@@ -58,6 +60,7 @@ __getattr__, __dir__ = door(
         "loading": (
             "DECLARE",
             "Arrays",
+            "Column",
             "LoadedData",
             "Part",
             "class_labels",

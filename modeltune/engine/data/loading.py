@@ -19,7 +19,7 @@ from modeltune.engine.data.streams import (
     raw_batches,
     uses_processes,
 )
-from modeltune.ground import DataError, SpecError, shorten
+from modeltune.ground import DataError, SpecError, error_line, shorten
 from modeltune.records import Array, Json
 from modeltune.specs import Data, Fit, Gate, KFold, Spec, data_arguments
 
@@ -48,6 +48,18 @@ MOST_DENSE = 4 * 2**30
 """How many bytes a sparse matrix may take as an array."""
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a frame: its name, its dtype, and that dtype as NumPy's where it is of numbers."""
+
+    name: str
+    dtype: str
+    number: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dtype})"
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A part of the data: arrays in memory, or a stream of batches.
@@ -60,8 +72,8 @@ class Part:
     order; it ``varies`` where it yields others when it is read again. ``classes`` are those that a
     stream has yielded, None where its targets are no classes. ``steps`` is how many batches an epoch
     of train has, None for all; where train ``is_endless``, so many are read where else all are.
-    ``frames`` maps the name of each array that was a frame to its columns,
-    each with its dtype ("city (object)"), in order.
+    ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` is
+    the array of a frame that a model takes by its columns, which then are ``x``.
     """
 
     name: str
@@ -78,7 +90,8 @@ class Part:
     classes: frozenset[int] | None = None
     steps: int | None = None
     is_endless: bool = False
-    frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frames: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
+    whole: Array | None = None
 
     @property
     def has_targets(self) -> bool:
@@ -95,6 +108,28 @@ class Part:
             batch = self.take(window)
             yield batch.x, batch.y, batch.sample_weight
 
+    def by_column(self) -> dict[str, Array]:
+        """Return the columns of x, each of its own dtype, by their names; none where it is no frame.
+
+        Raises:
+            DataError: a column has values that are no numbers of its dtype, such as missing ones.
+        """
+        frame = self.x if self.whole is None else self.whole
+        columns = self.frames.get("x", ())
+        if not columns or not isinstance(frame, np.ndarray):
+            return {}
+        by_name: dict[str, Array] = {}
+        for place, column in enumerate(columns):
+            values = frame[:, place]
+            try:
+                by_name[column.name] = values.astype(column.number or values.dtype)
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"data: {self.name} x: column {column} has values that are no such numbers "
+                    f"({error_line(error)}); impute missing ones, or convert it in the data function"
+                ) from error
+        return by_name
+
     def take(self, rows: Array) -> Part:
         """Return these rows of an array part, in this order."""
 
@@ -105,6 +140,7 @@ class Part:
             self,
             size=len(rows),
             x=map_arrays(pick, self.x),
+            whole=map_arrays(pick, self.whole),
             y=map_arrays(pick, self.y),
             sample_weight=map_arrays(pick, self.sample_weight),
         )
@@ -360,11 +396,24 @@ def _unpacked(value: Any) -> tuple[Any, Any, Any] | None:
     return (value, None, None) if isinstance(value, Mapping) or hasattr(value, "shape") else None
 
 
-def _frame_columns(value: Any) -> tuple[str, ...]:
-    """Return the columns of a frame, each with its dtype; nothing of anything else."""
+def _frame_columns(value: Any) -> tuple[Column, ...]:
+    """Return the columns of a frame; nothing of anything else."""
     if not hasattr(value, "columns") or not hasattr(value, "dtypes"):
         return ()
-    return tuple(f"{n} ({t})" for n, t in zip(value.columns, value.dtypes, strict=True))
+    return tuple(
+        Column(str(name), str(dtype), _number_dtype(dtype))
+        for name, dtype in zip(value.columns, value.dtypes, strict=True)
+    )
+
+
+def _number_dtype(dtype: Any) -> str | None:
+    """Return NumPy's dtype of the numbers in a column; None of a column of anything else."""
+    if str(dtype).startswith("Sparse"):
+        dtype = dtype.subtype
+    elif hasattr(dtype, "categories"):
+        dtype = dtype.categories.dtype
+    own = getattr(dtype, "numpy_dtype", dtype)  # of "Int64" of pandas
+    return own.name if isinstance(own, np.dtype) and own.kind in "biuf" else None
 
 
 def _with_fingerprint(part: Part) -> Part:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         vocabularies,
         without_assets,
     )
+    from modeltune.engine.fit.model_inputs import data_for_model, for_model
     from modeltune.engine.fit.model_structure import (
         can_evaluate,
         can_predict,
@@ -53,9 +54,11 @@ __all__ = [
     "can_evaluate",
     "can_predict",
     "caution",
+    "data_for_model",
     "failure_of",
     "fit",
     "fixed_batch",
+    "for_model",
     "frozen_prefix",
     "keeps_state",
     "lend_model",
@@ -109,6 +112,10 @@ __getattr__, __dir__ = door(
             "read_assets",
             "vocabularies",
             "without_assets",
+        ),
+        "model_inputs": (
+            "data_for_model",
+            "for_model",
         ),
         "model_structure": (
             "can_evaluate",

@@ -18,6 +18,7 @@ from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.epoch_progress import Follower, follower
 from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
+from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.model_structure import can_evaluate
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
@@ -61,6 +62,7 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
 
 def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     spec = plan.spec
+    plan = _for_model(plan, candidate.model)
     callbacks = _callbacks(spec)
     if overrides_fit(spec.model):
         arguments = _fit_arguments(plan, callbacks)
@@ -115,6 +117,7 @@ def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
 
 def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
     """Take a few steps as ``fit`` will, on the head or on the whole model; return the logs."""
+    plan = _for_model(plan, candidate.model)
     model, train, validation = candidate.model, plan.train, plan.validation
     if head:
         cut = candidate.cut_of(train, validation) or _cut(plan, model, [])
@@ -130,6 +133,11 @@ def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
         validation_data=_evaluation(validation),
         class_weight=plan.spec.fit.class_weight,
     )
+
+
+def _for_model(plan: FitPlan, model: Model) -> FitPlan:
+    train, validation = (for_model(model, part) for part in (plan.train, plan.validation))
+    return replace(plan, train=train, validation=validation)
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]

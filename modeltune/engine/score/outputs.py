@@ -15,7 +15,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
-from modeltune.engine.fit import Model, keeps_state
+from modeltune.engine.fit import Model, keeps_state, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.records import Array
 
@@ -194,7 +194,9 @@ def _with_paths(arrays: Arrays, path: str = "") -> Any:
 
 
 def keras_tensor(array: Array) -> Any:
-    """Return an array as Keras hands it to a step: floats in its default type."""
+    """Return an array as Keras hands it to a step: floats in its default type, texts as they are."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "OUS":
+        return string_tensor(array)
     is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(array.dtype))
     return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if is_float else None)
 

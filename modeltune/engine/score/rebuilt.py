@@ -14,7 +14,14 @@ import keras
 
 from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.environments import set_up_tensorflow
-from modeltune.engine.fit import Model, lend_model, load_weights, without_assets
+from modeltune.engine.fit import (
+    Model,
+    data_for_model,
+    for_model,
+    lend_model,
+    load_weights,
+    without_assets,
+)
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
 from modeltune.engine.score.scoring import random_metrics
@@ -62,6 +69,7 @@ def scores_again(
         refit: the refit whose weights the model has; its fold decides the parts.
         recorded: names of scores, including gaps and gains.
     """
+    loaded = data_for_model(model, loaded)
     on_test = score_part(model, loaded.test, spec.fit.batch_size)
     measures = [
         Measure(subject, metric)
@@ -81,7 +89,7 @@ def random_scores(model: Model, loaded: LoadedData, batch_size: int) -> list[str
     With a metric, its gap, its gain and its score on a fold are random too.
     """
     names: list[str] = []
-    for metric in random_metrics(model, loaded.test, batch_size):
+    for metric in random_metrics(model, for_model(model, loaded.test), batch_size):
         derived = (Measure(s, metric).key for s in (Subject.GAP, Subject.GAIN_OVER_DUMMY))
         names += [metric, f"fold_{metric}", *derived]
     return names

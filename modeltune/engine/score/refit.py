@@ -22,6 +22,7 @@ from modeltune.engine.fit import (
     failure_of,
     fit,
     fixed_batch,
+    for_model,
     load_weights,
     not_finite,
     read_assets,
@@ -66,6 +67,10 @@ class RefitParts:
     train: Part
     watched: Part
     test: Part
+
+    def for_model(self, model: Model) -> RefitParts:
+        """Return the parts as a model takes them."""
+        return RefitParts(*(for_model(model, p) for p in (self.train, self.watched, self.test)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +169,7 @@ def measure(
     spec: Spec, hp: ReadHyperParameters, model: Model, parts: RefitParts, weights: Path | None
 ) -> MeasuredModel:
     """Score a trained model on test; check it and write its files where its weights are to be kept."""
+    parts = parts.for_model(model)
     on_test, samples, notes = _score(spec, model, parts)
     measured = MeasuredModel(on_test.scores, on_test.tables, samples, notes=tuple(notes))
     if weights is None:
@@ -221,7 +227,7 @@ def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Mode
             # layers that are made later, shows when everything is loaded.
             read_assets(model, weights)
         if can_predict(model):
-            x, _, _ = next(part.batches(rows))
+            x, _, _ = next(for_model(model, part).batches(rows))
             model(x, training=False)
         else:
             model.built = True  # as in ``train_refit``

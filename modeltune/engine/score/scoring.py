@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn import metrics
 
-from modeltune.engine.data import Arrays, Part, leaves, map_arrays, read_here
+from modeltune.engine.data import Arrays, Column, Part, leaves, map_arrays, read_here
 from modeltune.engine.fit import (
     Model,
     can_evaluate,
@@ -161,7 +161,7 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
         if part.stream is not None:
             chosen.append(_slice_masks(slices, x, y))
     if part.stream is None:
-        chosen.append(_slice_masks(slices, part.x, part.y))
+        chosen.append(_slice_masks(slices, part.x, part.y, part))
     whole = _join(targets), _join(predictions), _join(weights)
     mask = join_masks(masks)
     pairing = pairing_of(model, *whole)
@@ -185,7 +185,7 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
     if not slices:
         return
     if part.stream is None:
-        _slice_masks(slices, part.x, part.y, part.frames)
+        _slice_masks(slices, part.x, part.y, part)
         return
     for x, y, _ in part.batches(1):
         _slice_masks(slices, x, y)
@@ -193,43 +193,56 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
 
 
 def _slice_masks(
-    slices: Sequence[On],
-    x: Arrays,
-    y: Arrays,
-    frames: Mapping[str, tuple[str, ...]] | None = None,
+    slices: Sequence[On], x: Arrays, y: Arrays, part: Part | None = None
 ) -> dict[str, Array]:
-    """Return, by the name of each slice, which of these samples are in it."""
+    """Return, by the name of each slice, which of these samples are in it.
+
+    Of a ``part`` that is a frame its function gets the array or, where it cannot use that, a dict by
+    column.
+    """
     size = next(len(array) for _, array in leaves(x))
+    frames = {} if part is None else part.frames
+    if part is not None and part.whole is not None:
+        x = part.whole
     masks = {}
-    for part in slices:
-        where = f'slice "{part.name}": {getattr(part.select, "__name__", part.select)}'
-        arguments = (x, y) if _takes_two(part.select) else (x,)
+    for one in slices:
+        where = f'slice "{one.name}": {getattr(one.select, "__name__", one.select)}'
+        rest = (y,) if _takes_two(one.select) else ()
         try:
-            mask = np.asarray(part.select(*arguments))
+            mask = np.asarray(one.select(x, *rest))
         except (Exception, SystemExit) as error:
-            raise SpecError(
-                f"{where} raised {error_line(error)}; {_arguments_of_slice(arguments, frames or {})}"
-            ) from error
+            try:
+                if part is None or "x" not in frames:
+                    raise
+                mask = np.asarray(one.select(part.by_column(), *rest))
+            except (Exception, SystemExit):
+                what = _arguments_of_slice((x, *rest), frames)
+                raise SpecError(f"{where} raised {error_line(error)}; {what}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
                 "return one True or False per sample"
             )
-        masks[part.name] = mask.reshape(-1)
+        masks[one.name] = mask.reshape(-1)
     return masks
 
 
-def _arguments_of_slice(arguments: Sequence[Arrays], frames: Mapping[str, tuple[str, ...]]) -> str:
+def _arguments_of_slice(
+    arguments: Sequence[Arrays], frames: Mapping[str, tuple[Column, ...]]
+) -> str:
     """Say what a slice's function gets: arrays, also where the data function returned a frame."""
     got = []
     for kind, arrays in zip(("x", "y"), arguments, strict=False):
         for path, array in leaves(arrays):
             name = f"{kind}.{path}" if path else kind
-            columns = ", ".join(frames.get(name, ())[:NAMED_COLUMNS])
+            columns = ", ".join(map(str, frames.get(name, ())[:NAMED_COLUMNS]))
             was = f", of the frame with the columns {columns}" if columns else ""
             got.append(f"{name} as an array of {array.dtype} of shape {array.shape}{was}")
-    is_frame = any(frames.get(kind) for kind in ("x", "y"))
-    advice = ": choose a column by its place, as in x[:, 0]" if is_frame else ""
+    advice = ""
+    if "x" in frames:
+        advice = f': choose a column by its place, x[:, 0], or by name, x["{frames["x"][0].name}"]'
+    elif "y" in frames:
+        advice = ": choose a column by its place, as in y[:, 0]"
     return f"it got {'; '.join(got)}{advice}"
 
 
@@ -360,7 +373,7 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
     if metric == "loss" and model.losses:
         # Penalties of activities are of the batch that was last seen, or symbols of a graph: with
         # one batch for all three scores they cancel.
-        model(next(train.batches(test.sizes[0]))[0], training=False)
+        model(map_arrays(keras_tensor, next(train.batches(test.sizes[0]))[0]), training=False)
         score = score_predictions(model, test, [o.predicted for o in test.outputs], metric)
     perfect = score_predictions(model, test, [_perfect(o) for o in test.outputs], metric)
     in_train = targets(model, train, test)

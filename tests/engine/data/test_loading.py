@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import tensorflow as tf
@@ -194,6 +195,32 @@ def test_several_inputs_and_outputs_keep_their_structure() -> None:
     assert list(part.x) == ["left", "right"]
     assert [array.shape for _, array in leaves(part.y)] == [(24,), (24,)]
     assert set(part.shapes) == {"x.left", "x.right", "y.0", "y.1"}
+
+
+def test_the_columns_of_a_frame_keep_their_dtypes() -> None:
+    values = {
+        "age": np.arange(40, dtype="int32"),
+        "income": np.arange(40, dtype="float32"),
+        "kids": pd.array([1, 2] * 20, dtype="Int64"),
+        "vip": [True, False] * 20,
+        "city": ["rome", "oslo"] * 20,
+        "zone": pd.Categorical([7, 8] * 20),
+    }
+    data = loaded(mt.Data((pd.DataFrame(values), Y)))
+    columns = data.test.by_column()
+    kinds = ["int32", "float32", "int64", "bool", "object", "int64"]
+    assert [array.dtype.name for array in columns.values()] == kinds
+    assert columns["city"][0] in ("rome", "oslo")
+    assert loaded(mt.Data(PART)).train.by_column() == {}
+
+
+def test_a_missing_value_of_a_column_of_whole_numbers_is_refused_by_its_name() -> None:
+    frame = pd.DataFrame({"kids": pd.array([1, None] * 20, dtype="Int64"), "city": ["a"] * 40})
+    part = loaded(mt.Data(*[(frame, Y)] * 3)).train
+    with pytest.raises(
+        mt.DataError, match=r"train x: column kids \(Int64\) has values that are no"
+    ):
+        part.by_column()
 
 
 @pytest.mark.parametrize("stream", [batched, Batches])

@@ -378,14 +378,15 @@ def test_predictions_carry_no_weights_where_the_part_has_none(classifier: Any) -
     assert predictions.sample_weight is None
 
 
-def test_a_slice_that_takes_an_array_for_a_frame_is_told_what_it_gets() -> None:
+def test_a_slice_over_a_frame_chooses_a_column_by_place_or_name() -> None:
     frame = pd.DataFrame({"age": [1.0, 2.0], "rooms": [3, 4]})
     part = frame, np.array([0, 1])
     data = load_data(spec_of(data=mt.Data(part, part, part)))
-    old = On("old", lambda x: x["age"] > 1)
+    old = [On("place", lambda x: x[:, 0] > 1), On("name", lambda x, y: x["age"] > y)]
+    check_slices(old, data.test)
     with pytest.raises(mt.SpecError) as refused:
-        check_slices([old], data.test)
+        check_slices([On("old", lambda x: x["ages"] > 1)], data.test)
     assert str(refused.value).endswith(
         "; it got x as an array of float64 of shape (2, 2), of the frame with the columns "
-        "age (float64), rooms (int64): choose a column by its place, as in x[:, 0]"
+        'age (float64), rooms (int64): choose a column by its place, x[:, 0], or by name, x["age"]'
     )
