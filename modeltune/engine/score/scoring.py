@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,16 +208,17 @@ def _slice_masks(
     for one in slices:
         where = f'slice "{one.name}": {getattr(one.select, "__name__", one.select)}'
         rest = (y,) if _takes_two(one.select) else ()
-        try:
-            mask = np.asarray(one.select(x, *rest))
-        except (Exception, SystemExit) as error:
+        mask: Any = None
+        error: BaseException | None = None
+        for form in _forms(x, part):
             try:
-                if part is None or "x" not in frames:
-                    raise
-                mask = np.asarray(one.select(part.by_column(), *rest))
-            except (Exception, SystemExit):
-                what = _arguments_of_slice((x, *rest), frames)
-                raise SpecError(f"{where} raised {error_line(error)}; {what}") from error
+                mask = np.asarray(one.select(form, *rest))
+                break
+            except (Exception, SystemExit) as raised:  # noqa: BLE001  told below
+                error = error or raised
+        if error is not None and mask is None:
+            what = _arguments_of_slice((x, *rest), frames)
+            raise SpecError(f"{where} raised {error_line(error)}; {what}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
@@ -225,6 +226,13 @@ def _slice_masks(
             )
         masks[one.name] = mask.reshape(-1)
     return masks
+
+
+def _forms(x: Arrays, part: Part | None) -> Iterator[Arrays]:
+    """Yield what a slice's function may be called with: an array, and the columns of a frame."""
+    yield x
+    if part is not None and "x" in part.frames:
+        yield part.by_column()
 
 
 def _arguments_of_slice(
