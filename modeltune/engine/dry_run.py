@@ -23,6 +23,7 @@ from modeltune.engine.fit import (
     failure_of,
     fit,
     fixed_batch,
+    for_model,
     frozen_prefix,
     keeps_state,
     lend_model,
@@ -115,14 +116,20 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
             problem found is listed.
     """
     size = fixed_batch(model) or (spec.fit.batch_size if keeps_state(model) else SAMPLES)
-    test = _first_batch(loaded.test, size)
+    try:
+        test = _first_batch(for_model(model, loaded.test), size)
+    except (SpecError, DataError) as error:
+        raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
     try:
         predicted = predict(model, test, test.size)
         outputs = predicted.outputs
         problems = [*_label_problems(loaded, predicted)]
         known = _with_first_labels(test) if problems else test
         names = [*evaluate(model, known, test.size), *report_names(outputs)]
-        problems += [*_gate_problems(spec, names), *_slice_problems(spec, model, outputs)]
+        problems += _gate_problems(spec, names)
+        problems += (
+            _slice_problems(spec, model, outputs) if test.has_targets else _target_problems(spec)
+        )
         if loaded.test.stream is None:
             problems += _behaviour_problems(spec, model, test)
     except SpecError as error:
