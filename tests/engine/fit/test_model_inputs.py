@@ -59,7 +59,7 @@ def test_a_frame_reaches_inputs_by_their_names_wherever_it_enters(tmp_path: Path
         ],
     )
     loaded = load_data(spec)
-    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")) is None
+    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")).failure is None
     hp, weights = keras_tuner.HyperParameters().get_config(), tmp_path / "refit.weights.h5"
     task = RefitTask(mt.Holdout(seeds=1).refits()[0], hp, 1, weights)
     result = train_refit(spec, loaded, task)
