@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -17,22 +20,25 @@ def only_test():
 
 @mt.spec(data=only_test, gates=[mt.metric("accuracy") >= 0.9, mt.metric("accuracy") >= mt.baseline])
 def shipped():
-    return keras.models.load_model("models/blobs.keras")
+    return keras.models.load_model("models/0.keras")
 """
 )
 
 
-def trained(path: str, epochs: int = 30, seed: int = 0) -> keras.Model:
-    """Write a model that tells the blobs apart to a file; return it."""
-    keras.utils.set_random_seed(seed)
+@pytest.fixture(scope="module")
+def trained(keras_is_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with three models that tell the blobs apart, after 30, 31 and 32 epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
     model.compile(
         keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     x, y = blobs()
-    model.fit(x, y, epochs=epochs, verbose=0)
-    model.save(path)
-    return model
+    for number, epochs in enumerate([30, 1, 1]):
+        model.fit(x, y, epochs=epochs, batch_size=60, verbose=0)
+        model.save(folder / f"{number}.keras")
+    return folder
 
 
 def blobs() -> tuple[np.ndarray, np.ndarray]:
@@ -43,14 +49,14 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def given(project: Example) -> Example:
+def given(project: Example, trained: Path) -> Example:
     """Return a project with a spec whose model comes from a file."""
-    (project.path / "models").mkdir()
+    shutil.copytree(trained, project.path / "models")
     return project.with_spec(GIVEN)
 
 
 def test_the_model_that_ships_is_the_one_that_is_judged(given: Example) -> None:
-    model = trained(str(given.path / "models/blobs.keras"))
+    model = keras.models.load_model(given.path / "models/0.keras")
     done = given.run_pytest()
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(
@@ -77,23 +83,20 @@ def test_the_model_that_ships_is_the_one_that_is_judged(given: Example) -> None:
 
 
 def test_a_model_is_known_by_what_it_has_learned_and_not_by_its_path(given: Example) -> None:
-    trained(str(given.path / "models/blobs.keras"))
     given.run_pytest()
-    (given.path / "models/blobs.keras").rename(given.path / "elsewhere.keras")
-    moved = given.with_spec(GIVEN.replace("models/blobs", "elsewhere"))
+    (given.path / "models/0.keras").rename(given.path / "elsewhere.keras")
+    moved = given.with_spec(GIVEN.replace("models/0", "elsewhere"))
     moved.run_pytest("--modeltune-reuse").stdout.fnmatch_lines(["*passed (cached)*"])
-    trained(str(given.path / "elsewhere.keras"), epochs=31)
+    (given.path / "models/1.keras").rename(given.path / "elsewhere.keras")
     again = moved.run_pytest("--modeltune-reuse")
     again.stdout.fnmatch_lines(["*no recorded run was reused: model/1 changed since run *"])
     again.stdout.no_fnmatch_line("*cached*")
 
 
 def test_several_models_are_refits_of_a_recipe(given: Example) -> None:
-    for seed in range(3):
-        trained(str(given.path / f"models/{seed}.keras"), seed=seed)
     listed = 'return [keras.models.load_model(f"models/{n}.keras") for n in range(3)]'
     given.with_spec(
-        GIVEN.replace('return keras.models.load_model("models/blobs.keras")', listed)
+        GIVEN.replace('return keras.models.load_model("models/0.keras")', listed)
     ).run_pytest().assert_outcomes(passed=1)
     (run,) = given.history()
     assert len(run.scores["accuracy"].values) == 3
@@ -103,11 +106,11 @@ def test_several_models_are_refits_of_a_recipe(given: Example) -> None:
 
 WRONG = {
     "no such file": (
-        GIVEN.replace("models/blobs", "models/none"),
+        GIVEN.replace("models/0", "models/none"),
         "*spec_a.py:*: shipped: the model cannot be loaded: *models/none.keras*",
     ),
     "no model": (
-        GIVEN.replace('keras.models.load_model("models/blobs.keras")', "3"),
+        GIVEN.replace('keras.models.load_model("models/0.keras")', "3"),
         "*shipped returned a int; return a trained keras.Model, or a list of them*",
     ),
     "another input": (
@@ -141,7 +144,6 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot_be_judged_is_told_before_anything_is(given: Example, name: str) -> None:
-    trained(str(given.path / "models/blobs.keras"), epochs=1)
     text, line = WRONG[name]
     done = given.with_spec(text).run_pytest()
     assert done.exit_code != 0
@@ -150,7 +152,6 @@ def test_what_cannot_be_judged_is_told_before_anything_is(given: Example, name: 
 
 
 def test_under_a_protocol_for_others_its_training_is_left_out_and_said(given: Example) -> None:
-    trained(str(given.path / "models/blobs.keras"))
     text = GIVEN.replace("@mt.spec(data=only_test", "rules = spec(data=only_test").replace(
         "def shipped", "\n@rules\ndef shipped"
     )

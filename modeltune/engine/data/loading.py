@@ -230,8 +230,9 @@ def _for_given(spec: Spec, where: str, parts: dict[str, Part], version: str | No
             f"{where}: test is None, and a given model is scored on nothing else; return "
             "mt.Data(test=(x, y))"
         )
-    notes = [*_notes_on_reading(parts)]
+    notes: list[str] = []
     if "train" in parts:
+        notes += _notes_on_reading(parts)
         parts["train"], note = _identified(parts["train"], version)
         notes += [] if note is None else [note]
     for index, gate in enumerate(spec.gates):
