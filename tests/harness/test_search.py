@@ -206,6 +206,13 @@ def test_what_several_trials_say_the_user_should_know_is_said_once(tmp_path: Pat
         (mt.GridSearch(mt.maximize("val_accuracy")), None),
         (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3), None),
         (mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=4), None),
+        # It trains nothing in the place of what failed before a promotion.
+        (
+            mt.Hyperband(
+                mt.maximize("val_accuracy"), max_epochs=4, max_consecutive_failed_trials=99
+            ),
+            None,
+        ),
         (mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=9, max_minutes=1e-9), None),
         (
             mt.RandomSearch(
@@ -221,6 +228,7 @@ def test_what_several_trials_say_the_user_should_know_is_said_once(tmp_path: Pat
         "whole grid",
         "no more asked",
         "hyperband",
+        "hyperband of failures",
         "late",
         "failed",
     ],

@@ -116,10 +116,19 @@ def _function_to_trace(
     if function is None:
         if type(use.function).__module__.startswith("keras."):
             return None  # it keeps sums over thresholds or classes
-        return use.function.update_state  # type: ignore[no-any-return]
+        return _copied(use.function)
     if is_of_keras and (y.shape == predicted.shape or "sparse" in _name_of(function)):
         return None
     return function  # type: ignore[no-any-return]
+
+
+def _copied(metric: Any) -> Callable[[Any, Any], Any] | None:
+    """Return what updates a copy of a metric: one that keeps what it is given would keep symbols."""
+    try:
+        copied = type(metric).from_config(metric.get_config())
+    except Exception:  # noqa: BLE001  a class of the user's
+        return None
+    return copied.update_state  # type: ignore[no-any-return]
 
 
 def _name_of(function: Any) -> str:

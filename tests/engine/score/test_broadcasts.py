@@ -28,8 +28,8 @@ class OwnLoss(keras.losses.Loss):
 
 
 class OwnMetric(keras.metrics.Metric):
-    def __init__(self) -> None:
-        super().__init__(name="own_metric")
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**({"name": "own_metric"} | config))
         self.total = self.add_weight(name="total", initializer="zeros")
 
     def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> None:
@@ -136,6 +136,23 @@ def test_functions_that_pair_targets_and_predictions_are_not_told(
     units: int, y: Any, loss: Any, metrics: list[Any], activation: str | None
 ) -> None:
     assert texts(units, y, loss, *metrics, activation=activation) == []
+
+
+def test_a_metric_that_keeps_what_it_is_given_keeps_no_symbols() -> None:
+    kept: list[Any] = []
+
+    class Keeping(OwnMetric):
+        def __init__(self, **config: Any) -> None:
+            super().__init__()
+            self.kept: list[Any] = kept if not config else []
+
+        def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> None:
+            self.kept.append(y)
+            super().update_state(y, predicted)
+
+    (text,) = texts(1, FLAT, "mse", Keeping())
+    assert "metric own_metric broadcasts" in text
+    assert kept == []
 
 
 def test_each_output_is_told_by_its_name() -> None:
