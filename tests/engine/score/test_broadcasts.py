@@ -139,20 +139,19 @@ def test_functions_that_pair_targets_and_predictions_are_not_told(
 
 
 def test_a_metric_that_keeps_what_it_is_given_keeps_no_symbols() -> None:
-    kept: list[Any] = []
-
     class Keeping(OwnMetric):
         def __init__(self, **config: Any) -> None:
-            super().__init__()
-            self.kept: list[Any] = kept if not config else []
+            super().__init__(**config)
+            self.kept: list[Any] = []
 
         def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> None:
             self.kept.append(y)
             super().update_state(y, predicted)
 
-    (text,) = texts(1, FLAT, "mse", Keeping())
+    metric = Keeping()
+    (text,) = texts(1, FLAT, "mse", metric)
     assert "metric own_metric broadcasts" in text
-    assert kept == []
+    assert metric.kept == []
 
 
 def test_each_output_is_told_by_its_name() -> None:
