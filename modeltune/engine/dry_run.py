@@ -125,7 +125,9 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         outputs = predicted.outputs
         problems = [*_label_problems(loaded, predicted)]
         known = _with_first_labels(test) if problems else test
-        names = [*evaluate(model, known, test.size), *report_names(outputs)]
+        evaluated = list(evaluate(model, known, test.size))
+        _warn(spec, predicted, evaluated)
+        names = [*evaluated, *report_names(outputs)]
         problems += _gate_problems(spec, names)
         problems += (
             _slice_problems(spec, model, outputs) if test.has_targets else _target_problems(spec)

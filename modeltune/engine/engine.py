@@ -22,7 +22,7 @@ from modeltune.engine.data import (
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import Model, failure_of, train_trial
+from modeltune.engine.fit import Model, failure_of, take_cautions, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.score import (
@@ -230,9 +230,12 @@ class Engine:
             SpecError: they cannot be loaded, or do not fit the data or the gates.
         """
         models = self._given_models()
+        take_cautions()  # of what ended before it could be told of
         for model in models:
             rehearse_given(self._spec, self._data, model)
-        return GivenModels(tuple(map(digest_of, models)), notes_on_given(self._spec, models))
+        digests = tuple(map(digest_of, models))
+        notes = notes_on_given(self._spec, models)
+        return GivenModels(digests, notes, cautions=take_cautions())
 
     def _given_models(self) -> list[Model]:
         self._given = self._given or load_given(self._spec)

@@ -274,7 +274,9 @@ def check_search(
         rows: the size of the validation part, on which the search scored.
     """
     seeds = [(refit["seed"], refit["fold"]) for refit in validation.refits]
-    found = check_space(tuned.hyperparameters), check_seeds(seeds, validation.scores)
+    found = [check_space(tuned.hyperparameters)]
+    if not spec.is_given:  # no seed has made these
+        found.append(check_seeds(seeds, validation.scores))
     warnings = tuple(warning for warning in found if warning is not None)
     if tuned.best.score is None:
         return warnings

@@ -135,6 +135,7 @@ def run(
             draft.add_models(spec, fingerprints)
             for note in given.notes:
                 draft.note(note)
+            draft.add_cautions(given.cautions)
 
         identity = search_identity(spec) | fingerprints
         ledger, note = ledgers.begin(spec.id, identity, run_id, history.ended)

@@ -164,12 +164,13 @@ class IdentifyTask:
 class GivenModels:
     """A digest of the architecture and weights of each given model, or why there are none.
 
-    ``notes`` are what the user should know of them.
+    ``notes`` are what the user should know of them, ``cautions`` what is to be warned of.
     """
 
     digests: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +15,7 @@ import modeltune as mt
 from modeltune.engine import engine
 from modeltune.ground.errors import DataError
 from modeltune.specs.fit import Fit
-from tests.support.small_models import spec_of
+from tests.support.small_models import dense, spec_of
 
 
 def test_making_an_engine_does_nothing_and_starting_one_sets_up_tensorflow(
@@ -73,3 +74,16 @@ def test_an_engine_says_that_git_tells_nothing_of_the_spec_s_repository(
     spec = spec_of()
     notes = engine.Engine(spec, {}, tmp_path).notes()
     assert notes == (f"no git in {Path(spec.file).parent}",)
+
+
+def test_a_model_that_is_given_is_warned_of_as_one_that_is_built(tmp_path: Path) -> None:
+    def given() -> Any:
+        metric = keras.metrics.MeanSquaredError(name="parameters")
+        return dense(keras.layers.Dense(3), shape=(10,), loss="mse", metrics=[metric])
+
+    test = np.ones((4, 10), "float32"), np.ones((4, 1), "float32")
+    spec = mt.spec(data=mt.Data(test=test), gates=[mt.metric("loss") >= 0])(given)
+    made = engine.Engine(spec, {}, tmp_path)
+    made.load()
+    checks = [caution.check for caution in made.identify().cautions]
+    assert checks == ["checks.broadcast", "model.names"]
