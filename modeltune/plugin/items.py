@@ -291,6 +291,22 @@ def spec_items(
         context.note(parameters.missing, note)
 
 
+def refuse_wrapped(collector: pytest.Module | pytest.Class, name: str, function: object) -> None:
+    """Refuse a function that another decorator has made of a spec: it would never run.
+
+    Raises:
+        pytest.Collector.CollectError: it is one.
+    """
+    wrapped = function
+    while isinstance(wrapped, FunctionType):
+        wrapped = vars(wrapped).get("__wrapped__")
+    if isinstance(wrapped, Spec):
+        raise collector.CollectError(
+            f"{wrapped.file}:{wrapped.line}: {name}: a decorator above mt.spec has made a plain "
+            "function of the spec, which would never run: write it below, next to the build function"
+        )
+
+
 def collect_error(
     collector: pytest.Collector,
     excinfo: pytest.ExceptionInfo[BaseException],
@@ -412,6 +428,7 @@ def _function(name: str, spec: Spec, marks: list[pytest.Mark]) -> Any:
     body = "raise RuntimeError('a spec was called as a plain test function')"
     exec(f"def {name}({', '.join(arguments)}): {body}", namespace)
     function = namespace[name]
+    vars(function).update(spec.attributes)
     function.__doc__ = spec.__doc__
     function.__code__ = function.__code__.replace(co_filename=spec.file, co_firstlineno=spec.line)
     function.pytestmark = spec.pytestmark

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -35,6 +36,10 @@ ANNOTATING_PLUGIN = "pytest_github_actions_annotate_failures"
 
 HYPOTHESIS_PLUGIN = "hypothesispytest"
 """As it is registered."""
+
+
+OUTCOMES = ("passed", "failed", "skipped")
+"""Pytest's own: a plugin that runs an item again has another for what did not count."""
 
 
 class Renderings:
@@ -69,6 +74,8 @@ class Session:
         self._runs: dict[str, Json] = {}
         self._accepted: dict[str, list[str]] = {}
         self._expected_failures: set[str] = set()
+        # Node ids of items that have begun, and whose outcome is not reported yet.
+        self._open: set[str] = set()
         self._made: list[SpecItem] = []
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
@@ -134,7 +141,13 @@ class Session:
     ) -> list[SpecItem] | None:
         """Make items of specs; leave anything else to pytest."""
         specs = sys.modules.get("modeltune.specs.spec_type")
-        if specs is None or not isinstance(obj, specs.Spec):
+        if specs is None:
+            return None
+        if not isinstance(obj, specs.Spec):
+            if isinstance(obj, FunctionType) and "__wrapped__" in vars(obj):
+                from modeltune.plugin.items import refuse_wrapped
+
+                refuse_wrapped(collector, name, obj)
             return None
         from modeltune.plugin.items import ItemContext, spec_items
         from modeltune.plugin.pytest_internals import is_junit_case_bare
@@ -324,6 +337,8 @@ class Session:
         """Receive the runs of the workers of pytest-xdist, before the terminal asks what to show."""
         if report.when == "setup":
             self._expected_failures.discard(report.nodeid)
+        if "modeltune.plugin.items" in sys.modules:
+            self._tell_last_attempt(report)
         if report.skipped and hasattr(report, "wasxfail"):
             self._expected_failures.add(report.nodeid)
         text = getattr(report, "modeltune", None)
@@ -342,6 +357,21 @@ class Session:
             self._unused = facts["unused"]
             self._live_hooks.notes |= facts["notes"]
             self._renderings.problems |= dict.fromkeys(facts["problems"])
+
+    def _tell_last_attempt(self, report: pytest.TestReport) -> None:
+        """Leave a run out of the properties of a testcase that another plugin runs again.
+
+        Such a plugin reports an outcome of its own for an attempt, or nothing of its call.
+        """
+        if report.outcome not in OUTCOMES or (report.when == "setup" and report.passed):
+            self._open.add(report.nodeid)
+        elif report.when == "call" or not report.passed:
+            self._open.discard(report.nodeid)
+        if report.when == "teardown" and report.nodeid in self._open:
+            facts = report.user_properties
+            report.user_properties = [
+                fact for fact in facts if not fact[0].startswith("modeltune.")
+            ]
 
     def _listen(self, item: str, event: Event) -> None:
         from modeltune.records import BaselineAccepted, RunRecorded, TaskProgress, to_json

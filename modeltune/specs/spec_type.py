@@ -169,7 +169,8 @@ class Spec:
 
     ``file`` and ``name`` together are its address: ``model_specs/spec_digits.py::mlp``.
     ``project`` is the folder that the address starts from if no folder above the file has a
-    pyproject.toml.
+    pyproject.toml. ``attributes`` are what decorators of other libraries keep on a function, such
+    as a title for Allure; those above ``mt.spec`` set them here.
     """
 
     def __init__(
@@ -197,8 +198,9 @@ class Spec:
             "_declared": self,
             "_changed": {},
             "_models": 1,
+            "attributes": _attributes(model),
         }
-        vars(self).update(fields)
+        vars(self).update({**_attributes(model), **fields})
 
     protocol: Protocol
     model: Any
@@ -208,6 +210,7 @@ class Spec:
     line: int
     project: Path | None
     pytestmark: list[Any]
+    attributes: Mapping[str, object]
     _declared: Spec
     _changed: Mapping[str, Any]
     _models: int
@@ -313,6 +316,7 @@ class Spec:
         name, place = name or self.name, (self.module, self.file, self.line, self.project)
         spec = Spec(protocol, self.model, name, *place)
         spec.pytestmark = list(self.pytestmark)
+        vars(spec).update({**self.attributes, "attributes": self.attributes})
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
         vars(spec).update(_declared=self._declared, _changed=changed, _models=self._models)
         return spec
@@ -350,8 +354,11 @@ class Spec:
         return list(returned) if isinstance(returned, list | tuple) else [returned]
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Except for the attribute in which pytest stores marks that stand above the decorator.
-        if name != "pytestmark":
+        # Except for the attribute in which pytest stores marks that stand above the decorator, and
+        # private ones that other decorators have for themselves.
+        if _is_foreign(name) and (name in self.attributes or not hasattr(self, name)):
+            vars(self)["attributes"] = {**self.attributes, name: value}
+        elif name != "pytestmark":
             raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
         super().__setattr__(name, value)
 
@@ -533,6 +540,17 @@ def _takes_nothing(model: Any) -> bool:
 def _marks(model: Any) -> list[Any]:
     marks = getattr(model, "pytestmark", [])
     return list(marks) if isinstance(marks, list | tuple) else [marks]
+
+
+def _attributes(model: Any) -> dict[str, object]:
+    """Return what decorators of other libraries keep on a build function."""
+    kept = vars(model) if inspect.isfunction(model) else {}
+    return {name: value for name, value in kept.items() if _is_foreign(name)}
+
+
+def _is_foreign(name: str) -> bool:
+    # A function that another one wraps keeps what inspect looks for, which is no decorator's.
+    return name.startswith("_") and name not in ("__wrapped__", "__signature__", "__test__")
 
 
 def _model_problem(model: Any) -> str | None:

@@ -76,6 +76,31 @@ def test_a_spec_that_another_plugin_runs_again_is_reported_by_its_last_run(
     done.stdout.fnmatch_lines([f"accepted spec_a.py::net: run {done.history[0].id}*"])
 
 
+@pytest.mark.parametrize(
+    ("outcome", "processes"),
+    [("report.outcome = 'rerun'", 0), ("continue", 0), ("report.outcome = 'rerun'", 1)],
+    ids=["rerunfailures", "flaky", "rerunfailures in a worker"],
+)
+def test_an_attempt_that_did_not_count_tells_no_run_in_its_testcase(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch, outcome: str, processes: int
+) -> None:
+    # pytest-rerunfailures reports a failed attempt to its end, flaky all but its call; each makes
+    # a testcase of it.
+    logged = "                item.ihook.pytest_runtest_logreport(report=report)\n                break\n"
+    again = RERUN.replace(logged, logged.replace("break", "continue"))
+    again = again.replace('report.outcome = "rerun"', outcome)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p tests.support.scripted_runs")
+    arguments = ["-ojunit_family=xunit1", *(["-n1"] if processes else [])]
+    done = session(scripted, monkeypatch, "", *arguments, conftest=again)
+    assert done.exit_code == 0, done.output
+    tree = ET.parse(scripted.path / "junit.xml")
+    told = [
+        [fact.get("value") for fact in case.iter("property") if fact.get("name") == "modeltune.run"]
+        for case in tree.iter("testcase")
+    ]
+    assert told == [[], [done.history[0].id]]
+
+
 def test_an_expected_failure_is_no_error_of_the_change(
     scripted: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -507,6 +507,46 @@ def test_a_spec_inside_a_class_is_refused(project: Project) -> None:
     )
 
 
+def test_what_a_decorator_above_a_spec_keeps_on_it_is_found_on_its_function(
+    project: Project, harness: Harness
+) -> None:
+    titled = """
+def titled(function):  # as Allure does it
+    function.__allure_display_name__ = "a title"
+    return function
+
+@titled
+@rules
+def dense(hp): ...
+"""
+    reader = "def pytest_runtest_setup(item): print(item.obj.__allure_display_name__)"
+    done = project.with_specs(spec_a=titled).with_conftest(reader).run("-s")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*a title*"])
+
+
+def test_a_decorator_that_makes_a_plain_function_of_a_spec_is_refused(project: Project) -> None:
+    frozen = """
+import functools
+
+def frozen(function):  # as freezegun does it
+    @functools.wraps(function)
+    def wrapper(*args): ...
+    return wrapper
+
+@frozen
+@rules
+def dense(hp): ...
+
+@rules
+@frozen
+def cnn(hp): ...
+"""
+    done = project.with_specs(spec_a=frozen).run("--collect-only", code=2)
+    done.stdout.fnmatch_lines(["*spec_a.py:*: dense: a decorator above mt.spec has made a plain *"])
+    assert "cnn: a decorator" not in done.output
+
+
 def test_modeltune_files_says_which_files_hold_specs(project: Project) -> None:
     project = project.with_ini("[pytest]\nmodeltune_files = models_*.py tuned/*.py")
     project = project.with_specs(spec_a=TWO, models_b=RULES + TWO)

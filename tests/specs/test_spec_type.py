@@ -139,6 +139,23 @@ def test_a_spec_is_frozen(field: str) -> None:
         del spec.name
 
 
+def test_what_other_decorators_keep_on_a_function_is_kept_by_a_spec() -> None:
+    def build(hp: Any) -> Any: ...
+
+    build.__allure_display_name__ = "below"  # type: ignore[attr-defined]
+    build.public = build.__wrapped__ = mlp  # type: ignore[attr-defined]
+    spec: Any = protocol()(build)
+    assert spec.__allure_display_name__ == "below"
+    spec.__allure_display_name__ = "above"
+    spec.__flaky_max_runs__ = 2
+    renamed: Any = spec.with_fields(name="other")
+    for kept in (spec, renamed):
+        assert kept.attributes == {"__allure_display_name__": "above", "__flaky_max_runs__": 2}
+        assert (kept.__allure_display_name__, kept.__flaky_max_runs__) == ("above", 2)
+    with pytest.raises(FrozenInstanceError, match="_changed"):
+        spec._changed = {}
+
+
 @pytest.mark.parametrize("field", ["search", "gates"])
 def test_a_protocol_is_frozen(field: str) -> None:
     with pytest.raises(FrozenInstanceError):
