@@ -43,6 +43,7 @@ from modeltune.engine.score import (
     evaluate,
     is_loss_of_keras,
     name_cautions,
+    names_without_samples,
     predict,
     report_names,
 )
@@ -277,7 +278,11 @@ def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Ou
     spec, train = rehearsal.spec, rehearsal.train
     has_targets = train.has_targets
     problems = [
-        *(_slice_problems(spec, rehearsed, outputs) if has_targets else _target_problems(spec))
+        *(
+            _slice_problems(spec, rehearsed, outputs, rehearsal.loaded.test.size)
+            if has_targets
+            else _target_problems(spec)
+        )
     ]
     if rehearsal.loaded.train.stream is None:
         problems += _behaviour_problems(spec, rehearsal.model, _few(train, rehearsal.few))
@@ -452,11 +457,12 @@ def _target_problems(spec: Spec) -> Iterator[str]:
             )
 
 
-def _slice_problems(spec: Spec, model: Model, outputs: list[Output]) -> Iterator[str]:
+def _slice_problems(spec: Spec, model: Model, outputs: list[Output], rows: int) -> Iterator[str]:
     """Name the gates on classes or slices whose metric the results on single samples do not give."""
     if keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is not None:
         return
     reported = set(report_names(outputs))
+    wide = {name for output in outputs for name in names_without_samples(output, rows)}
     prefixes = [output.prefix for output in outputs if _has_classes(output)]
     for index, gate in enumerate(spec.gates):
         if isinstance(gate, Behaviour) or gate.measure.slices is None:
@@ -475,6 +481,12 @@ def _slice_problems(spec: Spec, model: Model, outputs: list[Output]) -> Iterator
                 listed = ", ".join(f'"{prefix}{name}"' for prefix in prefixes)
                 yield f"{where}: several outputs have classes; name the metric of one, as {listed}"
                 continue
+        if name in wide:
+            yield (
+                f'{where}: "{name}" is computed of all numbers of all samples together, and test has '
+                "too many to be kept sample by sample, so it has no value on some of them; mae and mse "
+                "have"
+            )
         if name not in reported and name in _whole_metrics(model, outputs):
             yield (
                 f'{where}: "{name}" is computed of all test samples together, and neither a mean '

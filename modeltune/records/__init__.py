@@ -31,6 +31,12 @@ if TYPE_CHECKING:
         RefitScores,
         WinnerAtBounds,
     )
+    from modeltune.records.confusion import (
+        Confusion,
+        ConfusionRow,
+        confusion_from_json,
+        confusion_to_json,
+    )
     from modeltune.records.documents import DOCUMENTS, document_from_json
     from modeltune.records.events import (
         BaselineAccepted,
@@ -162,6 +168,8 @@ __all__ = [
     "CheckDetails",
     "CheckFacts",
     "ClassCounts",
+    "Confusion",
+    "ConfusionRow",
     "ConstantFeatures",
     "Counterexample",
     "Details",
@@ -232,6 +240,8 @@ __all__ = [
     "as_number",
     "check_verdict",
     "class_metric",
+    "confusion_from_json",
+    "confusion_to_json",
     "document_from_json",
     "facts_of",
     "failure_result",
@@ -289,6 +299,12 @@ __getattr__, __dir__ = door(
             "TaskProgress",
             "ValidationStarted",
             "portable",
+        ),
+        "confusion": (
+            "Confusion",
+            "ConfusionRow",
+            "confusion_from_json",
+            "confusion_to_json",
         ),
         "documents": (
             "DOCUMENTS",

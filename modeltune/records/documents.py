@@ -42,6 +42,15 @@ class _Class:
     support: int | None = None
 
 
+@dataclass(frozen=True)
+class _Cells:
+    classes: int
+    true: tuple[int, ...]
+    predicted: tuple[int, ...]
+    counts: tuple[int, ...]
+    left_out: int = 0
+
+
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     "validation": {"kind": str, "k": int, "refits": tuple[_Refit, ...]},
     "environment": {
@@ -59,7 +68,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
-_TABLE: Mapping[str, Any] = {
+_TABLE: dict[str, Any] = {
     "per_class": tuple[_Class, ...],
     "confusion": tuple[tuple[int | None, ...], ...] | None,
 }
@@ -77,7 +86,8 @@ def document_from_json(name: str, data: Json) -> Mapping[str, Json]:
     if name == "task_report":
         for table in document.values():
             if isinstance(table, Mapping):
-                _check(table, _TABLE)
+                is_sparse = isinstance(table.get("confusion"), Mapping)
+                _check(table, _TABLE | ({"confusion": _Cells} if is_sparse else {}))
     return document
 
 

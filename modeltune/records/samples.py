@@ -40,7 +40,8 @@ class Samples:
         refits: how many refits there are.
         truth: by an output's prefix ("" of a single one) the true class, int of shape (n,),
             whether it has each of k labels, bool of shape (n, k), or the targets, float32 of
-            shape (n, k); -1, no label or NaN of samples that do not count.
+            shape (n, k); -1, no label or NaN of samples that do not count. Of targets too wide to be
+            kept a digest, (n, 1), which has nothing predicted beside it.
         predicted: by prefix the predicted class, (refits, n), or labels or numbers, (refits, n, k).
         classes: by prefix the classes that train or test have any of; not of numbers.
         values: by metric one value per sample whose mean is the metric, (refits, n); of a

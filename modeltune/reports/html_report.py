@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.records import ImageChange, Json, Outcome, Run, Trial, Verdict
+from modeltune.records import (
+    Confusion,
+    ImageChange,
+    Json,
+    Outcome,
+    Run,
+    Trial,
+    Verdict,
+    confusion_from_json,
+)
 from modeltune.reports.annotations import is_red
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
@@ -477,7 +487,10 @@ def _task(name: str, table: Mapping[str, Json]) -> _Task:
         for label, row in zip(named, rows_of_classes, strict=True)
     ]
     if len(by_class) > MOST_ROWS:
-        scores = [_float(row.get("f1")) or 0.0 for row in rows_of_classes]
+        # A class that test has none of is not the worst one.
+        scores = [
+            (row.get("support") == 0, _float(row.get("f1")) or 0.0) for row in rows_of_classes
+        ]
         worst = sorted(range(len(scores)), key=scores.__getitem__)[:MOST_ROWS]
         by_class = [by_class[place] for place in worst]
     numbers = not by_class
@@ -487,36 +500,21 @@ def _task(name: str, table: Mapping[str, Json]) -> _Task:
             for key, value in table.items()
             if key != "task" and (score := _float(value)) is not None
         ]
-    counts = _counts(table.get("confusion"))
-    if len(counts) != len(named):
-        named = [str(place) for place in range(len(counts))]
+    confusion = confusion_from_json(table.get("confusion")) or Confusion(0)
+    if confusion.classes != len(named):
+        named = [str(place) for place in range(confusion.classes)]
     matrix: list[list[tuple[str, str]]] = []
     pairs: list[tuple[str, str, int]] = []
-    if len(counts) <= MOST_CLASSES:
+    if confusion.classes <= MOST_CLASSES:
         matrix = [
             [(str(count), _shade(count, sum(row), i == j)) for j, count in enumerate(row)]
-            for i, row in enumerate(counts)
+            for i, row in enumerate(confusion.corner(MOST_CLASSES))
         ]
     else:
-        wrong = (
-            (count, i, j)
-            for i, row in enumerate(counts)
-            for j, count in enumerate(row)
-            if i != j and count
-        )
-        most = sorted(wrong, key=lambda pair: (-pair[0], pair[1:]))[:MOST_PAIRS]
-        pairs = [(named[i], named[j], count) for count, i, j in most]
+        most = itertools.islice(confusion.wrong(), MOST_PAIRS)
+        pairs = [(named[i], named[j], count) for i, j, count in most]
     task = str(table.get("task", ""))
     return _Task(name, task, named, by_class, numbers, len(rows_of_classes), matrix, pairs)
-
-
-def _counts(confusion: Json) -> list[list[int]]:
-    """Return a square matrix of counts, empty of anything else."""
-    rows = confusion if isinstance(confusion, list | tuple) else []
-    is_square = all(isinstance(row, list | tuple) and len(row) == len(rows) for row in rows)
-    if not is_square or not all(isinstance(count, int) for row in rows for count in row):
-        return []
-    return [list(row) for row in rows]
 
 
 def _shade(count: int, total: int, is_right: bool) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modeltune.ground import ModeltuneError
-from modeltune.records import Json, Run
+from modeltune.records import Confusion, Json, Run, confusion_from_json
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
 from modeltune.reports.reported_run import ReportedRun
@@ -106,10 +106,10 @@ def _figures(reported: ReportedRun) -> Iterator[tuple[str, Figure]]:
     if data["curves"]["metrics"]:
         yield "curves", _curves(run, data["curves"])
     for output, table in run.task_report.items():
-        if isinstance(table, Mapping) and (counts := _counts(table.get("confusion"))):
+        if isinstance(table, Mapping) and (counts := confusion_from_json(table.get("confusion"))):
             classes = [row.get("class") for row in table.get("per_class", ())]
             file = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
-            part = _part(min(len(counts), MOST_CLASSES_DRAWN), len(counts), "classes")
+            part = _part(min(counts.classes, MOST_CLASSES_DRAWN), counts.classes, "classes")
             title = f"{run.spec}: {file.replace('-', ' of ', 1)}"
             yield file, _confusion(title, counts, classes, part)
     for numbers in data["numbers"]:
@@ -219,19 +219,15 @@ def _draw_curve(axes: Axes, curve: Json, metric: str, is_strong: bool) -> None:
         )
 
 
-def _confusion(
-    title: str, counts: Sequence[Sequence[int]], classes: Sequence[Json], part: str
-) -> Figure:
+def _confusion(title: str, confusion: Confusion, classes: Sequence[Json], part: str) -> Figure:
     """Draw each true class's row as shares of its samples, so that rare ones are seen too."""
-    size = min(len(counts), MOST_CLASSES_DRAWN)
+    counts = confusion.corner(MOST_CLASSES_DRAWN)
+    size = len(counts)
     inches = min(max(3.2, 0.42 * size + 1.2), 9.0)
     figure = _figure(title, 1, 1, inches, inches, part)
     (axes,) = figure.axes
-    totals = [max(sum(row), 1) for row in counts]
-    shares = [
-        [count / total for count in row[:size]]
-        for row, total in zip(counts[:size], totals[:size], strict=True)
-    ]
+    totals = [max(total, 1) for total in confusion.totals(size)]
+    shares = [[count / total for count in row] for row, total in zip(counts, totals, strict=True)]
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     axes.grid(visible=False)
     step = -(-size // 40)
@@ -325,11 +321,6 @@ def _label(axes: Axes, x: str, y: str) -> None:
         if high - low < 1:
             # Of a single trial or epoch.
             axes.set_xlim(low - 0.5, high + 0.5)
-
-
-def _counts(confusion: Json) -> Sequence[Sequence[int]]:
-    """Return the rows of a confusion matrix, none of anything else."""
-    return confusion if isinstance(confusion, list | tuple) else ()
 
 
 def _text(text: str, longest: int) -> str:

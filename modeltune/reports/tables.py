@@ -14,6 +14,7 @@ import tabulate
 from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
     Artifact,
+    ConfusionRow,
     Json,
     MetricFacts,
     Outcome,
@@ -28,6 +29,7 @@ from modeltune.records import (
     TrialStatus,
     Values,
     Verdict,
+    confusion_from_json,
 )
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Severity, maximize, minimize
@@ -46,6 +48,9 @@ LONGEST_LIST = 160
 
 MOST_ROWS, MOST_COLUMNS = 50, 20
 """Rows and columns that are shown of a table inside a recorded document, such as a confusion matrix."""
+
+MOST_WORST, MOST_OTHERS = 20, 3
+"""Rows of a large confusion matrix that are shown, and the wrong classes that are named in each."""
 
 
 def gate_table(run: Run) -> str:
@@ -438,7 +443,7 @@ def _sections(run: Run) -> Iterator[str]:
     yield _where_trials_failed(run)
     yield _with_title("model", _model(run))
     for title, document in {
-        "task report": run.task_report,
+        "task report": _task_report(run.task_report),
         "search": run.search,
         "fit": run.fit,
         "validation": run.validation,
@@ -645,6 +650,51 @@ def _document(document: Mapping[str, Json]) -> str:
         else:
             facts.append((name, _text(value)))
     return "\n".join(text for text in (_facts(facts), *tables) if text)
+
+
+def _task_report(document: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the report of each output with its worst classes where there are many."""
+    return {
+        name: dict(_worst_of(table)) if isinstance(table, Mapping) else table
+        for name, table in document.items()
+    }
+
+
+def _worst_of(table: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    for name, value in table.items():
+        if name == "per_class" and _is_list(value) and len(value) > MOST_ROWS:
+            yield f"{name}, the worst {MOST_ROWS} of {len(value)} by f1", _worst_classes(value)
+        elif name == "confusion" and (confusion := confusion_from_json(value)) is not None:
+            if confusion.classes <= MOST_COLUMNS:
+                yield name, value
+            elif rows := confusion.worst_rows(MOST_WORST):
+                left = f", without {confusion.left_out} samples" if confusion.left_out else ""
+                title = f"{name}, the worst {len(rows)} of {confusion.classes} rows{left}"
+                yield title, [_confused(row) for row in rows]
+        else:
+            yield name, value
+
+
+def _worst_classes(rows: Sequence[Json]) -> list[Json]:
+    def f1(row: Json) -> float:
+        value = row.get("f1") if isinstance(row, Mapping) else None
+        return value if isinstance(value, int | float) and not math.isnan(value) else math.inf
+
+    # A class that test has none of is not the worst one.
+    return sorted(
+        rows, key=lambda row: (isinstance(row, Mapping) and row.get("support") == 0, f1(row))
+    )[:MOST_ROWS]
+
+
+def _confused(row: ConfusionRow) -> dict[str, Json]:
+    others = ", ".join(f"{label} ({count})" for label, count in row.others[:MOST_OTHERS])
+    more = len(row.others) - MOST_OTHERS
+    return {
+        "class": row.true,
+        "samples": row.samples,
+        "right": row.right,
+        "predicted as": others + (f", {more} more" if more > 0 else ""),
+    }
 
 
 def _title(name: str, rows: int) -> str:

@@ -102,6 +102,22 @@ def test_gates_on_classes_and_slices_that_cannot_be_measured_are_refused(tmp_pat
     assert 'gates[3]: mt.metric("auc").per_class' in said
     assert 'gates[4]: mt.metric("auc").on("some"' in said
     assert said.count("is computed of all test samples together") == 2
+
+
+def test_gates_on_slices_that_wide_targets_do_not_tell_are_refused(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        return dense(layers.Dense(64), loss="mse", metrics=["mae"])
+
+    part = (np.zeros((5000, 64), "float32"),) * 2
+    data = mt.Data(part, part, part)
+    search = mt.RandomSearch(mt.minimize("val_loss"))
+    gates = [mt.metric(name).on("some", np.isfinite) >= 0 for name in ("mse", "mae", "r2")]
+    said = refusal(spec_of(build, data, search=search, gates=gates), tmp_path)
+    assert said.count("gates[") == 1
+    assert (
+        'gates[2]: mt.metric("r2").on("some", isfinite) >= 0: "r2" is computed of all numbers'
+        in said
+    )
     assert "gates[0]" not in said
 
 

@@ -26,6 +26,7 @@ from modeltune.harness import report_files
 from modeltune.harness.report_files import gather, write_reports
 from modeltune.histories.artifacts import keep
 from modeltune.histories.store import open_store
+from modeltune.records.confusion import confusion_to_json
 from modeltune.records.json_form import from_json, to_json
 from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults
@@ -183,11 +184,15 @@ def test_no_runs_are_a_page_too() -> None:
     assert "modeltune: no runs" in Page(content(html([]))).text
 
 
-def test_of_many_classes_the_most_frequent_confusions_are_listed() -> None:
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_of_many_classes_the_most_frequent_confusions_are_listed(is_whole: bool) -> None:
     counts = [[50 if i == j else 0 for j in range(40)] for i in range(40)]
     counts[3][5], counts[7][1] = 9, 11
     per_class = [{"class": label, "f1": 0.5, "support": 59} for label in range(40)]
-    table = {"task": "multiclass", "per_class": per_class, "confusion": counts}
+    cells = [(i, j, n) for i, row in enumerate(counts) for j, n in enumerate(row) if n]
+    # A run of an earlier version has it whole.
+    matrix = counts if is_whole else confusion_to_json(cells, 40)
+    table = {"task": "multiclass", "per_class": per_class, "confusion": matrix}
     run = replace(searched(2, 1), task_report={"output": table})
     text = Page(content(html([ReportedRun(run)]))).text
     assert "Of 40 classes, the most frequent confusions" in text

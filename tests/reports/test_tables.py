@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import modeltune as mt
+from modeltune.records.confusion import confusion_to_json
 from modeltune.records.json_form import from_json, to_json
 from modeltune.records.runs import Durations, Run, RunStatus, Scores, Summary
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
@@ -259,7 +260,7 @@ def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginn
     report = {"task": "multiclass", "per_class": per_class, "confusion": [[3, 1], [0, 4]]}
     validation = {"kind": "Holdout", "refits": refits}
     shown = show(replace(DIGITS, task_report={"y": report}, validation=validation))
-    assert "\ny.task  multiclass\ny.per_class, the first 50 of 60\nclass    f1\n" in shown
+    assert "\ny.task  multiclass\ny.per_class, the worst 50 of 60 by f1\nclass    f1\n" in shown
     _, _, matrix = shown.partition("\ny.confusion\n")
     assert [line.split() for line in matrix.splitlines()[:4]] == [
         ["0", "1"], ["--", "---", "---"], ["0", "3", "1"], ["1", "0", "4"],
@@ -268,6 +269,23 @@ def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginn
     assert "\nrefits\nseed    curve.loss" in shown
     assert f"\n0       {first}, ... (100 in all)" in shown
     assert max(map(len, shown.splitlines())) < 250
+
+
+def test_of_many_classes_the_worst_are_shown() -> None:
+    per_class = [
+        {"class": n, "f1": 0.0 if n % 2 else 1 - n / 5000, "support": 1 - n % 2}
+        for n in range(5000)
+    ]
+    counts = [(7, 1, 20), (7, 2, 3), (7, 3, 2), (7, 4, 1), (7, 7, 2), (4999, 0, 9)]
+    report = {"per_class": per_class, "confusion": confusion_to_json(counts, 5000)}
+    shown = show(replace(DIGITS, task_report={"y": report}))
+    _, _, classes = shown.partition("\ny.per_class, the worst 50 of 5000 by f1\n")
+    assert classes.splitlines()[2].split()[0] == "4998"
+    _, _, matrix = shown.partition("\ny.confusion, the worst 2 of 5000 rows\n")
+    rows = [line.split()[0] for line in matrix.splitlines()[:4]]
+    assert (rows[0], rows[2:]) == ("class", ["7", "4999"])
+    assert "1 (20), 2 (3), 3 (2), 1 more" in matrix.splitlines()[2]
+    assert len(shown) < 20_000
 
 
 def test_names_without_end_are_cut_where_a_run_is_shown() -> None:

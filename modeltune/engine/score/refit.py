@@ -38,6 +38,7 @@ from modeltune.engine.score.scoring import (
     Predictions,
     dummy_gain,
     evaluate,
+    note_on_width,
     predict,
     random_metrics,
     refit_samples,
@@ -309,6 +310,7 @@ def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Jso
             # Only its targets show in which order a stream yielded its samples.
             samples = None
         packed = None if samples is None else pack_samples(samples)
+        notes += [] if samples is None else note_on_width(on_test.predictions.outputs)
     except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
         notes.append(_not_measured("the results of single samples are not kept", error))
     further, lost = scores_beyond_test(spec, model, parts, on_test, measures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,7 +41,7 @@ from modeltune.engine.score.outputs import (
 )
 from modeltune.engine.score.sample_values import sample_values
 from modeltune.ground import SpecError, error_line
-from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples
+from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples, confusion_to_json
 from modeltune.specs import On
 
 NOT_COUNTED = -1
@@ -57,6 +58,19 @@ NAMED_COLUMNS = 12
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
+
+
+FEW_COLUMNS = 16
+"""Numbers of a sample that are always kept."""
+
+MOST_NUMBERS_KEPT = 2**18
+"""Of targets with more columns, numbers that are kept in all: 1 MiB, and as much for each refit."""
+
+MEAN_ERRORS = ("mae", "mse")
+"""Metrics of numbers that are the mean of one value for each sample."""
+
+WHOLE_ERRORS = tuple(name for name in NUMBER_METRICS if name not in MEAN_ERRORS)
+"""Those that are computed of all samples together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +299,7 @@ def refit_samples(
     values: dict[str, Array] = {}
     weights: dict[str, Array] = {}
     definitions: dict[str, str] = {}
+    means: dict[str, Array] = {}
     for output in test.outputs:
         if not np.isfinite(output.predicted).all():
             continue
@@ -311,7 +326,11 @@ def refit_samples(
             numbers = output.y.reshape(size, -1).astype(np.float32)
             numbers[~output.rows] = np.nan
             is_whole = output.counted is None or output.counted.ndim == 1
-            if is_whole:
+            if is_whole and names_without_samples(output, size):
+                # What tells the samples apart, and their order, in place of what they are.
+                truth[output.prefix] = _digests(numbers)
+                means |= _mean_errors(output, numbers)
+            elif is_whole:
                 truth[output.prefix] = numbers
                 answers = output.numbers.reshape(numbers.shape)
                 predicted[output.prefix] = answers.astype(np.float32)[None]
@@ -326,7 +345,55 @@ def refit_samples(
             values[name] = own.values.astype(bool if is_right_or_wrong else np.float32)[None]
             if own.weights is not None:
                 weights[name] = own.weights.astype(np.float32)
+    # A compiled metric of the same name comes first.
+    for name in means.keys() - definitions.keys():
+        if math.isclose(
+            float(np.mean(means[name])), scores.get(name, math.nan), rel_tol=1e-4, abs_tol=1e-6
+        ):
+            values[name] = means[name]
     return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions, weights)
+
+
+def names_without_samples(output: Output, rows: int) -> list[str]:
+    """Return the metrics of the report that the samples of a test part of so many rows do not tell.
+
+    There are some where the numbers of a regression are too many to be kept sample by sample.
+    """
+    width = output.y.size // max(1, len(output.y))
+    if output.task is not OutputTask.REGRESSION or width <= FEW_COLUMNS:
+        return []
+    whole = rows * width > MOST_NUMBERS_KEPT
+    return [f"{output.prefix}{name}" for name in WHOLE_ERRORS] if whole else []
+
+
+def note_on_width(outputs: Sequence[Output]) -> Iterator[str]:
+    """Yield what is not kept of which output, and what its gates are then judged by."""
+    for output in outputs:
+        if names := names_without_samples(output, len(output.y)):
+            width = output.y.size // len(output.y)
+            name = f"of output {output.name} " if output.name else ""
+            yield (
+                f"the {width} numbers {name}that each of {len(output.y)} test samples has are not kept, "
+                f"but its mean errors: more than {MOST_NUMBERS_KEPT} numbers would take too much room. "
+                f"Gates on {', '.join(names)} compare refits, not samples, and have no slices; those on "
+                f"{', '.join(f'{output.prefix}{name}' for name in MEAN_ERRORS)} and on compiled metrics "
+                "are judged as ever"
+            )
+
+
+def _digests(numbers: Array) -> Array:
+    """Return a number for each row that is another one for other values, float32 of shape (n, 1)."""
+    # So many bits are exact in a float32.
+    return np.array([[zlib.crc32(row.tobytes()) & 0xFFFFFF] for row in numbers], np.float32)
+
+
+def _mean_errors(output: Output, numbers: Array) -> dict[str, Array]:
+    """Return the errors of each sample whose means are metrics of the report; none where not all count."""
+    if np.isnan(numbers).any():
+        return {}
+    errors = output.numbers.reshape(numbers.shape).astype(np.float64) - numbers
+    means = {"mae": np.abs(errors).mean(axis=1), "mse": np.square(errors).mean(axis=1)}
+    return {f"{output.prefix}{name}": means[name].astype(np.float32)[None] for name in MEAN_ERRORS}
 
 
 def _true_classes(output: Output, target: Target) -> Array:
@@ -462,15 +529,13 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         classes = list(range(width))
         true = rows_of(output, output.y, width).astype(int)
         predicted = (rows_of(output, output.predicted, width) > output.threshold).astype(int)
-        confusion = None
+        confusion: Json = None
     else:
         true, predicted = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
         count = 2 if output.task is OutputTask.BINARY else output.predicted.shape[-1]
         classes = list(range(count))
-        confusion = [[0] * count for _ in classes]
+        confusion = confusion_to_json(_cells(true, predicted, count), count)
     if len(true):
-        if confusion is not None:
-            confusion = metrics.confusion_matrix(true, predicted, labels=classes).tolist()
         scores = metrics.precision_recall_fscore_support(
             true, predicted, labels=classes, zero_division=0.0
         )
@@ -488,6 +553,14 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         for name, values in zip(CLASS_METRICS, (precision, recall, f1), strict=True)
     }
     return averages, {"per_class": rows, "confusion": confusion}
+
+
+def _cells(true: Array, predicted: Array, classes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the samples of each (true, predicted) class there is; labels that are no class are none's."""
+    known = (true >= 0) & (true < classes)
+    places, counts = np.unique(true[known] * classes + predicted[known], return_counts=True)
+    for place, count in zip(places.tolist(), counts.tolist(), strict=True):
+        yield *divmod(place, classes), count
 
 
 def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:

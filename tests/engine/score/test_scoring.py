@@ -15,18 +15,22 @@ from sklearn import metrics
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
+from modeltune.engine.score import scoring
 from modeltune.engine.score.outputs import Output, OutputTask, Target
 from modeltune.engine.score.scoring import (
     Predictions,
     check_slices,
     dummy_gain,
     evaluate,
+    note_on_width,
     predict,
     random_metrics,
     refit_samples,
     report,
     report_names,
 )
+from modeltune.records.confusion import confusion_from_json
+from modeltune.records.samples import pack_samples, unpack_samples
 from modeltune.specs.gates import On
 from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense, spec_of
 
@@ -197,6 +201,51 @@ def test_the_labels_of_multilabel_samples_are_kept_as_the_classes_to_judge() -> 
     assert [samples.class_score("recall", 0, label) for label in (0, 1)] == [1.0, 0.0]
     assert samples.class_score("precision", 0, 0) == pytest.approx(40 / 90)
     assert samples.score("recall", 0) == report(on_test.outputs)[0]["recall"] == 0.5
+
+
+def test_a_matrix_of_many_classes_is_recorded_by_its_cells() -> None:
+    true, answers = np.arange(200) % 40 * 7, np.arange(200) % 60
+    _, tables = report([output(true, np.eye(300)[answers], OutputTask.MULTICLASS)])
+    recorded = tables["output"]["confusion"]
+    assert len(recorded["counts"]) == len(set(zip(true, answers, strict=True)))
+    read = confusion_from_json(recorded)
+    assert read is not None
+    expected = metrics.confusion_matrix(true, answers, labels=range(300))
+    assert read.corner(300) == expected.tolist()
+
+
+def test_of_wide_targets_the_errors_of_each_sample_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = identity(20, loss="mse", metrics=["mae"])
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 20)).astype("float32")
+    test = part(x, x + rng.normal(size=x.shape).astype("float32"))
+    on_test = predict(model, test, 32)
+    scores = {**report(on_test.outputs)[0], **evaluate(model, test, 32)}
+
+    def samples() -> Any:
+        return refit_samples(model, on_test, scores, {"": Target(test.y)})
+
+    assert list(note_on_width(on_test.outputs)) == []
+    assert samples().truth[""].shape == (50, 20)
+    monkeypatch.setattr(scoring, "MOST_NUMBERS_KEPT", 999)
+    (note,) = note_on_width(on_test.outputs)
+    assert note == (
+        "the 20 numbers that each of 50 test samples has are not kept, but its mean errors: more than "
+        "999 numbers would take too much room. Gates on rmse, r2, explained_variance compare refits, "
+        "not samples, and have no slices; those on mae, mse and on compiled metrics are judged as ever"
+    )
+    kept = samples()
+    assert (kept.truth[""].shape, kept.predicted) == ((50, 1), {})
+    assert len(np.unique(kept.truth[""])) == 50
+    for name in ("mae", "mse", "loss"):
+        assert kept.score(name, 0) == pytest.approx(scores[name])
+    assert kept.score("mse", 0, np.arange(9)) == pytest.approx(
+        metrics.mean_squared_error(test.y[:9], x[:9])
+    )
+    assert (kept.score("r2", 0), kept.reported("r2")) == (None, None)
+    assert unpack_samples(pack_samples(kept)).score("mse", 0) == kept.score("mse", 0)
 
 
 def test_a_class_that_test_lacks_does_not_lower_the_averages() -> None:
