@@ -130,8 +130,11 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         _warn(spec, predicted, evaluated)
         names = [*evaluated, *report_names(outputs)]
         problems += _gate_problems(spec, names)
+        rows = loaded.test.size
         problems += (
-            _slice_problems(spec, model, outputs) if test.has_targets else _target_problems(spec)
+            _slice_problems(spec, model, outputs, rows)
+            if test.has_targets
+            else _target_problems(spec)
         )
         if loaded.test.stream is None:
             problems += _behaviour_problems(spec, model, test)
