@@ -188,9 +188,11 @@ def accept_run(arguments: argparse.Namespace) -> str:
 
 
 def check_run(arguments: argparse.Namespace) -> int:
-    """Judge a run by today's gates under pytest; return pytest's exit code."""
+    """Judge a run, or a model in a file, by today's gates under pytest; return pytest's exit code."""
     from modeltune.histories import open_store
 
+    if arguments.run.endswith(".keras") or arguments.spec is not None:
+        return _check_file(arguments)
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
     file = spec_file(run, arguments.specs)
@@ -199,6 +201,31 @@ def check_run(arguments: argparse.Namespace) -> int:
     # Only pytest can import a spec and set up its fixtures.
     return subprocess.run(
         [sys.executable, "-m", "pytest", node, *options],
+        check=False,
+        # The URL may carry a password.
+        env={**os.environ, STORE_VARIABLE: arguments.store.reveal()},
+    ).returncode
+
+
+def _check_file(arguments: argparse.Namespace) -> int:
+    """Hold the model in a file to the gates of a spec."""
+    file = Path(arguments.run).absolute()
+    if arguments.spec is None:
+        raise HistoryError(
+            f"{arguments.run}: say which spec it is held to: --spec model_specs/spec_x.py::net"
+        )
+    if not file.is_file() or file.suffix != ".keras":
+        what = "is no .keras file" if file.exists() else "does not exist"
+        raise HistoryError(f"{arguments.run} {what}; name a model that Keras has saved")
+    spec, separator, name = arguments.spec.partition("::")
+    if not separator or not name or not Path(spec).is_file():
+        raise HistoryError(
+            f"--spec {arguments.spec}: there is no such spec; write FILE.py::NAME, as "
+            "model_specs/spec_x.py::net"
+        )
+    options = ["-p", "modeltune.plugin.given_plugin", f"--modeltune-given={file}"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", f"{Path(spec).absolute()}::{name}", *options],
         check=False,
         # The URL may carry a password.
         env={**os.environ, STORE_VARIABLE: arguments.store.reveal()},

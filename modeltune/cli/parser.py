@@ -85,10 +85,17 @@ def parser() -> argparse.ArgumentParser:
         "check",
         parents=[store, specs],
         allow_abbrev=False,
-        help="judge a run by today's gates, without training",
+        help="judge a run, or a model in a file, by today's gates, without training",
     )
     checked.add_argument(
-        "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"
+        "run",
+        metavar="RUN|FILE",
+        help="id of the run, or the start of it; -1 is the newest run; or a .keras file",
+    )
+    checked.add_argument(
+        "--spec",
+        metavar="FILE.py::NAME",
+        help="with a .keras file: the spec whose gates it is held to; the run is recorded as one of it",
     )
     checked.set_defaults(command=commands.check_run)
     compared = subparsers.add_parser(

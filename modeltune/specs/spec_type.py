@@ -199,6 +199,7 @@ class Spec:
             "_changed": {},
             "_models": 1,
             "attributes": _attributes(model),
+            "given_file": None,
         }
         vars(self).update({**_attributes(model), **fields})
 
@@ -214,6 +215,7 @@ class Spec:
     _declared: Spec
     _changed: Mapping[str, Any]
     _models: int
+    given_file: Path | None
 
     @property
     def data(self) -> Callable[..., Data] | Data:
@@ -222,9 +224,15 @@ class Spec:
     @property
     def search(self) -> Search:
         """The declared search; where there is none, the objective is what the first gate bounds."""
-        declared = None if self.is_given else self.protocol.search
-        objective = _gated(self.gates) or minimize("val_loss")
-        return declared or NoSearch(objective, is_given=self.is_given)
+        declared = self.protocol.search
+        if declared is None:
+            objective = _gated(self.gates) or minimize("val_loss")
+            return NoSearch(objective, is_given=self.is_given)
+        if not self.is_given:
+            return declared
+        # Its test part, its limits and the metric it is ranked by are those of the others.
+        kept = ("objective", "seed", "trial_minutes", "trial_gigabytes", "data_minutes")
+        return NoSearch(**{name: getattr(declared, name) for name in kept}, is_given=True)
 
     @property
     def is_searched(self) -> bool:
@@ -233,12 +241,12 @@ class Spec:
 
     @property
     def is_given(self) -> bool:
-        """Whether the build function takes no argument: it returns a model that is trained already."""
-        return _takes_nothing(self.model)
+        """Whether the model is trained already: the build function takes no argument, or a file is given."""
+        return self.given_file is not None or _takes_nothing(self.model)
 
     @property
     def fit(self) -> Fit:
-        return Fit() if self.is_given else self.protocol.fit
+        return self.protocol.fit
 
     @property
     def validation(self) -> Validation:
@@ -291,6 +299,12 @@ class Spec:
         vars(spec)["_models"] = models
         return spec
 
+    def with_file(self, file: Path) -> Spec:
+        """Return a copy of this spec that judges the model in a ``.keras`` file in place of its own."""
+        spec = self.with_fields()
+        vars(spec)["given_file"] = file
+        return spec
+
     def in_project(self, project: Path) -> Spec:
         """Return a copy of this spec whose address starts from here if nothing marks a root."""
         spec = self.with_fields()
@@ -318,7 +332,12 @@ class Spec:
         spec.pytestmark = list(self.pytestmark)
         vars(spec).update({**self.attributes, "attributes": self.attributes})
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
-        vars(spec).update(_declared=self._declared, _changed=changed, _models=self._models)
+        vars(spec).update(
+            _declared=self._declared,
+            _changed=changed,
+            _models=self._models,
+            given_file=self.given_file,
+        )
         return spec
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -331,7 +350,7 @@ class Spec:
         for name, value in vars(module).items() if module else ():
             if value is self._declared:
                 address = (self.module, self.file, name, self.name, self.root)
-                return _imported_spec, (*address, self._changed)
+                return _imported_spec, (*address, self._changed, self.given_file)
         raise pickle.PicklingError(f"module {self.module} has no name for {self.id}")
 
     def __call__(self, hp: Any) -> Any:
@@ -345,10 +364,14 @@ class Spec:
         return self.model.build(hp) if hasattr(self.model, "build") else self.model(hp)
 
     def given_models(self) -> list[Any]:
-        """Return what the build function of a given model returns, as a list.
+        """Return the models that are given: in a file, or as the build function returns them.
 
-        Files are named from the project's root there, wherever the process is.
+        It names files from the project's root, wherever the process is.
         """
+        if self.given_file is not None:
+            import keras
+
+            return [keras.saving.load_model(self.given_file, safe_mode=True)]
         with contextlib.chdir(self.root):
             returned = self.model()
         return list(returned) if isinstance(returned, list | tuple) else [returned]
@@ -376,6 +399,7 @@ def _imported_spec(
     name: str,
     project: Path | None,
     fields: dict[str, Any],
+    given_file: Path | None,
 ) -> Spec:
     """Return the spec at an address, in a process that may not have imported its file yet."""
     try:
@@ -389,6 +413,7 @@ def _imported_spec(
         raise ImportError(f"module {module_name} is {imported} in this process, not {file}")
     declared: Spec = getattr(module, attribute)
     spec = declared.with_fields(name, **fields)
+    spec = spec if given_file is None else spec.with_file(given_file)
     return spec if project is None else spec.in_project(project)
 
 

@@ -128,7 +128,7 @@ WRONG = {
         '*data: train is None, but gates?0?, mt.gap("accuracy") <= 0.1, compares with it; *',
     ),
     "no test": (
-        GIVEN.replace("test=data", "train=data"),
+        GIVEN.replace("test=data", "validation=data"),
         "*data: test is None, and a given model is scored on nothing else; return mt.Data(test=(x, y))*",
     ),
     "a search of its own": (
@@ -149,6 +149,47 @@ def test_what_cannot_be_judged_is_told_before_anything_is(given: Example, name: 
     assert done.exit_code != 0
     done.stdout.fnmatch_lines([line])
     assert "Traceback" not in done.output
+
+
+def test_a_file_from_elsewhere_is_held_to_the_gates_of_a_spec(given: Example) -> None:
+    rules = (
+        RULES
+        + """
+@spec(gates=[mt.metric("accuracy") >= 0.9])
+def dense(hp):
+    raise NotImplementedError
+"""
+    )
+    given = given.with_spec(rules)
+    status, printed = given.run_modeltune("check", "models/0.keras", "--spec=spec_a.py::dense")
+    assert status == 0, printed
+    (run,) = given.history()
+    assert run.spec == "spec_a.py::dense"
+    assert (
+        f"the model is given, in {given.path / 'models/0.keras'}; nothing was trained" in run.notes
+    )
+    # The part that is cut for its runs is cut for it too.
+    assert run.data["samples"] == {"train": 36, "validation": 12, "test": 12}
+    assert run.trials == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["models/0.keras"], "say which spec it is held to: --spec model_specs/spec_x.py::net"),
+        (["none.keras", "--spec=spec_a.py::shipped"], "none.keras does not exist; name a model"),
+        (["spec_a.py", "--spec=spec_a.py::shipped"], "spec_a.py is no .keras file; name a model"),
+        (
+            ["models/0.keras", "--spec=spec_b.py::net"],
+            "--spec spec_b.py::net: there is no such spec",
+        ),
+    ],
+)
+def test_a_wrong_file_or_spec_is_named(given: Example, arguments: list[str], line: str) -> None:
+    given.write()
+    status, printed = given.run_modeltune("check", *arguments)
+    assert status == 1
+    assert line in printed
 
 
 def test_under_a_protocol_for_others_its_training_is_left_out_and_said(given: Example) -> None:

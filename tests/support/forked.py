@@ -111,14 +111,14 @@ def modeltune(*arguments: str) -> None:
 
 
 def _fork_pytest(
-    command: Sequence[str], check: bool, env: Mapping[str, str], capture_output: bool
+    command: Sequence[str], check: bool, env: Mapping[str, str], capture_output: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
-    """Do what ``subprocess.run`` does with a ``python -m pytest`` whose output is captured."""
+    """Do what ``subprocess.run`` does with a ``python -m pytest``."""
     assert command[:3] == [sys.executable, "-m", "pytest"]
-    assert capture_output
     assert not check
     with tempfile.TemporaryFile() as output:
-        arguments = output.fileno(), Path.cwd(), env, pytest, command[3:]
+        shown = output.fileno() if capture_output else None
+        arguments = shown, Path.cwd(), env, pytest, command[3:]
         child = multiprocessing.get_context("fork").Process(target=_become_into, args=arguments)
         child.start()
         child.join()
@@ -127,9 +127,10 @@ def _fork_pytest(
         return subprocess.CompletedProcess(command, child.exitcode, output.read(), b"")
 
 
-def _become_into(output: int, *arguments: Any) -> None:
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def _become_into(output: int | None, *arguments: Any) -> None:
+    if output is not None:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
     _become(*arguments)
 
 

@@ -151,7 +151,7 @@ class LoadedData:
     """The three parts of a spec's data, ready to train on.
 
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
-    and read. Without train or validation, which a given model does without, these are empty.
+    and read. A given model does without train and validation, which then are empty.
     """
 
     train: Part
@@ -198,8 +198,8 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         for name in ("train", "validation", "test")
         if getattr(data, name) is not None
     }
-    if spec.is_given:
-        return _for_given(spec, where, parts, data.version)
+    if spec.is_given and "train" not in parts:
+        return _for_given(spec, where, parts)
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     cuts: list[str] = []
@@ -223,36 +223,27 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     return LoadedData(train, validation, test, tuple(cuts), tuple(notes))
 
 
-def _for_given(spec: Spec, where: str, parts: dict[str, Part], version: str | None) -> LoadedData:
-    """Return the data of a model that is trained already: test, and what else there is."""
+def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
+    """Return the data of a model that is trained already, without train."""
     if "test" not in parts:
         raise DataError(
             f"{where}: test is None, and a given model is scored on nothing else; return "
             "mt.Data(test=(x, y))"
         )
-    notes: list[str] = []
-    if "train" in parts:
-        notes += _notes_on_reading(parts)
-        parts["train"], note = _identified(parts["train"], version)
-        notes += [] if note is None else [note]
     for index, gate in enumerate(spec.gates):
-        if "train" not in parts and isinstance(gate, Gate) and gate.measure.needs_train:
+        if isinstance(gate, Gate) and gate.measure.needs_train:
             raise DataError(
                 f"{where}: train is None, but gates[{index}], {gate!r}, compares with it; return "
                 "mt.Data(train=(x, y), test=...), or leave out the gate"
             )
-    if lacking := [name for name in ("train", "validation") if name not in parts]:
-        notes.append(
-            f"without {' and '.join(lacking)}, what compares them with test is not checked: "
-            "overlap, labels and drift"
-        )
-    absent = {name: Part(name, 0, "") for name in lacking}
     _compare(where, parts)
-    train, validation, test = (
-        _with_fingerprint(parts[name]) if name in parts else absent[name]
-        for name in ("train", "validation", "test")
+    parts = {name: _with_fingerprint(part) for name, part in parts.items()}
+    return LoadedData(
+        Part("train", 0, ""),
+        parts.get("validation", Part("validation", 0, "")),
+        parts["test"],
+        notes=("without train, the data are not checked for overlap, labels and drift",),
     )
-    return LoadedData(train, validation, test, notes=tuple(notes))
 
 
 def class_labels(y: Arrays) -> Array | None:

@@ -64,7 +64,9 @@ def digest_of(model: Model) -> str:
 def notes_on_given(spec: Spec, models: Sequence[Model]) -> tuple[str, ...]:
     """Say what the user should know of given models before they are judged."""
     notes = []
-    if spec.unused_fields:
+    if spec.given_file is not None:
+        notes.append(f"the model is given, in {spec.given_file}; nothing was trained")
+    elif spec.unused_fields:
         listed = ", ".join(spec.unused_fields)
         notes.append(f"{listed} of its protocol are for models that are trained; this one is given")
     if not all(model.compiled for model in models):
