@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.engine.data import DECLARE, LoadedData, is_shareable, load_data, write_parts
+    from modeltune.engine.data import (
+        DECLARE,
+        LoadedData,
+        is_shareable,
+        load_data,
+        read_parts,
+        write_parts,
+    )
     from modeltune.engine.engine import Engine, start_engine
     from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
@@ -35,6 +42,7 @@ __all__ = [
     "of_architecture",
     "quietly",
     "random_scores",
+    "read_parts",
     "rebuilt_model",
     "report_epochs_to",
     "report_space_to",
@@ -53,6 +61,7 @@ __getattr__, __dir__ = door(
             "LoadedData",
             "is_shareable",
             "load_data",
+            "read_parts",
             "write_parts",
         ),
         "engine": (

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError, InvalidRunError, StoreUrl
+from modeltune.ground import (
+    Deadline,
+    HistoryError,
+    InvalidRunError,
+    ModeltuneError,
+    StoreUrl,
+    error_line,
+    first_line,
+)
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
+from modeltune.harness.executors.interface import discard_event
 from modeltune.histories import (
     RECENT,
     artifact_path,
@@ -24,6 +33,7 @@ from modeltune.histories import (
 from modeltune.judgement import Strictness, status_of
 from modeltune.records import (
     BehaviourFacts,
+    Listener,
     References,
     RescoreResult,
     Run,
@@ -70,6 +80,8 @@ def look_up(
     store: str | StoreUrl,
     strictness: Strictness,
     rejudge: bool | str,
+    deadline: Deadline = Deadline(),
+    listen: Listener = discard_event,
 ) -> Lookup:
     """Load a spec's data, and look for the recorded run that a run on them would repeat.
 
@@ -78,25 +90,31 @@ def look_up(
     Raises:
         HistoryError: the history cannot be read.
     """
-    from modeltune.engine import load_data
+    from modeltune.harness.executors import lend_data
 
-    started = time.monotonic()
-    try:
-        data = load_data(spec, fixtures)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
-        return Lookup(reason=f"its data do not load: {type(error).__name__}")
-    seconds = time.monotonic() - started
-    prints = data.fingerprints
-    if spec.is_given:
-        try:
-            prints |= _prints_of_given(spec, fixtures, data)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  as above
-            return Lookup(reason=f"its model does not load: {type(error).__name__}")
     with open_store(store) as history:
-        run = find_reusable(spec, history, prints, strictness, rejudge)
-    if isinstance(run, Run):
-        return Lookup(run)
-    return Lookup(reason=run, data=data, seconds=seconds)
+        scratch = history.folder / "scratch"
+    with contextlib.ExitStack() as stack:
+        try:
+            data = stack.enter_context(lend_data(spec, fixtures, scratch, deadline, listen))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
+            said = first_line(error) if isinstance(error, ModeltuneError) else error_line(error)
+            return Lookup(reason=f"its data do not load: {said}")
+        prints, taken = dict(data.fingerprints), None
+        if spec.is_given:
+            try:
+                taken = data.take()
+                prints |= _prints_of_given(spec, fixtures, taken)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  as above
+                return Lookup(reason=f"its model does not load: {type(error).__name__}")
+        with open_store(store) as history:
+            run = find_reusable(spec, history, prints, strictness, rejudge)
+        if isinstance(run, Run):
+            return Lookup(run)
+        if taken is None and not rejudge:
+            with contextlib.suppress(ModeltuneError):  # the run that follows loads them itself
+                taken = data.take()
+        return Lookup(reason=run, data=taken, seconds=data.seconds)
 
 
 def given_prints(given: GivenModels) -> dict[str, str]:

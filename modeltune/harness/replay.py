@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from modeltune.ground import (
     error_text,
     write_durably,
 )
+from modeltune.harness.executors import lend_data
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
 from modeltune.records import Json, Run, plain
@@ -146,9 +148,14 @@ def _lend_model(
     """Lend a run's model, rebuilt by its spec, and the data; Keras reads verified files only."""
     weights = kept_weights(run, history)
     assert run.best is not None  # a run without a winner has no weights
+    # Before TensorFlow is imported: so nothing that loading does ends this process.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lend_data(spec, fixtures, Path(folder, "data")) as data,
+    ):
+        loaded = data.take()
     with quietly():
-        from modeltune.engine import load_data, rebuilt_model
-    loaded = load_data(spec, fixtures)
+        from modeltune.engine import rebuilt_model
     if is_of_same_data:
         _refuse_other_data(run, loaded)
     seed = _refit(run, spec).seed

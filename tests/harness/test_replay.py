@@ -180,6 +180,21 @@ def test_the_command_shows_that_recorded_numbers_come_back(
     assert lines[-1] == f"all {len(copied.scores)} numbers agree with the recorded ones"
 
 
+def test_a_data_function_that_dies_says_so_and_where(
+    copied: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    dying = "    import os; os.kill(os.getpid(), 11)\n    y = np.arange"
+    Path("spec_a.py").write_text(TEXT.replace("    y = np.arange", dying, 1))
+    command = [MODELTUNE, "replay", "-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "modeltune: the process that holds the data was killed by signal 11 (SIGSEGV), peak memory "
+    )
+    assert "in blobs" in done.stderr
+
+
 def test_other_code_is_named_also_when_its_numbers_come_back(
     copied: Run, modeltune: Modeltune
 ) -> None:

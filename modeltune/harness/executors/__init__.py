@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.harness.executors.data_process import LentData, lend_data
     from modeltune.harness.executors.inline import Inline, Local
     from modeltune.harness.executors.interface import Executor
     from modeltune.harness.executors.processes import (
@@ -19,11 +20,22 @@ if TYPE_CHECKING:
     )
     from modeltune.harness.executors.supervision import warm_up
 
-__all__ = ["Executor", "Inline", "Local", "NotPortableError", "auto", "process_executor", "warm_up"]
+__all__ = [
+    "Executor",
+    "Inline",
+    "LentData",
+    "Local",
+    "NotPortableError",
+    "auto",
+    "lend_data",
+    "process_executor",
+    "warm_up",
+]
 
 __getattr__, __dir__ = door(
     __name__,
     {
+        "data_process": ("LentData", "lend_data"),
         "inline": ("Inline", "Local"),
         "interface": ("Executor",),
         "processes": (

@@ -43,7 +43,7 @@ from modeltune.harness.executors.supervision import (
     Limit,
     Process,
     Supervisor,
-    free_memory,
+    allowed_memory,
     warm_up,
 )
 from modeltune.harness.executors.worker import Birth, Descriptor, FitProgress, SpaceProgress
@@ -184,29 +184,33 @@ class Remote:
         return self._others.run(task)
 
     def answer(self, name: str, limit: Limit) -> Any:
-        """Wait for the answer to a call.
-
-        Raises:
-            ModeltuneError: what it raised.
-            SearchError: the process has died, or was killed.
-        """
-        process = self._process
-        process.limit(limit)
-        while not wait([process.pipe, process.sentinel], LOOK):
-            self._others.tell_notes()
-        try:
-            return process.receive()
-        except EOFError:
-            end = process.end()
-            said = f"the process that holds the data {end.reason}, during {name}"
-            raise SearchError(_with_trace(said, end)) from None
-        finally:
-            process.limit(None)
-            self._others.tell_notes()
+        """As ``answer_of``."""
+        return answer_of(self._process, name, limit, self._others.tell_notes)
 
     def _call(self, limit: Limit, name: str, *arguments: object) -> Any:
         self._process.send(name, *arguments)
         return self.answer(name, limit)
+
+
+def answer_of(process: Process, name: str, limit: Limit, tell_notes: Callable[[], object]) -> Any:
+    """Wait for the answer to a call of a process that holds data, and tell notes meanwhile.
+
+    Raises:
+        ModeltuneError: what it raised.
+        SearchError: the process has died, or was killed.
+    """
+    process.limit(limit)
+    while not wait([process.pipe, process.sentinel], LOOK):
+        tell_notes()
+    try:
+        return process.receive()
+    except EOFError:
+        end = process.end()
+        said = f"the process that holds the data {end.reason}, during {name}"
+        raise SearchError(_with_trace(said, end)) from None
+    finally:
+        process.limit(None)
+        tell_notes()
 
 
 class _Worker:
@@ -506,11 +510,10 @@ def process_executor(
     birth, search = _birth(spec, fixtures, features), spec.search
     in_main = spec.module == "__main__"
     limits = Limits(search.trial_minutes, search.data_minutes, deadline)
-    allowed = search.trial_gigabytes
-    supervisor = Supervisor(free_memory() * 0.9 if allowed is None else allowed * 2**30)
+    supervisor = Supervisor(allowed_memory(search.trial_gigabytes))
     warm_up()
     with contextlib.ExitStack() as stack:
-        data = stack.enter_context(_folder(scratch))
+        data = stack.enter_context(lend_folder(scratch))
         supervisor.open()
         stack.callback(supervisor.close)
         start = partial(supervisor.start, birth, in_main)
@@ -527,8 +530,8 @@ def process_executor(
 
 
 @contextlib.contextmanager
-def _folder(scratch: Path) -> Iterator[Path]:
-    """Lend a folder and remove it afterwards; remove also folders that killed processes left.
+def lend_folder(scratch: Path) -> Iterator[Path]:
+    """Lend a folder for data and remove it afterwards; remove also folders that killed processes left.
 
     The folder is locked until this process ends, however it ends.
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from typing import IO, Any
 
 import psutil
@@ -115,9 +116,14 @@ def main_left_alone() -> Iterator[None]:
             del main.__file__
 
 
-def free_memory() -> int:
-    """Return the bytes of memory that are free here, inside a container what it may still take."""
-    return usable_memory(psutil.virtual_memory().available)
+def allowed_memory(gigabytes: float | None) -> float:
+    """Return the bytes that a process may hold: so many GiB, or 0.9 of what is free.
+
+    What is free is inside a container what it may still take.
+    """
+    if gigabytes is not None:
+        return gigabytes * 2**30
+    return usable_memory(psutil.virtual_memory().available) * 0.9
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def start_process(birth: Birth, in_main: bool) -> Process:
     """Start a process that runs an engine."""
     context = multiprocessing.get_context("forkserver")
     pipe, other = context.Pipe()
-    stack = _file_in_memory()
+    stack = file_in_memory()
     birth = replace(birth, stack=Descriptor(stack.fileno()))
     process = context.Process(target=serve_engine, args=(other, birth))
     with contextlib.nullcontext() if in_main else main_left_alone():
@@ -156,7 +162,7 @@ class Process:
     condemned: Failure | None = None
     is_late = False
 
-    def __init__(self, process: ForkServerProcess, pipe: Connection, stack: IO[bytes]):
+    def __init__(self, process: BaseProcess, pipe: Connection, stack: IO[bytes]):
         assert process.pid is not None  # it was started
         self.pid: int = process.pid
         self.pipe = pipe
@@ -254,7 +260,11 @@ class Process:
         how = f"exited with status {code}, {peak}"
         if code < 0:
             how = f"was killed by signal {-code} ({signal.Signals(-code).name}), {peak}"
-        elif code == NOT_KNOWN and not is_alive(_server):
+        elif (
+            code == NOT_KNOWN
+            and isinstance(self._process, ForkServerProcess)
+            and not is_alive(_server)
+        ):
             how = "ended with the server that processes are forked from, which was killed"
         end = self.condemned or Failure(how)
         self._stack.seek(0)
@@ -288,7 +298,7 @@ class Process:
             return []
 
 
-def _file_in_memory() -> IO[bytes]:
+def file_in_memory() -> IO[bytes]:
     """Return an empty file that lies in no folder; where the system has none such, a temporary one."""
     if sys.platform == "linux":
         return open(os.memfd_create("stack"), "w+b")
@@ -356,11 +366,15 @@ class Supervisor:
                 continue
             with contextlib.suppress(psutil.Error):
                 self._server = _server = psutil.Process(process.pid).parent()
-            self._processes.append(process)
+            self.watch(process)
             return process
         raise SearchError(
             "the server that processes are forked from was killed, and the next one too"
         )
+
+    def watch(self, process: Process) -> None:
+        """Look at a process that somebody else has started, from now on."""
+        self._processes.append(process)
 
     def end(self, process: Process) -> None:
         """Kill a process and look at it no more; one that was ended before stays so."""

@@ -15,13 +15,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import parent_process, reduction
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from traceback import FrameSummary
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from modeltune.engine import report_epochs_to, report_space_to
 from modeltune.ground import (
@@ -123,34 +124,57 @@ def serve_engine(connection: Connection, birth: Birth) -> None:
             name, arguments = connection.recv()
         except EOFError:
             return
-        try:
+        with contextlib.ExitStack() as stack:
             # Only tasks report their progress, not what another call trains.
-            with copies_end_here(), contextlib.ExitStack() as stack:
-                if name == "perform":
-                    stack.enter_context(report_epochs_to(tell))
-                    if isinstance(arguments[0], RehearseTask):
-                        stack.enter_context(report_space_to(tell_space))
-                answer = getattr(engine, name)(*arguments)
-        except BaseException as error:  # noqa: BLE001  raised again where it was called
-            # No Ctrl-C reaches this process: a KeyboardInterrupt is the author's own too.
-            answer = RemoteError(_portable(error))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        connection.send(answer)
+            if name == "perform":
+                stack.enter_context(report_epochs_to(tell))
+                if isinstance(arguments[0], RehearseTask):
+                    stack.enter_context(report_space_to(tell_space))
+            _answer(connection, partial(getattr(engine, name), *arguments))
+
+
+def serve_data(answers: Connection, demands: Connection, stack: int, data: Sharing) -> None:
+    """Load data in a copy of the process that wants them, then share them in the folder that it names.
+
+    When the process dies, ``stack`` is the file that says where it was.
+    """
+    _end_with_parent()
+    _write_stack_to(stack)
+    _answer(answers, data.load)
+    with contextlib.suppress(EOFError):
+        _answer(answers, partial(data.share, demands.recv()))
+
+
+class Sharing(Protocol):
+    """What ``serve_data`` loads."""
+
+    def load(self) -> object:
+        """Load the data; the answer says what they are."""
+
+    def share(self, folder: Path) -> object:
+        """Write the data into a folder; return how other processes find them."""
+
+
+def _answer(connection: Connection, call: Callable[[], object]) -> None:
+    try:
+        with copies_end_here():
+            answer = call()
+    except BaseException as error:  # noqa: BLE001  raised again where it was called
+        # No Ctrl-C reaches this process: a KeyboardInterrupt is the author's own too.
+        answer = RemoteError(_portable(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(answer)
 
 
 def _settle(birth: Birth) -> None:
     """Set up this process like the one that started it, and have it end with that one."""
-    os.setsid()
+    _end_with_parent()
     for number, descriptor in enumerate(birth.output, start=1):
         os.dup2(descriptor.number, number)
         os.close(descriptor.number)
     if birth.stack is not None:
         _write_stack_to(birth.stack.number)
-    threading.Thread(target=_follow, daemon=True).start()
-    if sys.platform == "linux":
-        # For a process too busy in foreign code to notice the end of its parent.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(birth.environ)
     os.chdir(birth.folder)
@@ -162,6 +186,15 @@ def _settle(birth: Birth) -> None:
     gc.set_threshold(50_000, 20, 100)
     warnings.resetwarnings()
     warnings.filters.extend(birth.warnings)  # type: ignore[attr-defined]
+
+
+def _end_with_parent() -> None:
+    """Have this process and what it starts, a group of its own, end with the one that started it."""
+    os.setsid()
+    threading.Thread(target=_follow, daemon=True).start()
+    if sys.platform == "linux":
+        # For a process too busy in foreign code to notice the end of its parent.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _write_stack_to(file: int) -> None:

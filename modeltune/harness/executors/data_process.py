@@ -1,0 +1,192 @@
+"""Lend data to pytest's own process: loaded in a copy of it, supervised as the processes of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modeltune.ground import Deadline
+from modeltune.harness.executors.interface import discard_event
+from modeltune.harness.executors.processes import Limits, answer_of, lend_folder
+from modeltune.harness.executors.supervision import (
+    Process,
+    Supervisor,
+    allowed_memory,
+    file_in_memory,
+)
+from modeltune.harness.executors.worker import serve_data
+from modeltune.records import Listener, Note
+from modeltune.specs import Spec
+
+if TYPE_CHECKING:
+    from modeltune.engine import LoadedData
+
+RUNTIMES = ("tensorflow.python", "jax._src", "torch._C")
+"""What starts threads that a copy of their process lacks: there its calls would wait for ever."""
+
+
+class LentData(Protocol):
+    """The data of a spec, in this process or in another."""
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """As ``LoadedData.fingerprints``."""
+
+    @property
+    def seconds(self) -> float:
+        """How long loading took."""
+
+    def take(self) -> LoadedData:
+        """Return the data, which stay when they are lent no more; call it once.
+
+        Raises:
+            ModeltuneError: they cannot be passed on, as when a disk is full.
+        """
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Data in this process."""
+
+    loaded: LoadedData
+    seconds: float
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        return self.loaded.fingerprints
+
+    def take(self) -> LoadedData:
+        return self.loaded
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Data in another process, from which arrays are mapped; streams are loaded here once more."""
+
+    fingerprints: Mapping[str, str]
+    seconds: float
+    share: Callable[[], bytes | None]
+    load: Callable[[], LoadedData]
+
+    def take(self) -> LoadedData:
+        from modeltune.engine import read_parts
+
+        written = self.share()
+        return self.load() if written is None else read_parts(written)
+
+
+class _Owner:
+    """What the other process has and does."""
+
+    def __init__(self, load: Callable[[], LoadedData]):
+        self._load = load
+        self._loaded: LoadedData | None = None
+
+    def load(self) -> Mapping[str, str]:
+        """Load the data; return their fingerprints."""
+        self._loaded = self._load()
+        return self._loaded.fingerprints
+
+    def share(self, folder: Path) -> bytes | None:
+        """As ``Engine.share``."""
+        from modeltune.engine import is_shareable, write_parts
+
+        assert self._loaded is not None  # load comes first
+        return write_parts(self._loaded, folder) if is_shareable(self._loaded) else None
+
+
+@contextlib.contextmanager
+def lend_data(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    scratch: Path,
+    deadline: Deadline = Deadline(),
+    listen: Listener = discard_event,
+) -> Iterator[LentData]:
+    """Lend the data of a spec; whatever loading them does, this process goes on.
+
+    They are loaded in a copy of this process, under the limits of a run. Where a copy could not
+    use what is loaded here, such as TensorFlow, they are loaded in this one, without limits.
+
+    Args:
+        spec: its data function is called.
+        fixtures: what that asks for by argument name.
+        scratch: a folder for the data, once they are taken; what killed processes left there is removed.
+        deadline: when the run has to be done.
+        listen: told what the user should know of the supervision.
+
+    Raises:
+        ModeltuneError: the data cannot be loaded; what the data function raised itself, if they
+            were to be loaded in this process.
+    """
+    from modeltune.engine import load_data
+
+    def load() -> LoadedData:
+        return load_data(spec, fixtures)
+
+    began = time.monotonic()
+    if not can_be_copied():
+        loaded = load()
+        yield _Here(loaded, time.monotonic() - began)
+        return
+    limits = Limits(spec.search.trial_minutes, spec.search.data_minutes, deadline)
+    supervisor = Supervisor(allowed_memory(spec.search.trial_gigabytes))
+
+    def tell_notes() -> None:
+        for note in supervisor.notes():
+            listen(Note(note))
+
+    with contextlib.ExitStack() as stack:
+        supervisor.open()
+        stack.callback(supervisor.close)
+        process, demands = _start(_Owner(load))
+        supervisor.watch(process)
+        stack.callback(supervisor.end, process)
+        stack.callback(demands.close)
+
+        def share() -> Any:
+            demands.send(stack.enter_context(lend_folder(scratch)))
+            return answer_of(process, "share", limits.on_rest(), tell_notes)
+
+        prints = answer_of(process, "load", limits.on_data(), tell_notes)
+        yield _Apart(prints, time.monotonic() - began, share, load)
+
+
+def can_be_copied() -> bool:
+    """Tell whether a copy of this process can load data as this process can."""
+    return sys.platform == "linux" and not any(name in sys.modules for name in RUNTIMES)
+
+
+def _start(owner: _Owner) -> tuple[Process, Connection]:
+    """Fork a process that loads data; return it and the pipe that demands them."""
+    context = get_context("fork")
+    # Pipes of one direction are no sockets, which pytest-socket may refuse.
+    receiving, answers = context.Pipe(duplex=False)
+    listening, demands = context.Pipe(duplex=False)
+    stack = file_in_memory()
+    arguments = (answers, listening, stack.fileno(), owner)
+    process = context.Process(target=_serve, args=(receiving, demands, *arguments))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of other threads, such as that which draws progress: none is needed.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    answers.close()
+    listening.close()
+    return Process(process, receiving, stack), demands
+
+
+def _serve(receiving: Connection, demands: Connection, *arguments: Any) -> None:
+    # The ends of the other process: a pipe is at its end when nobody holds them.
+    receiving.close()
+    demands.close()
+    serve_data(*arguments)

@@ -1,0 +1,141 @@
+"""Data for pytest's own process: what loading them does ends nothing but the loading."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import modeltune as mt
+from modeltune.ground.deadlines import Deadline
+from modeltune.ground.errors import ModeltuneError
+from modeltune.harness.cached_runs import Lookup, look_up
+from modeltune.harness.executors import data_process, supervision
+from modeltune.harness.executors.data_process import lend_data
+from modeltune.judgement.run_status import Strictness
+from modeltune.records.events import Event, Note
+from tests.support import process_specs
+
+HOW = {
+    "raises": "ValueError: as announced",
+    "exits": "SystemExit: enough",
+    "interrupts": "KeyboardInterrupt",
+    "lacks memory": "MemoryError: no room",
+    "leaves": "the process that holds the data exited with status 3, peak memory ",
+    "segfaults": "the process that holds the data was killed by signal 11 (SIGSEGV), peak memory ",
+    "aborts": "the process that holds the data was killed by signal 6 (SIGABRT), peak memory ",
+    "is killed": "the process that holds the data was killed by signal 9 (SIGKILL), peak memory ",
+    "hangs": "the process that holds the data took longer than data_minutes=1",
+}
+"""What is said of each fault."""
+
+
+@pytest.fixture(autouse=True)
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have data loaded in a copy of this process, though it has TensorFlow: they need only NumPy."""
+    monkeypatch.setattr(data_process, "RUNTIMES", ())
+
+
+@pytest.fixture
+def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file that says which fault is next; when a process hangs, an hour has passed."""
+    file = tmp_path / "fault"
+    file.write_text("")
+    monkeypatch.setenv(process_specs.FAULT, str(file))
+    hanging = tmp_path / f"fault{process_specs.HANGING}"
+
+    def monotonic() -> float:
+        return time.monotonic() + 3600 * hanging.exists()
+
+    later = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
+    monkeypatch.setattr(supervision, "time", later)
+    yield file
+    assert not [*tmp_path.glob("scratch/*")]
+
+
+def looked_up(folder: Path, rejudge: bool = False, deadline: Deadline = Deadline()) -> Lookup:
+    store = f"sqlite:///{folder}/history.db"
+    return look_up(process_specs.with_faulty_data, {}, store, Strictness(), rejudge, deadline)
+
+
+@pytest.mark.parametrize("name", HOW)
+def test_a_fault_of_the_data_function_is_why_no_run_is_served(
+    tmp_path: Path, fault: Path, name: str
+) -> None:
+    fault.write_text(name)
+    lookup = looked_up(tmp_path)
+    assert lookup.run is None
+    assert lookup.reason.startswith(f"its data do not load: {HOW[name]}")
+
+
+def test_a_data_function_that_grows_is_ended(
+    tmp_path: Path, fault: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A copy holds what this process holds.
+    monkeypatch.setattr(data_process, "allowed_memory", lambda gigabytes: 2**28)
+    fault.write_text("grows")
+    assert "more than the limit of 0.2 GiB, during load" in looked_up(tmp_path).reason
+
+
+def test_a_data_function_that_hangs_ends_with_the_budget(tmp_path: Path, fault: Path) -> None:
+    fault.write_text("hangs")
+    lookup = looked_up(tmp_path, deadline=Deadline(0, "5m", overdraft=30))
+    assert "took longer than the budget of 5m allows, during load" in lookup.reason
+
+
+def test_where_a_data_function_died_is_in_the_error(tmp_path: Path, fault: Path) -> None:
+    fault.write_text("segfaults")
+    lent = lend_data(process_specs.with_faulty_data, {}, tmp_path)
+    with pytest.raises(ModeltuneError, match="in faulty_data\n"), lent:
+        pass
+
+
+def test_a_data_function_that_is_stopped_goes_on_and_that_is_said(
+    tmp_path: Path, fault: Path
+) -> None:
+    fault.write_text("stops")
+    heard: list[Event] = []
+    spec = process_specs.with_faulty_data
+    with lend_data(spec, {}, tmp_path, listen=heard.append) as data:
+        assert {*data.fingerprints} == {"data/train", "data/validation", "data/test"}
+    (note,) = heard
+    assert isinstance(note, Note)
+    assert note.text.endswith("was stopped, and continued")
+
+
+def test_what_is_loaded_apart_is_mapped_and_stays_when_its_files_are_gone(
+    tmp_path: Path, fault: Path
+) -> None:
+    lookup = looked_up(tmp_path)
+    assert lookup.reason == "no finished run of this spec is recorded"
+    assert lookup.data is not None
+    assert isinstance(lookup.data.train.x, np.memmap)
+    expected = process_specs.digits(train=20, validation=10, test=10)
+    for part, (x, y) in ((lookup.data.train, expected.train), (lookup.data.test, expected.test)):  # type: ignore[misc]
+        np.testing.assert_array_equal(part.x, x)
+        np.testing.assert_array_equal(part.y, y)
+    # Who only judges needs no data, but what they are known by.
+    assert looked_up(tmp_path, rejudge=True).data is None
+
+
+def streamed(x: Any) -> mt.Data:
+    import tensorflow as tf
+
+    stream = tf.data.Dataset.from_tensor_slices((x, x)).batch(2)
+    return mt.Data(stream, stream, stream)
+
+
+def test_data_are_loaded_here_where_a_copy_could_not_use_what_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    assert not data_process.can_be_copied()
+    spec = process_specs.declared(data=streamed)(process_specs.steady.model)
+    with lend_data(spec, {"x": np.ones((4, 2))}, tmp_path) as data:
+        assert data.take().train.stream is not None
+    assert not [*tmp_path.iterdir()]
