@@ -19,7 +19,7 @@ from modeltune.ground import (
     first_line,
 )
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
-from modeltune.harness.executors.interface import discard_event
+from modeltune.harness.executors import discard_event, lend_data
 from modeltune.histories import (
     RECENT,
     artifact_path,
@@ -90,8 +90,6 @@ def look_up(
     Raises:
         HistoryError: the history cannot be read.
     """
-    from modeltune.harness.executors import lend_data
-
     with open_store(store) as history:
         scratch = history.folder / "scratch"
     with contextlib.ExitStack() as stack:

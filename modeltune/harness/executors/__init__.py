@@ -12,7 +12,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.harness.executors.data_process import LentData, lend_data
     from modeltune.harness.executors.inline import Inline, Local
-    from modeltune.harness.executors.interface import Executor
+    from modeltune.harness.executors.interface import Executor, discard_event
     from modeltune.harness.executors.processes import (
         NotPortableError,
         auto,
@@ -27,6 +27,7 @@ __all__ = [
     "Local",
     "NotPortableError",
     "auto",
+    "discard_event",
     "lend_data",
     "process_executor",
     "warm_up",
@@ -37,7 +38,7 @@ __getattr__, __dir__ = door(
     {
         "data_process": ("LentData", "lend_data"),
         "inline": ("Inline", "Local"),
-        "interface": ("Executor",),
+        "interface": ("Executor", "discard_event"),
         "processes": (
             "NotPortableError",
             "auto",

@@ -20,6 +20,7 @@ from modeltune.harness.executors.data_process import lend_data
 from modeltune.judgement.run_status import Strictness
 from modeltune.records.events import Event, Note
 from tests.support import process_specs
+from tests.support.small_models import digits
 
 HOW = {
     "raises": "ValueError: as announced",
@@ -115,8 +116,10 @@ def test_what_is_loaded_apart_is_mapped_and_stays_when_its_files_are_gone(
     assert lookup.reason == "no finished run of this spec is recorded"
     assert lookup.data is not None
     assert isinstance(lookup.data.train.x, np.memmap)
-    expected = process_specs.digits(train=20, validation=10, test=10)
-    for part, (x, y) in ((lookup.data.train, expected.train), (lookup.data.test, expected.test)):  # type: ignore[misc]
+    expected: Any = digits(train=20, validation=10, test=10)
+    for name in ("train", "validation", "test"):
+        x, y = getattr(expected, name)
+        part = getattr(lookup.data, name)
         np.testing.assert_array_equal(part.x, x)
         np.testing.assert_array_equal(part.y, y)
     # Who only judges needs no data, but what they are known by.
