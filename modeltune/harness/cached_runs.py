@@ -82,10 +82,12 @@ def look_up(
     rejudge: bool | str,
     deadline: Deadline = Deadline(),
     listen: Listener = discard_event,
+    is_apart: bool = True,
 ) -> Lookup:
     """Load a spec's data, and look for the recorded run that a run on them would repeat.
 
-    This imports NumPy, but no Keras: data that are arrays are compared without it.
+    This imports NumPy, but no Keras: data that are arrays are compared without it. They are loaded
+    as ``lend_data`` does.
 
     Raises:
         HistoryError: the history cannot be read.
@@ -94,7 +96,8 @@ def look_up(
         scratch = history.folder / "scratch"
     with contextlib.ExitStack() as stack:
         try:
-            data = stack.enter_context(lend_data(spec, fixtures, scratch, deadline, listen))
+            lent = lend_data(spec, fixtures, scratch, deadline, listen, is_apart)
+            data = stack.enter_context(lent)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
             said = first_line(error) if isinstance(error, ModeltuneError) else error_line(error)
             return Lookup(reason=f"its data do not load: {said}")

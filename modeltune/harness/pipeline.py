@@ -93,7 +93,8 @@ def run(
     listen, lookup = listen or _print, Lookup()
     strictness = strictness_of(spec, strict, accept)
     if reuse or rejudge:
-        lookup = look_up(spec, fixtures, store, strictness, rejudge, deadline, listen)
+        is_apart = workers != 0
+        lookup = look_up(spec, fixtures, store, strictness, rejudge, deadline, listen, is_apart)
         if lookup.run is not None:
             listen(RunRecorded(lookup.run))
             if accept is not None and not accept.later:

@@ -110,6 +110,7 @@ def lend_data(
     scratch: Path,
     deadline: Deadline = Deadline(),
     listen: Listener = discard_event,
+    is_apart: bool = True,
 ) -> Iterator[LentData]:
     """Lend the data of a spec; whatever loading them does, this process goes on.
 
@@ -122,6 +123,7 @@ def lend_data(
         scratch: a folder for the data, once they are taken; what killed processes left there is removed.
         deadline: when the run has to be done.
         listen: told what the user should know of the supervision.
+        is_apart: False loads in this process, where a debugger can follow.
 
     Raises:
         ModeltuneError: the data cannot be loaded; what the data function raised itself, if they
@@ -133,7 +135,7 @@ def lend_data(
         return load_data(spec, fixtures)
 
     began = time.monotonic()
-    if not can_be_copied():
+    if not is_apart or not can_be_copied():
         loaded = load()
         yield _Here(loaded, time.monotonic() - began)
         return

@@ -126,6 +126,17 @@ def test_what_is_loaded_apart_is_mapped_and_stays_when_its_files_are_gone(
     assert looked_up(tmp_path, rejudge=True).data is None
 
 
+def test_a_run_without_workers_loads_its_data_where_a_debugger_can_follow(
+    tmp_path: Path, fault: Path
+) -> None:
+    fault.write_text("raises")
+    with (
+        pytest.raises(ValueError, match="as announced"),
+        lend_data(process_specs.with_faulty_data, {}, tmp_path, is_apart=False),
+    ):
+        pass
+
+
 def streamed(x: Any) -> mt.Data:
     import tensorflow as tf
 
