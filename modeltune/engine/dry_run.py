@@ -13,7 +13,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, LoadedData, Part, first_batches, leaves, map_arrays
+from modeltune.engine.data import (
+    PAD,
+    Arrays,
+    LoadedData,
+    Part,
+    RaggedArray,
+    first_batches,
+    leaves,
+    map_arrays,
+)
 from modeltune.engine.fit import (
     Candidate,
     FitPlan,
@@ -25,6 +34,7 @@ from modeltune.engine.fit import (
     fixed_batch,
     for_model,
     frozen_prefix,
+    input_tensors,
     keeps_state,
     lend_model,
     logged_numbers,
@@ -368,9 +378,10 @@ class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Arrays, ...]:
         batch = self._batch
+        x = input_tensors(batch.x)
         if batch.sample_weight is not None:
-            return batch.x, batch.y, batch.sample_weight
-        return (batch.x,) if batch.y is None else (batch.x, batch.y)
+            return x, batch.y, batch.sample_weight
+        return (x,) if batch.y is None else (x, batch.y)
 
 
 def _is_raised_by_a_library(error: Exception) -> bool:
@@ -541,6 +552,9 @@ def _misfit(spec: Spec, model: Any, train: Part, error: Exception, verb: str = "
         takes += f" and gives {', '.join(str(tuple(o.shape)) for o in model.outputs)}"
     # A bare key says nothing without the name of its error.
     said = error_line(error) if isinstance(error, LookupError) else first_line(error)
+    if any(isinstance(array, RaggedArray) for _, array in leaves(train.x)):
+        # Keras prints the whole of a RaggedTensor.
+        said = shorten(said.partition("<tf.RaggedTensor")[0], 200)
     return (
         f"{spec.file}:{spec.line}: {spec.name}: the model cannot {verb} the first batch of {train.name}: "
         f"{shapes}{takes}.\n  Keras says: {said}"
@@ -556,6 +570,9 @@ def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
         for path, array in leaves(arrays)
     ]
     for name, array in named:
+        if isinstance(array, RaggedArray):
+            yield f"data: train {name} is ragged, and not every layer takes rows of different lengths; {PAD}"
+            continue
         if array.dtype.kind not in "OUSMm":
             continue
         columns = [str(column) for column in train.frames.get(name, ()) if column.number is None]

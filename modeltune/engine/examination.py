@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
-from modeltune.engine.fit import Model, data_for_model, for_model, lend_model
+from modeltune.engine.fit import Model, data_for_model, for_model, input_tensors, lend_model
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks
 from modeltune.engine.score import (
@@ -142,7 +142,7 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
 
 
 def _timer(model: Model, x: Arrays) -> Callable[[], float]:
-    tensors = map_arrays(keras.ops.convert_to_tensor, x)
+    tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(x))
 
     def seconds() -> float:
         started = time.perf_counter()

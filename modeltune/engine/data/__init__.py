@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modeltune.engine.data.cut_streams import first_batches
     from modeltune.engine.data.loading import (
         DECLARE,
+        PAD,
         Arrays,
         Column,
         LoadedData,
@@ -24,17 +25,20 @@ if TYPE_CHECKING:
         load_data,
         map_arrays,
     )
+    from modeltune.engine.data.ragged import RaggedArray
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
     from modeltune.engine.data.streams import read_here
 
 __all__ = [
     "DECLARE",
+    "PAD",
     "RANDOM_STATES",
     "Arrays",
     "Column",
     "LoadedData",
     "Part",
+    "RaggedArray",
     "check_data",
     "check_weights",
     "class_labels",
@@ -59,6 +63,7 @@ __getattr__, __dir__ = door(
         "cut_streams": ("first_batches",),
         "loading": (
             "DECLARE",
+            "PAD",
             "Arrays",
             "Column",
             "LoadedData",
@@ -69,6 +74,7 @@ __getattr__, __dir__ = door(
             "load_data",
             "map_arrays",
         ),
+        "ragged": ("RaggedArray",),
         "sharing": (
             "is_shareable",
             "read_parts",

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from modeltune.engine.data.loading import Arrays, LoadedData, Part, chunks, class_labels, leaves
+from modeltune.engine.data.ragged import RaggedArray
 from modeltune.ground import error_line, holm
 from modeltune.records import (
     Area,
@@ -264,8 +265,10 @@ def _row_words(array: Array, dtype: Any) -> Array:
 
 
 def _text(value: object) -> str:
+    if not isinstance(value, np.ndarray):
+        return f"{value}"
     # str() of a long array leaves out its middle.
-    return value.tobytes().hex() if isinstance(value, np.ndarray) else f"{value}"
+    return f"{value.tolist()}" if value.dtype.hasobject else value.tobytes().hex()
 
 
 def _same_dtype(dtypes: Sequence[Any]) -> Any:
@@ -374,6 +377,11 @@ def _constant_features(loaded: LoadedData) -> CheckResult:
     tests = {} if loaded.test.stream is not None else dict(leaves(loaded.test.x))
     for path, array in leaves(train.x):
         name = _array_name("x", path)
+        if isinstance(array, RaggedArray):
+            if len(set(map(_text, array))) == 1:
+                count += 1
+                sentences.append(f"{name} is the same in every row of train")
+            continue
         constant = _is_constant(array)
         if array.ndim <= 2 and not constant.all():
             columns = [int(column) for column in np.flatnonzero(constant)]
@@ -539,7 +547,8 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
             elif array.dtype.kind in "biuf":
                 distances += _feature_distances(rng, name, (array, rows[0]), (other, rows[1]))
             else:
-                left_out.append(f"{name} ({array.dtype})")
+                is_ragged = isinstance(array, RaggedArray)
+                left_out.append(f"{name} ({'ragged' if is_ragged else array.dtype})")
     details = Drift(
         train_rows=len(rows[0]),
         test_rows=len(rows[1]),

@@ -10,6 +10,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from modeltune.engine.data.ragged import (
+    RaggedArray,
+    is_ragged_tensor,
+    ragged_array,
+    sample_shape,
+)
 from modeltune.engine.data.streams import (
     EndWatch,
     ReadingLimit,
@@ -43,6 +49,12 @@ SHORT = 2**48 - 1
 CUT = 0.2
 """The share of train that is cut for each missing part, of train as the data function returned it."""
 
+
+PAD = (
+    "pad it to one length, as value.to_tensor() does, and mask the padding "
+    "(Embedding(..., mask_zero=True))"
+)
+"""What to do about rows of different lengths."""
 
 MOST_DENSE = 4 * 2**30
 """How many bytes a sparse matrix may take as an array."""
@@ -360,7 +372,7 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
     size = next(iter(sizes.values()))
     if size == 0:
         raise DataError(f"{where}: {name} is empty; it holds 0 samples")
-    shapes = {label: array.shape[1:] for label, array in columns.items()}
+    shapes = {label: sample_shape(array) for label, array in columns.items()}
     frames = {
         label: names
         for label, array in _columns(*unpacked).items()
@@ -414,7 +426,8 @@ def _with_fingerprint(part: Part) -> Part:
         return part
     digest = hashlib.sha256()
     for label, array in _columns(part.x, part.y, part.sample_weight).items():
-        digest.update(f"{label}:{array.dtype}:{array.shape};".encode())
+        dtype = array[0].dtype if isinstance(array, RaggedArray) else array.dtype
+        digest.update(f"{label}:{dtype}:{array.shape};".encode())
         if array.dtype.hasobject:
             digest.update(_bytes(array))
         else:
@@ -517,7 +530,8 @@ def _stream_part(
             )
         for label, array in columns.items():
             _check_finite(f"{where}: {name} {label}", array, size)
-            shapes[label] = _common(shapes.get(label, array.shape[1:]), array.shape[1:])
+            shape = sample_shape(array)
+            shapes[label] = _common(shapes.get(label, shape), shape)
         samples = next(iter(sizes.values()))
         numbers = list(_row_digests(columns, samples))
         batch = sum(numbers)
@@ -615,6 +629,10 @@ def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:
 
 def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
     for kind, arrays in (("x", x), ("y", y)):
+        if kind == "y" and any(isinstance(array, RaggedArray) for _, array in leaves(arrays)):
+            raise DataError(
+                f"{where}: {name} y holds a RaggedTensor, which losses and metrics do not compare; {PAD}"
+            )
         if not list(leaves(arrays)) and (kind == "x" or arrays is not None):
             raise DataError(
                 f"{where}: {name} {kind} is None or holds no array; a part is (x, y), "
@@ -665,11 +683,12 @@ def _arrays(value: Any, where: str) -> Arrays:
     ):
         return type(value)(_arrays(item, where) for item in value)
     kind = type(value).__name__
-    if kind == "RaggedTensor":
+    if is_ragged_tensor(value):
+        if value.ragged_rank == 1:
+            return ragged_array(value)
         raise DataError(
-            f"{where} holds a RaggedTensor of shape {tuple(value.shape)}, whose rows have different "
-            "lengths; pad them to one length, as value.to_tensor() does, and mask the padding "
-            "(Embedding(..., mask_zero=True))"
+            f"{where} holds a RaggedTensor of shape {tuple(value.shape)}, which is ragged in "
+            f"{value.ragged_rank} dimensions; {PAD}"
         )
     if kind == "SparseTensor" or (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return _dense(value, kind, where)
@@ -699,6 +718,14 @@ def _dense(value: Any, kind: str, where: str) -> Array:
 
 def _check_finite(label: str, array: Array, first: int = 0) -> None:
     """Refuse NaN and infinity; ``first`` is the number of the array's first row in its part."""
+    if isinstance(array, RaggedArray):
+        for row, values in enumerate(array):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                kind = "NaN" if np.isnan(values).any() else "infinite values"
+                raise DataError(
+                    f"{label} holds {kind}, first in row {first + row}; "
+                    "clean or impute before returning mt.Data"
+                )
     if array.dtype.kind != "f" or not array.size:
         return
     for rows in chunks(array):
@@ -727,6 +754,9 @@ def _is_whole(array: Array) -> bool:
 
 
 def _bytes(array: Array) -> bytes | memoryview:
+    if isinstance(array, RaggedArray):
+        lengths = b"".join(b"%d," % length for length in array.lengths)
+        return lengths + b"".join(bytes(_bytes(row)) for row in array)
     if array.dtype.hasobject:
         return "\0".join(map(str, array.reshape(-1))).encode()
     # A view if the values lie side by side already.

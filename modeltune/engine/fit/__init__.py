@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.fitting import (
         FitPlan,
         fit,
+        input_tensors,
         logged_numbers,
         not_finite,
         string_tensor,
@@ -60,6 +61,7 @@ __all__ = [
     "fixed_batch",
     "for_model",
     "frozen_prefix",
+    "input_tensors",
     "keeps_state",
     "lend_model",
     "load_weights",
@@ -101,6 +103,7 @@ __getattr__, __dir__ = door(
         "fitting": (
             "FitPlan",
             "fit",
+            "input_tensors",
             "logged_numbers",
             "not_finite",
             "string_tensor",

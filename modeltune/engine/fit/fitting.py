@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modeltune.engine.data import Part, leaves, map_arrays, read_here
+from modeltune.engine.data import Arrays, Part, RaggedArray, leaves, map_arrays, read_here
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
@@ -271,14 +271,32 @@ def _evaluation(part: Part) -> Any:
 
 
 def with_string_tensors(part: Part) -> Part:
-    """Return a part with texts as tensors, which Keras trains on; of arrays it takes only numbers."""
+    """Return a part as ``string_tensor`` has its inputs, which Keras trains on; of arrays it takes only numbers."""
     if part.stream is not None or not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
         return part
     return replace(part, x=map_arrays(string_tensor, part.x))
 
 
+def input_tensors(x: Arrays) -> Arrays:
+    """Return a batch as tensors if one of its inputs has to be one; Keras mixes no others with arrays."""
+    if not any(array.dtype.kind in "OUS" for _, array in leaves(x)):
+        return x
+
+    def tensor(array: Array) -> Any:
+        is_float = array.dtype.kind == "f"
+        dtype = keras.config.floatx() if is_float else None
+        return keras.ops.convert_to_tensor(string_tensor(array), dtype=dtype)
+
+    return map_arrays(tensor, x)
+
+
 def string_tensor(array: Array) -> Any:
-    """Return an array of texts as a tensor, any other array as it is."""
+    """Return an array of texts, or one of rows of different lengths, as a tensor; any other as it is."""
+    if isinstance(array, RaggedArray):
+        values = tf.convert_to_tensor(array.values)
+        if values.dtype.is_floating:
+            values = tf.cast(values, keras.config.floatx())
+        return tf.RaggedTensor.from_row_lengths(values, array.lengths)
     return tf.constant(array) if array.dtype.kind in "OUS" else array
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, map_arrays
-from modeltune.engine.fit import Model, fixed_batch
+from modeltune.engine.fit import Model, fixed_batch, input_tensors
 from modeltune.engine.probe.transforms import ProbeError, row_of, stack
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.ground import error_line
@@ -53,7 +53,9 @@ class Predictor:
             window = list(samples[start : start + size])
             filled = window + window[-1:] * (size - len(window))
             try:
-                batch = map_arrays(np.asarray, self.model.predict_on_batch(stack(filled)))
+                batch = map_arrays(
+                    np.asarray, self.model.predict_on_batch(input_tensors(stack(filled)))
+                )
             except Exception as error:
                 raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
             predicted += [row_of(batch, i) for i in range(len(window))]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
+from modeltune.engine.data import Arrays, Part, RaggedArray, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model
 from modeltune.engine.probe.points import (
     PointResult,
@@ -112,6 +112,8 @@ def _probe(
     behaviour: Behaviour, model: Model, test: Part, train: Part, seed: int, known: Sequence[Json]
 ) -> Probe:
     part = _held(test)
+    if any(isinstance(array, RaggedArray) for _, array in leaves(part.x)):
+        raise ProbeError("x is ragged, and rows of different lengths are not changed; pad them")
     predictor = Predictor(model, part.x)
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)

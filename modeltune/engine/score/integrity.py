@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
-from modeltune.engine.fit import Model, fixed_batch, reset_states
+from modeltune.engine.fit import Model, fixed_batch, input_tensors, reset_states
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.outputs import Output, OutputTask
 from modeltune.engine.score.random_numbers import (
@@ -113,7 +113,7 @@ class _Rows:
         reset_states(model)
         for start in range(0, self.size, step):
             batch = _slice(self.x, start, min(start + step, self.size))
-            predicted = map_arrays(_numbers, predict(batch))
+            predicted = map_arrays(_numbers, predict(input_tensors(batch)))
             joined = predicted if joined is None else concatenate(joined, predicted)
         return joined
 

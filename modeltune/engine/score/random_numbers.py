@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune.engine.data import RANDOM_STATES, Arrays, map_arrays
-from modeltune.engine.fit import SEED_STATE, Model
+from modeltune.engine.fit import SEED_STATE, Model, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.records import Array
 
@@ -80,12 +80,10 @@ def _traced(model: Model, x: Arrays) -> tuple[Callable[[Arrays], Arrays], list[A
         function = tf.function(lambda x: model.predict_step((x,)), autograph=False)
 
         def predict(x: Arrays) -> Arrays:
-            return function(map_arrays(tf.convert_to_tensor, x))
+            return function(map_arrays(_tensor, x))
 
         try:
-            variables = function.get_concrete_function(
-                map_arrays(tf.convert_to_tensor, x)
-            ).variables
+            variables = function.get_concrete_function(map_arrays(_tensor, x)).variables
         except Exception:  # noqa: BLE001  what only runs eagerly is not traced
             pass
         else:
@@ -95,3 +93,8 @@ def _traced(model: Model, x: Arrays) -> tuple[Callable[[Arrays], Arrays], list[A
 
 def _own_states(model: Model) -> list[Any]:
     return [variable for variable in model.variables if variable.path.endswith(SEED_STATE)]
+
+
+def _tensor(array: Any) -> Any:
+    tensor = array if isinstance(array, tf.RaggedTensor) else string_tensor(array)
+    return tensor if isinstance(tensor, tf.RaggedTensor) else tf.convert_to_tensor(tensor)

@@ -23,6 +23,7 @@ from modeltune.engine.fit import (
     fit,
     fixed_batch,
     for_model,
+    input_tensors,
     load_weights,
     not_finite,
     read_assets,
@@ -229,7 +230,7 @@ def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Mode
             read_assets(model, weights)
         if can_predict(model):
             x, _, _ = next(for_model(model, part).batches(rows))
-            model(x, training=False)
+            model(input_tensors(x), training=False)
         else:
             model.built = True  # as in ``train_refit``
     load_weights(model, weights)

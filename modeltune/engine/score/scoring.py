@@ -14,11 +14,12 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn import metrics
 
-from modeltune.engine.data import Arrays, Column, Part, leaves, map_arrays, read_here
+from modeltune.engine.data import Arrays, Column, Part, RaggedArray, leaves, map_arrays, read_here
 from modeltune.engine.fit import (
     Model,
     can_evaluate,
     can_predict,
+    input_tensors,
     logged_numbers,
     reset_states,
     with_string_tensors,
@@ -167,7 +168,7 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
         if not sizes:
             read = mask_reader(model, x)
         targets.append(y)
-        predictions.append(map_arrays(np.asarray, model.predict_on_batch(x)))
+        predictions.append(map_arrays(np.asarray, model.predict_on_batch(input_tensors(x))))
         weights.append(sample_weight)
         sizes.append(len(next(leaves(x))[1]))
         if read is not None:
@@ -186,7 +187,10 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
 def _repeats(target: Array, x: Arrays) -> bool:
     """Tell whether a target has the values of an input, as an autoencoder's has."""
     return any(
-        array.shape == target.shape and np.array_equal(array, target) for _, array in leaves(x)
+        array.shape == target.shape
+        and not isinstance(array, RaggedArray)
+        and np.array_equal(array, target)
+        for _, array in leaves(x)
     )
 
 

@@ -212,6 +212,18 @@ def test_repeated_rows_may_conflict_in_a_number() -> None:
     assert "1 of them with conflicting targets: train[8] and train[3]" in duplicates.reason
 
 
+def test_rows_of_different_lengths_repeat_and_are_constant_as_others_are() -> None:
+    words = tf.ragged.constant([["a", "b"], ["a"], ["b"], ["a", "b"]])
+    data = load_data(spec_of(data=mt.Data(*[words] * 3)))
+    assert "1 of 4 train rows repeats an earlier one: train[3] = train[0]" in (
+        verdict("duplicates", data).reason
+    )
+    assert verdict("constant_features", data).outcome is Outcome.PASSED
+    assert "there are no numbers in x (ragged)" in verdict("drift", data).reason
+    data = load_data(spec_of(data=mt.Data(*[tf.ragged.constant([[1, 2]] * 4)] * 3)))
+    assert verdict("constant_features", data).reason == "x is the same in every row of train"
+
+
 def test_rows_without_targets_repeat_all_the_same() -> None:
     x = numbers(40)
     x[3] = x[0]

@@ -17,6 +17,7 @@ import tensorflow as tf
 import modeltune as mt
 from modeltune.engine.data import streams
 from modeltune.engine.data.loading import LoadedData, class_labels, concatenate, leaves, load_data
+from modeltune.engine.data.ragged import RaggedArray
 from modeltune.engine.score.refit import parts_of
 from tests.support.small_models import spec_of
 
@@ -767,8 +768,8 @@ def test_a_sparse_matrix_is_trained_on_as_the_array_it_stands_for(kind: Any) -> 
             "train holds a csr_matrix of shape (40, 1073741824), which would take 160.0 GiB in memory",
         ),
         (
-            tf.ragged.constant([[1.0] * (1 + row % 3) for row in range(40)]),
-            "train holds a RaggedTensor of shape (40, None), whose rows have different lengths; pad",
+            tf.ragged.constant([[[1.0], [2.0] * (1 + row % 3)] for row in range(40)]),
+            "train holds a RaggedTensor of shape (40, None, None), which is ragged in 2 dimensions; pad",
         ),
         ({1: "a" * 5000}, " more characters); pass an array"),
     ],
@@ -779,3 +780,40 @@ def test_what_is_no_array_is_refused_without_its_content(x: Any, message: str) -
         loaded(mt.Data((np.array(x, object) if isinstance(x, dict) else x, Y)))
     assert message in str(refused.value)
     assert len(str(refused.value)) < 1000
+
+
+def ragged(first: float = 1.0) -> Any:
+    rows = [[first], *([float(row)] * (1 + row % 3) for row in range(1, 40))]
+    return tf.ragged.constant(rows)
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_rows_of_different_lengths_are_samples(as_stream: bool) -> None:
+    part = loaded(mt.Data(*[elements((ragged(), Y), as_stream)] * 3)).train
+    other = loaded(mt.Data(*[elements((ragged(2.0), Y), as_stream)] * 3)).train
+    assert (part.size, part.shapes) == (40, {"x": (None,), "y": ()})
+    assert part.fingerprint != other.fingerprint
+    x = next(part.batches(16))[0]
+    assert [len(row) for row in x[:4]] == [1, 2, 3, 1]
+    # The ends of rows count, not only the numbers in them.
+    one, two = (
+        loaded(
+            mt.Data(*[(tf.RaggedTensor.from_row_splits(X[:3, 0], [0, end, 3]), Y[:2])] * 3)
+        ).train
+        for end in (1, 2)
+    )
+    assert one.fingerprint != two.fingerprint
+
+
+def test_rows_of_different_lengths_are_cut_and_joined() -> None:
+    data = loaded(mt.Data((ragged(), Y)))
+    joined = concatenate(data.train.x, data.test.x)
+    assert isinstance(joined, RaggedArray)
+    assert joined.lengths.sum() == sum(map(len, data.train.x)) + sum(map(len, data.test.x))
+
+
+def test_ragged_numbers_that_are_not_finite_and_ragged_targets_are_refused() -> None:
+    with pytest.raises(mt.DataError, match="train x holds NaN, first in row 0"):
+        loaded(mt.Data((ragged(np.nan), Y)))
+    with pytest.raises(mt.DataError, match="train y holds a RaggedTensor, which losses"):
+        loaded(mt.Data((X, ragged())))

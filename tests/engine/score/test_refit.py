@@ -17,6 +17,7 @@ import modeltune as mt
 from modeltune.engine.data.checks import check_data
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.dry_run import dry_run
+from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import Oracle
 from modeltune.engine.score.refit import train_refit
 from modeltune.records.tasks import RefitResult, RefitTask
@@ -107,7 +108,7 @@ def test_inputs_alone_are_rehearsed_trained_and_scored(
         gates=[mt.metric(score) <= 99],
     )
     loaded = load_data(spec)
-    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")) is None
+    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")).failure is None
     assert Outcome.FAILED not in {one.outcome for one in check_data(loaded, spec.checks)}
     result = refitted(spec, tmp_path)
     assert score in result.scores
@@ -115,6 +116,61 @@ def test_inputs_alone_are_rehearsed_trained_and_scored(
     assert (result.note or "").startswith(
         "Compressor has no call()" if build is Compressor else "there are no targets (y) on test"
     )
+
+
+ROWS = tf.ragged.constant([[1 + row % 7] * (1 + row % 4) for row in range(40)], dtype=tf.int64)
+
+
+def of_rows(hp: Any) -> Any:
+    inputs = {
+        "rows": keras.Input((None,), dtype="int64", name="rows"),
+        "more": keras.Input((4,), name="more"),
+    }
+    mean = layers.GlobalAveragePooling1D()(layers.Embedding(8, 3)(inputs["rows"]))
+    both = layers.Concatenate()([mean, inputs["more"]])
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(both))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_rows_of_different_lengths_are_trained_on_as_plain_keras_does(
+    as_stream: bool, tmp_path: Path
+) -> None:
+    part: Any = {"rows": ROWS, "more": INPUTS}, np.arange(40) % 2
+    if as_stream:
+        part = tf.data.Dataset.from_tensor_slices(part).batch(20)
+    of_long = mt.metric("accuracy").on("long", lambda x: np.array([len(r) > 2 for r in x["rows"]]))
+    gates = [mt.gap("accuracy") <= 1, mt.gain_over_dummy("accuracy") >= -9, of_long >= 0]
+    spec = spec_of(of_rows, mt.Data(part, part, part), gates=gates)
+    loaded = load_data(spec)
+    assert dry_run(spec, loaded, Oracle(spec.search, tmp_path / "search")).failure is None
+    result = refitted(spec, tmp_path)
+    assert result.note is None
+    assert {check.outcome for check in result.checks} == {Outcome.PASSED}
+    keras.utils.set_random_seed(0)
+    model = of_rows(None)
+    load_weights(model, tmp_path / "refit.weights.h5")
+    data = (part,) if as_stream else part
+    scores = model.evaluate(*data, verbose=0, return_dict=True)
+    assert {name: result.scores[name] for name in scores} == pytest.approx(scores)
+
+
+def test_a_layer_that_takes_no_ragged_rows_is_refused_without_their_content(
+    tmp_path: Path,
+) -> None:
+    def build(hp: Any) -> Any:
+        model = keras.Sequential(
+            [layers.Embedding(8, 3), layers.LSTM(2), layers.Dense(2, activation="softmax")]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    spec = spec_of(build, mt.Data(*[(ROWS, np.arange(40) % 2)] * 3))
+    with pytest.raises(mt.SpecError, match=r"data: train x is ragged, .*; pad it to one") as refused:
+        dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
+    assert "RaggedTensor" not in str(refused.value)
+    assert len(str(refused.value)) < 600
 
 
 class NoConfig(keras.metrics.SparseCategoricalAccuracy):
