@@ -12,6 +12,7 @@ import numpy as np
 
 from modeltune.engine.data.ragged import (
     RaggedArray,
+    Shape,
     is_ragged_tensor,
     ragged_array,
     sample_shape,
@@ -31,8 +32,6 @@ from modeltune.specs import Data, Fit, Gate, KFold, Spec, data_arguments
 
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
-
-Shape: TypeAlias = tuple[int | None, ...]
 
 DECLARE = 'declare which data they are, with mt.Data(..., version="2026-11")'
 """What to do about a stream that nothing else identifies."""

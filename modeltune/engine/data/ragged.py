@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from modeltune.records import Array
 
-Shape = tuple[int | None, ...]
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 class RaggedArray(np.ndarray):

@@ -167,7 +167,9 @@ def test_a_layer_that_takes_no_ragged_rows_is_refused_without_their_content(
         return model
 
     spec = spec_of(build, mt.Data(*[(ROWS, np.arange(40) % 2)] * 3))
-    with pytest.raises(mt.SpecError, match=r"data: train x is ragged, .*; pad it to one") as refused:
+    with pytest.raises(
+        mt.SpecError, match=r"data: train x is ragged, .*; pad it to one"
+    ) as refused:
         dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path))
     assert "RaggedTensor" not in str(refused.value)
     assert len(str(refused.value)) < 600
