@@ -447,9 +447,6 @@ def test_a_spec_arrives_where_its_file_has_not_been_imported(tmp_path: Path, oth
 # What can be decorated
 
 
-def takes_nothing() -> None: ...
-
-
 def takes_two(hp: Any, other: Any) -> None: ...
 
 
@@ -480,7 +477,6 @@ class KerasLike:
 
 
 WRONG_MODELS = [
-    (takes_nothing, "takes_nothing() must take one argument: build(hp)"),
     (takes_two, "takes_two(hp, other) must take one argument: build(hp)"),
     (BuildsFromNothing, "must take one argument: build(hp)"),
     (BuildsFromNothing(), "must take one argument: build(hp)"),
