@@ -104,6 +104,18 @@ def named(module: Any, base: type) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, ways
 
 
+def mixes_a_batch(name: str, head: str, shape: str) -> bool:
+    """Tell where Keras scores each target against several predictions of its batch.
+
+    Another batch size then gives another score, so that no value belongs to one sample: the check
+    "checks.broadcast" warns of these. The loss makes one-hot rows of whatever labels it gets, the
+    metric compares with the place of the largest label in a batch.
+    """
+    if name == "CategoricalGeneralizedCrossEntropy":
+        return head in ("one sigmoid", "one number") or (head, shape) == ("softmax", "(n, 1)")
+    return name == "CategoricalAccuracy" and (head, shape) == ("softmax", "(n,)")
+
+
 def single_outputs() -> Iterator[Case]:
     """Yield every loss and metric, in all forms, on every head and shape of labels."""
     losses, compiled = (
@@ -126,6 +138,8 @@ def single_outputs() -> Iterator[Case]:
                     if head == "softmax" and name.startswith("Binary"):
                         # Keras takes the logits of the softmax for those of a sigmoid, and
                         # predictions do not show these.
+                        continue
+                    if mixes_a_batch(name, head, shape):
                         continue
                     for way, thing in ways.items():
                         made = thing() if way == "object" else thing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -107,7 +108,7 @@ def test_flat_targets_in_a_loss_of_ones_own_are_told_to_meet_every_prediction() 
         (1, FLAT, "mse", [OwnMetric], f"(n, 1): {ALL}"),
         (1, FLAT, "mse", [keras.metrics.Poisson], f"metric poisson broadcasts targets y of shape (n,) against predictions of shape (n, 1): {ALL}"),
     ],
-    ids=str,
+    ids=map(str, itertools.count()),
 )  # fmt: skip
 def test_every_function_that_broadcasts_is_told(
     units: int, y: Any, loss: Any, metrics: list[Any], how: str
@@ -130,7 +131,7 @@ def test_every_function_that_broadcasts_is_told(
         (3, COLUMN, repeated_pinball, [], None),
         (1, FLAT, of_its_own_code, [], None),  # it cannot be read
     ],
-    ids=str,
+    ids=map(str, itertools.count()),
 )
 def test_functions_that_pair_targets_and_predictions_are_not_told(
     units: int, y: Any, loss: Any, metrics: list[Any], activation: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -121,7 +122,7 @@ def test_a_compiled_metric_that_hides_the_reports_is_told_where_a_gate_asks_for_
         (called("mae"), "mae", True),
         (keras.metrics.MeanSquaredLogarithmicError(name="mse"), "mse", True),
     ],
-    ids=str,
+    ids=map(str, itertools.count()),
 )
 def test_a_metric_of_numbers_is_told_only_where_it_is_computed_in_another_way(
     metric: Any, name: str, is_told: bool
@@ -152,7 +153,7 @@ LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
         (None, LOGITS, keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0), None),
         (None, None, "accuracy", "the targets are no classes"),
     ],
-    ids=str,
+    ids=map(str, itertools.count()),
 )  # fmt: skip
 def test_an_accuracy_that_is_not_the_share_of_right_classes_is_told(
     head: str | None, loss: Any, metric: Any, why: str | None
