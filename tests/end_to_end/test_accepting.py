@@ -16,7 +16,7 @@ import pytest
 from modeltune.engine.fit import compiled_pool
 from tests.support.example import Example, source
 
-ONE = "search=mt.RandomSearch(mt.maximize('val_accuracy'), max_trials=1), "
+ONE = "search=None, "
 THREE = f"{ONE}validation=mt.Holdout(epochs=15, seeds=3), "
 AGAINST = "gates=[mt.metric('accuracy') >= mt.baseline - 0.05]"
 SCRIPTED = "search=mt.Hyperband(mt.maximize('val_accuracy'), max_epochs=3), "

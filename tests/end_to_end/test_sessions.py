@@ -221,11 +221,15 @@ def in_github(project: Example, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def assert_annotated(project: Example, done: Session, file: str) -> None:
-    """Check that there is one error and one warning, at the gates' own line in this file."""
+    """Check that there are an error and a warning at the gates' own line in this file.
+
+    Another warning says that the refits of a script are equal whatever their seeds.
+    """
     lines = (project.path / file).read_text().splitlines()
     line = 1 + next(i for i, text in enumerate(lines) if "1.999" in text)
     commands = [line for line in done.lines if line.startswith("::")]
-    assert len(commands) == 2
+    assert len(commands) == 3
+    assert "CHECKS.md#searchseeds" in commands[2]
     place = rf"file={file},line={line},title={file}%3A%3Adeep%3A"
     assert re.match(
         rf'::error {place} failed::mt.metric\("accuracy"\) >= 1.999: measured [\d.]+: ', commands[0]

@@ -238,7 +238,7 @@ class TestEqualsFit:
                     keras.Input((16,), dtype="int32"),
                     layers.Embedding(17, 4, mask_zero=True),
                     layers.LSTM(6, return_sequences=True),
-                    layers.LSTM(6),
+                    layers.GlobalAveragePooling1D(),
                     layers.Dense(10, activation="softmax"),
                 ]
             )
