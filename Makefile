@@ -9,9 +9,8 @@ INSTALLED := $(VENV)/.installed
 # Images of containers often set it; the tests start hundreds of processes, and each would compile us.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Three workers: some tests wait for processes that they have killed or stopped, which leaves cores
-# idle. Long files come first, as tests/conftest.py has them.
-IN_PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check lint test quick coverage specs wheel bench install programs clean
 .DEFAULT_GOAL := check
@@ -27,7 +26,7 @@ lint: $(INSTALLED)
 	$(VENV)/bin/lint-imports
 
 test: programs $(INSTALLED)
-	$(PYTHON) -m pytest tests/ $(IN_PARALLEL)
+	$(PYTHON) -m pytest tests/ $(IN_TWO)
 
 # What trains nothing, with ten examples of each law instead of a hundred.
 quick: programs lint
@@ -38,7 +37,7 @@ quick: programs lint
 # because it is measured hides no figure.
 coverage: programs $(INSTALLED)
 	rm -rf .coverage
-	-$(PYTHON) -m coverage run -m pytest tests/ $(IN_PARALLEL)
+	-$(PYTHON) -m coverage run -m pytest tests/ $(IN_TWO)
 	$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage html --quiet
 	$(PYTHON) -m coverage report --skip-covered

@@ -29,8 +29,18 @@ def lacking(*missing: Name) -> Iterator[None]:
     original = names.private
     gone = {name.name for name in missing}
 
+    libraries = {
+        library.package.replace("-", "_")
+        for library in LIBRARIES
+        if set(missing) & {*library.names}
+    }
+    others = {library.package.replace("-", "_") for library in LIBRARIES} - libraries
+
     def private(owner: Any, name: str) -> Any:
-        if name in gone:
+        kind = owner if hasattr(owner, "__module__") else type(owner)
+        package = str(getattr(kind, "__module__", "")).partition(".")[0]
+        # Two libraries may have a name of the same spelling.
+        if name in gone and package not in others:
             raise AttributeError(name)
         return original(owner, name)
 
