@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,6 @@ from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
     LARGEST_ARCHITECTURE,
-    Failure,
     Json,
     RefitResult,
     RefitTask,
@@ -88,40 +87,6 @@ class PartScores:
     note: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredModel:
-    """What was measured of a trained model, as the fields of a ``RefitResult`` have it."""
-
-    scores: Mapping[str, float] = field(default_factory=dict)
-    tables: Mapping[str, Json] = field(default_factory=dict)
-    samples: Json = None
-    checks: tuple[Verdict, ...] = ()
-    description: Mapping[str, Json] = field(default_factory=dict)
-    notes: tuple[str | None, ...] = ()
-
-    def as_result(
-        self,
-        curve: Mapping[str, tuple[float, ...]],
-        trained_by: str,
-        seconds: float,
-        failure: Failure | None,
-        notes: Iterable[str | None],
-    ) -> RefitResult:
-        """Return the result of the refit that trained the model."""
-        return RefitResult(
-            self.scores,
-            self.tables,
-            curve,
-            trained_by,
-            seconds,
-            failure,
-            self.samples,
-            self.checks,
-            self.description,
-            "; ".join(filter(None, notes)) or None,
-        )
-
-
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
 
@@ -140,16 +105,22 @@ def train_refit(
         with trainable(plan) as candidate:
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve)
-            measured, notes = MeasuredModel(), [take_notes()]
+            scored, notes = RefitResult({}, {}, {}, trained_by, 0.0, failure), [take_notes()]
             if failure is None:
-                measured = measure(spec, hp, candidate.model, parts, task.weights)
-                notes += measured.notes
+                scored = score_model(spec, hp, candidate.model, parts, task.weights)
+                notes.append(scored.note)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     seconds = time.monotonic() - started
-    result = measured.as_result(curve, trained_by, seconds, failure, notes)
-    return replace(result, cautions=(*hp.cautions(spec.search), *take_cautions()))
+    return replace(
+        scored,
+        curve=curve,
+        trained_by=trained_by,
+        seconds=seconds,
+        note=_joined(notes),
+        cautions=(*hp.cautions(spec.search), *take_cautions()),
+    )
 
 
 def score_given(spec: Spec, loaded: LoadedData, task: RefitTask, model: Model) -> RefitResult:
@@ -158,24 +129,25 @@ def score_given(spec: Spec, loaded: LoadedData, task: RefitTask, model: Model) -
     hp = ReadHyperParameters.of(task.hyperparameters)
     parts = RefitParts(loaded.train, loaded.validation, loaded.test)
     try:
-        measured = measure(spec, hp, model, parts, task.weights)
+        scored = score_model(spec, hp, model, parts, task.weights)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
         return RefitResult({}, {}, {}, GIVEN, seconds, failure_of(error))
     seconds = time.monotonic() - started
-    result = measured.as_result({}, GIVEN, seconds, None, [take_notes(), *measured.notes])
-    return replace(result, cautions=take_cautions())
+    note = _joined([take_notes(), scored.note])
+    return replace(scored, seconds=seconds, note=note, cautions=take_cautions())
 
 
-def measure(
+def score_model(
     spec: Spec, hp: ReadHyperParameters, model: Model, parts: RefitParts, weights: Path | None
-) -> MeasuredModel:
+) -> RefitResult:
     """Score a trained model on test; check it and write its files where its weights are to be kept."""
     parts = parts.for_model(model)
     on_test, samples, notes = _score(spec, model, parts)
-    measured = MeasuredModel(on_test.scores, on_test.tables, samples, notes=tuple(notes))
+    scores, tables = on_test.scores, on_test.tables
     if weights is None:
-        return measured
+        note = _joined(notes)
+        return RefitResult(scores, tables, {}, GIVEN, 0.0, samples=samples, note=note)
     weights.parent.mkdir(parents=True, exist_ok=True)
     if not can_predict(model):
         # Keras saves and loads no model that has never been called. The models it trains have been.
@@ -183,21 +155,33 @@ def measure(
     save_weights(model, weights)
     _write_architecture(model, weights.with_name(ARCHITECTURE))
     examples = weights.with_name(EXAMPLES)
-    further = [_write_examples(spec, parts.test, on_test.predictions, examples)]
+    notes.append(_write_examples(spec, parts.test, on_test.predictions, examples))
     description = describe_model(model)
     restored = _restored(spec, hp, model, weights, parts.test)
     checks: tuple[Verdict, ...] = ()
     if can_predict(model):
-        checks = check_model(model, restored, parts.test, spec.fit.batch_size, measured.scores)
+        checks = check_model(model, restored, parts.test, spec.fit.batch_size, scores)
     else:
-        further.append(
+        notes.append(
             f"{type(model).__name__} has no call(), so that it predicts nothing: "
             "there are no report, no samples and no integrity checks"
         )
-    further.append(_note_on_random_metrics(model, parts.test, spec.fit.batch_size))
-    return replace(
-        measured, checks=checks, description=description, notes=(*measured.notes, *further)
+    notes.append(_note_on_random_metrics(model, parts.test, spec.fit.batch_size))
+    return RefitResult(
+        scores,
+        tables,
+        {},
+        GIVEN,
+        0.0,
+        samples=samples,
+        checks=checks,
+        model=description,
+        note=_joined(notes),
     )
+
+
+def _joined(notes: Iterable[str | None]) -> str | None:
+    return "; ".join(filter(None, notes)) or None
 
 
 def _note_on_random_metrics(model: Model, test: Part, batch_size: int) -> str | None:
@@ -294,7 +278,9 @@ def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) ->
     return None
 
 
-def _score(spec: Spec, model: Model, parts: RefitParts) -> tuple[PartScores, Json, list[str]]:
+def _score(
+    spec: Spec, model: Model, parts: RefitParts
+) -> tuple[PartScores, Json, list[str | None]]:
     """Return all scores of the final weights, and what they did on each test sample, packed.
 
     The last of the three are notes on what could not be measured.
