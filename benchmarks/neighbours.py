@@ -328,6 +328,17 @@ ALONE = {
 
 GOES_ON = "--continue-on-collection-errors"
 
+REPORTS = [
+    "--json-report",
+    "--html=page.html",
+    "--alluredir=allure",
+    "--csv=rows.csv",
+    "--md=page.md",
+    "--ctrf=ctrf.json",
+    "--nunit-xml=nunit.xml",
+]
+"""Options that have plugins write files."""
+
 SESSIONS: Mapping[str, Sequence[str]] = {
     "plain": [GOES_ON],
     "verbose": [GOES_ON, "-vv", "-ra", "--tb=short"],
@@ -354,13 +365,7 @@ SESSIONS: Mapping[str, Sequence[str]] = {
     "selected by change": ["--testmon", "test_outcomes.py", "test_time.py"],
     "files": [
         GOES_ON,
-        "--json-report",
-        "--html=page.html",
-        "--alluredir=allure",
-        "--csv=rows.csv",
-        "--md=page.md",
-        "--ctrf=ctrf.json",
-        "--nunit-xml=nunit.xml",
+        *REPORTS,
     ],
     "GitHub Actions": ["test_outcomes.py"],
 }  # fmt: skip
@@ -512,13 +517,7 @@ SPEC_SESSIONS: Mapping[str, SpecSession] = {
     "not loaded as plugins": SpecSession(["-p", "no:cacheprovider", "-p", "no:logging"]),
     "files": SpecSession(
         [
-            "--json-report",
-            "--html=page.html",
-            "--alluredir=allure",
-            "--csv=rows.csv",
-            "--md=page.md",
-            "--ctrf=ctrf.json",
-            "--nunit-xml=nunit.xml",
+            *REPORTS,
             "--report-log=log.jsonl",
         ]
     ),
