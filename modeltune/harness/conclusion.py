@@ -55,10 +55,10 @@ from modeltune.specs import (
     Behaviour,
     Direction,
     Gate,
-    Given,
     Holdout,
     KFold,
     Refit,
+    Scoring,
     Spec,
     Validation,
 )
@@ -128,7 +128,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     judgement = Judgement((), None, ())
     for look, seeds in enumerate(looks):
         if look:
-            assert not isinstance(spec.validation, Given)  # it has no more models
+            assert not isinstance(spec.validation, Scoring)  # it has no more models
             gates = ", ".join(v.gate for v in judgement.verdicts if _seeds_may_settle(v))
             listen(Note(f"{gates}: inconclusive, so the model is validated under {seeds} seeds"))
             known = replace(spec.validation, seeds=looks[look - 1]).refits()

@@ -20,7 +20,7 @@ from modeltune.records import (
     ValidationStarted,
 )
 from modeltune.reports.tables import clean, number
-from modeltune.specs import Given, Hyperband, NoSearch, Refit, Search
+from modeltune.specs import Hyperband, NoSearch, Refit, Scoring, Search
 
 
 def lines(event: Event) -> Iterator[str]:
@@ -36,7 +36,7 @@ def lines(event: Event) -> Iterator[str]:
         count = f"{refits} {_plural('refit', refits)}"
         epochs = f"{event.epochs} {_plural('epoch', event.epochs)}"
         which = "best" if event.is_searched else "default"
-        if isinstance(event.validation, Given):
+        if isinstance(event.validation, Scoring):
             yield f"  scoring {refits} trained {_plural('model', refits)}"
         else:
             yield f"  validating the {which} values: {count} of {epochs}"

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         Search,
     )
     from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
-    from modeltune.specs.validations import Given, Holdout, KFold, Refit, Validation
+    from modeltune.specs.validations import Holdout, KFold, Refit, Scoring, Validation
 
 __all__ = [
     "CHECKS",
@@ -89,7 +89,6 @@ __all__ = [
     "Direction",
     "Fit",
     "Gate",
-    "Given",
     "GridSearch",
     "Holdout",
     "Hyperband",
@@ -104,6 +103,7 @@ __all__ = [
     "RandomSearch",
     "Reference",
     "Refit",
+    "Scoring",
     "Search",
     "Severity",
     "Source",
@@ -216,7 +216,7 @@ __getattr__, __dir__ = door(
             "spec",
         ),
         "validations": (
-            "Given",
+            "Scoring",
             "Holdout",
             "KFold",
             "Refit",

@@ -30,7 +30,7 @@ from modeltune.specs.fit import Fit
 from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject
 from modeltune.specs.objectives import Objective, maximize, minimize
 from modeltune.specs.searches import Hyperband, NoSearch, Search
-from modeltune.specs.validations import Given, Holdout, KFold, Validation
+from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
 
 DECLARATIONS = "__modeltune_declared__"
 """The module global that lists (name, line) of every decorated model, overwritten ones included."""
@@ -198,6 +198,7 @@ class Spec:
             "_declared": self,
             "_changed": {},
             "_models": 1,
+            "_takes_nothing": _takes_nothing(model),
             "attributes": _attributes(model),
             "given_file": None,
         }
@@ -215,6 +216,7 @@ class Spec:
     _declared: Spec
     _changed: Mapping[str, Any]
     _models: int
+    _takes_nothing: bool
     given_file: Path | None
 
     @property
@@ -242,7 +244,7 @@ class Spec:
     @property
     def is_given(self) -> bool:
         """Whether the model is trained already: the build function takes no argument, or a file is given."""
-        return self.given_file is not None or _takes_nothing(self.model)
+        return self.given_file is not None or self._takes_nothing
 
     @property
     def fit(self) -> Fit:
@@ -250,7 +252,7 @@ class Spec:
 
     @property
     def validation(self) -> Validation:
-        return Given(self._models) if self.is_given else self.protocol.validation
+        return Scoring(self._models) if self.is_given else self.protocol.validation
 
     @property
     def gates(self) -> tuple[Gate | Behaviour, ...]:

@@ -91,7 +91,7 @@ class KFold:
 
 
 @dataclass(frozen=True, repr=False)
-class Given:
+class Scoring:
     """Score models that are trained already on test, each as one refit of a recipe.
 
     A spec whose build function takes no argument has this validation.
@@ -99,7 +99,7 @@ class Given:
 
     models: int = 1
 
-    label: ClassVar[str] = "given"
+    label: ClassVar[str] = "scoring"
     epochs: ClassVar[int | None] = None
 
     @property
@@ -119,7 +119,7 @@ class Given:
         return as_typed(self)
 
 
-Validation: TypeAlias = Holdout | KFold | Given
+Validation: TypeAlias = Holdout | KFold | Scoring
 
 
 def _problems(epochs: object, seeds: object) -> Iterator[Problem]:
