@@ -34,7 +34,9 @@ def test_the_default_values_are_validated_and_nothing_is_searched(project: Examp
     status, shown = project.run_modeltune("show", run.id)
     assert status == 0
     assert "rate=0.1" in shown
-    assert "trial None" not in shown
+    page = (project.path / ".modeltune/report/report.html").read_text()
+    assert "Nothing was searched; the values are rate=0.1." in page
+    assert "trial None" not in shown + page
 
 
 def test_another_gate_trains_nothing_again(project: Example) -> None:
