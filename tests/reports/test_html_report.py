@@ -384,6 +384,15 @@ def test_every_run_can_be_shown(run: Run) -> None:
     Page(content(page))
 
 
+def test_the_values_of_a_run_without_search_are_text_too() -> None:
+    run = classifier().run
+    assert run.best is not None
+    best = replace(run.best, trial=None, score=None, values={"<b>": "\ud800"})
+    page = html([ReportedRun(replace(run, best=best, trials=()))])
+    assert "the values are &lt;b&gt;=?." in page
+    assert page.encode()
+
+
 def test_only_what_is_on_the_page_may_run() -> None:
     page = html([classifier()])
     policy = next(m["content"] for m in Page(content(page)).of("meta") if "http-equiv" in m)

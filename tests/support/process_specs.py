@@ -93,7 +93,7 @@ def with_other_data(hp: Any) -> Any:
 
 
 @declared(
-    search=mt.GridSearch(mt.maximize("val_accuracy"), trial_minutes=1, trial_gigabytes=1.5),
+    search=mt.GridSearch(mt.maximize("val_accuracy"), trial_minutes=1, trial_gigabytes=0.9),
 )
 def moody(hp: Any) -> Any:
     """Do what the value says to the process the model is built in."""

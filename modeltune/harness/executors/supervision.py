@@ -138,6 +138,12 @@ class Limit:
     is_final: bool = True
 
 
+def _proportional_set_size(process: psutil.Process) -> int:
+    """Return the bytes of a process; of those shared by several processes, its part. Linux alone knows."""
+    info = process.memory_full_info()
+    return int(getattr(info, "pss", info.rss))
+
+
 @refused_sockets_told()
 def start_process(birth: Birth, in_main: bool) -> Process:
     """Start a process that runs an engine."""
@@ -221,6 +227,8 @@ class Process:
                 return None
             self._stops = self._stops + 1 if continued(self._observed) else 0
             held = self.memory()
+            if held > memory:
+                held = self._own_memory()
             if self._stops > PATIENCE:
                 self._condemn(Failure("was stopped again whenever it was continued"))
             elif (limit := self._limit) is not None:
@@ -234,12 +242,26 @@ class Process:
             return f"process {self.pid} was stopped, and continued" if self._stops == 1 else None
 
     def memory(self) -> int:
-        """Return the bytes that this process and those it has started hold; 0 if it is dead."""
+        """Return the bytes that this process and those it has started hold; 0 if it is dead.
+
+        What they share, as copies of a process do, counts in each of them.
+        """
         total = 0
         for process in self._family():
             with contextlib.suppress(psutil.Error):
                 total += process.memory_info().rss
         self.peak = max(self.peak, total)
+        return total
+
+    def _own_memory(self) -> int:
+        """Return what ``memory`` does, but what several processes share counts once, where that is known.
+
+        It takes a hundred times as long.
+        """
+        total = 0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                total += _proportional_set_size(process)
         return total
 
     def kill(self) -> None:

@@ -211,7 +211,7 @@ def test_what_takes_too_long_is_ended_with_what_it_has_started(moods: dict[str, 
 def test_what_takes_too_much_memory_is_ended(moods: dict[str, Any]) -> None:
     message = reason(moods["grows"])
     assert message.startswith("its process held ")
-    assert message.endswith(" GiB, more than the limit of 1.5 GiB")
+    assert message.endswith(" GiB, more than the limit of 0.9 GiB")
 
 
 # their data
