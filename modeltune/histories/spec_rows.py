@@ -16,8 +16,8 @@ from modeltune.specs import address_by_name, split_address
 
 _LONGEST_PATH = 4096
 
-_AT_ONCE = 200
-"""How many rows are read before it is known whether they are of the spec."""
+_MORE = 200
+"""How many rows are read at once where the first ones turned out to be of other specs."""
 
 
 def newest(
@@ -102,15 +102,19 @@ def is_file(path: Path) -> bool:
 def _rows(
     connection: sa.Connection, chosen: sa.Select[Any], limit: int | None
 ) -> Iterator[sa.Row[Any]]:
-    """Yield rows newest first; with a limit, read them in portions: a history may have many."""
+    """Yield rows newest first; with a limit, read them in portions: a history may have many.
+
+    The first portion is as many as are asked for, which is enough unless some are of another spec.
+    """
     ordered = chosen.order_by(runs.c.seq.desc())
     if limit is None:
         yield from connection.execute(ordered)
         return
-    portion = ordered.limit(max(limit, _AT_ONCE))
-    rows = connection.execute(portion).all()
+    portion = limit
+    rows = connection.execute(ordered.limit(portion)).all()
     while rows:
         yield from rows
-        if len(rows) < max(limit, _AT_ONCE):
+        if len(rows) < portion:
             return
-        rows = connection.execute(portion.where(runs.c.seq < rows[-1].seq)).all()
+        portion = max(limit, _MORE)
+        rows = connection.execute(ordered.limit(portion).where(runs.c.seq < rows[-1].seq)).all()

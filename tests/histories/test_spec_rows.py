@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from modeltune.ground import HistoryError
+from modeltune.histories.schema import runs
+from modeltune.histories.spec_rows import newest
 from modeltune.histories.store import Store, open_store
 from tests.support.histories import DATA, DIGITS
 
@@ -79,6 +82,26 @@ def test_old_runs_are_found_behind_many_of_another_folder(store: Store, tmp_path
     for id_, file in many.items():
         store.record(replace(bare, id=id_, spec="spec_x.py::net", file=file))
     assert found(store, "full/spec_x.py::net", root, limit=1) == "first"
+
+
+def test_no_more_rows_are_read_than_are_asked_for(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/history.db"
+    root = made(tmp_path, "spec_x.py", "full/spec_x.py")
+    bare = replace(DIGITS, trials=(), scores={}, verdicts=(), artifact=None, spec="spec_x.py::net")
+    with open_store(address) as store:
+        for number in range(9):
+            store.record(replace(bare, id=str(number), file=f"{root}/spec_x.py"))
+    read: list[str] = []
+    engine = sa.create_engine(address)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        raw.create_function("noted", 1, read.append)
+        columns = runs.c.seq, runs.c.id, runs.c.spec, runs.c.file, sa.func.noted(runs.c.id)
+        rows = newest(connection, sa.select(*columns), "spec_x.py::net", root, 3)
+        assert [row.id for row in rows] == read == ["8", "7", "6"]
+        assert not newest(connection, sa.select(*columns), "full/spec_x.py::net", root, 3)
+    engine.dispose()
 
 
 def test_runs_of_a_file_that_is_gone_are_listed_by_its_name(store: Store, tmp_path: Path) -> None:
