@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from modeltune.engine.data.loading import Arrays, LoadedData, Part, chunks, class_labels, leaves
+from modeltune.engine.data.loading import (
+    Arrays,
+    LoadedData,
+    Part,
+    chunks,
+    class_labels,
+    leaves,
+    map_arrays,
+)
 from modeltune.engine.data.ragged import RaggedArray
 from modeltune.ground import error_line, holm
 from modeltune.records import (
@@ -189,24 +199,59 @@ def _classes_of(part: Part) -> Collection[float] | None:
 
 
 class _Rows:
-    """The row hashes of the parts in memory, each computed once, on first use."""
+    """The row hashes of the parts in memory, each part's computed once, on first use.
+
+    They are kept in ascending order, for a row number each would take as much memory again. The
+    rows of a few hashes are found by hashing the part once more.
+    """
 
     def __init__(self, loaded: LoadedData):
         self._parts = {
             part.name: part for part in loaded.parts if part.stream is None
         }  # fmt: skip
-        self._hashes: dict[str, Array] = {}
+        self._sorted: dict[str, Array] = {}
 
-    def of(self, name: str) -> Array:
-        """Return one hash per row of a part's x, all inputs together."""
-        if name not in self._hashes:
-            dtypes: dict[str, list[Any]] = {}
-            for part in self._parts.values():
-                for path, array in leaves(part.x):
-                    dtypes.setdefault(path, []).append(array.dtype)
-            same = {path: _same_dtype(own) for path, own in dtypes.items()}
-            self._hashes[name] = row_hashes(self._parts[name].x, same)
-        return self._hashes[name]
+    @cached_property
+    def _dtypes(self) -> dict[str, Any]:
+        """The dtype in which all parts are compared, by the path of an input."""
+        dtypes: dict[str, list[Any]] = {}
+        for part in self._parts.values():
+            for path, array in leaves(part.x):
+                dtypes.setdefault(path, []).append(array.dtype)
+        return {path: _same_dtype(own) for path, own in dtypes.items()}
+
+    def sorted(self, name: str) -> Array:
+        """Return one hash per row of a part's x, all inputs together, in ascending order."""
+        if name not in self._sorted:
+            hashes = row_hashes(self._parts[name].x, self._dtypes)
+            hashes.sort()
+            self._sorted[name] = hashes
+        return self._sorted[name]
+
+    def distinct(self, name: str) -> int:
+        """Return how many rows of a part differ from each other."""
+        hashes = self.sorted(name)
+        return 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1]))
+
+    def having(self, name: str, hashes: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield (row numbers, their hashes), chunk by chunk, of the rows that have one of these hashes.
+
+        Args:
+            name: of a part in memory.
+            hashes: in ascending order, at least one.
+        """
+        x = self._parts[name].x
+        for rows in chunks(*(array for _, array in leaves(x))):
+            own = row_hashes(map_arrays(operator.itemgetter(rows), x), self._dtypes)
+            found = np.flatnonzero(_are_among(own, hashes))
+            if len(found):
+                yield rows.start + found, own[found]
+
+
+def _are_among(hashes: Array, known: Array) -> Array:
+    """Tell of each hash whether it is among the known ones, which are in ascending order."""
+    among: Array = known[np.searchsorted(known, hashes).clip(max=len(known) - 1)] == hashes
+    return among
 
 
 def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> Array:
@@ -221,8 +266,11 @@ def row_hashes(arrays: Arrays, dtypes: Mapping[str, Any] | None = None) -> Array
     hashes = np.zeros(len(next(iter(named.values()))), np.uint64)
     for path, array in named.items():
         dtype = (dtypes or {}).get(path, array.dtype)
+        space: Array | None = None
         for rows in chunks(array):
-            words = _row_words(array[rows], dtype)
+            if dtype.kind in "fc" and space is None:
+                space = np.empty(array[rows].shape, dtype)
+            words = _row_words(array[rows], dtype, space)
             places = np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _STEP
             part = _mix(words + places).sum(axis=1, dtype=np.uint64)
             hashes[rows] = _mix((hashes[rows] + _STEP) ^ part)
@@ -243,16 +291,23 @@ def _mix(words: Array) -> Array:
     return words
 
 
-def _row_words(array: Array, dtype: Any) -> Array:
-    """Return the bytes of each row as 64-bit words; rows that are equal in this dtype have equal ones."""
+def _row_words(array: Array, dtype: Any, space: Array | None = None) -> Array:
+    """Return the bytes of each row as 64-bit words; rows that are equal in this dtype have equal ones.
+
+    ``space`` holds a copy of as many rows or more: without, each copy of floats takes new memory,
+    which the system clears first.
+    """
     size = len(array)
     if dtype.kind in "OUS":
         texts = ("\0".join(map(_text, row)).encode() for row in array.reshape(size, -1))
         digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
         return np.frombuffer(digests, np.uint64).reshape(size, 1)
-    rows = np.ascontiguousarray(array, dtype).reshape(size, -1)
+    rows = np.ascontiguousarray(array, dtype)
     if dtype.kind in "fc":
-        rows = rows + rows.dtype.type(0)  # -0.0 equals 0.0
+        rows = np.add(
+            rows, dtype.type(0), out=None if space is None else space[:size]
+        )  # -0.0 is 0.0
+    rows = rows.reshape(size, -1)
     octets = rows.view(np.uint8) if rows.size else np.zeros((size, 0), np.uint8)
     if octets.shape[1] > LONG_ROW:
         # Python's own hash of bytes is faster there than several passes over all words.
@@ -303,17 +358,18 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
             else:
                 open_pairs.append(name)
             continue
-        known, first = np.unique(rows.of(other.name), return_index=True)
-        places = np.searchsorted(known, rows.of(part.name)).clip(max=len(known) - 1)
-        found = np.flatnonzero(known[places] == rows.of(part.name))
-        twins = list(zip(found.tolist(), first[places[found]].tolist(), strict=True))
-        shares[name] = len(twins) / part.size
-        if twins:
-            examples = [f"{part.name}[{a}] = {other.name}[{b}]" for a, b in twins]
-            are = "is" if len(twins) == 1 else "are"
+        mine = rows.sorted(part.name)
+        shared = mine[_are_among(mine, rows.sorted(other.name))]
+        shares[name] = len(shared) / part.size
+        if len(shared):
+            examples = [
+                f"{part.name}[{a}] = {other.name}[{b}]"
+                for a, b in _first_twins(rows, part.name, other.name, shared)
+            ]
+            are = "is" if len(shared) == 1 else "are"
             sentences.append(
-                f"{len(twins)} of {part.size} {part.name} rows {are} also in {other.name}: "
-                f"{_enumerate(examples)}"
+                f"{len(shared)} of {part.size} {part.name} rows {are} also in {other.name}: "
+                f"{_enumerate(examples, len(shared))}"
             )
     measured = max(shares.values()) if shares else None
     unchecked = f"rows in both parts ({', '.join(open_pairs)})" if open_pairs else ""
@@ -322,7 +378,7 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         advice = "Remedy: keep rows that are equal, or come from one source, in one part"
         distinct: int | None = None
         if loaded.train.stream is None:
-            distinct = len(set(rows.of("train")))
+            distinct = rows.distinct("train")
             if distinct <= loaded.train.size // 2:
                 advice = f"But train has only {distinct} distinct rows: chance makes rows equal"
         reason = f"{'; '.join(sentences)}. {advice}"
@@ -333,37 +389,68 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
     return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
 
 
+def _first_twins(rows: _Rows, part: str, other: str, shared: Array) -> Iterator[tuple[int, int]]:
+    """Yield the first rows of a part that are in another, each with the first such row of that."""
+    found: list[tuple[int, int]] = []
+    for numbers, hashes in rows.having(part, shared):
+        found += zip(numbers[:MOST_NAMED].tolist(), hashes[:MOST_NAMED].tolist(), strict=True)
+        if len(found) >= MOST_NAMED:
+            break
+    found = found[:MOST_NAMED]
+    wanted = {own for _, own in found}
+    first: dict[int, int] = {}
+    for numbers, hashes in rows.having(other, np.array(sorted(wanted), np.uint64)):
+        for own in wanted - first.keys():
+            if len(places := np.flatnonzero(hashes == own)):
+                first[own] = int(numbers[places[0]])
+        if len(first) == len(wanted):
+            break
+    for row, own in found:
+        yield row, first[own]
+
+
 def _duplicates(train: Part, rows: _Rows) -> CheckResult:
     if train.stream is not None:
         return CheckResult(None, None, 0.0, "", unchecked="rows that repeat an earlier one")
-    hashes = rows.of("train")
-    _, first, places = np.unique(hashes, return_index=True, return_inverse=True)
-    firsts = first[places.reshape(-1)]
-    found = np.flatnonzero(firsts != np.arange(len(hashes)))
-    twins = list(zip(found.tolist(), firsts[found].tolist(), strict=True))
-    if not twins:
+    hashes = rows.sorted("train")
+    repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+    if not len(repeated):
         return CheckResult(False, 0.0, 0.0, "no row of train repeats another", Duplicates(0))
-    targets = row_hashes(train.y) if train.has_targets else hashes
-    conflicts = [(a, b) for a, b in twins if targets[a] != targets[b]]
-    is_one = len(twins) == 1
+    numbers, own = map(np.concatenate, zip(*rows.having("train", repeated), strict=True))
+    _, first, places = np.unique(own, return_index=True, return_inverse=True)
+    firsts = numbers[first[places.reshape(-1)]]
+    is_repeat = firsts != numbers
+    again, earlier = numbers[is_repeat], firsts[is_repeat]
+    twins = [f"train[{a}] = train[{b}]" for a, b in _pairs(again, earlier)]
     reason = (
-        f"{len(twins)} of {train.size} train rows {'repeats' if is_one else 'repeat'} an earlier "
-        f"one: {_enumerate([f'train[{a}] = train[{b}]' for a, b in twins])}; "
+        f"{len(again)} of {train.size} train rows {'repeats' if len(again) == 1 else 'repeat'} an "
+        f"earlier one: {_enumerate(twins, len(again))}; "
     )
+    conflicts = 0
+    if train.has_targets:
+        targets = row_hashes(train.y)
+        differs = targets[again] != targets[earlier]
+        conflicts = int(np.count_nonzero(differs))
+        again, earlier = again[differs], earlier[differs]
     if conflicts:
         labels = class_labels(train.y)
         examples = [
             f"train[{a}] and train[{b}]"
             if labels is None
             else f"train[{a}] is {labels[a]}, train[{b}] is {labels[b]}"
-            for a, b in conflicts
+            for a, b in _pairs(again, earlier)
         ]
         word = "targets" if labels is None else "labels"
-        reason += f"{len(conflicts)} of them with conflicting {word}: {_enumerate(examples)}"
+        reason += f"{conflicts} of them with conflicting {word}: {_enumerate(examples, conflicts)}"
     else:
         reason += "all with the same target" if train.has_targets else "there are no targets"
-    share = len(twins) / train.size
-    return CheckResult(True, share, 0.0, reason, Duplicates(len(twins), len(conflicts)))
+    repeats = int(np.count_nonzero(is_repeat))
+    return CheckResult(True, repeats / train.size, 0.0, reason, Duplicates(repeats, conflicts))
+
+
+def _pairs(again: Array, earlier: Array) -> Iterator[tuple[int, int]]:
+    """Yield as many pairs of row numbers as a reason names."""
+    return zip(again[:MOST_NAMED].tolist(), earlier[:MOST_NAMED].tolist(), strict=True)
 
 
 def _constant_features(loaded: LoadedData) -> CheckResult:
@@ -689,6 +776,7 @@ def _es(items: Sequence[object]) -> str:
     return "" if len(items) == 1 else "es"
 
 
-def _enumerate(items: Sequence[str]) -> str:
-    listed = ", ".join(items[:MOST_NAMED])
-    return listed if len(items) <= MOST_NAMED else f"{listed}, ... ({len(items) - MOST_NAMED} more)"
+def _enumerate(items: Sequence[str], count: int | None = None) -> str:
+    """Return the first items and how many more there are; ``count`` where not all are in ``items``."""
+    listed, count = ", ".join(items[:MOST_NAMED]), len(items) if count is None else count
+    return listed if count <= MOST_NAMED else f"{listed}, ... ({count - MOST_NAMED} more)"

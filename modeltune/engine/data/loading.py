@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -213,25 +214,23 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         return _for_given(spec, where, parts)
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
-    cuts: list[str] = []
     parts["train"], note = _identified(parts["train"], data.version)
     notes = [*_notes_on_reading(parts), *([] if note is None else [note])]
-    size = round(CUT * parts["train"].size)
-    for name in ("test", "validation"):
-        if name not in parts:
-            if name == "validation":
-                _refuse_steps(where, spec.fit.validation_steps)
-            parts["train"], parts[name], cut = _cut(
-                where, parts["train"], name, size, spec.search.seed
-            )
-            cuts.append(cut)
+    # What the data function returned is held until its arrays are cut, and no longer.
+    del data
+    missing = [name for name in ("test", "validation") if name not in parts]
+    if "validation" in missing:
+        _refuse_steps(where, spec.fit.validation_steps)
+    cuts = _cut(where, parts, missing, spec.search.seed)
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)
-    train, validation, test = (
-        _with_fingerprint(parts[name]) for name in ("train", "validation", "test")
-    )
-    return LoadedData(train, validation, test, tuple(cuts), tuple(notes))
+    # hashlib and NumPy leave the interpreter to other threads meanwhile.
+    with ThreadPoolExecutor(len(parts)) as threads:
+        train, validation, test = threads.map(
+            _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
+        )
+    return LoadedData(train, validation, test, cuts, tuple(notes))
 
 
 def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
@@ -265,7 +264,11 @@ def class_labels(y: Arrays) -> Array | None:
     if not isinstance(y, np.ndarray):
         return None
     if y.ndim == 2 and y.shape[1] > 1:
-        is_one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+        # At the first row that is none, the rest is not looked at.
+        is_one_hot = all(
+            np.isin(y[rows], (0, 1)).all() and (y[rows].sum(axis=1) == 1).all()
+            for rows in chunks(y)
+        )
         return y.argmax(axis=1) if is_one_hot else None
     if y.ndim > 2 or y.size != len(y):
         return None
@@ -300,14 +303,18 @@ def leaves(arrays: Arrays, path: str = "") -> Iterator[tuple[str, Array]]:
         yield path, arrays
 
 
-CHUNK_BYTES = 2**24
-"""Bytes of an array that are copied at a time: large data are held once."""
+CHUNK_BYTES = 2**20
+"""Bytes of arrays that are copied at a time: large data are held once.
+
+Copies of several MiB take ten times as long for each byte: the system clears memory for each anew.
+"""
 
 
-def chunks(array: Array) -> Iterator[slice]:
-    """Yield slices that together are all rows of an array, each of some ``CHUNK_BYTES``."""
-    rows = max(1, CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
-    for start in range(0, len(array), rows):
+def chunks(*arrays: Array) -> Iterator[slice]:
+    """Yield slices that together are all rows of arrays, each of some ``CHUNK_BYTES``."""
+    count = len(arrays[0])
+    rows = max(1, CHUNK_BYTES // max(1, sum(array.nbytes for array in arrays) // max(1, count)))
+    for start in range(0, count, rows):
         yield slice(start, start + rows)
 
 
@@ -762,34 +769,52 @@ def _bytes(array: Array) -> bytes | memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def _cut(where: str, train: Part, name: str, size: int, seed: int) -> tuple[Part, Part, str]:
-    """Return the rest of train, the part that was cut from it, and a sentence about the cut."""
+def _cut(where: str, parts: dict[str, Part], missing: Sequence[str], seed: int) -> tuple[str, ...]:
+    """Cut missing parts from train, one after the other; return a sentence about each.
+
+    The rows are drawn, so that every part is a copy. Train is copied once, however many are cut.
+    """
+    if not missing:
+        return ()
+    train = parts["train"]
     if train.stream is not None:
         raise DataError(
-            f"{where}: {name} is missing and can only be cut from arrays, but train is a "
+            f"{where}: {missing[0]} is missing and can only be cut from arrays, but train is a "
             f"{type(train.stream).__name__}; return mt.Data(train, validation, test)"
         )
-    if size < 1 or train.size - size < 1:
-        raise DataError(
-            f"{where}: {name} is missing and train holds only {train.size} samples, too few to cut "
-            "it from; return mt.Data(train, validation, test)"
-        )
-    # The import takes a second; only data without this part need it.
+    size = round(CUT * train.size)
+    rows = np.arange(train.size)
+    cuts: list[str] = []
+    for name in missing:
+        if size < 1 or len(rows) - size < 1:
+            raise DataError(
+                f"{where}: {name} is missing and train holds only {len(rows)} samples, too few to cut "
+                "it from; return mt.Data(train, validation, test)"
+            )
+        kept, cut, how = _drawn_rows(train.y, rows, size, seed)
+        cuts.append(f"{name}: {size} of {len(rows)} samples cut from train, {how}, seed {seed}")
+        parts[name] = replace(train.take(cut), name=name)
+        rows = kept
+    parts["train"] = train.take(rows)
+    return tuple(cuts)
+
+
+def _drawn_rows(y: Arrays, rows: Array, size: int, seed: int) -> tuple[Array, Array, str]:
+    """Return the rows that are kept, those that are drawn, both in order, and how they are drawn."""
+    # The import takes a second; only data that lack a part need it.
     from sklearn.model_selection import train_test_split
 
-    labels, how = class_labels(train.y), "stratified by class"
+    has_labels = isinstance(y, np.ndarray) and y.ndim <= 2
+    labels, how = class_labels(y[rows]) if has_labels else None, "stratified by class"
     if labels is None:
-        how = f"not stratified: {'there is no y' if train.y is None else 'y holds no class labels'}"
+        how = f"not stratified: {'there is no y' if y is None else 'y holds no class labels'}"
     else:
         _, counts = np.unique(labels, return_counts=True)
-        if counts.min() < 2 or len(counts) > min(size, train.size - size):
+        if counts.min() < 2 or len(counts) > min(size, len(rows) - size):
             labels = None
             how = f"not stratified: {len(counts)} classes, the rarest has {counts.min()}"
-    kept, cut = train_test_split(
-        np.arange(train.size), test_size=size, random_state=seed, stratify=labels
-    )
-    sentence = f"{name}: {size} of {train.size} samples cut from train, {how}, seed {seed}"
-    return train.take(np.sort(kept)), replace(train.take(np.sort(cut)), name=name), sentence
+    kept, drawn = train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
+    return np.sort(kept), np.sort(drawn), how
 
 
 def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -550,27 +551,45 @@ def test_a_row_has_one_hash_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> N
     assert (row_hashes(np.asfortranarray(rows)) == whole).all()
 
 
-def test_large_data_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "CHUNK_BYTES", 2**18)
-    x = np.random.default_rng(0).random((4096, 32, 32), dtype=np.float32)  # 16 MiB
+@pytest.mark.parametrize("shape", [(4096, 32, 32), (2**17, 32)], ids=["images", "table"])
+def test_large_data_are_held_once(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "CHUNK_BYTES", 2**16)
+    x = np.random.default_rng(0).random(shape, dtype=np.float32)  # 16 MiB
     y = np.arange(len(x)) % 2
-    thirds = [slice(0, 3000), slice(3000, 3500), slice(3500, None)]
-    data = mt.Data(*((x[rows], y[rows]) for rows in thirds))
-    protocol = mt.spec(
-        data=data,
-        search=mt.RandomSearch(mt.maximize("val_loss"), max_trials=1),
-        validation=mt.Holdout(seeds=1),
-    )
-    spec = protocol(lambda hp: None)
+    cut = np.split(np.arange(len(x)), [7 * len(x) // 10, 17 * len(x) // 20])
+    data = mt.Data(*((x[rows[0] : rows[-1] + 1], y[rows[0] : rows[-1] + 1]) for rows in cut))
+    spec = spec_of(data=data)
     check_data(load_data(spec), spec.checks)  # imports what it needs
-    tracemalloc.start()
-    try:
-        verdicts = check_data(load_data(spec), spec.checks)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    verdicts, peak, _ = _memory_of(lambda: check_data(load_data(spec), spec.checks))
     assert {one.outcome for one in verdicts} == {Outcome.PASSED}
     assert peak < x.nbytes / 4
+
+
+def test_large_data_that_are_cut_are_copied_once_and_then_held_once() -> None:
+    shape = 4096, 32, 32  # 16 MiB
+
+    def made() -> mt.Data:
+        x = np.random.default_rng(0).random(shape, dtype=np.float32)
+        return mt.Data((x, np.arange(len(x)) % 2))
+
+    spec = spec_of(data=made)
+    load_data(spec)  # imports what it needs
+    data, peak, held = _memory_of(lambda: load_data(spec))
+    size = sum(part.x.nbytes for part in data.parts)
+    assert size == 4 * np.prod(shape)
+    assert peak < 2.2 * size
+    assert held < 1.1 * size
+
+
+def _memory_of(function: Callable[[], Any]) -> tuple[Any, int, int]:
+    """Return a result, the most memory allocated meanwhile, and what it holds, in bytes."""
+    tracemalloc.start()
+    try:
+        result = function()
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return result, peak, held
 
 
 def test_weights_that_train_nothing_are_warned_of() -> None:
