@@ -88,7 +88,7 @@ def test_objective_and_gates_are_refused_together_with_what_is_logged(tmp_path: 
 
 def labels(hp: Any) -> Any:
     model = dense(layers.Dense(3, activation="sigmoid"), loss="binary_crossentropy")
-    model.compile("adam", "binary_crossentropy", metrics=["binary_accuracy", keras.metrics.AUC()])
+    model.compile("sgd", "binary_crossentropy", metrics=["binary_accuracy", keras.metrics.AUC()])
     return model
 
 
@@ -179,7 +179,7 @@ def test_labels_of_a_named_output_are_refused_by_its_name(tmp_path: Path) -> Non
         digit = layers.Dense(10, activation="softmax", name="digit")(inputs)
         ink = layers.Dense(1, name="ink")(inputs)
         model = keras.Model(inputs, [digit, ink])
-        model.compile("adam", loss={"digit": "sparse_categorical_crossentropy", "ink": "mse"})
+        model.compile("sgd", loss={"digit": "sparse_categorical_crossentropy", "ink": "mse"})
         return model
 
     part = X, {"ink": Y + 40.0, "digit": with_label(Y, 17)}
@@ -484,7 +484,7 @@ def test_names_are_those_of_the_model_s_own_evaluation(tmp_path: Path) -> None:
 
     def build(hp: Any) -> Any:
         model = Own([keras.Input((64,)), layers.Dense(10, activation="softmax")])
-        model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     gates = [mt.metric("bonus") >= 1, mt.metric("accuracy") >= 0]
@@ -498,7 +498,7 @@ def recurrent(shape: dict[str, Any]) -> Any:
     def build(hp: Any) -> Any:
         first = [keras.Input(**shape)] if shape else []
         model = keras.Sequential([*first, layers.LSTM(2, stateful=True), layers.Dense(10)])
-        model.compile("adam", "mse")
+        model.compile("sgd", "mse")
         return model
 
     return build
@@ -522,7 +522,7 @@ def of_words(hp: Any) -> Any:
     word = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(inputs["word"])
     both = layers.Concatenate()([word, inputs["ink"]])
     model = keras.Model(inputs, layers.Dense(10, activation="softmax")(both))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -592,7 +592,7 @@ def test_targets_are_refused_by_the_names_of_the_outputs(tmp_path: Path) -> None
         inputs = keras.Input((64,))
         outputs = {name: layers.Dense(1, name=name)(inputs) for name in ("ink", "size")}
         model = keras.Model(inputs, outputs)
-        model.compile("adam", {"ink": "mse"}, metrics={"ink": ["mae"]})
+        model.compile("sgd", {"ink": "mse"}, metrics={"ink": ["mae"]})
         return model
 
     part = X, {"ink": Y * 1.0}

@@ -339,7 +339,7 @@ def test_an_exported_model_is_compiled_and_scores_what_was_recorded(
     exec(TEXT, names)
     test = load_data(names["dense"]).test
     model = keras.models.load_model("model.keras")
-    assert model.optimizer.name == "adam"
+    assert model.optimizer.name == "sgd"
     scores = model.evaluate(test.x, test.y, verbose=0, return_dict=True)
     expected = {name: copied.scores[name].values[0] for name in ("accuracy", "loss")}
     assert scores == pytest.approx(expected)

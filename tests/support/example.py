@@ -177,7 +177,7 @@ def compiled(hp, units=2):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units, activation="softmax")])
     rate = hp.Choice("rate", [0.1, 0.01])
     model.compile(
-        keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        keras.optimizers.SGD(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     return model
 

@@ -34,7 +34,7 @@ def conv(filters: int = 4, seed: int = 1, **fields: Any) -> Any:
 
 
 def compiled(model: Any, **fields: Any) -> Any:
-    fields = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy"} | fields
+    fields = {"optimizer": "sgd", "loss": "sparse_categorical_crossentropy"} | fields
     model.compile(**{"metrics": ["accuracy"], **fields})
     return model
 

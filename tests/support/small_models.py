@@ -40,7 +40,7 @@ def dense(
     shape: tuple[int, ...] = (64,),
     loss: Any = "sparse_categorical_crossentropy",
     metrics: Sequence[Any] = ("accuracy",),
-    optimizer: str = "adam",
+    optimizer: str = "sgd",
 ) -> Any:
     model = keras.Sequential([keras.Input(shape), *layers])
     model.compile(optimizer, loss=loss, metrics=list(metrics))

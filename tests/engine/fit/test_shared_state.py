@@ -53,7 +53,7 @@ def built_while_training() -> Any:
 
     def build(hp: Any) -> Any:
         model = keras.Sequential([made])
-        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     return build
