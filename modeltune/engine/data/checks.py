@@ -6,7 +6,7 @@ import hashlib
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,10 @@ MOST_NAMED = 3
 """How many rows, columns or classes a reason names at most."""
 
 LONG_ROW = 512
-"""Bytes above which rows are hashed one by one."""
+"""Bytes above which rows are hashed one by one, and by some of their values first."""
+
+SOME = 64
+"""Values of a long row by which it mostly differs from all others."""
 
 DRIFT_ROWS = 5_000
 """Rows of a part that are compared; with so many, chance alone moves no feature by 0.05."""
@@ -203,6 +206,10 @@ class _Rows:
 
     They are kept in ascending order, for a row number each would take as much memory again. The
     rows of a few hashes are found by hashing the part once more.
+
+    Of long rows, such as images, a hash is that of some values of a row, if those of no other row
+    are the same; else it is that of the whole row. So rows have one hash if and only if they are
+    equal, and most of them are not read whole.
     """
 
     def __init__(self, loaded: LoadedData):
@@ -211,19 +218,13 @@ class _Rows:
         }  # fmt: skip
         self._sorted: dict[str, Array] = {}
 
-    @cached_property
-    def _dtypes(self) -> dict[str, Any]:
-        """The dtype in which all parts are compared, by the path of an input."""
-        dtypes: dict[str, list[Any]] = {}
-        for part in self._parts.values():
-            for path, array in leaves(part.x):
-                dtypes.setdefault(path, []).append(array.dtype)
-        return {path: _same_dtype(own) for path, own in dtypes.items()}
-
     def sorted(self, name: str) -> Array:
         """Return one hash per row of a part's x, all inputs together, in ascending order."""
         if name not in self._sorted:
-            hashes = row_hashes(self._parts[name].x, self._dtypes)
+            part = self._parts[name]
+            hashes = np.empty(part.size, np.uint64)
+            for rows in _row_chunks(part.x):
+                hashes[rows] = self._hashes(part.x, rows)
             hashes.sort()
             self._sorted[name] = hashes
         return self._sorted[name]
@@ -241,11 +242,71 @@ class _Rows:
             hashes: in ascending order, at least one.
         """
         x = self._parts[name].x
-        for rows in chunks(*(array for _, array in leaves(x))):
-            own = row_hashes(map_arrays(operator.itemgetter(rows), x), self._dtypes)
+        for rows in _row_chunks(x):
+            own = self._hashes(x, rows)
             found = np.flatnonzero(_are_among(own, hashes))
             if len(found):
                 yield rows.start + found, own[found]
+
+    def _hashes(self, x: Arrays, rows: slice) -> Array:
+        hashes = row_hashes(_some_values_of(x, rows), self._dtypes)
+        if len(self._ambiguous):
+            alike = np.flatnonzero(_are_among(hashes, self._ambiguous))
+            if len(alike):
+                whole = map_arrays(operator.itemgetter(rows.start + alike), x)
+                hashes[alike] = row_hashes(whole, self._dtypes)
+        return hashes
+
+    @cached_property
+    def _dtypes(self) -> dict[str, Any]:
+        """The dtype in which all parts are compared, by the path of an input."""
+        dtypes: dict[str, list[Any]] = {}
+        for part in self._parts.values():
+            for path, array in leaves(part.x):
+                dtypes.setdefault(path, []).append(array.dtype)
+        return {path: _same_dtype(own) for path, own in dtypes.items()}
+
+    @cached_property
+    def _ambiguous(self) -> Array:
+        """The hashes of some values that several rows of all parts have, in ascending order."""
+        inputs = [part.x for part in self._parts.values()]
+        if not any(_is_long(array) for x in inputs for _, array in leaves(x)):
+            return np.zeros(0, np.uint64)
+        hashes = np.concatenate(
+            [
+                row_hashes(_some_values_of(x, rows), self._dtypes)
+                for x in inputs
+                for rows in _row_chunks(x)
+            ]
+        )
+        hashes.sort()
+        return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+
+
+def _row_chunks(x: Arrays) -> Iterator[slice]:
+    """Yield slices that together are all rows of an input, or of several, as ``chunks`` does."""
+    return chunks(*(array for _, array in leaves(x)))
+
+
+def _is_long(array: Array) -> bool:
+    return not array.dtype.hasobject and array[:1].nbytes > LONG_ROW
+
+
+def _some_values_of(x: Arrays, rows: slice) -> Arrays:
+    """Return ``SOME`` values of each of these rows where they are long, (rows, ``SOME``); else all."""
+
+    def some(array: Array) -> Array:
+        if not _is_long(array):
+            return array[rows]
+        values = array[rows].reshape(len(array[rows]), -1)
+        return values[:, _some_places(values.shape[1])]
+
+    return map_arrays(some, x)
+
+
+@cache
+def _some_places(size: int) -> Array:
+    return _draw(np.random.default_rng(DRIFT_SEED), size, SOME)
 
 
 def _are_among(hashes: Array, known: Array) -> Array:

@@ -157,6 +157,28 @@ def test_equal_rows_are_found_whatever_their_dtype(train: str, test: str) -> Non
     assert verdict("overlap", data).measured == 1
 
 
+def test_long_rows_that_differ_in_one_value_are_not_equal() -> None:
+    """Some of a long row's values are looked at first; those of these rows are the same."""
+    images = np.zeros((300, 32, 32))
+    images[np.arange(300), np.arange(300) // 32 + 3, np.arange(300) % 32] = 1
+    train, rest = images[:200], images[200:]
+    assert verdict("overlap", loaded(train, rest[:50], rest[50:])).outcome is Outcome.PASSED
+    assert verdict("duplicates", loaded(train)).outcome is Outcome.PASSED
+    again = np.concatenate([train, -0.0 * train[:1] + train[7:8]])
+    assert "train[200] = train[7]" in verdict("duplicates", loaded(again)).reason
+    found = verdict(
+        "overlap",
+        loaded(
+            {"a": train, "b": train[:, 0]},
+            test={"a": train[3:5], "b": train[3:5, 0]},
+            validation={"a": rest, "b": rest[:, 0]},
+        ),
+    )
+    assert (
+        "2 of 2 test rows are also in train: test[0] = train[3], test[1] = train[4]" in found.reason
+    )
+
+
 def test_minus_zero_is_zero() -> None:
     assert (row_hashes(np.array([[0.0, 1.0]])) == row_hashes(np.array([[-0.0, 1.0]]))).all()
 
