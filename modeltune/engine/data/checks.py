@@ -107,6 +107,9 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
             reason = f"the check raised {error_line(error)}"
             verdicts.append(_verdict(name, checks.severity(name), Outcome.ERROR, reason))
             continue
+        finally:
+            if name == "duplicates":
+                rows.clear()  # the checks that follow need none
         if result.unchecked:
             unchecked[name] = result.unchecked
         if result.bad is None and result.details is None:
@@ -228,6 +231,10 @@ class _Rows:
             hashes.sort()
             self._sorted[name] = hashes
         return self._sorted[name]
+
+    def clear(self) -> None:
+        """Forget the hashes, for the memory they take; they are computed again when needed."""
+        self._sorted.clear()
 
     def distinct(self, name: str) -> int:
         """Return how many rows of a part differ from each other."""
@@ -648,7 +655,7 @@ def _comparable(labels: Array) -> Array:
     if labels.dtype.kind in "USO":
         return labels.astype(str)
     whole = labels.dtype.kind != "f" or bool((labels % 1 == 0).all())
-    return labels.astype(np.int64) if whole else labels
+    return labels.astype(np.int64, copy=False) if whole else labels
 
 
 def _are_classes(labels: Array) -> bool:

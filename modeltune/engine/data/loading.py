@@ -84,8 +84,8 @@ class Part:
     order; it ``varies`` where it yields others when it is read again. ``classes`` are those that a
     stream has yielded, None where its targets are no classes. ``steps`` is how many batches an epoch
     of train has, None for all; where train ``is_endless``, so many are read where else all are.
-    ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` is
-    the array of a frame that a model takes by its columns, which then are ``x``.
+    ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
+    "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Part:
     steps: int | None = None
     is_endless: bool = False
     frames: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
-    whole: Array | None = None
+    whole: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def has_targets(self) -> bool:
@@ -120,14 +120,14 @@ class Part:
             batch = self.take(window)
             yield batch.x, batch.y, batch.sample_weight
 
-    def by_column(self) -> dict[str, Array]:
-        """Return the columns of x, each of its own dtype, by their names; none where it is no frame.
+    def by_column(self, kind: str = "x") -> dict[str, Array]:
+        """Return the columns of x or y, each of its own dtype, by their names; none where it is no frame.
 
         Raises:
             DataError: a column has values that are no numbers of its dtype, such as missing ones.
         """
-        frame = self.x if self.whole is None else self.whole
-        columns = self.frames.get("x", ())
+        frame = self.whole.get(kind, getattr(self, kind))
+        columns = self.frames.get(kind, ())
         if not columns or not isinstance(frame, np.ndarray):
             return {}
         by_name: dict[str, Array] = {}
@@ -137,7 +137,7 @@ class Part:
                 by_name[column.name] = values.astype(column.number or values.dtype)
             except (TypeError, ValueError) as error:
                 raise DataError(
-                    f"data: {self.name} x: column {column} has values that are no such numbers "
+                    f"data: {self.name} {kind}: column {column} has values that are no such numbers "
                     f"({error_line(error)}); impute missing ones, or convert it in the data function"
                 ) from error
         return by_name
@@ -152,7 +152,7 @@ class Part:
             self,
             size=len(rows),
             x=map_arrays(pick, self.x),
-            whole=map_arrays(pick, self.whole),
+            whole={kind: array[rows] for kind, array in self.whole.items()},
             y=map_arrays(pick, self.y),
             sample_weight=map_arrays(pick, self.sample_weight),
         )
@@ -439,7 +439,7 @@ def _with_fingerprint(part: Part) -> Part:
         else:
             for rows in chunks(array):
                 digest.update(_bytes(array[rows]))
-    return replace(part, fingerprint=digest.hexdigest(), labels=_label_ranges(part.y))
+    return replace(part, fingerprint=digest.hexdigest(), labels=label_ranges(part.y))
 
 
 def _identified(train: Part, version: str | None) -> tuple[Part, str | None]:
@@ -546,7 +546,7 @@ def _stream_part(
         first += short[: READ_AGAIN - len(first)]
         seen.update(short)
         size += samples
-        for path, (low, high) in _label_ranges(y).items():
+        for path, (low, high) in label_ranges(y).items():
             lowest, highest = labels.get(path, (low, high))
             labels[path] = (min(low, lowest), max(high, highest))
         classes = _more_classes(classes, y)
@@ -746,7 +746,8 @@ def _check_finite(label: str, array: Array, first: int = 0) -> None:
         )
 
 
-def _label_ranges(y: Arrays) -> dict[str, tuple[int, int]]:
+def label_ranges(y: Arrays) -> dict[str, tuple[int, int]]:
+    """Return the lowest and the highest value of each target that holds whole numbers, by its path."""
     return {
         path: (int(array.min()), int(array.max()))
         for path, array in leaves(y)

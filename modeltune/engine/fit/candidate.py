@@ -180,5 +180,6 @@ def _step_signature(spec: Spec, parts: tuple[Part, Part]) -> str | None:
         shapes = keras.tree.map_structure(
             lambda leaf: f"{leaf.dtype}{leaf.shape[1:]}", arrays, none_is_leaf=False
         )
-        described.append(f"{shapes!r} {[*map(str, part.frames.get('x', ()))]}")
+        frames = {name: [*map(str, columns)] for name, columns in part.frames.items()}
+        described.append(f"{shapes!r} {frames}")
     return "; ".join(described)

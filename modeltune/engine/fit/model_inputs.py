@@ -1,43 +1,35 @@
-"""Hand a model the inputs that it takes: a frame by its columns where it has an input for each."""
+"""Hand a model what it takes: a frame by its columns where it has an input or an output for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 
-from modeltune.engine.data import LoadedData, Part
+from modeltune.engine.data import LoadedData, Part, label_ranges
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.ground import SpecError
 
 
 def for_model(model: Model, part: Part) -> Part:
-    """Return a part as the model takes it: a frame by its columns if it has several inputs, by name.
+    """Return a part as the model takes it: frames by their columns for several inputs or outputs, by name.
 
-    A model with one input gets an array. Columns that no input asks for are left out.
+    A model with one input, or one output, gets an array. Columns that no input and no output asks
+    for are left out.
 
     Raises:
-        SpecError: an input has no column of its name.
+        SpecError: an input, or an output with a loss, has no column of its name.
         DataError: as ``Part.by_column``.
     """
-    if "x" not in part.frames or part.whole is not None:
-        return part
-    names = _input_names(model)
-    if len(names) < 2:
-        return part
-    columns = part.by_column()
-    if missing := [name for name in names if name not in columns]:
-        raise SpecError(
-            f"data: {part.name} x is a frame without {_listed('column', missing)}, for which the "
-            f"model has {_listed('input', missing)}; the columns are {', '.join(columns)}, the "
-            f"inputs {', '.join(names)}: name them alike"
-        )
-    x = {name: columns[name] for name in names}
-    shapes = {f"x.{name}": array.shape[1:] for name, array in x.items()}
-    shapes |= {label: shape for label, shape in part.shapes.items() if label != "x"}
-    return replace(part, x=x, whole=part.x, shapes=shapes)
+    part = _by_columns(part, "x", "input", inputs := _names(model, "input"), inputs)
+    outputs = _names(model, "output")
+    loss = getattr(model, "loss", None)
+    needed = outputs
+    if isinstance(loss, Mapping):
+        needed = [name for name in outputs if loss.get(name) is not None]
+    return _by_columns(part, "y", "output", outputs, needed)
 
 
 def data_for_model(model: Model, loaded: LoadedData) -> LoadedData:
@@ -48,15 +40,47 @@ def data_for_model(model: Model, loaded: LoadedData) -> LoadedData:
     return replace(loaded, train=train, validation=validation, test=test)
 
 
-def _input_names(model: Model) -> list[str]:
-    """Return the names under which a functional model takes its inputs; none of any other model."""
-    if isinstance(model, keras.Sequential) or not getattr(model, "inputs", None):
+def _by_columns(
+    part: Part, kind: str, role: str, names: Sequence[str], needed: Sequence[str]
+) -> Part:
+    """Return a part with the columns of a frame in its place, if the model has several inputs or outputs.
+
+    Args:
+        kind: "x" or "y".
+        role: what takes a column, "input" or "output".
+        names: those of all inputs or outputs.
+        needed: the names of those that cannot do without a column.
+    """
+    if kind not in part.frames or kind in part.whole or len(names) < 2:
+        return part
+    columns = part.by_column(kind)
+    if missing := [name for name in needed if name not in columns]:
+        raise SpecError(
+            f"data: {part.name} {kind} is a frame without {_listed('column', missing)}, for which the "
+            f"model has {_listed(role, missing)}; the columns are {', '.join(columns)}, the "
+            f"{role}s {', '.join(names)}: name them alike"
+        )
+    arrays = {name: columns[name] for name in names if name in columns}
+    shapes = {f"{kind}.{name}": array.shape[1:] for name, array in arrays.items()}
+    shapes |= {label: shape for label, shape in part.shapes.items() if label != kind}
+    changed: dict[str, Any] = {kind: arrays, "shapes": shapes}
+    if kind == "y":
+        changed["labels"] = label_ranges(arrays)
+    return replace(part, whole={**part.whole, kind: getattr(part, kind)}, **changed)
+
+
+def _names(model: Model, role: str) -> list[str]:
+    """Return the names by which a functional model takes its inputs or gives its outputs; none of others."""
+    tensors = getattr(model, f"{role}s", None)
+    if isinstance(model, keras.Sequential) or not tensors:
         return []
-    inputs: Any = model.input
-    if isinstance(inputs, Mapping):
-        return [str(name) for name in inputs]
-    return [tensor.name for tensor in model.inputs]
+    structure: Any = getattr(model, role)
+    if isinstance(structure, Mapping):
+        return [str(name) for name in structure]
+    if role == "output":
+        return [str(name) for name in model.output_names]
+    return [tensor.name for tensor in tensors]
 
 
-def _listed(what: str, names: list[str]) -> str:
+def _listed(what: str, names: Sequence[str]) -> str:
     return f"the {what}{'' if len(names) == 1 else 's'} {', '.join(names)}"

@@ -220,22 +220,24 @@ def _slice_masks(
     """
     size = next(len(array) for _, array in leaves(x))
     frames = {} if part is None else part.frames
-    if part is not None and part.whole is not None:
-        x = part.whole
+    if part is not None:
+        x, y = part.whole.get("x", x), part.whole.get("y", y)
     masks = {}
     for one in slices:
         where = f'slice "{one.name}": {getattr(one.select, "__name__", one.select)}'
-        rest = (y,) if _takes_two(one.select) else ()
+        takes_two = _takes_two(one.select)
         mask: Any = None
         error: BaseException | None = None
-        for form in _forms(x, part):
+        # The targets in their second form only where their first one cannot be used.
+        forms = [(one_x, one_y) for one_y in _forms("y", y, part) for one_x in _forms("x", x, part)]
+        for form in forms if takes_two else _forms("x", x, part):
             try:
-                mask = np.asarray(one.select(form, *rest))
+                mask = np.asarray(one.select(*form) if takes_two else one.select(form))
                 break
             except (Exception, SystemExit) as raised:  # noqa: BLE001  told below
                 error = error or raised
         if error is not None and mask is None:
-            what = _arguments_of_slice((x, *rest), frames)
+            what = _arguments_of_slice((x, y) if takes_two else (x,), frames)
             raise SpecError(f"{where} raised {error_line(error)}; {what}") from error
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
@@ -246,11 +248,11 @@ def _slice_masks(
     return masks
 
 
-def _forms(x: Arrays, part: Part | None) -> Iterator[Arrays]:
-    """Yield what a slice's function may be called with: an array, and the columns of a frame."""
-    yield x
-    if part is not None and "x" in part.frames:
-        yield part.by_column()
+def _forms(kind: str, arrays: Arrays, part: Part | None) -> Iterator[Arrays]:
+    """Yield what a slice's function may get for x or y: an array, and the columns of a frame."""
+    yield arrays
+    if part is not None and kind in part.frames:
+        yield part.by_column(kind)
 
 
 def _arguments_of_slice(
@@ -268,7 +270,7 @@ def _arguments_of_slice(
     if "x" in frames:
         advice = f': choose a column by its place, x[:, 0], or by name, x["{frames["x"][0].name}"]'
     elif "y" in frames:
-        advice = ": choose a column by its place, as in y[:, 0]"
+        advice = f': choose a column by its place, y[:, 0], or by name, y["{frames["y"][0].name}"]'
     return f"it got {'; '.join(got)}{advice}"
 
 
