@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -18,6 +19,8 @@ hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, ma
 hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=10)
 hypothesis.settings.load_profile("laws")
 
+
+ENGINE = Path(__file__).parent / "engine"
 
 LONG = [
     f"test_{name}.py"
@@ -42,17 +45,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector what the imports made: Keras collects at every ``clear_session``."""
+    """Spare the collector what the imports made, and have it begin as seldom as in a trial's process."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def forget_compiled_models() -> None:
+    if (reuse := sys.modules.get("modeltune.engine.fit.compiled_pool")) is not None:
+        reuse.POOL.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_models_of_one_file() -> Iterator[None]:
+    """Have no test train on steps that one of another file has compiled."""
+    yield
+    forget_compiled_models()
 
 
 @pytest.fixture(autouse=True)
-def compiled_models_of_one_test() -> Iterator[None]:
-    """Have no test train on steps that another has compiled."""
+def compiled_models_of_one_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have no test of the engine train on steps that another has compiled."""
     yield
-    if (reuse := sys.modules.get("modeltune.engine.fit.compiled_pool")) is not None:
-        reuse.POOL.clear()
+    if ENGINE in request.path.parents:
+        forget_compiled_models()
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +86,8 @@ def keras_is_loaded() -> None:
     from tests.support.example import load_keras
 
     load_keras()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

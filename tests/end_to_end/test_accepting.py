@@ -7,32 +7,27 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modeltune.engine.fit import compiled_pool
+from tests.support import scripted_runs
 from tests.support.example import Example, source
 
 ONE = "search=None, "
 THREE = f"{ONE}validation=mt.Holdout(epochs=15, seeds=3), "
 AGAINST = "gates=[mt.metric('accuracy') >= mt.baseline - 0.05]"
+ACCEPTED = source(
+    ONE + "gates=[mt.metric('accuracy') >= mt.baseline - 0.05, "
+    "mt.metric('loss') <= mt.baseline * 2, mt.metric('f1') >= mt.baseline - 1, "
+    "mt.gap('accuracy') <= mt.baseline, mt.metric('artifact_bytes') <= mt.baseline]"
+)
+"""One spec whose run has what every gate below compares with, so that it is trained once."""
 SCRIPTED = "search=mt.Hyperband(mt.maximize('val_accuracy'), max_epochs=3), "
 """What the specs of a ``scripted`` project search by; their models are built by nobody."""
 BASELINES = Path("baselines")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_models_of_this_file() -> Iterator[None]:
-    yield
-    compiled_pool.POOL.clear()
-
-
-@pytest.fixture(autouse=True)
-def compiled_models_of_one_test() -> None:
-    """Let tests train on steps that others have compiled: what is claimed here is what is compared."""
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +175,7 @@ OTHER_DATA = ("np.random.default_rng(0)", "np.random.default_rng(1)")
 def test_on_other_test_data_the_accepted_model_is_scored_anew(
     project: Example, accepted: Callable[[str], Path]
 ) -> None:
-    accepted(source(ONE + AGAINST))
+    accepted(ACCEPTED)
     project = project.with_spec(source(ONE + AGAINST).replace(*OTHER_DATA))
 
     project.run_pytest().assert_outcomes(passed=1)
@@ -201,7 +196,7 @@ def test_on_other_test_data_the_accepted_model_is_scored_anew(
 def test_on_other_test_data_without_the_accepted_weights_nothing_is_compared(
     project: Example, accepted: Callable[[str], Path], spoil: Any, words: str
 ) -> None:
-    accepted(source(ONE + AGAINST))
+    accepted(ACCEPTED)
     (weights,) = (project.path / ".modeltune/artifacts").glob("*.weights.h5")
     spoil(weights)
     project = project.with_spec(source(ONE + AGAINST).replace(*OTHER_DATA))
@@ -212,11 +207,10 @@ def test_on_other_test_data_without_the_accepted_weights_nothing_is_compared(
     assert words in verdict(project)["reason"]
 
 
-def test_what_cannot_be_compared_may_be_replaced_by_who_says_so(
-    project: Example, accepted: Callable[[str], Path]
-) -> None:
-    accepted(source(ONE + AGAINST))
-    project = project.with_spec(source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST))
+def test_what_cannot_be_compared_may_be_replaced_by_who_says_so(scripted: Example) -> None:
+    project = scripted.with_spec(source(SCRIPTED + AGAINST))
+    accept(project)
+    project = project.with_spec(source(SCRIPTED + "validation=mt.KFold(3), " + AGAINST))
     assert project.run_pytest("--modeltune-accept-new").exit_code == 1
 
     result = project.run_pytest("--modeltune-accept", "--modeltune-reason=folds now")
@@ -228,13 +222,15 @@ def test_what_cannot_be_compared_may_be_replaced_by_who_says_so(
     assert "paired t over folds on 3 folds" in verdict(project)["reason"]
 
 
-def test_a_red_run_does_not_become_what_the_next_is_held_to(project: Example) -> None:
-    gates = "gates=[mt.metric('parameters') <= mt.previous]"
-    small = source(ONE + gates)
-    large = small.replace("layers.Dense(units", "layers.Dense(9), keras.layers.Dense(units")
-    project = project.with_spec(small)
+def test_a_red_run_does_not_become_what_the_next_is_held_to(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scripted.with_spec(
+        source(SCRIPTED + "gates=[mt.metric('parameters') <= mt.previous]")
+    )
+    monkeypatch.setitem(scripted_runs.SCORES, "parameters", 6.0)
     project.run_pytest().assert_outcomes(passed=1)
-    project = project.with_spec(large)
+    monkeypatch.setitem(scripted_runs.SCORES, "parameters", 47.0)
     assert project.run_pytest().exit_code == 1
 
     assert project.run_pytest().exit_code == 1
@@ -263,10 +259,9 @@ def test_a_model_without_an_input_layer_is_validated(
     assert verdict(project)["details"]["rescored"] is True
 
 
-def test_another_split_is_not_compared(project: Example, accepted: Callable[[str], Path]) -> None:
-    accepted(source(ONE + AGAINST))
-    folds = source(ONE + "validation=mt.KFold(3, epochs=1), " + AGAINST)
-    project = project.with_spec(folds)
+def test_another_split_is_not_compared(scripted: Example) -> None:
+    accept(scripted.with_spec(source(SCRIPTED + AGAINST)))
+    project = scripted.with_spec(source(SCRIPTED + "validation=mt.KFold(3), " + AGAINST))
 
     assert project.run_pytest().exit_code == 1
     assert verdict(project)["outcome"] == "invalid"
@@ -276,7 +271,7 @@ def test_another_split_is_not_compared(project: Example, accepted: Callable[[str
 def test_another_definition_of_a_metric_is_not_compared(
     project: Example, accepted: Callable[[str], Path]
 ) -> None:
-    accepted(source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]"))
+    accepted(ACCEPTED)
     other = source(ONE + "gates=[mt.metric('loss') <= mt.baseline * 2]").replace(
         'loss="sparse_categorical_crossentropy"',
         "loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=7)",
@@ -358,15 +353,7 @@ def test_a_renamed_spec_finds_its_baseline_and_a_lost_one_is_reported(
     result.stdout.no_fnmatch_line("unused baseline*")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["spec_a.py::other"], ["-k", "other"], ["--deselect=spec_a.py::dense"], ["--ignore=spec_b.py"], ["--lf"],
-     ["-p", "filter"], ["-p", "skip"]],
-    ids=lambda arguments: arguments[-1],
-)  # fmt: skip
-def test_a_baseline_is_not_called_unused_when_only_part_was_collected(
-    scripted: Example, arguments: list[str]
-) -> None:
+def test_a_baseline_is_not_called_unused_when_only_part_was_collected(scripted: Example) -> None:
     two = source(SCRIPTED) + f"\n@spec({SCRIPTED})\ndef other(hp): return compiled(hp)\n"
     plugins = {
         "filter.py": "def pytest_collection_modifyitems(items): items[:] = items[1:]",
@@ -381,13 +368,15 @@ def test_a_baseline_is_not_called_unused_when_only_part_was_collected(
         f"({SCRIPTED})\ndef other", f"({SCRIPTED}gates=[mt.metric('auc') >= 1])\ndef other"
     )
     scripted = scripted.with_spec(red)
-    if "--lf" in arguments:
-        scripted.run_pytest().assert_outcomes(passed=3, failed=1)
+    scripted.run_pytest().assert_outcomes(passed=3, failed=1)
+    for arguments in (
+        *(["--lf"], ["spec_a.py::other"], ["-k", "other"], ["--deselect=spec_a.py::dense"]),
+        *(["--ignore=spec_b.py"], ["-p", "filter"], ["-p", "skip"]),
+    ):
+        result = scripted.run_pytest(*arguments)
 
-    result = scripted.run_pytest(*arguments)
-
-    assert result.exit_code in (0, 1)
-    result.stdout.no_fnmatch_line("unused baseline*")
+        assert result.exit_code in (0, 1), arguments
+        result.stdout.no_fnmatch_line("unused baseline*")
 
 
 def test_a_baseline_of_a_file_in_another_folder_is_not_to_be_removed(scripted: Example) -> None:
@@ -497,7 +486,7 @@ def test_what_is_not_measured_of_other_data_is_not_compared(
     project: Example, accepted: Callable[[str], Path]
 ) -> None:
     gates = "gates=[mt.gap('accuracy') <= mt.baseline, mt.metric('artifact_bytes') <= mt.baseline]"
-    accepted(source(ONE + gates))
+    accepted(ACCEPTED)
     larger = source(ONE + gates).replace(*OTHER_DATA)
     larger = larger.replace(
         "keras.layers.Dense(units,", "keras.layers.Dense(99), keras.layers.Dense(units,"
@@ -539,8 +528,8 @@ def test_a_metric_of_the_report_is_not_one_compiled_under_its_name(
     project: Example,
     accepted: Callable[[str], Path],
 ) -> None:
+    accepted(ACCEPTED)
     text = source(ONE + "gates=[mt.metric('f1') >= mt.baseline - 1]")
-    accepted(text)
     compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='f1')"
     project = project.with_spec(
         text.replace('metrics=["accuracy"', f'metrics=["accuracy", {compiled}')
@@ -564,7 +553,7 @@ def test_what_cannot_be_accepted_is_not_green(scripted: Example) -> None:
 def test_accept_new_allows_nothing_where_something_is_accepted(
     project: Example, accepted: Callable[[str], Path]
 ) -> None:
-    accepted(source(ONE))
+    accepted(ACCEPTED)
     text = source(ONE + "gates=[mt.metric('top') >= mt.baseline]")
     compiled = "keras.metrics.SparseTopKCategoricalAccuracy(k=1, name='top')"
     project = project.with_spec(
@@ -575,34 +564,18 @@ def test_accept_new_allows_nothing_where_something_is_accepted(
     assert verdict(project)["outcome"] == "no_baseline"
 
 
-@pytest.mark.parametrize(
-    ("gates", "change"),
-    [
-        (
-            "gates=[mt.minimum_functionality([(np.array([9, 9], 'f4'), 1)])]",
-            ("), 1)])", "), 0)])"),
-        ),
-        (
-            "gates=[mt.metric('accuracy').on('all', lambda x, y: y >= 0, min_n=1) >= 0]",
-            ("'all'", "'night'"),
-        ),
-        ("checks='warn'", ("'warn'", "'fail'")),
-    ],
-    ids=["cases", "slice", "checks"],
-)
-def test_what_was_not_measured_as_it_is_asked_today_is_not_rejudged(
-    project: Example, gates: str, change: tuple[str, str]
-) -> None:
-    text = source(ONE + gates)
-    project = project.with_spec(text)
-    project.run_pytest()
-    assert text != text.replace(*change)
-    project = project.with_spec(text.replace(*change))
+def test_what_was_not_measured_as_it_is_asked_today_is_not_rejudged(project: Example) -> None:
+    cases = "mt.minimum_functionality([(np.array([9, 9], 'f4'), 1)])"
+    part = "mt.metric('accuracy').on('all', lambda x, y: y >= 0, min_n=1) >= 0"
+    text = source(f"{ONE}checks='warn', gates=[{cases}, {part}]")
+    project.with_spec(text).run_pytest()
+    for change in [("), 1)])", "), 0)])"), ("'all'", "'night'"), ("'warn'", "'fail'")]:
+        assert text != text.replace(*change)
 
-    result = project.run_pytest("--modeltune-rejudge")
+        result = project.with_spec(text.replace(*change)).run_pytest("--modeltune-rejudge")
 
-    assert result.exit_code == 1
-    result.stdout.fnmatch_lines(["*no recorded run was re-judged*"])
+        assert result.exit_code == 1
+        result.stdout.fnmatch_lines(["*no recorded run was re-judged*"])
 
 
 def test_a_latency_without_a_readable_baseline_is_not_served_as_the_first(

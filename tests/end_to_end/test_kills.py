@@ -11,15 +11,9 @@ import shutil
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from modeltune.histories.ledgers import LEDGER_FILE
-from modeltune.records.runs import Run
-from modeltune.specs.spec_type import Spec
 from tests.support.killed_runs import (
     SPECS,
     attempt,
@@ -34,33 +28,14 @@ from tests.support.traced import TRACED, calls_of, in_child, killed_at
 # Real models, killed whenever; benchmarks/kills.py does the same a hundred times.
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Spec], tuple[float, Run]]:
-    """Return the seconds and the run of a spec that nobody kills."""
-
-    @functools.cache
-    def reference(spec: Spec) -> tuple[float, Run]:
-        folder = tmp_path_factory.mktemp(spec.name)
-        seconds = attempt(spec, 0, folder).seconds
-        (run,) = finished(folder)
-        return seconds, run
-
-    return reference
-
-
-@pytest.mark.parametrize(
-    ("spec", "workers", "kills"),
-    # That all four searches go on where they were, tests/test_resuming.py shows.
-    [(SPECS[-1], 0, 1), (SPECS[-1], 2, 2)],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_a_killed_run_ends_like_an_uninterrupted_one(
-    tmp_path: Path, uninterrupted: Any, spec: Spec, workers: int, kills: int
-) -> None:
-    seconds, expected = uninterrupted(spec)
+def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    """That all four searches go on where they were, and without processes, test_resuming.py shows."""
+    spec, workers = SPECS[-1], 2
+    seconds = attempt(spec, 0, tmp_path / "whole").seconds
+    (expected,) = finished(tmp_path / "whole")
     dice = random.Random(f"{spec.name}, {workers}")
     instants = iter(lambda: dice.uniform(0, seconds), None)
-    assert killed_until_done(spec, workers, tmp_path, expected, instants, most=kills)
+    assert killed_until_done(spec, workers, tmp_path / "killed", expected, instants, most=2)
 
 
 # Every write, and no model: what trains is a script, so that a run takes a moment.

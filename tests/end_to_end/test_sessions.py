@@ -93,16 +93,20 @@ def test_a_green_and_a_red_spec_from_the_first_trial_to_the_report(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    ["-p no:terminal", "-p no:cacheprovider -s -v --tb=no --pdb", "-q --capture=sys -W error"],
+    "arguments", ["-p no:terminal", "-p no:cacheprovider -s -v --tb=no --pdb", "-q --capture=sys"]
 )
-def test_pytest_s_own_options_do_no_harm(project: Example, arguments: str) -> None:
-    project = project.with_spec(SHORT)
-    done = project.run_pytest(*arguments.split())
+def test_pytest_s_own_options_do_no_harm(scripted: Example, arguments: str) -> None:
+    done = scripted.with_spec(SCRIPTED).run_pytest(*arguments.split())
     assert done.exit_code == 0
-    assert [run.status.value for run in project.history()] == ["passed"]
+    assert [run.status.value for run in done.history] == ["passed"]
     quiet = arguments.startswith(("-q", "-p no:terminal"))
-    assert ("trial 1/1" in done.output) is not quiet
+    assert ("trial 1/6" in done.output) is not quiet
+
+
+def test_what_trains_warns_of_nothing(project: Example) -> None:
+    done = project.with_spec(SHORT).run_pytest("-q", "--capture=sys", "-W", "error")
+    assert done.exit_code == 0
+    assert [run.status.value for run in done.history] == ["passed"]
 
 
 # options

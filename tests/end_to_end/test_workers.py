@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,11 @@ def environ() -> dict[str, str]:
 
 
 def run_alike() -> None:
-    """Run a spec in two processes, in one, and in this."""
+    """Run a spec in two processes, and in this."""
     from tests.support.process_specs import searched
 
     # The server is forked from this process, before TensorFlow has run here.
-    for workers in (2, 1, 0):
+    for workers in (2, 0):
         store = f"sqlite:///{workers}.db"
         pipeline.run(searched, workers=workers, store=store, listen=lambda event: None)
 
@@ -74,25 +75,24 @@ def test_the_same_numbers_come_from_any_number_of_processes(
 ) -> None:
     ended = forked.Command(run_alike, folder=tmp_path, environ=environ).end()
     assert ended == (0, "")
-    none, one, two = (numbers(tmp_path / f"{workers}.db") for workers in (0, 1, 2))
+    none, two = (numbers(tmp_path / f"{workers}.db") for workers in (0, 2))
     assert none["threads"] == {"intra_op": 1, "inter_op": 1}
     assert len(none["trials"]) == 8
-    assert none == one == two
+    assert none == two
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_was_found_and_leaves_no_process(
-    example: Example, environ: dict[str, str], sent: signal.Signals
+    example: Example, environ: dict[str, str]
 ) -> None:
     # The other trial processes are busy when one has told of its first, and ignore what is sent.
     text = LONG.replace("    rate = hp", f"    {DEAF}\n    rate = hp", 1)
-    done = interrupted(example.with_spec(text), environ, sent)
+    done = interrupted(example.with_spec(text), environ, signal.SIGINT)
     assert done.status == 2, done.lines
     assert not any("INTERNALERROR" in line for line in done.lines)
     assert_gone(done.family)
     (run,) = example.report()["runs"]
     assert (run["status"], run["trials"][0]["status"]) == ("interrupted", "completed")
-    assert run["error"].removeprefix("KeyboardInterrupt: ") in ("KeyboardInterrupt", sent.name)
+    assert run["error"] == "KeyboardInterrupt"
 
 
 def test_a_killed_pytest_leaves_no_process(example: Example, environ: dict[str, str]) -> None:
@@ -116,6 +116,11 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
         )
         return done.returncode, done.stdout
 
+    def ran_warm(text: str, *arguments: str) -> tuple[int, str]:
+        folder = example.with_spec(text).write()
+        options = "-v", "-p", "no:hypothesispytest", *arguments
+        return forked.Command(forked.pytest, *options, folder=folder, environ=environ).end()
+
     def spec(bound: float, rate: float = 0.01) -> str:
         gates = f"gates=[mt.metric('accuracy') >= {bound}]"
         text = source(gates).replace("[0.1, 0.01]", f"[0.1, {rate}]")
@@ -136,7 +141,7 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     assert "passed (cached)" in output
     assert loaded() == 2
     # Another gate trains nothing, but judges.
-    status, output = ran(spec(1.5), "--modeltune-reuse")
+    status, output = ran_warm(spec(1.5), "--modeltune-reuse")
     assert status == 1, output
     assert "failed (cached)" in output
     (run,) = example.report()["runs"]
@@ -144,9 +149,7 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     assert run["verdicts"][0]["outcome"] == "failed"
     # Another model does; that pytest is without TensorFlow while another process trains, the first
     # has shown.
-    folder = example.with_spec(spec(0.0, rate=0.02)).write()
-    options = "-v", "-p", "no:hypothesispytest", "--modeltune-workers=1", "--modeltune-reuse"
-    status, output = forked.Command(forked.pytest, *options, folder=folder, environ=environ).end()
+    status, output = ran_warm(spec(0.0, rate=0.02), "--modeltune-workers=1", "--modeltune-reuse")
     assert status == 0, output
     assert "note: no recorded run was reused: code in spec_a.py changed since run " in output
     assert loaded() == 4
@@ -165,6 +168,15 @@ def interrupted(example: Example, environ: dict[str, str], sent: signal.Signals)
 
 def assert_gone(family: list[psutil.Process]) -> None:
     """Wait until all have ended: they follow a pytest that could not end them itself."""
-    _, alive = psutil.wait_procs(family, timeout=60)
-    alive = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
-    assert not alive
+    deadline = time.monotonic() + 60
+    while alive := [process for process in family if runs(process)]:
+        assert time.monotonic() < deadline, alive
+        psutil.wait_procs(alive, timeout=0.1)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Tell whether it has not ended: what nobody waits for stays a zombie."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

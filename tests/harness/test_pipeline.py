@@ -187,7 +187,9 @@ def scripted(**fields: Any) -> Spec:
 
 
 def test_a_failed_gate_is_a_failed_run(tmp_path: Path) -> None:
-    result = run(fast(gates=[mt.metric("accuracy") >= 1.5, *PASSING]), tmp_path)
+    bounds = [mt.metric("accuracy") >= 1.5, mt.metric("accuracy") >= 0, mt.metric("accuracy") <= 9]
+    with scripting(tmp_path / "trained.txt"):
+        result = run(scripted(gates=bounds), tmp_path)
     assert (result.status, result.passed) == (RunStatus.FAILED, False)
     assert [v.outcome.value for v in result.verdicts] == ["failed", "passed", "passed"]
     assert recorded(tmp_path)[0].status is RunStatus.FAILED
@@ -280,8 +282,7 @@ def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(
         calls.append(1)
         return load()
 
-    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1)
-    spec = spec_of(data=data, search=search, gates=PASSING)
+    spec = spec_of(data=data, search=None, gates=PASSING)
     trained = run(spec, tmp_path, reuse=True, listen=events.append)
     assert len(calls) == 1
     assert trained.durations.data > 0
@@ -295,9 +296,9 @@ def test_data_that_were_loaded_to_be_compared_are_not_loaded_again(
 
 
 def test_a_search_cut_short_by_its_deadline_is_judged_on_what_it_found(tmp_path: Path) -> None:
-    search = mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3)
-    spec = spec_of(data=digits(40, 20, 20), search=search, gates=PASSING)
-    result = run(spec, tmp_path, deadline=Deadline.after(0, "1s"))
+    with scripting(tmp_path / "trained.txt"):
+        spec = scripted(gates=[mt.metric("accuracy") >= 0])
+        result = run(spec, tmp_path, deadline=Deadline.after(0, "1s"))
     message = "the budget of 1s leaves time for validation only"
     assert result.passed
     assert len(result.trials) == 1
@@ -363,29 +364,32 @@ def test_an_interrupt_in_the_second_trial_keeps_the_first(tmp_path: Path) -> Non
     assert {verdict.reason for verdict in result.verdicts} == {"not measured: interrupted"}
 
 
-def test_a_closed_terminal_interrupts_a_run_and_does_not_cost_its_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_or_sigterm_interrupts_a_run_and_does_not_cost_its_record(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
     closed = False
 
     def close() -> None:
         nonlocal closed
         closed = True
-        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(sent)
 
     def listen(event: Event) -> None:
         if closed:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     # Under nohup a process ignores it.
-    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    inherited = signal.signal(sent, signal.SIG_DFL)
     try:
-        with scripting(tmp_path / "log", close), pytest.raises(KeyboardInterrupt, match="SIGHUP"):
+        with scripting(tmp_path / "log", close), pytest.raises(KeyboardInterrupt, match=sent.name):
             run(scripted_runs.scripted, tmp_path, listen=listen)
     finally:
-        signal.signal(signal.SIGHUP, inherited)
+        signal.signal(sent, inherited)
     (result,) = recorded(tmp_path)
     assert (result.status, result.error) == (
         RunStatus.INTERRUPTED,
-        "KeyboardInterrupt: SIGHUP",
+        f"KeyboardInterrupt: {sent.name}",
     )
     assert len(result.trials) == 6
 

@@ -53,7 +53,7 @@ def numbers():
 
 def declared(data):
     return mt.spec(
-        data=data, search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=1),
+        data=data, search=None,
         validation=mt.Holdout(epochs=1, seeds=1), gates=[mt.metric("accuracy") >= 0],
     )
 
@@ -273,7 +273,9 @@ def test_the_kept_fold_is_scored_on_its_own_parts_under_the_spec_s_fixtures(
 ) -> None:
     """Replay and export what only its spec can build: a layer of the user's, data of a fixture."""
     text = CUSTOM.join(
-        source(f"data=given, validation=mt.KFold(2, epochs=1), {GATES}").split("\ndef compiled", 1)
+        source(f"data=given, search=None, validation=mt.KFold(2, epochs=1), {GATES}").split(
+            "\ndef compiled", 1
+        )
     )
     text = text.replace(
         "class Doubled", "def given(part):\n    return blobs(part)\n\nclass Doubled"

@@ -35,7 +35,7 @@ from modeltune.specs.searches import Search
 from tests.support import forked, scripted_runs
 from tests.support.histories import DIGITS
 from tests.support.scripted_runs import Script
-from tests.support.small_models import digits, spec_of
+from tests.support.small_models import spec_of
 
 OBJECTIVE = mt.maximize("val_accuracy")
 SEARCHES: dict[str, Search] = {
@@ -115,8 +115,10 @@ def searched(
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
-    tmp_path: Path, kind: str, executor: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, executor: str
 ) -> None:
+    # This process goes on after the cut, and needs nothing to be on the disk.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     whole = Trainer()
     expected = searched(SEARCHES[kind], tmp_path / "whole", whole, executor)
     assert len(expected) >= 6
@@ -375,16 +377,16 @@ def test_a_run_that_could_not_be_recorded_only_needs_to_be_recorded(
     def full(*args: Any, **named: Any) -> Any:
         raise mt.HistoryError("disk full")
 
-    spec = spec_of()
-    with monkeypatch.context() as patched:
+    log, spec = tmp_path / "log", scripted_runs.scripted
+    with monkeypatch.context() as patched, scripted_runs.scripting(log):
         patched.setattr("modeltune.histories.store.Store.record", full)
         with pytest.raises(mt.HistoryError, match="disk full"):
             ran(spec, tmp_path)
-    monkeypatch.setattr(engine, "train_trial", full)
-    monkeypatch.setattr(engine, "train_refit", full)
-    run, notes = ran(spec, tmp_path)
+    monkeypatch.setattr(Script, "perform", full)
+    with scripted_runs.scripting(log):
+        run, notes = ran(spec, tmp_path)
     assert run.passed
-    assert notes[0] == "resumes after 2 finished trials and 1 refit"
+    assert notes[0] == "resumes after 6 finished trials and 2 refits"
 
 
 @pytest.mark.parametrize("ending", [mt.SearchError("a process died"), ZeroDivisionError("0")])
@@ -437,16 +439,20 @@ SPACE: Any = {"space": [], "values": {}}
 def test_other_data_start_a_new_search_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(spec: Any, loaded: Any, task: Any, features: Any) -> Any:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(engine, "train_refit", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ran(spec_of(), tmp_path)
-    _, notes = ran(spec_of(data=digits(train=150)), tmp_path)
-    assert notes[0].startswith("starts from the first trial, without the 2 finished trials")
-    assert notes[0].endswith("data/test, data/train, data/validation changed")
+    def other(script: Script, loaded: Any = None) -> Any:
+        return {"samples": {"validation": 40}}, {"data/train": "4567"}
+
+    log, spec = tmp_path / "log", scripted_runs.scripted
+    with scripted_runs.scripting(log, interrupt), pytest.raises(KeyboardInterrupt):
+        ran(spec, tmp_path)
+    monkeypatch.setattr(Script, "load", other)
+    with scripted_runs.scripting(log):
+        _, notes = ran(spec, tmp_path)
+    assert notes[0].startswith("starts from the first trial, without the 6 finished trials")
+    assert notes[0].endswith("data/train changed")
 
 
 SCRIPT = """

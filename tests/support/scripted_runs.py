@@ -99,9 +99,7 @@ class Script:
                 task.weights.write_bytes(b"weights" * 1000)
                 task.weights.with_name(ARCHITECTURE).write_text('{"layers": []}')
             samples = pack_samples(Samples(4, 1, values={"accuracy": RIGHT}))
-            # A metric is what NumPy makes of it, which is no float to everybody.
-            scores = {"accuracy": np.float64(0.75)}
-            return RefitResult(scores, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
+            return RefitResult({**SCORES}, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
         if task.continue_from is not None:
             assert task.continue_from.read_bytes() == b"state" * 1000
         assert task.keep_state is not None
@@ -113,6 +111,10 @@ class Script:
 
 
 RIGHT = np.array([[True, True, False, True]])
+
+# A metric is what NumPy makes of it, which is no float to everybody.
+SCORES: dict[str, float] = {"accuracy": np.float64(0.75)}
+"""What every refit scores."""
 
 
 def _space(name: str) -> Any:
