@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
@@ -22,7 +22,7 @@ from modeltune.engine.data import (
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import Model, failure_of, take_cautions, train_trial
+from modeltune.engine.fit import Model, failure_of, for_model, take_cautions, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.score import (
@@ -30,10 +30,14 @@ from modeltune.engine.score import (
     digest_of,
     load_given,
     notes_on_given,
+    random_scores,
+    rebuilt_model,
+    save_model,
     score_given,
+    scores_again,
     train_refit,
 )
-from modeltune.ground import DataError, SpecError
+from modeltune.ground import CodeError, DataError, ModeltuneError, SpecError, error_text
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -50,13 +54,17 @@ from modeltune.records import (
     Values,
     Verdict,
 )
-from modeltune.specs import Gate, On, Spec, search_identity
+from modeltune.specs import Gate, On, Refit, Spec, Validation, search_identity
 
 
 def start_engine(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Engine:
     """Set up TensorFlow in this process as the spec wants it, and return an engine of its run."""
     set_up_tensorflow(spec.fit.threads)
     return Engine(spec, fixtures, features)
+
+
+SAMPLES = 4
+"""Samples of test that a model and the file it is written to both predict."""
 
 
 class Engine:
@@ -103,6 +111,15 @@ class Engine:
         """Load and check the data, unless they are given; return description and fingerprints."""
         self._loaded = loaded or load_data(self._spec, self._fixtures)
         return self._loaded.description, self._loaded.fingerprints
+
+    def loaded(self) -> LoadedData:
+        """Return the data; load them first."""
+        return self._data
+
+    def is_told_apart(self) -> bool:
+        """Tell whether other data than these would be known as others: not of some varying streams."""
+        train = self._data.train
+        return not (train.varies and train.fingerprint == train.content)
 
     def share(self, folder: Path) -> bytes | None:
         """Write the data for other engines; return what they ``take``, None of streams."""
@@ -236,6 +253,52 @@ class Engine:
         digests = tuple(map(digest_of, models))
         notes = notes_on_given(self._spec, models)
         return GivenModels(digests, notes, cautions=take_cautions())
+
+    def score_again(
+        self,
+        values: Values,
+        refit: Refit,
+        validation: Validation | None,
+        weights: Path,
+        recorded: Collection[str],
+    ) -> tuple[dict[str, float], list[str]]:
+        """Score the model that the spec builds from these values, with the weights in a file.
+
+        Args:
+            values: those of the run.
+            refit: the one whose weights they are.
+            validation: that of the run, None of a given model.
+            weights: the file.
+            recorded: names of scores.
+
+        Returns:
+            The scores by name, and the names of those that are random.
+
+        Raises:
+            SpecError: the model cannot be built.
+        """
+        spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
+        with rebuilt_model(self._spec, values, refit.seed, weights, self._data.test) as model:
+            again = scores_again(spec, model, self._data, refit, recorded)
+            return again, random_scores(model, self._data, spec.fit.batch_size)
+
+    def write_model(self, values: Values, seed: int, weights: Path, path: Path) -> tuple[str, ...]:
+        """Write the model that the spec builds from these values; return notes on the file.
+
+        Raises:
+            SpecError: the model cannot be built.
+            HistoryError: Keras would not load the file again.
+            CodeError: Keras cannot write it.
+        """
+        with rebuilt_model(self._spec, values, seed, weights, self._data.test) as model:
+            test = for_model(model, self._data.test)
+            x = next(test.batches(SAMPLES))[0]
+            try:
+                return save_model(model, path, x)
+            except ModeltuneError:
+                raise
+            except Exception as error:
+                raise CodeError(error_text(error)) from error
 
     def _given_models(self) -> list[Model]:
         self._given = self._given or load_given(self._spec)

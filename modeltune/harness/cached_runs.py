@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeltune.ground import (
@@ -19,6 +18,7 @@ from modeltune.ground import (
     first_line,
 )
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
+from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.executors import discard_event, lend_data
 from modeltune.histories import (
     RECENT,
@@ -87,7 +87,7 @@ def look_up(
     """Load a spec's data, and look for the recorded run that a run on them would repeat.
 
     This imports NumPy, but no Keras: data that are arrays are compared without it. They are loaded
-    as ``lend_data`` does.
+    as ``lend_data`` does, and a model that is given as ``lend_engine_alone`` does.
 
     Raises:
         HistoryError: the history cannot be read.
@@ -95,46 +95,35 @@ def look_up(
     with open_store(store) as history:
         scratch = history.folder / "scratch"
     with contextlib.ExitStack() as stack:
+        how = scratch, listen, deadline, is_apart
+        what = "data do"
         try:
-            lent = lend_data(spec, fixtures, scratch, deadline, listen, is_apart)
-            data = stack.enter_context(lent)
+            if spec.is_given:
+                engine = stack.enter_context(lend_engine_alone(spec, fixtures, *how))
+                began = time.monotonic()
+                prints, seconds, take = engine.load()[1], time.monotonic() - began, engine.loaded
+                what = "model does"
+                prints |= given_prints(engine.identify())
+            else:
+                data = stack.enter_context(lend_data(spec, fixtures, *how))
+                prints, seconds, take = dict(data.fingerprints), data.seconds, data.take
         except (Exception, SystemExit) as error:  # noqa: BLE001  the run that follows meets and records it
             said = first_line(error) if isinstance(error, ModeltuneError) else error_line(error)
-            return Lookup(reason=f"its data do not load: {said}")
-        prints, taken = dict(data.fingerprints), None
-        if spec.is_given:
-            try:
-                taken = data.take()
-                prints |= _prints_of_given(spec, fixtures, taken)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  as above
-                return Lookup(reason=f"its model does not load: {type(error).__name__}")
+            return Lookup(reason=f"its {what} not load: {said}")
         with open_store(store) as history:
             run = find_reusable(spec, history, prints, strictness, rejudge)
         if isinstance(run, Run):
             return Lookup(run)
-        if taken is None and not rejudge:
+        taken = None
+        if not rejudge:
             with contextlib.suppress(ModeltuneError):  # the run that follows loads them itself
-                taken = data.take()
-        return Lookup(reason=run, data=taken, seconds=data.seconds)
+                taken = take()
+        return Lookup(reason=run, data=taken, seconds=seconds)
 
 
 def given_prints(given: GivenModels) -> dict[str, str]:
     """Return the fingerprints of given models, by which a run is known besides its data."""
     return {f"model/{number}": digest for number, digest in enumerate(given.digests, 1)}
-
-
-def _prints_of_given(
-    spec: Spec, fixtures: Mapping[str, object], data: LoadedData
-) -> dict[str, str]:
-    """Return the fingerprints of the models that a spec is given; this takes Keras."""
-    from modeltune.engine import quietly
-
-    with quietly():
-        from modeltune.engine import start_engine
-    with tempfile.TemporaryDirectory() as features:
-        engine = start_engine(spec, fixtures, Path(features))
-        engine.load(data)
-        return given_prints(engine.identify())
 
 
 def find_reusable(

@@ -9,7 +9,7 @@ from typing import Any
 
 from modeltune.engine import quietly
 from modeltune.ground import Deadline
-from modeltune.harness.executors import Executor
+from modeltune.harness.executors import Executor, discard_event
 from modeltune.records import Listener, Note
 from modeltune.specs import Spec
 
@@ -63,3 +63,43 @@ def lend_engine(
         listen(Note(f"{names} limit nothing in a run without workers"))
     own = start_engine(spec, fixtures, features)
     yield Local(own), Inline(own.perform, listen)
+
+
+@contextlib.contextmanager
+def lend_engine_alone(
+    spec: Spec,
+    fixtures: Mapping[str, object],
+    scratch: Path,
+    listen: Listener = discard_event,
+    deadline: Deadline = Deadline(),
+    is_apart: bool = True,
+) -> Iterator[Any]:
+    """Lend an engine that loads data and models and trains nothing, in a supervised process.
+
+    Where the spec cannot be passed on to another process, it is in this one, and a note says so.
+
+    Args:
+        spec: the declared model.
+        fixtures: what its data function asks for by argument name.
+        scratch: a folder for the data.
+        listen: told what the user should know of the supervision.
+        deadline: when the work has to be done.
+        is_apart: False has the engine in this process, where a debugger can follow.
+    """
+    from modeltune.harness.executors import Local, NotPortableError, process_executor
+
+    with contextlib.ExitStack() as stack:
+        if is_apart:
+            try:
+                lent = process_executor(spec, fixtures, scratch, 0, scratch, listen, deadline)
+                engine, _ = stack.enter_context(lent)
+            except NotPortableError as error:
+                listen(
+                    Note(f"its model is loaded in pytest's own process, without limits: {error}")
+                )
+            else:
+                yield engine
+                return
+        with quietly():
+            from modeltune.engine import start_engine
+        yield Local(start_engine(spec, fixtures, scratch))

@@ -7,30 +7,27 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modeltune.engine import quietly
 from modeltune.ground import (
+    DataError,
     HistoryError,
     ModeltuneError,
+    SearchError,
+    SpecError,
     error_text,
     write_durably,
 )
-from modeltune.harness.executors import lend_data
+from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
-from modeltune.records import Json, Run, plain
+from modeltune.records import Json, Run, Values, plain
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
 
-if TYPE_CHECKING:
-    from modeltune.engine import LoadedData
-
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
-
-SAMPLES = 4
-"""Samples of test that the model and the file it is written to both predict."""
 
 
 def kept_weights(run: Run, history: Store) -> Path:
@@ -106,12 +103,15 @@ def export(
         ModeltuneError: nothing was written; says why.
     """
     check_target(target)
-    with _lend_model(spec, fixtures, run, history) as (model, loaded):
-        from modeltune.engine import for_model
+    with _lend_engine(spec, fixtures, run, history) as (engine, weights, values):
+        engine.load()
+        seed, notes = _refit(run, spec).seed, list[str]()
 
-        test = for_model(model, loaded.test)
-        notes = _write(model, target, next(test.batches(SAMPLES))[0])
-    return differing_code(run_identity(spec), run)[0], notes
+        def save(path: Path) -> None:
+            notes.extend(engine.write_model(values, seed, weights, path.absolute()))
+
+        _write_new(target, save)
+    return differing_code(run_identity(spec), run)[0], tuple(notes)
 
 
 def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store) -> Replay:
@@ -121,16 +121,16 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
         ModeltuneError: the data changed, or the model cannot be rebuilt.
     """
     code, notes = differing_code(run_identity(spec), run)
+    recorded = recorded_scores(run)
     try:
-        with _lend_model(spec, fixtures, run, history, is_of_same_data=True) as (model, loaded):
-            from modeltune.engine import random_scores, scores_again
-
-            recorded = recorded_scores(run)
-            as_then = spec if spec.is_given else spec.with_fields(validation=_validation(run))
-            again = scores_again(as_then, model, loaded, _refit(run, spec), recorded)
-            random = random_scores(model, loaded, spec.fit.batch_size)
+        with _lend_engine(spec, fixtures, run, history) as (engine, weights, values):
+            _refuse_other_data(run, engine.load()[1], engine.is_told_apart)
+            validation = None if spec.is_given else _validation(run)
+            again, random = engine.score_again(
+                values, _refit(run, spec), validation, weights, list(recorded)
+            )
             if "artifact_bytes" in recorded:
-                again["artifact_bytes"] = float(kept_weights(run, history).stat().st_size)
+                again["artifact_bytes"] = float(weights.stat().st_size)
     except ModeltuneError as error:
         since = f"; code changed since: {', '.join(code)}" if code else ""
         raise HistoryError(f"{error}{since}") from error
@@ -138,29 +138,20 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
 
 
 @contextlib.contextmanager
-def _lend_model(
-    spec: Spec,
-    fixtures: Mapping[str, object],
-    run: Run,
-    history: Store,
-    is_of_same_data: bool = False,
-) -> Iterator[tuple[Any, Any]]:
-    """Lend a run's model, rebuilt by its spec, and the data; Keras reads verified files only."""
-    weights = kept_weights(run, history)
+def _lend_engine(
+    spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store
+) -> Iterator[tuple[Any, Path, Values]]:
+    """Lend an engine of the spec, the verified file of the run's weights, and the run's values.
+
+    Data and model are loaded in a process of its own: nothing that this does ends this process.
+    """
+    weights = kept_weights(run, history).absolute()
     assert run.best is not None  # a run without a winner has no weights
-    # Before TensorFlow is imported: so nothing that loading does ends this process.
     with (
         tempfile.TemporaryDirectory() as folder,
-        lend_data(spec, fixtures, Path(folder, "data")) as data,
+        lend_engine_alone(spec, fixtures, Path(folder, "data")) as engine,
     ):
-        loaded = data.take()
-    with quietly():
-        from modeltune.engine import rebuilt_model
-    if is_of_same_data:
-        _refuse_other_data(run, loaded)
-    seed = _refit(run, spec).seed
-    with rebuilt_model(spec, run.best.values, seed, weights, loaded.test) as model:
-        yield model, loaded
+        yield engine, weights, run.best.values
 
 
 def _refit(run: Run, spec: Spec) -> Refit:
@@ -177,17 +168,15 @@ def _validation(run: Run) -> Validation:
     return KFold(run.validation["k"]) if run.validation.get("kind") == "KFold" else Holdout()
 
 
-def _refuse_other_data(run: Run, loaded: LoadedData) -> None:
+def _refuse_other_data(
+    run: Run, fingerprints: Mapping[str, str], is_told_apart: Callable[[], bool]
+) -> None:
     recorded = {
         name: print_ for name, print_ in run.fingerprints.items() if name.startswith("data/")
     }
-    changed = changed_parts(recorded, loaded.fingerprints)
+    changed = changed_parts(recorded, fingerprints)
     others = [name.removeprefix("data/") for name in changed]
-    if (
-        others == ["train"]
-        and loaded.train.varies
-        and loaded.train.fingerprint == loaded.train.content
-    ):
+    if others == ["train"] and not is_told_apart():
         from modeltune.engine import DECLARE
 
         raise HistoryError(
@@ -202,7 +191,7 @@ def _refuse_other_data(run: Run, loaded: LoadedData) -> None:
         )
 
 
-def _write(model: Any, target: Path, x: Any = None) -> tuple[str, ...]:
+def _write(model: Any, target: Path) -> tuple[str, ...]:
     """Write a model to a new ``.keras`` file that Keras loads again, whole or not at all."""
     notes: tuple[str, ...] = ()
 
@@ -210,7 +199,7 @@ def _write(model: Any, target: Path, x: Any = None) -> tuple[str, ...]:
         nonlocal notes
         from modeltune.engine import save_model
 
-        notes = save_model(model, path, x)
+        notes = save_model(model, path)
 
     with quietly():
         _write_new(target, save)
@@ -245,6 +234,8 @@ def _write_new(target: Path, write: Callable[[Path], object]) -> None:
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten") from error
     except HistoryError as error:
         raise HistoryError(f"{target} is not written: {error}") from error
+    except (DataError, SearchError, SpecError):
+        raise  # of the model, not of the file
     except Exception as error:
         # It may come from get_config of the user's classes, or from a full disk.
         text = f"{target} cannot be written: {' '.join(error_text(error).split())}"

@@ -16,6 +16,7 @@ import pytest
 
 import modeltune as mt
 from modeltune.cli import main
+from modeltune.harness import replay
 from modeltune.harness.replay import replay_from_json, replay_to_json
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
@@ -193,6 +194,19 @@ def test_a_data_function_that_dies_says_so_and_where(
         "modeltune: the process that holds the data was killed by signal 11 (SIGSEGV), peak memory "
     )
     assert "in blobs" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["replay", "-1"], ["export", "-1", "out.keras"]], ids=str)
+def test_a_build_function_that_dies_ends_the_command_with_one_error(
+    copied: Run, modeltune: Modeltune, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    # As of a model with code of its own, which the spec has to build.
+    monkeypatch.setattr(replay, "export_kept", lambda *arguments: "its architecture has code")
+    Path("spec_a.py").write_text(TEXT.replace("(hp):", "(hp):\n    import os; os._exit(3)"))
+    code, out, err = modeltune(*command)
+    assert (code, out) == (1, "")
+    assert "the process that holds the data exited with status 3, peak memory " in err
+    assert not Path("out.keras").exists()
 
 
 def test_other_code_is_named_also_when_its_numbers_come_back(

@@ -215,6 +215,12 @@ def with_faulty_data(hp: Any) -> Any:
     return classifier()
 
 
+@declared(search=LIMITED)
+def given_with_fault() -> Any:
+    suffer()
+    return classifier()
+
+
 @declared(search=LIMITED, gates=[mt.metric("accuracy").on("some", faulty_slice) >= 0])
 def with_faulty_slice(hp: Any) -> Any:
     return classifier()

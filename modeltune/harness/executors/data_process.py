@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modeltune.ground import Deadline
 from modeltune.harness.executors.interface import discard_event
-from modeltune.harness.executors.processes import Limits, answer_of, lend_folder
+from modeltune.harness.executors.processes import (
+    Limits,
+    NotPortableError,
+    answer_of,
+    lend_folder,
+    process_executor,
+)
 from modeltune.harness.executors.supervision import (
     Process,
     Supervisor,
@@ -44,8 +50,10 @@ class LentData(Protocol):
     def seconds(self) -> float:
         """How long loading took."""
 
-    def take(self) -> LoadedData:
-        """Return the data, which stay when they are lent no more; call it once.
+    def take(self) -> LoadedData | None:
+        """Return the data, which stay when they are lent no more; None of streams in another process.
+
+        Call it once.
 
         Raises:
             ModeltuneError: they cannot be passed on, as when a disk is full.
@@ -69,18 +77,11 @@ class _Here:
 
 @dataclass(frozen=True)
 class _Apart:
-    """Data in another process, from which arrays are mapped; streams are loaded here once more."""
+    """Data in another process, from which arrays are mapped."""
 
     fingerprints: Mapping[str, str]
     seconds: float
-    share: Callable[[], bytes | None]
-    load: Callable[[], LoadedData]
-
-    def take(self) -> LoadedData:
-        from modeltune.engine import read_parts
-
-        written = self.share()
-        return self.load() if written is None else read_parts(written)
+    take: Callable[[], LoadedData | None]
 
 
 class _Owner:
@@ -108,21 +109,22 @@ def lend_data(
     spec: Spec,
     fixtures: Mapping[str, object],
     scratch: Path,
-    deadline: Deadline = Deadline(),
     listen: Listener = discard_event,
+    deadline: Deadline = Deadline(),
     is_apart: bool = True,
 ) -> Iterator[LentData]:
     """Lend the data of a spec; whatever loading them does, this process goes on.
 
     They are loaded in a copy of this process, under the limits of a run. Where a copy could not
-    use what is loaded here, such as TensorFlow, they are loaded in this one, without limits.
+    use what is loaded here, such as TensorFlow, they are loaded in a process of a run. Only where
+    the spec cannot be passed on to one, which a note says, they are loaded in this process.
 
     Args:
         spec: its data function is called.
         fixtures: what that asks for by argument name.
         scratch: a folder for the data, once they are taken; what killed processes left there is removed.
-        deadline: when the run has to be done.
         listen: told what the user should know of the supervision.
+        deadline: when the run has to be done.
         is_apart: False loads in this process, where a debugger can follow.
 
     Raises:
@@ -135,18 +137,31 @@ def lend_data(
         return load_data(spec, fixtures)
 
     began = time.monotonic()
-    if not is_apart or not can_be_copied():
-        loaded = load()
-        yield _Here(loaded, time.monotonic() - began)
-        return
-    limits = Limits(spec.search.trial_minutes, spec.search.data_minutes, deadline)
-    supervisor = Supervisor(allowed_memory(spec.search.trial_gigabytes))
-
-    def tell_notes() -> None:
-        for note in supervisor.notes():
-            listen(Note(note))
-
     with contextlib.ExitStack() as stack:
+        if is_apart and not can_be_copied():
+            try:
+                lent = process_executor(spec, fixtures, scratch, 0, scratch, listen, deadline)
+                engine, _ = stack.enter_context(lent)
+            except NotPortableError as error:
+                listen(
+                    Note(f"its data are loaded in pytest's own process, without limits: {error}")
+                )
+                is_apart = False
+            else:
+                prints = engine.load()[1]
+                yield _Apart(prints, time.monotonic() - began, engine.loaded)
+                return
+        if not is_apart:
+            loaded = load()
+            yield _Here(loaded, time.monotonic() - began)
+            return
+        limits = Limits(spec.search.trial_minutes, spec.search.data_minutes, deadline)
+        supervisor = Supervisor(allowed_memory(spec.search.trial_gigabytes))
+
+        def tell_notes() -> None:
+            for note in supervisor.notes():
+                listen(Note(note))
+
         supervisor.open()
         stack.callback(supervisor.close)
         process, demands = _start(_Owner(load))
@@ -154,12 +169,15 @@ def lend_data(
         stack.callback(supervisor.end, process)
         stack.callback(demands.close)
 
-        def share() -> Any:
+        def take() -> LoadedData | None:
+            from modeltune.engine import read_parts
+
             demands.send(stack.enter_context(lend_folder(scratch)))
-            return answer_of(process, "share", limits.on_rest(), tell_notes)
+            written = answer_of(process, "share", limits.on_rest(), tell_notes)
+            return None if written is None else read_parts(written)
 
         prints = answer_of(process, "load", limits.on_data(), tell_notes)
-        yield _Apart(prints, time.monotonic() - began, share, load)
+        yield _Apart(prints, time.monotonic() - began, take)
 
 
 def can_be_copied() -> bool:

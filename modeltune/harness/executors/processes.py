@@ -135,6 +135,7 @@ class Remote:
         self._others = others
         self._folder = folder
         self._limits = limits
+        self._written: bytes | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: object) -> Any:
@@ -157,8 +158,15 @@ class Remote:
         else:
             description, fingerprints = self._call(limit, "load")
             written = self._call(self._limits.on_rest(), "share", self._folder)
+        self._written = written
         self._others.tell("take", written, fingerprints)
         return description, fingerprints
+
+    def loaded(self) -> LoadedData | None:
+        """Return the data, mapped; None of streams, which cannot be handed over. Load them first."""
+        from modeltune.engine import read_parts
+
+        return None if self._written is None else read_parts(self._written)
 
     def check(self) -> Any:
         """As ``Engine.check``."""
@@ -172,6 +180,8 @@ class Remote:
 
     def identify(self) -> Any:
         """As ``Engine.identify``; a model that ruins its process ends the run."""
+        if not self._others.slots:
+            return self._call(self._limits.on_task(), "identify")
         given: GivenModels = self._others.run(IdentifyTask())
         if given.failure is not None:
             raise SearchError(
@@ -182,6 +192,14 @@ class Remote:
     def examine(self, task: ExamineTask) -> Any:
         """As ``Engine.examine``."""
         return self._others.run(task)
+
+    def score_again(self, *arguments: object) -> Any:
+        """As ``Engine.score_again``."""
+        return self._call(self._limits.on_task(), "score_again", *arguments)
+
+    def write_model(self, *arguments: object) -> Any:
+        """As ``Engine.write_model``."""
+        return self._call(self._limits.on_task(), "write_model", *arguments)
 
     def answer(self, name: str, limit: Limit) -> Any:
         """As ``answer_of``."""
@@ -500,6 +518,7 @@ def process_executor(
     """Lend an engine in a process of its own, and an executor over ``slots`` other processes.
 
     Args:
+        slots: how many processes train; 0 for an engine that is only to load and score.
         scratch: where the data lie while the processes need them.
         listen: called with the progress of every task.
         deadline: when the run has to be done.

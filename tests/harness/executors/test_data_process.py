@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import modeltune as mt
 from modeltune.ground.deadlines import Deadline
 from modeltune.ground.errors import ModeltuneError
 from modeltune.harness.cached_runs import Lookup, look_up
@@ -19,6 +18,7 @@ from modeltune.harness.executors import data_process, supervision
 from modeltune.harness.executors.data_process import lend_data
 from modeltune.judgement.run_status import Strictness
 from modeltune.records.events import Event, Note
+from modeltune.specs.spec_type import Spec
 from tests.support import process_specs
 from tests.support.small_models import digits
 
@@ -34,6 +34,9 @@ HOW = {
     "hangs": "the process that holds the data took longer than data_minutes=1",
 }
 """What is said of each fault."""
+
+RUINOUS = ["leaves", "segfaults", "hangs"]
+"""Faults that end their process."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +62,14 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not [*tmp_path.glob("scratch/*")]
 
 
-def looked_up(folder: Path, rejudge: bool = False, deadline: Deadline = Deadline()) -> Lookup:
+def looked_up(
+    folder: Path,
+    rejudge: bool = False,
+    deadline: Deadline = Deadline(),
+    spec: Spec = process_specs.with_faulty_data,
+) -> Lookup:
     store = f"sqlite:///{folder}/history.db"
-    return look_up(process_specs.with_faulty_data, {}, store, Strictness(), rejudge, deadline)
+    return look_up(spec, {}, store, Strictness(), rejudge, deadline)
 
 
 @pytest.mark.parametrize("name", HOW)
@@ -72,6 +80,34 @@ def test_a_fault_of_the_data_function_is_why_no_run_is_served(
     lookup = looked_up(tmp_path)
     assert lookup.run is None
     assert lookup.reason.startswith(f"its data do not load: {HOW[name]}")
+
+
+@pytest.mark.parametrize("name", RUINOUS)
+def test_a_fault_ends_no_more_where_a_copy_could_not_use_what_is_loaded(
+    tmp_path: Path, fault: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(data_process, "can_be_copied", lambda: False)
+    fault.write_text(name)
+    assert looked_up(tmp_path).reason.startswith(f"its data do not load: {HOW[name]}")
+
+
+@pytest.mark.parametrize("name", RUINOUS)
+def test_a_fault_of_a_given_model_s_function_is_why_no_run_is_served(
+    tmp_path: Path, fault: Path, name: str
+) -> None:
+    fault.write_text(name)
+    lookup = looked_up(tmp_path, spec=process_specs.given_with_fault)
+    how = HOW[name].replace("data_minutes", "trial_minutes")
+    assert lookup.reason.startswith(f"its model does not load: {how}")
+
+
+def test_data_of_a_given_model_are_mapped_by_the_run_that_follows(
+    tmp_path: Path, fault: Path
+) -> None:
+    lookup = looked_up(tmp_path, spec=process_specs.given_with_fault)
+    assert lookup.reason == "no finished run of this spec is recorded"
+    assert lookup.data is not None
+    assert isinstance(lookup.data.test.x, np.memmap)
 
 
 def test_a_data_function_that_grows_is_ended(
@@ -137,19 +173,33 @@ def test_a_run_without_workers_loads_its_data_where_a_debugger_can_follow(
         pass
 
 
-def streamed(x: Any) -> mt.Data:
-    import tensorflow as tf
-
-    stream = tf.data.Dataset.from_tensor_slices((x, x)).batch(2)
-    return mt.Data(stream, stream, stream)
-
-
-def test_data_are_loaded_here_where_a_copy_could_not_use_what_is_loaded(
+def test_where_a_copy_could_not_use_what_is_loaded_data_come_from_a_process_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
     assert not data_process.can_be_copied()
-    spec = process_specs.declared(data=streamed)(process_specs.steady.model)
-    with lend_data(spec, {"x": np.ones((4, 2))}, tmp_path) as data:
-        assert data.take().train.stream is not None
+    with lend_data(process_specs.steady, {}, tmp_path) as data:
+        assert {*data.fingerprints} == {"data/train", "data/validation", "data/test"}
+        taken = data.take()
+    assert taken is not None
+    assert isinstance(taken.train.x, np.memmap)
+    # What this process could only read once more, by itself, is loaded where it is used.
+    with lend_data(process_specs.with_other_data, {}, tmp_path) as data:
+        assert data.take() is None
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_spec_that_cannot_be_passed_on_is_loaded_here_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    heard: list[Event] = []
+    fixtures = {"x": (number for number in range(3))}
+    spec = process_specs.declared(data=lambda x: digits(train=20))(process_specs.steady.model)
+    with lend_data(spec, fixtures, tmp_path, listen=heard.append) as data:
+        taken = data.take()
+        assert taken is not None
+        assert taken.train.size == 20
+    (note,) = heard
+    assert isinstance(note, Note)
+    assert note.text.startswith("its data are loaded in pytest's own process, without limits: ")
