@@ -202,10 +202,12 @@ def test_a_build_function_that_dies_ends_the_command_with_one_error(
 ) -> None:
     # As of a model with code of its own, which the spec has to build.
     monkeypatch.setattr(replay, "export_kept", lambda *arguments: "its architecture has code")
-    Path("spec_a.py").write_text(TEXT.replace("(hp):", "(hp):\n    import os; os._exit(3)"))
+    Path("spec_a.py").write_text(
+        TEXT.replace("(hp):", "(hp):\n    import os; os.kill(os.getpid(), 11)")
+    )
     code, out, err = modeltune(*command)
     assert (code, out) == (1, "")
-    assert "the process that holds the data exited with status 3, peak memory " in err
+    assert "the process that holds the data was killed by signal 11 (SIGSEGV), peak memory " in err
     assert not Path("out.keras").exists()
 
 
