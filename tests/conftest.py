@@ -1,5 +1,6 @@
 """Hypothesis draws the same examples in every run, so that a red law stays red."""
 
+import enum
 import gc
 import os
 import sys
@@ -42,6 +43,11 @@ LONG = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first; ``--no-loadscope-reorder`` leaves it so."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name members of our enumerations, which print as mere words, by their type too."""
+    return f"{type(val).__name__}.{val.name}" if isinstance(val, enum.Enum) else None
 
 
 def pytest_collection_finish() -> None:

@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours, without_ours
     from modeltune.ground.version import __version__
+    from modeltune.ground.words import Word, in_a_line
 
 __all__ = [
     "DEEPEST",
@@ -125,6 +126,7 @@ __all__ = [
     "SpecError",
     "StoreUrl",
     "UnrecordableError",
+    "Word",
     "__version__",
     "absolute_path",
     "append_durably",
@@ -143,6 +145,7 @@ __all__ = [
     "frames_of_others",
     "free_space",
     "holm",
+    "in_a_line",
     "irregular_in",
     "is_disk_full",
     "is_finite_number",
@@ -300,5 +303,9 @@ __getattr__, __dir__ = door(
             "without_ours",
         ),
         "version": ("__version__",),
+        "words": (
+            "Word",
+            "in_a_line",
+        ),
     },
 )

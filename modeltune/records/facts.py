@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from modeltune.ground import Word
 from modeltune.specs import (
     RESOURCES,
     Behaviour,
@@ -24,7 +24,7 @@ from modeltune.specs import (
 )
 
 
-class Quantity(enum.Enum):
+class Quantity(Word):
     """What kind of number a gate holds."""
 
     METRIC = "metric"
@@ -37,7 +37,7 @@ class Quantity(enum.Enum):
     """What the model takes: parameters, bytes, time."""
 
 
-class Area(enum.Enum):
+class Area(Word):
     """What a check looks at."""
 
     DATA = "data"

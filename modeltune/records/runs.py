@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from modeltune.ground import Word, in_a_line
 from modeltune.records.plain_data import Json
 from modeltune.records.verdicts import Verdict
 
@@ -16,14 +17,14 @@ Values: TypeAlias = Mapping[str, bool | int | float | str]
 """Hyperparameter values by name."""
 
 
-class TrialStatus(enum.Enum):
+class TrialStatus(Word):
     """How a trial ended."""
 
     COMPLETED = "completed"
     FAILED = "failed"
 
 
-class RunStatus(enum.Enum):
+class RunStatus(Word):
     """How a run ended; only PASSED is green.
 
     CRASHED: its process was gone before it could record the run; a later session found that out.
@@ -62,12 +63,27 @@ class Trial:
     trained_by: str
     traceback: str | None = None
 
+    def __repr__(self) -> str:
+        facts = [self.status.value]
+        if self.score is not None:
+            facts.append(f"score {self.score:.6g}")
+        if self.reason:
+            facts.append(in_a_line(self.reason, 120))
+        facts += [f"{in_a_line(n)}={in_a_line(str(v))}" for n, v in list(self.values.items())[:6]]
+        return f"<Trial {self.id}: {', '.join(facts)}>"
+
 
 @dataclass(frozen=True)
 class Scores:
     """A metric's values over refits, in the order of the refits."""
 
     values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        if not self.values:
+            return "not measured"
+        std = self.std
+        return f"{self.mean:.4g}" if std is None else f"{self.mean:.4g} ± {std:.2g}"
 
     @property
     def mean(self) -> float:
@@ -165,6 +181,23 @@ class Run:
     baseline: str | None = None
     model: Mapping[str, Json] = field(default_factory=dict)
     strict: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Run {in_a_line(self.id)} of {in_a_line(self.spec)}: {', '.join(self._facts())}>"
+
+    def _facts(self) -> list[str]:
+        """Return in a few words how it ended, what it measured and what its gates came to."""
+        facts = [self.status.value + (" (cached)" if self.cached else "")]
+        metric = self.objective.partition(" ")[2].removeprefix("val_")
+        if metric in self.scores:
+            facts.append(f"{in_a_line(metric)} {self.scores[metric]}")
+        outcomes = Counter(verdict.outcome.value for verdict in self.verdicts)
+        if outcomes:
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+            facts.append(f"gates: {counts}")
+        if self.error:
+            facts.append(in_a_line(self.error, 200))
+        return facts
 
     @property
     def passed(self) -> bool:

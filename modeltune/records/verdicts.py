@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
+from modeltune.ground import Word, in_a_line
 from modeltune.records.check_codes import CHECK_AREAS, section_of
 from modeltune.records.check_details import CheckDetails
 from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
@@ -13,7 +13,7 @@ from modeltune.records.probes import Probe
 from modeltune.specs import Severity
 
 
-class Outcome(enum.Enum):
+class Outcome(Word):
     """What a gate came to; the value is what every report says."""
 
     PASSED = "passed"
@@ -33,7 +33,7 @@ class Outcome(enum.Enum):
         )
 
 
-class Question(enum.Enum):
+class Question(Word):
     """What a comparison is about: the one model that was trained, or the way it is trained."""
 
     ARTIFACT = "artifact"
@@ -43,7 +43,7 @@ class Question(enum.Enum):
     """Is this recipe worse? Both are trained under several seeds."""
 
 
-class Unit(enum.Enum):
+class Unit(Word):
     """What a comparison counts as its evidence."""
 
     SAMPLES = "samples"
@@ -171,6 +171,17 @@ class Verdict:
     reason: str
     facts: Facts | None = None
     details: Details | None = None
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self._gate_and_numbers()}>"
+
+    def __str__(self) -> str:
+        return f"{self._gate_and_numbers()}: {in_a_line(self.explanation, 300)}"
+
+    def _gate_and_numbers(self) -> str:
+        # As many digits as tell 0.949999 from 0.95.
+        measured = "" if self.measured is None else f", measured {self.measured:.10g}"
+        return f"{self.outcome.value}: {in_a_line(self.gate, 160)}{measured}"
 
     @property
     def section(self) -> str | None:

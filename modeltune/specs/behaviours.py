@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import hashlib
 import math
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from modeltune.ground import Problem, is_finite_number, is_integer, is_positive_number, typed
+from modeltune.ground import Problem, Word, is_finite_number, is_integer, is_positive_number, typed
 from modeltune.specs.gates import Severity, Waiver
 
 DEFAULT_EXAMPLES = 200
@@ -23,7 +22,7 @@ Z = 1.6448536269514722
 """The normal quantile of 95%: a share is judged by one-sided bounds, each right in 95 of 100."""
 
 
-class Kind(enum.Enum):
+class Kind(Word):
     """What is demanded; the value is the function an author calls."""
 
     INVARIANT = "invariant"

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
 
-from modeltune.ground import Problem, is_finite_number, is_integer, typed
+from modeltune.ground import Problem, Word, is_finite_number, is_integer, typed
 
 
-class Severity(enum.Enum):
+class Severity(Word):
     """What a gate outside its bound does to the run."""
 
     FAIL = "fail"
     WARN = "warn"
 
 
-class Statistic(enum.Enum):
+class Statistic(Word):
     """Which number of a metric's values over refits is judged."""
 
     MEAN = "mean"
@@ -28,7 +27,7 @@ class Statistic(enum.Enum):
     STD = "std"
 
 
-class Operator(enum.Enum):
+class Operator(Word):
     """How a gate compares what was measured with its bound; the value is what an author types."""
 
     AT_LEAST = ">="
@@ -140,7 +139,7 @@ def seeds(*, max: int) -> Seeds:
     return Seeds(max)
 
 
-class Source(enum.Enum):
+class Source(Word):
     """Which recorded runs a bound is taken from; the value is what an author types."""
 
     BASELINE = "baseline"
@@ -228,7 +227,7 @@ RESOURCES = ("parameters", "artifact_bytes", "latency_ratio")
 """The resources that ``mt.metric`` can measure, by name."""
 
 
-class Subject(enum.Enum):
+class Subject(Word):
     """What a gate measures under a metric's name."""
 
     METRIC = "metric"

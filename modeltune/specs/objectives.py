@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from modeltune.ground import Word
 
-class Direction(enum.Enum):
+
+class Direction(Word):
     """Whether a larger or a smaller value is better; modeltune never guesses it from a name."""
 
     MAX = "max"
