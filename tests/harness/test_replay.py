@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import modeltune as mt
+from modeltune import harness
 from modeltune.cli import main
-from modeltune.harness import replay
 from modeltune.harness.replay import replay_from_json, replay_to_json
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
@@ -201,7 +201,7 @@ def test_a_build_function_that_dies_ends_the_command_with_one_error(
     copied: Run, modeltune: Modeltune, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     # As of a model with code of its own, which the spec has to build.
-    monkeypatch.setattr(replay, "export_kept", lambda *arguments: "its architecture has code")
+    monkeypatch.setattr(harness, "export_kept", lambda *arguments: "its architecture has code")
     Path("spec_a.py").write_text(
         TEXT.replace("(hp):", "(hp):\n    import os; os.kill(os.getpid(), 11)")
     )
