@@ -33,17 +33,16 @@ import numpy as np
 from sklearn import metrics as sklearn_metrics
 
 from modeltune.engine.data.loading import Part
-from modeltune.engine.score.outputs import OutputTask
 from modeltune.engine.score.scoring import (
     OF_BATCHES,
     Predictions,
     evaluate,
     predict,
     refit_samples,
-    report,
     score_predictions,
     targets,
 )
+from modeltune.engine.score.task_report import OutputTask, report
 
 SIZE, BATCH, CLASSES = 22, 8, 3
 RANDOM = np.random.default_rng(0)

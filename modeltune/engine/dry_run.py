@@ -29,7 +29,6 @@ from modeltune.engine.fit import (
     Model,
     caution,
     data_for_model,
-    failure_of,
     fit,
     fixed_batch,
     for_model,
@@ -58,8 +57,8 @@ from modeltune.engine.score import (
     report_names,
 )
 from modeltune.ground import DataError, SpecError, error_line, first_line, shorten
-from modeltune.records import Failure, RehearsalResult
-from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject
+from modeltune.records import Failure, RehearsalResult, failure_of
+from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject, judged_metrics
 
 BATCHES = 2
 """Batches of each part that a fit of the author's is rehearsed with."""
@@ -138,7 +137,7 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         known = _with_first_labels(test) if problems else test
         evaluated = list(evaluate(model, known, test.size))
         _warn(spec, predicted, evaluated)
-        names = [*evaluated, *report_names(outputs)]
+        names = [*evaluated, *report_names(outputs, judged_metrics(spec.gates))]
         problems += _gate_problems(spec, names)
         rows = loaded.test.size
         problems += (
@@ -282,7 +281,7 @@ def _problems_of_names(
 ) -> list[str]:
     """Return which metrics of the objective and the gates a fit did not log."""
     missing = spec.search.objective.missing_from(curve) if spec.is_searched else None
-    gates = _gate_problems(spec, [*evaluated, *report_names(outputs)])
+    gates = _gate_problems(spec, [*evaluated, *report_names(outputs, judged_metrics(spec.gates))])
     return [*([missing] if missing else []), *gates]
 
 
@@ -442,7 +441,13 @@ def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
         if isinstance(gate, Behaviour):
             continue
         available = names if gate.measure.subject is Subject.METRIC else set(measured)
-        if gate.measure.metric not in available:
+        if gate.measure.function is not None:
+            if gate.measure.metric in available:
+                yield (
+                    f'gates[{index}]: {gate!r}: "{gate.measure.metric}" is what {spec.id} measures '
+                    "without it too; give the function another name"
+                )
+        elif gate.measure.metric not in available:
             yield (
                 f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
                 f"measured: {', '.join(sorted(available))}"
@@ -475,7 +480,7 @@ def _slice_problems(spec: Spec, model: Model, outputs: list[Output], rows: int) 
     """Name the gates on classes or slices whose metric the results on single samples do not give."""
     if keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is not None:
         return
-    reported = set(report_names(outputs))
+    reported = set(report_names(outputs, judged_metrics(spec.gates)))
     wide = {name for output in outputs for name in names_without_samples(output, rows)}
     prefixes = [output.prefix for output in outputs if _has_classes(output)]
     for index, gate in enumerate(spec.gates):

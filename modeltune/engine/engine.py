@@ -22,7 +22,7 @@ from modeltune.engine.data import (
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import Model, failure_of, for_model, take_cautions, train_trial
+from modeltune.engine.fit import Model, for_model, take_cautions, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.score import (
@@ -53,6 +53,7 @@ from modeltune.records import (
     Task,
     Values,
     Verdict,
+    failure_of,
 )
 from modeltune.specs import Gate, On, Refit, Spec, Validation, search_identity
 

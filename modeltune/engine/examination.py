@@ -22,6 +22,7 @@ from modeltune.engine.score import (
     report,
     restore,
     targets,
+    task_scores,
     with_weights,
 )
 from modeltune.ground import error_line, read_bounded
@@ -34,7 +35,7 @@ from modeltune.records import (
     RescoreResult,
     pack_samples,
 )
-from modeltune.specs import Behaviour, Gate, On, Spec
+from modeltune.specs import Behaviour, Gate, On, Spec, judged_metrics
 
 PAIRS = 60
 """How many times both models are timed, in turns."""
@@ -103,8 +104,12 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         slices = [g.measure.slices for g in spec.gates if isinstance(g, Gate)]
         on = [part for part in slices if isinstance(part, On)]
         on_test = predict(model, loaded.test, size, on)
-        scores = {**report(on_test.outputs)[0], **evaluate(model, loaded.test, size)}
-        samples = refit_samples(model, on_test, scores, targets(model, loaded.train, on_test))
+        asked = judged_metrics(spec.gates)
+        own = task_scores(on_test.outputs, asked)
+        evaluated = evaluate(model, loaded.test, size)
+        scores = {**report(on_test.outputs)[0], **own.numbers, **evaluated}
+        in_train = targets(model, loaded.train, on_test)
+        samples = refit_samples(model, on_test, scores, in_train, own, asked)
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data
         return RescoreResult(problem=error_line(error))
     parameters = float(model.count_params())

@@ -42,6 +42,7 @@ from modeltune.records import (
     Note,
     Outcome,
     Probe,
+    RaisedError,
     References,
     RescoreResult,
     Run,
@@ -237,7 +238,19 @@ def _measurements(
         samples=validation.samples,
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
-        unmeasured=unmeasured,
+        unmeasured={
+            **unmeasured,
+            **{
+                name: (Outcome.ERROR, f"{name} has no value: {failure.reason}")
+                for name, failure in validation.unmeasured.items()
+                if name not in scores
+            },
+        },
+        tracebacks={
+            name: failure.traceback
+            for name, failure in validation.unmeasured.items()
+            if failure.traceback is not None
+        },
         probes=examined.probed,
     )
 
@@ -311,8 +324,17 @@ def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
         )
     intervals = {}
     probes = {}
+    tracebacks = {}
     for verdict in run.verdicts:
         facts, details = verdict.facts, verdict.details
+        if (
+            isinstance(facts, MetricFacts)
+            and verdict.outcome is Outcome.ERROR
+            and facts.key not in run.scores
+        ):
+            unmeasured[facts.key] = (Outcome.ERROR, verdict.reason)
+            if isinstance(details, RaisedError):
+                tracebacks[facts.key] = details.traceback
         if isinstance(facts, MetricFacts) and isinstance(details, MeasuredInterval):
             if verdict.measured is not None:
                 intervals[facts.key] = (verdict.measured, details.low, details.high)
@@ -325,6 +347,7 @@ def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
         unmeasured=unmeasured,
+        tracebacks=tracebacks,
         probes=probes,
     )
 

@@ -12,6 +12,7 @@ from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
     Caution,
+    Failure,
     HyperParameters,
     Json,
     Listener,
@@ -48,7 +49,7 @@ class ValidationResult:
 
     ``samples`` are what the refits did on each test sample, None when they did not see the same
     samples; ``checks`` are the verdicts on the model that is kept, ``model`` says how it is built.
-    ``cautions`` are what is to be warned of in any refit.
+    ``cautions`` are what is to be warned of in any refit, ``unmeasured`` why a metric has no value.
     """
 
     scores: Mapping[str, Scores]
@@ -58,6 +59,7 @@ class ValidationResult:
     checks: tuple[Verdict, ...] = ()
     model: Mapping[str, Json] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    unmeasured: Mapping[str, Failure] = field(default_factory=dict)
 
 
 def validate(
@@ -127,6 +129,9 @@ def validate(
         checks=ordered[0].checks,
         model=ordered[0].model,
         cautions=tuple(caution for refitted in ordered for caution in refitted.cautions),
+        unmeasured={
+            name: failure for refitted in ordered for name, failure in refitted.unmeasured.items()
+        },
     )
 
 

@@ -54,6 +54,7 @@ from modeltune.records import (
     Outcome,
     Overlap,
     Probe,
+    RaisedError,
     RefitScores,
     Regression,
     RowChange,
@@ -223,6 +224,7 @@ _details = (
         BehaviourResult,
         probe=st.builds(Probe, counterexample=st.none() | _counterexamples),
     )
+    | st.builds(RaisedError, traceback=_texts)
     | st.builds(Overlap, shares=st.dictionaries(_texts, _floats, max_size=2))
     | st.builds(Duplicates)
     | st.builds(ConstantFeatures)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from modeltune.judgement.significance import (
+    REPLICATES,
     Comparison,
+    compare_areas,
     compare_outcomes,
     compare_resampled,
     compare_samples,
@@ -18,14 +24,19 @@ from modeltune.judgement.significance import (
 )
 from modeltune.records import (
     CLASS_METRICS,
+    Answers,
     Array,
     Past,
     RefitId,
     Samples,
     Scores,
+    UndefinedMetricError,
     are_same_truth,
+    call_metric,
     class_metric,
+    failure_of,
     label_metric,
+    usual_metric,
 )
 
 ENOUGH_SEEDS = 3
@@ -34,30 +45,39 @@ ENOUGH_SEEDS = 3
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a run kept about its refits on test; ``rows`` is a slice by name, a class, or None for all."""
+    """What a run kept about its refits on test; ``rows`` is a slice by name, a class, or None for all.
+
+    ``function`` computes the metric that is judged where it is the author's own.
+    """
 
     scores: dict[str, Scores]
     refits: tuple[RefitId, ...]
     samples: Samples | None
     rows: str | int | None = None
+    function: Callable[..., Any] | None = None
 
     @classmethod
-    def of(cls, past: Past) -> Evidence:
+    def of(cls, past: Past, function: Callable[..., Any] | None = None) -> Evidence:
         """Return the evidence of a recorded run."""
-        return cls(dict(past.scores), past.refits, past.samples)
+        return cls(dict(past.scores), past.refits, past.samples, None, function)
 
     def on(self, rows: str | int | None) -> Evidence:
         """Return the evidence on a slice, by its name, or on a class."""
         return replace(self, rows=rows)
 
     def values(self, metric: str) -> tuple[float, ...]:
-        """Return the metric's value of each refit; nothing where it was not measured."""
+        """Return the metric's value of each refit; nothing where it was not measured.
+
+        Raises:
+            UndefinedMetricError: the slice or class gives no value.
+        """
         if self.rows is None:
             scores = self.scores.get(metric)
             return scores.values if scores else ()
         if self.samples is None or not self.has_rows:
             return ()
-        values = [self._score(metric, refit) for refit in range(self.samples.refits)]
+        rows = np.flatnonzero(self.mask(metric))
+        values = [self._score(metric, refit, rows) for refit in range(self.samples.refits)]
         return tuple(value for value in values if value is not None)
 
     @property
@@ -69,6 +89,14 @@ class Evidence:
             return self.rows in self.samples.slices
         return self.rows is None or bool(self.samples.truth)
 
+    def is_told(self, metric: str) -> bool:
+        """Tell whether the samples give the metric on some of them."""
+        samples = self.samples
+        if samples is None:
+            return False
+        is_own = self.function is not None and bool(samples.outputs_by_name(0))
+        return metric in samples.values or is_own or samples.reported(metric) is not None
+
     def mask(self, metric: str) -> Array:
         """Return which samples are in the slice or class, bool of shape (n,)."""
         assert self.samples is not None
@@ -78,24 +106,50 @@ class Evidence:
             return self.samples.slices[self.rows]
         return self.samples.of_class(metric, self.rows)
 
-    def _score(self, metric: str, refit: int) -> float | None:
-        assert self.samples is not None
+    def _score(self, metric: str, refit: int, rows: Array) -> float | None:
+        samples = self.samples
+        assert samples is not None
+        if self.function is not None and metric not in samples.values:
+            answers = samples.outputs_by_name(refit, rows)
+            return own_value(self.function, answers) if answers else None
         if isinstance(self.rows, int):
-            return self.samples.class_score(metric, refit, self.rows)
-        return self.samples.score(metric, refit, self.mask(metric))
+            return samples.class_score(metric, refit, self.rows)
+        return samples.score(metric, refit, rows)
+
+
+def own_value(function: Callable[..., Any], answers: Mapping[str, Answers]) -> float:
+    """Return what a metric of the author's gives, the mean where it has one value per sample.
+
+    Raises:
+        UndefinedMetricError: it raised; says what, and where.
+    """
+    try:
+        return float(np.mean(call_metric(function, answers)))
+    except (Exception, SystemExit) as error:
+        failure = failure_of(error)
+        raise UndefinedMetricError(failure.reason, failure.traceback) from error
 
 
 @dataclass(frozen=True, eq=False)
 class ValuePair:
     """A candidate's and a reference's value, and the test of their difference, if one is possible.
 
-    ``is_kept_model`` tells that only the refits whose weights are kept were compared.
+    ``is_kept_model`` tells that only the refits whose weights are kept were compared. ``lack`` says
+    why there is no test, ``problem`` why nothing can be told.
     """
 
     candidate: float
     reference: float
     comparison: Comparison | None
     is_kept_model: bool = False
+    lack: str = "one refit, and no samples in common"
+    problem: str | None = None
+
+
+MOST_UNDEFINED = 0.05
+"""The share of resamples without a value of which nothing is told."""
+
+NOT_KEPT = "one refit, and the predictions it is computed from are not kept with both runs"
 
 
 def compare(
@@ -111,17 +165,22 @@ def compare(
     mine, theirs = candidate.values(metric), reference.values(metric)
     fewest = min(len(mine), len(theirs))
     is_paired = candidate.refits == reference.refits and len(mine) == len(theirs)
+    lack = ValuePair.lack
     if fewest < ENOUGH_SEEDS and _are_same_samples(candidate, reference):
         if is_kept_model := len(mine) != len(theirs):
             mine, theirs = mine[:1], theirs[:1]
         by_samples = _by_samples(metric, sign, candidate, reference, len(mine))
+        means = float(np.mean(mine)), float(np.mean(theirs))
+        if isinstance(by_samples, str):
+            return ValuePair(*means, None, is_kept_model, problem=by_samples)
         if by_samples is not None:
-            means = float(np.mean(mine)), float(np.mean(theirs))
             return ValuePair(*means, by_samples, is_kept_model)
         mine, theirs = candidate.values(metric), reference.values(metric)
+        if candidate.function is not None or candidate.is_told(metric):
+            lack = NOT_KEPT
     means = float(np.mean(mine)), float(np.mean(theirs))
     if fewest < 2:
-        return ValuePair(*means, None)
+        return ValuePair(*means, None, lack=lack)
     by_seeds = compare_seeds(
         sign * np.array(theirs), sign * np.array(mine), paired=is_paired, overlap=overlap
     )
@@ -150,7 +209,8 @@ def is_other_slice(candidate: Evidence, reference: Evidence) -> bool:
 
 def _by_samples(
     metric: str, sign: int, candidate: Evidence, reference: Evidence, refits: int
-) -> Comparison | None:
+) -> Comparison | str | None:
+    """Return the comparison on the same samples, why it tells nothing, or None where they do not allow one."""
     mine, theirs = candidate.samples, reference.samples
     assert mine is not None
     assert theirs is not None
@@ -169,50 +229,141 @@ def _by_samples(
         if weights is None or others is None or not np.array_equal(weights, others):
             return None  # other steps count today
         return compare_weighted(sign * difference, weights[rows])
-    if mine.reported(metric) is None or theirs.reported(metric) is None:
+    if not candidate.is_told(metric) or not reference.is_told(metric):
         return None
-    deltas = np.array(list(_resample(metric, candidate, reference, refits)))
+    if metric in mine.values or metric in theirs.values:
+        return None  # one of them gave a value per sample, the other did not
+    areas = _areas(metric, candidate, reference, refits)
+    if areas is not None:
+        truth, one, other = areas
+        one, other = (one, other) if sign > 0 else (other, one)
+        return compare_areas(truth, other, one)
+    if _answer_alike(mine, theirs, refits):
+        deltas = np.zeros(REPLICATES)
+    else:
+        deltas = np.array(list(_resample(metric, candidate, reference, refits)))
     measured = [
         float(np.mean(evidence.values(metric)[:refits])) for evidence in (candidate, reference)
     ]
-    deltas = deltas[np.isfinite(deltas)]
-    if not len(deltas):
+    defined = deltas[np.isfinite(deltas)]
+    lost = 1 - len(defined) / len(deltas) if len(deltas) else 1.0
+    is_of_report = candidate.function is None and mine.usual(metric) is None
+    if lost > MOST_UNDEFINED and not is_of_report:
+        return (
+            f"{metric} has no value on {100 * lost:.2g} % of the resamples, as where one has no sample "
+            "of a rare class; add such samples to test"
+        )
+    if not len(defined):
         return None
     size = int(np.count_nonzero(candidate.mask(metric)))
-    return compare_resampled(sign * deltas, sign * (measured[0] - measured[1]), size)
+    return compare_resampled(sign * defined, sign * (measured[0] - measured[1]), size)
+
+
+def _answer_alike(one: Samples, other: Samples, refits: int) -> bool:
+    """Tell whether both sides predicted the same, so that no resample of them can differ."""
+    kept = [(one.predicted, other.predicted), (one.outputs, other.outputs)]
+    return all(
+        mine.keys() == theirs.keys()
+        and all(np.array_equal(mine[name][:refits], theirs[name][:refits]) for name in mine)
+        for mine, theirs in kept
+    )
+
+
+def _areas(
+    metric: str, candidate: Evidence, reference: Evidence, refits: int
+) -> tuple[Array, Array, Array] | None:
+    """Return which samples are of a class, and the scores (refits, n) of both sides where ROC areas are compared."""
+    mine, theirs = candidate.samples, reference.samples
+    assert mine is not None
+    assert theirs is not None
+    prefix = None if candidate.function is not None else mine.reported(metric)
+    if prefix is None or metric.removeprefix(prefix) != "roc_auc":
+        return None
+    label = candidate.rows if isinstance(candidate.rows, int) else None
+    if label is None and mine.task(prefix) != "binary":
+        return None
+    rows = np.arange(mine.size) if label is not None else np.flatnonzero(candidate.mask(metric))
+    sides: list[list[Array]] = []
+    truth = np.zeros(0, bool)
+    for samples in (mine, theirs):
+        sides.append([])
+        for refit in range(refits):
+            answers = samples.answers(prefix, refit, rows)
+            answers = answers if label is None else answers.of_class(label)
+            truth = answers.truth == 1
+            sides[-1].append(answers.scores)
+    return truth, np.array(sides[0]), np.array(sides[1])
 
 
 def _resample(
     metric: str, candidate: Evidence, reference: Evidence, refits: int
 ) -> Iterator[float]:
-    """Yield candidate minus reference, of a metric of the report, on resamples of the rows."""
-    mine, theirs = candidate.samples, reference.samples
+    """Yield candidate minus reference, of a metric of all samples together, on resamples of the rows."""
+    mine = candidate.samples
     assert mine is not None
-    assert theirs is not None
-    prefix = mine.reported(metric)
-    assert prefix is not None
-    name, truth = metric.removeprefix(prefix), mine.truth[prefix]
-    label = candidate.rows if isinstance(candidate.rows, int) else None
-    rows = np.arange(mine.size) if label is not None else np.flatnonzero(candidate.mask(metric))
-    sides = [(side, side.predicted[prefix]) for side in (mine, theirs)]
+    is_report_of_class = isinstance(candidate.rows, int) and candidate.function is None
+    rows = np.arange(mine.size) if is_report_of_class else np.flatnonzero(candidate.mask(metric))
+    scores = [_scorer(metric, side, refits) for side in (candidate, reference)]
+    with warnings.catch_warnings(), _checked_before():
+        # Of a resample without some class; the samples themselves have been scored before.
+        warnings.simplefilter("ignore")
+        for picks in resamples(len(rows)):
+            for pick in picks:
+                try:
+                    one, other = (score(rows[pick]) for score in scores)
+                except UndefinedMetricError:
+                    yield float("nan")
+                else:
+                    yield one - other
 
-    def score(side: Samples, predicted: Array, refit: int, picked: Array) -> float:
+
+def _checked_before() -> AbstractContextManager[None]:
+    """Return a context in which scikit-learn, where it is loaded, does not check arguments again."""
+    if "sklearn" not in sys.modules:
+        return nullcontext()
+    from sklearn import config_context
+
+    context: AbstractContextManager[None] = config_context(
+        assume_finite=True, skip_parameter_validation=True
+    )
+    return context
+
+
+def _scorer(metric: str, side: Evidence, refits: int) -> Callable[[Array], float]:
+    """Return the function that scores a side on the samples of some numbers, its refits' mean."""
+    samples, function = side.samples, side.function
+    assert samples is not None
+    if function is not None:
+
+        def own(picked: Array) -> float:
+            named = [samples.outputs_by_name(refit, picked) for refit in range(refits)]
+            return float(np.mean([own_value(function, answers) for answers in named]))
+
+        return own
+    prefix = samples.reported(metric)
+    assert prefix is not None
+    name, truth, predicted = (
+        metric.removeprefix(prefix),
+        samples.truth[prefix],
+        samples.predicted[prefix],
+    )
+    label = side.rows if isinstance(side.rows, int) else None
+    usual = samples.usual(metric) if label is None else usual_metric("binary", name)
+
+    def score(refit: int, picked: Array) -> float:
+        if usual is not None:
+            answers = samples.answers(prefix, refit, picked)
+            return usual.compute(answers if label is None else answers.of_class(label))
         if truth.dtype == bool and label is not None:
             column = truth[picked][:, [label]]
             return label_metric(name, column, predicted[refit][picked][:, [label]])
         if truth.ndim > 1:
-            return _require(side.score(metric, refit, picked))
+            return _require(samples.score(metric, refit, picked))
         if label is not None and label not in truth[picked]:
             return float("nan")
         return class_metric(name, truth[picked], predicted[refit][picked], label)
 
-    for picks in resamples(len(rows)):
-        for pick in picks:
-            one, other = (
-                np.mean([score(side, predicted, refit, rows[pick]) for refit in range(refits)])
-                for side, predicted in sides
-            )
-            yield float(one - other)
+    return lambda picked: float(np.mean([score(refit, picked) for refit in range(refits)]))
 
 
 def _require(value: float | None) -> float:
@@ -227,7 +378,8 @@ def classes_to_judge(metric: str, samples: Samples) -> Sequence[int]:
     """
     labels = samples.classes[samples.classified(metric)]
     prefix = samples.reported(metric)
-    is_report = prefix is not None and metric.removeprefix(prefix) in CLASS_METRICS
+    name = "" if prefix is None else metric.removeprefix(prefix)
+    is_report = name in CLASS_METRICS or usual_metric("binary", name) is not None
     if metric not in samples.values and not is_report:
         raise LookupError("not a mean over samples")
     return labels

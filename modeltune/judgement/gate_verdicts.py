@@ -10,12 +10,19 @@ from typing import TypeAlias
 
 from modeltune.judgement.bounds import judge_interval, judge_number
 from modeltune.judgement.measurements import Case, Measurements, Slice
-from modeltune.judgement.regressions import OpenCase, adjusted_p, decide_case, hold_against
+from modeltune.judgement.regressions import (
+    OpenCase,
+    adjusted_p,
+    decide_case,
+    hold_against,
+    undefined,
+)
 from modeltune.records import (
     LOSS_IS_FINITE,
     Area,
     MetricFacts,
     Outcome,
+    RaisedError,
     References,
     Scores,
     SliceResult,
@@ -106,7 +113,7 @@ def _answers(
     if facts.slices is None:
         return [(None, _on_all(case, spec))]
     if case.key not in measured.scores:
-        return [(None, _missing_metric(case, spec))]
+        return [(None, _unmeasured(case) or _missing_metric(case, spec))]
     slices = _slices(case, spec)
     if isinstance(slices, Verdict):
         return [(None, slices)]
@@ -127,10 +134,8 @@ def _behaviour_verdict(gate: Behaviour, measured: Measurements) -> Verdict:
 def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
     """Judge a gate on all test samples."""
     measured, bound = case.measured, case.bound
-    unmeasured = (measured.unmeasured or {}).get(case.key)
-    if unmeasured is not None:
-        outcome, reason = unmeasured
-        return case.verdict(outcome, None, bound, reason)
+    if (unmeasured := _unmeasured(case)) is not None:
+        return unmeasured
     scores = measured.scores.get(case.key)
     if scores is None or not scores.values:
         return _missing_metric(case, spec)
@@ -148,6 +153,16 @@ def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
     return judge_number(case, value, bound)
 
 
+def _unmeasured(case: Case) -> Verdict | None:
+    """Return the verdict on a metric of which it is known why it has no value."""
+    why = (case.measured.unmeasured or {}).get(case.key)
+    if why is None:
+        return None
+    traceback = (case.measured.tracebacks or {}).get(case.key)
+    details = None if traceback is None else RaisedError(traceback)
+    return case.verdict(why[0], None, case.bound, why[1], details)
+
+
 def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
     """Return the slices a gate is judged on, or its verdict when the samples do not have them."""
     samples, rule, bound = case.measured.samples, case.facts.slices, case.bound
@@ -157,6 +172,7 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
         return case.verdict(Outcome.ERROR, None, bound, reason)
     from modeltune.judgement.evidence import classes_to_judge
 
+    evidence = case.evidence()
     rows: Sequence[str | int] = ()
     why = "it is neither a mean over test samples nor part of the task's report"
     if rule.name is None:
@@ -164,14 +180,13 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
             rows = classes_to_judge(case.key, samples)
         except LookupError as error:
             why = str(error.args[0])
-    elif rule.name in samples.slices and samples.score(case.key, 0) is not None:
+    elif rule.name in samples.slices and evidence.is_told(case.key):
         rows = [rule.name]
     if not rows:
         reason = (
             f'"{case.key}" cannot be measured on {case.gate.measure.slices!r:.60} in {spec}: {why}'
         )
         return case.verdict(Outcome.ERROR, None, bound, reason)
-    evidence = case.evidence()
     sizes = [int(evidence.on(row).mask(case.key).sum()) for row in rows]
     return [Slice(row, size, rule.min_n) for row, size in zip(rows, sizes, strict=True)]
 
@@ -182,7 +197,10 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
     if part.size == 0:
         reason = f"{part.name} has no sample in test, so nothing shows that the gate holds there"
         return case.verdict(Outcome.FAILED, None, bound, reason)
-    values = case.evidence().values(case.key)
+    try:
+        values = case.evidence().values(case.key)
+    except ValueError as error:
+        return undefined(case, error)
     value = case.statistic(values)
     if value is None:
         return case.verdict(Outcome.ERROR, None, bound, NO_DEVIATION)
@@ -241,10 +259,12 @@ def _combine(gate: Gate | Behaviour, parts: Sequence[tuple[Slice | None, Verdict
     same = sum(verdict.outcome is worst.outcome for _, verdict in results)
     is_common = all(verdict.reason == worst.reason for _, verdict in results)
     count = f" ({same} of {len(results)} slices {worst.outcome.value})"
+    slices = SliceResults(tuple(_slice_result(part, verdict) for part, verdict in ordered))
     return replace(
         worst,
         reason=worst.reason if is_common else f"{worst.reason}{count}",
-        details=SliceResults(tuple(_slice_result(part, verdict) for part, verdict in ordered)),
+        # Where the author's function raised says more than what became of other slices.
+        details=worst.details if isinstance(worst.details, RaisedError) else slices,
     )
 
 

@@ -35,6 +35,7 @@ class Measurements:
         folds: k when the refits are folds, None when they differ in their seeds only.
         intervals: by metric a value with its 90 % confidence interval (value, low, high).
         unmeasured: by metric why there is no value, as outcome and words.
+        tracebacks: by metric that of what a function of the author's raised.
         probes: by a behaviour gate's ``demand`` what was tried and what came out.
     """
 
@@ -44,6 +45,7 @@ class Measurements:
     folds: int | None = None
     intervals: Mapping[str, tuple[float, float, float]] | None = None
     unmeasured: Mapping[str, tuple[Outcome, str]] | None = None
+    tracebacks: Mapping[str, str] | None = None
     probes: Mapping[str, Probe] | None = None
 
     @property
@@ -113,8 +115,8 @@ class Case:
         """Return what this run left of its refits on the case's samples."""
         from modeltune.judgement.evidence import Evidence  # NumPy, which few gates need
 
-        measured = self.measured
-        whole = Evidence(dict(measured.scores), measured.refits, measured.samples)
+        measured, function = self.measured, self.gate.measure.function
+        whole = Evidence(dict(measured.scores), measured.refits, measured.samples, None, function)
         return whole.on(self.rows)
 
     def statistic(self, values: tuple[float, ...]) -> float | None:

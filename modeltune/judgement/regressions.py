@@ -8,13 +8,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modeltune.ground import holm
 from modeltune.judgement.bounds import float32_step, is_on, judge_number
 from modeltune.judgement.measurements import Case
-from modeltune.records import Outcome, Past, Question, Regression, Unit, Verdict
+from modeltune.records import (
+    Outcome,
+    Past,
+    Question,
+    RaisedError,
+    Regression,
+    Unit,
+    Verdict,
+)
 from modeltune.specs import Reference, Statistic
 
 if TYPE_CHECKING:
@@ -90,8 +98,10 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     except ValueError as error:
         reason = f"it cannot be compared with {label}: {error}"
         return _close(case, Outcome.ERROR, value, bound, reason)
+    if pair.problem is not None:
+        return _close(case, Outcome.INCONCLUSIVE, value, bound, f"cannot tell: {pair.problem}")
     if pair.comparison is None:
-        note = f" ({label}: {base:.4g}); point estimate only: one refit, and no samples in common"
+        note = f" ({label}: {base:.4g}); point estimate only: {pair.lack}"
         return judge_number(case, value, bound, note)
     if len(recorded) == 1:
         # What was compared may be one refit's model of several.
@@ -101,6 +111,13 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
         # The median of an even number of runs lies between two; the drop is against one of them.
         base = nearest.value
     return OpenCase(case, value, bound, base, past, pair.comparison, pair.is_kept_model)
+
+
+def undefined(case: Case, error: ValueError) -> Verdict:
+    """Return the verdict on a metric that has no value on the case's samples."""
+    traceback = getattr(error, "traceback", None)
+    verdict = _close(case, Outcome.ERROR, None, case.bound, f"{case.key} has no value: {error}")
+    return verdict if traceback is None else replace(verdict, details=RaisedError(traceback))
 
 
 def adjusted_p(cases: Sequence[OpenCase]) -> Sequence[float]:
@@ -149,8 +166,12 @@ def _recorded_values(case: Case, value: float) -> list[RecordedValue] | Verdict:
         return case.verdict(Outcome.NO_BASELINE, value, None, pasts)
     if problem := next((past.problem for past in pasts if past.problem), None):
         return _close(case, Outcome.INVALID, value, None, problem)
-    left = [(past, Evidence.of(past).on(case.rows)) for past in pasts]
-    known = [(past, evidence) for past, evidence in left if evidence.values(case.key)]
+    function = case.gate.measure.function
+    left = [(past, Evidence.of(past, function).on(case.rows)) for past in pasts]
+    try:
+        known = [(past, evidence) for past, evidence in left if evidence.values(case.key)]
+    except ValueError as error:
+        return undefined(case, error)
     if not known:
         return _unknown(case, value, pasts)
     for past, _ in known:
@@ -188,7 +209,9 @@ def _redefinition(case: Case, past: Past) -> str | None:
     return f"{case.key} is computed differently than by {past.label}: now {now}, then {then}"
 
 
-def _close(case: Case, outcome: Outcome, value: float, bound: float | None, reason: str) -> Verdict:
+def _close(
+    case: Case, outcome: Outcome, value: float | None, bound: float | None, reason: str
+) -> Verdict:
     where = f"{case.slice.name}: " if case.slice else ""
     return case.verdict(outcome, value, bound, where + reason)
 

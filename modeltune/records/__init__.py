@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.records.answers import (
+        Answers,
+        Array,
+        UndefinedMetricError,
+        UsualMetric,
+        structural_components,
+        usual_metric,
+        usual_names,
+        usual_scores,
+    )
     from modeltune.records.check_codes import (
         CHECK_AREAS,
         CHECKS_PAGE,
@@ -68,6 +78,7 @@ if TYPE_CHECKING:
         verdict_from_json,
     )
     from modeltune.records.old_forms import old_verdict
+    from modeltune.records.own_metrics import call_metric, takes_metadata
     from modeltune.records.past import Past, References, RefitId
     from modeltune.records.plain_data import Json, as_number, from_plain, plain, reader_of
     from modeltune.records.probes import (
@@ -95,7 +106,6 @@ if TYPE_CHECKING:
         CLASS_METRICS,
         LARGEST_UNPACKED,
         NUMBER_METRICS,
-        Array,
         Samples,
         are_same_truth,
         class_metric,
@@ -126,6 +136,7 @@ if TYPE_CHECKING:
         Task,
         TrialResult,
         TrialTask,
+        failure_of,
         failure_result,
         own_values,
     )
@@ -135,6 +146,7 @@ if TYPE_CHECKING:
         MeasuredInterval,
         Outcome,
         Question,
+        RaisedError,
         Regression,
         SliceResult,
         SliceResults,
@@ -156,6 +168,7 @@ __all__ = [
     "LOSS_IS_FINITE",
     "NUMBER_METRICS",
     "SCHEMA",
+    "Answers",
     "Area",
     "Array",
     "Artifact",
@@ -201,6 +214,7 @@ __all__ = [
     "Proposal",
     "Quantity",
     "Question",
+    "RaisedError",
     "References",
     "RefitFinished",
     "RefitId",
@@ -230,7 +244,9 @@ __all__ = [
     "TrialResult",
     "TrialStatus",
     "TrialTask",
+    "UndefinedMetricError",
     "Unit",
+    "UsualMetric",
     "ValidationStarted",
     "ValueChange",
     "Values",
@@ -238,12 +254,14 @@ __all__ = [
     "WinnerAtBounds",
     "are_same_truth",
     "as_number",
+    "call_metric",
     "check_verdict",
     "class_metric",
     "confusion_from_json",
     "confusion_to_json",
     "document_from_json",
     "facts_of",
+    "failure_of",
     "failure_result",
     "from_json",
     "from_plain",
@@ -257,8 +275,13 @@ __all__ = [
     "portable",
     "reader_of",
     "section_of",
+    "structural_components",
+    "takes_metadata",
     "to_json",
     "unpack_samples",
+    "usual_metric",
+    "usual_names",
+    "usual_scores",
     "values_from_json",
     "verdict_from_json",
     "without_samples",
@@ -267,6 +290,20 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "answers": (
+            "Answers",
+            "Array",
+            "UndefinedMetricError",
+            "UsualMetric",
+            "structural_components",
+            "usual_metric",
+            "usual_names",
+            "usual_scores",
+        ),
+        "own_metrics": (
+            "call_metric",
+            "takes_metadata",
+        ),
         "check_codes": (
             "CHECKS_PAGE",
             "CHECK_AREAS",
@@ -361,7 +398,6 @@ __getattr__, __dir__ = door(
             "Values",
         ),
         "samples": (
-            "Array",
             "CLASS_METRICS",
             "LARGEST_UNPACKED",
             "NUMBER_METRICS",
@@ -395,6 +431,7 @@ __getattr__, __dir__ = door(
             "Task",
             "TrialResult",
             "TrialTask",
+            "failure_of",
             "failure_result",
             "own_values",
         ),
@@ -404,6 +441,7 @@ __getattr__, __dir__ = door(
             "MeasuredInterval",
             "Outcome",
             "Question",
+            "RaisedError",
             "Regression",
             "SliceResult",
             "SliceResults",

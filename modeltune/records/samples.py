@@ -9,16 +9,14 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modeltune.records.answers import Answers, Array, UsualMetric, usual_metric
 from modeltune.records.plain_data import Json
 
 _T = TypeVar("_T")
-
-Array: TypeAlias = NDArray[Any]
 
 WIDTH = 96
 """Characters in a line of packed values: baseline files are read in reviews."""
@@ -50,6 +48,8 @@ class Samples:
         definitions: by compiled metric how Keras computes it, in words that can be compared.
         weights: by metric how much each sample counts in the mean of its values, float32 of
             shape (n,), as where some have fewer unmasked steps; all alike where it has no entry.
+        outputs: by prefix the probabilities or numbers as predicted, float32 or float64 of shape
+            (refits, n) or (refits, n, k); kept where a gate is judged by them.
     """
 
     size: int
@@ -61,9 +61,14 @@ class Samples:
     slices: Mapping[str, Array] = field(default_factory=dict)
     definitions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Array] = field(default_factory=dict)
+    outputs: Mapping[str, Array] = field(default_factory=dict)
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
-        """Return the metric over these rows (default: all), None when samples do not tell it."""
+        """Return the metric over these rows (default: all), None when samples do not tell it.
+
+        Raises:
+            UndefinedMetricError: these rows give no value, as no area where one class is missing.
+        """
         chosen = slice(None) if rows is None else rows
         if metric in self.values:
             values = self.values[metric][refit][chosen]
@@ -74,8 +79,10 @@ class Samples:
         prefix = self.reported(metric)
         if prefix is None:
             return None
-        truth, predicted = self.truth[prefix][chosen], self.predicted[prefix][refit][chosen]
         name = metric.removeprefix(prefix)
+        if (usual := self._usual(prefix, name)) is not None:
+            return usual.compute(self.answers(prefix, refit, rows))
+        truth, predicted = self.truth[prefix][chosen], self.predicted[prefix][refit][chosen]
         if truth.dtype == bool:
             return label_metric(name, truth, predicted)
         if name in CLASS_METRICS:
@@ -88,6 +95,8 @@ class Samples:
         if prefix is None or metric in self.values:
             return self.score(metric, refit, self.of_class(metric, label))
         name = metric.removeprefix(prefix)
+        if (usual := usual_metric("binary", name)) is not None:
+            return usual.compute(self.answers(prefix, refit).of_class(label))
         if name not in CLASS_METRICS:
             return None
         truth, predicted = self.truth[prefix], self.predicted[prefix][refit]
@@ -110,13 +119,76 @@ class Samples:
             names = CLASS_METRICS if _is_classified(truth) else NUMBER_METRICS
             if metric in {f"{prefix}{name}" for name in names}:
                 return prefix
+            if metric.startswith(prefix) and self._usual(prefix, metric.removeprefix(prefix)):
+                return prefix
         return None
+
+    def answers(self, prefix: str, refit: int, rows: Array | None = None) -> Answers:
+        """Return what a refit answered on these rows (default: all) that count."""
+        truth, labels = self.truth[prefix], self.predicted[prefix][refit]
+        outputs = self.outputs[prefix][refit] if prefix in self.outputs else None
+        if truth.dtype.kind == "f":
+            counted: Array = np.asarray(~np.isnan(truth.reshape(len(truth), -1)).any(axis=1))
+            if truth.shape[1:] == (1,):
+                truth, labels = truth[:, 0], labels[:, 0]
+            outputs = labels if outputs is None else outputs
+        else:
+            counted = np.ones(len(truth), bool) if truth.ndim > 1 else truth >= 0
+        chosen = counted if rows is None else _both(rows, counted)
+        return Answers(self.task(prefix), truth, outputs, labels).take(chosen)
+
+    def outputs_by_name(self, refit: int, rows: Array | None = None) -> dict[str, Answers]:
+        """Return by output what a refit answered on these rows; nothing where not all of it is kept."""
+        if not all(prefix in self.predicted and self.has_outputs(prefix) for prefix in self.truth):
+            return {}
+        return {
+            prefix.removesuffix("_"): self.answers(prefix, refit, rows) for prefix in self.truth
+        }
+
+    def usual(self, metric: str) -> UsualMetric | None:
+        """Return the usual metric of this name that the samples tell."""
+        prefix = self.reported(metric)
+        return None if prefix is None else self._usual(prefix, metric.removeprefix(prefix))
+
+    def task(self, prefix: str) -> str:
+        """Return the task of an output, as in ``Answers``."""
+        truth = self.truth[prefix]
+        if truth.dtype.kind == "f":
+            return "regression"
+        if truth.ndim > 1:
+            return "multilabel"
+        outputs = self.outputs.get(prefix)
+        if outputs is not None:
+            return "binary" if outputs.ndim == 2 or outputs.shape[-1] == 2 else "multiclass"
+        most = max((int(a.max(initial=0)) for a in (truth, self.predicted[prefix])), default=0)
+        return "binary" if max([most, *self.classes.get(prefix, ())]) < 2 else "multiclass"
+
+    def _usual(self, prefix: str, name: str) -> UsualMetric | None:
+        """Return a usual metric that these samples tell."""
+        metric = usual_metric(self.task(prefix), name)
+        is_told = metric is not None and (not metric.needs_outputs or self.has_outputs(prefix))
+        return metric if is_told else None
+
+    def has_outputs(self, prefix: str) -> bool:
+        """Tell whether what was predicted is kept, and belongs to the truth: in samples of others it may not."""
+        truth, outputs = self.truth[prefix], self.outputs.get(prefix)
+        if truth.dtype.kind == "f":
+            return (
+                outputs is None or outputs.shape[2:] == truth.shape[1:] or truth.shape[1:] == (1,)
+            )
+        if outputs is None:
+            return False
+        if truth.ndim > 1:
+            return outputs.shape[1:] == truth.shape
+        most = int(truth.max(initial=0))
+        return most < 2 if outputs.ndim == 2 else outputs.ndim == 3 and most < outputs.shape[2]
 
     @property
     def memory(self) -> int:
         """How many bytes the arrays take once they are unpacked."""
         arrays = (*self.truth.values(), *self.predicted.values())
         arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
+        arrays += tuple(self.outputs.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def of_class(self, metric: str, label: int) -> Array:
@@ -143,6 +215,11 @@ class Samples:
         if len(outputs) != 1:
             raise LookupError("no classes" if not outputs else "several classified outputs")
         return outputs[0]
+
+
+def _both(rows: Array, counted: Array) -> Array:
+    """Return those of these rows, as a mask or by number, that count."""
+    return rows & counted if rows.dtype == bool else rows[counted[rows]]
 
 
 def _is_classified(truth: Array) -> bool:
@@ -258,6 +335,11 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
             for name in first.values
             if all(name in one.values for one in refits)
         },
+        outputs={
+            name: np.concatenate([one.outputs[name] for one in refits])
+            for name in first.outputs
+            if all(name in one.outputs for one in refits)
+        },
     )
 
 
@@ -276,6 +358,9 @@ def pack_samples(samples: Samples) -> Json:
     if samples.weights:
         weights = sorted(samples.weights.items())
         data["weights"] = {name: _pack(array) for name, array in weights}
+    if samples.outputs:
+        outputs = sorted(samples.outputs.items())
+        data["outputs"] = {name: _pack(array, is_exact=True) for name, array in outputs}
     return data
 
 
@@ -300,10 +385,11 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "values": (refits, size),
         "slices": (size,),
         "weights": (size,),
+        "outputs": (refits, size),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
-    packed = {"weights": {}, **data}  # older ones have no weights
+    packed = {"weights": {}, "outputs": {}, **data}  # older ones have neither
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():
@@ -329,7 +415,7 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
     )
 
 
-def _pack(array: Array) -> Json:
+def _pack(array: Array, is_exact: bool = False) -> Json:
     if array.dtype == bool:
         kind, content = "bool", np.packbits(array.reshape(-1)).tobytes()
     elif array.dtype.kind in "iu":
@@ -339,7 +425,9 @@ def _pack(array: Array) -> Json:
             small = np.dtype(np.int64)
         kind, content = small.str, array.astype(small).tobytes()
     else:
-        kind, content = "<f4", array.astype("<f4").tobytes()
+        # Of predictions as they are, 0.7 as a float64 and as a float32 are two numbers.
+        kind = "<f8" if is_exact and array.dtype == np.float64 else "<f4"
+        content = array.astype(kind).tobytes()
     text = base64.b64encode(zlib.compress(content, 9)).decode()
     lines = [text[start : start + WIDTH] for start in range(0, len(text), WIDTH)]
     return {"type": kind, "shape": list(array.shape), "zlib": lines}

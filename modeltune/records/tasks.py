@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from modeltune.ground import error_line, frames_of_others, without_escapes
 from modeltune.records.plain_data import Json
 from modeltune.records.probes import Counterexample, Probe
 from modeltune.records.runs import Values
@@ -36,6 +38,13 @@ class Failure:
     reason: str
     traceback: str | None = None
     is_final: bool = True
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return one line naming the error, and its traceback from the user's code down."""
+    frames = traceback.format_list(frames_of_others(error.__traceback__))
+    text = without_escapes("".join(frames + traceback.format_exception_only(error)))
+    return Failure(error_line(error), f"Traceback (most recent call last):\n{text}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class RefitResult:
 
     ``samples`` are its results on each test sample, packed. The refit whose weights are kept also
     has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know,
-    ``cautions`` what is to be warned of.
+    ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value.
     """
 
     scores: Mapping[str, float]
@@ -153,6 +162,7 @@ class RefitResult:
     model: Mapping[str, Json] = field(default_factory=dict)
     note: str | None = None
     cautions: tuple[Caution, ...] = ()
+    unmeasured: Mapping[str, Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

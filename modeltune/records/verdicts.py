@@ -149,7 +149,18 @@ class BehaviourResult:
     high: float | None = None
 
 
-Details: TypeAlias = Regression | SliceResults | MeasuredInterval | BehaviourResult | CheckDetails
+@dataclass(frozen=True)
+class RaisedError:
+    """What a metric of the author's raised, from its own code down."""
+
+    KIND: ClassVar[str] = "raised"
+
+    traceback: str
+
+
+Details: TypeAlias = (
+    Regression | SliceResults | MeasuredInterval | BehaviourResult | RaisedError | CheckDetails
+)
 
 
 @dataclass(frozen=True)

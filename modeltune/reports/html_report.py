@@ -42,6 +42,7 @@ from modeltune.reports.tables import (
     parse_objective,
     slices_of,
     tested_metric,
+    tracebacks_of,
 )
 from modeltune.specs import Direction
 
@@ -234,6 +235,11 @@ class _Part:
             return sign * trial.score if known and trial.score is not None else math.inf
 
         return sorted(trials, key=loss)[:MOST_ROWS]
+
+    @cached_property
+    def raised(self) -> Mapping[str, str]:
+        """Where the author's metrics raised, by gate."""
+        return dict(list(tracebacks_of(self.run).items())[:MOST_TRACEBACKS])
 
     @cached_property
     def tracebacks(self) -> list[_Traceback]:

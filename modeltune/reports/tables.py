@@ -19,6 +19,7 @@ from modeltune.records import (
     MetricFacts,
     Outcome,
     Quantity,
+    RaisedError,
     Run,
     RunStatus,
     Scores,
@@ -276,7 +277,15 @@ def failure(run: Run) -> str:
     noticed = _verdict_table("check", [c for c in run.checks if c.outcome is not Outcome.PASSED])
     red = [verdict for verdict in run.verdicts if verdict.outcome is not Outcome.PASSED]
     pictures = "\n\n".join(_pictures(dataclasses.replace(run, verdicts=tuple(red))))
-    texts = (_headline(run), error, gate_table(run), pictures, noticed, rest)
+    texts = (
+        _headline(run),
+        error,
+        gate_table(run),
+        _where_gates_raised(run),
+        pictures,
+        noticed,
+        rest,
+    )
     return "\n\n".join(text for text in texts if text)
 
 
@@ -434,6 +443,7 @@ def _sections(run: Run) -> Iterator[str]:
     yield _facts((name, value) for name, value in facts.items() if value)
     yield _with_title("notes", _lines(run.notes))
     yield _with_title("gates", gate_table(run))
+    yield _with_title("where gates raised", _where_gates_raised(run))
     yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
     yield _with_title("slices", _slice_table(run))
     yield _with_title("checks", _verdict_table("check", run.checks))
@@ -466,6 +476,22 @@ def _where_trials_failed(run: Run) -> str:
     if failed is None:
         return ""
     return f"where trial {failed} failed: modeltune show {clean(run.id)} --trial {failed}"
+
+
+def tracebacks_of(run: Run) -> Mapping[str, str]:
+    """Return by gate where a metric of the author's raised."""
+    return {
+        verdict.gate: verdict.details.traceback
+        for verdict in run.verdicts
+        if isinstance(verdict.details, RaisedError)
+    }
+
+
+def _where_gates_raised(run: Run) -> str:
+    return "\n\n".join(
+        "\n".join(shorten(line, LONGEST_FACT) for line in printable_lines(f"{gate}\n{text}"))
+        for gate, text in list(tracebacks_of(run).items())[:MOST_ROWS]
+    )
 
 
 def _pictures(run: Run) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
@@ -241,6 +243,8 @@ class Measure:
 
     ``.mean`` (the default), ``.worst`` and ``.std`` choose the statistic over
     seeds and folds. Comparing with ``>=``, ``<=``, ``>`` or ``<`` makes a gate.
+    ``metric`` is the name its values are recorded under; ``function`` computes it if it is the
+    author's own.
     """
 
     subject: Subject
@@ -249,6 +253,7 @@ class Measure:
     severity: Severity | str = Severity.FAIL
     slices: PerClass | On | None = None
     waiver: Waiver | None = None
+    function: Callable[..., Any] | None = None
 
     def per_class(self, min_n: int = 30) -> Measure:
         """Judge each class for itself, worst first.
@@ -332,7 +337,8 @@ class Measure:
         )
         suffix = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
         refined = f"{self.slices or ''}{suffix}{self.waiver or ''}"
-        return f"mt.{self.subject.value}({typed(self.metric)}{severity}){refined}"
+        measured = typed(self.metric if self.function is None else self.function)
+        return f"mt.{self.subject.value}({measured}{severity}){refined}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,9 +374,10 @@ class Gate:
 
     @property
     def user_code(self) -> tuple[object, ...]:
-        """The user's function that determines what is measured: that of a slice, after its name."""
-        slices = self.measure.slices
-        return (slices.name, slices.select) if isinstance(slices, On) else ()
+        """The user's functions that determine what is measured, that of a slice after its name."""
+        slices, function = self.measure.slices, self.measure.function
+        own = () if function is None else (function,)
+        return (*own, slices.name, slices.select) if isinstance(slices, On) else own
 
     @property
     def wants_more(self) -> bool:
@@ -381,6 +388,9 @@ class Gate:
         """Yield what is wrong with this gate, as ("", text): a gate has no named fields."""
         if not isinstance(self.measure.metric, str) or not self.measure.metric:
             yield "", f"{self!r}: {self.measure.metric!r} is no metric name; write a string"
+        elif self.measure.function is not None:
+            for text in _function_problems(self.measure.function):
+                yield "", f"{self!r}: {text}"
         if not isinstance(self.bound, Reference):
             if isinstance(self.bound, bool) or not isinstance(self.bound, int | float):
                 yield (
@@ -424,15 +434,39 @@ class Gate:
         return f"({text}){self.waived!r}" if self.waived else text
 
 
-def metric(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
-    """Measure a metric on the test part, by the name ``model.evaluate`` gives it.
+def metric(name: str | Callable[..., Any], *, severity: Severity | str = Severity.FAIL) -> Measure:
+    """Measure a metric on the test part, by the name ``model.evaluate`` gives it, or by a function.
 
-    Besides the compiled metrics and ``loss`` there are ``parameters`` and the
-    task's report: ``precision``, ``recall`` and ``f1`` (macro averages) for
-    classification; ``mae``, ``mse``, ``rmse``, ``r2`` and ``explained_variance``
-    for regression. A compiled metric of the same name comes first.
+    Besides the compiled metrics and ``loss`` there are ``parameters`` and the usual numbers of the
+    model's task, whatever it was compiled with. A compiled metric of the same name comes first.
+
+    - Two classes or more: ``precision``, ``recall`` and ``f1`` (macro averages), ``roc_auc``,
+      ``average_precision``, ``log_loss``, ``brier``, ``ece`` (15 bins of equal width),
+      ``balanced_accuracy``, ``mcc``, ``false_positive_rate``, ``specificity``, and ``top_5`` or any
+      other k.
+    - Labels that do not exclude each other: the first three, ``roc_auc`` and
+      ``average_precision``, macro averages, and each as ``roc_auc_micro`` of all labels together.
+    - Numbers: ``mae``, ``mse``, ``rmse``, ``r2``, ``explained_variance``, ``median_ae``, quantiles
+      of the error (predicted minus true) and of its size, ``error_q05`` and ``ae_q90`` or any
+      other two digits; ``coverage`` where several quantiles are predicted for one number.
+
+    A function is called with ``(y_true, y_pred)``, arrays with an entry per test sample, and gives
+    one number, or one per sample whose mean is the metric. ``y_pred`` is what the model predicts:
+    probabilities (of a model with logits those that they stand for) of shape (n,) for class 1 or
+    (n, k), or numbers. ``y_true`` are classes (n,), labels (n, k) as 0 and 1, or numbers. Several
+    outputs come as dicts by name. Functions of scikit-learn work as they are: those that
+    take labels get the predicted ones, with options by ``functools.partial``. Its values are
+    recorded under the function's name.
     """
-    return Measure(Subject.METRIC, name, severity=severity)
+    if isinstance(name, str) or not callable(name):
+        return Measure(Subject.METRIC, name, severity=severity)
+    return Measure(Subject.METRIC, _recorded_name(name), severity=severity, function=name)
+
+
+def judged_metrics(gates: Iterable[object]) -> dict[str, Callable[..., Any] | None]:
+    """Return the metrics of the test part that gates name, with the author's function of each that has one."""
+    measures = [gate.measure for gate in gates if isinstance(gate, Gate)]
+    return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
 
 
 def gap(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
@@ -447,6 +481,36 @@ def gain_over_dummy(name: str, *, severity: Severity | str = Severity.FAIL) -> M
     shares or target mean of train as constant prediction), 1 is perfect.
     """
     return Measure(Subject.GAIN_OVER_DUMMY, name, severity=severity)
+
+
+def _recorded_name(function: Any) -> str:
+    """Return the name under which a function's values are recorded, with its options."""
+    if isinstance(function, functools.partial):
+        options = [*map(typed, function.args)]
+        options += [f"{name}={typed(value)}" for name, value in function.keywords.items()]
+        return f"{_recorded_name(function.func)}({', '.join(options)})"
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _function_problems(function: Any) -> Iterator[str]:
+    """Yield why a function is no metric, as far as its name and its arguments tell."""
+    if "<lambda>" in _recorded_name(function):
+        yield "its values are recorded under its name, and a lambda has none; write a def"
+    if isinstance(function, type):
+        yield f"{typed(function)} is a class; write a function of (y_true, y_pred)"
+        return
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    more = {"metadata": None} if "metadata" in signature.parameters else {}
+    try:
+        signature.bind(None, None, **more)
+    except TypeError as error:
+        yield (
+            f"it cannot be called with (y_true, y_pred): {error}; bind what else it takes by "
+            "functools.partial"
+        )
 
 
 def _day(text: object) -> date | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import pickle
@@ -130,6 +131,7 @@ class Protocol:
     def _ambiguous_gates(self) -> Iterator[Problem]:
         """Yield gates that share a name with an earlier one: measurements are stored by name."""
         demands: dict[str, int] = {}
+        functions: dict[str, tuple[int, object]] = {}
         slices: dict[str, tuple[int, Callable[..., Any]]] = {}
         for index, gate in enumerate(self.gates):
             if isinstance(gate, Behaviour):
@@ -141,7 +143,19 @@ class Protocol:
                         "up; use named functions, or functools.partial of one, and one list for all "
                         "cases",
                     )
-            elif isinstance(gate, Gate) and isinstance(gate.measure.slices, On):
+                continue
+            if not isinstance(gate, Gate):
+                continue
+            if gate.measure.function is not None:
+                own, name = gate.measure.function, gate.measure.metric
+                first, known = functions.setdefault(name, (index, own))
+                if not _are_equal(known, own):
+                    yield (
+                        f"gates[{index}]",
+                        f"{gate!r}: gates[{first}] records another function's values as {typed(name)}; "
+                        "rename one of them",
+                    )
+            if isinstance(gate.measure.slices, On):
                 name, select = gate.measure.slices.name, gate.measure.slices.select
                 first, same = slices.setdefault(name, (index, select))
                 if same is not select:
@@ -507,6 +521,15 @@ def _gated(gates: Sequence[Gate | Behaviour]) -> Objective | None:
             optimize = maximize if gate.wants_more else minimize
             return optimize(f"val_{gate.measure.metric}")
     return None
+
+
+def _are_equal(one: object, other: object) -> bool:
+    """Tell whether two functions are the same, or partials of one whose text says all they bind."""
+    return one is other or (
+        isinstance(one, functools.partial)
+        and isinstance(other, functools.partial)
+        and (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
+    )
 
 
 def _is_of_predictions(measure: Measure) -> bool:

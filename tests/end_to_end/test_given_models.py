@@ -201,3 +201,83 @@ def test_under_a_protocol_for_others_its_training_is_left_out_and_said(given: Ex
     done.stdout.fnmatch_lines(
         ["*search, fit, validation of its protocol are for models that are trained; *"]
     )
+
+
+OWN = (
+    RULES
+    + """
+import functools
+from sklearn.metrics import fbeta_score, roc_auc_score
+
+def cost(y_true, y_pred):
+    wrong = y_pred.argmax(axis=1) != y_true
+    return 5.0 * (wrong & (y_true == 1)) + 3.0 * (wrong & (y_true == 0))
+
+def kappa(y_true, y_pred):
+    right = y_pred.argmax(axis=1) == y_true
+    return float(2 * right.mean() - 1)
+
+def broken(y_true, y_pred):
+    return y_pred[:, 7]
+
+def left(x):
+    return x[:, 0] < 1.5
+
+GATES = [
+    mt.metric(cost) <= mt.baseline,
+    mt.metric(kappa) >= mt.baseline - 0.01,
+    mt.metric(kappa).on("left", left, min_n=10) >= -1,
+    mt.metric(functools.partial(fbeta_score, beta=2)) >= 0,
+    mt.metric(roc_auc_score) >= 0.5,
+    mt.metric("roc_auc") >= mt.baseline - 0.5,
+    mt.metric("brier") <= mt.baseline + 0.5,
+]
+
+@mt.spec(data=mt.Data(test=blobs().train), gates=GATES)
+def shipped():
+    return keras.models.load_model("models/0.keras")
+"""
+)
+
+
+def test_metrics_of_ones_own_and_the_usual_numbers_are_judged_beside_the_baseline(
+    given: Example,
+) -> None:
+    from sklearn import metrics
+
+    first = given.with_spec(OWN)
+    first.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    (run,) = first.history()
+    x, y = blobs()
+    shares = keras.models.load_model(given.path / "models/0.keras").predict(x, verbose=0)
+    labels = shares.argmax(axis=1)
+    expected = {
+        "fbeta_score(beta=2)": metrics.fbeta_score(y, labels, beta=2),
+        "roc_auc_score": metrics.roc_auc_score(y, shares[:, 1]),
+        "roc_auc": metrics.roc_auc_score(y, shares[:, 1]),
+        "log_loss": metrics.log_loss(y, shares[:, 1]),
+        "brier": metrics.brier_score_loss(y, shares[:, 1]),
+        "mcc": metrics.matthews_corrcoef(y, labels),
+        "kappa": metrics.cohen_kappa_score(y, labels),
+    }
+    for name, value in expected.items():
+        assert run.scores[name].mean == pytest.approx(value, abs=1e-9), name
+
+    # The same model again: nothing has become worse, and what raises is its own gate's error.
+    text = OWN.replace("GATES = [", "GATES = [\n    mt.metric(broken) >= 0,")
+    again = first.with_spec(text).run_pytest()
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["*IndexError*", "*return y_pred[[]:, 7[]]*"])
+    verdicts = {v["gate"]: v for v in again.reported[0]["verdicts"]}
+    assert verdicts["mt.metric(broken) >= 0"]["outcome"] == "error"
+    tests = {gate: (v["details"] or {}).get("test") for gate, v in verdicts.items()}
+    assert tests["mt.metric(cost) <= mt.baseline"] == "paired bootstrap"
+    assert tests["mt.metric(kappa) >= mt.baseline - 0.01"] == "paired bootstrap"
+    assert tests['mt.metric("roc_auc") >= mt.baseline - 0.5'] == "DeLong"
+    assert tests['mt.metric("brier") <= mt.baseline + 0.5'] == "paired bootstrap"
+    outcomes = {v["outcome"] for gate, v in verdicts.items() if "broken" not in gate}
+    assert outcomes == {"passed"}
+
+    # Another definition is nothing to compare with.
+    changed = first.with_spec(OWN.replace("5.0 * (wrong", "6.0 * (wrong")).run_pytest()
+    changed.stdout.fnmatch_lines(["*invalid*cost is computed differently than by *"])

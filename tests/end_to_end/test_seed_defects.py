@@ -50,7 +50,8 @@ from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.states import load_weights
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.score.scoring import evaluate, predict, report
+from modeltune.engine.score.scoring import evaluate, predict
+from modeltune.engine.score.task_report import report
 from modeltune.ground.errors import SpecError
 from modeltune.ground.multiple_tests import holm
 from modeltune.harness import pipeline

@@ -64,6 +64,46 @@ RESOURCES = [
 ]
 
 
+MEASURED = [
+    "accuracy",
+    "average_precision",
+    "balanced_accuracy",
+    "brier",
+    "ece",
+    "f1",
+    "false_positive_rate",
+    "log_loss",
+    "loss",
+    "mcc",
+    "precision",
+    "recall",
+    "roc_auc",
+    "specificity",
+    "top_3",
+    "top_5",
+]
+"""The metrics of a model that tells ten classes apart."""
+
+
+def error_of_ten(y_true: Any, y_pred: Any) -> Any:
+    return y_pred.argmax(axis=1) != y_true
+
+
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    return y_pred.argmax(axis=1) == y_true
+
+
+def test_usual_numbers_and_functions_are_known_by_name_and_a_name_is_given_once(
+    tmp_path: Path,
+) -> None:
+    names = [*MEASURED[1:], "top_2"]
+    sound = [*(mt.metric(name) >= 0 for name in names), mt.metric(error_of_ten) >= 0]
+    assert rehearsed(spec_of(gates=sound), tmp_path / "a") is None
+    error = refusal(spec_of(gates=[mt.metric(accuracy) >= 0]), tmp_path / "b")
+    assert '"accuracy" is what tests/support/small_models.py::softmax measures' in error
+    assert "give the function another name" in error
+
+
 def test_a_sound_spec_is_not_refused_and_test_not_read(tmp_path: Path) -> None:
     spec = spec_of(gates=[mt.metric("f1") >= 0, mt.gap("loss") <= 9, *RESOURCES])
     data = load_data(spec)
@@ -80,9 +120,9 @@ def test_objective_and_gates_are_refused_together_with_what_is_logged(tmp_path: 
         '  search.objective: mt.maximize("val_auc") names no logged metric; logged: accuracy, loss, '
         "val_accuracy, val_loss. Compile the model with this metric, or name one of those logged",
         '  gates[0]: mt.metric("auc") >= 0.5: no metric "auc" in tests/support/small_models.py::softmax; '
-        "measured: accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall",
+        f"measured: {', '.join(sorted([*MEASURED, 'artifact_bytes', 'latency_ratio', 'parameters']))}",
         '  gates[2]: mt.gap("parameters") <= 1: no metric "parameters" in '
-        "tests/support/small_models.py::softmax; measured: accuracy, f1, loss, precision, recall",
+        f"tests/support/small_models.py::softmax; measured: {', '.join(MEASURED)}",
     ]
 
 
@@ -441,8 +481,8 @@ def test_labels_and_names_behind_frozen_layers_are_checked(tmp_path: Path) -> No
     error = refusal(spec_of(on_frozen, data, gates=[mt.metric("auc") >= 0.5]), tmp_path)
     assert "y holds labels from 0 to 12" in error
     assert 'gates[0]: mt.metric("auc") >= 0.5: no metric "auc"' in error
-    names = "accuracy, artifact_bytes, f1, latency_ratio, loss, parameters, precision, recall"
-    assert f"measured: {names}" in error
+    names = sorted([*MEASURED, "artifact_bytes", "latency_ratio", "parameters"])
+    assert f"measured: {', '.join(names)}" in error
 
 
 def test_layers_that_are_frozen_run_once_on_each_part(

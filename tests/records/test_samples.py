@@ -75,7 +75,7 @@ def same(one: Any, other: Any) -> bool:
 def equal(one: Samples, other: Samples) -> bool:
     for field in fields(Samples):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if field.name in ("truth", "predicted", "values", "slices", "weights"):
+        if field.name in ("truth", "predicted", "values", "slices", "weights", "outputs"):
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
@@ -106,7 +106,7 @@ def test_law_packed_text_is_sorted_and_in_short_lines(samples: Samples) -> None:
     for part in data.values():
         if isinstance(part, dict):
             assert list(part) == sorted(part)
-    for part in ("truth", "predicted", "values", "slices", "weights"):
+    for part in ("truth", "predicted", "values", "slices", "weights", "outputs"):
         for array in data.get(part, {}).values():
             *full, last = array["zlib"]
             assert {len(line) for line in full} <= {WIDTH}
@@ -133,8 +133,12 @@ SOME = Samples(
     {"loss": np.sqrt(np.arange(400, dtype=np.float32)).reshape(2, 200)},
     {"dark": np.arange(200) % 3 == 0},
     {"loss": "mean"},
+    outputs={"": np.linspace(0, 1, 2800).reshape(2, 200, 7)},
 )
-ARRAYS = [("truth", ""), ("predicted", ""), ("values", "loss"), ("slices", "dark")]
+ARRAYS = [
+    *(("truth", ""), ("predicted", ""), ("values", "loss"), ("slices", "dark")),
+    ("outputs", ""),
+]
 
 garblings: st.SearchStrategy[Callable[[str, int, str], str]] = st.sampled_from(
     [
@@ -200,7 +204,7 @@ def test_what_does_not_fit_together_is_a_value_error(path: list[str], value: Any
         unpack_samples(data)
 
 
-@pytest.mark.parametrize("name", list(pack_samples(SOME)))
+@pytest.mark.parametrize("name", [name for name in pack_samples(SOME) if name != "outputs"])
 def test_what_is_missing_is_named(name: str) -> None:
     data = pack_samples(SOME)
     del data[name]
@@ -357,6 +361,7 @@ def refits() -> Iterator[Samples]:
             refits=1,
             predicted={"": random.integers(0, 7, (1, 200))},
             values={"loss": random.random((1, 200)).astype(np.float32)},
+            outputs={"": random.random((1, 200, 7))},
         )
 
 
@@ -368,6 +373,7 @@ def test_refits_are_joined_in_their_order() -> None:
     for refit, one in enumerate(parts):
         assert together.score("loss", refit) == one.score("loss", 0)
         assert together.score("f1", refit) == one.score("f1", 0)
+        assert together.score("roc_auc", refit) == one.score("roc_auc", 0)
     assert equal(together, unpack_samples(pack_samples(together)))
 
 

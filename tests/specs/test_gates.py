@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,6 +13,10 @@ from modeltune.records.verdicts import Outcome
 from modeltune.specs.gates import Gate, Reference, Severity, Source
 
 accuracy = mt.metric("accuracy")
+
+
+def cost(y_true: Any, y_pred: Any, price: int = 1) -> Any:
+    return price * (y_true != y_pred)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,8 @@ accuracy = mt.metric("accuracy")
         'mt.metric("accuracy") >= 1 + mt.baseline',
         'mt.metric("accuracy") >= mt.median(10) * 0.9',
         'mt.metric("accuracy") >= (1 + mt.median(10)) * 0.9',
+        "mt.metric(cost) <= 3",
+        "mt.metric(functools.partial(cost, price=2)).worst <= mt.baseline",
     ],
 )
 def test_a_gate_prints_as_typed(typed: str) -> None:
@@ -176,3 +183,66 @@ def test_which_outcomes_are_red(outcome: Outcome, red: bool, red_under_strict: b
 
 def test_every_outcome_is_in_the_table_of_red_ones() -> None:
     assert len(Outcome) == 8
+
+
+# Metrics of the author's own
+
+
+def test_values_of_a_function_are_recorded_under_its_name_with_its_options() -> None:
+    assert (mt.metric(cost) <= 1).measure.metric == "cost"
+    dear = mt.metric(functools.partial(cost, price=2)) <= 1
+    assert dear.measure.metric == "cost(price=2)"
+    assert dear.user_code == (dear.measure.function,)
+    assert list(dear.problems()) == []
+
+
+def no_prediction(y_true: Any) -> float:
+    return 0.0
+
+
+def more(y_true: Any, y_pred: Any, price: float) -> float:
+    return 0.0
+
+
+def with_metadata(y_true: Any, y_pred: Any, *, metadata: Any) -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (lambda y_true, y_pred: 0.0, "recorded under its name, and a lambda has none; write a def"),
+        (no_prediction, "it cannot be called with (y_true, y_pred): too many positional arguments"),
+        (
+            more,
+            "missing a required argument: 'price'; bind what else it takes by functools.partial",
+        ),
+        (dict, "dict is a class; write a function of (y_true, y_pred)"),
+        (3, "3 is no metric name; write a string"),
+        (functools.partial(more, price=2.0), None),
+        (with_metadata, None),
+    ],
+    ids=["lambda", "one argument", "a third", "class", "number", "bound", "metadata"],
+)
+def test_what_is_no_metric_is_refused_where_it_is_declared(function: Any, problem: Any) -> None:
+    found = [text for _, text in (mt.metric(function) >= 0).problems()]
+    assert (not found) if problem is None else (len(found) == 1 and problem in found[0])
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    def other() -> Any:
+        def cost(y_true: Any, y_pred: Any) -> float:
+            return 0.0
+
+        return cost
+
+    def gates(*functions: Any) -> Any:
+        return mt.spec(
+            data=lambda: mt.Data(), gates=[mt.metric(function) >= 0 for function in functions]
+        )
+
+    gates(cost, cost, functools.partial(cost, price=2), functools.partial(cost, price=2))
+    with pytest.raises(
+        mt.SpecError, match=r'gates\[0\] records another function.s values as "cost"'
+    ):
+        gates(cost, other())

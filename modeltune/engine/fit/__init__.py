@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.fit.shared_state import SEED_STATE
     from modeltune.engine.fit.states import load_weights, save_weights
-    from modeltune.engine.fit.trial import failure_of, train_trial
+    from modeltune.engine.fit.trial import train_trial
 
 __all__ = [
     "SEED_STATE",
@@ -56,7 +56,6 @@ __all__ = [
     "can_predict",
     "caution",
     "data_for_model",
-    "failure_of",
     "fit",
     "fixed_batch",
     "for_model",
@@ -132,9 +131,6 @@ __getattr__, __dir__ = door(
             "load_weights",
             "save_weights",
         ),
-        "trial": (
-            "failure_of",
-            "train_trial",
-        ),
+        "trial": ("train_trial",),
     },
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from pathlib import Path
 
 from modeltune.engine.data import Part
@@ -14,8 +13,7 @@ from modeltune.engine.fit.fitting import FitPlan, fit, input_tensors, not_finite
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.ground import error_line, frames_of_others, without_escapes
-from modeltune.records import Failure, TrialResult, TrialTask
+from modeltune.records import TrialResult, TrialTask, failure_of
 from modeltune.specs import Spec
 
 
@@ -67,10 +65,3 @@ def train_trial(
         note=take_notes(),
         cautions=(*hp.cautions(spec.search), *take_cautions()),
     )
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Return one line naming the error, and its traceback from the user's code down."""
-    frames = traceback.format_list(frames_of_others(error.__traceback__))
-    text = without_escapes("".join(frames + traceback.format_exception_only(error)))
-    return Failure(error_line(error), f"Traceback (most recent call last):\n{text}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.given import digest_of, load_given, notes_on_given
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
-    from modeltune.engine.score.outputs import Output, OutputTask, is_loss_of_keras
+    from modeltune.engine.score.outputs import is_loss_of_keras
     from modeltune.engine.score.rebuilt import (
         of_architecture,
         random_scores,
@@ -28,14 +28,18 @@ if TYPE_CHECKING:
         Predictions,
         check_slices,
         evaluate,
-        names_without_samples,
         predict,
-        probabilities,
         refit_samples,
-        report,
-        report_names,
         targets,
     )
+    from modeltune.engine.score.task_report import (
+        Output,
+        OutputTask,
+        probabilities,
+        report,
+        report_names,
+    )
+    from modeltune.engine.score.task_samples import names_without_samples, task_scores
 
 __all__ = [
     "Output",
@@ -65,6 +69,7 @@ __all__ = [
     "score_given",
     "scores_again",
     "targets",
+    "task_scores",
     "train_refit",
     "with_weights",
 ]
@@ -83,11 +88,7 @@ __getattr__, __dir__ = door(
             "foreign_names",
             "save_model",
         ),
-        "outputs": (
-            "Output",
-            "OutputTask",
-            "is_loss_of_keras",
-        ),
+        "outputs": ("is_loss_of_keras",),
         "rebuilt": (
             "of_architecture",
             "random_scores",
@@ -105,13 +106,20 @@ __getattr__, __dir__ = door(
             "Predictions",
             "check_slices",
             "evaluate",
-            "names_without_samples",
             "predict",
-            "probabilities",
             "refit_samples",
+            "targets",
+        ),
+        "task_report": (
+            "Output",
+            "OutputTask",
+            "probabilities",
             "report",
             "report_names",
-            "targets",
+        ),
+        "task_samples": (
+            "names_without_samples",
+            "task_scores",
         ),
     },
 )

@@ -15,13 +15,13 @@ import numpy as np
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
 from modeltune.engine.fit import Model, fixed_batch, input_tensors, reset_states
 from modeltune.engine.internals import Feature, keras_internals
-from modeltune.engine.score.outputs import Output, OutputTask
 from modeltune.engine.score.random_numbers import (
     draws_in_training_only,
     from_equal_numbers,
     random_states,
 )
 from modeltune.engine.score.scoring import Predictions, predict
+from modeltune.engine.score.task_report import Output, OutputTask
 from modeltune.ground import error_line
 from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
 

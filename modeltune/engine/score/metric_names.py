@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from modeltune.engine.internals import keras_internals
-from modeltune.engine.score.outputs import Output, OutputTask, Use, keras_tensor
-from modeltune.engine.score.scoring import Predictions, classes_of
+from modeltune.engine.score.outputs import Use, keras_tensor
+from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.task_report import Output, OutputTask, classes_of
 from modeltune.ground import typed
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Caution
 from modeltune.specs import RESOURCES, Gate, KFold, Spec, Subject

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,11 +11,11 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import expit
 
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model, keeps_state, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
+from modeltune.engine.score.task_report import Output, OutputTask, Target
 from modeltune.records import Array
 
 BUILT_WITH = 2
@@ -24,78 +23,6 @@ BUILT_WITH = 2
 
 TARGET_ROWS = 8192
 """Rows whose targets are looked at together for places that a loss leaves out."""
-
-
-class OutputTask(enum.Enum):
-    """The kind of problem that one output of a model solves; it decides its report."""
-
-    MULTICLASS = "multiclass"
-    BINARY = "binary"
-    MULTILABEL = "multilabel"
-    REGRESSION = "regression"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """One output of a model on a part: its targets and its predictions, row by row.
-
-    Args:
-        name: Keras's name, "" for a single output.
-        path: where its targets are in ``y``.
-        task, from_logits: what its loss and its last layer say about it.
-        y, predicted: arrays with a row per sample.
-        place: which of the model's predictions it is, in the order of ``keras.tree.flatten``.
-        counted: which samples, steps or pixels count, bool in the leading dimensions of
-            ``predicted``; None: all. Those that are masked, that the loss ignores or that have no
-            weight do not count.
-        loss: Keras's name of its loss in lower case without underscores, "" of none.
-    """
-
-    name: str
-    path: str
-    task: OutputTask
-    from_logits: bool
-    y: Array
-    predicted: Array
-    place: int = 0
-    counted: Array | None = None
-    loss: str = ""
-
-    @property
-    def prefix(self) -> str:
-        """The beginning of its report metrics' names; empty for a single output."""
-        return f"{self.name}_" if self.name else ""
-
-    @property
-    def threshold(self) -> float:
-        """The value above which a prediction of yes or no means yes."""
-        return 0.0 if self.from_logits else 0.5
-
-    @property
-    def numbers(self) -> Array:
-        """The predictions on the scale of the targets, where these are numbers: of logits, shares."""
-        return expit(self.predicted) if self.from_logits else self.predicted
-
-    @property
-    def rows(self) -> Array:
-        """Which samples count at least in one place, bool of shape (n,)."""
-        if self.counted is None:
-            return np.ones(len(self.predicted), bool)
-        return np.asarray(self.counted.reshape(len(self.counted), -1).any(axis=1))
-
-
-@dataclass(frozen=True)
-class Target:
-    """An output's targets in a part, and which of them count; None: all, as in ``Output``."""
-
-    y: Array
-    counted: Array | None = None
-
-    @property
-    def kept(self) -> Array:
-        """The targets that count, in one dimension more than the places have."""
-        return self.y if self.counted is None else self.y[self.counted]
 
 
 @dataclass(frozen=True, eq=False)
@@ -506,12 +433,3 @@ def _not_ignored(loss: Any, y: Array, predicted: Array) -> Array | None:
         return np.concatenate([np.asarray(mask) for mask in masks])
     except Exception:  # noqa: BLE001  a loss of the user's
         return None
-
-
-def rows_of(output: Output, array: Array, width: int) -> Array:
-    """Return the places of an array that count, as rows of ``width`` values."""
-    if output.counted is None:
-        return array.reshape(-1, width)
-    rank = output.counted.ndim
-    whole = array.reshape((*output.predicted.shape[:rank], -1, width))
-    return whole[output.counted].reshape(-1, width)

@@ -27,7 +27,7 @@ from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_tes
 from modeltune.engine.score.scoring import random_metrics
 from modeltune.ground import SpecError, error_line, read_bounded
 from modeltune.records import LARGEST_ARCHITECTURE, Values
-from modeltune.specs import Measure, Refit, Spec, Subject
+from modeltune.specs import Measure, Refit, Spec, Subject, judged_metrics
 
 
 @contextlib.contextmanager
@@ -70,7 +70,8 @@ def scores_again(
         recorded: names of scores, including gaps and gains.
     """
     loaded = data_for_model(model, loaded)
-    on_test = score_part(model, loaded.test, spec.fit.batch_size)
+    asked = judged_metrics(spec.gates)
+    on_test = score_part(model, loaded.test, spec.fit.batch_size, (), asked)
     measures = [
         Measure(subject, metric)
         for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)

@@ -6,9 +6,10 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import KFold as Folds
@@ -19,7 +20,6 @@ from modeltune.engine.fit import (
     FitPlan,
     Model,
     can_predict,
-    failure_of,
     fit,
     fixed_batch,
     for_model,
@@ -39,14 +39,14 @@ from modeltune.engine.score.scoring import (
     Predictions,
     dummy_gain,
     evaluate,
-    note_on_width,
     predict,
     random_metrics,
     refit_samples,
-    report,
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
+from modeltune.engine.score.task_report import report
+from modeltune.engine.score.task_samples import TaskScores, note_on_width, task_scores
 from modeltune.ground import error_line
 from modeltune.records import (
     ARCHITECTURE,
@@ -56,9 +56,10 @@ from modeltune.records import (
     RefitResult,
     RefitTask,
     Verdict,
+    failure_of,
     pack_samples,
 )
-from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
+from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, judged_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +79,14 @@ class RefitParts:
 class PartScores:
     """What a model predicts on a part, its scores there, and the tables of its report.
 
-    ``note`` says why there is no report, None where there is one.
+    ``task`` are the usual numbers and the author's metrics among them. ``note`` says why there is no
+    report, None where there is one.
     """
 
     predictions: Predictions
     scores: Mapping[str, float]
     tables: Mapping[str, Json]
+    task: TaskScores = field(default_factory=TaskScores)
     note: str | None = None
 
 
@@ -147,7 +150,12 @@ def score_model(
     scores, tables = on_test.scores, on_test.tables
     if weights is None:
         note = _joined(notes)
-        return RefitResult(scores, tables, {}, GIVEN, 0.0, samples=samples, note=note)
+        return RefitResult(
+            *(scores, tables, {}, GIVEN, 0.0),
+            samples=samples,
+            note=note,
+            unmeasured=on_test.task.undefined,
+        )
     weights.parent.mkdir(parents=True, exist_ok=True)
     if not can_predict(model):
         # Keras saves and loads no model that has never been called. The models it trains have been.
@@ -177,6 +185,7 @@ def score_model(
         checks=checks,
         model=description,
         note=_joined(notes),
+        unmeasured=on_test.task.undefined,
     )
 
 
@@ -287,17 +296,20 @@ def _score(
     """
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
-    on_test = score_part(model, parts.test, spec.fit.batch_size, slices)
+    asked = judged_metrics(spec.gates)
+    on_test = score_part(model, parts.test, spec.fit.batch_size, slices, asked)
     notes = [] if on_test.note is None else [on_test.note]
     packed: Json = None
     try:
         in_train = targets(model, parts.train, on_test.predictions)
-        samples = refit_samples(model, on_test.predictions, on_test.scores, in_train)
+        samples = refit_samples(
+            model, on_test.predictions, on_test.scores, in_train, on_test.task, asked
+        )
         if parts.test.stream is not None and samples is not None and not samples.truth:
             # Only its targets show in which order a stream yielded its samples.
             samples = None
         packed = None if samples is None else pack_samples(samples)
-        notes += [] if samples is None else note_on_width(on_test.predictions.outputs)
+        notes += [] if samples is None else note_on_width(on_test.predictions.outputs, asked)
     except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
         notes.append(_not_measured("the results of single samples are not kept", error))
     further, lost = scores_beyond_test(spec, model, parts, on_test, measures)
@@ -309,8 +321,14 @@ def _not_measured(what: str, error: BaseException) -> str:
     return f"{what}, because measuring failed: {failure_of(error).reason}"
 
 
-def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> PartScores:
-    """Predict and score a part with the final weights."""
+def score_part(
+    model: Model,
+    part: Part,
+    batch_size: int,
+    slices: Sequence[On] = (),
+    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+) -> PartScores:
+    """Predict and score a part with the final weights; ``asked`` are the metrics that gates name."""
     predictions = predict(model, part, batch_size, slices)
     note = None
     if can_predict(model) and predictions.y is None:
@@ -320,13 +338,18 @@ def score_part(model: Model, part: Part, batch_size: int, slices: Sequence[On] =
         )
     reported: Mapping[str, float] = {}
     tables: Mapping[str, Json] = {}
+    task = TaskScores()
     try:
         reported, tables = report(predictions.outputs)
+        task = task_scores(predictions.outputs, asked)
     except (Exception, SystemExit) as error:  # noqa: BLE001  labels only a loss of the user's takes
         note = _not_measured(f"there is no report on {part.name}", error)
     # Where both have a metric of the same name, Keras's compiled metric comes first.
-    scores = {**reported, **evaluate(model, part, batch_size)}
-    return PartScores(predictions, scores, tables, note)
+    evaluated = evaluate(model, part, batch_size)
+    scores = {**reported, **task.numbers, **evaluated}
+    undefined = {name: why for name, why in task.undefined.items() if name not in evaluated}
+    task = replace(task, undefined=undefined)
+    return PartScores(predictions, scores, tables, task, note)
 
 
 def scores_beyond_test(
@@ -355,7 +378,8 @@ def scores_beyond_test(
     for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
         try:
             if subject is Subject.GAP:
-                on_train = on_train or score_part(model, parts.train, size).scores
+                asked = judged_metrics(spec.gates)
+                on_train = on_train or score_part(model, parts.train, size, (), asked).scores
                 results[key] = on_train[name] - on_test.scores[name]
             elif subject is Subject.GAIN_OVER_DUMMY:
                 score = on_test.scores[name]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
-from scipy.special import expit, softmax
-from sklearn import metrics
 
 from modeltune.engine.data import Arrays, Column, Part, RaggedArray, leaves, map_arrays, read_here
 from modeltune.engine.fit import (
@@ -27,26 +24,21 @@ from modeltune.engine.fit import (
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import (
     Masks,
-    Output,
-    OutputTask,
     Pairing,
-    Target,
     are_broadcast,
     join_masks,
     keras_tensor,
     mask_reader,
     outputs_of,
     pairing_of,
-    rows_of,
     targets_of,
 )
 from modeltune.engine.score.sample_values import sample_values
+from modeltune.engine.score.task_report import Output, OutputTask, Target, is_one_hot, report
+from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
 from modeltune.ground import SpecError, error_line
-from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Array, Json, Samples, confusion_to_json
+from modeltune.records import Array, Samples
 from modeltune.specs import On
-
-NOT_COUNTED = -1
-"""The class of a sample that does not count; numbers that do not count are NaN."""
 
 MEANS = ("sum_over_batch_size", "mean")
 """Reductions whose value on all samples is the mean of those on batches, where none is masked."""
@@ -59,19 +51,6 @@ NAMED_COLUMNS = 12
 
 CERTAIN = 30.0
 """The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
-
-
-FEW_COLUMNS = 16
-"""Numbers of a sample that are always kept."""
-
-MOST_NUMBERS_KEPT = 2**18
-"""Of targets with more columns, numbers that are kept in all: 1 MiB, and as much for each refit."""
-
-MEAN_ERRORS = ("mae", "mse")
-"""Metrics of numbers that are the mean of one value for each sample."""
-
-WHOLE_ERRORS = tuple(name for name in NUMBER_METRICS if name not in MEAN_ERRORS)
-"""Those that are computed of all samples together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +262,12 @@ def _takes_two(function: Any) -> bool:
 
 
 def refit_samples(
-    model: Model, test: Predictions, scores: Mapping[str, float], train: Mapping[str, Target]
+    model: Model,
+    test: Predictions,
+    scores: Mapping[str, float],
+    train: Mapping[str, Target],
+    own: TaskScores = TaskScores(),
+    asked: Mapping[str, Callable[..., Any] | None] | None = None,
 ) -> Samples | None:
     """Return what this refit predicted on each test sample; None if its outputs have no rows.
 
@@ -294,152 +278,36 @@ def refit_samples(
         test: the model's predictions on test.
         scores: the scores of ``evaluate`` on test.
         train: the targets of the train part by path; none of a part that there is not.
+        own, asked: as for ``task_samples``.
     """
-    sizes = {len(output.y) for output in test.outputs}
-    if len(sizes) != 1:
+    samples = task_samples(test.outputs, train, test.slices, own, asked)
+    if samples is None:
         return None
-    (size,) = sizes
-    truth: dict[str, Array] = {}
-    predicted: dict[str, Array] = {}
-    classes: dict[str, list[int]] = {}
     values: dict[str, Array] = {}
     weights: dict[str, Array] = {}
     definitions: dict[str, str] = {}
-    means: dict[str, Array] = {}
-    for output in test.outputs:
-        if not np.isfinite(output.predicted).all():
-            continue
-        if output.task in (OutputTask.MULTICLASS, OutputTask.BINARY):
-            true, answers = _classes(output, output.y)
-            if len(true) == size:
-                truth[output.prefix] = np.where(output.rows, true, NOT_COUNTED)
-                predicted[output.prefix] = answers[None]
-                labels = np.unique(true[output.rows])
-                if output.path in train:
-                    labels = np.union1d(labels, _true_classes(output, train[output.path]))
-                classes[output.prefix] = [int(label) for label in labels]
-        elif output.task is OutputTask.MULTILABEL and output.predicted.ndim == 2:
-            counted = output.rows[:, None]
-            labels = (output.y.reshape(output.predicted.shape) > 0.5) & counted
-            truth[output.prefix] = labels
-            predicted[output.prefix] = ((output.predicted > output.threshold) & counted)[None]
-            occur = labels.any(axis=0)
-            if output.path in train:
-                in_train = train[output.path].kept > 0.5
-                occur = occur | in_train.reshape(-1, labels.shape[1]).any(axis=0)
-            classes[output.prefix] = np.flatnonzero(occur).tolist()
-        elif output.task is OutputTask.REGRESSION:
-            numbers = output.y.reshape(size, -1).astype(np.float32)
-            numbers[~output.rows] = np.nan
-            is_whole = output.counted is None or output.counted.ndim == 1
-            if is_whole and names_without_samples(output, size):
-                # What tells the samples apart, and their order, in place of what they are.
-                truth[output.prefix] = _digests(numbers)
-                means |= _mean_errors(output, numbers)
-            elif is_whole:
-                truth[output.prefix] = numbers
-                answers = output.numbers.reshape(numbers.shape)
-                predicted[output.prefix] = answers.astype(np.float32)[None]
-    for name, definition, own in sample_values(
+    for name, definition, kept in sample_values(
         model, test.pairing, test.y, test.predicted, test.sample_weight, test.masks, test.sizes
     ):
         definitions[name] = definition
-        if own is None or name not in scores or len(own.values) != size:
+        if kept is None or name not in scores or len(kept.values) != samples.size:
             continue
-        if math.isclose(own.mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
-            is_right_or_wrong = bool(np.isin(own.values, (0, 1)).all())
-            values[name] = own.values.astype(bool if is_right_or_wrong else np.float32)[None]
-            if own.weights is not None:
-                weights[name] = own.weights.astype(np.float32)
+        if math.isclose(kept.mean, scores[name], rel_tol=1e-4, abs_tol=1e-6):
+            values[name] = as_kept(kept.values)
+            if kept.weights is not None:
+                weights[name] = kept.weights.astype(np.float32)
     # A compiled metric of the same name comes first.
-    for name in means.keys() - definitions.keys():
-        if math.isclose(
-            float(np.mean(means[name])), scores.get(name, math.nan), rel_tol=1e-4, abs_tol=1e-6
-        ):
-            values[name] = means[name]
-    return Samples(size, 1, truth, predicted, classes, values, test.slices, definitions, weights)
-
-
-def names_without_samples(output: Output, rows: int) -> list[str]:
-    """Return the metrics of the report that the samples of a test part of so many rows do not tell.
-
-    There are some where the numbers of a regression are too many to be kept sample by sample.
-    """
-    width = output.y.size // max(1, len(output.y))
-    if output.task is not OutputTask.REGRESSION or width <= FEW_COLUMNS:
-        return []
-    whole = rows * width > MOST_NUMBERS_KEPT
-    return [f"{output.prefix}{name}" for name in WHOLE_ERRORS] if whole else []
-
-
-def note_on_width(outputs: Sequence[Output]) -> Iterator[str]:
-    """Yield what is not kept of which output, and what its gates are then judged by."""
-    for output in outputs:
-        if names := names_without_samples(output, len(output.y)):
-            width = output.y.size // len(output.y)
-            name = f"of output {output.name} " if output.name else ""
-            yield (
-                f"the {width} numbers {name}that each of {len(output.y)} test samples has are not kept, "
-                f"but its mean errors: more than {MOST_NUMBERS_KEPT} numbers would take too much room. "
-                f"Gates on {', '.join(names)} compare refits, not samples, and have no slices; those on "
-                f"{', '.join(f'{output.prefix}{name}' for name in MEAN_ERRORS)} and on compiled metrics "
-                "are judged as ever"
-            )
-
-
-def _digests(numbers: Array) -> Array:
-    """Return a number for each row that is another one for other values, float32 of shape (n, 1)."""
-    # So many bits are exact in a float32.
-    return np.array([[zlib.crc32(row.tobytes()) & 0xFFFFFF] for row in numbers], np.float32)
-
-
-def _mean_errors(output: Output, numbers: Array) -> dict[str, Array]:
-    """Return the errors of each sample whose means are metrics of the report; none where not all count."""
-    if np.isnan(numbers).any():
-        return {}
-    errors = output.numbers.reshape(numbers.shape).astype(np.float64) - numbers
-    means = {"mae": np.abs(errors).mean(axis=1), "mse": np.square(errors).mean(axis=1)}
-    return {f"{output.prefix}{name}": means[name].astype(np.float32)[None] for name in MEAN_ERRORS}
-
-
-def _true_classes(output: Output, target: Target) -> Array:
-    """Return the classes that occur among an output's targets in another part."""
-    other = replace(output, y=target.kept)
-    if output.task is OutputTask.BINARY or not _is_one_hot(other):
-        return np.unique(other.y.reshape(-1).astype(int))
-    return np.unique(other.y.argmax(-1))
-
-
-def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return the report's metrics by name, and the tables behind them by output.
-
-    For classification these are precision, recall and F1 of each class with its support, their
-    macro averages, and the confusion matrix (rows: true class). For regression they are MAE,
-    MSE, RMSE, R2 and explained variance, averaged over the target columns. If a prediction is
-    not finite, all metrics are NaN and there is no table.
-    """
-    numbers: dict[str, float] = {}
-    tables: dict[str, Json] = {}
-    for output in outputs:
-        values: dict[str, float]
-        table: dict[str, Json]
-        names = _report_names(output.task)
-        if not names:
+    for name, of_report in samples.values.items():
+        if name in definitions:
             continue
-        if not np.isfinite(output.predicted).all():
-            values, table = dict.fromkeys(names, math.nan), {}
-        elif output.task is OutputTask.REGRESSION:
-            values, table = _regression(output)
-        else:
-            values, table = _classification(output)
-        numbers |= {f"{output.prefix}{name}": value for name, value in values.items()}
-        tables[output.name or "output"] = {"task": output.task.value, **table}
-    return numbers, tables
-
-
-def report_names(outputs: list[Output]) -> list[str]:
-    """Return the names of the metrics that ``report`` computes for these outputs."""
-    return [f"{output.prefix}{name}" for output in outputs for name in _report_names(output.task)]
+        mean = Samples(samples.size, 1, values={name: of_report}, weights=samples.weights)
+        if math.isclose(
+            mean.score(name, 0) or 0.0, scores.get(name, math.nan), rel_tol=1e-4, abs_tol=1e-6
+        ):
+            values[name] = of_report
+            weights |= {n: w for n, w in samples.weights.items() if n == name}
+    definitions = {**samples.definitions, **definitions}
+    return replace(samples, values=values, weights=weights, definitions=definitions)
 
 
 def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metric: str) -> float:
@@ -494,117 +362,12 @@ def targets(model: Model, part: Part, predictions: Predictions) -> dict[str, Tar
     }
 
 
-def _report_names(task: OutputTask) -> tuple[str, ...]:
-    if task is OutputTask.OTHER:
-        return ()
-    return NUMBER_METRICS if task is OutputTask.REGRESSION else CLASS_METRICS
-
-
-def probabilities(output: Output, predicted: Array) -> Array:
-    """Return an output's predictions as probabilities; unchanged if they are not logits."""
-    numbers = predicted.astype(np.float64)
-    if not output.from_logits or not np.isfinite(numbers).all():
-        return numbers
-    return np.asarray(
-        softmax(numbers, axis=-1) if output.task is OutputTask.MULTICLASS else expit(numbers)
-    )
-
-
-def classes_of(output: Output) -> tuple[Array, Array]:
-    """Return the true and the predicted class at each place, those that do not count among them."""
-    return _classes(output, output.y)
-
-
-def _classes(output: Output, y: Array) -> tuple[Array, Array]:
-    if output.task is OutputTask.BINARY:
-        predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
-        return y.reshape(-1).astype(int), predicted
-    true = y.argmax(-1) if _is_one_hot(output) else y
-    return true.reshape(-1).astype(int), output.predicted.argmax(-1).reshape(-1)
-
-
-def _is_one_hot(output: Output) -> bool:
-    """Tell whether targets have a column for each class, as ``categorical_crossentropy`` takes them."""
-    y, width = output.y, output.predicted.shape[-1]
-    return y.ndim == output.predicted.ndim and y.shape[-1] == width and width > 1
-
-
-def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
-    if output.task is OutputTask.MULTILABEL:
-        width = output.predicted.shape[-1]
-        classes = list(range(width))
-        true = rows_of(output, output.y, width).astype(int)
-        predicted = (rows_of(output, output.predicted, width) > output.threshold).astype(int)
-        confusion: Json = None
-    else:
-        true, predicted = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
-        count = 2 if output.task is OutputTask.BINARY else output.predicted.shape[-1]
-        classes = list(range(count))
-        confusion = confusion_to_json(_cells(true, predicted, count), count)
-    if len(true):
-        scores = metrics.precision_recall_fscore_support(
-            true, predicted, labels=classes, zero_division=0.0
-        )
-    else:
-        scores = tuple(np.zeros((4, len(classes))))
-    precision, recall, f1, support = scores
-    rows = [
-        {"class": c, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-        for c, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
-    ]
-    # A class without test samples has no recall, so the averages leave it out.
-    present = support > 0
-    averages = {
-        name: float(np.mean(values[present])) if present.any() else math.nan
-        for name, values in zip(CLASS_METRICS, (precision, recall, f1), strict=True)
-    }
-    return averages, {"per_class": rows, "confusion": confusion}
-
-
-def _cells(true: Array, predicted: Array, classes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the samples of each (true, predicted) class there is; labels that are no class are none's."""
-    known = (true >= 0) & (true < classes)
-    places, counts = np.unique(true[known] * classes + predicted[known], return_counts=True)
-    for place, count in zip(places.tolist(), counts.tolist(), strict=True):
-        yield *divmod(place, classes), count
-
-
-def _regression(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
-    """Return the metrics of numbers: one column per number of a sample.
-
-    Where only some steps of a sample count, these are pooled: one column per number of a step.
-    """
-    y = output.y.reshape(output.predicted.shape)
-    if output.counted is None:
-        true, predicted = y.reshape(len(y), -1), output.numbers.reshape(len(y), -1)
-    else:
-        true, predicted = (
-            array[output.counted].reshape(int(output.counted.sum()), -1)
-            for array in (y, output.numbers)
-        )
-    if not len(true):
-        return dict.fromkeys(NUMBER_METRICS, math.nan), {}
-    true = true.astype(np.float64)
-    few = len(true) < 2
-    mse = float(metrics.mean_squared_error(true, predicted))
-    values = {
-        "mae": float(metrics.mean_absolute_error(true, predicted)),
-        "mse": mse,
-        "rmse": math.sqrt(mse),
-        "r2": math.nan if few else float(metrics.r2_score(true, predicted)),
-        "explained_variance": math.nan
-        if few
-        else float(metrics.explained_variance_score(true, predicted)),
-    }
-    return values, dict(values)
-
-
 def _perfect(output: Output) -> Array:
     """Return the predictions of a perfect model: one-hot, 0 or 1, large logits, or the numbers."""
     if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
         exact = output.y.reshape(output.predicted.shape).astype(np.float32)
         return _logits(exact) if output.from_logits else exact
-    if output.task is OutputTask.MULTICLASS and not _is_one_hot(output):
+    if output.task is OutputTask.MULTICLASS and not is_one_hot(output):
         count = output.predicted.shape[-1]
         classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
         # A label that is left out, such as -1, may be no class; any prediction will do there.
@@ -626,7 +389,7 @@ def _constants(output: Output, train: Target) -> list[Array]:
         return [_logits(middle) for middle in middles] if output.from_logits else middles
     if output.task is OutputTask.MULTICLASS:
         count = output.predicted.shape[-1]
-        if _is_one_hot(output):
+        if is_one_hot(output):
             shares = y.reshape(-1, count).mean(axis=0)
         else:
             shares = np.bincount(y.reshape(-1).astype(int), minlength=count) / y.size
@@ -681,7 +444,10 @@ def score_predictions(
     numbers = logged_numbers(logs)
     if metric in numbers:
         return numbers[metric]
-    return report(replaced)[0].get(metric, math.nan)
+    reported = report(replaced)[0]
+    if metric not in reported:
+        reported |= task_scores(replaced, {metric: None}).numbers
+    return reported.get(metric, math.nan)
 
 
 def _batches(test: Predictions) -> list[tuple[slice, float]]:

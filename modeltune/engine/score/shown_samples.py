@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.score.outputs import Output, OutputTask
-from modeltune.engine.score.scoring import Predictions, classes_of, probabilities
+from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.task_report import Output, OutputTask, classes_of, probabilities
 from modeltune.records import Array, Json
 
 EXAMPLES_FORMAT = 1

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -114,6 +114,14 @@ def gates_identity(spec: Spec) -> dict[str, str]:
     parts = content("the gates", functions, dependencies)
     code = {f"code of the gates ({p.name})": d for p, d in dependencies.digests().items()}
     return parts | code
+
+
+def metric_identity(function: Callable[..., object]) -> str:
+    """Return a digest of a metric's code: what it does, what it holds, and the user's code it uses."""
+    dependencies = Dependencies()
+    parts = content("the metric", function, dependencies)
+    code = {str(path.name): own for path, own in dependencies.digests().items()}
+    return digest(repr(sorted((parts | code).items())))
 
 
 def _source(code: object) -> str:

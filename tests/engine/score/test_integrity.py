@@ -18,7 +18,8 @@ from keras import layers
 from modeltune.engine.data.loading import Part
 from modeltune.engine.fit.states import load_weights, save_weights
 from modeltune.engine.score.integrity import check_model
-from modeltune.engine.score.scoring import evaluate, predict, report
+from modeltune.engine.score.scoring import evaluate, predict
+from modeltune.engine.score.task_report import report
 from modeltune.records.check_details import MetricPairs
 from modeltune.records.plain_data import plain
 from modeltune.records.verdicts import Outcome, Verdict

@@ -15,17 +15,16 @@ from sklearn import metrics
 
 from modeltune.engine.data.loading import Part
 from modeltune.engine.score.integrity import check_model
-from modeltune.engine.score.outputs import OutputTask
 from modeltune.engine.score.scoring import (
     dummy_gain,
     evaluate,
     predict,
     refit_samples,
-    report,
     score_predictions,
     targets,
 )
 from modeltune.engine.score.shown_samples import examples
+from modeltune.engine.score.task_report import OutputTask, report
 from modeltune.records.verdicts import Outcome
 
 RANDOM = np.random.default_rng(0)

@@ -17,9 +17,9 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import refit
-from modeltune.engine.score.outputs import Output, OutputTask
 from modeltune.engine.score.scoring import Predictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
+from modeltune.engine.score.task_report import Output, OutputTask
 from modeltune.harness.recording import RunDraft, first_draft
 from modeltune.harness.resuming import refit_notation
 from modeltune.histories.artifacts import verify
