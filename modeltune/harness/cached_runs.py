@@ -34,10 +34,12 @@ from modeltune.judgement import Strictness, status_of
 from modeltune.records import (
     BehaviourFacts,
     Listener,
+    MetricFacts,
     References,
     RescoreResult,
     Run,
     RunStatus,
+    is_usual,
     without_samples,
 )
 from modeltune.specs import (
@@ -46,6 +48,7 @@ from modeltune.specs import (
     Behaviour,
     Gate,
     On,
+    Reference,
     Spec,
     Subject,
     changed_parts,
@@ -215,8 +218,14 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
             return path is not None
         accepted = baselines.read_or_none(path)
         return accepted is None or accepted.run != run.baseline
-    if isinstance(measure.slices, On):
-        return "samples" not in run.files or _gates_differ(run, spec)
+    is_by_code = isinstance(measure.slices, On) or measure.function is not None
+    if is_by_code and ("samples" not in run.files or _gates_differ(run, spec)):
+        return True
+    if is_usual(measure.metric) and measure.subject is Subject.METRIC:
+        # Predictions are kept for those that gates were judged by, and older runs have none.
+        asked = {v.facts.metric for v in run.verdicts if isinstance(v.facts, MetricFacts)}
+        is_by_samples = measure.slices is not None or isinstance(gate.bound, Reference)
+        return measure.metric not in asked and (is_by_samples or measure.metric not in run.scores)
     is_on_demand = measure.subject is not Subject.METRIC and measure.metric in run.scores
     return is_on_demand and measure.key not in run.scores
 

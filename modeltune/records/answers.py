@@ -140,6 +140,13 @@ def usual_metric(task: str, name: str) -> UsualMetric | None:
     return None
 
 
+def is_usual(metric: str) -> bool:
+    """Tell whether some task has a metric of this name, of an output whose name it begins with."""
+    parts = metric.split("_")
+    ends = ["_".join(parts[place:]) for place in range(len(parts))]
+    return any(usual_metric(task, name) for task in METRICS for name in ends)
+
+
 def usual_names(task: str, classes: int = 0) -> tuple[str, ...]:
     """Return the metrics that every report of a task has, of so many classes."""
     names = tuple(name for name in METRICS.get(task, {}) if name != "coverage")
