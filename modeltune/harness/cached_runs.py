@@ -39,7 +39,6 @@ from modeltune.records import (
     RescoreResult,
     Run,
     RunStatus,
-    is_usual,
     without_samples,
 )
 from modeltune.specs import (
@@ -221,6 +220,10 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
     is_by_code = isinstance(measure.slices, On) or measure.function is not None
     if is_by_code and ("samples" not in run.files or _gates_differ(run, spec)):
         return True
+    from modeltune.records import (
+        is_usual,
+    )  # NumPy, which looking up a run of other gates does without
+
     if is_usual(measure.metric) and measure.subject is Subject.METRIC:
         # Predictions are kept for those that gates were judged by, and older runs have none.
         asked = {v.facts.metric for v in run.verdicts if isinstance(v.facts, MetricFacts)}
