@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from modeltune.harness.report_files import gather, newest_runs, write_pictures, write_reports
     from modeltune.harness.run_differences import contrast
+    from modeltune.harness.winners import newest_run, winner_of
 
 __all__ = [
     "accept_if_asked",
@@ -34,11 +35,13 @@ __all__ = [
     "gather",
     "is_of_weights",
     "kept_weights",
+    "newest_run",
     "newest_runs",
     "replay",
     "replay_from_json",
     "run",
     "warm_up",
+    "winner_of",
     "write_pictures",
     "write_reports",
 ]
@@ -67,5 +70,9 @@ __getattr__, __dir__ = door(
             "write_reports",
         ),
         "run_differences": ("contrast",),
+        "winners": (
+            "newest_run",
+            "winner_of",
+        ),
     },
 )

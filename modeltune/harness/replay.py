@@ -105,7 +105,7 @@ def export(
     check_target(target)
     with _lend_engine(spec, fixtures, run, history) as (engine, weights, values):
         engine.load()
-        seed, notes = _refit(run, spec).seed, list[str]()
+        seed, notes = kept_refit(run, spec).seed, list[str]()
 
         def save(path: Path) -> None:
             notes.extend(engine.write_model(values, seed, weights, path.absolute()))
@@ -127,7 +127,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
             _refuse_other_data(run, engine.load()[1], engine.is_told_apart)
             validation = None if spec.is_given else _validation(run)
             again, random = engine.score_again(
-                values, _refit(run, spec), validation, weights, list(recorded)
+                values, kept_refit(run, spec), validation, weights, list(recorded)
             )
             if "artifact_bytes" in recorded:
                 again["artifact_bytes"] = float(weights.stat().st_size)
@@ -154,7 +154,7 @@ def _lend_engine(
         yield engine, weights, run.best.values
 
 
-def _refit(run: Run, spec: Spec) -> Refit:
+def kept_refit(run: Run, spec: Spec) -> Refit:
     """Return the refit whose weights were kept."""
     refits = run.validation.get("refits", ())
     kept = run.artifact.refit if run.artifact else 0

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, TracebackType
@@ -35,6 +35,15 @@ THEIR_WARNINGS = (
     (r"__array__ implementation doesn't accept a copy", "keras"),
 )
 """Warnings of libraries that the author of a spec can do nothing about: (message, module)."""
+
+
+@contextmanager
+def their_warnings_ignored() -> Iterator[None]:
+    """Ignore ``THEIR_WARNINGS`` within."""
+    with warnings.catch_warnings():
+        for message, module in THEIR_WARNINGS:
+            warnings.filterwarnings("ignore", message, DeprecationWarning, module)
+        yield
 
 
 class GatesFailed(AssertionError):
@@ -128,9 +137,7 @@ class SpecItem(pytest.Function):
         """Run the spec; raise GatesFailed if it is red."""
         from modeltune.harness import run as run_spec
 
-        with warnings.catch_warnings():
-            for message, module in THEIR_WARNINGS:
-                warnings.filterwarnings("ignore", message, DeprecationWarning, module)
+        with their_warnings_ignored():
             try:
                 run = run_spec(
                     self.spec,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,14 +40,12 @@ def _replay(item: SpecItem, config: pytest.Config) -> None:
     from modeltune.ground import ModeltuneError, default_store
     from modeltune.harness import replay
     from modeltune.histories import open_store
-    from modeltune.plugin.items import THEIR_WARNINGS
+    from modeltune.plugin.items import their_warnings_ignored
     from modeltune.specs import data_arguments
 
     fixtures = {name: item.funcargs[name] for name in data_arguments(item.spec.data)}
     target = config.getoption("--modeltune-export")
-    with warnings.catch_warnings(), open_store(default_store(), create=False) as history:
-        for message, module in THEIR_WARNINGS:
-            warnings.filterwarnings("ignore", message, DeprecationWarning, module)
+    with their_warnings_ignored(), open_store(default_store(), create=False) as history:
         run = history.run(config.getoption("--modeltune-replay"))
         facts: dict[str, Json]
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
+from modeltune.plugin.tuned import NoWinnerError, Winners, with_specs_first
 
 if TYPE_CHECKING:
     from modeltune.ground import Deadline, MaskedUrl, Project, StoreUrl
@@ -76,7 +77,7 @@ class Session:
         self._expected_failures: set[str] = set()
         # Node ids of items that have begun, and whose outcome is not reported yet.
         self._open: set[str] = set()
-        self._made: list[SpecItem] = []
+        self.made: list[SpecItem] = []
         self._collected: dict[Path, list[Spec]] = {}
         self._unused: list[str] = []
         self._report_error: str | None = None
@@ -88,14 +89,16 @@ class Session:
         self._end_of_summary: list[str] = []
         self._renderings = Renderings()
         self._hook_errors: dict[str, list[str]] = {}
-        self._is_xdist_worker = is_xdist_worker(config)
-        self._is_report_prepared = self._is_xdist_worker
+        self.is_xdist_worker = is_xdist_worker(config)
+        self._is_report_prepared = self.is_xdist_worker
         self._is_interrupted = False
         self._started = time.monotonic()
         self._specs_left: dict[Path, int] = {}
         self._begun: dict[Path, float] = {}
         self._projects: dict[Path, Project] = {}
         self._options: dict[Path, Mapping[str, Any]] = {}
+        self._ended: set[str] = set()
+        self.winners = Winners(self, config)
 
     # collection
 
@@ -154,7 +157,7 @@ class Session:
 
         if not self._is_home(collector.module.__name__, obj):
             return []
-        options = self._options_of(obj.file)
+        options = self.options_of(obj.file)
         is_served = options["reuse"] or options["rejudge"]
         if options["workers"] and not is_served and not self._config.option.collectonly:
             from modeltune.ground import is_supported_system
@@ -170,7 +173,7 @@ class Session:
         is_told = self._is_told(obj.file) and not is_junit_case_bare(self._config)
         context = ItemContext(root, options, deadline, self._listen, note, render, is_told)
         items = list(spec_items(collector, name, obj, context))
-        self._made += items
+        self.made += items
         return items
 
     @pytest.hookimpl(wrapper=True)
@@ -192,6 +195,7 @@ class Session:
             for item in items:
                 if isinstance(item, pytest.Function) and is_spec_function(item.function):
                     make_spec_item(item)
+            items[:] = with_specs_first(items, self.made)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and compute the identity of each."""
@@ -219,7 +223,7 @@ class Session:
         from modeltune.histories import BASELINE_FOLDER, baselines, unused_baselines
 
         chosen = set(map(id, items))
-        left_out = {item.path.parent for item in self._made if id(item) not in chosen}
+        left_out = {item.path.parent for item in self.made if id(item) not in chosen}
         is_filtered = self._config.getoption("lf", False)
         is_filtered |= any("::" in argument for argument in self._config.args)
         for folder in {path.parent for path in self._collected} - left_out:
@@ -228,7 +232,7 @@ class Session:
             files = [path for path in self._collected if path.parent == folder]
             if {path for path in folder.iterdir() if self._is_spec_file(path)} - {*files}:
                 continue
-            specs = [item.spec for item in self._made if item.path.parent == folder]
+            specs = [item.spec for item in self.made if item.path.parent == folder]
             self._unused += [
                 f"unused baseline: {self._relative(path)}: {baselines.unused_advice(path)}"
                 for path in unused_baselines(folder, specs, files)
@@ -287,10 +291,13 @@ class Session:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Send a run with the report of its item from a worker of pytest-xdist to the controller."""
         report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, NoWinnerError):
+            # The test could not begin: that is an error, as in a fixture.
+            report.when = "setup" if report.failed else report.when
         items = sys.modules.get("modeltune.plugin.items")
         if items is not None and isinstance(report.longrepr, str) and is_github():
             from modeltune.reports import inert
@@ -298,7 +305,7 @@ class Session:
             report.longrepr = inert(report.longrepr)
         if items is not None and isinstance(item, items.SpecItem):
             self._conclude(item, report)
-        if self._is_xdist_worker and (self._runs or self._accepted):
+        if self.is_xdist_worker and (self._runs or self._accepted):
             import json
 
             # As text: execnet carries no subclasses of float and str, such as numpy's.
@@ -325,12 +332,34 @@ class Session:
 
         doubt = None if item.is_green else "pytest does not report its item as passed"
         listen = partial(self._listen, item.nodeid)
-        store = self._options_of(item.spec.file)["store"]
+        store = self.options_of(item.spec.file)["store"]
         try:
             accept_if_asked(item.run, item.spec, store, self._accept, listen, doubt)
         except ModeltuneError as error:
             report.outcome = "failed"
             report.longrepr = item.failure_shown(str(error))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell tests in other workers that a spec has begun."""
+        if self._is_of_spec(nodeid):
+            self.winners.tell_begin(nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note that a spec has ended, and tell tests in other workers."""
+        if self._is_of_spec(nodeid):
+            self.note_end(nodeid)
+            self.winners.tell_end(nodeid)
+
+    def _is_of_spec(self, nodeid: str) -> bool:
+        return any(item.nodeid == nodeid for item in self.made)
+
+    def note_end(self, nodeid: str) -> None:
+        """Note that the item of a spec has ended."""
+        self._ended.add(nodeid)
+
+    def has_ended(self, nodeid: str) -> bool:
+        """Tell whether the item of a spec has ended in this session."""
+        return nodeid in self._ended
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -343,7 +372,7 @@ class Session:
             self._expected_failures.add(report.nodeid)
         text = getattr(report, "modeltune", None)
         # A worker logs its own reports too.
-        if text is not None and not self._is_xdist_worker:
+        if text is not None and not self.is_xdist_worker:
             import json
 
             from modeltune.records import from_json
@@ -381,7 +410,7 @@ class Session:
             self._prepare_report()
         if isinstance(event, RunRecorded):
             self._runs[item] = to_json(event.run)
-            if not self._is_xdist_worker:
+            if not self.is_xdist_worker:
                 self._call_plugins(event.run)
         if isinstance(event, BaselineAccepted):
             self._accepted[item] = list(event.lines)
@@ -414,7 +443,7 @@ class Session:
         from modeltune.ground import error_text, mask_urls
         from modeltune.histories import place_of
 
-        folder = place_of(self._options_of(run.file)["store"]).folder
+        folder = place_of(self.options_of(run.file)["store"]).folder
         for plugin in callees:
             others = [other for other in callees if other is not plugin]
             hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
@@ -455,13 +484,13 @@ class Session:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep pytest from parsing every file of a traceback of which it shows the last line."""
         self._is_interrupted = True
-        if self._made and not self._config.getoption("fulltrace", False):
+        if self.made and not self._config.getoption("fulltrace", False):
             excinfo.traceback = excinfo.traceback.filter(excinfo)[-1:] or excinfo.traceback
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
         """Have an interrupted session end at once."""
-        if self._made and self._is_interrupted:
+        if self.made and self._is_interrupted:
             from modeltune.ground import end_without_collecting
 
             end_without_collecting()
@@ -472,7 +501,7 @@ class Session:
 
         Ctrl-C ends that, and the session goes on to its end as an interrupted one.
         """
-        if self._is_xdist_worker:
+        if self.is_xdist_worker:
             return
         if self._runs:
             try:
@@ -587,7 +616,7 @@ class Session:
         if self._summary_error:
             line = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
             terminalreporter.write_line(line, yellow=True)
-        if not self._runs or self._is_xdist_worker:
+        if not self._runs or self.is_xdist_worker:
             return
         from modeltune.reports import clean
 
@@ -625,7 +654,7 @@ class Session:
             return module == spec.module
         return self._homes.setdefault(spec, module) == module
 
-    def _options_of(self, file: str) -> Mapping[str, Any]:
+    def options_of(self, file: str) -> Mapping[str, Any]:
         """Return the keyword arguments of ``harness.run`` for the specs of a file.
 
         They are those of the options, else of the settings of its project.
@@ -702,7 +731,7 @@ class Session:
         # A history is opened once for all its runs.
         keys = [
             (
-                self._options_of(run.file)["store"],
+                self.options_of(run.file)["store"],
                 self._project_of(run.file).config.examples is not False,
             )
             for run in runs
@@ -725,7 +754,7 @@ class Session:
             or os.environ.get(STORE_VARIABLE)
             or self._project_of(run.file).config.store
         )
-        path = self._options_of(run.file)["store"].path
+        path = self.options_of(run.file)["store"].path
         return bool(is_named) and (path is None or self._report_file.parent not in path.parents)
 
     def page(self, run: Run, name: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from modeltune.ground import private_name
+from modeltune.ground import MissingNameError, private_name
 
 CHANNEL = "modeltune_events"
 """Under this key a worker finds its channel to the controller in what xdist hands to it."""
@@ -22,6 +22,9 @@ XDIST_NAMES = {
     "open": "newchannel",  # of a gateway
     "call": "setcallback",  # of a channel
     "input": "workerinput",  # of a node, and of the configuration in its worker
+    "queue": "torun",  # of the plugin that runs a worker's tests: what it has still to run
+    "items": "_items",  # of its queue: the places of tests in the session, in order
+    "next": "nextitem_index",  # of the plugin: the place it has already taken out of its queue
 }
 """What xdist and execnet call what we use, by our words for it."""
 
@@ -61,6 +64,18 @@ def take_channel(config: pytest.Config) -> Channel | None:
     # Taken out: other plugins may make JSON of what is in there.
     channel: Channel | None = getattr(config, XDIST_NAMES["input"], {}).pop(CHANNEL, None)
     return channel
+
+
+def is_still_to_run(config: pytest.Config, place: int) -> bool:
+    """Tell whether this worker has still to run the test at this place; True where that is not known."""
+    for plugin in config.pluginmanager.get_plugins():
+        if hasattr(plugin, XDIST_NAMES["queue"]):
+            try:
+                queued = [*_find(_find(plugin, "queue"), "items"), _find(plugin, "next")]
+            except MissingNameError:
+                return True
+            return place in queued
+    return True
 
 
 def _find(owner: object, word: str, library: str = "pytest-xdist") -> Any:

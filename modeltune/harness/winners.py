@@ -1,0 +1,54 @@
+"""The winner of a recorded run: its model, for use outside of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modeltune.engine import quietly
+from modeltune.ground import HistoryError, StoreUrl
+from modeltune.harness.cached_runs import look_up
+from modeltune.harness.replay import kept_refit, kept_weights
+from modeltune.histories import open_store, verify
+from modeltune.judgement import Strictness
+from modeltune.records import Run
+from modeltune.specs import Spec
+
+
+def newest_run(spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl) -> Run:
+    """Return the newest recorded run of the spec's code and data of today, judged by today's gates.
+
+    Raises:
+        HistoryError: there is none; says why. Or the history cannot be read.
+    """
+    lookup = look_up(spec, fixtures, store, Strictness(), rejudge=False)
+    if lookup.run is None:
+        raise HistoryError(lookup.reason)
+    return lookup.run
+
+
+def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl) -> Any:
+    """Return the Keras model of a run, with the weights it kept, compiled.
+
+    It is made of its kept architecture; where that does not make it, the spec builds it again, in
+    this process, to which the model belongs.
+
+    Raises:
+        ModeltuneError: the run kept no model, or it cannot be made again; says why.
+    """
+    with open_store(store, create=False) as history:
+        weights = kept_weights(run, history)
+        if (kept := run.files.get("architecture")) is not None:
+            architecture = verify(history.folder, kept, run.id)
+            with quietly():
+                from modeltune.engine import of_architecture
+
+                model = of_architecture(architecture, weights)
+            if not isinstance(model, str):
+                return model
+    with quietly():
+        from modeltune.engine import load_data, rebuilt_model
+    assert run.best is not None  # a run without a winner has no weights
+    values, seed = run.best.values, kept_refit(run, spec).seed
+    with rebuilt_model(spec, values, seed, weights, load_data(spec, fixtures).test) as model:
+        return model

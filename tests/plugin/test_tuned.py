@@ -1,0 +1,139 @@
+"""Ordinary tests are lent the winner of a spec, or told why there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from modeltune.plugin.tuned import with_specs_first
+from tests.support.example import PARAMETRIZED, RULES, Example, scripted_source
+
+SPECS = (
+    RULES
+    + """
+@spec(search=None)
+def net(hp):
+    return compiled(hp)
+
+@spec(search=None, gates=[mt.metric("accuracy") > 1])
+def red(hp):
+    return compiled(hp)
+"""
+)
+
+ASKING = """
+import pytest
+from spec_a import blobs, compiled, net, red
+
+def test_the_winner_scores_what_was_recorded(tuned):
+    run = tuned.run(net)
+    assert (run.spec, run.passed) == ("spec_a.py::net", True)
+    x, y = blobs().train
+    assert tuned(net).predict(x, verbose=0).shape == (60, 2)
+    assert tuned(net) is tuned(net)
+
+def test_a_red_one_is_none(tuned):
+    tuned(red)
+
+def test_what_is_no_spec(tuned):
+    tuned(compiled)
+
+@pytest.mark.xfail(strict=True)
+def test_an_expected_error_stays_one(tuned):
+    tuned(red)
+"""
+
+
+def test_the_winner_of_this_session_is_lent_and_lacking_one_is_an_error(project: Example) -> None:
+    example = project.with_files({"spec_a.py": SPECS, "a_test.py": ASKING})
+    session = example.run_pytest("-v", "a_test.py", "spec_a.py")
+    session.assert_outcomes(passed=2, failed=1, errors=2, xfailed=1)
+    session.stdout.fnmatch_lines(
+        [
+            "spec_a.py::red FAILED*",
+            "a_test.py::test_the_winner_scores_what_was_recorded PASSED*",
+            "a_test.py::test_a_red_one_is_none ERROR*",
+            "a_test.py::test_an_expected_error_stays_one XFAIL*",
+            ">   *tuned(red)",
+            'E*NoWinnerError: tuned(red): spec_a.py::red is failed: mt.metric("accuracy") > 1',
+            "E*Its tables: modeltune show *",
+            "E*To run it again: pytest spec_a.py::red",
+            "E*tuned(<function compiled at *>): this is no spec but a function; give it *",
+        ]
+    )
+    session.stdout.no_fnmatch_line("*modeltune/plugin*")
+
+    # Later, out of the history: nothing is trained again while the spec is the same.
+    session = example.run_pytest("a_test.py", "-k", "scores")
+    session.assert_outcomes(passed=1, deselected=3)
+    assert len(session.history) == 2
+    changed = SPECS.replace("batch_size=20", "batch_size=10")
+    session = example.with_files({"spec_a.py": changed}).run_pytest("a_test.py", "-k", "scores")
+    session.assert_outcomes(errors=1, deselected=3)
+    session.stdout.fnmatch_lines(
+        [
+            "E*tuned(net): there is no run of spec_a.py::net as it is today: * changed since run *",
+            "E*To run it: pytest spec_a.py::net",
+        ]
+    )
+
+
+OF_PARAMETERS = """
+from spec_a import scripted
+
+def test_one_of_them(tuned):
+    assert tuned.run(scripted, "low").spec == "spec_a.py::scripted[low]"
+
+def test_which_of_them(tuned):
+    tuned.run(scripted)
+
+def test_none_of_them(tuned):
+    tuned.run(scripted, "middle")
+"""
+
+
+def test_of_a_parametrized_spec_one_is_named(scripted: Example) -> None:
+    example = scripted.with_files({"spec_a.py": PARAMETRIZED, "test_a.py": OF_PARAMETERS})
+    session = example.run_pytest()
+    session.assert_outcomes(passed=2, failed=1, errors=2)
+    session.stdout.fnmatch_lines(
+        [
+            "E*tuned(scripted): spec_a.py::scripted is several items; write "
+            'tuned(scripted, "low") or tuned(scripted, "high")',
+            "E*tuned(scripted): there is no item spec_a.py::scripted?middle?; write *",
+        ]
+    )
+    session = example.run_pytest("test_a.py")
+    session.assert_outcomes(errors=3)
+    session.stdout.fnmatch_lines(["E*there is no item *: pytest spec_a.py"])
+
+
+WAITING = """
+import pytest
+from spec_a import one, other
+
+@pytest.mark.parametrize("number", range(4))
+def test_each(tuned, number):
+    assert tuned.run(one).spec == "spec_a.py::one"
+    assert tuned.run(other).spec == "spec_a.py::other"
+"""
+
+
+@pytest.mark.parametrize("mode", ["load", "loadfile"])
+def test_workers_of_xdist_wait_for_the_specs_of_others(scripted: Example, mode: str) -> None:
+    specs = scripted_source("one", "other", fields="escalate=None,")
+    example = scripted.with_files({"spec_a.py": specs, "a_test.py": WAITING})
+    session = example.run_pytest_apart("-n2", f"--dist={mode}", "a_test.py", "spec_a.py")
+    session.assert_outcomes(passed=6)
+    assert len(session.history) == 2
+
+
+def test_tests_that_use_it_come_behind_the_specs_and_nothing_else_moves() -> None:
+    class Item:
+        def __init__(self, name: str, *fixturenames: str) -> None:
+            self.name, self.fixturenames = name, fixturenames
+
+    asks, plain, spec = Item("asks", "tuned"), Item("plain", "tmp_path"), Item("spec")
+    items: list[object] = [asks, plain, spec, Item("later", "tuned"), Item("last")]
+    ordered = with_specs_first(items, [spec])  # type: ignore[arg-type]
+    assert [item.name for item in ordered] == ["plain", "spec", "asks", "later", "last"]
+    assert with_specs_first(items, []) == items  # type: ignore[arg-type]
