@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from modeltune.plugin.items import SpecItem
-    from modeltune.plugin.session import Session
     from modeltune.records import Run
     from modeltune.specs import Spec
 
@@ -38,8 +37,7 @@ def tuned(request: pytest.FixtureRequest) -> Tuned:
     is that of one item of a parametrized spec. All tests are lent the same model. If the spec is red
     or never ran, the test is an error that names the command to run.
     """
-    session: Session | None = request.config.pluginmanager.get_plugin("modeltune-session")
-    assert session is not None  # our plugin has registered it
+    session: Any = request.config.pluginmanager.get_plugin("modeltune-session")
     return Tuned(session.winners, request)
 
 
@@ -69,10 +67,29 @@ class Tuned:
         return self._winners.run(spec, parameters, self._request)[1]
 
 
+class SpecSession(Protocol):
+    """What the winners have to know of the session."""
+
+    is_xdist_worker: bool
+
+    @property
+    def made(self) -> Sequence[SpecItem]:
+        """The items of specs, whether or not they are selected."""
+
+    def options_of(self, file: str) -> Mapping[str, Any]:
+        """Return the keyword arguments of ``harness.run`` for the specs of a file."""
+
+    def note_end(self, nodeid: str) -> None:
+        """Note that the item of a spec has ended."""
+
+    def has_ended(self, nodeid: str) -> bool:
+        """Tell whether the item of a spec has ended in this session."""
+
+
 class Winners:
     """The winners of a session's specs, for the tests that ask for them."""
 
-    def __init__(self, session: Session, config: pytest.Config):
+    def __init__(self, session: SpecSession, config: pytest.Config):
         self._session = session
         self._runs: dict[str, tuple[Spec, Run]] = {}
         self._models: dict[str, Any] = {}
@@ -124,9 +141,12 @@ class Winners:
         if not run.passed:
             from modeltune.plugin.items import GatesFailed
 
+            why = (
+                f"{spec.id} ended as an error: {run.error}" if run.error else str(GatesFailed(run))
+            )
             raise NoWinnerError(
-                f"tuned({spec.name}): {GatesFailed(run)}\nIts tables: modeltune show {run.id}\nTo run "
-                f"it again: {_command(spec)}"
+                f"tuned({spec.name}): {why}\nIts tables: modeltune show {run.id}\nTo run it again: "
+                f"{_command(spec)}"
             )
         return bound, run
 
@@ -195,8 +215,6 @@ class Winners:
 
         Returns at once where this worker itself has still to run it: then nobody else does.
         """
-        import psutil
-
         from modeltune.histories import open_store
         from modeltune.plugin.xdist_internals import is_still_to_run
 
@@ -205,7 +223,7 @@ class Winners:
         while not ended.exists():
             if is_still_to_run(request.config, place):
                 return
-            if begun.exists() and not psutil.pid_exists(int(begun.read_text() or os.getpid())):
+            if begun.exists() and not _is_running(begun.read_text(encoding="utf-8")):
                 break
             time.sleep(POLL_SECONDS)
         if ended.exists() and (run := ended.read_text(encoding="utf-8")):
@@ -232,6 +250,17 @@ def _fixtures(spec: Spec, request: pytest.FixtureRequest) -> dict[str, object]:
     from modeltune.specs import data_arguments
 
     return {name: request.getfixturevalue(name) for name in data_arguments(spec.data)}
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        # Of another user; or not written yet.
+        return True
+    return True
 
 
 def _command(spec: Spec) -> str:

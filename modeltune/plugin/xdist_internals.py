@@ -22,11 +22,15 @@ XDIST_NAMES = {
     "open": "newchannel",  # of a gateway
     "call": "setcallback",  # of a channel
     "input": "workerinput",  # of a node, and of the configuration in its worker
+}
+"""What xdist and execnet call what we use, by our words for it."""
+
+QUEUE_NAMES = {
     "queue": "torun",  # of the plugin that runs a worker's tests: what it has still to run
     "items": "_items",  # of its queue: the places of tests in the session, in order
     "next": "nextitem_index",  # of the plugin: the place it has already taken out of its queue
 }
-"""What xdist and execnet call what we use, by our words for it."""
+"""What xdist calls what tells a worker's next tests, by our words for it."""
 
 
 class Channel(Protocol):
@@ -69,12 +73,14 @@ def take_channel(config: pytest.Config) -> Channel | None:
 def is_still_to_run(config: pytest.Config, place: int) -> bool:
     """Tell whether this worker has still to run the test at this place; True where that is not known."""
     for plugin in config.pluginmanager.get_plugins():
-        if hasattr(plugin, XDIST_NAMES["queue"]):
+        if hasattr(plugin, QUEUE_NAMES["queue"]):
             try:
-                queued = [*_find(_find(plugin, "queue"), "items"), _find(plugin, "next")]
+                queue = private_name("pytest-xdist", plugin, QUEUE_NAMES["queue"])
+                items = private_name("pytest-xdist", queue, QUEUE_NAMES["items"])
+                place_of_next = private_name("pytest-xdist", plugin, QUEUE_NAMES["next"])
             except MissingNameError:
                 return True
-            return place in queued
+            return place in [*items, place_of_next]
     return True
 
 

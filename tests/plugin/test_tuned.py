@@ -14,6 +14,14 @@ SPECS = (
 def net(hp):
     return compiled(hp)
 
+@spec(search=None)
+def of_code(hp):
+    double = keras.layers.Lambda(lambda x: 2 * x)
+    head = keras.layers.Dense(2, activation="softmax")
+    model = keras.Sequential([keras.Input((2,)), double, head])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
 @spec(search=None, gates=[mt.metric("accuracy") > 1])
 def red(hp):
     return compiled(hp)
@@ -22,7 +30,7 @@ def red(hp):
 
 ASKING = """
 import pytest
-from spec_a import blobs, compiled, net, red
+from spec_a import blobs, compiled, net, of_code, red
 
 def test_the_winner_scores_what_was_recorded(tuned):
     run = tuned.run(net)
@@ -30,6 +38,11 @@ def test_the_winner_scores_what_was_recorded(tuned):
     x, y = blobs().train
     assert tuned(net).predict(x, verbose=0).shape == (60, 2)
     assert tuned(net) is tuned(net)
+
+def test_a_winner_that_its_architecture_does_not_make_is_built_by_its_spec(tuned):
+    x, _ = blobs().train
+    assert tuned(of_code).predict(x, verbose=0).shape == (60, 2)
+    assert tuned(of_code).layers[0].name.startswith("lambda")
 
 def test_a_red_one_is_none(tuned):
     tuned(red)
@@ -46,7 +59,7 @@ def test_an_expected_error_stays_one(tuned):
 def test_the_winner_of_this_session_is_lent_and_lacking_one_is_an_error(project: Example) -> None:
     example = project.with_files({"spec_a.py": SPECS, "a_test.py": ASKING})
     session = example.run_pytest("-v", "a_test.py", "spec_a.py")
-    session.assert_outcomes(passed=2, failed=1, errors=2, xfailed=1)
+    session.assert_outcomes(passed=4, failed=1, errors=2, xfailed=1)
     session.stdout.fnmatch_lines(
         [
             "spec_a.py::red FAILED*",
@@ -64,11 +77,11 @@ def test_the_winner_of_this_session_is_lent_and_lacking_one_is_an_error(project:
 
     # Later, out of the history: nothing is trained again while the spec is the same.
     session = example.run_pytest("a_test.py", "-k", "scores")
-    session.assert_outcomes(passed=1, deselected=3)
-    assert len(session.history) == 2
+    session.assert_outcomes(passed=1, deselected=4)
+    assert len(session.history) == 3
     changed = SPECS.replace("batch_size=20", "batch_size=10")
     session = example.with_files({"spec_a.py": changed}).run_pytest("a_test.py", "-k", "scores")
-    session.assert_outcomes(errors=1, deselected=3)
+    session.assert_outcomes(errors=1, deselected=4)
     session.stdout.fnmatch_lines(
         [
             "E*tuned(net): there is no run of spec_a.py::net as it is today: * changed since run *",
@@ -134,6 +147,6 @@ def test_tests_that_use_it_come_behind_the_specs_and_nothing_else_moves() -> Non
 
     asks, plain, spec = Item("asks", "tuned"), Item("plain", "tmp_path"), Item("spec")
     items: list[object] = [asks, plain, spec, Item("later", "tuned"), Item("last")]
-    ordered = with_specs_first(items, [spec])  # type: ignore[arg-type]
+    ordered = with_specs_first(items, [spec])  # type: ignore[arg-type, list-item]
     assert [item.name for item in ordered] == ["plain", "spec", "asks", "later", "last"]
     assert with_specs_first(items, []) == items  # type: ignore[arg-type]

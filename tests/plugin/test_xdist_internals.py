@@ -10,7 +10,13 @@ import pytest
 import xdist
 
 from modeltune.plugin.live_hooks import LiveHooks, is_xdist_worker
-from modeltune.plugin.xdist_internals import CHANNEL, XDIST_NAMES, take_channel
+from modeltune.plugin.xdist_internals import (
+    CHANNEL,
+    QUEUE_NAMES,
+    XDIST_NAMES,
+    is_still_to_run,
+    take_channel,
+)
 from tests.support.example import PARAMETRIZED, Example
 
 
@@ -64,6 +70,17 @@ def test_without_a_name_a_worker_has_no_channel_and_one_note_says_so(
     config: Any = Config(workerinput={CHANNEL: Channel()})
     assert (take_channel(config) is None) == (word == "input")
     assert is_xdist_worker(config)  # xdist itself says so
+
+
+def test_a_worker_knows_what_it_has_still_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    interactor = SimpleNamespace(torun=SimpleNamespace(_items=[4, 5]), nextitem_index=3)
+    config: Any = Config(pluginmanager=SimpleNamespace(get_plugins=lambda: [object(), interactor]))
+    assert [is_still_to_run(config, place) for place in (2, 3, 5)] == [False, True, True]
+    # Where that is not known, nobody waits for a spec that may come later in the same worker.
+    for word in QUEUE_NAMES:
+        with monkeypatch.context() as patch:
+            patch.setitem(QUEUE_NAMES, word, "of_another_version")
+            assert is_still_to_run(config, 2)
 
 
 def test_no_channel_was_ever_handed_to_this_process() -> None:
