@@ -388,6 +388,8 @@ def _row_words(array: Array, dtype: Any, space: Array | None = None) -> Array:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, RaggedArray):
+        return f"[{','.join(map(_text, value))}]"
     if not isinstance(value, np.ndarray):
         return f"{value}"
     # str() of a long array leaves out its middle.

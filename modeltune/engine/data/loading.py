@@ -432,7 +432,7 @@ def _with_fingerprint(part: Part) -> Part:
         return part
     digest = hashlib.sha256()
     for label, array in _columns(part.x, part.y, part.sample_weight).items():
-        dtype = array[0].dtype if isinstance(array, RaggedArray) else array.dtype
+        dtype = array.inner_dtype if isinstance(array, RaggedArray) else array.dtype
         digest.update(f"{label}:{dtype}:{array.shape};".encode())
         if array.dtype.hasobject:
             digest.update(_bytes(array))
@@ -637,7 +637,8 @@ def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
     for kind, arrays in (("x", x), ("y", y)):
         if kind == "y" and any(isinstance(array, RaggedArray) for _, array in leaves(arrays)):
             raise DataError(
-                f"{where}: {name} y holds a RaggedTensor, which losses and metrics do not compare; {PAD}"
+                f"{where}: {name} y holds a RaggedTensor, and no scores are taken of targets of "
+                f"different lengths; {PAD}, and leave the padding out of the loss by a mask or sample_weight"
             )
         if not list(leaves(arrays)) and (kind == "x" or arrays is not None):
             raise DataError(
@@ -690,12 +691,7 @@ def _arrays(value: Any, where: str) -> Arrays:
         return type(value)(_arrays(item, where) for item in value)
     kind = type(value).__name__
     if is_ragged_tensor(value):
-        if value.ragged_rank == 1:
-            return ragged_array(value)
-        raise DataError(
-            f"{where} holds a RaggedTensor of shape {tuple(value.shape)}, which is ragged in "
-            f"{value.ragged_rank} dimensions; {PAD}"
-        )
+        return ragged_array(value)
     if kind == "SparseTensor" or (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return _dense(value, kind, where)
     return np.asarray(value)
@@ -725,7 +721,8 @@ def _dense(value: Any, kind: str, where: str) -> Array:
 def _check_finite(label: str, array: Array, first: int = 0) -> None:
     """Refuse NaN and infinity; ``first`` is the number of the array's first row in its part."""
     if isinstance(array, RaggedArray):
-        for row, values in enumerate(array):
+        for row, inner in enumerate(array):
+            values = inner.inner_values if isinstance(inner, RaggedArray) else inner
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 kind = "NaN" if np.isnan(values).any() else "infinite values"
                 raise DataError(

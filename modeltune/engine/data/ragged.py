@@ -13,7 +13,10 @@ Shape: TypeAlias = tuple[int | None, ...]
 
 
 class RaggedArray(np.ndarray):
-    """Rows of one dtype, and of one shape but for their length: an array of objects of shape (n,)."""
+    """Rows of one dtype, and of one shape but for their length: an array of objects of shape (n,).
+
+    Rows that are ragged themselves are such arrays too.
+    """
 
     __array_priority__ = 1.0
     """Above that of other arrays, so that joined ones are of this class too."""
@@ -21,7 +24,16 @@ class RaggedArray(np.ndarray):
     @property
     def inner_shape(self) -> Shape:
         """The shape of one row, with None for its length."""
-        return (None, *self[0].shape[1:]) if len(self) else (None,)
+        first = self._first
+        return (None,) if first is None else (None, *sample_shape(first))
+
+    @property
+    def inner_dtype(self) -> np.dtype[Any]:
+        """The dtype of the values in all rows."""
+        first = self._first
+        if first is None:
+            return self.dtype
+        return first.inner_dtype if isinstance(first, RaggedArray) else first.dtype
 
     @property
     def lengths(self) -> Array:
@@ -30,13 +42,28 @@ class RaggedArray(np.ndarray):
 
     @property
     def values(self) -> Array:
-        """All rows one after the other, (sum of the lengths, ...)."""
+        """All rows one after the other, (sum of the lengths, ...); ragged if they are."""
         return np.concatenate(list(self))
+
+    @property
+    def inner_values(self) -> Array:
+        """The values of all rows, however ragged, (their number, ...)."""
+        if not len(self):
+            return np.zeros(0)
+        values = self.values
+        return values.inner_values if isinstance(values, RaggedArray) else values
+
+    @property
+    def _first(self) -> Array | None:
+        """The first row that has a length, by which to tell what is in one: of empty ragged ones nothing can."""
+        filled = (row for row in self if len(row))
+        return next(filled, self[0] if len(self) else None)
 
 
 def ragged_array(tensor: Any) -> RaggedArray:
-    """Return a RaggedTensor whose rows alone have different lengths."""
-    values, ends = np.asarray(tensor.values), np.asarray(tensor.row_splits)
+    """Return a RaggedTensor, however many of its dimensions are ragged."""
+    inner, ends = tensor.values, np.asarray(tensor.row_splits)
+    values: Array = ragged_array(inner) if is_ragged_tensor(inner) else np.asarray(inner)
     rows = np.empty(len(ends) - 1, object)
     for row, (start, end) in enumerate(itertools.pairwise(ends)):
         rows[row] = values[start:end]

@@ -293,7 +293,10 @@ def input_tensors(x: Arrays) -> Arrays:
 def string_tensor(array: Array) -> Any:
     """Return an array of texts, or one of rows of different lengths, as a tensor; any other as it is."""
     if isinstance(array, RaggedArray):
-        values = tf.convert_to_tensor(array.values)
+        inner = array.values
+        if isinstance(inner, RaggedArray):
+            return tf.RaggedTensor.from_row_lengths(string_tensor(inner), array.lengths)
+        values = tf.convert_to_tensor(inner)
         if values.dtype.is_floating:
             values = tf.cast(values, keras.config.floatx())
         return tf.RaggedTensor.from_row_lengths(values, array.lengths)

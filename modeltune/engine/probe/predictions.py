@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, map_arrays
+from modeltune.engine.data import Arrays, RaggedArray, map_arrays
 from modeltune.engine.fit import Model, fixed_batch, input_tensors
-from modeltune.engine.probe.transforms import ProbeError, row_of, stack
+from modeltune.engine.probe.transforms import ProbeError, RowOfAnyLength, row_of, stack
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.ground import error_line
 from modeltune.records import Array
@@ -43,7 +43,13 @@ class Predictor:
 
     def sample(self, row: int) -> Arrays:
         """Return a copy of one row, which a transform may change in place."""
-        return map_arrays(lambda array: np.array(array[row, ...]), self.x)
+
+        def copied(array: Array) -> Array:
+            if isinstance(array, RaggedArray):
+                return np.array(array[row]).view(RowOfAnyLength)
+            return np.array(array[row, ...])
+
+        return map_arrays(copied, self.x)
 
     def samples(self, samples: Sequence[Arrays]) -> list[Arrays]:
         """Return what the model predicts for each sample."""

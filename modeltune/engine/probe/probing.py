@@ -112,8 +112,15 @@ def _probe(
     behaviour: Behaviour, model: Model, test: Part, train: Part, seed: int, known: Sequence[Json]
 ) -> Probe:
     part = _held(test)
-    if any(isinstance(array, RaggedArray) for _, array in leaves(part.x)):
-        raise ProbeError("x is ragged, and rows of different lengths are not changed; pad them")
+    for _, array in leaves(part.x):
+        if (
+            isinstance(array, RaggedArray)
+            and len(array.inner_shape) > 1
+            and None in array.inner_shape[1:]
+        ):
+            raise ProbeError(
+                "x is ragged in several dimensions, and such rows are not changed; pad all but one"
+            )
     predictor = Predictor(model, part.x)
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)
@@ -388,7 +395,12 @@ def _cases_from(behaviour: Behaviour) -> list[tuple[Any, Any]]:
         raise ProbeError(
             f"{behaviour.name}() returned {type_in_words(cases)}; return arrays (x, y)"
         )
-    x, y = (map_arrays(np.asarray, arrays) for arrays in cases)
+    try:
+        x, y = (map_arrays(np.asarray, arrays) for arrays in cases)
+    except ValueError:
+        raise ProbeError(
+            f"{behaviour.name}() returned rows of different lengths; write a list of (x, y)"
+        ) from None
     sizes = {len(array) if array.ndim else -1 for _, array in (*leaves(x), *leaves(y))}
     if len(sizes) != 1 or -1 in sizes or not isinstance(y, np.ndarray):
         raise ProbeError(f"{behaviour.name}() returned x and y of different numbers of samples")
@@ -506,7 +518,7 @@ def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
         is_small = before.dtype.kind in "biuf" and all(side <= PIXELS for side in shape[:2])
         if before.ndim in (2, 3) and is_small and (before.ndim == 2 or shape[2] <= 4):
             yield ImageChange(path, _round(before), _round(after), shape)
-        elif before.ndim <= 1 and before.size:
+        elif before.ndim <= 1 and before.size and (after is None or after.shape == shape):
             flat = before.reshape(-1)
             other = None if after is None else after.reshape(-1)
             places = np.arange(flat.size) if other is None else np.flatnonzero(flat != other)

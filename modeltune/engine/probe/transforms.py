@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modeltune.engine.data import Arrays, leaves, map_arrays
+from modeltune.engine.data import Arrays, RaggedArray, leaves, map_arrays
 from modeltune.ground import error_line, is_integer
 from modeltune.records import Array
 from modeltune.specs import Behaviour, Kind
@@ -19,6 +19,10 @@ class Point(NamedTuple):
 
     row: int
     severity: float | None = None
+
+
+class RowOfAnyLength(np.ndarray):
+    """A sample of a ragged input: a transform may change its length."""
 
 
 class ProbeError(Exception):
@@ -61,6 +65,11 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
             raise ProbeError(
                 f"column {feature} is in one of several inputs; write an input's name, or a "
                 "function (x, amount) -> x"
+            )
+        if isinstance(sample, RowOfAnyLength) and sample.ndim < 2:
+            raise ProbeError(
+                f"column {feature} is none of rows of different lengths; write a function "
+                "(x, amount) -> x"
             )
         if sample.ndim == 0 or not -sample.shape[-1] <= feature < sample.shape[-1]:
             columns = sample.shape[-1] if sample.ndim else 0
@@ -127,10 +136,13 @@ def as_sample(returned: Any, sample: Arrays, where: str) -> Arrays:
             raise ProbeError(
                 f"{where} {type_in_words(returned)}{of}; a sample is an array of {array.dtype}"
             )
-        if other.shape != array.shape:
-            raise ProbeError(
-                f"{where} an array of shape {other.shape}{of}; a sample's is {array.shape}"
-            )
+        shape: tuple[int | None, ...] = array.shape
+        if isinstance(array, RowOfAnyLength) and other.ndim:
+            shape = (None, *shape[1:])
+        if other.shape != tuple(
+            b if a is None else a for a, b in zip(shape, other.shape, strict=False)
+        ):
+            raise ProbeError(f"{where} an array of shape {other.shape}{of}; a sample's is {shape}")
         # Computing with a Python or NumPy number widens: Keras would narrow it again as well.
         if not np.can_cast(other.dtype, array.dtype, "same_kind"):
             raise ProbeError(
@@ -143,7 +155,8 @@ def as_sample(returned: Any, sample: Arrays, where: str) -> Arrays:
     def cast(path: str, array: Array) -> Array:
         # Text keeps its own length: that of the sample's dtype would cut it.
         dtype = wanted[path].dtype
-        return array.astype(str if dtype.kind == "U" else dtype, copy=False)
+        array = array.astype(str if dtype.kind == "U" else dtype, copy=False)
+        return array.view(RowOfAnyLength) if isinstance(wanted[path], RowOfAnyLength) else array
 
     return _fill(sample, {path: cast(path, array) for path, array in got.items()})
 
@@ -173,8 +186,17 @@ def stack(samples: Sequence[Arrays]) -> Arrays:
     """Return samples as a batch."""
     first = samples[0]
     columns = zip(*([array for _, array in leaves(sample)] for sample in samples), strict=True)
-    stacked = dict(zip([p for p, _ in leaves(first)], map(np.stack, columns), strict=True))
+    stacked = dict(zip([p for p, _ in leaves(first)], map(_stacked, columns), strict=True))
     return _fill(first, stacked)
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    if not isinstance(arrays[0], RowOfAnyLength):
+        return np.stack(arrays)
+    rows = np.empty(len(arrays), object)
+    for row, array in enumerate(arrays):
+        rows[row] = np.asarray(array)
+    return rows.view(RaggedArray)
 
 
 def row_of(batch: Arrays, row: int) -> Arrays:

@@ -675,3 +675,68 @@ def test_nothing_is_left_in_the_folder_nor_said_by_the_first_probe_of_a_process(
 ) -> None:
     assert forked.Command(first_probe, folder=tmp_path).end() == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+LENGTHS = [1 + row % 3 for row in range(40)]
+
+
+class MeanOfRow(keras.layers.Layer):
+    """The mean of each row of a ragged tensor."""
+
+    def call(self, inputs: Any) -> Any:
+        return tf.reshape(tf.reduce_mean(inputs, axis=1), (-1, 1))
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape[0], 1
+
+
+def ragged_part(x: Any = None) -> Part:
+    rows = tf.ragged.constant([[float(place) for place in range(length)] for length in LENGTHS])
+    y = np.array([float(length) for length in LENGTHS])
+    stream = tf.data.Dataset.from_tensor_slices((rows if x is None else x, y)).batch(40)
+    (batch,) = Part("test", 40, "", stream=stream).batches(40)
+    return part(*batch[:2])
+
+
+def mean_of_row() -> Any:
+    rows = keras.Input((None,), ragged=True)
+    model = keras.Model(rows, MeanOfRow()(rows))
+    model.compile("sgd", loss="mse")
+    return model
+
+
+def test_rows_of_different_lengths_are_changed_also_in_length() -> None:
+    def backwards(x: Any) -> Any:
+        return x[::-1]
+
+    def shorter(x: Any) -> Any:
+        return x[: max(1, len(x) - 1)]
+
+    model, test = mean_of_row(), ragged_part()
+    result = probed(mt.invariant(backwards), model, test)
+    assert (result.error, result.violations, result.is_exhaustive) == (None, 0, True)
+    violation = example(probed(mt.invariant(shorter, tolerance=0.1), model, test))
+    assert violation.text == "test[1] shorter: 0.5 -> 0, moved by 0.5, may move by 0.1"
+    (shown,) = violation.shown
+    assert isinstance(shown, SummaryChange)
+    result = probed(mt.directional(lambda x, amount: x + amount, "up", by=2), model, test)
+    assert (result.error, result.violations) == (None, 0)
+    cases = [([3.0], 3.0), ([1.0, 2.0, 3.0, 4.0], 2.5)]
+    assert probed(mt.minimum_functionality(cases), model, test).violations == 0
+    taken = mt.metamorphic(lambda predict, x: predict(x) == predict([*x, *x]))
+    assert probed(taken, model, test).violations == 0
+
+
+def test_what_is_not_done_to_rows_of_different_lengths_is_said() -> None:
+    model, test = mean_of_row(), ragged_part()
+    error = probed(mt.directional(0, "up", by=2), model, test).error
+    assert error is not None
+    assert error.startswith("column 0 is none of rows of different lengths; write a function")
+    error = probed(mt.invariant(lambda x: x[None]), model, test).error
+    assert error is not None
+    assert error.endswith("an array of shape (1, 1); a sample's is (None,)")
+    rows = tf.ragged.constant([[[1.0], [2.0, 3.0]]] * 40)
+    error = probed(mt.invariant(lambda x: x), model, ragged_part(rows)).error
+    assert error == (
+        "x is ragged in several dimensions, and such rows are not changed; pad all but one"
+    )
