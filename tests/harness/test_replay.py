@@ -17,10 +17,12 @@ import pytest
 import modeltune as mt
 from modeltune import harness
 from modeltune.cli import main
-from modeltune.harness.replay import replay_from_json, replay_to_json
+from modeltune.harness.replay import replay_from_json, replay_to_json, rescore_run
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Artifact, Run, Scores
+from modeltune.records.verdicts import Outcome
 from modeltune.reports.replays import Replay, disagreements, replay_report
+from tests.support import process_specs
 from tests.support.example import Example, source
 from tests.support.histories import DIGITS
 
@@ -209,6 +211,20 @@ def test_a_build_function_that_dies_ends_the_command_with_one_error(
     assert (code, out) == (1, "")
     assert "the process that holds the data was killed by signal 11 (SIGSEGV), peak memory " in err
     assert not Path("out.keras").exists()
+
+
+def test_a_run_on_a_shuffled_stream_that_processes_trained_is_replayed(tmp_path: Path) -> None:
+    spec, store = process_specs.with_shuffled_stream, f"sqlite:///{tmp_path}/history.db"
+    run = mt.run(spec, store=store, workers=2, listen=lambda event: None)
+    assert {trial.status.value for trial in run.trials} == {"completed"}
+    (streams,) = (check for check in run.checks if check.gate == "checks.streams")
+    # Nothing is wrong with the stream, but rows are not compared.
+    assert streams.outcome is Outcome.INCONCLUSIVE
+    with open_store(store) as history:
+        replayed = rescore_run(spec, {}, run, history)
+    assert disagreements(run, replayed) == []
+    assert {"accuracy", "loss"} <= {*replayed.again}
+    assert (replayed.code, replayed.notes) == ((), ())
 
 
 def test_other_code_is_named_also_when_its_numbers_come_back(

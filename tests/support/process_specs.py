@@ -44,6 +44,20 @@ def different() -> mt.Data:
     return mt.Data(stream, stream, stream)
 
 
+def shuffled() -> mt.Data:
+    """Return a train stream that is shuffled and augmented anew each time it is read."""
+    import tensorflow as tf
+
+    arrays = digits(train=40, validation=20, test=20)
+    train = tf.data.Dataset.from_tensor_slices(arrays.train).shuffle(40)
+    noisy = train.map(lambda x, y: (x + tf.random.normal([64]), y), num_parallel_calls=2)
+    rest = (
+        tf.data.Dataset.from_tensor_slices(part).batch(8)
+        for part in (arrays.validation, arrays.test)
+    )
+    return mt.Data(noisy.batch(8).prefetch(1), *rest)
+
+
 METHODS = ["fork", "forkserver", "spawn"]
 
 
@@ -84,6 +98,12 @@ def with_deadly_data(hp: Any) -> Any:
 
 @declared(data=told_method)
 def with_told_method(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(data=shuffled, search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=2))
+def with_shuffled_stream(hp: Any) -> Any:
+    hp.Int("number", 1, 9)
     return classifier()
 
 

@@ -110,6 +110,21 @@ def test_a_fault_of_the_data_function_is_an_error_that_says_which_and_where(
     assert "modeltune/harness" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["exits", "leaves", "segfaults", "grows", "hangs"])
+def test_a_fault_of_a_given_model_s_function_is_an_error_that_says_which_and_where(
+    begun: Any, fault: Path, name: str
+) -> None:
+    engine, _ = begun(process_specs.given_with_fault)
+    engine.load()
+    fault.write_text(name)
+    with pytest.raises(ModeltuneError) as raised:
+        engine.identify()
+    said = str(raised.value)
+    assert "the model cannot be loaded: " in said
+    assert HOW[name].format("trial") in said
+    assert ("in given_with_fault\n" in said) is (name != "exits")
+
+
 def test_a_data_function_that_hangs_ends_with_the_budget(begun: Any, fault: Path) -> None:
     engine, _ = begun(process_specs.with_faulty_data, Deadline(0, "5m", overdraft=30))
     fault.write_text("hangs")
