@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from modeltune.ground import HistoryError, project_root
+from modeltune.ground import UNKNOWN_NOTEBOOK, HistoryError, project_root
 from modeltune.records import Run, Summary
 from modeltune.specs import split_address
 
@@ -29,7 +29,9 @@ def spec_file(run: Run | Summary, folder: str | None) -> Path:
         candidates = [root / recorded.name]
         remedy = "name another folder: --specs DIR"
     for file in candidates:
-        if _is_inside(file, root) and _exists(file) and file.is_file():
+        # What is accepted of a notebook without a known name needs its folder only.
+        is_there = file.is_file() if _exists(file) else recorded.name == UNKNOWN_NOTEBOOK
+        if _is_inside(file, root) and is_there and file.parent.is_dir():
             return file
     outside = [file for file in (*candidates, recorded) if _exists(file)]
     if outside:
@@ -56,8 +58,15 @@ def node_of(run: Run, file: Path) -> str:
     """Return what pytest is asked for: the file, which is absolute and so no option, and the item.
 
     Raises:
-        HistoryError: the run's spec is no item, or pytest would read the path as one.
+        HistoryError: the run's spec is no item, or pytest would read the path as one; or it is in a
+            notebook.
     """
+    if file.suffix != ".py":
+        raise HistoryError(
+            f"run {run.id}: {run.spec} is in a notebook, which pytest cannot import: run the notebook, "
+            f"where mt.run(spec, rejudge={run.id!r}) judges it again; modeltune export {run.id} "
+            "NAME.weights.h5 writes its weights"
+        )
     name, bracket, parameters = split_address(run.spec)[1].partition("[")
     if not name.isidentifier() or (bracket and not parameters.endswith("]")):
         raise HistoryError(f"run {run.id}: {run.spec!r:.200} names no spec: write FILE.py::NAME")

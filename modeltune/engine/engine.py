@@ -91,7 +91,9 @@ class Engine:
 
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""
-        return environment(Path(self._spec.file).parent, self._spec.fit.dtype_policy)
+        spec = self._spec
+        sources = ("*.py", "*.ipynb") if spec.is_in_notebook else ("*.py",)
+        return environment(Path(spec.file).parent, spec.fit.dtype_policy, sources)
 
     def identity(self) -> dict[str, str]:
         """Return what the search depends on besides its data, as this process has imported it."""

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -25,8 +26,10 @@ SAFE_KERAS = (3, 15, 1)
 """The first Keras that guards against hostile weight files."""
 
 
-def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
-    """Describe what numbers depend on besides the spec; ``folder`` is in the git repository, if any."""
+def environment(
+    folder: Path, dtype_policy: str | None, sources: Sequence[str] = ("*.py",)
+) -> dict[str, Json]:
+    """Describe what numbers depend on besides the spec; ``folder`` and ``sources`` as of ``git_revision``."""
     return {
         "versions": {
             "python": platform.python_version(),
@@ -45,7 +48,7 @@ def environment(folder: Path, dtype_policy: str | None) -> dict[str, Json]:
         },
         # Its kernels sum in another order than TensorFlow's own.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-        **git_revision(folder),
+        **git_revision(folder, sources),
     }
 
 
@@ -83,17 +86,17 @@ def use_threads(threads: int) -> None:
         return
 
 
-def git_revision(folder: Path) -> dict[str, Json]:
+def git_revision(folder: Path, sources: Sequence[str] = ("*.py",)) -> dict[str, Json]:
     """Return the commit and whether the code differs from it; both None outside of git.
 
-    Dirty are changed tracked files anywhere, and Python files in the folder that are not
-    tracked: a run of them cannot be repeated from the commit.
+    Dirty are changed tracked files anywhere, and files of code in the folder that are not
+    tracked, ``sources`` by their patterns: a run of them cannot be repeated from the commit.
     """
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return {"git_revision": None, "git_dirty": None}
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    untracked = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    untracked = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", *sources)
     return {"git_revision": revision, "git_dirty": bool(changed or untracked)}
 
 

@@ -75,6 +75,13 @@ if TYPE_CHECKING:
     from modeltune.ground.machine import usable_cores, usable_memory
     from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
     from modeltune.ground.multiple_tests import holm
+    from modeltune.ground.notebooks import (
+        UNKNOWN_NOTEBOOK,
+        ipython,
+        is_cell,
+        kernel,
+        notebook_file,
+    )
     from modeltune.ground.own_folders import (
         MARK,
         irregular_in,
@@ -108,6 +115,7 @@ __all__ = [
     "PACKAGE",
     "REPORT_VARIABLE",
     "STORE_VARIABLE",
+    "UNKNOWN_NOTEBOOK",
     "CodeError",
     "Config",
     "DataError",
@@ -146,7 +154,9 @@ __all__ = [
     "free_space",
     "holm",
     "in_a_line",
+    "ipython",
     "irregular_in",
+    "is_cell",
     "is_disk_full",
     "is_finite_number",
     "is_integer",
@@ -155,11 +165,13 @@ __all__ = [
     "is_positive_number",
     "is_supported_system",
     "is_unlocked",
+    "kernel",
     "make_folder",
     "mark_folder",
     "mask_urls",
     "message_of",
     "named_store",
+    "notebook_file",
     "open_own",
     "open_regular",
     "parse_json",
@@ -204,6 +216,13 @@ __getattr__, __dir__ = door(
             "read_bounded",
             "read_json",
             "require_regular",
+        ),
+        "notebooks": (
+            "UNKNOWN_NOTEBOOK",
+            "ipython",
+            "is_cell",
+            "kernel",
+            "notebook_file",
         ),
         "own_folders": (
             "MARK",

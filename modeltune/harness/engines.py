@@ -61,7 +61,9 @@ def lend_engine(
     if any(limits):
         names = "trial_minutes, trial_gigabytes and data_minutes"
         listen(Note(f"{names} limit nothing in a run without workers"))
-    own = start_engine(spec, fixtures, features)
+    with quietly():
+        # TensorFlow looks for devices, and says what it does not find.
+        own = start_engine(spec, fixtures, features)
     yield Local(own), Inline(own.perform, listen)
 
 
@@ -102,4 +104,6 @@ def lend_engine_alone(
                 return
         with quietly():
             from modeltune.engine import start_engine
-        yield Local(start_engine(spec, fixtures, scratch))
+
+            own = start_engine(spec, fixtures, scratch)
+        yield Local(own)

@@ -13,6 +13,7 @@ from modeltune.ground import (
     HistoryError,
     StoreUrl,
     ending_signals_interrupt,
+    kernel,
     named_store,
     project_of,
     require_supported_system,
@@ -72,7 +73,8 @@ def run(
             gates and marked ``cached``, instead of another run.
         rejudge: the same, but never train: True for the latest run, or a run's id.
         accept: make the run the baseline of its spec when it may be.
-        listen: called with every event; default: print progress lines to stderr.
+        listen: called with every event; default: print progress lines to stderr, in a notebook keep
+            one line in the cell's output up to date.
 
     Returns:
         The recorded run; look at ``run.passed``, ``run.scores`` and ``run.verdicts``.
@@ -90,7 +92,7 @@ def run(
     if project.config.examples is False and spec.examples:
         spec = spec.with_fields(examples=False)
     run_id, fixtures = secrets.token_hex(8), fixtures or {}
-    listen, lookup = listen or _print, Lookup()
+    listen, lookup = listen or _listener(spec), Lookup()
     strictness = strictness_of(spec, strict, accept)
     if reuse or rejudge:
         is_apart = workers != 0
@@ -183,6 +185,15 @@ def run(
     if accept is not None and not accept.later:
         accept_if_asked(draft.run, spec, store, accept, listen)
     return draft.run
+
+
+def _listener(spec: Spec) -> Listener:
+    """Return what shows progress where nobody else listens."""
+    if kernel() is None:
+        return _print
+    from modeltune.harness.notebook_line import NotebookLine
+
+    return NotebookLine(spec.id)
 
 
 def _print(event: Event) -> None:

@@ -183,10 +183,11 @@ class Run:
     strict: bool = False
 
     def __repr__(self) -> str:
-        return f"<Run {in_a_line(self.id)} of {in_a_line(self.spec)}: {', '.join(self._facts())}>"
+        return f"<Run {in_a_line(self.id)} of {in_a_line(self.spec)}: {self.in_short}>"
 
-    def _facts(self) -> list[str]:
-        """Return in a few words how it ended, what it measured and what its gates came to."""
+    @property
+    def in_short(self) -> str:
+        """In a few words how it ended, what it measured and what its gates came to."""
         facts = [self.status.value + (" (cached)" if self.cached else "")]
         metric = self.objective.partition(" ")[2].removeprefix("val_")
         if metric in self.scores:
@@ -197,7 +198,7 @@ class Run:
             facts.append(f"gates: {counts}")
         if self.error:
             facts.append(in_a_line(self.error, 200))
-        return facts
+        return ", ".join(facts)
 
     @property
     def passed(self) -> bool:

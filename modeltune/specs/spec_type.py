@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from modeltune.ground import (
@@ -20,7 +21,9 @@ from modeltune.ground import (
     SpecError,
     count_of,
     error_text,
+    is_cell,
     is_integer,
+    notebook_file,
     typed,
 )
 from modeltune.specs.addresses import path_in_project, root_of_file
@@ -183,7 +186,8 @@ class Spec:
 
     ``file`` and ``name`` together are its address: ``model_specs/spec_digits.py::mlp``.
     ``project`` is the folder that the address starts from if no folder above the file has a
-    pyproject.toml. ``attributes`` are what decorators of other libraries keep on a function, such
+    pyproject.toml. ``is_in_notebook``: it was declared in a cell, the file is that of the notebook,
+    which may not exist, and the line is that of the cell. ``attributes`` are what decorators of other libraries keep on a function, such
     as a title for Allure; those above ``mt.spec`` set them here.
     """
 
@@ -196,6 +200,7 @@ class Spec:
         file: str,
         line: int,
         project: Path | None = None,
+        is_in_notebook: bool = False,
     ):
         fields = {
             "protocol": protocol,
@@ -205,6 +210,7 @@ class Spec:
             "file": file,
             "line": line,
             "project": project,
+            "is_in_notebook": is_in_notebook,
             "__name__": name,
             "__doc__": inspect.getdoc(model),
             "__module__": module,
@@ -225,6 +231,7 @@ class Spec:
     file: str
     line: int
     project: Path | None
+    is_in_notebook: bool
     pytestmark: list[Any]
     attributes: Mapping[str, object]
     _declared: Spec
@@ -344,7 +351,7 @@ class Spec:
             problems += [(field, OF_TRAINING) for field in fields if field in TRAINING]
         _refuse(problems, self.file, self.line, name or self.name)
         name, place = name or self.name, (self.module, self.file, self.line, self.project)
-        spec = Spec(protocol, self.model, name, *place)
+        spec = Spec(protocol, self.model, name, *place, self.is_in_notebook)
         spec.pytestmark = list(self.pytestmark)
         vars(spec).update({**self.attributes, "attributes": self.attributes})
         changed = {**self._changed, **{field: getattr(protocol, field) for field in fields}}
@@ -360,8 +367,13 @@ class Spec:
         """Pickle the spec as an address: the module that declares it, and the fields changed since.
 
         Raises:
-            pickle.PicklingError: its module has no name for it.
+            pickle.PicklingError: its module has no name for it, or is a notebook.
         """
+        if self.is_in_notebook:
+            raise pickle.PicklingError(
+                f"{self.id} is declared in a notebook, which no other process can import; move it to "
+                "a file to train in several"
+            )
         module = sys.modules.get(self.module)
         for name, value in vars(module).items() if module else ():
             if value is self._declared:
@@ -510,7 +522,7 @@ def spec(
         for field, text in protocol.problems()
         if field != "data" or data is not _REQUIRED
     ]
-    _refuse(problems, caller.f_code.co_filename, caller.f_lineno, "mt.spec(...)")
+    _refuse(problems, _file_of(caller), caller.f_lineno, "mt.spec(...)")
     return protocol
 
 
@@ -545,7 +557,8 @@ def _as_tuple(listed: Any) -> Any:
 
 def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> Spec:
     caller = sys._getframe(2)
-    file, line = caller.f_code.co_filename, caller.f_lineno
+    file, line = _file_of(caller), caller.f_lineno
+    is_in_notebook = is_cell(caller.f_globals, caller.f_code.co_filename)
     name = getattr(model, "__name__", None) or getattr(model, "name", None) or type(model).__name__
     is_definition = inspect.isfunction(model) or isinstance(model, type)
     problem = _model_problem(model)
@@ -558,13 +571,20 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         problem = _model_problem(model)
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
-    if _takes_nothing(model) and protocol.place == (file, line):
+    if _takes_nothing(model) and protocol.place == (caller.f_code.co_filename, line):
         # A protocol for several models may have them, for others than this one.
         own = [(field, OF_TRAINING) for field in _of_training(protocol)]
         _refuse(own, file, line, str(name))
     if is_definition:
         module_globals.setdefault(DECLARATIONS, []).append((name, line))
-    return Spec(protocol, model, str(name), str(module_globals.get("__name__")), file, line)
+    module = str(module_globals.get("__name__"))
+    return Spec(protocol, model, str(name), module, file, line, is_in_notebook=is_in_notebook)
+
+
+def _file_of(frame: FrameType) -> str:
+    """Return the file that a frame's code is in; of a cell, that of its notebook."""
+    file = frame.f_code.co_filename
+    return str(notebook_file()) if is_cell(frame.f_globals, file) else file
 
 
 TRAINING = ("search", "fit", "validation", "escalate")

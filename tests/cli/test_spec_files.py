@@ -161,3 +161,21 @@ def test_no_baseline_is_written_through_a_link_that_leads_out(
     assert main(["accept", "a", "--reason", "mine"]) == 1
     assert "leads out of the project" in capsys.readouterr().err
     assert [path.name for path in (project.parent / "stranger").iterdir()] == [NAME]
+
+
+def test_a_run_of_a_notebook_is_judged_again_there_and_accepted_from_here(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passed = replace(DIGITS, status=RunStatus.PASSED, verdicts=(), checks=(), files={})
+    with open_store("sqlite:///.modeltune/history.db") as store:
+        # Nobody had told its name, so there is no such file.
+        store.record(
+            replace(passed, file=str(project / "specs" / "notebook"), spec="specs/notebook::net")
+        )
+    assert main(["check", "-1"]) == 1
+    assert (
+        "is in a notebook, which pytest cannot import: run the notebook, where mt.run(spec, "
+        in (capsys.readouterr().err)
+    )
+    assert main(["accept", "-1", "--reason", "good"]) == 0
+    assert (project / "specs" / "baselines" / "notebook.net.json").is_file()

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from modeltune.ground import error_text
+from modeltune.ground import error_text, is_cell
 from modeltune.specs.identity.dependencies import Dependencies
 from modeltune.specs.identity.module_files import is_installed, module_file
-from modeltune.specs.identity.source_files import functions_of, loaded_names, parse_file
+from modeltune.specs.identity.source_files import Function, functions_of, loaded_names, parse_file
 from modeltune.specs.spec_type import Protocol, Spec
 
 HELD = "what is held by "
@@ -59,11 +59,20 @@ def digest(text: str) -> str:
 
 def _holds_nothing(value: object) -> bool:
     return type(value) is FunctionType and not (
-        value.__closure__
-        or value.__defaults__
-        or value.__kwdefaults__
-        or not functions_of(Path(value.__code__.co_filename), value.__code__)
+        value.__closure__ or value.__defaults__ or value.__kwdefaults__ or not _nodes(value)
     )
+
+
+def _nodes(function: FunctionType) -> list[Function]:
+    """Return the functions in a file that this one may be; none of a cell of a notebook.
+
+    A cell is known by its code and by the globals it uses: what another cell has made of them, in
+    whatever order cells were run, is what the function uses.
+    """
+    code = function.__code__
+    if is_cell(function.__globals__, code.co_filename):
+        return []
+    return functions_of(Path(code.co_filename), code)
 
 
 class _Digest:
@@ -146,16 +155,18 @@ class _ContentPickler(pickle.Pickler):
         raise pickle.PicklingError(f"what a {type(value).__name__} holds is not known")
 
     def _function(self, function: FunctionType) -> tuple[object, ...]:
-        path, code = Path(function.__code__.co_filename), function.__code__
+        path = Path(function.__code__.co_filename)
         cells = tuple(_cell(cell) for cell in function.__closure__ or ())
         if is_installed(path) and path.is_file():
             package = function.__module__.partition(".")[0]
             self._dependencies.packages.add(package)
             return ("function", _home(function, package), function.__qualname__, cells)
-        nodes = functions_of(path, code)
+        nodes = _nodes(function)
         if not nodes:
-            self._texts.append(self._element(code))
-            return ("function", cells, _defaults(function), _globals_used_by(function))
+            self._texts.append(self._element(_without_docstring(function)))
+            used = _globals_used_by(function)
+            self._dependencies.packages.update(filter(None, map(_installed, used.values())))
+            return ("function", cells, _defaults(function), used)
         for node in nodes:
             if not isinstance(node, ast.Lambda) and (
                 any(function is model for model in self._models)
@@ -227,6 +238,26 @@ def _cell(cell: CellType) -> object:
 
 def _defaults(function: FunctionType) -> tuple[object, ...]:
     return (function.__defaults__, function.__kwdefaults__)
+
+
+def _without_docstring(function: FunctionType) -> CodeType:
+    code = function.__code__
+    if function.__doc__ is None or code.co_consts[:1] != (function.__doc__,):
+        return code
+    return code.replace(co_consts=(None, *code.co_consts[1:]))
+
+
+def _installed(value: Any) -> str | None:
+    """Return the installed package that a module, a class or a function comes from."""
+    if issubclass(type(value), ModuleType):
+        name = object.__getattribute__(value, "__dict__")["__name__"]
+    else:
+        name = getattr(value, "__module__", None) if isinstance(value, _NAMED) else None
+    package = module_file(name) if isinstance(name, str) else None
+    return package if isinstance(package, str) else None
+
+
+_NAMED = (type, FunctionType)
 
 
 def _globals_used_by(function: FunctionType) -> dict[str, object]:

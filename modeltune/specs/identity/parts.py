@@ -84,6 +84,7 @@ def search_identity(spec: Spec) -> dict[str, str]:
 
     The parts are the same in every process, and computing them loads no module. They are
     computed once per spec: what was imported is what runs, even when its file is edited later.
+    Of a spec in a notebook they are what its functions are made of now, whichever cells made it.
     """
     return dict(_read(spec)[0])
 
@@ -94,6 +95,9 @@ def identity_assumptions(spec: Spec) -> tuple[str, ...]:
 
 
 def _read(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
+    if spec.is_in_notebook:
+        # Another cell may have changed what its functions use.
+        return _identity(spec)
     if spec not in _identities:
         _identities[spec] = _identity(spec)
     return _identities[spec]
@@ -152,7 +156,7 @@ def _identity(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
         **_data(spec, home, dependencies),
         **content("the callbacks", list(spec.fit.callbacks), dependencies),
     }
-    if home.is_file():
+    if home.is_file() and not spec.is_in_notebook:
         dependencies.add_import(home)
         for conftest in _conftests(home):
             dependencies.add_import(conftest)
@@ -165,10 +169,12 @@ def _identity(spec: Spec) -> tuple[dict[str, str], tuple[str, ...]]:
 def _data(spec: Spec, home: Path, dependencies: Dependencies) -> dict[str, str]:
     if isinstance(spec.data, Data):
         # Its arrays have fingerprints; a stream may be made anywhere in the file.
-        dependencies.add_file(home)
+        if not spec.is_in_notebook:
+            dependencies.add_file(home)
         return {}
     for name in data_arguments(spec.data):
-        dependencies.add_fixture(name, [home, *_conftests(home)])
+        files = [] if spec.is_in_notebook else [home, *_conftests(home)]
+        dependencies.add_fixture(name, files)
     return content("the data function", spec.data, dependencies)
 
 
