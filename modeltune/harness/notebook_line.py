@@ -10,10 +10,10 @@ from modeltune.ground import count_of
 from modeltune.records import BaselineAccepted, Event, Note, RunRecorded
 from modeltune.reports import RunProgress, clean, cut, follow, live
 
-INTERVAL = 0.2
+REDRAWN_EVERY = 0.2
 """Seconds between two versions of the line, unless it is the last one: each is a message to the browser."""
 
-WIDEST = 120
+LONGEST_PROGRESS = 120
 
 
 class NotebookLine:
@@ -22,7 +22,7 @@ class NotebookLine:
     def __init__(self, spec: str, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._progress = RunProgress(spec, clock(), clock())
-        self._shown_at = -INTERVAL
+        self._shown_at = -REDRAWN_EVERY
         self._notes = 0
         self._accepted = ""
         self._ended = ""
@@ -37,7 +37,7 @@ class NotebookLine:
             self._ended = f"{event.run.in_short}, run {event.run.id}"
         if isinstance(event, BaselineAccepted):
             self._accepted = event.lines[0] if event.lines else ""
-        if self._ended or now - self._shown_at >= INTERVAL:
+        if self._ended or now - self._shown_at >= REDRAWN_EVERY:
             self._shown_at = now
             self._show(self._text(now))
 
@@ -54,7 +54,7 @@ class NotebookLine:
 
         display: Any = IPython.display.display
         # The end is said in full.
-        line = {"text/plain": clean(text) if self._ended else cut(text, WIDEST)}
+        line = {"text/plain": clean(text) if self._ended else cut(text, LONGEST_PROGRESS)}
         if self._handle is None:
             self._handle = display(line, raw=True, display_id=True)
         else:
