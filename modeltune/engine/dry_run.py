@@ -142,8 +142,8 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
-            if test.has_targets
-            else _target_problems(spec)
+            if test.has_targets and not test.has_ragged_targets
+            else _target_problems(spec, test)
         )
         if loaded.test.stream is None:
             problems += _behaviour_problems(spec, model, test)
@@ -288,12 +288,12 @@ def _problems_of_names(
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:
     """Return what slices and behaviours cannot be measured with this model, or with its head."""
     spec, train = rehearsal.spec, rehearsal.train
-    has_targets = train.has_targets
+    has_targets = train.has_targets and not train.has_ragged_targets
     problems = [
         *(
             _slice_problems(spec, rehearsed, outputs, rehearsal.loaded.test.size)
             if has_targets
-            else _target_problems(spec)
+            else _target_problems(spec, train)
         )
     ]
     if rehearsal.loaded.train.stream is None:
@@ -454,14 +454,18 @@ def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
             )
 
 
-def _target_problems(spec: Spec) -> Iterator[str]:
-    """Name the gates that compare predictions with targets, which there are none of."""
+def _target_problems(spec: Spec, part: Part) -> Iterator[str]:
+    """Name the gates that compare predictions with targets, which there are none of, or ragged ones."""
+    has = f"data: {part.name} has no targets (y)"
+    remedy = "return (x, y), for an autoencoder (x, x)"
+    if part.has_ragged_targets:
+        has, remedy = f"data: {part.name} has ragged targets (y)", PAD
     for index, gate in enumerate(spec.gates):
         if isinstance(gate, Behaviour):
             if gate.kind is not Kind.METAMORPHIC:
                 yield (
-                    f"gates[{index}]: {gate!r}: data: train has no targets (y), by which predictions "
-                    "are known as classes or numbers; write the relation itself, as mt.metamorphic"
+                    f"gates[{index}]: {gate!r}: {has}, by which predictions are known as classes or "
+                    "numbers; write the relation itself, as mt.metamorphic"
                 )
             continue
         what = ""
@@ -470,10 +474,7 @@ def _target_problems(spec: Spec) -> Iterator[str]:
         elif gate.measure.slices is not None:
             what = "single samples are judged by"
         if what:
-            yield (
-                f"gates[{index}]: {gate!r}: data: train has no targets (y), which {what}; return "
-                "(x, y), for an autoencoder (x, x), or leave the gate out"
-            )
+            yield f"gates[{index}]: {gate!r}: {has}, which {what}; {remedy}, or leave the gate out"
 
 
 def _slice_problems(spec: Spec, model: Model, outputs: list[Output], rows: int) -> Iterator[str]:
@@ -538,7 +539,8 @@ def _whole_metrics(model: Model, outputs: list[Output]) -> set[str]:
 def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
     """Try every behaviour gate once, on a few samples of train and the untrained model."""
     for index, gate in enumerate(spec.gates):
-        if isinstance(gate, Behaviour) and (few.has_targets or gate.kind is Kind.METAMORPHIC):
+        is_known = few.has_targets and not few.has_ragged_targets
+        if isinstance(gate, Behaviour) and (is_known or gate.kind is Kind.METAMORPHIC):
             # A single example, whatever share of them may violate it.
             once = replace(gate, max_violation=None, examples=1)
             if error := probe(once, model, few, few, spec.search.seed).error:
@@ -576,7 +578,8 @@ def _likely_causes(spec: Spec, model: Model, train: Part) -> Iterator[str]:
     ]
     for name, array in named:
         if isinstance(array, RaggedArray):
-            yield f"data: train {name} is ragged, and not every layer takes rows of different lengths; {PAD}"
+            what = "loss compares" if name.startswith("y") else "layer takes"
+            yield f"data: train {name} is ragged, and not every {what} rows of different lengths; {PAD}"
             continue
         if array.dtype.kind not in "OUSMm":
             continue

@@ -84,6 +84,7 @@ class Part:
     order; it ``varies`` where it yields others when it is read again. ``classes`` are those that a
     stream has yielded, None where its targets are no classes. ``steps`` is how many batches an epoch
     of train has, None for all; where train ``is_endless``, so many are read where else all are.
+    Of a stream, ``is_ragged`` tells that it has yielded targets of different lengths.
     ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
     "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
     """
@@ -102,6 +103,7 @@ class Part:
     classes: frozenset[int] | None = None
     steps: int | None = None
     is_endless: bool = False
+    is_ragged: bool = False
     frames: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     whole: Mapping[str, Array] = field(default_factory=dict)
 
@@ -109,6 +111,11 @@ class Part:
     def has_targets(self) -> bool:
         """Tell whether there is a ``y``, also in what a stream yields."""
         return self.y is not None or any(label.split(".")[0] == "y" for label in self.shapes)
+
+    @property
+    def has_ragged_targets(self) -> bool:
+        """Tell whether targets are rows of different lengths, which only the model's own loss compares."""
+        return self.is_ragged or _are_ragged(self.y)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
         """Yield (x, y, sample_weight) batches in order, each once; the last two may be None."""
@@ -261,7 +268,7 @@ def class_labels(y: Arrays) -> Array | None:
 
     Labels are integers, strings, zeros and ones, or one-hot rows, and there is one output.
     """
-    if not isinstance(y, np.ndarray):
+    if not isinstance(y, np.ndarray) or isinstance(y, RaggedArray):
         return None
     if y.ndim == 2 and y.shape[1] > 1:
         # At the first row that is none, the rest is not looked at.
@@ -276,6 +283,10 @@ def class_labels(y: Arrays) -> Array | None:
     if labels.dtype.kind in "iubUSO" or np.isin(labels, (0, 1)).all():
         return labels
     return None
+
+
+def _are_ragged(arrays: Arrays) -> bool:
+    return any(isinstance(array, RaggedArray) for _, array in leaves(arrays))
 
 
 def map_arrays(function: Callable[[Array], Any], arrays: Arrays) -> Arrays:
@@ -521,6 +532,7 @@ def _stream_part(
     seen: set[int] = set()
     labels: dict[str, tuple[int, int]] = {}
     classes: set[int] | None = set()
+    is_ragged = False
     shapes = _declared_shapes(stream)
     for x, y, sample_weight in _batches(stream, f"{where}: {name}", most):
         columns = _columns(x, y, sample_weight)
@@ -550,6 +562,7 @@ def _stream_part(
             lowest, highest = labels.get(path, (low, high))
             labels[path] = (min(low, lowest), max(high, highest))
         classes = _more_classes(classes, y)
+        is_ragged = is_ragged or _are_ragged(y)
         if watch is not None and (why := watch.note(batch & SHORT)):
             raise _endless(where, name, f"{why}, and nothing says that it ends", True, stream)
     if size == 0:
@@ -568,6 +581,7 @@ def _stream_part(
         classes=None if classes is None else frozenset(classes),
         steps=steps,
         is_endless=is_endless,
+        is_ragged=is_ragged,
     )
 
 
@@ -635,11 +649,6 @@ def _columns(x: Arrays, y: Arrays, sample_weight: Arrays) -> dict[str, Array]:
 
 def _check_targets(where: str, name: str, x: Arrays, y: Arrays) -> None:
     for kind, arrays in (("x", x), ("y", y)):
-        if kind == "y" and any(isinstance(array, RaggedArray) for _, array in leaves(arrays)):
-            raise DataError(
-                f"{where}: {name} y holds a RaggedTensor, and no scores are taken of targets of "
-                f"different lengths; {PAD}, and leave the padding out of the loss by a mask or sample_weight"
-            )
         if not list(leaves(arrays)) and (kind == "x" or arrays is not None):
             raise DataError(
                 f"{where}: {name} {kind} is None or holds no array; a part is (x, y), "

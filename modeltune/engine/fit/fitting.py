@@ -271,8 +271,15 @@ def _evaluation(part: Part) -> Any:
 
 
 def with_string_tensors(part: Part) -> Part:
-    """Return a part as ``string_tensor`` has its inputs, which Keras trains on; of arrays it takes only numbers."""
-    if part.stream is not None or not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
+    """Return a part as ``string_tensor`` has its inputs, and targets that are ragged: Keras trains on them.
+
+    Of arrays it takes only numbers.
+    """
+    if part.stream is not None:
+        return part
+    if part.has_ragged_targets:
+        part = replace(part, y=map_arrays(string_tensor, part.y))
+    if not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
         return part
     return replace(part, x=map_arrays(string_tensor, part.x))
 

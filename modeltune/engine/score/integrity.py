@@ -368,6 +368,9 @@ def _single_row(model: Model, twice: _Twice, rows: _Rows) -> Verdict:
     few = min(SINGLE_ROWS, rows.size)
     alone = _Rows(_slice(rows.x, 0, few), few, 1).predict_with(model)
     together = map_arrays(lambda array: array[:few], twice.predicted)
+    if any(len(array) != rows.size for _, array in leaves(twice.predicted)):
+        # Ragged predictions: which values are of these rows is not known any more.
+        together = _Rows(_slice(rows.x, 0, few), few, few).predict_with(model)
     # Use the scale of all rows, not of this small subset.
     difference = _difference(together, alone, twice.predicted)
     if difference <= tolerance.batched:
@@ -510,7 +513,8 @@ def _is_probability(output: Output) -> bool:
 
 
 def _numbers(array: Any) -> Array:
-    numbers = np.asarray(array)
+    """Return predictions as numbers; of a RaggedTensor all its values, one row after the other."""
+    numbers = np.asarray(getattr(array, "flat_values", array))
     # bfloat16 is not one of NumPy's own types, so its kind is not "f".
     return numbers if numbers.dtype.kind in "biu" else numbers.astype(np.float64)
 

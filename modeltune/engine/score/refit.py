@@ -332,8 +332,9 @@ def score_part(
     predictions = predict(model, part, batch_size, slices)
     note = None
     if can_predict(model) and predictions.y is None:
+        what = "ragged" if part.has_ragged_targets else "no"
         note = (
-            f"there are no targets (y) on {part.name}: there are no report, no results of single "
+            f"there are {what} targets (y) on {part.name}: there are no report, no results of single "
             "samples and no examples"
         )
     reported: Mapping[str, float] = {}

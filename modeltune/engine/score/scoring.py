@@ -128,9 +128,10 @@ def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple
 def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
     """Return aligned targets, predictions, weights and slices; read every batch exactly once.
 
-    A model without a ``call``, as a GAN, predicts nothing, so it has no outputs.
+    A model without a ``call``, as a GAN, predicts nothing, so it has no outputs. Nor are there any
+    that compare with targets of different lengths, sample by sample.
     """
-    if not can_predict(model):
+    if not can_predict(model) or part.has_ragged_targets:
         return Predictions([], None, sizes=[part.size])
     targets: list[Arrays] = []
     predictions: list[Arrays] = []

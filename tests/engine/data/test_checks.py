@@ -247,6 +247,17 @@ def test_rows_of_different_lengths_repeat_and_are_constant_as_others_are() -> No
     assert verdict("constant_features", data).reason == "x is the same in every row of train"
 
 
+def test_ragged_targets_are_checked_as_far_as_they_can_be() -> None:
+    y = tf.ragged.constant([[1, 2], [1], [2], [1, 2]])
+    x = np.array([[0.0], [1.0], [0.0], [0.0]])
+    data = load_data(spec_of(data=mt.Data(*[(x, y)] * 3)))
+    assert "1 of them with conflicting targets: train[2] and train[0]" in (
+        verdict("duplicates", data).reason
+    )
+    assert verdict("labels", data).reason == "y holds no class labels"
+    assert Outcome.ERROR not in {one.outcome for one in check_data(data, Checks())}
+
+
 def test_rows_without_targets_repeat_all_the_same() -> None:
     x = numbers(40)
     x[3] = x[0]

@@ -827,8 +827,18 @@ def test_rows_of_rows_of_different_lengths_are_samples() -> None:
         loaded(mt.Data(*[(rows([[4.0, np.nan]]), y)] * 3))
 
 
-def test_ragged_numbers_that_are_not_finite_and_ragged_targets_are_refused() -> None:
+def test_ragged_numbers_that_are_not_finite_are_refused() -> None:
     with pytest.raises(mt.DataError, match="train x holds NaN, first in row 0"):
         loaded(mt.Data((ragged(np.nan), Y)))
-    with pytest.raises(mt.DataError, match="train y holds a RaggedTensor, and no scores"):
-        loaded(mt.Data((X, ragged())))
+    with pytest.raises(mt.DataError, match="train y holds NaN, first in row 0"):
+        loaded(mt.Data((X, ragged(np.nan))))
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_targets_may_be_ragged(as_stream: bool) -> None:
+    parts = [elements((X, ragged(first)), as_stream) for first in (1.0, 2.0)]
+    one, other = (loaded(mt.Data(part, part, part)).train for part in parts)
+    assert one.has_ragged_targets
+    assert one.has_targets
+    assert (one.labels, one.shapes["y"]) == ({}, (None,))
+    assert one.fingerprint != other.fingerprint

@@ -183,6 +183,55 @@ def test_rows_of_different_lengths_are_trained_on_as_plain_keras_does(
     assert {name: result.scores[name] for name in scores} == pytest.approx(scores)
 
 
+class OfEachValue(keras.Model):
+    """Predict a number for each value of a ragged row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1)
+
+    def call(self, rows: Any) -> Any:
+        if isinstance(rows, tf.RaggedTensor):
+            flat = self.dense(tf.reshape(rows.values, (-1, 1)))
+            return rows.with_values(tf.reshape(flat, (-1,)))
+        return self.dense(rows)
+
+
+def of_each_value(hp: Any) -> Any:
+    model = OfEachValue()
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
+def test_ragged_targets_are_trained_on_and_scored_by_the_loss_and_metrics_alone(
+    as_stream: bool, tmp_path: Path
+) -> None:
+    rows = tf.cast(ROWS, "float32")
+    part: Any = rows, 2 * rows
+    if as_stream:
+        part = tf.data.Dataset.from_tensor_slices(part).batch(20)
+    search = mt.RandomSearch(mt.minimize("val_loss"), max_trials=1)
+    gates = [mt.metric("mae") <= 9, mt.gap("loss") >= -9]
+    spec = spec_of(of_each_value, mt.Data(part, part, part), gates=gates, search=search)
+    assert dry_run(spec, load_data(spec), Oracle(spec.search, tmp_path / "search")).failure is None
+    result = refitted(spec, tmp_path)
+    assert result.note is not None
+    assert "there are ragged targets (y) on test: there are no report" in result.note
+    assert {check.outcome for check in result.checks} == {Outcome.PASSED}
+    model = of_each_value(None)
+    model(rows)
+    load_weights(model, tmp_path / "refit.weights.h5")
+    data = (part,) if as_stream else part
+    scores = model.evaluate(*data, verbose=0, return_dict=True)
+    assert {name: result.scores[name] for name in scores} == pytest.approx(scores)
+    assert "gap(loss)" in result.scores
+    spec = spec.with_fields(gates=[mt.gain_over_dummy("loss") >= 0])
+    oracle = Oracle(spec.search, tmp_path / "again")
+    with pytest.raises(mt.SpecError, match=r"data: train has ragged targets \(y\), which a dummy"):
+        dry_run(spec, load_data(spec), oracle)
+
+
 def test_a_layer_that_takes_no_ragged_rows_is_refused_without_their_content(
     tmp_path: Path,
 ) -> None:
