@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         SpecError,
         __version__,
     )
-    from modeltune.harness import run
+    from modeltune.harness import compare, run
     from modeltune.histories import history
     from modeltune.records import Run
     from modeltune.specs import (
@@ -67,6 +67,7 @@ __all__ = [
     "SpecError",
     "__version__",
     "baseline",
+    "compare",
     "directional",
     "gain_over_dummy",
     "gap",
@@ -91,7 +92,7 @@ __getattr__, __dir__ = door(
             *("DataError", "HistoryError", "ModeltuneError", "SearchError", "SpecError"),
             "__version__",
         ),
-        "harness": ("run",),
+        "harness": ("compare", "run"),
         "histories": ("history",),
         "records": ("Run",),
         "specs": (

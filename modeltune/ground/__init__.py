@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         typed,
     )
     from modeltune.ground.disk_space import free_space, is_disk_full, says_disk_full
+    from modeltune.ground.doors import later
     from modeltune.ground.durable_files import (
         append_durably,
         flush_to_disk,
@@ -166,6 +167,7 @@ __all__ = [
     "is_supported_system",
     "is_unlocked",
     "kernel",
+    "later",
     "make_folder",
     "mark_folder",
     "mask_urls",
@@ -265,6 +267,7 @@ __getattr__, __dir__ = door(
             "write_durably",
             "write_files_durably",
         ),
+        "doors": ("later",),
         "endings": ("end_without_collecting",),
         "errors": (
             "CodeError",

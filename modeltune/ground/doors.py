@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 def door(
@@ -50,3 +51,12 @@ def door(
         return home is not None and name in dir(home)
 
     return load, listed
+
+
+def later(package: str, name: str) -> Any:
+    """Return a public name of one of our packages, which may be above the one that asks.
+
+    What a value shows of itself in a notebook is rendered by packages that are built upon it: it
+    asks for them by name when it is shown.
+    """
+    return getattr(importlib.import_module(f"modeltune.{package}"), name)

@@ -22,14 +22,21 @@ if TYPE_CHECKING:
         kept_weights,
         replay_from_json,
     )
-    from modeltune.harness.report_files import gather, newest_runs, write_pictures, write_reports
-    from modeltune.harness.run_differences import contrast
+    from modeltune.harness.report_files import (
+        gather,
+        newest_runs,
+        notebook_view,
+        write_pictures,
+        write_reports,
+    )
+    from modeltune.harness.run_differences import compare, contrast
     from modeltune.harness.winners import newest_run, winner_of
 
 __all__ = [
     "accept_if_asked",
     "auto",
     "check_target",
+    "compare",
     "contrast",
     "export_kept",
     "gather",
@@ -37,6 +44,7 @@ __all__ = [
     "kept_weights",
     "newest_run",
     "newest_runs",
+    "notebook_view",
     "replay",
     "replay_from_json",
     "run",
@@ -66,10 +74,14 @@ __getattr__, __dir__ = door(
         "report_files": (
             "gather",
             "newest_runs",
+            "notebook_view",
             "write_pictures",
             "write_reports",
         ),
-        "run_differences": ("contrast",),
+        "run_differences": (
+            "compare",
+            "contrast",
+        ),
         "winners": (
             "newest_run",
             "winner_of",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from modeltune.ground import HistoryError, StoreUrl, first_line, parse_json
+from modeltune.ground import (
+    HistoryError,
+    SpecError,
+    StoreUrl,
+    first_line,
+    parse_json,
+    project_of,
+)
 from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json, without_samples
@@ -80,6 +88,25 @@ def newest_runs(history: Store) -> list[str]:
     root = root_here()
     latest = history.latest(history.specs(root), 1, root)
     return [runs[0].id for runs in latest.values() if runs]
+
+
+def notebook_view(run: Run) -> str:
+    """Return a run as a notebook shows it: as report.html does, with its past if it is recorded.
+
+    The history is that of its project; a run that is kept elsewhere is shown by its record alone.
+    """
+    from modeltune.reports import run_view
+
+    reported = ReportedRun(replace(run, verdicts=tuple(map(without_samples, run.verdicts))))
+    with contextlib.suppress(HistoryError, SpecError):
+        project = project_of(Path(run.file).parent, Path.cwd())
+        examples = project.config.examples is not False
+        if examples:
+            reported = ReportedRun(run)
+        with open_store(project.store(), create=False) as history:
+            history.run(run.id)
+            reported = _gather_run(reported.run, history, examples)
+    return run_view(reported)
 
 
 def gather(runs: Sequence[Run], url: str | StoreUrl, *, examples: bool = True) -> list[ReportedRun]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError
-from modeltune.histories import TEST_PART, Store, baselines, samples_of
+from modeltune.ground import HistoryError, default_store, named_store
+from modeltune.histories import TEST_PART, Store, baselines, open_store, samples_of
 from modeltune.records import Run
-from modeltune.reports import Contrast, Difference
+from modeltune.reports import Contrast, Difference, RunComparison
 from modeltune.specs import (
     GATES,
     HELD,
@@ -75,7 +75,7 @@ def _held(names: Iterable[str]) -> list[str]:
 def contrast(a: Run, b: Run, history: Store) -> Contrast:
     """Compare the metrics and the code of two runs by their samples and identities.
 
-    ``judgement.compare`` compares a metric: by seeds when both runs have three or more, else sample
+    ``judgement.compare_evidence`` compares a metric: by seeds when both runs have three or more, else sample
     by sample. When samples are gone, a note says so.
     """
     from modeltune.judgement import Evidence
@@ -101,8 +101,26 @@ def contrast(a: Run, b: Run, history: Store) -> Contrast:
     )
 
 
+def compare(a: Run | str | int, b: Run | str | int, *, store: str | None = None) -> RunComparison:
+    """Return what differs between two runs: metrics with their noise and p, values, data, code, versions.
+
+    Print it to see what ``modeltune compare`` shows; alone in a notebook's cell it is tables.
+
+    Args:
+        a: a run, its id or the start of it, or an index: -2 is the last run but one.
+        b: the other run.
+        store: URL of the history that has them, by default that of ``mt.history()``.
+
+    Raises:
+        HistoryError: there is no such run, or the history cannot be read.
+    """
+    with open_store(named_store(store) if store else default_store(), create=False) as history:
+        one, other = (run if isinstance(run, Run) else history.run(str(run)) for run in (a, b))
+        return RunComparison(one, other, contrast(one, other, history))
+
+
 def _difference(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -> Difference:
-    from modeltune.judgement import compare
+    from modeltune.judgement import compare_evidence
 
     if reason := _incomparable(metric, a, b, one, other):
         return Difference(None, f"not compared: {reason}")
@@ -112,7 +130,7 @@ def _difference(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -> 
     overlap = 1 / (k - 1) if isinstance(k, int) and k > 1 else 0.0
     try:
         # Which direction is better does not matter here: both tails count.
-        comparison = compare(metric, 1, other, one, overlap).comparison
+        comparison = compare_evidence(metric, 1, other, one, overlap).comparison
     except ValueError as error:
         return Difference(None, f"not compared: {error}")
     if comparison is None:

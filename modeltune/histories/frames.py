@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from modeltune.ground import StoreUrl, default_store, named_store
+from modeltune.ground import (
+    ModeltuneError,
+    StoreUrl,
+    default_store,
+    later,
+    mask_urls,
+    named_store,
+)
 from modeltune.histories.store import Store, open_store
 from modeltune.records import Run, Scores, Summary, Trial
 from modeltune.specs import root_here
@@ -33,6 +40,9 @@ COLUMNS = {
 }
 """The columns every history has, with their dtypes."""
 
+
+SHOWN_RUNS = 50
+"""How many runs a history shows of itself in a notebook."""
 
 TRIAL_COLUMNS = {
     "run": "string",
@@ -73,6 +83,28 @@ class History:
     """
 
     store: StoreUrl | None = None
+
+    def _repr_html_(self) -> str:
+        said: list[str] = []
+        summaries: list[Summary] = []
+        try:
+            with self._open() as opened:
+                root = root_here()
+                summaries = opened.runs(limit=SHOWN_RUNS, root=root)
+                count = opened.count(root=root) if len(summaries) == SHOWN_RUNS else 0
+                said = list(opened.invalid.values())
+            if not summaries and not said:
+                said = ["No run is recorded yet."]
+            if count > len(summaries):
+                said.append(f"the last {len(summaries)} of {count} runs; .frame() has all of them")
+        except ModeltuneError as error:
+            said = [mask_urls(str(error))]
+        html: str = later("reports", "history_view")(summaries, said)
+        return html
+
+    def run(self, run: str | int) -> Run:
+        """Return a recorded run: its scores, verdicts, trials and all else that is kept of it."""
+        return self._run(run)
 
     def frame(self, spec: str | None = None) -> pd.DataFrame:
         """Return every recorded run, or those of one spec, oldest first.
@@ -142,7 +174,9 @@ class History:
 
 
 def history(store: str | None = None) -> History:
-    """Return the history, whose ``frame()``, ``trials(run)`` and ``curves(run)`` are pandas frames.
+    """Return the history: ``frame()``, ``trials(run)`` and ``curves(run)`` are pandas frames.
+
+    ``run(run)`` is one recorded run. Alone in a notebook's cell it shows its last runs as a table.
 
     Args:
         store: its URL; by default ``MODELTUNE_STORE``, the ``store`` of

@@ -13,7 +13,7 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.judgement.advice import advise
     from modeltune.judgement.cautions import check_cautions
-    from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare
+    from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare_evidence
     from modeltune.judgement.gate_verdicts import judge, not_measured
     from modeltune.judgement.measurements import Measurements
     from modeltune.judgement.run_status import Strictness, status_of
@@ -38,7 +38,7 @@ __all__ = [
     "check_refit",
     "check_seeds",
     "check_space",
-    "compare",
+    "compare_evidence",
     "judge",
     "not_measured",
     "status_of",
@@ -52,7 +52,7 @@ __getattr__, __dir__ = door(
         "evidence": (
             "ENOUGH_SEEDS",
             "Evidence",
-            "compare",
+            "compare_evidence",
         ),
         "gate_verdicts": (
             "judge",

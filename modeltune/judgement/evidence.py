@@ -152,7 +152,7 @@ MOST_UNDEFINED = 0.05
 NOT_KEPT = "one refit, and the predictions it is computed from are not kept with both runs"
 
 
-def compare(
+def compare_evidence(
     metric: str, sign: int, candidate: Evidence, reference: Evidence, overlap: float = 0.0
 ) -> ValuePair:
     """Compare by seeds when both have three or more, else sample by sample, else by what there is.

@@ -76,7 +76,7 @@ class OpenCase:
 
 def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     """Compare a value with the recorded runs that the gate names."""
-    from modeltune.judgement.evidence import compare, is_other_slice
+    from modeltune.judgement.evidence import compare_evidence, is_other_slice
 
     recorded = _recorded_values(case, value)
     if isinstance(recorded, Verdict):
@@ -94,7 +94,7 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     sign = 1 if case.facts.comparison.wants_more else -1
     overlap = 0.0 if folds is None else 1 / (folds - 1)
     try:
-        pair = compare(case.key, sign, mine, nearest.evidence, overlap)
+        pair = compare_evidence(case.key, sign, mine, nearest.evidence, overlap)
     except ValueError as error:
         reason = f"it cannot be compared with {label}: {error}"
         return _close(case, Outcome.ERROR, value, bound, reason)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from modeltune.ground import Word, in_a_line
+from modeltune.ground import Word, in_a_line, later
 from modeltune.records.plain_data import Json
 from modeltune.records.verdicts import Verdict
 
@@ -184,6 +184,10 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {in_a_line(self.id)} of {in_a_line(self.spec)}: {self.in_short}>"
+
+    def _repr_html_(self) -> str:
+        html: str = later("harness", "notebook_view")(self)
+        return html
 
     @property
     def in_short(self) -> str:

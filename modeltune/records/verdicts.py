@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
-from modeltune.ground import Word, in_a_line
+from modeltune.ground import Word, in_a_line, later
 from modeltune.records.check_codes import CHECK_AREAS, section_of
 from modeltune.records.check_details import CheckDetails
 from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
@@ -188,6 +188,10 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self._gate_and_numbers()}: {in_a_line(self.explanation, 300)}"
+
+    def _repr_html_(self) -> str:
+        html: str = later("reports", "verdict_view")(self)
+        return html
 
     def _gate_and_numbers(self) -> str:
         # As many digits as tell 0.949999 from 0.95.

@@ -11,11 +11,22 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.reports.annotations import annotate, inert, root_of
-    from modeltune.reports.comparison import Contrast, Difference, comparison_report
+    from modeltune.reports.comparison import (
+        Contrast,
+        Difference,
+        RunComparison,
+        comparison_report,
+    )
     from modeltune.reports.filenames import file_name
     from modeltune.reports.html_report import html, page_template
     from modeltune.reports.json_report import write, write_whole
     from modeltune.reports.markdown_report import markdown
+    from modeltune.reports.notebook_views import (
+        comparison_view,
+        history_view,
+        run_view,
+        verdict_view,
+    )
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
     from modeltune.reports.progress import RunProgress, cut, follow, heartbeat, lines, live, width
     from modeltune.reports.replays import Replay, disagreements, recorded_scores, replay_report
@@ -42,11 +53,13 @@ __all__ = [
     "Difference",
     "Replay",
     "ReportedRun",
+    "RunComparison",
     "RunProgress",
     "all_cuts",
     "annotate",
     "clean",
     "comparison_report",
+    "comparison_view",
     "cut",
     "disagreements",
     "draw_pictures",
@@ -57,6 +70,7 @@ __all__ = [
     "headline",
     "heartbeat",
     "history_table",
+    "history_view",
     "html",
     "inert",
     "lines",
@@ -67,12 +81,14 @@ __all__ = [
     "replay_report",
     "require_matplotlib",
     "root_of",
+    "run_view",
     "show",
     "show_trial",
     "spec_trends",
     "summary_table",
     "trends",
     "undecided",
+    "verdict_view",
     "width",
     "write",
     "write_whole",
@@ -89,6 +105,7 @@ __getattr__, __dir__ = door(
         "comparison": (
             "Contrast",
             "Difference",
+            "RunComparison",
             "comparison_report",
         ),
         "filenames": ("file_name",),
@@ -98,6 +115,12 @@ __getattr__, __dir__ = door(
             "write_whole",
         ),
         "markdown_report": ("markdown",),
+        "notebook_views": (
+            "comparison_view",
+            "history_view",
+            "run_view",
+            "verdict_view",
+        ),
         "pictures": (
             "draw_pictures",
             "require_matplotlib",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modeltune.ground import in_a_line, later
 from modeltune.records import Json, Run, Scores
 from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
 
@@ -42,6 +43,33 @@ class Contrast:
     metrics: Mapping[str, Difference] = field(default_factory=dict)
     code: tuple[str, ...] | None = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs, and what differs between them; printed it is what ``modeltune compare`` shows."""
+
+    a: Run
+    b: Run
+    contrast: Contrast
+
+    def __repr__(self) -> str:
+        aspects = [section.title for section in differences(*self._parts) if section.rows][1:]
+        differ = f"{', '.join(aspects)} differ" if aspects else "nothing differs"
+        return (
+            f"<RunComparison of A, {in_a_line(self.a.id)}, and B, {in_a_line(self.b.id)}: {differ}>"
+        )
+
+    def __str__(self) -> str:
+        return comparison_report(*self._parts)
+
+    def _repr_html_(self) -> str:
+        html: str = later("reports", "comparison_view")(self)
+        return html
+
+    @property
+    def _parts(self) -> tuple[Run, Run, Contrast]:
+        return self.a, self.b, self.contrast
 
 
 @dataclass(frozen=True)

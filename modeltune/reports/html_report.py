@@ -86,7 +86,7 @@ def html(reported: Sequence[ReportedRun]) -> str:
     """
     ordered = sorted(reported, key=lambda one: one.run.passed)
     parts = [_Part(f"run-{i}", one, len(ordered)) for i, one in enumerate(ordered, start=1)]
-    script, style = _script(), _style()
+    script, style = _script(), page_style()
     return page_template().render(
         counts=headline([one.run for one in ordered]),
         is_red=any(not one.run.passed for one in ordered),
@@ -97,23 +97,29 @@ def html(reported: Sequence[ReportedRun]) -> str:
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
         style=style,
-        policy="; ".join(
-            (
-                "default-src 'none'",
-                f"script-src '{_digest(script)}'",
-                f"style-src '{_digest(style)}'",
-                "img-src data:",
-                "base-uri 'none'",
-                "form-action 'none'",
-            )
-        ),
+        policy=policy(style, script),
     )
 
 
-@lru_cache(maxsize=1)
-def page_template() -> Template:
-    """Return the template of the page; the first call imports Jinja and compiles it."""
-    return _environment().get_template("report.html")
+def policy(style: str, script: str = "") -> str:
+    """Return the Content-Security-Policy of a page with this style and script, and no others."""
+    scripts = [f"script-src '{_digest(script)}'"] if script else []
+    return "; ".join(
+        (
+            "default-src 'none'",
+            *scripts,
+            f"style-src '{_digest(style)}'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+@lru_cache(maxsize=2)
+def page_template(name: str = "report.html") -> Template:
+    """Return the template of a page; the first call imports Jinja and compiles it."""
+    return _environment().get_template(name)
 
 
 def _environment() -> Environment:
@@ -138,6 +144,7 @@ def _environment() -> Environment:
         "mean_std": mean_std,
         "duration": lambda value: duration(value) if math.isfinite(value) else number(value),
         "key": _key,
+        "tested": tested_metric,
         "typed": lambda value: value if isinstance(value, str) else repr(value),
         "icon": lambda word: ICONS.get(word, "open"),
     }
@@ -149,7 +156,8 @@ def _script() -> str:
     return "\n".join((_HERE / file).read_text(encoding="utf-8") for file in files)
 
 
-def _style() -> str:
+def page_style() -> str:
+    """Return the style sheets of a page."""
     files = ("vendor/uPlot.min.css", "templates/report.css")
     return "\n".join((_HERE / file).read_text(encoding="utf-8") for file in files)
 
@@ -184,36 +192,36 @@ class _Part:
         return [v for v in (*self.run.verdicts, *self.run.checks) if is_red(self.run, v)]
 
     @cached_property
-    def verdicts(self) -> list[_VerdictView]:
-        return [_VerdictView(self.run, verdict) for verdict in self.run.verdicts]
+    def verdicts(self) -> list[VerdictView]:
+        return [VerdictView(self.run, verdict) for verdict in self.run.verdicts]
 
     @cached_property
-    def checks(self) -> list[_VerdictView]:
+    def checks(self) -> list[VerdictView]:
         """The checks, those that did not pass first."""
-        checks = [_VerdictView(self.run, check) for check in self.run.checks]
+        checks = [VerdictView(self.run, check) for check in self.run.checks]
         return sorted(checks, key=lambda check: check.verdict.outcome is Outcome.PASSED)
 
     @cached_property
-    def compared(self) -> list[_VerdictView]:
+    def compared(self) -> list[VerdictView]:
         """The gates that were compared with another run, with the result."""
         return [judged for judged in self.verdicts if judged.forest]
 
     @cached_property
-    def spark(self) -> _Spark | None:
+    def spark(self) -> Spark | None:
         return self.trend(self.tested)
 
     @cached_property
-    def trends(self) -> list[_Spark]:
+    def trends(self) -> list[Spark]:
         return [spark for name in gated_metrics(self.run) if (spark := self.trend(name))]
 
-    def trend(self, metric: str) -> _Spark | None:
+    def trend(self, metric: str) -> Spark | None:
         """Return the means of a metric over past runs, None when there are no two."""
         means = [mean(summary, metric) for summary in reversed(self.reported.past)]
-        return _spark(metric, means)
+        return spark_of(metric, means)
 
     @cached_property
-    def search_spark(self) -> _Spark | None:
-        return _spark("best score so far", best_so_far(self.run))
+    def search_spark(self) -> Spark | None:
+        return spark_of("best score so far", best_so_far(self.run))
 
     @cached_property
     def parameters(self) -> list[str]:
@@ -335,7 +343,7 @@ class _Traceback:
 
 
 @dataclass(frozen=True, eq=False)
-class _VerdictView:
+class VerdictView:
     """A gate or check of a run."""
 
     run: Run
@@ -435,7 +443,7 @@ class _Forest:
 
 
 @dataclass(frozen=True)
-class _Spark:
+class Spark:
     """A line of values: its points as SVG has them, one list of a stretch without gaps."""
 
     name: str
@@ -444,7 +452,8 @@ class _Spark:
     words: str
 
 
-def _spark(name: str, values: Sequence[float | None]) -> _Spark | None:
+def spark_of(name: str, values: Sequence[float | None]) -> Spark | None:
+    """Return the line of these values, None when fewer than two are known."""
     known = [v for v in values if v is not None and math.isfinite(v)]
     if len(known) < 2:
         return None
@@ -465,7 +474,7 @@ def _spark(name: str, values: Sequence[float | None]) -> _Spark | None:
     )
     drawn = [stretch for stretch in stretches if stretch]
     lines = [" ".join(f"{x:g},{y:g}" for x, y in stretch) for stretch in drawn]
-    return _Spark(name, lines, drawn[-1][-1], words)
+    return Spark(name, lines, drawn[-1][-1], words)
 
 
 @dataclass(frozen=True)

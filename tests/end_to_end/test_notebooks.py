@@ -89,3 +89,19 @@ def test_a_spec_of_a_notebook_keeps_its_identity_while_other_cells_are_edited(
     assert changed.text == "(False, 'passed')"
     with open_store(f"sqlite:///{folder.parent}/.modeltune/history.db") as store:
         assert {run.spec for run in store.runs()} == {"notebooks/digits.ipynb::net"}
+
+
+def test_what_a_run_left_shows_itself_below_a_cell(notebook: Kernel) -> None:
+    run = notebook.run("run")
+    assert run.text.startswith("<Run ")
+    assert "uPlot" in run.html
+    # What the history knows about it, too.
+    assert "Trend over 2 runs" in notebook.run("moved").html
+    assert notebook.run("run.verdicts[0]").html.startswith("<p><code>no_baseline: ")
+    listed = notebook.run("mt.history()")
+    assert listed.text == "History(store=None)"
+    assert notebook.run("run.id").text.strip("'") in listed.html
+    compared = notebook.run("mt.compare(run, -1)")
+    assert compared.text.startswith("<RunComparison of A, ")
+    assert "Content-Security-Policy" in compared.html
+    assert "metrics on test" in notebook.run("print(mt.compare(-2, -1))").streams["stdout"]

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import modeltune as mt
+from modeltune.histories import frames
 from modeltune.histories.frames import CURVE_COLUMNS, TRIAL_COLUMNS, _mean_std
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run, Scores
@@ -104,3 +105,17 @@ def test_a_run_that_is_not_there_is_said(url: str) -> None:
     for read in (mt.history(url).trials, mt.history(url).curves):
         with pytest.raises(mt.HistoryError, match=r"no run -2: .* holds 1 run"):
             read(-2)
+
+
+def test_a_history_shows_its_last_runs_in_a_notebook_and_why_there_is_none(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = mt.history(url)
+    assert "there is no history yet" in history._repr_html_()
+    monkeypatch.setattr(frames, "SHOWN_RUNS", 2)
+    record(url, *(replace(DIGITS, id=f"run-{i}") for i in range(3)))
+    shown = history._repr_html_()
+    assert "run-2" in shown
+    assert "run-0" not in shown
+    assert "the last 2 of 3 runs" in shown
+    assert history.run(-1).id == "run-2"

@@ -12,7 +12,12 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from modeltune.judgement.evidence import Evidence, classes_to_judge, compare, is_other_slice
+from modeltune.judgement.evidence import (
+    Evidence,
+    classes_to_judge,
+    compare_evidence,
+    is_other_slice,
+)
 from modeltune.judgement.significance import REPLICATES, Bootstrap, McNemar, StudentT, resamples
 from modeltune.records.runs import Scores
 from modeltune.records.samples import Samples
@@ -124,7 +129,7 @@ def test_the_evidence_is_the_best_that_both_have(
         now, then = untold(now), untold(then)
     if how == "untold then":
         then = untold(then)
-    compared = compare(metric, 1, now, then)
+    compared = compare_evidence(metric, 1, now, then)
     assert ("a point" if compared.comparison is None else compared.comparison.test) == test
     if compared.comparison is not None:
         is_recipe = "seeds" in test
@@ -163,7 +168,7 @@ def test_samples_of_another_truth_are_never_paired(
         predicted={"": samples.predicted[""][:, :size]},
         values={name: values[:, :size] for name, values in samples.values.items()},
     )
-    compared = compare(metric, 1, now, replace(then, samples=other))
+    compared = compare_evidence(metric, 1, now, replace(then, samples=other))
     assert (compared.comparison and compared.comparison.test) == test
 
 
@@ -175,16 +180,16 @@ def test_outcomes_are_counted_where_they_differ() -> None:
     assert now.samples is not None
     assert then.samples is not None
     mine, theirs = (side.values["accuracy"][0] for side in (now.samples, then.samples))
-    comparison = compare("accuracy", 1, now, then).comparison
+    comparison = compare_evidence("accuracy", 1, now, then).comparison
     assert comparison == McNemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()), N)
-    dark = compare("accuracy", 1, now.on("dark"), then.on("dark")).comparison
+    dark = compare_evidence("accuracy", 1, now.on("dark"), then.on("dark")).comparison
     assert isinstance(dark, McNemar)
     assert (dark.n, dark.lost) == (N // 2, int((theirs & ~mine)[::2].sum()))
-    ones = compare("accuracy", 1, now.on(1), then.on(1)).comparison
+    ones = compare_evidence("accuracy", 1, now.on(1), then.on(1)).comparison
     assert isinstance(ones, McNemar)
     assert (ones.n, ones.won) == ((LABELS == 1).sum(), int((mine & ~theirs)[LABELS == 1].sum()))
     # A share that is to be small: what was lost is won.
-    comparison = compare("accuracy", -1, now, then).comparison
+    comparison = compare_evidence("accuracy", -1, now, then).comparison
     assert comparison == McNemar(int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), N)
 
 
@@ -197,7 +202,7 @@ def test_values_are_compared_by_their_difference_on_each_sample(sign: int, refit
     differences = now.samples.values["loss"].mean(0, float) - then.samples.values["loss"].mean(
         0, float
     )
-    comparison = compare("loss", sign, now, then).comparison
+    comparison = compare_evidence("loss", sign, now, then).comparison
     assert isinstance(comparison, Bootstrap)
     assert comparison.delta == pytest.approx(sign * differences.mean())
     expected = sign * np.concatenate([differences[picks].mean(axis=1) for picks in resamples(N)])
@@ -249,7 +254,7 @@ def test_a_report_on_a_resample_is_scikit_learns(
     now, then = make(refits, 0.7).on(rows), make(refits, 0.4).on(rows)
     assert now.samples is not None
     assert then.samples is not None
-    comparison = compare(metric, sign, now, then).comparison
+    comparison = compare_evidence(metric, sign, now, then).comparison
     assert isinstance(comparison, Bootstrap)
     label = rows if isinstance(rows, int) else None
     within = np.arange(N) if rows != "dark" else np.arange(N)[::2]
@@ -276,7 +281,7 @@ def test_a_resample_without_the_class_is_left_out() -> None:
     samples = Samples(10, 1, {"": truth}, {"": predictions}, {"": [0, 1]})
     other = replace(samples, predicted={"": truth[None]})
     now, then = (Evidence({}, ((0, None),), side, 1) for side in (samples, other))
-    comparison = compare("precision", 1, now, then).comparison
+    comparison = compare_evidence("precision", 1, now, then).comparison
     assert isinstance(comparison, Bootstrap)
     without = sum(int((picks == 9).sum(axis=1).astype(bool).sum()) for picks in resamples(10))
     assert len(comparison.replicates) == without < REPLICATES
@@ -286,14 +291,14 @@ def test_a_resample_without_the_class_is_left_out() -> None:
 def test_seeds_are_paired_by_their_seed_and_fold() -> None:
     now, then = untold(classifier(3)), untold(classifier(3))
     mine, theirs = (np.array(side.scores["loss"].values) for side in (now, then))
-    compared = compare("loss", -1, now, then)
+    compared = compare_evidence("loss", -1, now, then)
     assert isinstance(compared.comparison, StudentT)
     t = stats.ttest_rel(theirs, mine, alternative="less")
     assert compared.comparison.p_worse == pytest.approx(t.pvalue)
     assert compared.comparison.delta == pytest.approx(theirs.mean() - mine.mean())
     assert (compared.candidate, compared.reference) == pytest.approx((mine.mean(), theirs.mean()))
     folds = tuple((0, fold) for fold in range(3))
-    unpaired = compare("loss", -1, replace(now, refits=folds), then).comparison
+    unpaired = compare_evidence("loss", -1, replace(now, refits=folds), then).comparison
     assert unpaired is not None
     t = stats.ttest_ind(theirs, mine, alternative="less", equal_var=False)
     assert unpaired.p_worse == pytest.approx(t.pvalue)
@@ -306,12 +311,12 @@ def test_folds_vary_more_than_they_seem_to(k: int) -> None:
     folds = tuple((0, fold) for fold in range(k))
     now, then = replace(now, refits=folds), replace(then, refits=folds)
     mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
-    comparison = compare("accuracy", 1, now, then, overlap=1 / (k - 1)).comparison
+    comparison = compare_evidence("accuracy", 1, now, then, overlap=1 / (k - 1)).comparison
     differences = mine - theirs
     error = math.sqrt(differences.var(ddof=1) * (1 / k + 1 / (k - 1)))
     assert comparison is not None
     assert comparison.p_worse == pytest.approx(stats.t.cdf(differences.mean() / error, k - 1))
-    plain = compare("accuracy", 1, now, then).comparison
+    plain = compare_evidence("accuracy", 1, now, then).comparison
     assert plain is not None
     assert abs(plain.p_worse - 0.5) > abs(comparison.p_worse - 0.5)
 
@@ -319,7 +324,7 @@ def test_folds_vary_more_than_they_seem_to(k: int) -> None:
 def test_folds_of_other_folds_are_corrected_too() -> None:
     now, then = untold(classifier(4)), untold(classifier(3))
     mine, theirs = (np.array(side.scores["accuracy"].values) for side in (now, then))
-    comparison = compare("accuracy", 1, now, then, overlap=0.5).comparison
+    comparison = compare_evidence("accuracy", 1, now, then, overlap=0.5).comparison
     assert isinstance(comparison, StudentT)
     assert comparison.variances == pytest.approx((mine.var(ddof=1) * 3, theirs.var(ddof=1) * 2.5))
 

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import modeltune as mt
-from modeltune.judgement.evidence import Evidence, compare
+from modeltune.judgement.evidence import Evidence, compare_evidence
 from modeltune.judgement.gate_verdicts import judge
 from modeltune.judgement.measurements import Measurements
 from modeltune.judgement.significance import Bootstrap, DeLong, compare_areas
@@ -177,7 +177,7 @@ def test_mean_values_of_a_function_are_compared_as_those_of_built_in_metrics() -
         )
         for one in right
     ]
-    comparison = compare("hit", 1, sides[0], sides[1]).comparison
+    comparison = compare_evidence("hit", 1, sides[0], sides[1]).comparison
     assert comparison is not None
     assert comparison.test == "exact McNemar"
 
@@ -245,7 +245,7 @@ def test_delong_and_the_bootstrap_agree() -> None:
         )
         for one in (FINE, NOISY)
     ]
-    boot = compare("auc", 1, sides[0], sides[1]).comparison
+    boot = compare_evidence("auc", 1, sides[0], sides[1]).comparison
     assert isinstance(boot, Bootstrap)
     assert isinstance(areas, DeLong)
     assert boot.interval() == pytest.approx(areas.interval(), abs=0.01)

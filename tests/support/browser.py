@@ -61,6 +61,15 @@ class Browser:
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         element.click()
 
+    @contextmanager
+    def inside(self, selector: str) -> Iterator[None]:
+        """Run scripts in the page of a frame meanwhile."""
+        self._driver.switch_to.frame(self._driver.find_element("css selector", selector))
+        try:
+            yield
+        finally:
+            self._driver.switch_to.default_content()
+
     def pdf(self) -> str:
         """Return the page on paper, in base64."""
         return str(self._driver.print_page())
