@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         read_parts,
         write_parts,
     )
-    from modeltune.engine.engine import Engine, start_engine
+    from modeltune.engine.engine import Engine
     from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         scores_again,
     )
     from modeltune.engine.space_progress import report_space_to
+    from modeltune.engine.start import needs_keras, start_engine
 
 __all__ = [
     "DECLARE",
@@ -39,6 +40,7 @@ __all__ = [
     "for_model",
     "is_shareable",
     "load_data",
+    "needs_keras",
     "of_architecture",
     "quietly",
     "random_scores",
@@ -64,10 +66,7 @@ __getattr__, __dir__ = door(
             "read_parts",
             "write_parts",
         ),
-        "engine": (
-            "Engine",
-            "start_engine",
-        ),
+        "engine": ("Engine",),
         "fit": (
             "for_model",
             "report_epochs_to",
@@ -82,5 +81,9 @@ __getattr__, __dir__ = door(
             "scores_again",
         ),
         "space_progress": ("report_space_to",),
+        "start": (
+            "needs_keras",
+            "start_engine",
+        ),
     },
 )

@@ -50,6 +50,7 @@ from modeltune.engine.score import (
     all_metrics,
     broadcast_cautions,
     evaluate,
+    gate_problems,
     is_loss_of_keras,
     name_cautions,
     names_without_samples,
@@ -58,7 +59,7 @@ from modeltune.engine.score import (
 )
 from modeltune.ground import DataError, SpecError, error_line, first_line, shorten
 from modeltune.records import Failure, RehearsalResult, failure_of
-from modeltune.specs import Behaviour, KFold, Kind, PerClass, Spec, Subject, judged_metrics
+from modeltune.specs import Behaviour, Kind, PerClass, Spec, Subject
 
 BATCHES = 2
 """Batches of each part that a fit of the author's is rehearsed with."""
@@ -137,8 +138,8 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         known = _with_first_labels(test) if problems else test
         evaluated = list(evaluate(model, known, test.size))
         _warn(spec, predicted, evaluated)
-        names = [*evaluated, *report_names(outputs, judged_metrics(spec.gates))]
-        problems += _gate_problems(spec, names)
+        names = [*evaluated, *report_names(outputs, spec.asked_metrics)]
+        problems += gate_problems(spec, names)
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
@@ -281,7 +282,7 @@ def _problems_of_names(
 ) -> list[str]:
     """Return which metrics of the objective and the gates a fit did not log."""
     missing = spec.search.objective.missing_from(curve) if spec.is_searched else None
-    gates = _gate_problems(spec, [*evaluated, *report_names(outputs, judged_metrics(spec.gates))])
+    gates = gate_problems(spec, [*evaluated, *report_names(outputs, spec.asked_metrics)])
     return [*([missing] if missing else []), *gates]
 
 
@@ -433,27 +434,6 @@ def _label_range(part: Part, path: str, ignored: int | None) -> tuple[int, int]:
     return (int(counted.min()), int(counted.max())) if counted.size else (0, 0)
 
 
-def _gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
-    names = {*measured, "parameters", "artifact_bytes", "latency_ratio"}
-    if isinstance(spec.validation, KFold):
-        names |= {f"fold_{name}" for name in measured}
-    for index, gate in enumerate(spec.gates):
-        if isinstance(gate, Behaviour):
-            continue
-        available = names if gate.measure.subject is Subject.METRIC else set(measured)
-        if gate.measure.function is not None:
-            if gate.measure.metric in available:
-                yield (
-                    f'gates[{index}]: {gate!r}: "{gate.measure.metric}" is what {spec.id} measures '
-                    "without it too; give the function another name"
-                )
-        elif gate.measure.metric not in available:
-            yield (
-                f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
-                f"measured: {', '.join(sorted(available))}"
-            )
-
-
 def _target_problems(spec: Spec, part: Part) -> Iterator[str]:
     """Name the gates that compare predictions with targets, which there are none of, or ragged ones."""
     has = f"data: {part.name} has no targets (y)"
@@ -481,7 +461,7 @@ def _slice_problems(spec: Spec, model: Model, outputs: list[Output], rows: int) 
     """Name the gates on classes or slices whose metric the results on single samples do not give."""
     if keras_internals.KERAS.why_not(Feature.SAMPLE_VALUES) is not None:
         return
-    reported = set(report_names(outputs, judged_metrics(spec.gates)))
+    reported = set(report_names(outputs, spec.asked_metrics))
     wide = {name for output in outputs for name in names_without_samples(output, rows)}
     prefixes = [output.prefix for output in outputs if _has_classes(output)]
     for index, gate in enumerate(spec.gates):

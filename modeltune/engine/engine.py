@@ -5,29 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from modeltune.engine.data import (
-    DECLARE,
     LoadedData,
-    check_data,
-    check_weights,
-    is_shareable,
-    load_data,
-    read_parts,
-    write_parts,
 )
+from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
-from modeltune.engine.environments import environment, git_problem, old_keras, set_up_tensorflow
+from modeltune.engine.environments import environment, git_problem, old_keras
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import Model, for_model, take_cautions, train_trial
+from modeltune.engine.fit import for_model, surroundings, take_cautions, train_trial
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
+from modeltune.engine.predictor_engine import PredictorEngine
 from modeltune.engine.score import (
-    check_slices,
     digest_of,
+    is_keras_model,
     load_given,
     notes_on_given,
     random_scores,
@@ -37,7 +33,7 @@ from modeltune.engine.score import (
     scores_again,
     train_refit,
 )
-from modeltune.ground import CodeError, DataError, ModeltuneError, SpecError, error_text
+from modeltune.ground import CodeError, ModeltuneError, error_text
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -52,23 +48,15 @@ from modeltune.records import (
     Result,
     Task,
     Values,
-    Verdict,
     failure_of,
 )
-from modeltune.specs import Gate, On, Refit, Spec, Validation, search_identity
-
-
-def start_engine(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Engine:
-    """Set up TensorFlow in this process as the spec wants it, and return an engine of its run."""
-    set_up_tensorflow(spec.fit.threads)
-    return Engine(spec, fixtures, features)
-
+from modeltune.specs import Refit, Spec, Validation
 
 SAMPLES = 4
 """Samples of test that a model and the file it is written to both predict."""
 
 
-class Engine:
+class Engine(DataEngine):
     """The keras side of one run; its methods take and return plain data.
 
     A run in several processes has one that loads the data and owns the oracle, and one in
@@ -82,11 +70,10 @@ class Engine:
     """
 
     def __init__(self, spec: Spec, fixtures: Mapping[str, object], features: Path):
-        self._spec = spec
-        self._fixtures = fixtures
+        super().__init__(spec, fixtures)
         self._features = features
-        self._loaded: LoadedData | None = None
-        self._given: list[Model] = []
+        self._given: list[Any] = []
+        self._predictors: PredictorEngine | None = None
         self._oracle: Oracle | None = None
 
     def environment(self) -> dict[str, Json]:
@@ -94,10 +81,6 @@ class Engine:
         spec = self._spec
         sources = ("*.py", "*.ipynb") if spec.is_in_notebook else ("*.py",)
         return environment(Path(spec.file).parent, spec.fit.dtype_policy, sources)
-
-    def identity(self) -> dict[str, str]:
-        """Return what the search depends on besides its data, as this process has imported it."""
-        return search_identity(self._spec)
 
     def notes(self) -> tuple[str, ...]:
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.
@@ -109,76 +92,6 @@ class Engine:
         notes += [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
         loaded = () if self._loaded is None else self._loaded.notes
         return (*(note for note in notes if note), *loaded)
-
-    def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:
-        """Load and check the data, unless they are given; return description and fingerprints."""
-        self._loaded = loaded or load_data(self._spec, self._fixtures)
-        return self._loaded.description, self._loaded.fingerprints
-
-    def loaded(self) -> LoadedData:
-        """Return the data; load them first."""
-        return self._data
-
-    def is_told_apart(self) -> bool:
-        """Tell whether other data than these would be known as others: not of some varying streams."""
-        train = self._data.train
-        return not (train.varies and train.fingerprint == train.content)
-
-    def share(self, folder: Path) -> bytes | None:
-        """Write the data for other engines; return what they ``take``, None of streams."""
-        return write_parts(self._data, folder) if is_shareable(self._data) else None
-
-    def take(self, written: bytes | None, fingerprints: Mapping[str, str]) -> None:
-        """Take the data another engine has loaded; streams (None) are loaded anew.
-
-        Raises:
-            DataError: the data function returns other data in this process.
-        """
-        if written is not None:
-            self._loaded = read_parts(written)
-            return
-        self._loaded = load_data(self._spec, self._fixtures)
-        if self._loaded.fingerprints != fingerprints:
-            now = self._loaded.fingerprints
-            changed = [n.removeprefix("data/") for n in now if now[n] != fingerprints[n]]
-            remedy = "seed what is random in the data function"
-            if changed == ["train"] and self._loaded.train.stream is not None:
-                remedy = f"what train is made of cannot be told; {DECLARE}"
-            elif "train" not in changed:
-                remedy += ", and neither shuffle into parts nor augment what models are scored on"
-            raise DataError(
-                f"{self._spec.id}: data: {', '.join(changed)} differ each time they are loaded; "
-                f"{remedy}, or run with --modeltune-workers=0"
-            )
-
-    def check(self) -> tuple[Verdict, ...]:
-        """Check the data before training starts.
-
-        Raises:
-            SpecError: as ``check_slices``.
-        """
-        self.check_slices()
-        return self.check_data()
-
-    def check_data(self) -> tuple[Verdict, ...]:
-        """As ``check``, without the slices that gates name."""
-        verdicts = check_data(self._data, self._spec.checks)
-        weights = check_weights(self._data, self._spec.fit.class_weight)
-        return verdicts if weights is None else (*verdicts, weights)
-
-    def check_slices(self) -> None:
-        """Call the functions that make the slices gates name.
-
-        Raises:
-            SpecError: a slice cannot be made of the test part.
-        """
-        gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
-        slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
-        try:
-            check_slices(slices, self._data.test)
-        except SpecError as error:
-            spec = self._spec
-            raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
 
     def begin(self, scratch: Path, rehearsed: RehearsalResult | None = None) -> RehearsalResult:
         """Make the oracle of a rehearsed spec; return how the rehearsal ended.
@@ -228,7 +141,10 @@ class Engine:
         if isinstance(task, IdentifyTask):
             return self.identify()
         if isinstance(task, RefitTask) and self._spec.is_given:
-            model = self._given_models()[task.refit.seed]
+            models = self._given_models()
+            if self._predictors is not None:
+                return self._predictors.perform(task)
+            model = models[task.refit.seed]
             return score_given(self._spec, self._data, task, model)
         if isinstance(task, RefitTask):
             return train_refit(self._spec, self._data, task, self._features)
@@ -238,6 +154,8 @@ class Engine:
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
+        if self._predictors is not None:
+            return self._predictors.examine(task)
         try:
             return examine_model(self._spec, self._data, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
@@ -250,6 +168,8 @@ class Engine:
             SpecError: they cannot be loaded, or do not fit the data or the gates.
         """
         models = self._given_models()
+        if self._predictors is not None:
+            return self._predictors.identify()
         take_cautions()  # of what ended before it could be told of
         for model in models:
             rehearse_given(self._spec, self._data, model)
@@ -280,6 +200,8 @@ class Engine:
         Raises:
             SpecError: the model cannot be built.
         """
+        if self._spec.is_given and self._given_models() and self._predictors is not None:
+            return self._predictors.score_again(values, refit, validation, weights, recorded)
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
         with rebuilt_model(self._spec, values, refit.seed, weights, self._data.test) as model:
             again = scores_again(spec, model, self._data, refit, recorded)
@@ -293,6 +215,8 @@ class Engine:
             HistoryError: Keras would not load the file again.
             CodeError: Keras cannot write it.
         """
+        if self._spec.is_given and self._given_models() and self._predictors is not None:
+            return self._predictors.write_model(values, seed, weights, path)
         with rebuilt_model(self._spec, values, seed, weights, self._data.test) as model:
             test = for_model(model, self._data.test)
             x = next(test.batches(SAMPLES))[0]
@@ -303,14 +227,19 @@ class Engine:
             except Exception as error:
                 raise CodeError(error_text(error)) from error
 
-    def _given_models(self) -> list[Model]:
-        self._given = self._given or load_given(self._spec)
+    def _given_models(self) -> list[Any]:
+        """Return the given models; predictors among them are left to another engine."""
+        if not self._given:
+            with surroundings(self._spec, seed=0):
+                self._given = load_given(self._spec)
+            if not is_keras_model(self._given[0]):
+                self._predictors = PredictorEngine(self._spec, self._fixtures)
+                self._predictors.adopt(self._data, self._given)
         return self._given
 
-    @property
-    def _data(self) -> LoadedData:
-        assert self._loaded is not None  # load or take comes first
-        return self._loaded
+    def adopt(self, loaded: LoadedData, models: list[Any]) -> None:
+        """Take the data and the Keras models that an engine of predictors has loaded."""
+        self._loaded, self._given = loaded, models
 
     @property
     def _begun_oracle(self) -> Oracle:

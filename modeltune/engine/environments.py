@@ -7,15 +7,16 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-
-import keras
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from modeltune.ground import text_of
 from modeltune.records import Json
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
 
@@ -30,15 +31,11 @@ def environment(
     folder: Path, dtype_policy: str | None, sources: Sequence[str] = ("*.py",)
 ) -> dict[str, Json]:
     """Describe what numbers depend on besides the spec; ``folder`` and ``sources`` as of ``git_revision``."""
+    import keras
+    import tensorflow as tf
+
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **_versions(),
-            **_backend_versions(keras.backend.backend()),
-        },
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cpus": os.cpu_count(),
+        **machine(folder, _backend_versions(keras.backend.backend()), sources),
         "devices": [f"{device.device_type}: {_device(device)}" for device in devices()],
         "backend": keras.backend.backend(),
         "dtype_policy": dtype_policy or keras.config.dtype_policy().name,
@@ -48,6 +45,21 @@ def environment(
         },
         # Its kernels sum in another order than TensorFlow's own.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+    }
+
+
+def machine(
+    folder: Path, versions: Mapping[str, str], sources: Sequence[str] = ("*.py",)
+) -> dict[str, Json]:
+    """Describe what numbers of any model depend on, with ``versions`` besides those of our packages.
+
+    ``folder`` and ``sources`` are as of ``git_revision``.
+    """
+    return {
+        "versions": {"python": platform.python_version(), **_versions(), **versions},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count(),
         **git_revision(folder, sources),
     }
 
@@ -63,7 +75,9 @@ def old_keras() -> str | None:
 
     pip does not keep others from installing an older one afterwards.
     """
-    version = keras.__version__
+    import keras
+
+    version = str(keras.__version__)
     numbers = tuple(int(number) for number in re.findall(r"[0-9]+", version)[:3])
     if numbers >= SAFE_KERAS:
         return None
@@ -78,6 +92,8 @@ def use_threads(threads: int) -> None:
 
     What it does compute with is in ``environment``: numbers can depend on it.
     """
+    import tensorflow as tf
+
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -138,6 +154,8 @@ def _backend_versions(backend: str) -> dict[str, str]:
 
 def devices() -> list[tf.config.PhysicalDevice]:
     """Return the devices TensorFlow trains on: its GPUs, or the CPU."""
+    import tensorflow as tf
+
     gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
     return gpus or tf.config.list_physical_devices("CPU")
 
@@ -153,6 +171,8 @@ def _cpu() -> str:
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:
+    import tensorflow as tf
+
     details = tf.config.experimental.get_device_details(device)
     return str(details.get("device_name") or _cpu())
 

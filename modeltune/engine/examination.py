@@ -35,7 +35,7 @@ from modeltune.records import (
     RescoreResult,
     pack_samples,
 )
-from modeltune.specs import Behaviour, Gate, On, Spec, judged_metrics
+from modeltune.specs import Behaviour, Gate, On, Spec
 
 PAIRS = 60
 """How many times both models are timed, in turns."""
@@ -104,7 +104,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         slices = [g.measure.slices for g in spec.gates if isinstance(g, Gate)]
         on = [part for part in slices if isinstance(part, On)]
         on_test = predict(model, loaded.test, size, on)
-        asked = judged_metrics(spec.gates)
+        asked = spec.asked_metrics
         own = task_scores(on_test.outputs, asked)
         evaluated = evaluate(model, loaded.test, size)
         scores = {**report(on_test.outputs)[0], **own.numbers, **evaluated}

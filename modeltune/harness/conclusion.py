@@ -66,6 +66,9 @@ from modeltune.specs import (
 
 LATENCY = "latency_ratio"
 
+PREDICTOR = "predictor"
+"""The kind of a model that is no Keras model, as its record says."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -227,7 +230,8 @@ def _measurements(
     weights: Path,
 ) -> Measurements:
     scores = dict(validation.scores)
-    scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
+    if validation.model.get("kind") != PREDICTOR:  # of which only predictions are kept
+        scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
     intervals = {}
     if isinstance(examined.latency_ratio, tuple):
         scores[LATENCY] = Scores(examined.latency_ratio[:1])

@@ -34,6 +34,15 @@ def lend_engine(
         deadline: when the run has to be done.
     """
     features = folder / "features"
+    if workers != 0 and _is_copied(spec):
+        from modeltune.engine import start_engine
+        from modeltune.harness.executors import lend_engine_copy
+
+        with lend_engine_copy(
+            spec, start_engine(spec, fixtures, features), listen, deadline
+        ) as lent:
+            yield lent
+        return
     if workers != 0:
         from modeltune.harness.executors import NotPortableError, auto, process_executor
 
@@ -90,6 +99,14 @@ def lend_engine_alone(
     """
     from modeltune.harness.executors import Local, NotPortableError, process_executor
 
+    if is_apart and _is_copied(spec):
+        from modeltune.engine import start_engine
+        from modeltune.harness.executors import lend_engine_copy
+
+        made = start_engine(spec, fixtures, scratch)
+        with lend_engine_copy(spec, made, listen, deadline) as (engine, _):
+            yield engine
+        return
     with contextlib.ExitStack() as stack:
         if is_apart:
             try:
@@ -107,3 +124,11 @@ def lend_engine_alone(
 
             own = start_engine(spec, fixtures, scratch)
         yield Local(own)
+
+
+def _is_copied(spec: Spec) -> bool:
+    """Tell whether a spec's engine needs no Keras, so that a copy of this process can have it."""
+    from modeltune.engine import needs_keras
+    from modeltune.harness.executors import can_be_copied
+
+    return not needs_keras(spec) and can_be_copied()

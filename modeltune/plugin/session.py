@@ -160,10 +160,11 @@ class Session:
         options = self.options_of(obj.file)
         is_served = options["reuse"] or options["rejudge"]
         if options["workers"] and not is_served and not self._config.option.collectonly:
+            from modeltune.engine import needs_keras
             from modeltune.ground import is_supported_system
 
             # On another system the run says that it is none.
-            if is_supported_system():
+            if is_supported_system() and needs_keras(obj):
                 from modeltune.harness import warm_up
 
                 # Its import of keras goes on while the rest is collected.

@@ -78,10 +78,10 @@ class Answers:
         """The probabilities: of class 1 where there are two classes, else (n, k).
 
         Raises:
-            UndefinedMetricError: they are not kept.
+            UndefinedMetricError: only classes were predicted.
         """
         if self.outputs is None:
-            raise UndefinedMetricError("the probabilities are not kept")
+            raise UndefinedMetricError("classes are predicted, and no probabilities")
         if self.task == "binary" and self.outputs.ndim == 2:
             return self.outputs[:, 1]
         return self.outputs

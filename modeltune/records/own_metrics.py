@@ -70,5 +70,6 @@ def _prediction(function: Callable[..., Any]) -> str:
 
 
 def _array(answers: Answers, name: str) -> Array:
-    array: Array = getattr(answers, name)
+    array: Array | None = getattr(answers, name)
+    array = answers.labels if array is None else array  # a model that predicts classes
     return array.astype(int) if array.dtype == bool else array

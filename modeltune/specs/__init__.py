@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         baseline,
         gain_over_dummy,
         gap,
-        judged_metrics,
         median,
         metric,
         previous,
@@ -63,8 +62,10 @@ if TYPE_CHECKING:
         recorded_identity,
         run_identity,
         search_identity,
+        uses_package,
     )
     from modeltune.specs.objectives import Direction, Objective, maximize, minimize
+    from modeltune.specs.predictions import Predictions
     from modeltune.specs.searches import (
         BayesianOptimization,
         GridSearch,
@@ -102,6 +103,7 @@ __all__ = [
     "On",
     "Operator",
     "PerClass",
+    "Predictions",
     "RandomSearch",
     "Reference",
     "Refit",
@@ -127,7 +129,6 @@ __all__ = [
     "gates_identity",
     "identity_assumptions",
     "invariant",
-    "judged_metrics",
     "maximize",
     "median",
     "metamorphic",
@@ -143,6 +144,7 @@ __all__ = [
     "seeds",
     "spec",
     "split_address",
+    "uses_package",
 ]
 
 __getattr__, __dir__ = door(
@@ -180,7 +182,6 @@ __getattr__, __dir__ = door(
             "baseline",
             "gain_over_dummy",
             "gap",
-            "judged_metrics",
             "median",
             "metric",
             "previous",
@@ -199,6 +200,7 @@ __getattr__, __dir__ = door(
             "recorded_identity",
             "run_identity",
             "search_identity",
+            "uses_package",
         ),
         "objectives": (
             "Direction",
@@ -206,6 +208,7 @@ __getattr__, __dir__ = door(
             "maximize",
             "minimize",
         ),
+        "predictions": ("Predictions",),
         "searches": (
             "BayesianOptimization",
             "GridSearch",

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NoReturn
@@ -461,12 +461,6 @@ def metric(name: str | Callable[..., Any], *, severity: Severity | str = Severit
     if isinstance(name, str) or not callable(name):
         return Measure(Subject.METRIC, name, severity=severity)
     return Measure(Subject.METRIC, _recorded_name(name), severity=severity, function=name)
-
-
-def judged_metrics(gates: Iterable[object]) -> dict[str, Callable[..., Any] | None]:
-    """Return the metrics of the test part that gates name, with the author's function of each that has one."""
-    measures = [gate.measure for gate in gates if isinstance(gate, Gate)]
-    return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
 
 
 def gap(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:

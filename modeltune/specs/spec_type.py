@@ -31,7 +31,7 @@ from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
 from modeltune.specs.fit import Fit
-from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject
+from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject, metric
 from modeltune.specs.objectives import Objective, maximize, minimize
 from modeltune.specs.searches import Hyperband, NoSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
@@ -41,8 +41,12 @@ DECLARATIONS = "__modeltune_declared__"
 
 FIELDS = (
     "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
+    "task", "metrics",
 )  # fmt: skip
 """The fields of a spec, each of which parametrize can vary."""
+
+TASKS = ("binary", "multiclass", "multilabel", "regression")
+"""What a predictor may predict: one of two classes or of several, labels, numbers."""
 
 DEFAULT_CHECKS = Checks()
 
@@ -60,6 +64,8 @@ class Protocol:
     escalate: Seeds | None = None
     aliases: tuple[str, ...] = ()
     examples: bool = True
+    task: str | None = None
+    metrics: tuple[str | Callable[..., Any], ...] = ()
     place: tuple[str, int] = ("", 0)
 
     def __call__(self, model: Any) -> Spec:
@@ -115,6 +121,10 @@ class Protocol:
             )
         if not isinstance(self.examples, bool):
             yield "examples", f"{typed(self.examples)}: write True or False"
+        if self.task is not None and self.task not in TASKS:
+            listed = ", ".join(map(typed, TASKS))
+            yield "task", f"{typed(self.task)}: write {listed}, or leave it out"
+        yield from self._metric_problems()
         if not isinstance(self.gates, tuple):
             yield "gates", f"{typed(self.gates)}: write a list of gates"
             return
@@ -131,10 +141,24 @@ class Protocol:
                     yield f"gates[{index}]", text
         yield from self._ambiguous_gates()
 
+    def _metric_problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with the metrics that are measured whatever gates ask for."""
+        if not isinstance(self.metrics, tuple):
+            yield "metrics", f"{typed(self.metrics)}: write a list of names and functions"
+            return
+        for index, one in enumerate(self.metrics):
+            # A gate on it, whatever its bound, has the same to say.
+            for _, text in (metric(one) >= 0).problems():  # type: ignore[arg-type]
+                yield f"metrics[{index}]", text.partition(": ")[2]
+
     def _ambiguous_gates(self) -> Iterator[Problem]:
         """Yield gates that share a name with an earlier one: measurements are stored by name."""
         demands: dict[str, int] = {}
-        functions: dict[str, tuple[int, object]] = {}
+        functions: dict[str, tuple[str, object]] = {}
+        listed = self.metrics if isinstance(self.metrics, tuple) else ()
+        for index, function in enumerate(listed):
+            if callable(function):
+                functions.setdefault(metric(function).metric, (f"metrics[{index}]", function))
         slices: dict[str, tuple[int, Callable[..., Any]]] = {}
         for index, gate in enumerate(self.gates):
             if isinstance(gate, Behaviour):
@@ -151,11 +175,11 @@ class Protocol:
                 continue
             if gate.measure.function is not None:
                 own, name = gate.measure.function, gate.measure.metric
-                first, known = functions.setdefault(name, (index, own))
+                other, known = functions.setdefault(name, (f"gates[{index}]", own))
                 if not _are_equal(known, own):
                     yield (
                         f"gates[{index}]",
-                        f"{gate!r}: gates[{first}] records another function's values as {typed(name)}; "
+                        f"{gate!r}: {other} records another function's values as {typed(name)}; "
                         "rename one of them",
                     )
             if isinstance(gate.measure.slices, On):
@@ -296,6 +320,22 @@ class Spec:
         return self.protocol.examples
 
     @property
+    def task(self) -> str | None:
+        """What a predictor predicts, where it is declared."""
+        return self.protocol.task
+
+    @property
+    def metrics(self) -> tuple[str | Callable[..., Any], ...]:
+        return self.protocol.metrics
+
+    @property
+    def asked_metrics(self) -> dict[str, Callable[..., Any] | None]:
+        """The metrics that gates and the spec name, with the author's function of each that has one."""
+        measures = [gate.measure for gate in self.gates if isinstance(gate, Gate)]
+        measures += [metric(one) for one in self.metrics]
+        return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
+
+    @property
     def refit_epochs(self) -> int:
         """The epochs of each refit: those of the validation, or of the search's longest trial."""
         longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
@@ -340,7 +380,7 @@ class Spec:
         Raises:
             SpecError: a field is broken.
         """
-        for field in ("gates", "aliases"):
+        for field in ("gates", "aliases", "metrics"):
             if field in fields:
                 fields[field] = _as_tuple(fields[field])
         if "checks" in fields:
@@ -471,6 +511,8 @@ def spec(
     escalate: Seeds | None = None,
     aliases: Sequence[str] = (),
     examples: bool = True,
+    task: str | None = None,
+    metrics: Sequence[str | Callable[..., Any]] = (),
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol under which models are searched, validated and judged.
@@ -493,6 +535,10 @@ def spec(
         aliases: earlier names of this spec, under which its baseline may be stored:
             ``["perceptron"]``, or with the file it was in, ``["spec_old.py::perceptron"]``.
         examples: whether each run keeps a few test samples for its report, the most wrong first.
+        task: "binary", "multiclass", "multilabel" or "regression": what a predictor that is no Keras
+            model predicts, where that cannot be told.
+        metrics: names and functions, as ``mt.metric`` takes them, that are measured in every run,
+            whether gates ask for them or not.
 
     Raises:
         SpecError: names every broken field, the file and the line.
@@ -513,6 +559,8 @@ def spec(
         escalate,
         _as_tuple(aliases),
         examples,
+        task,
+        _as_tuple(metrics),
         (caller.f_code.co_filename, caller.f_lineno),
     )
     if data is _REQUIRED:

@@ -12,10 +12,20 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
-    from modeltune.engine.score.given import digest_of, load_given, notes_on_given
+    from modeltune.engine.score.gate_problems import gate_problems
+    from modeltune.engine.score.given import digest_of, notes_on_given
+    from modeltune.engine.score.given_models import is_keras_model, load_given
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.outputs import is_loss_of_keras
+    from modeltune.engine.score.predictors import (
+        GivenPredictor,
+        digest_of_predictor,
+        notes_on_predictors,
+        predictor_scores,
+        rehearse_predictor,
+        score_predictor,
+    )
     from modeltune.engine.score.rebuilt import (
         of_architecture,
         random_scores,
@@ -26,12 +36,12 @@ if TYPE_CHECKING:
     from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
         Predictions,
-        check_slices,
         evaluate,
         predict,
         refit_samples,
         targets,
     )
+    from modeltune.engine.score.slice_masks import check_slices
     from modeltune.engine.score.task_report import (
         Output,
         OutputTask,
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.task_samples import names_without_samples, task_scores
 
 __all__ = [
+    "GivenPredictor",
     "Output",
     "OutputTask",
     "Predictions",
@@ -49,24 +60,31 @@ __all__ = [
     "broadcast_cautions",
     "check_slices",
     "digest_of",
+    "digest_of_predictor",
     "evaluate",
     "foreign_names",
+    "gate_problems",
+    "is_keras_model",
     "is_loss_of_keras",
     "load_given",
     "name_cautions",
     "names_without_samples",
     "notes_on_given",
+    "notes_on_predictors",
     "of_architecture",
     "predict",
+    "predictor_scores",
     "probabilities",
     "random_scores",
     "rebuilt_model",
     "refit_samples",
+    "rehearse_predictor",
     "report",
     "report_names",
     "restore",
     "save_model",
     "score_given",
+    "score_predictor",
     "scores_again",
     "targets",
     "task_scores",
@@ -78,10 +96,14 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
+        "gate_problems": ("gate_problems",),
         "given": (
             "digest_of",
-            "load_given",
             "notes_on_given",
+        ),
+        "given_models": (
+            "is_keras_model",
+            "load_given",
         ),
         "metric_names": ("name_cautions",),
         "model_files": (
@@ -89,6 +111,14 @@ __getattr__, __dir__ = door(
             "save_model",
         ),
         "outputs": ("is_loss_of_keras",),
+        "predictors": (
+            "GivenPredictor",
+            "digest_of_predictor",
+            "notes_on_predictors",
+            "predictor_scores",
+            "rehearse_predictor",
+            "score_predictor",
+        ),
         "rebuilt": (
             "of_architecture",
             "random_scores",
@@ -104,12 +134,12 @@ __getattr__, __dir__ = door(
         "sample_values": ("all_metrics",),
         "scoring": (
             "Predictions",
-            "check_slices",
             "evaluate",
             "predict",
             "refit_samples",
             "targets",
         ),
+        "slice_masks": ("check_slices",),
         "task_report": (
             "Output",
             "OutputTask",

@@ -1,4 +1,4 @@
-"""Load models that are trained already, and tell which they are."""
+"""Tell which Keras models are given that are trained already."""
 
 from __future__ import annotations
 
@@ -6,38 +6,11 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
-from modeltune.engine.fit import Model, assets_of, surroundings
+from modeltune.engine.fit import Model, assets_of
 from modeltune.engine.score.model_files import own_code
-from modeltune.ground import SpecError, error_line
 from modeltune.specs import Spec
-
-
-def load_given(spec: Spec) -> list[Model]:
-    """Return the trained models that a build function without arguments returns.
-
-    Raises:
-        SpecError: it raised, or returned something else; says what.
-    """
-    where = f"{spec.file}:{spec.line}: {spec.name}"
-    try:
-        with surroundings(spec, seed=0):
-            models = spec.given_models()
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"{where}: the model cannot be loaded: {error_line(error)}") from error
-    if not models:
-        raise SpecError(
-            f"{where} returned no model; return a trained keras.Model, or a list of them"
-        )
-    for model in models:
-        if not isinstance(model, keras.Model):
-            what = "None" if model is None else f"a {type(model).__name__}"
-            raise SpecError(
-                f"{where} returned {what}; return a trained keras.Model, or a list of them"
-            )
-    return models
 
 
 def digest_of(model: Model) -> str:

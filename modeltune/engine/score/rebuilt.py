@@ -27,7 +27,7 @@ from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_tes
 from modeltune.engine.score.scoring import random_metrics
 from modeltune.ground import SpecError, error_line, read_bounded
 from modeltune.records import LARGEST_ARCHITECTURE, Values
-from modeltune.specs import Measure, Refit, Spec, Subject, judged_metrics
+from modeltune.specs import Measure, Refit, Spec, Subject
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def scores_again(
         recorded: names of scores, including gaps and gains.
     """
     loaded = data_for_model(model, loaded)
-    asked = judged_metrics(spec.gates)
+    asked = spec.asked_metrics
     on_test = score_part(model, loaded.test, spec.fit.batch_size, (), asked)
     measures = [
         Measure(subject, metric)

@@ -59,7 +59,7 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject, judged_metrics
+from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +296,7 @@ def _score(
     """
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     slices = [m.slices for m in measures if isinstance(m.slices, On)]
-    asked = judged_metrics(spec.gates)
+    asked = spec.asked_metrics
     on_test = score_part(model, parts.test, spec.fit.batch_size, slices, asked)
     notes = [] if on_test.note is None else [on_test.note]
     packed: Json = None
@@ -379,7 +379,7 @@ def scores_beyond_test(
     for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
         try:
             if subject is Subject.GAP:
-                asked = judged_metrics(spec.gates)
+                asked = spec.asked_metrics
                 on_train = on_train or score_part(model, parts.train, size, (), asked).scores
                 results[key] = on_train[name] - on_test.scores[name]
             elif subject is Subject.GAIN_OVER_DUMMY:

@@ -47,6 +47,7 @@ class Output:
             ``predicted``; None: all. Those that are masked, that the loss ignores or that have no
             weight do not count.
         loss: Keras's name of its loss in lower case without underscores, "" of none.
+        is_hard: whether classes were predicted and nothing about how sure they are.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Output:
     place: int = 0
     counted: Array | None = None
     loss: str = ""
+    is_hard: bool = False
 
     @property
     def prefix(self) -> str:
@@ -177,11 +179,12 @@ def answers_of(output: Output) -> Answers | None:
         true, shares, scores = (
             rows_of(output, array, width) for array in (output.y, shares, output.predicted)
         )
-        return Answers(task, true > 0.5, shares, scores > output.threshold)
+        known = None if output.is_hard else shares
+        return Answers(task, true > 0.5, known, scores > output.threshold)
     true, labels = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
     width = 1 if output.task is OutputTask.BINARY else shares.shape[-1]
-    shares = rows_of(output, shares, width)
-    return Answers(task, true, shares[:, 0] if width == 1 else shares, labels)
+    shares = rows_of(output, shares, width)[:, 0] if width == 1 else rows_of(output, shares, width)
+    return Answers(task, true, None if output.is_hard else shares, labels)
 
 
 def probabilities(output: Output, predicted: Array) -> Array:

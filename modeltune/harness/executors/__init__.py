@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
-    from modeltune.harness.executors.data_process import LentData, lend_data
+    from modeltune.harness.executors.data_process import LentData, can_be_copied, lend_data
+    from modeltune.harness.executors.engine_copy import lend_engine_copy
     from modeltune.harness.executors.inline import Inline, Local
     from modeltune.harness.executors.interface import Executor, discard_event
     from modeltune.harness.executors.processes import (
@@ -27,8 +28,10 @@ __all__ = [
     "Local",
     "NotPortableError",
     "auto",
+    "can_be_copied",
     "discard_event",
     "lend_data",
+    "lend_engine_copy",
     "process_executor",
     "warm_up",
 ]
@@ -36,7 +39,8 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        "data_process": ("LentData", "lend_data"),
+        "data_process": ("LentData", "can_be_copied", "lend_data"),
+        "engine_copy": ("lend_engine_copy",),
         "inline": ("Inline", "Local"),
         "interface": ("Executor", "discard_event"),
         "processes": (

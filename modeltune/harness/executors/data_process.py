@@ -164,7 +164,7 @@ def lend_data(
 
         supervisor.open()
         stack.callback(supervisor.close)
-        process, demands = _start(_Owner(load))
+        process, demands = start_copy(serve_data, _Owner(load))
         supervisor.watch(process)
         stack.callback(supervisor.end, process)
         stack.callback(demands.close)
@@ -185,14 +185,18 @@ def can_be_copied() -> bool:
     return sys.platform == "linux" and not any(name in sys.modules for name in RUNTIMES)
 
 
-def _start(owner: _Owner) -> tuple[Process, Connection]:
-    """Fork a process that loads data; return it and the pipe that demands them."""
+def start_copy(serve: Callable[..., None], owner: object) -> tuple[Process, Connection]:
+    """Fork a process that serves what ``owner`` has; return it and the pipe of demands.
+
+    ``serve`` is called there with the pipes of answers and demands, the file that says where the
+    process was when it dies, and the owner.
+    """
     context = get_context("fork")
     # Pipes of one direction are no sockets, which pytest-socket may refuse.
     receiving, answers = context.Pipe(duplex=False)
     listening, demands = context.Pipe(duplex=False)
     stack = file_in_memory()
-    arguments = (answers, listening, stack.fileno(), owner)
+    arguments = (serve, answers, listening, stack.fileno(), owner)
     process = context.Process(target=_serve, args=(receiving, demands, *arguments))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -205,8 +209,10 @@ def _start(owner: _Owner) -> tuple[Process, Connection]:
     return Process(process, receiving, stack), demands
 
 
-def _serve(receiving: Connection, demands: Connection, *arguments: Any) -> None:
+def _serve(
+    receiving: Connection, demands: Connection, serve: Callable[..., None], *arguments: Any
+) -> None:
     # The ends of the other process: a pipe is at its end when nobody holds them.
     receiving.close()
     demands.close()
-    serve_data(*arguments)
+    serve(*arguments)

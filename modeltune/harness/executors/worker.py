@@ -145,6 +145,19 @@ def serve_data(answers: Connection, demands: Connection, stack: int, data: Shari
         _answer(answers, partial(data.share, demands.recv()))
 
 
+def serve_calls(answers: Connection, demands: Connection, stack: int, engine: object) -> None:
+    """Answer calls of an engine's methods, in a copy of the process that made it, until the pipe is closed.
+
+    When the process dies, ``stack`` is the file that says where it was.
+    """
+    _end_with_parent()
+    _write_stack_to(stack)
+    with contextlib.suppress(EOFError):
+        while True:
+            name, arguments = demands.recv()
+            _answer(answers, partial(getattr(engine, name), *arguments))
+
+
 class Sharing(Protocol):
     """What ``serve_data`` loads."""
 

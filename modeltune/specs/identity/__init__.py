@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         recorded_identity,
         run_identity,
         search_identity,
+        uses_package,
     )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "recorded_identity",
     "run_identity",
     "search_identity",
+    "uses_package",
 ]
 
 __getattr__, __dir__ = door(
@@ -58,6 +60,7 @@ __getattr__, __dir__ = door(
             "recorded_identity",
             "run_identity",
             "search_identity",
+            "uses_package",
         ),
     },
 )

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -44,6 +44,8 @@ def run_identity(spec: Spec) -> dict[str, str]:
         # How many models are given is told by their fingerprints.
         "validation": "given" if spec.is_given else typed(spec.validation),
         "checks": typed(spec.checks),
+        **({} if spec.task is None else {"task": spec.task}),
+        **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
     }
 
 
@@ -112,12 +114,21 @@ def gates_identity(spec: Spec) -> dict[str, str]:
     Nothing when the gates have none.
     """
     functions = [function for gate in spec.gates for function in gate.user_code]
+    functions += [metric for metric in spec.metrics if callable(metric)]
     if not functions:
         return {}
     dependencies = Dependencies()
     parts = content("the gates", functions, dependencies)
     code = {f"code of the gates ({p.name})": d for p, d in dependencies.digests().items()}
     return parts | code
+
+
+def uses_package(spec: Spec, names: Collection[str]) -> bool:
+    """Tell whether the code of a spec's build function leads by name to one of these packages."""
+    dependencies = Dependencies()
+    content("the build function", spec.model, dependencies, model=spec.model)
+    dependencies.digests()
+    return not dependencies.packages.isdisjoint(names)
 
 
 def metric_identity(function: Callable[..., object]) -> str:

@@ -18,13 +18,13 @@ from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import task_samples
 from modeltune.engine.score.scoring import (
     Predictions,
-    check_slices,
     dummy_gain,
     evaluate,
     predict,
     random_metrics,
     refit_samples,
 )
+from modeltune.engine.score.slice_masks import check_slices
 from modeltune.engine.score.task_report import Output, OutputTask, Target, report, report_names
 from modeltune.engine.score.task_samples import note_on_width
 from modeltune.records.confusion import confusion_from_json

@@ -1,0 +1,38 @@
+"""Name the gates whose metric is not measured, before anything is judged. No Keras is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modeltune.specs import Behaviour, KFold, Spec, Subject, metric
+
+
+def gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
+    """Name the gates, and the metrics of the spec, that are none of what is measured."""
+    names = {*measured, "parameters", "artifact_bytes", "latency_ratio"}
+    if isinstance(spec.validation, KFold):
+        names |= {f"fold_{name}" for name in measured}
+    for index, one in enumerate(spec.metrics):
+        if isinstance(one, str) and one not in names:
+            listed = ", ".join(sorted(names))
+            yield f'metrics[{index}]: no metric "{one}" in {spec.id}; measured: {listed}'
+        elif not isinstance(one, str) and metric(one).metric in names:
+            yield (
+                f'metrics[{index}]: "{metric(one).metric}" is what {spec.id} measures without it too; '
+                "give the function another name"
+            )
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour):
+            continue
+        available = names if gate.measure.subject is Subject.METRIC else set(measured)
+        if gate.measure.function is not None:
+            if gate.measure.metric in available:
+                yield (
+                    f'gates[{index}]: {gate!r}: "{gate.measure.metric}" is what {spec.id} measures '
+                    "without it too; give the function another name"
+                )
+        elif gate.measure.metric not in available:
+            yield (
+                f'gates[{index}]: {gate!r}: no metric "{gate.measure.metric}" in {spec.id}; '
+                f"measured: {', '.join(sorted(available))}"
+            )

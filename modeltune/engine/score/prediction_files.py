@@ -1,0 +1,102 @@
+"""Read predictions that were made elsewhere: an array, or a .npy, CSV or Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modeltune.engine.data import Part
+from modeltune.records import Array
+from modeltune.specs import Predictions
+
+FORMS = (".npy", ".csv", ".parquet")
+"""Files of predictions, by how their names end."""
+
+NAMED = 3
+"""Ids that a message names."""
+
+
+def read_predictions(predictions: Predictions, root: Path, test: Part) -> Array:
+    """Return predictions as an array with a row per test sample, in the order of the test part.
+
+    Args:
+        predictions: as declared.
+        root: the folder that the path of a file starts from.
+        test: the test part, whose ids say which row is whose.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is none of predictions; says what was found and what to do.
+    """
+    values = predictions.values
+    if not isinstance(values, str | Path):
+        if predictions.id is not None:
+            raise ValueError(f"id={predictions.id!r} names a column of a file; an array has none")
+        array = np.asarray(values)
+        if array.ndim == 0:
+            raise ValueError(f"{values!r:.60}: write an array, or the path of a file")
+        return array
+    path = root / values
+    if path.suffix not in FORMS:
+        raise ValueError(f"{path} is none of {', '.join(FORMS)}")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path}; it is looked for from the project's root"
+        )
+    if path.suffix == ".npy":
+        if predictions.id is not None:
+            raise ValueError(
+                f"{path}: id={predictions.id!r} names a column, and a .npy file has none"
+            )
+        return np.asarray(np.load(path, allow_pickle=False))
+    import pandas as pd
+
+    frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    if predictions.id is None:
+        return _columns(frame, path)
+    if predictions.id not in frame.columns:
+        listed = ", ".join(map(str, frame.columns[:10]))
+        raise ValueError(f"{path} has no column {predictions.id!r} (id=); it has {listed}")
+    ids = _ids_of(test, predictions.id)
+    frame = frame.set_index(predictions.id)
+    if not frame.index.is_unique:
+        twice = frame.index[frame.index.duplicated()].unique()[:NAMED].tolist()
+        raise ValueError(f"{path}: {predictions.id} is there twice: {_listed(twice)}")
+    missing = ids[~np.isin(ids, frame.index.to_numpy())]
+    if len(missing):
+        raise ValueError(
+            f"{path}: no prediction for {len(missing)} of the {len(ids)} samples of test: "
+            f"{predictions.id} {_listed(missing[:NAMED].tolist())}"
+        )
+    return _columns(frame.loc[ids], path)
+
+
+def _ids_of(test: Part, name: str) -> Array:
+    columns: Any = test.by_column() or test.x
+    if not isinstance(columns, dict) or name not in columns:
+        raise ValueError(
+            f"id={name!r}: x of test has no such column to join by; return a frame or a dict that has it"
+        )
+    ids = np.asarray(columns[name]).reshape(-1)
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"test has {name} twice: {_listed(values[counts > 1][:NAMED].tolist())}")
+    return ids
+
+
+def _columns(frame: Any, path: Path) -> Array:
+    if not len(frame.columns):
+        raise ValueError(f"{path} has no column of predictions")
+    array = np.asarray(frame.iloc[:, 0] if len(frame.columns) == 1 else frame)
+    if array.ndim == 2 and array.dtype.kind not in "biuf":
+        listed = ", ".join(map(str, frame.columns[:10]))
+        raise ValueError(
+            f"{path}: its columns are not all numbers: {listed}; id= names that of ids"
+        )
+    return array
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(str, values))

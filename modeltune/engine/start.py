@@ -1,0 +1,43 @@
+"""Start the engine of a run: with Keras, or without where no Keras model is involved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeltune.specs import Spec, uses_package
+
+if TYPE_CHECKING:
+    from modeltune.engine.engine import Engine
+    from modeltune.engine.predictor_engine import PredictorEngine
+
+KERAS = ("keras", "tensorflow", "keras_tuner", "keras_hub", "keras_nlp", "keras_cv", "tf_keras")
+"""Packages that a build function of a Keras model leads to."""
+
+
+def start_engine(
+    spec: Spec, fixtures: Mapping[str, object], features: Path
+) -> Engine | PredictorEngine:
+    """Set up TensorFlow in this process as the spec wants it, and return an engine of its run.
+
+    Nothing of it is imported for a model that is given by code that leads to no Keras.
+    """
+
+    def with_keras() -> Engine:
+        from modeltune.engine.engine import Engine
+        from modeltune.engine.environments import set_up_tensorflow
+
+        set_up_tensorflow(spec.fit.threads)
+        return Engine(spec, fixtures, features)
+
+    if needs_keras(spec):
+        return with_keras()
+    from modeltune.engine.predictor_engine import PredictorEngine
+
+    return PredictorEngine(spec, fixtures, with_keras)
+
+
+def needs_keras(spec: Spec) -> bool:
+    """Tell whether a spec's model is trained here, is a file of Keras's, or comes from code that uses Keras."""
+    return not spec.is_given or spec.given_file is not None or uses_package(spec, KERAS)

@@ -1,0 +1,220 @@
+"""Any predictor and predictions made elsewhere are judged as given models are, without TensorFlow."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tests.support.example import Example
+
+SPEC = """
+import pickle
+import sys
+import numpy as np
+import modeltune as mt
+
+def points():
+    y = np.arange(120) % 3
+    x = np.random.default_rng(0).normal(size=(120, 2)) + 2.0 * y[:, None]
+    return x, y
+
+def data():
+    return mt.Data(test=points())
+
+GATES = [
+    mt.metric("accuracy") >= 0.5,
+    mt.metric("accuracy") >= mt.baseline - 0.01,
+    mt.metric("log_loss") <= mt.baseline + 0.01,
+    mt.metric("recall").per_class(min_n=10) >= 0.2,
+]
+
+@mt.spec(data=data, gates=GATES, metrics=["top_2"])
+def net():
+    with open("model.pkl", "rb") as file:
+        return pickle.load(file)
+"""
+
+LOADED = """
+import sys
+
+def pytest_unconfigure():
+    with open("loaded.txt", "w") as file:
+        file.write(" ".join({name.partition(".")[0] for name in sys.modules}))
+"""
+
+HEAVY = {"tensorflow", "keras", "keras_tuner", "jax", "torch"}
+
+
+def classifier(c: float = 1.0) -> LogisticRegression:
+    y = np.arange(300) % 3
+    x = np.random.default_rng(1).normal(size=(300, 2)) + 2.0 * y[:, None]
+    return LogisticRegression(C=c).fit(x, y)
+
+
+@pytest.fixture
+def given(example: Example) -> Example:
+    project = example.with_spec(SPEC)
+    (project.write() / "model.pkl").write_bytes(pickle.dumps(classifier()))
+    return project
+
+
+def test_no_process_imports_tensorflow_where_no_keras_model_is_involved(given: Example) -> None:
+    watching = SPEC.replace(
+        "        return pickle.load(file)",
+        "        model = pickle.load(file)\n    with open('child.txt', 'w') as file:\n"
+        "        file.write(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
+        "    return model",
+    )
+    done = given.with_files({"conftest.py": LOADED, "spec_a.py": watching}).run_pytest_apart()
+    done.assert_outcomes(passed=1)
+    for file in ("loaded.txt", "child.txt"):
+        loaded = set((given.path / file).read_text().split())
+        assert "modeltune" in loaded
+        assert not loaded & HEAVY
+
+
+def test_a_fitted_classifier_is_scored_recorded_and_held_against_its_baseline(
+    given: Example,
+) -> None:
+    from sklearn import metrics
+
+    given.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    (run,) = given.history()
+    y = np.arange(120) % 3
+    x = np.random.default_rng(0).normal(size=(120, 2)) + 2.0 * y[:, None]
+    model = classifier()
+    shares, labels = model.predict_proba(x), model.predict(x)
+    expected = {
+        "accuracy": metrics.accuracy_score(y, labels),
+        "f1": metrics.f1_score(y, labels, average="macro"),
+        "log_loss": metrics.log_loss(y, shares),
+        "roc_auc": metrics.roc_auc_score(y, shares, multi_class="ovr"),
+        "mcc": metrics.matthews_corrcoef(y, labels),
+        "top_2": metrics.top_k_accuracy_score(y, shares, k=2),
+    }
+    for name, value in expected.items():
+        assert run.scores[name].mean == pytest.approx(value, abs=1e-9), name
+    assert "artifact_bytes" not in run.scores
+    # One that shrinks its probabilities predicts the same classes, and its log loss is worse.
+    (given.path / "model.pkl").write_bytes(pickle.dumps(classifier(c=0.002)))
+    worse = given.run_pytest("--modeltune-reuse")
+    worse.assert_outcomes(failed=1)
+    worse.stdout.fnmatch_lines(["*no recorded run was reused: model/1 changed since run *"])
+    (verdict,) = [v for v in worse.reported[0]["verdicts"] if "log_loss" in v["gate"]]
+    assert verdict["outcome"] == "failed"
+    assert verdict["details"]["test"] == "paired bootstrap"
+
+
+def test_the_run_of_a_predictor_replays_and_is_not_exported(given: Example) -> None:
+    given.run_pytest()
+    (run,) = given.history()
+    status, printed = given.run_modeltune("replay", run.id)
+    assert status == 0, printed
+    status, printed = given.run_modeltune("export", run.id, "out.keras")
+    assert status == 1
+    assert "a predictor is no Keras model and is not kept" in printed
+
+
+PREDICTIONS = SPEC.replace(
+    "test=points()", "test=({'id': np.arange(120), 'x': points()[0]}, points()[1])"
+)
+
+
+@pytest.mark.parametrize(
+    ("returned", "line"),
+    [
+        ('mt.Predictions("all.csv", id="id")', None),
+        ('mt.Predictions("all.npy")', None),
+        (
+            'mt.Predictions("none.csv")',
+            "*predictions: there is no file */none.csv; it is looked for from*",
+        ),
+        (
+            'mt.Predictions("all.csv", id="key")',
+            "*all.csv has no column 'key' (id=); it has id, a, b, c*",
+        ),
+        ('mt.Predictions("twice.csv", id="id")', "*twice.csv: id is there twice: 7*"),
+        (
+            'mt.Predictions("few.csv", id="id")',
+            "*few.csv: no prediction for 20 of the 120 samples of test: id 100, 101, 102*",
+        ),
+        (
+            'mt.Predictions(np.load("all.npy")[:100])',
+            "*predictions: 100 rows for 120 samples of test; write one for each*",
+        ),
+        (
+            'mt.Predictions(np.where(np.arange(120)[:, None] == 5, np.nan, np.load("all.npy")))',
+            "*predictions: row 5 is [[]nan nan nan[]]; every sample needs a finite prediction*",
+        ),
+        ("3", "*net returned a int; return a trained keras.Model, an object with predict(x), *"),
+    ],
+)
+def test_predictions_are_joined_or_refused_before_anything_is_judged(
+    given: Example, returned: str, line: str | None
+) -> None:
+    x = np.random.default_rng(0).normal(size=(120, 2)) + 2.0 * (np.arange(120) % 3)[:, None]
+    shares = classifier().predict_proba(x)
+    np.save(given.path / "all.npy", shares)
+    rows = [f"{n},{','.join(map(repr, row))}" for n, row in enumerate(shares.tolist())]
+    for name, chosen in (("all", rows[::-1]), ("twice", [*rows, rows[7]]), ("few", rows[:100])):
+        (given.path / f"{name}.csv").write_text("\n".join(["id,a,b,c", *chosen]))
+    text = PREDICTIONS.replace("return pickle.load(file)", f"return {returned}")
+    done = given.with_spec(text).run_pytest()
+    if line is not None:
+        assert done.exit_code != 0
+        done.stdout.fnmatch_lines([line])
+        return
+    done.assert_outcomes(passed=1)
+    (run,) = given.history()
+    labels = shares.argmax(axis=1)
+    assert run.scores["accuracy"].mean == pytest.approx(
+        (labels == np.arange(120) % 3).mean(), abs=1e-12
+    )
+
+
+UNFIT = """
+class Scorer:
+    def predict(self, x):
+        return x[:, 0]
+
+@mt.spec(data=data, gates=[{gates}], task={task})
+def other():
+    return Scorer()
+"""
+
+
+@pytest.mark.parametrize(
+    ("gates", "task", "line"),
+    [
+        (
+            "",
+            "None",
+            '*it cannot be told what Scorer predicts: y is int64 of shape (8,), predicted*task="binary"*',
+        ),
+        (
+            'mt.metric("acuracy") >= 0',
+            '"regression"',
+            '*gates?0?: mt.metric("acuracy") >= 0: no metric "acuracy" in *',
+        ),
+        (
+            "mt.invariant(abs)",
+            '"regression"',
+            "*gates?0?: mt.invariant(abs): a predictor that is no Keras model cannot be probed*",
+        ),
+        (
+            'mt.metric("parameters") <= 3',
+            '"regression"',
+            "*it is measured of Keras models only; leave it out*",
+        ),
+    ],
+)
+def test_what_a_predictor_does_not_give_is_refused(
+    given: Example, gates: str, task: str, line: str
+) -> None:
+    text = SPEC.partition("@mt.spec")[0] + UNFIT.format(gates=gates, task=task)
+    done = given.with_spec(text).run_pytest()
+    assert done.exit_code != 0
+    done.stdout.fnmatch_lines([line])
