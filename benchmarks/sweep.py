@@ -35,7 +35,7 @@ from sklearn import metrics as sklearn_metrics
 from modeltune.engine.data.loading import Part
 from modeltune.engine.score.scoring import (
     OF_BATCHES,
-    Predictions,
+    PartPredictions,
     evaluate,
     predict,
     refit_samples,
@@ -282,7 +282,7 @@ def are_close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5)
 
 
-def report_differences(test: Predictions) -> list[str]:
+def report_differences(test: PartPredictions) -> list[str]:
     """Return how the report differs from scikit-learn, on the predictions of each output."""
     numbers, _ = report(test.outputs)
     found = []

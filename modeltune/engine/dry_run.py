@@ -46,7 +46,7 @@ from modeltune.engine.probe import probe
 from modeltune.engine.score import (
     Output,
     OutputTask,
-    Predictions,
+    PartPredictions,
     all_metrics,
     broadcast_cautions,
     evaluate,
@@ -271,7 +271,7 @@ def _problems_of_own_fit(rehearsal: _Rehearsal) -> list[str]:
     return problems + _problems_of_gates(rehearsal, model, outputs)
 
 
-def _warn(spec: Spec, predicted: Predictions, evaluated: list[str]) -> None:
+def _warn(spec: Spec, predicted: PartPredictions, evaluated: list[str]) -> None:
     """Warn of what Keras trains on, and scores, without a word."""
     for one in (*broadcast_cautions(predicted), *name_cautions(spec, predicted, evaluated)):
         caution(one.check, one.text)
@@ -399,7 +399,7 @@ def _is_of_its_size(error: Exception) -> bool:
     return isinstance(error, MemoryError | RecursionError) or is_out_of_memory
 
 
-def _label_problems(loaded: LoadedData, predicted: Predictions) -> Iterator[str]:
+def _label_problems(loaded: LoadedData, predicted: PartPredictions) -> Iterator[str]:
     losses = {use.place: use.function for use in predicted.pairing.losses}
     for output in predicted.outputs:
         path, loss = output.path, losses.get(output.place)

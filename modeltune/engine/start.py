@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from modeltune.engine.engine import Engine
     from modeltune.engine.predictor_engine import PredictorEngine
 
-KERAS = ("keras", "tensorflow", "keras_tuner", "keras_hub", "keras_nlp", "keras_cv", "tf_keras")
+KERAS_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "keras_tuner",
+    "keras_hub",
+    "keras_nlp",
+    "keras_cv",
+    "tf_keras",
+)
 """Packages that a build function of a Keras model leads to."""
 
 
@@ -40,4 +48,4 @@ def start_engine(
 
 def needs_keras(spec: Spec) -> bool:
     """Tell whether a spec's model is trained here, is a file of Keras's, or comes from code that uses Keras."""
-    return not spec.is_given or spec.given_file is not None or uses_package(spec, KERAS)
+    return not spec.is_given or spec.given_file is not None or uses_package(spec, KERAS_PACKAGES)

@@ -104,8 +104,8 @@ def lend_engine_alone(
         from modeltune.harness.executors import lend_engine_copy
 
         made = start_engine(spec, fixtures, scratch)
-        with lend_engine_copy(spec, made, listen, deadline) as (engine, _):
-            yield engine
+        with lend_engine_copy(spec, made, listen, deadline) as (copy, _):
+            yield copy
         return
     with contextlib.ExitStack() as stack:
         if is_apart:

@@ -148,7 +148,7 @@ class Protocol:
             return
         for index, one in enumerate(self.metrics):
             # A gate on it, whatever its bound, has the same to say.
-            for _, text in (metric(one) >= 0).problems():  # type: ignore[arg-type]
+            for _, text in (metric(one) >= 0).problems():
                 yield f"metrics[{index}]", text.partition(": ")[2]
 
     def _ambiguous_gates(self) -> Iterator[Problem]:

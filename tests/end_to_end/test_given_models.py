@@ -111,7 +111,7 @@ WRONG = {
     ),
     "no model": (
         GIVEN.replace('keras.models.load_model("models/0.keras")', "3"),
-        "*shipped returned a int; return a trained keras.Model, or a list of them*",
+        "*shipped returned a int; return a trained keras.Model, an object with predict(x), *",
     ),
     "another input": (
         GIVEN.replace(

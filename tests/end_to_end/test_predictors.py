@@ -175,6 +175,25 @@ def test_predictions_are_joined_or_refused_before_anything_is_judged(
     )
 
 
+@pytest.mark.parametrize(
+    ("returned", "line"),
+    [
+        ("__import__('os')._exit(3)", "*exited with status 3*during identify*"),
+        ("__import__('os').kill(__import__('os').getpid(), 11)", "*SIGSEGV*"),
+    ],
+    ids=["exit", "crash"],
+)
+def test_a_predictor_that_ends_its_process_ends_its_run_and_not_pytest(
+    given: Example, monkeypatch: pytest.MonkeyPatch, returned: str, line: str
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest --modeltune-workers=auto")
+    text = SPEC.replace("return pickle.load(file)", f"return {returned}")
+    after = text + "\ndef test_after(): pass\n"
+    done = given.with_spec(after).run_pytest_apart()
+    done.assert_outcomes(failed=1, passed=1)
+    done.stdout.fnmatch_lines([line])
+
+
 UNFIT = """
 class Scorer:
     def predict(self, x):

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import modeltune as mt
-from modeltune.engine import engine
+from modeltune.engine import engine, environments
+from modeltune.engine.start import start_engine
 from modeltune.ground.errors import DataError
 from modeltune.specs.fit import Fit
 from tests.support.small_models import dense, spec_of
@@ -22,11 +23,11 @@ def test_making_an_engine_does_nothing_and_starting_one_sets_up_tensorflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up: list[int] = []
-    monkeypatch.setattr(engine, "set_up_tensorflow", set_up.append)
+    monkeypatch.setattr(environments, "set_up_tensorflow", set_up.append)
     spec = spec_of(fit=Fit(threads=3))
     engine.Engine(spec, {}, tmp_path / "features")
     assert set_up == []
-    engine.start_engine(spec, {}, tmp_path / "features")
+    start_engine(spec, {}, tmp_path / "features")
     assert set_up == [3]
     assert not list(tmp_path.iterdir())
 

@@ -12,7 +12,6 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
-    from modeltune.engine.score.gate_problems import gate_problems
     from modeltune.engine.score.given import digest_of, notes_on_given
     from modeltune.engine.score.given_models import is_keras_model, load_given
     from modeltune.engine.score.metric_names import name_cautions
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.refit import restore, score_given, train_refit, with_weights
     from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
-        Predictions,
+        PartPredictions,
         evaluate,
         predict,
         refit_samples,
@@ -50,12 +49,13 @@ if TYPE_CHECKING:
         report_names,
     )
     from modeltune.engine.score.task_samples import names_without_samples, task_scores
+    from modeltune.engine.score.unmeasured_gates import gate_problems
 
 __all__ = [
     "GivenPredictor",
     "Output",
     "OutputTask",
-    "Predictions",
+    "PartPredictions",
     "all_metrics",
     "broadcast_cautions",
     "check_slices",
@@ -96,7 +96,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
-        "gate_problems": ("gate_problems",),
+        "unmeasured_gates": ("gate_problems",),
         "given": (
             "digest_of",
             "notes_on_given",
@@ -133,7 +133,7 @@ __getattr__, __dir__ = door(
         ),
         "sample_values": ("all_metrics",),
         "scoring": (
-            "Predictions",
+            "PartPredictions",
             "evaluate",
             "predict",
             "refit_samples",

@@ -16,7 +16,7 @@ import tensorflow as tf
 from modeltune.engine.data import leaves
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import Use, is_loss_of_keras, keras_tensor
-from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.scoring import PartPredictions
 from modeltune.records import Caution
 
 BROADCAST = "checks.broadcast"
@@ -61,7 +61,7 @@ ELEMENTWISE = frozenset(
 """Operations of TensorFlow that broadcast what they are given."""
 
 
-def broadcast_cautions(predictions: Predictions) -> tuple[Caution, ...]:
+def broadcast_cautions(predictions: PartPredictions) -> tuple[Caution, ...]:
     """Warn of each output whose targets some loss or metric broadcasts against its predictions.
 
     The functions are traced for some rows, not run. Those that cannot be traced are left out, and

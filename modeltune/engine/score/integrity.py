@@ -20,7 +20,7 @@ from modeltune.engine.score.random_numbers import (
     from_equal_numbers,
     random_states,
 )
-from modeltune.engine.score.scoring import Predictions, predict
+from modeltune.engine.score.scoring import PartPredictions, predict
 from modeltune.engine.score.task_report import Output, OutputTask
 from modeltune.ground import error_line
 from modeltune.records import Area, Array, MetricPair, MetricPairs, Outcome, Verdict, check_verdict
@@ -131,7 +131,7 @@ def check_model(
     part: Part,
     batch_size: int,
     scores: Mapping[str, float],
-    predictions: Predictions | None = None,
+    predictions: PartPredictions | None = None,
 ) -> tuple[Verdict, ...]:
     """Return one verdict per property that every trained model must have; raise nothing.
 
@@ -147,7 +147,7 @@ def check_model(
 
     # Each is computed inside the first check that needs it, so that this check reports its error.
     @functools.cache
-    def on_part() -> Predictions:
+    def on_part() -> PartPredictions:
         return predict(model, part, batch_size) if predictions is None else predictions
 
     @functools.cache
@@ -182,7 +182,7 @@ def _guard(gate: str, check: Callable[[], Verdict]) -> Verdict:
 def _evaluate(
     model: Model,
     part: Part,
-    predictions: Predictions,
+    predictions: PartPredictions,
     scores: Mapping[str, float],
     twice: _Twice,
 ) -> Verdict:
@@ -223,7 +223,7 @@ def _evaluate(
     return _verdict(gate, Outcome.PASSED, 0.0, 0.0, reason, details)
 
 
-def _compiled_metrics(predictions: Predictions) -> Iterator[tuple[str, Output, Any]]:
+def _compiled_metrics(predictions: PartPredictions) -> Iterator[tuple[str, Output, Any]]:
     """Yield Keras's unweighted metrics with their name in ``evaluate`` and what they compare."""
     if any(mask is not None for mask in predictions.masks):
         return  # Keras leaves out masked steps
@@ -453,7 +453,7 @@ def _apart(difference: float) -> str:
 # Probabilities
 
 
-def _probabilities(model: Model, predictions: Predictions) -> Verdict:
+def _probabilities(model: Model, predictions: PartPredictions) -> Verdict:
     gate = "integrity.probabilities"
     wrong: list[str] = []
     shares: list[str] = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import Use, keras_tensor
-from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.scoring import PartPredictions
 from modeltune.engine.score.task_report import Output, OutputTask, classes_of
 from modeltune.ground import typed
 from modeltune.records import CLASS_METRICS, NUMBER_METRICS, Caution
@@ -35,7 +35,7 @@ ACCURACY = ("accuracy", "acc")
 
 
 def name_cautions(
-    spec: Spec, predictions: Predictions, logged: Collection[str]
+    spec: Spec, predictions: PartPredictions, logged: Collection[str]
 ) -> tuple[Caution, ...]:
     """Warn of names under which a gate, or the search, gets another number than the name says.
 
@@ -86,7 +86,7 @@ def _taken(spec: Spec, logged: Collection[str]) -> Iterator[str]:
             )
 
 
-def _in_place_of_losses(predictions: Predictions) -> Iterator[str]:
+def _in_place_of_losses(predictions: PartPredictions) -> Iterator[str]:
     """Yield the metrics that Keras logs under the name of a loss."""
     losses = predictions.pairing.losses
     names = {"loss", *(f"{use.name}_loss" for use in losses if len(losses) > 1)}

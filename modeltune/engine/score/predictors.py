@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
-from modeltune.engine.score.gate_problems import gate_problems
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import (
@@ -32,6 +32,7 @@ from modeltune.engine.score.task_samples import (
     task_samples,
     task_scores,
 )
+from modeltune.engine.score.unmeasured_gates import gate_problems
 from modeltune.ground import SpecError, error_line
 from modeltune.records import (
     Area,
@@ -50,10 +51,10 @@ from modeltune.specs import Behaviour, Gate, On, Predictions, Spec, Subject
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
 
-ACCURACY = "accuracy"
+SHARE_RIGHT = "accuracy"
 """The share of samples whose class is right, or all of whose labels are, of any classifier."""
 
-SAMPLES = 8
+FIRST_SAMPLES = 8
 """Samples that a predictor predicts before anything is judged."""
 
 
@@ -102,7 +103,7 @@ class GivenPredictor:
             )
         try:
             values = read_predictions(self.model, self.spec.root, part)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             raise self.refusal(f"predictions: {error}") from error
         if len(values) != part.size:
             raise self.refusal(
@@ -215,7 +216,7 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
     is_fixed = isinstance(given.model, Predictions)
     if test.stream is not None:
         raise given.refusal("data: test is a stream, which only a Keras model reads; return arrays")
-    few = test if is_fixed else test.take(np.arange(min(SAMPLES, test.size)))
+    few = test if is_fixed else test.take(np.arange(min(FIRST_SAMPLES, test.size)))
     try:
         output = given.output(few)
     except SpecError:
@@ -230,7 +231,7 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
         ) from error
     names = report_names([output], spec.asked_metrics)
     if output.task is not OutputTask.REGRESSION and answers_of(output) is not None:
-        names = [ACCURACY, *names]
+        names = [SHARE_RIGHT, *names]
     problems = [*gate_problems(spec, names), *_unfit_gates(spec, is_fixed)]
     if problems:
         raise given.refusal("".join(f"\n  {problem}" for problem in problems).removeprefix("\n  "))
@@ -317,7 +318,7 @@ def _scores(
     right = _right(output)
     if right is not None:
         is_known = len(right) and np.isfinite(output.predicted).all()
-        scores = {ACCURACY: float(right.mean()) if is_known else math.nan, **scores}
+        scores = {SHARE_RIGHT: float(right.mean()) if is_known else math.nan, **scores}
     return scores, tables, own
 
 
@@ -335,13 +336,13 @@ def _with_accuracy(samples: Samples, output: Output) -> Samples:
     if right is None or not np.isfinite(output.predicted).all():
         return samples
     if output.rows.all():
-        return replace(samples, values={**samples.values, ACCURACY: as_kept(right)})
+        return replace(samples, values={**samples.values, SHARE_RIGHT: as_kept(right)})
     whole = np.zeros(samples.size)
     whole[output.rows] = right
     return replace(
         samples,
-        values={**samples.values, ACCURACY: as_kept(whole)},
-        weights={**samples.weights, ACCURACY: output.rows.astype(np.float32)},
+        values={**samples.values, SHARE_RIGHT: as_kept(whole)},
+        weights={**samples.weights, SHARE_RIGHT: output.rows.astype(np.float32)},
     )
 
 
@@ -449,12 +450,11 @@ def _is_regressor(model: Any) -> bool:
 def _kind(model: Any) -> str | None:
     """Return what scikit-learn says an estimator of its form is."""
     try:
-        tags = model.__sklearn_tags__()
+        if base.is_classifier(model):
+            return "classifier"
+        return "regressor" if base.is_regressor(model) else None
     except Exception:  # noqa: BLE001  any object may be given
-        kind = getattr(model, "_estimator_type", None)
-    else:
-        kind = getattr(tags, "estimator_type", None)
-    return kind if isinstance(kind, str) else None
+        return None
 
 
 def _form(array: Array) -> str:

@@ -35,8 +35,9 @@ from modeltune.engine.fit import (
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.architecture import describe_model
 from modeltune.engine.score.integrity import check_model
+from modeltune.engine.score.predictors import GIVEN
 from modeltune.engine.score.scoring import (
-    Predictions,
+    PartPredictions,
     dummy_gain,
     evaluate,
     predict,
@@ -83,15 +84,11 @@ class PartScores:
     report, None where there is one.
     """
 
-    predictions: Predictions
+    predictions: PartPredictions
     scores: Mapping[str, float]
     tables: Mapping[str, Json]
     task: TaskScores = field(default_factory=TaskScores)
     note: str | None = None
-
-
-GIVEN = "given, not trained here"
-"""What trained a model that is trained already."""
 
 
 def train_refit(
@@ -268,7 +265,7 @@ def _write_architecture(model: Model, path: Path) -> None:
         path.write_bytes(content)
 
 
-def _write_examples(spec: Spec, test: Part, on_test: Predictions, path: Path) -> str | None:
+def _write_examples(spec: Spec, test: Part, on_test: PartPredictions, path: Path) -> str | None:
     """Write test samples to look at, unless there are none or the spec wants none.
 
     Returns:

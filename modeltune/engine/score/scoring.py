@@ -50,7 +50,7 @@ CERTAIN = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class PartPredictions:
     """All outputs of a model on a part, with the sample weights and slices of the same rows.
 
     ``y`` and ``predicted`` are what Keras's losses and metrics get, ``sizes`` the samples of each
@@ -121,14 +121,16 @@ def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple
     }
 
 
-def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()) -> Predictions:
+def predict(
+    model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
+) -> PartPredictions:
     """Return aligned targets, predictions, weights and slices; read every batch exactly once.
 
     A model without a ``call``, as a GAN, predicts nothing, so it has no outputs. Nor are there any
     that compare with targets of different lengths, sample by sample.
     """
     if not can_predict(model) or part.has_ragged_targets:
-        return Predictions([], None, sizes=[part.size])
+        return PartPredictions([], None, sizes=[part.size])
     targets: list[Arrays] = []
     predictions: list[Arrays] = []
     weights: list[Arrays] = []
@@ -157,7 +159,9 @@ def predict(model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
     mask = join_masks(masks)
     pairing = pairing_of(model, *whole)
     outputs = outputs_of(model, pairing, *whole, mask, copies)
-    return Predictions(outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing)
+    return PartPredictions(
+        outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing
+    )
 
 
 def _repeats(target: Array, x: Arrays) -> bool:
@@ -172,7 +176,7 @@ def _repeats(target: Array, x: Arrays) -> bool:
 
 def refit_samples(
     model: Model,
-    test: Predictions,
+    test: PartPredictions,
     scores: Mapping[str, float],
     train: Mapping[str, Target],
     own: TaskScores = TaskScores(),
@@ -219,7 +223,9 @@ def refit_samples(
     return replace(samples, values=values, weights=weights, definitions=definitions)
 
 
-def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metric: str) -> float:
+def dummy_gain(
+    model: Model, train: Part, test: PartPredictions, score: float, metric: str
+) -> float:
     """Return (score - dummy) / (perfect - dummy), or NaN if dummy and perfect score the same.
 
     The dummy always predicts train's class shares, or the better of train's target mean and
@@ -245,7 +251,7 @@ def dummy_gain(model: Model, train: Part, test: Predictions, score: float, metri
     return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
 
 
-def targets(model: Model, part: Part, predictions: Predictions) -> dict[str, Target]:
+def targets(model: Model, part: Part, predictions: PartPredictions) -> dict[str, Target]:
     """Return the targets of a part by their path in ``y``, and which of them count.
 
     ``predictions`` are the model's on another part: they tell what the outputs are. Nothing is
@@ -327,7 +333,7 @@ def _constant_numbers(output: Output, train: Target, middle: Callable[..., Array
 
 
 def score_predictions(
-    model: Model, test: Predictions, predictions: list[Array], metric: str
+    model: Model, test: PartPredictions, predictions: list[Array], metric: str
 ) -> float:
     """Return the score of these predictions by the model's own loss and metrics.
 
@@ -359,7 +365,7 @@ def score_predictions(
     return reported.get(metric, math.nan)
 
 
-def _batches(test: Predictions) -> list[tuple[slice, float]]:
+def _batches(test: PartPredictions) -> list[tuple[slice, float]]:
     """Return the rows that Keras scores at a time, and their share in the mean of losses."""
     is_mean = all(_is_of_samples(use.function) for use in test.pairing.losses)
     is_masked = any(o.counted is not None for o in test.outputs)
@@ -377,7 +383,7 @@ def _is_of_samples(loss: Any) -> bool:
     return loss.reduction in MEANS and name not in OF_BATCHES
 
 
-def _tensors(test: Predictions, flat: list[Array], rows: slice) -> tuple[Any, Any, Any]:
+def _tensors(test: PartPredictions, flat: list[Array], rows: slice) -> tuple[Any, Any, Any]:
     """Return targets, predictions with their masks and weights of some rows as Keras gets them."""
     masks = test.masks or [None] * len(flat)
     tensors = [

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.scoring import PartPredictions
 from modeltune.engine.score.task_report import Output, OutputTask, classes_of, probabilities
 from modeltune.records import Array, Json
 
@@ -50,7 +50,7 @@ class _Answers:
     badness: Array | None = None
 
 
-def examples(part: Part, predictions: Predictions) -> Json:
+def examples(part: Part, predictions: PartPredictions) -> Json:
     """Return samples of a part for people to look at, as JSON; equal predictions give equal samples.
 
     With classes, samples with a wrong class come first, the most confident at the top, then

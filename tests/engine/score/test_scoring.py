@@ -17,7 +17,7 @@ import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import task_samples
 from modeltune.engine.score.scoring import (
-    Predictions,
+    PartPredictions,
     dummy_gain,
     evaluate,
     predict,
@@ -421,7 +421,7 @@ def test_outputs_are_named_and_paired_as_keras_does(two_headed: Any, y: Any) -> 
 
 def test_predictions_carry_no_weights_where_the_part_has_none(classifier: Any) -> None:
     predictions = predict(classifier, part(), 16)
-    assert isinstance(predictions, Predictions)
+    assert isinstance(predictions, PartPredictions)
     assert predictions.sample_weight is None
 
 

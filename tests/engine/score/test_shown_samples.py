@@ -17,7 +17,7 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import refit
-from modeltune.engine.score.scoring import Predictions
+from modeltune.engine.score.scoring import PartPredictions
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
 from modeltune.engine.score.task_report import Output, OutputTask
 from modeltune.harness.recording import RunDraft, first_draft
@@ -43,7 +43,7 @@ def shown(*outputs: Output, x: Any = None, stream: Any = None) -> Any:
     x = np.arange(size)[:, None] if x is None else x
     y = {one.name: one.y for one in outputs} if outputs[0].name else outputs[0].y
     part = Part("test", size, "", x=x, y=y, stream=stream)
-    return examples(part, Predictions(list(outputs), None))
+    return examples(part, PartPredictions(list(outputs), None))
 
 
 def classified(y: list[int], predicted: list[int], sure: list[float]) -> Output:
