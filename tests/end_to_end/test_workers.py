@@ -141,7 +141,7 @@ def test_an_unchanged_spec_is_served_from_the_history_without_tensorflow(
     assert "passed (cached)" in output
     assert loaded() == 2
     # Another gate trains nothing, but judges.
-    status, output = ran_warm(spec(1.5), "--modeltune-reuse")
+    status, output = ran(spec(1.5), "--modeltune-reuse")
     assert status == 1, output
     assert "failed (cached)" in output
     (run,) = example.report()["runs"]
