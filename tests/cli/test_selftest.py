@@ -26,7 +26,7 @@ DISABLING = """
 from dataclasses import replace
 from unittest.mock import patch
 
-from modeltune.engine import engine
+from modeltune.engine import data_engine
 from modeltune.engine.fit import trial
 from modeltune.engine.score import refit
 from modeltune.harness import cached_runs
@@ -37,8 +37,8 @@ def disable(module, name, instead=lambda *_: None):
     patch.object(module, name, instead).start()
 
 def pass_check(name):
-    check_data = engine.check_data
-    disable(engine, "check_data", lambda *arguments: tuple(
+    check_data = data_engine.check_data
+    disable(data_engine, "check_data", lambda *arguments: tuple(
         replace(verdict, outcome=Outcome.PASSED) if verdict.gate == name else verdict
         for verdict in check_data(*arguments)
     ))

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import layers
 
 import modeltune as mt
-from modeltune.engine import engine
+from modeltune.engine import data_engine
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.states import load_weights
@@ -425,7 +425,7 @@ def unreachable(*args: Any) -> Any:
 def test_a_store_that_does_not_open_stops_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "load_data", unreachable)
+    monkeypatch.setattr(data_engine, "load_data", unreachable)
     (tmp_path / "history.db").write_text("a letter, not a database " * 99)
     with pytest.raises(mt.HistoryError):
         run(spec_of(), tmp_path)
