@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
-from modeltune.plugin.tuned import NoWinnerError, Winners, with_specs_first
+from modeltune.plugin.tuned import NoWinnerError, Winners, uses_tuned, with_specs_first
 
 if TYPE_CHECKING:
     from modeltune.ground import Deadline, MaskedUrl, Project, StoreUrl
@@ -98,6 +98,7 @@ class Session:
         self._projects: dict[Path, Project] = {}
         self._options: dict[Path, Mapping[str, Any]] = {}
         self._ended: set[str] = set()
+        self._is_winner_asked_for = False
         self.winners = Winners(self, config)
 
     # collection
@@ -197,6 +198,7 @@ class Session:
                 if isinstance(item, pytest.Function) and is_spec_function(item.function):
                     make_spec_item(item)
             items[:] = with_specs_first(items, self.made)
+            self._is_winner_asked_for = any(map(uses_tuned, items))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and compute the identity of each."""
@@ -352,7 +354,7 @@ class Session:
             self.winners.tell_end(nodeid)
 
     def _is_of_spec(self, nodeid: str) -> bool:
-        return any(item.nodeid == nodeid for item in self.made)
+        return self._is_winner_asked_for and any(item.nodeid == nodeid for item in self.made)
 
     def note_end(self, nodeid: str) -> None:
         """Note that the item of a spec has ended."""

@@ -93,7 +93,7 @@ class Winners:
         self._session = session
         self._runs: dict[str, tuple[Spec, Run]] = {}
         self._models: dict[str, Any] = {}
-        # Workers of pytest-xdist tell each other here which specs have begun and ended.
+        # Workers of pytest-xdist tell each other here which specs have begun and ended, if a test asks.
         folder = config.getoption("basetemp", None) if session.is_xdist_worker else None
         self._folder = Path(folder).parent / "modeltune-specs" if folder else None
 
@@ -197,18 +197,20 @@ class Winners:
 
     def tell_begin(self, nodeid: str) -> None:
         """Tell the other workers that a spec has begun here."""
-        if self._folder is not None:
-            self._folder.mkdir(exist_ok=True)
-            self._file(nodeid, "begun").write_text(str(os.getpid()), encoding="utf-8")
+        self._tell(nodeid, "begun", str(os.getpid()))
 
     def tell_end(self, nodeid: str) -> None:
         """Tell the other workers that a spec has ended here; what it recorded is in the history."""
-        if self._folder is not None:
-            self._folder.mkdir(exist_ok=True)
-            run = next((item.run for item in self._session.made if item.nodeid == nodeid), None)
-            draft = self._file(nodeid, "draft")
-            draft.write_text(run.id if run else "", encoding="utf-8")
-            draft.replace(self._file(nodeid, "ended"))
+        run = next((item.run for item in self._session.made if item.nodeid == nodeid), None)
+        self._tell(nodeid, "ended", run.id if run else "")
+
+    def _tell(self, nodeid: str, what: str, text: str) -> None:
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = self._file(nodeid, "draft")
+        draft.write_bytes(text.encode("utf-8", "surrogatepass"))
+        draft.replace(self._file(nodeid, what))
 
     def _wait_for(self, item: SpecItem, request: pytest.FixtureRequest) -> None:
         """Wait until a spec of this session has ended in another worker, and give its run to its item.
@@ -238,10 +240,15 @@ class Winners:
         return self._folder / f"{name}.{what}"
 
 
+def uses_tuned(item: pytest.Item) -> bool:
+    """Tell a test that asks for the winner of a spec."""
+    return FIXTURE in getattr(item, "fixturenames", ())
+
+
 def with_specs_first(items: Sequence[pytest.Item], specs: Sequence[SpecItem]) -> list[pytest.Item]:
     """Return items in their order, but those that use ``tuned`` behind the last spec."""
     last = max((place for place, item in enumerate(items) if item in specs), default=0)
-    moved = [item for item in items[:last] if FIXTURE in getattr(item, "fixturenames", ())]
+    moved = [item for item in items[:last] if uses_tuned(item)]
     kept = [item for item in items[: last + 1] if item not in moved]
     return [*kept, *moved, *items[last + 1 :]]
 

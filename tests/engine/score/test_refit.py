@@ -157,9 +157,13 @@ def of_rows_of_rows(hp: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])
 @pytest.mark.parametrize(
-    ("rows", "build"), [(ROWS, of_rows), (ROWS_OF_ROWS, of_rows_of_rows)], ids=["one", "two"]
+    ("rows", "build", "as_stream"),
+    [
+        pytest.param(ROWS, of_rows, False, id="arrays"),
+        pytest.param(ROWS, of_rows, True, id="stream"),
+        pytest.param(ROWS_OF_ROWS, of_rows_of_rows, False, id="rows of rows"),
+    ],
 )
 def test_rows_of_different_lengths_are_trained_on_as_plain_keras_does(
     rows: Any, build: Any, as_stream: bool, tmp_path: Path
