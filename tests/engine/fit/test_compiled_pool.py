@@ -241,7 +241,12 @@ FOREIGN: dict[str, Build] = {
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_what_keras_did_not_make_is_compiled_each_time(case: str, pool: CompiledPool) -> None:
+def test_what_keras_did_not_make_has_no_shape_to_be_known_by(case: str) -> None:
+    assert key_of(FOREIGN[case](values()), "") is None
+
+
+@pytest.mark.parametrize("case", ["layer", "train_step"])
+def test_what_has_no_shape_is_compiled_each_time(case: str, pool: CompiledPool) -> None:
     assert not is_reused(trained(spec_of(FOREIGN[case]), epochs=1))
     # So there is nothing for the next to reuse.
     assert len(pool) == 0
