@@ -22,7 +22,7 @@ from modeltune.ground import (
 from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
-from modeltune.records import Json, Run, Values, plain
+from modeltune.records import Event, Json, Note, Run, Values, plain
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
 
@@ -103,9 +103,10 @@ def export(
         ModeltuneError: nothing was written; says why.
     """
     check_target(target)
-    with _lend_engine(spec, fixtures, run, history) as (engine, weights, values):
+    notes: list[str] = []
+    with _lend_engine(spec, fixtures, run, history, notes) as (engine, weights, values):
         engine.load()
-        seed, notes = kept_refit(run, spec).seed, list[str]()
+        seed = kept_refit(run, spec).seed
 
         def save(path: Path) -> None:
             notes.extend(engine.write_model(values, seed, weights, path.absolute()))
@@ -121,9 +122,9 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
         ModeltuneError: the data changed, or the model cannot be rebuilt.
     """
     code, notes = differing_code(run_identity(spec), run)
-    recorded = recorded_scores(run)
+    recorded, heard = recorded_scores(run), list[str]()
     try:
-        with _lend_engine(spec, fixtures, run, history) as (engine, weights, values):
+        with _lend_engine(spec, fixtures, run, history, heard) as (engine, weights, values):
             _refuse_other_data(run, engine.load()[1], engine.is_told_apart)
             validation = None if spec.is_given else _validation(run)
             again, random = engine.score_again(
@@ -134,22 +135,29 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     except ModeltuneError as error:
         since = f"; code changed since: {', '.join(code)}" if code else ""
         raise HistoryError(f"{error}{since}") from error
-    return Replay(again, code, notes, tuple(name for name in random if name in again))
+    random = [name for name in random if name in again]
+    return Replay(again, code, (*notes, *heard), tuple(random))
 
 
 @contextlib.contextmanager
 def _lend_engine(
-    spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store
+    spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store, notes: list[str]
 ) -> Iterator[tuple[Any, Path, Values]]:
     """Lend an engine of the spec, the verified file of the run's weights, and the run's values.
 
-    Data and model are loaded in a process of its own: nothing that this does ends this process.
+    Data and model are loaded in a process of its own: nothing that this does ends this process. What
+    the user should know of that is added to ``notes``.
     """
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
     weights = kept_weights(run, history).absolute()
     assert run.best is not None  # a run without a winner has no weights
     with (
         tempfile.TemporaryDirectory() as folder,
-        lend_engine_alone(spec, fixtures, Path(folder, "data")) as engine,
+        lend_engine_alone(spec, fixtures, Path(folder, "data"), listen) as engine,
     ):
         yield engine, weights, run.best.values
 
