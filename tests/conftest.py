@@ -80,7 +80,7 @@ def compiled_models_of_one_test(request: pytest.FixtureRequest) -> Iterator[None
 @pytest.fixture(autouse=True)
 def alone_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what runs inside a test neither share cores with those who run the tests, nor tell their CI."""
-    for name in ("PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_WORKER"):
+    for name in ("PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_WORKER", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)

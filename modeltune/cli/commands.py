@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeltune.cli.output import encodable, say
+from modeltune.cli.output import encodable, room, say
 from modeltune.cli.spec_files import node_of, spec_file, spec_folder
 from modeltune.ground import (
     STORE_VARIABLE,
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from modeltune.histories import Store
     from modeltune.records import Run, Summary
 
+FORMATS = ("table", "json", "csv", "markdown", "latex")
+"""What --format of history, show and compare takes."""
+
 HISTORY_LIMIT = 50
 """How many runs ``modeltune history`` lists without --limit."""
 
@@ -54,12 +57,20 @@ def list_runs(arguments: argparse.Namespace) -> int:
     from modeltune.histories import flush_command, waiting_for
 
     invalid: dict[str, str] = {}
-    table, waiting = _history(arguments, invalid), waiting_for(arguments.store)
+    hints: list[str] = []
+    text, waiting = _history(arguments, invalid, hints), waiting_for(arguments.store)
     if waiting:
         count = count_of(len(waiting), "run waits", "runs wait")
-        hint = f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
-        table = f"{table}\n\n{hint}"
-    say(table)
+        hints.append(
+            f"{count} in {waiting[0].parent} to be recorded: {flush_command(arguments.store)}"
+        )
+    if arguments.format == "table":
+        say("\n\n".join(filter(None, (text, *hints))))
+    else:
+        # What programs read holds nothing else.
+        say(text)
+        for hint in hints:
+            say(hint, sys.stderr)
     return _say_invalid(invalid.values())
 
 
@@ -73,17 +84,20 @@ def _say_invalid(lines: Iterable[str]) -> int:
     return 1 if left_out else 0
 
 
-def _history(arguments: argparse.Namespace, invalid: dict[str, str]) -> str:
+def _history(arguments: argparse.Namespace, invalid: dict[str, str], hints: list[str]) -> str:
+    """Return the runs in the format that is asked for, and what else is to be said in ``hints``."""
     from modeltune.histories import open_store
     from modeltune.reports import gated_metrics, history_table, trends
     from modeltune.specs import root_here
 
+    is_table, columns = arguments.format == "table", room()
     limit = HISTORY_LIMIT if arguments.limit is None else arguments.limit
     with contextlib.ExitStack() as stack:
         try:
             store = stack.enter_context(open_store(arguments.store, create=False))
         except NoHistoryError:
-            return _no_history()
+            hints.append(_no_history())
+            return "" if is_table else _listed(arguments.format, [], {})
         stack.enter_context(store.reading())
         spec, root = arguments.spec, root_here()
         if spec and (known := store.specs(root)):
@@ -92,15 +106,30 @@ def _history(arguments: argparse.Namespace, invalid: dict[str, str]) -> str:
         count = store.count(spec, root) if len(runs) == limit else len(runs)
         judged = _newest_judged(runs) if spec else None
         latest = next(iter(store.whole([judged])), None) if judged else None
-        drawn = "" if spec else _trends(store, runs, root)
+        drawn = "" if spec or not is_table else _trends(store, runs, root, columns)
         invalid |= store.invalid
+    if not runs:
+        hints.append(f"{store} holds no run that can be shown" if invalid else _no_history())
+        return "" if is_table else _listed(arguments.format, [], {})
+    more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
+    marks = _marks(runs, latest)
+    if not is_table:
+        hints += filter(None, [more])
+        return _listed(arguments.format, runs, marks)
     if latest and len(runs) > 1:
-        drawn = trends(runs, gated_metrics(latest), _bars())
-    if runs:
-        table = history_table(runs, _marks(runs, latest))
-        more = f"the last {len(runs)} of {count} runs; --limit 0 lists all" * (count > len(runs))
-        return "\n\n".join(filter(None, (table, more, drawn)))
-    return f"{store} holds no run that can be shown" if invalid else _no_history()
+        drawn = trends(runs, gated_metrics(latest), _bars(), columns)
+    return "\n\n".join(filter(None, (history_table(runs, marks, columns), more, drawn)))
+
+
+def _listed(form: str, runs: list[Summary], marks: Mapping[str, str]) -> str:
+    """Return runs in a format for programs."""
+    if form == "csv":
+        from modeltune.histories import runs_csv
+
+        return runs_csv(runs).rstrip("\n")
+    from modeltune.reports import history_as
+
+    return history_as(form, runs, marks)
 
 
 def _named_spec(text: str, found: str | None, known: Sequence[str]) -> str:
@@ -112,7 +141,7 @@ def _named_spec(text: str, found: str | None, known: Sequence[str]) -> str:
     raise HistoryError(f'no run of "{text}"; {hint}Recorded specs: {", ".join(known)}')
 
 
-def _trends(store: Store, runs: Sequence[Summary], root: Path) -> str:
+def _trends(store: Store, runs: Sequence[Summary], root: Path, columns: int | None) -> str:
     """Return a line for each gated metric of the specs that are listed first."""
     from modeltune.histories import todays_address
     from modeltune.reports import TREND, spec_trends
@@ -121,7 +150,7 @@ def _trends(store: Store, runs: Sequence[Summary], root: Path) -> str:
     specs = list(dict.fromkeys(called))[:TREND_SPECS]
     past = store.latest(specs, TREND // 2, root)
     verdicts = store.verdicts(filter(None, map(_newest_judged, past.values())))
-    return spec_trends(past, verdicts, _bars())
+    return spec_trends(past, verdicts, _bars(), columns)
 
 
 def _newest_judged(runs: Sequence[Summary]) -> str | None:
@@ -160,18 +189,23 @@ def show_run(arguments: argparse.Namespace) -> str:
     """Show everything about one run, or about one of its trials."""
     from modeltune.histories import open_store
     from modeltune.records import without_samples
-    from modeltune.reports import show, show_trial
+    from modeltune.reports import run_as, show, show_trial, trial_as
 
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
     if project_of(Path.cwd()).config.examples is False:
         run = replace(run, verdicts=tuple(map(without_samples, run.verdicts)))
+    form, columns = arguments.format, room()
     if arguments.trial is None:
-        return show(run)
+        return show(run, columns) if form == "table" else run_as(form, run)
     try:
-        return show_trial(run, arguments.trial)
+        text = show_trial(run, arguments.trial, columns)
     except LookupError as error:
         raise HistoryError(str(error)) from error
+    if form == "table":
+        return text
+    trial = next(trial for trial in run.trials if trial.id == arguments.trial)
+    return trial_as(form, run, trial)
 
 
 def accept_run(arguments: argparse.Namespace) -> str:
@@ -236,11 +270,14 @@ def compare_runs(arguments: argparse.Namespace) -> str:
     """Show what differs between two runs."""
     from modeltune.harness import contrast
     from modeltune.histories import open_store
-    from modeltune.reports import comparison_report
+    from modeltune.reports import comparison_as, comparison_report
 
     with open_store(arguments.store, create=False) as store:
         a, b = store.run(arguments.a), store.run(arguments.b)
-        return comparison_report(a, b, contrast(a, b, store))
+        differences = contrast(a, b, store)
+    if arguments.format == "table":
+        return comparison_report(a, b, differences, room())
+    return comparison_as(arguments.format, a, b, differences)
 
 
 def write_report(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,20 @@ def say(text: str, stream: TextIO | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def room() -> int | None:
+    """Return how many columns a table may have: as COLUMNS says, else those of the terminal.
+
+    None: as many as it takes, for whoever reads a pipe or a file.
+    """
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told[:9]) > 0:
+        return int(told[:9])
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
 def encodable(text: str) -> str:
     """Return the text as stdout can print it: ``+-`` for ±, ``?`` for everything else it cannot."""
     encoding = sys.stdout.encoding or "ascii"

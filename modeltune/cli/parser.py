@@ -33,8 +33,15 @@ def parser() -> argparse.ArgumentParser:
         help="URL of the history (default: MODELTUNE_STORE, else store in [tool.modeltune], else "
         ".modeltune/history.db beside pyproject.toml)",
     )
+    form = _Parser(add_help=False)
+    form.add_argument(
+        "--format",
+        choices=commands.FORMATS,
+        default="table",
+        help="how to print it (default: table, as wide as the terminal or COLUMNS allow)",
+    )
     history = subparsers.add_parser(
-        "history", parents=[store], allow_abbrev=False, help="list runs, newest first"
+        "history", parents=[store, form], allow_abbrev=False, help="list runs, newest first"
     )
     history.add_argument(
         "spec",
@@ -50,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     history.set_defaults(command=commands.list_runs)
     show = subparsers.add_parser(
-        "show", parents=[store], allow_abbrev=False, help="show everything about a run"
+        "show", parents=[store, form], allow_abbrev=False, help="show everything about a run"
     )
     show.add_argument(
         "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"
@@ -100,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     checked.set_defaults(command=commands.check_run)
     compared = subparsers.add_parser(
         "compare",
-        parents=[store],
+        parents=[store, form],
         allow_abbrev=False,
         help="show what differs between two runs: metrics with their noise, values, data, code",
     )

@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.tracebacks import PACKAGE, frames_of_others, is_ours, without_ours
     from modeltune.ground.version import __version__
-    from modeltune.ground.words import Word, in_a_line
+    from modeltune.ground.words import Word, in_a_cell, in_a_line
 
 __all__ = [
     "DEEPEST",
@@ -154,6 +154,7 @@ __all__ = [
     "frames_of_others",
     "free_space",
     "holm",
+    "in_a_cell",
     "in_a_line",
     "ipython",
     "irregular_in",
@@ -327,6 +328,7 @@ __getattr__, __dir__ = door(
         "version": ("__version__",),
         "words": (
             "Word",
+            "in_a_cell",
             "in_a_line",
         ),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 
 from modeltune.ground.text import without_escapes
 
@@ -15,6 +16,25 @@ class Word(enum.Enum):
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+def in_a_cell(text: str) -> str:
+    """Return a text as a cell of a CSV file: on one line, and never a formula.
+
+    A spreadsheet computes a cell that begins with =, +, - or @ (OWASP, "CSV Injection"): a text that
+    does so gets an apostrophe before it, unless it is a number.
+
+    >>> in_a_cell("=1+1"), in_a_cell("-0.5"), in_a_cell("a, b")
+    ("'=1+1", '-0.5', 'a, b')
+    """
+    line = " ".join(without_escapes(text).split())
+    line = "".join(character for character in line if character.isprintable())
+    if not line.startswith(("=", "+", "-", "@")) or _NUMBER.fullmatch(line):
+        return line
+    return f"'{line}"
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 def in_a_line(text: str, most: int = MOST_OF_A_NAME) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         to_rescore,
         with_rescored,
     )
-    from modeltune.histories.frames import history
+    from modeltune.histories.frames import history, runs_csv
     from modeltune.histories.garbage import is_shared, leftovers, remove_leftover, unreadable
     from modeltune.histories.ledgers import Ledger, Ledgers, left_runs
     from modeltune.histories.merging import merge
@@ -77,6 +77,7 @@ __all__ = [
     "recent",
     "references",
     "remove_leftover",
+    "runs_csv",
     "samples_of",
     "to_rescore",
     "todays_address",
@@ -123,7 +124,10 @@ __getattr__, __dir__ = door(
             "to_rescore",
             "with_rescored",
         ),
-        "frames": ("history",),
+        "frames": (
+            "history",
+            "runs_csv",
+        ),
         "garbage": (
             "is_shared",
             "leftovers",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from modeltune.ground import (
     ModeltuneError,
     StoreUrl,
     default_store,
+    in_a_cell,
     later,
     mask_urls,
     named_store,
@@ -133,8 +135,7 @@ class History:
             summaries = opened.runs(named, root=root)[::-1]
             for line in opened.invalid.values():
                 warnings.warn(line, RuntimeWarning, stacklevel=2)
-        frame = _frame([_row(summary) for summary in summaries], COLUMNS)
-        return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
+        return _runs(summaries)
 
     def trials(self, run: str | int) -> pd.DataFrame:
         """Return a row per trial of a run, in the order of its search.
@@ -183,6 +184,26 @@ def history(store: str | None = None) -> History:
             ``[tool.modeltune]``, or ``.modeltune/history.db`` beside pyproject.toml.
     """
     return History(None if store is None else named_store(store))
+
+
+def runs_csv(summaries: list[Summary]) -> str:
+    """Return runs as CSV: the columns of ``History.frame``, with texts as ``ground.in_a_cell`` has them."""
+    return str(_runs([_as_cells(summary) for summary in summaries]).to_csv(index=False))
+
+
+def _as_cells(summary: Summary) -> Summary:
+    names = ("id", "created", "spec", "file", "objective", "git_revision", "error")
+    texts = {name: getattr(summary, name) for name in names}
+    cells: dict[str, Any] = {
+        name: None if text is None else in_a_cell(text) for name, text in texts.items()
+    }
+    scores = {in_a_cell(name): scores for name, scores in summary.scores.items()}
+    return replace(summary, **cells, scores=scores)
+
+
+def _runs(summaries: list[Summary]) -> pd.DataFrame:
+    frame = _frame([_row(summary) for summary in summaries], COLUMNS)
+    return pd.concat([frame, _scores(summaries, frame.index)], axis="columns")
 
 
 def _frame(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.reports.annotations import annotate, inert, root_of
+    from modeltune.reports.columns import cut, width
     from modeltune.reports.comparison import (
         Contrast,
         Difference,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         comparison_report,
     )
     from modeltune.reports.filenames import file_name
+    from modeltune.reports.formats import comparison_as, history_as, run_as, trial_as
     from modeltune.reports.html_report import html, page_template
     from modeltune.reports.json_report import write, write_whole
     from modeltune.reports.markdown_report import markdown
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
         verdict_view,
     )
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
-    from modeltune.reports.progress import RunProgress, cut, follow, heartbeat, lines, live, width
+    from modeltune.reports.progress import RunProgress, follow, heartbeat, lines, live
     from modeltune.reports.replays import Replay, disagreements, recorded_scores, replay_report
     from modeltune.reports.reported_run import ReportedRun
     from modeltune.reports.tables import (
@@ -58,6 +60,7 @@ __all__ = [
     "all_cuts",
     "annotate",
     "clean",
+    "comparison_as",
     "comparison_report",
     "comparison_view",
     "cut",
@@ -69,6 +72,7 @@ __all__ = [
     "gated_metrics",
     "headline",
     "heartbeat",
+    "history_as",
     "history_table",
     "history_view",
     "html",
@@ -81,12 +85,14 @@ __all__ = [
     "replay_report",
     "require_matplotlib",
     "root_of",
+    "run_as",
     "run_view",
     "show",
     "show_trial",
     "spec_trends",
     "summary_table",
     "trends",
+    "trial_as",
     "undecided",
     "verdict_view",
     "width",
@@ -102,6 +108,10 @@ __getattr__, __dir__ = door(
             "inert",
             "root_of",
         ),
+        "columns": (
+            "cut",
+            "width",
+        ),
         "comparison": (
             "Contrast",
             "Difference",
@@ -109,6 +119,12 @@ __getattr__, __dir__ = door(
             "comparison_report",
         ),
         "filenames": ("file_name",),
+        "formats": (
+            "comparison_as",
+            "history_as",
+            "run_as",
+            "trial_as",
+        ),
         "html_report": ("html", "page_template"),
         "json_report": (
             "write",
@@ -127,12 +143,10 @@ __getattr__, __dir__ = door(
         ),
         "progress": (
             "RunProgress",
-            "cut",
             "follow",
             "heartbeat",
             "lines",
             "live",
-            "width",
         ),
         "replays": (
             "Replay",

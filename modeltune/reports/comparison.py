@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modeltune.ground import in_a_line, later
-from modeltune.records import Json, Run, Scores
+from modeltune.records import Json, Run, Scores, plain
+from modeltune.reports.columns import hanging
 from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
 
 DIGITS = 12
@@ -85,9 +86,11 @@ class Section:
     summary: str = ""
 
 
-def comparison_report(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
+def comparison_report(
+    a: Run, b: Run, contrast: Contrast = Contrast(), columns: int | None = None
+) -> str:
     """Return what differs between two runs, section by section, and which aspects are the same."""
-    sections = [_text(section) for section in differences(a, b, contrast)]
+    sections = [_text(section, columns) for section in differences(a, b, contrast)]
     text = sections[0]
     for before, section in itertools.pairwise(sections):
         # Lines that stand alone stand together.
@@ -95,13 +98,48 @@ def comparison_report(a: Run, b: Run, contrast: Contrast = Contrast()) -> str:
     return text
 
 
-def _text(section: Section) -> str:
+def comparison_to_json(a: Run, b: Run, contrast: Contrast = Contrast()) -> Json:
+    """Return what differs between two runs as strict JSON data.
+
+    ``a`` and ``b`` say which they are; ``metrics`` have by name both sides' mean, std and values, and
+    ``p`` and ``by`` of those that differ; ``sections`` are what the text shows; ``code`` names the
+    parts of code that differ, null where a run does not say; ``notes`` what could not be looked at.
+    """
+    first, *sections = differences(a, b, contrast)
+    names = ("run", "spec", "created", "status", "objective")
+    one, other = (dict(zip(names, row[1:], strict=True)) for row in first.rows)
+    metrics = {}
+    for metric in dict.fromkeys([*a.scores, *b.scores]):
+        sides = {side: _scores(run.scores.get(metric)) for side, run in (("a", a), ("b", b))}
+        difference = contrast.metrics.get(metric)
+        tested = None if difference is None else {"p": difference.p, "by": difference.by}
+        metrics[metric] = {**sides, "difference": tested}
+    return plain(
+        {
+            "a": one,
+            "b": other,
+            "metrics": metrics,
+            "code": contrast.code,
+            "notes": contrast.notes,
+            "sections": sections,
+        }
+    )
+
+
+def _scores(scores: Scores | None) -> dict[str, Json] | None:
+    if scores is None:
+        return None
+    return {"mean": scores.mean, "std": scores.std, "values": scores.values}
+
+
+def _text(section: Section, columns: int | None) -> str:
+    summary = "\n".join(hanging("", line, columns) for line in section.summary.split("\n"))
     if not section.rows:
-        return f"{section.title}: {section.summary}" if section.title else section.summary
-    rows = table(section.headers, section.rows)
+        return hanging(f"{section.title}: ", section.summary, columns) if section.title else summary
+    rows = table(section.headers, section.rows, columns)
     if not section.headers:
-        rows = "\n".join(f"  {clean(cell)}" for (cell,) in section.rows)
-    return "\n".join(filter(None, (section.title, rows, section.summary)))
+        rows = "\n".join(hanging("  ", clean(cell), columns) for (cell,) in section.rows)
+    return "\n".join(filter(None, (hanging("", section.title, columns), rows, summary)))
 
 
 def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Section]:

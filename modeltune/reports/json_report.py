@@ -17,11 +17,18 @@ SCHEMA_FILE = Path(__file__).with_name("report_schema.json")
 
 def write(path: Path, runs: Sequence[Json]) -> None:
     """Write the report of these runs (as ``to_json`` gives them), replacing the last one whole."""
+    write_whole(path, report_text(runs) + "\n")
+
+
+def report_text(runs: Sequence[Json]) -> str:
+    """Return the report of these runs (as ``to_json`` gives them) as strict JSON, in ASCII."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps(
-        {"schema": SCHEMA, "created": created, "runs": list(runs)}, indent=1, allow_nan=False
-    )
-    write_whole(path, text + "\n")
+    return json_text({"schema": SCHEMA, "created": created, "runs": list(runs)})
+
+
+def json_text(document: Json) -> str:
+    """Return strict JSON data as text, in ASCII: no terminal obeys anything in it."""
+    return json.dumps(document, indent=1, allow_nan=False)
 
 
 def write_whole(path: Path, text: str) -> None:

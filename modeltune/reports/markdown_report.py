@@ -70,6 +70,16 @@ def markdown(runs: Sequence[Run]) -> str:
     return _page([block for block in blocks if block.text])
 
 
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in which every text is shown literally, whatever it holds; empty of no rows."""
+    return _table(headers, rows, lambda row: [*map(_prose, row)], "row", MOST_BYTES, len(rows))
+
+
+def markdown_text(text: str) -> str:
+    """Return a text on a line, shown literally."""
+    return _prose(text)
+
+
 def _page(blocks: Sequence[_Block]) -> str:
     kept: list[str] = []
     left_out: Counter[str] = Counter()

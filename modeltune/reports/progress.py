@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -185,27 +184,6 @@ def _task_name(event: TaskProgress) -> str:
     if isinstance(event.task, int):
         return f"trial {event.task}"
     return f"refit ({event.task.name})"
-
-
-def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes, by the widths Unicode defines."""
-    return sum(map(_columns, text))
-
-
-def cut(text: str, columns: int) -> str:
-    """Return the text, or its beginning and ``…``, in no more than so many columns."""
-    if width(text) <= columns:
-        return text
-    taken, end = 1, 0
-    while (taken := taken + _columns(text[end])) <= columns:
-        end += 1
-    return f"{text[:end]}…" if columns > 0 else ""
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
 def search_plan(search: Search) -> str:

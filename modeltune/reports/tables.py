@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import unicodedata
@@ -32,6 +33,7 @@ from modeltune.records import (
     Verdict,
     confusion_from_json,
 )
+from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Severity, maximize, minimize
 
@@ -54,12 +56,12 @@ MOST_WORST, MOST_OTHERS = 20, 3
 """Rows of a large confusion matrix that are shown, and the wrong classes that are named in each."""
 
 
-def gate_table(run: Run) -> str:
+def gate_table(run: Run, columns: int | None = None) -> str:
     """Return one row per gate in the order of the spec; empty when it has none."""
-    return _verdict_table("gate", run.verdicts)
+    return _verdict_table("gate", run.verdicts, columns)
 
 
-def trial_table(run: Run) -> str:
+def trial_table(run: Run, columns: int | None = None) -> str:
     """Return one row per trial in the order of the search, the best one marked with ``*``."""
     rows = [
         [
@@ -73,7 +75,8 @@ def trial_table(run: Run) -> str:
         ]
         for trial in run.trials
     ]
-    return table(["trial", "status", "score", "epochs", "seconds", "values", "reason"], rows)
+    headers = ["trial", "status", "score", "epochs", "seconds", "values", "reason"]
+    return table(headers, rows, columns)
 
 
 def summary_table(runs: Sequence[Run]) -> str:
@@ -90,11 +93,21 @@ def summary_table(runs: Sequence[Run]) -> str:
     )
 
 
-def history_table(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}) -> str:
+def history_table(
+    summaries: Sequence[Summary],
+    accepted: Mapping[str, str] = {},
+    columns: int | None = None,
+) -> str:
     """Return one row per run in the order given; empty of none.
 
     ``accepted`` says by run id what a run is besides its status: "accepted", "was accepted".
     """
+    rows = history_rows(summaries, accepted)
+    return table(HISTORY_HEADERS, rows, columns, optional=OPTIONAL_COLUMNS)
+
+
+def history_rows(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}) -> list[list[str]]:
+    """Return the cells of the table of a history, under ``HISTORY_HEADERS``; see ``history_table``."""
     rows = []
     for summary in summaries:
         tested = tested_metric(summary.objective)
@@ -112,11 +125,30 @@ def history_table(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}
                 (summary.git_revision or MISSING)[:10] + ("+" if summary.git_dirty else ""),
             ]
         )
-    headers = ["run", "created", "spec", "status", "tested", "search's best", "seconds", "commit"]
-    return table(headers, rows)
+    return rows
 
 
-def trends(summaries: Sequence[Summary], metrics: Sequence[str], bars: str = "▁▂▃▄▅▆▇█") -> str:
+HISTORY_HEADERS = [
+    "run",
+    "created",
+    "spec",
+    "status",
+    "tested",
+    "search's best",
+    "seconds",
+    "commit",
+]
+
+OPTIONAL_COLUMNS = ("commit", "seconds", "search's best", "created")
+"""What the table of a history leaves out where there is no room, the first one first."""
+
+
+def trends(
+    summaries: Sequence[Summary],
+    metrics: Sequence[str],
+    bars: str = "▁▂▃▄▅▆▇█",
+    columns: int | None = None,
+) -> str:
     """Return a line per metric over the runs given newest first: the oldest on the left.
 
     Only the last ``TREND`` runs are drawn. A run that did not measure the metric, or not as a
@@ -124,13 +156,14 @@ def trends(summaries: Sequence[Summary], metrics: Sequence[str], bars: str = "�
     """
     drawn = summaries[:TREND][::-1]
     headers = ["trend", f"last {len(drawn)}", *_TREND_NUMBERS]
-    return table(headers, list(_trend_rows(drawn, metrics, bars)))
+    return table(headers, list(_trend_rows(drawn, metrics, bars)), columns)
 
 
 def spec_trends(
     latest: Mapping[str, Sequence[Summary]],
     verdicts: Mapping[str, Sequence[Verdict]],
     bars: str = "▁▂▃▄▅▆▇█",
+    columns: int | None = None,
 ) -> str:
     """Return the trends of several specs, each by the metrics that its last judged run had gates on.
 
@@ -146,7 +179,7 @@ def spec_trends(
             metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
             drawn = summaries[:TREND][::-1]
             rows += [[spec, *row] for row in _trend_rows(drawn, metrics, bars)]
-    return table(["spec", "trend", "newest last", *_TREND_NUMBERS], rows)
+    return table(["spec", "trend", "newest last", *_TREND_NUMBERS], rows, columns)
 
 
 _TREND_NUMBERS = ["first", "last", "lowest", "highest"]
@@ -195,12 +228,12 @@ def gated_metric(verdict: Verdict) -> str | None:
     return verdict.facts.key if isinstance(verdict.facts, MetricFacts) else None
 
 
-def show(run: Run) -> str:
-    """Return everything recorded of a run."""
-    return "\n\n".join(section for section in _sections(run) if section)
+def show(run: Run, columns: int | None = None) -> str:
+    """Return everything recorded of a run, in tables of at most so many columns."""
+    return "\n\n".join(section for section in _sections(run, columns) if section)
 
 
-def show_trial(run: Run, trial_id: int) -> str:
+def show_trial(run: Run, trial_id: int, columns: int | None = None) -> str:
     """Return everything recorded of one trial of a run; of a failed one with its traceback.
 
     Raises:
@@ -226,8 +259,8 @@ def show_trial(run: Run, trial_id: int) -> str:
         "trained by": trial.trained_by,
     }
     sections = [
-        _facts((name, value) for name, value in facts.items() if value),
-        _with_title("learning curves", _curve_table(trial)),
+        _facts(((name, value) for name, value in facts.items() if value), columns),
+        _with_title("learning curves", _curve_table(trial, columns)),
     ]
     if trial.traceback is not None:
         sections.append(
@@ -259,7 +292,7 @@ def _trials_there_are(run: Run) -> str:
     return f"its trials are {', '.join(listed)}"
 
 
-def _curve_table(trial: Trial) -> str:
+def _curve_table(trial: Trial, columns: int | None) -> str:
     """Return a row per metric of a trial: its values of the first and last epoch, and between."""
     rows = []
     for metric, values in trial.curve.items():
@@ -267,7 +300,7 @@ def _curve_table(trial: Trial) -> str:
         ends = (values[0], values[-1]) if values else (None, None)
         extremes = (min(known, default=None), max(known, default=None))
         rows.append([metric, *map(number, (*ends, *extremes)), str(len(values))])
-    return table(["metric", "first", "last", "lowest", "highest", "epochs"], rows)
+    return table(["metric", "first", "last", "lowest", "highest", "epochs"], rows, columns)
 
 
 def failure(run: Run) -> str:
@@ -315,12 +348,12 @@ def undecided(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def _verdict_table(name: str, verdicts: Sequence[Verdict]) -> str:
+def _verdict_table(name: str, verdicts: Sequence[Verdict], columns: int | None = None) -> str:
     rows = []
     for verdict in verdicts:
         measured, bound = distinct(verdict.measured, verdict.bound)
         rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.explanation])
-    return table([name, "measured", "bound", "outcome", "reason"], rows)
+    return table([name, "measured", "bound", "outcome", "reason"], rows, columns)
 
 
 def _headline(run: Run) -> str:
@@ -418,7 +451,7 @@ def kept_file(file: Artifact) -> str:
     return f"{file.path} ({file.bytes} bytes, sha256 {file.sha256})"
 
 
-def _sections(run: Run) -> Iterator[str]:
+def _sections(run: Run, columns: int | None) -> Iterator[str]:
     best = run.best
     kept = run.artifact
     facts = {
@@ -440,18 +473,18 @@ def _sections(run: Run) -> Iterator[str]:
         and f"{kept.path} (refit {kept.refit}, {kept.bytes} bytes, sha256 {kept.sha256})",
         **{name: kept_file(file) for name, file in run.files.items()},
     }
-    yield _facts((name, value) for name, value in facts.items() if value)
-    yield _with_title("notes", _lines(run.notes))
-    yield _with_title("gates", gate_table(run))
+    yield _facts(((name, value) for name, value in facts.items() if value), columns)
+    yield _with_title("notes", _lines(run.notes, columns))
+    yield _with_title("gates", gate_table(run, columns))
     yield _with_title("where gates raised", _where_gates_raised(run))
     yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
-    yield _with_title("slices", _slice_table(run))
-    yield _with_title("checks", _verdict_table("check", run.checks))
-    yield _with_title("advice", _lines(run.advice))
-    yield _with_title("scores on test", _score_table(run))
-    yield _with_title("trials", trial_table(run))
-    yield _where_trials_failed(run)
-    yield _with_title("model", _model(run))
+    yield _with_title("slices", _slice_table(run, columns))
+    yield _with_title("checks", _verdict_table("check", run.checks, columns))
+    yield _with_title("advice", _lines(run.advice, columns))
+    yield _with_title("scores on test", _score_table(run, columns))
+    yield _with_title("trials", trial_table(run, columns))
+    yield hanging("", _where_trials_failed(run), columns)
+    yield _with_title("model", _model(run, columns))
     for title, document in {
         "task report": _task_report(run.task_report),
         "search": run.search,
@@ -461,13 +494,14 @@ def _sections(run: Run) -> Iterator[str]:
         "fingerprints": run.fingerprints,
         "environment": run.environment,
     }.items():
-        yield _with_title(title, _document(document))
+        yield _with_title(title, _document(document, columns))
 
 
-def _lines(texts: Sequence[str]) -> str:
+def _lines(texts: Sequence[str], columns: int | None) -> str:
     left = len(texts) - MOST_ROWS
     more = [f"and {left} more"] if left > 0 else []
-    return "\n".join([*(shorten(clean(text), LONGEST_FACT) for text in texts[:MOST_ROWS]), *more])
+    shown = [shorten(clean(text), LONGEST_FACT) for text in texts[:MOST_ROWS]]
+    return "\n".join([*(hanging("", text, columns) for text in shown), *more])
 
 
 def _where_trials_failed(run: Run) -> str:
@@ -506,17 +540,17 @@ def slices_of(verdict: Verdict) -> Sequence[SliceResult]:
     return slices if len(slices) > 1 else ()
 
 
-def _slice_table(run: Run) -> str:
+def _slice_table(run: Run, columns: int | None) -> str:
     rows = []
     for verdict in run.verdicts:
         for part in slices_of(verdict):
             measured, bound = distinct(part.measured, part.bound)
             outcome = part.outcome.value
             rows.append([verdict.gate, part.slice, str(part.n), measured, bound, outcome])
-    return table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows)
+    return table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows, columns)
 
 
-def _score_table(run: Run) -> str:
+def _score_table(run: Run, columns: int | None) -> str:
     rows = [
         [
             metric,
@@ -526,10 +560,10 @@ def _score_table(run: Run) -> str:
         ]
         for metric, scores in run.scores.items()
     ]
-    return table(["metric", "mean", "std", "values"], rows)
+    return table(["metric", "mean", "std", "values"], rows, columns)
 
 
-def _model(run: Run) -> str:
+def _model(run: Run, columns: int | None) -> str:
     """Return how the tuned model is built, its first layers one by one."""
     layers = run.model.get("layers") or ()
     rows = [
@@ -542,8 +576,11 @@ def _model(run: Run) -> str:
         ]
         for layer in layers[:LAYERS]
     ]
-    facts = _facts(flat({name: fact for name, fact in run.model.items() if name != "layers"}))
-    layer_table = table(["layer", "kind", "output", "parameters", "trainable"], rows)
+    facts = _facts(
+        flat({name: fact for name, fact in run.model.items() if name != "layers"}), columns
+    )
+    headers = ["layer", "kind", "output", "parameters", "trainable"]
+    layer_table = table(headers, rows, columns)
     cut = f"the first {LAYERS} layers" if len(layers) > LAYERS else ""
     return "\n".join(text for text in (facts, cut, layer_table) if text)
 
@@ -664,18 +701,18 @@ def _value(value: bool | int | float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _document(document: Mapping[str, Json]) -> str:
+def _document(document: Mapping[str, Json], columns: int | None) -> str:
     """Return a document's values a line each, then a table of each list of records or of lists in it."""
     facts: list[tuple[str, str]] = []
     tables: list[str] = []
     for name, value in _entries(document):
         if _is_list(value) and value and all(isinstance(item, Mapping) for item in value):
-            tables.append(_with_title(_title(name, len(value)), _records(value)))
+            tables.append(_with_title(_title(name, len(value)), _records(value, columns)))
         elif _is_list(value) and value and all(map(_is_list, value)):
-            tables.append(_with_title(_title(name, len(value)), _matrix(value)))
+            tables.append(_with_title(_title(name, len(value)), _matrix(value, columns)))
         else:
             facts.append((name, _text(value)))
-    return "\n".join(text for text in (_facts(facts), *tables) if text)
+    return "\n".join(text for text in (_facts(facts, columns), *tables) if text)
 
 
 def _task_report(document: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -728,26 +765,26 @@ def _title(name: str, rows: int) -> str:
     return f"{shorten(clean(name), LONGEST_CELL)}{cut}"
 
 
-def _records(records: Sequence[Mapping[str, Json]]) -> str:
+def _records(records: Sequence[Mapping[str, Json]], columns: int | None) -> str:
     """Return the first of several records as a table, with a column per entry."""
     flattened = [dict(_entries(record)) for record in records[:MOST_ROWS]]
-    columns = list(dict.fromkeys(name for record in flattened for name in record))
+    names = list(dict.fromkeys(name for record in flattened for name in record))
     rows = [
-        [_text(record[name]) if name in record else MISSING for name in columns[:MOST_COLUMNS]]
+        [_text(record[name]) if name in record else MISSING for name in names[:MOST_COLUMNS]]
         for record in flattened
     ]
-    return _cut_columns(table(columns[:MOST_COLUMNS], rows), len(columns))
+    return _cut_columns(table(names[:MOST_COLUMNS], rows, columns), len(names))
 
 
-def _matrix(matrix: Sequence[Sequence[Json]]) -> str:
+def _matrix(matrix: Sequence[Sequence[Json]], columns: int | None) -> str:
     """Return the corner of a list of lists as a table, rows and columns by their places."""
-    width = max(map(len, matrix))
+    length = max(map(len, matrix))
     rows = [
         [str(place), *map(_text, row[:MOST_COLUMNS])]
         for place, row in enumerate(matrix[:MOST_ROWS])
     ]
-    headers = ["", *map(str, range(min(width, MOST_COLUMNS)))]
-    return _cut_columns(table(headers, rows), width)
+    headers = ["", *map(str, range(min(length, MOST_COLUMNS)))]
+    return _cut_columns(table(headers, rows, columns), length)
 
 
 def _cut_columns(text: str, columns: int) -> str:
@@ -797,28 +834,78 @@ def flat(document: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
+def _facts(facts: Iterable[tuple[str, str]], columns: int | None) -> str:
     cleaned = [
         (shorten(clean(name), LONGEST_CELL), shorten(clean(value), LONGEST_FACT))
         for name, value in facts
     ]
-    width = max((len(name) for name, _ in cleaned), default=0)
-    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in cleaned)
+    widest = max((len(name) for name, _ in cleaned), default=0)
+    return "\n".join(hanging(f"{name:<{widest}}  ", value, columns) for name, value in cleaned)
 
 
 def _with_title(title: str, text: str) -> str:
     return f"{title}\n{text}" if text else ""
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows under their headers, each cell on one line; empty of none."""
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: int | None = None,
+    optional: Sequence[str] = (),
+) -> str:
+    """Return rows under their headers, each cell on one line; empty of none.
+
+    Args:
+        columns: how many columns of a terminal there are. Where they are too few, cells have
+            several lines; then ``optional`` columns are left out, which a last line says; and where
+            that does not do either, each row is a list of its cells.
+    """
     if not rows:
         return ""
+    cells = [[shorten(clean(cell), LONGEST_CELL) for cell in row] for row in (headers, *rows)]
     text = tabulate.tabulate(
-        [[shorten(clean(cell), LONGEST_CELL) for cell in row] for row in rows],
-        headers=[shorten(clean(header), LONGEST_CELL) for header in headers],
+        cells[1:],
+        headers=cells[0],
         tablefmt="simple",
         # Without it a text like "1e3" is shown as the number 1000.
         disable_numparse=True,
     )
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    lines = [line.rstrip() for line in text.splitlines()]
+    if columns is None or max(map(width, lines)) <= columns:
+        return "\n".join(lines)
+    return "\n".join(_narrow(cells, max(columns, NARROWEST), optional))
+
+
+def _narrow(cells: list[list[str]], columns: int, optional: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table, headers first, in so many columns; see ``table``."""
+    whole, left_out = cells, list[str]()
+    while (widths := fitting(cells, columns)) is None:
+        spare = next((name for name in optional if name in cells[0]), None)
+        if spare is None:
+            yield from _stacked(whole, columns)
+            return
+        place = cells[0].index(spare)
+        cells = [[*row[:place], *row[place + 1 :]] for row in cells]
+        left_out.append(spare)
+    rule = ["-" * room for room in widths]
+    for row in (cells[0], rule, *cells[1:]):
+        wrapped = [wrap(cell, room) for cell, room in zip(row, widths, strict=True)]
+        for line in itertools.zip_longest(*wrapped, fillvalue=""):
+            padded = [
+                f"{part}{' ' * (room - width(part))}"
+                for part, room in zip(line, widths, strict=True)
+            ]
+            yield (" " * GAP).join(padded).rstrip()
+    if left_out:
+        yield hanging("no room for: ", ", ".join(left_out), columns)
+
+
+def _stacked(cells: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+    """Yield the rows of a table one below the other, a line or more for each cell."""
+    headers, *rows = cells
+    widest = max(map(width, headers))
+    for place, row in enumerate(rows):
+        if place:
+            yield ""
+        for name, cell in zip(headers, row, strict=True):
+            yield hanging(f"{name}{' ' * (widest - width(name))}  ", cell, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from modeltune.histories.baselines import accept
 from modeltune.histories.store import Store, open_store
 from modeltune.records.runs import RunStatus, Scores
 from modeltune.records.verdicts import Outcome
+from modeltune.reports.columns import width
 from modeltune.reports.tables import show, show_trial
 from tests.support.histories import DIGITS
 from tests.support.traced import in_child
@@ -107,6 +109,78 @@ def test_a_long_history_lists_its_last_runs_and_says_how_many_there_are(
     assert "the last 1 of 2 runs; --limit 0 lists all" in printed(DIGITS.spec, "--limit", "1")
     # As many as there are: nothing is left out.
     assert not any("lists all" in line for line in printed(DIGITS.spec))
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (["history", "--format", "json"], '{\n "schema": '),
+        (["history", "--format", "csv"], "seq,id,created,spec,"),
+        (["history", "--format", "markdown"], "| run | created | spec |"),
+        (["history", "--format", "latex"], "\\begin{tabular}"),
+        (["show", "-2", "--format", "json"], '{\n "schema": '),
+        (["show", "-2", "--format", "csv"], "field,value\nid,20261120-211000-0a1b2c3d\n"),
+        (["show", "-2", "--format", "markdown"], "## modeltune: 1 failed"),
+        (["show", "-2", "--format", "latex"], "\\paragraph{run}"),
+        (["show", "-2", "--trial", "0", "--format", "json"], '{\n "schema": '),
+        (["compare", "-2", "-1", "--format", "json"], '{\n "schema": '),
+        (["compare", "-2", "-1", "--format", "csv"], "section,name,A,B,"),
+        (["compare", "-2", "-1", "--format", "markdown"], "|  | run | spec |"),
+        (["compare", "-2", "-1", "--format", "latex"], "\\begin{tabular}"),
+    ],
+)
+def test_what_programs_read_holds_nothing_else(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], begins: str
+) -> None:
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(begins)
+    assert not err
+    if begins.startswith("{"):
+        json.loads(out)
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "markdown", "latex"])
+def test_what_else_there_is_to_say_goes_to_stderr(
+    store: Store, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["history", "--limit", "1", "--format", form]) == 0
+    out, err = capsys.readouterr()
+    assert "the last 1 of 2 runs" in err
+    assert "the last 1 of 2 runs" not in out
+    assert main(["show", "-9", "--format", form]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("modeltune: no run -9")
+
+
+def test_without_a_history_programs_read_an_empty_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["runs"] == []
+    assert err == NO_HISTORY
+    assert main(["history", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("seq,id,created,spec,")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("columns", [30, 50, 79])
+def test_tables_fit_a_narrow_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in (
+        ["history"],
+        ["show", "-2"],
+        ["compare", "-2", "-1"],
+        ["show", "-2", "--trial", "1"],
+    ):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert max(map(width, out.splitlines())) <= columns, arguments
+    assert main(["history", "--format", "json"]) == 0
+    json.loads(capsys.readouterr().out)
 
 
 SPEC_TRENDS = """\

@@ -21,15 +21,14 @@ from modeltune.records.events import (
     portable,
 )
 from modeltune.records.runs import Trial, TrialStatus
+from modeltune.reports.columns import cut, width
 from modeltune.reports.progress import (
     RunProgress,
-    cut,
     duration,
     follow,
     heartbeat,
     lines,
     live,
-    width,
 )
 from modeltune.specs.validations import Refit
 from tests.support.histories import DIGITS
