@@ -15,10 +15,10 @@ from modeltune.engine.data import (
     read_parts,
     write_parts,
 )
-from modeltune.engine.score import check_slices
+from modeltune.engine.score import check_own_metrics, check_slices
 from modeltune.ground import DataError, SpecError
 from modeltune.records import Json, Verdict
-from modeltune.specs import Gate, On, Spec, search_identity
+from modeltune.specs import Spec, search_identity
 
 
 class DataEngine:
@@ -95,15 +95,14 @@ class DataEngine:
         return verdicts if weights is None else (*verdicts, weights)
 
     def check_slices(self) -> None:
-        """Call the functions that make the slices gates name.
+        """Call the functions that make the slices gates name, and look up what metrics take.
 
         Raises:
-            SpecError: a slice cannot be made of the test part.
+            SpecError: a slice cannot be made of the test part, or a metric takes what there is not.
         """
-        gates = [gate for gate in self._spec.gates if isinstance(gate, Gate)]
-        slices = [g.measure.slices for g in gates if isinstance(g.measure.slices, On)]
         try:
-            check_slices(slices, self._data.test)
+            check_slices(self._spec.slices, self._data.test)
+            check_own_metrics(self._spec.asked_metrics, self._data.test)
         except SpecError as error:
             spec = self._spec
             raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error

@@ -35,7 +35,7 @@ from modeltune.records import (
     RescoreResult,
     pack_samples,
 )
-from modeltune.specs import Behaviour, Gate, On, Spec
+from modeltune.specs import Behaviour, Spec
 
 PAIRS = 60
 """How many times both models are timed, in turns."""
@@ -101,11 +101,9 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         compiled = keras.saving.deserialize_keras_object(today.get_compile_config())
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
-        slices = [g.measure.slices for g in spec.gates if isinstance(g, Gate)]
-        on = [part for part in slices if isinstance(part, On)]
-        on_test = predict(model, loaded.test, size, on)
+        on_test = predict(model, loaded.test, size, spec.slices)
         asked = spec.asked_metrics
-        own = task_scores(on_test.outputs, asked)
+        own = task_scores(on_test.outputs, asked, loaded.test.metadata)
         evaluated = evaluate(model, loaded.test, size)
         scores = {**report(on_test.outputs)[0], **own.numbers, **evaluated}
         in_train = targets(model, loaded.train, on_test)

@@ -45,6 +45,7 @@ from modeltune.specs import (
     GATES,
     UNCOMPARABLE,
     Behaviour,
+    By,
     Gate,
     On,
     Reference,
@@ -217,7 +218,15 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
             return path is not None
         accepted = baselines.read_or_none(path)
         return accepted is None or accepted.run != run.baseline
-    is_by_code = isinstance(measure.slices, On) or measure.function is not None
+    if isinstance(measure.slices, By):
+        # The groups of a run are kept where a gate asked for them.
+        rules = [v.facts.slices for v in run.verdicts if isinstance(v.facts, MetricFacts)]
+        kept = {rule.name for rule in rules if rule is not None and rule.is_grouped}
+        if "samples" not in run.files or measure.slices.name not in kept:
+            return True
+    is_slice_by_code = isinstance(measure.slices, By) and measure.slices.function is not None
+    is_slice_by_code = is_slice_by_code or isinstance(measure.slices, On)
+    is_by_code = is_slice_by_code or measure.function is not None
     if is_by_code and ("samples" not in run.files or _gates_differ(run, spec)):
         return True
     from modeltune.records import (

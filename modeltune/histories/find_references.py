@@ -116,6 +116,9 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
                 **{name: Scores((value,)) for name, value in today.scores.items()},
             },
             samples=None if today.samples is None else unpack_samples(today.samples),
+            groups={}
+            if past.samples is None
+            else {name: groups.labels for name, groups in past.samples.groups.items()},
             refits=past.refits[:1],
         )
 

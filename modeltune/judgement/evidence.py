@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from modeltune.judgement.rows import Group, Rows
 from modeltune.judgement.significance import (
     REPLICATES,
     Comparison,
@@ -36,6 +39,7 @@ from modeltune.records import (
     class_metric,
     failure_of,
     label_metric,
+    takes_metadata,
     usual_metric,
 )
 
@@ -45,7 +49,7 @@ ENOUGH_SEEDS = 3
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a run kept about its refits on test; ``rows`` is a slice by name, a class, or None for all.
+    """What a run kept about its refits on test; ``rows`` is a slice, a class, a group, or None for all.
 
     ``function`` computes the metric that is judged where it is the author's own.
     """
@@ -53,7 +57,7 @@ class Evidence:
     scores: dict[str, Scores]
     refits: tuple[RefitId, ...]
     samples: Samples | None
-    rows: str | int | None = None
+    rows: Rows | None = None
     function: Callable[..., Any] | None = None
 
     @classmethod
@@ -61,8 +65,8 @@ class Evidence:
         """Return the evidence of a recorded run."""
         return cls(dict(past.scores), past.refits, past.samples, None, function)
 
-    def on(self, rows: str | int | None) -> Evidence:
-        """Return the evidence on a slice, by its name, or on a class."""
+    def on(self, rows: Rows | None) -> Evidence:
+        """Return the evidence on a slice, by its name, on a class, or on a group."""
         return replace(self, rows=rows)
 
     def values(self, metric: str) -> tuple[float, ...]:
@@ -82,9 +86,12 @@ class Evidence:
 
     @property
     def has_rows(self) -> bool:
-        """Whether the samples know the slice or class."""
+        """Whether the samples know the slice, class or group."""
         if self.samples is None:
             return False
+        if isinstance(self.rows, Group):
+            known = self.samples.groups.get(self.rows.by)
+            return known is not None and self.rows.value in known.labels
         if isinstance(self.rows, str):
             return self.rows in self.samples.slices
         return self.rows is None or bool(self.samples.truth)
@@ -94,14 +101,20 @@ class Evidence:
         samples = self.samples
         if samples is None:
             return False
-        is_own = self.function is not None and bool(samples.outputs_by_name(0))
+        is_own = (
+            self.function is not None
+            and not takes_metadata(self.function)  # which are not kept
+            and bool(samples.outputs_by_name(0))
+        )
         return metric in samples.values or is_own or samples.reported(metric) is not None
 
     def mask(self, metric: str) -> Array:
-        """Return which samples are in the slice or class, bool of shape (n,)."""
+        """Return which samples are in the slice, class or group, bool of shape (n,)."""
         assert self.samples is not None
         if self.rows is None:
             return np.ones(self.samples.size, bool)
+        if isinstance(self.rows, Group):
+            return self.samples.groups[self.rows.by].mask(self.rows.value)
         if isinstance(self.rows, str):
             return self.samples.slices[self.rows]
         return self.samples.of_class(metric, self.rows)
@@ -148,6 +161,12 @@ class ValuePair:
 
 MOST_UNDEFINED = 0.05
 """The share of resamples without a value of which nothing is told."""
+
+SCORED_REPLICATES = 1000
+"""Resamples of each group where the metric is computed on every one anew."""
+
+MOST_RESAMPLED = 20_000
+"""Samples of a group beyond which the mean over a resample is taken to be normal."""
 
 NOT_KEPT = "one refit, and the predictions it is computed from are not kept with both runs"
 
@@ -200,11 +219,13 @@ def _are_same_samples(one: Evidence, other: Evidence) -> bool:
 
 def is_other_slice(candidate: Evidence, reference: Evidence) -> bool:
     """Tell whether a slice of the same test samples holds other samples today than it did then."""
-    mine, theirs, name = candidate.samples, reference.samples, candidate.rows
-    if mine is None or theirs is None or not isinstance(name, str):
+    if candidate.samples is None or reference.samples is None:
+        return False
+    if not isinstance(candidate.rows, str | Group):
         return False
     are_same = _are_same_samples(candidate, reference)
-    return are_same and not np.array_equal(mine.slices[name], theirs.slices[name])
+    # The metric's name tells only which output a class is of.
+    return are_same and not np.array_equal(candidate.mask(""), reference.mask(""))
 
 
 def _by_samples(
@@ -257,6 +278,39 @@ def _by_samples(
         return None
     size = int(np.count_nonzero(candidate.mask(metric)))
     return compare_resampled(sign * defined, sign * (measured[0] - measured[1]), size)
+
+
+def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
+    """Return the metric's mean over refits on resamples of the evidence's rows, float64 of shape (B,).
+
+    Where the metric is no mean of values of the samples there are fewer, and NaN on those that give
+    no value.
+    """
+    samples = evidence.samples
+    assert samples is not None
+    rows = np.flatnonzero(evidence.mask(metric))
+    if metric in samples.values and metric not in samples.weights:
+        values = samples.values[metric][:, rows]
+        random = np.random.default_rng(seed)
+        if len(values) == 1 and values.dtype == bool:
+            return random.binomial(len(rows), values.mean(), REPLICATES) / len(rows)
+        means = values.mean(axis=0, dtype=np.float64)
+        if len(rows) > MOST_RESAMPLED:
+            spread = float(np.std(means)) / math.sqrt(len(rows))
+            return random.normal(float(np.mean(means)), spread, REPLICATES)
+        batches = resamples(len(rows), REPLICATES, seed)
+        return np.concatenate([means[picked].mean(axis=1) for picked in batches])
+    score = _scorer(metric, evidence, samples.refits)
+    scores = []
+    with warnings.catch_warnings(), _checked_before():
+        warnings.simplefilter("ignore")  # of a resample without some class
+        for picks in resamples(len(rows), SCORED_REPLICATES, seed):
+            for pick in picks:
+                try:
+                    scores.append(score(rows[pick]))
+                except UndefinedMetricError:
+                    scores.append(math.nan)
+    return np.array(scores)
 
 
 def _answer_alike(one: Samples, other: Samples, refits: int) -> bool:
@@ -333,6 +387,9 @@ def _scorer(metric: str, side: Evidence, refits: int) -> Callable[[Array], float
     """Return the function that scores a side on the samples of some numbers, its refits' mean."""
     samples, function = side.samples, side.function
     assert samples is not None
+    if metric in samples.values:  # a weighted mean
+        scored = [partial(samples.score, metric, refit) for refit in range(refits)]
+        return lambda picked: float(np.mean([_require(score(picked)) for score in scored]))
     if function is not None:
 
         def own(picked: Array) -> float:

@@ -9,6 +9,12 @@ from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 from modeltune.judgement.bounds import judge_interval, judge_number
+from modeltune.judgement.group_verdicts import (
+    changes_of,
+    gone_answers,
+    judge_between,
+    with_group_notes,
+)
 from modeltune.judgement.measurements import Case, Measurements, Slice
 from modeltune.judgement.regressions import (
     OpenCase,
@@ -17,6 +23,7 @@ from modeltune.judgement.regressions import (
     hold_against,
     undefined,
 )
+from modeltune.judgement.rows import Group, Rows
 from modeltune.records import (
     LOSS_IS_FINITE,
     Area,
@@ -76,7 +83,7 @@ def judge(
     if not isinstance(measured, Measurements):
         measured = Measurements(measured)
     today = today or datetime.now(UTC).date()
-    answers = [_answers(gate, measured, spec, references or {}) for gate in gates]
+    answers = [_answers(gate, measured, spec, references or {}, looks) for gate in gates]
     undecided = [a for of_gate in answers for _, a in of_gate if isinstance(a, OpenCase)]
     p_values = iter(adjusted_p(undecided))
     verdicts = []
@@ -85,7 +92,7 @@ def judge(
             (part, decide_case(a, next(p_values), looks) if isinstance(a, OpenCase) else a)
             for part, a in of_gate
         ]
-        verdict = _as_severe(gate, _combine(gate, decided))
+        verdict = _as_severe(gate, _with_notes(gate, _combine(gate, decided), measured, references))
         verdicts.append(verdict if gate.waiver is None else _waive(gate.waiver, verdict, today))
     return (*verdicts, *_loss_verdict(measured.scores.get("loss")))
 
@@ -102,7 +109,7 @@ def not_measured(gates: Sequence[Gate | Behaviour], reason: str) -> tuple[Verdic
 
 
 def _answers(
-    gate: Gate | Behaviour, measured: Measurements, spec: str, references: References
+    gate: Gate | Behaviour, measured: Measurements, spec: str, references: References, looks: int
 ) -> list[Answer]:
     """Return the answer for the gate, or one for each of its slices."""
     if isinstance(gate, Behaviour):
@@ -117,7 +124,10 @@ def _answers(
     slices = _slices(case, spec)
     if isinstance(slices, Verdict):
         return [(None, slices)]
-    return [(part, _on_slice(case.on(part), part)) for part in slices]
+    if facts.slices.between is not None:
+        return [(None, judge_between(case, slices, looks))]
+    gone = gone_answers(case, changes_of(case)) if facts.slices.is_grouped else []
+    return [*((part, _on_slice(case.on(part), part)) for part in slices), *gone]
 
 
 def _behaviour_verdict(gate: Behaviour, measured: Measurements) -> Verdict:
@@ -173,13 +183,18 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
     from modeltune.judgement.evidence import classes_to_judge
 
     evidence = case.evidence()
-    rows: Sequence[str | int] = ()
+    rows: Sequence[Rows] = ()
     why = "it is neither a mean over test samples nor part of the task's report"
     if rule.name is None:
         try:
             rows = classes_to_judge(case.key, samples)
         except LookupError as error:
             why = str(error.args[0])
+    elif rule.is_grouped:
+        if rule.name not in samples.groups:
+            why = "the groups of the test samples were not kept; run it once more"
+        elif evidence.is_told(case.key):
+            rows = [Group(rule.name, label) for label in samples.groups[rule.name].labels]
     elif rule.name in samples.slices and evidence.is_told(case.key):
         rows = [rule.name]
     if not rows:
@@ -238,6 +253,20 @@ def _loss_verdict(loss: Scores | None) -> Sequence[Verdict]:
 # What becomes of a gate's verdicts
 
 
+def _with_notes(
+    gate: Gate | Behaviour,
+    verdict: Verdict,
+    measured: Measurements,
+    references: References | None,
+) -> Verdict:
+    """Return a verdict on groups with what is to be said of them besides."""
+    facts = verdict.facts
+    if isinstance(gate, Behaviour) or not isinstance(facts, MetricFacts) or facts.slices is None:
+        return verdict
+    changes = changes_of(Case(gate, facts, measured, references or {}))
+    return with_group_notes(verdict, changes) if facts.slices.is_grouped else verdict
+
+
 def _combine(gate: Gate | Behaviour, parts: Sequence[tuple[Slice | None, Verdict]]) -> Verdict:
     """Return a gate's verdict: its worst slice's, with all of them in the details."""
     results = [(part, verdict) for part, verdict in parts if part is not None]
@@ -276,8 +305,9 @@ def _slice_result(part: Slice, verdict: Verdict) -> SliceResult:
         measured=verdict.measured,
         bound=verdict.bound,
         reason=verdict.reason,
-        label=None if isinstance(part.rows, str) else part.rows,
+        label=part.rows if isinstance(part.rows, int) else None,
         regression=verdict.regression,
+        group=part.rows.value if isinstance(part.rows, Group) else None,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from modeltune.judgement.rows import Group, Rows
 from modeltune.records import (
     Details,
     MetricFacts,
@@ -57,21 +58,23 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the test samples: those of a class, or of a named slice.
+    """A part of the test samples: those of a class, of a named slice, or of a group.
 
     Args:
-        rows: the class, or the slice's name.
+        rows: which.
         size: how many samples it has.
         min_n: how many it takes to judge it.
     """
 
-    rows: str | int
+    rows: Rows
     size: int
     min_n: int
 
     @property
     def name(self) -> str:
         """What reports call it."""
+        if isinstance(self.rows, Group):
+            return str(self.rows)
         return f'slice "{self.rows}"' if isinstance(self.rows, str) else f"class {self.rows}"
 
 
@@ -103,8 +106,8 @@ class Case:
         return None if self.facts.bound is None else float(self.facts.bound)
 
     @property
-    def rows(self) -> str | int | None:
-        """The slice's name or class, None when all samples count."""
+    def rows(self) -> Rows | None:
+        """The slice's name, the class or the group, None when all samples count."""
         return None if self.slice is None else self.slice.rows
 
     def on(self, part: Slice) -> Case:

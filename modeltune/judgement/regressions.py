@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import holm
 from modeltune.judgement.bounds import float32_step, is_on, judge_number
 from modeltune.judgement.measurements import Case
+from modeltune.judgement.rows import Group
 from modeltune.records import (
     Outcome,
     Past,
@@ -189,6 +190,10 @@ def _recorded_values(case: Case, value: float) -> list[RecordedValue] | Verdict:
 
 def _unknown(case: Case, value: float, pasts: Sequence[Past]) -> Verdict:
     labels = " and ".join(past.label for past in pasts[:2])
+    by = case.rows.by if isinstance(case.rows, Group) else None
+    if by is not None and any(past.groups_by(by) for past in pasts):
+        reason = f"{case.rows} is new: {labels} had no sample of it; accept a newer run"
+        return case.verdict(Outcome.NO_BASELINE, value, None, reason)
     if any(past.rescored for past in pasts):
         reason = f"{labels} has no value of {case.key}; accept a run on today's data"
         return _close(case, Outcome.INVALID, value, None, reason)

@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         CLASS_METRICS,
         LARGEST_UNPACKED,
         NUMBER_METRICS,
+        Groups,
         Samples,
         are_same_truth,
         class_metric,
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
     )
     from modeltune.records.verdicts import (
         BehaviourResult,
+        BetweenGroups,
         Details,
         MeasuredInterval,
         Outcome,
@@ -178,6 +180,7 @@ __all__ = [
     "BehaviourFacts",
     "BehaviourResult",
     "Best",
+    "BetweenGroups",
     "Caution",
     "CheckDetails",
     "CheckFacts",
@@ -196,6 +199,7 @@ __all__ = [
     "ExamineTask",
     "Failure",
     "GivenModels",
+    "Groups",
     "HyperParameters",
     "IdentifyTask",
     "ImageChange",
@@ -404,6 +408,7 @@ __getattr__, __dir__ = door(
             "CLASS_METRICS",
             "LARGEST_UNPACKED",
             "NUMBER_METRICS",
+            "Groups",
             "Samples",
             "are_same_truth",
             "class_metric",
@@ -439,6 +444,7 @@ __getattr__, __dir__ = door(
             "own_values",
         ),
         "verdicts": (
+            "BetweenGroups",
             "BehaviourResult",
             "Details",
             "MeasuredInterval",

@@ -10,6 +10,8 @@ from modeltune.ground import Word
 from modeltune.specs import (
     RESOURCES,
     Behaviour,
+    Between,
+    By,
     Gate,
     Kind,
     On,
@@ -49,11 +51,14 @@ class Area(Word):
 class SliceRule:
     """The part of the test samples a gate judges: the slice of this name, each class when None.
 
-    A slice or class of fewer than ``min_n`` samples is inconclusive.
+    Where it ``is_grouped`` each group is judged that has a value of this name, or what is ``between``
+    them. A slice, class or group of fewer than ``min_n`` samples is inconclusive.
     """
 
     name: str | None
     min_n: int
+    is_grouped: bool = False
+    between: Between | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,9 @@ def facts_of(gate: Gate | Behaviour, outputs: Collection[str] = ()) -> Facts:
     )
 
 
-def _slice_rule(slices: PerClass | On) -> SliceRule:
+def _slice_rule(slices: PerClass | On | By) -> SliceRule:
+    if isinstance(slices, By):
+        return SliceRule(slices.name, slices.min_n, True, slices.between)
     return SliceRule(slices.name if isinstance(slices, On) else None, slices.min_n)
 
 

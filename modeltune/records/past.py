@@ -33,6 +33,7 @@ class Past:
         fingerprints: of the data it was measured on, among others.
         validation: how it was validated, as far as only the same compares.
         accepted: when it was accepted, if it was.
+        groups: of a ``rescored`` run the groups that it was measured on, by the name they are by.
     """
 
     run: str
@@ -47,6 +48,14 @@ class Past:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     validation: str = ""
     accepted: str | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def groups_by(self, name: str) -> tuple[str, ...]:
+        """Return the groups of the test part it was measured on; none where they were not kept."""
+        if self.rescored or self.samples is None:
+            return self.groups.get(name, ())
+        kept = self.samples.groups.get(name)
+        return () if kept is None else kept.labels
 
     @property
     def problem_on_other_data(self) -> str:

@@ -30,6 +30,30 @@ NUMBER_METRICS = ("mae", "mse", "rmse", "r2", "explained_variance")
 
 
 @dataclass(frozen=True, eq=False)
+class Groups:
+    """Which group each of n samples is in: by its place among the labels, int of shape (n,)."""
+
+    labels: tuple[str, ...]
+    codes: Array
+
+    @classmethod
+    def of(cls, texts: Array) -> Groups:
+        """Return the groups of samples that each have the text, in the order of the texts."""
+        places: dict[str, int] = {}
+        codes = np.array([places.setdefault(text, len(places)) for text in texts.tolist()], int)
+        labels = tuple(sorted(places))
+        rank = {label: place for place, label in enumerate(labels)}
+        order = np.array([rank[label] for label in places], int)
+        return cls(labels, order[codes] if len(codes) else codes)
+
+    def mask(self, label: str) -> Array:
+        """Return which samples are in a group, bool of shape (n,)."""
+        place = self.labels.index(label) if label in self.labels else -1
+        chosen: Array = self.codes == place
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
 class Samples:
     """What was measured on each of n test samples by each refit; rows are samples in data order.
 
@@ -62,6 +86,7 @@ class Samples:
     definitions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Array] = field(default_factory=dict)
     outputs: Mapping[str, Array] = field(default_factory=dict)
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -189,6 +214,7 @@ class Samples:
         arrays = (*self.truth.values(), *self.predicted.values())
         arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
         arrays += tuple(self.outputs.values())
+        arrays += tuple(groups.codes for groups in self.groups.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def of_class(self, metric: str, label: int) -> Array:
@@ -361,6 +387,10 @@ def pack_samples(samples: Samples) -> Json:
     if samples.outputs:
         outputs = sorted(samples.outputs.items())
         data["outputs"] = {name: _pack(array, is_exact=True) for name, array in outputs}
+    if samples.groups:
+        groups = sorted(samples.groups.items())
+        data["groups"] = {name: _pack(one.codes) for name, one in groups}
+        data["group_labels"] = {name: list(one.labels) for name, one in groups}
     return data
 
 
@@ -386,10 +416,11 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "slices": (size,),
         "weights": (size,),
         "outputs": (refits, size),
+        "groups": (size,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
-    packed = {"weights": {}, "outputs": {}, **data}  # older ones have neither
+    packed = {"weights": {}, "outputs": {}, "groups": {}, **data}  # older ones have none of these
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():
@@ -400,9 +431,12 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
             if left < 0:
                 raise ValueError(f"its samples take more than {largest} bytes when unpacked")
             arrays[kind][name] = _unpack(array, shape)
+    labels = _typed(data.get("group_labels", {}), dict, "group_labels")
+    groups = {name: _groups(codes, labels[name]) for name, codes in arrays.pop("groups").items()}
     return Samples(
         size,
         refits,
+        groups=groups,
         classes={
             name: [_label(label) for label in _typed(labels, list, "classes")]
             for name, labels in _typed(data["classes"], dict, "classes").items()
@@ -413,6 +447,15 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         },
         **arrays,
     )
+
+
+def _groups(codes: Array, labels: Json) -> Groups:
+    named = tuple(_typed(label, str, "group") for label in _typed(labels, list, "group_labels"))
+    if codes.ndim != 1 or codes.dtype.kind not in "iu":
+        raise ValueError(f"groups of shape {codes.shape} and type {codes.dtype}")
+    if len(codes) and not 0 <= codes.min() <= codes.max() < len(named):
+        raise ValueError(f"group {codes.max()} of {len(named)}")
+    return Groups(named, codes)
 
 
 def _pack(array: Array, is_exact: bool = False) -> Json:

@@ -97,11 +97,12 @@ class SliceResult:
     """What a gate came to on one slice.
 
     Args:
-        slice: its name as reports show it: ``class 7``, ``slice "dark"``.
+        slice: its name as reports show it: ``class 7``, ``slice "dark"``, ``region "south"``.
         n: how many test samples it has.
         outcome, measured, bound, reason: as of a verdict.
         label: the class, None of a named slice.
         regression: the comparison with a recorded run, where one was made.
+        group: the value of a group's samples, None of a slice or class.
     """
 
     slice: str
@@ -112,15 +113,40 @@ class SliceResult:
     reason: str
     label: int | None = None
     regression: Regression | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class BetweenGroups:
+    """How far the values of groups are apart, by a test that knows it takes the largest of all pairs.
+
+    Args:
+        lowest, highest: the groups of the smallest and the largest value.
+        groups: how many were compared, those that are large enough.
+        p: the chance of such a distance beyond the bound in some pair, were all within it.
+        alpha: how often the gate may fail by chance.
+        settle: how many samples in each of the two would decide, were the truth as measured.
+    """
+
+    lowest: str
+    highest: str
+    groups: int
+    p: float
+    alpha: float
+    settle: int | None = None
 
 
 @dataclass(frozen=True)
 class SliceResults:
-    """What a gate came to on every slice, the worst first: its verdict is the gate's."""
+    """What a gate came to on every slice, the worst first: its verdict is the gate's.
+
+    ``between`` is there where what is between groups was judged, and not each of them.
+    """
 
     KIND: ClassVar[str] = "slices"
 
     slices: tuple[SliceResult, ...]
+    between: BetweenGroups | None = None
 
 
 @dataclass(frozen=True)

@@ -304,6 +304,15 @@ class _PrintedForm(ast.NodeTransformer):
             and keyword.arg != "name"
         ]
         node.keywords.sort(key=_place)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "by":
+            for keyword in node.keywords:
+                if keyword.arg == "function" and len(node.args) == 1:
+                    node.args = [*node.args, keyword.value]
+            node.keywords = [
+                keyword
+                for keyword in node.keywords
+                if keyword.arg != "function" and ast.unparse(keyword) != "min_n=30"
+            ]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "per_class":
             sizes = [*node.args, *(keyword.value for keyword in node.keywords)]
             size = (sizes or [ast.Constant(30)])[0]

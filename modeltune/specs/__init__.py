@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
         RESOURCES,
+        Between,
+        By,
         Gate,
         Measure,
         On,
@@ -87,6 +89,8 @@ __all__ = [
     "UNCOMPARABLE",
     "BayesianOptimization",
     "Behaviour",
+    "Between",
+    "By",
     "Checks",
     "Data",
     "Direction",
@@ -169,6 +173,8 @@ __getattr__, __dir__ = door(
         "gates": (
             "Source",
             "RESOURCES",
+            "Between",
+            "By",
             "Operator",
             "Gate",
             "Measure",

@@ -32,12 +32,19 @@ class Data:
     ``validation`` and ``test`` yield the same samples every time, in any order.
 
     ``test`` alone is enough for a model that is trained already.
+
+    ``metadata`` are what is known of samples besides x and y, such as a region: a pandas frame with
+    one row per sample, in order, or a dict of frames by part, ``{"train": ..., "test": ...}``. A frame
+    alone belongs to the only part there is; parts cut from train inherit the rows they are cut with.
+    No model gets them: ``.by("region")`` judges the groups of a column, and a metric of your own gets
+    them by an argument of this name. They belong to what the data are known by.
     """
 
     train: object = None
     validation: object = None
     test: object = None
     version: str | None = field(default=None, kw_only=True)
+    metadata: object = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.version is not None and not (

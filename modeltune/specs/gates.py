@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,6 +120,47 @@ class On:
     def __repr__(self) -> str:
         few = "" if self.min_n == 30 else f", min_n={self.min_n!r}"
         return f".on({typed(self.name)}, {typed(self.select)}{few})"
+
+
+class Between(Word):
+    """What is held of a metric between groups, in place of its value in each."""
+
+    GAP = "gap"
+    """The largest value minus the smallest."""
+    RATIO = "ratio"
+    """The smallest value by the largest."""
+
+
+@dataclass(frozen=True)
+class By:
+    """Judge each group of the test samples: those that have the same value of a column of metadata.
+
+    ``function`` computes the values where they are no column. ``between`` tells that the gap or the
+    ratio between the groups is judged, None that each group is.
+    """
+
+    name: str
+    function: Callable[..., Any] | None = None
+    min_n: int = 30
+    between: Between | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the groups."""
+        if not isinstance(self.name, str) or not self.name:
+            yield f"the groups are by {typed(self.name)}; write the name of a column of metadata"
+        if self.function is not None and not callable(self.function):
+            yield (
+                f"the groups are by {typed(self.function)}; write a function of metadata, or of x and "
+                "y of the test part, that returns a value for each sample"
+            )
+        if not is_integer(self.min_n) or self.min_n < 1:
+            yield f"min_n is {typed(self.min_n)}; write the fewest samples a group may have"
+
+    def __repr__(self) -> str:
+        function = "" if self.function is None else f", {typed(self.function)}"
+        few = "" if self.min_n == 30 else f", min_n={self.min_n!r}"
+        between = "" if self.between is None else f".{self.between.value}"
+        return f".by({typed(self.name)}{function}{few}){between}"
 
 
 @dataclass(frozen=True)
@@ -251,7 +293,7 @@ class Measure:
     metric: str
     statistic: Statistic = Statistic.MEAN
     severity: Severity | str = Severity.FAIL
-    slices: PerClass | On | None = None
+    slices: PerClass | On | By | None = None
     waiver: Waiver | None = None
     function: Callable[..., Any] | None = None
 
@@ -271,6 +313,38 @@ class Measure:
         empty slice fails, one with fewer than ``min_n`` samples is inconclusive.
         """
         return dataclasses.replace(self, slices=On(name, select, min_n))
+
+    def by(self, name: str, function: Callable[..., Any] | None = None, min_n: int = 30) -> Measure:
+        """Judge each group of the test samples, worst first; ``.gap`` and ``.ratio`` judge between them.
+
+        A group is the samples of one value: of the column ``name`` of ``mt.Data(..., metadata=)``, or of
+        what ``function`` returns, one value per sample. By its arguments it gets ``metadata``, a frame,
+        or ``x`` and, where it takes two, ``y`` of the whole test part. A group of fewer than ``min_n``
+        samples is inconclusive.
+        """
+        return dataclasses.replace(self, slices=By(name, function, min_n))
+
+    @property
+    def gap(self) -> Measure:
+        """After ``.by(...)``: the largest value of a group minus the smallest.
+
+        It fails where the gap is larger than the bound beyond chance, as it is the largest of many
+        differences; a gap above the bound that may be chance is inconclusive.
+        """
+        return self._between(Between.GAP)
+
+    @property
+    def ratio(self) -> Measure:
+        """After ``.by(...)``: the smallest value of a group by the largest, as ``.gap`` is judged."""
+        return self._between(Between.RATIO)
+
+    def _between(self, between: Between) -> Measure:
+        if not isinstance(self.slices, By):
+            raise AttributeError(
+                f"{self!r}.{between.value}: it is between groups; write "
+                f'.by("column").{between.value}, or mt.gap(name) for train minus test'
+            )
+        return dataclasses.replace(self, slices=dataclasses.replace(self.slices, between=between))
 
     def waive(self, *, until: str, reason: str) -> Measure:
         """Waive the gate this becomes, as ``Gate.waive`` does; write it before the bound."""
@@ -376,8 +450,12 @@ class Gate:
     def user_code(self) -> tuple[object, ...]:
         """The user's functions that determine what is measured, that of a slice after its name."""
         slices, function = self.measure.slices, self.measure.function
-        own = () if function is None else (function,)
-        return (*own, slices.name, slices.select) if isinstance(slices, On) else own
+        own: tuple[object, ...] = () if function is None else (function,)
+        if isinstance(slices, On):
+            return (*own, slices.name, slices.select)
+        if isinstance(slices, By) and slices.function is not None:
+            return (*own, slices.name, slices.function)
+        return own
 
     @property
     def wants_more(self) -> bool:
@@ -414,6 +492,29 @@ class Gate:
             yield "", f"{self!r}: only mt.metric(...) is measured on slices"
         if self.measure.slices and self.measure.statistic is Statistic.STD:
             yield "", f"{self!r}: .std of a slice is not judged; write .mean or .worst"
+        between = self.measure.slices.between if isinstance(self.measure.slices, By) else None
+        if between is not None:
+            for text in self._problems_between(between):
+                yield "", f"{self!r}: {text}"
+
+    def _problems_between(self, between: Between) -> Iterator[str]:
+        """Yield why a gap or a ratio between groups cannot be held to this bound."""
+        wanted = Operator.AT_LEAST if between is Between.RATIO else Operator.AT_MOST
+        if self.operator.wants_more is not wanted.wants_more:
+            yield f"groups are alike where their {between.value} is on the other side; write {wanted.value}"
+        if self.measure.statistic is Statistic.WORST:
+            yield f".worst of a {between.value} between groups is not judged; write .mean"
+        if isinstance(self.bound, Reference):
+            yield (
+                f"a {between.value} between groups is held to a number; to hold each group to "
+                f"{self.bound!r}, leave out .{between.value}"
+            )
+        elif is_finite_number(self.bound):
+            most = 1.0 if between is Between.RATIO else math.inf
+            if not 0 <= self.bound <= most:
+                yield f"no {between.value} is {self.bound!r}; write a bound of 0 or more" + (
+                    ", and at most 1" if between is Between.RATIO else ""
+                )
 
     @property
     def severity(self) -> Severity:

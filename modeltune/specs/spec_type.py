@@ -31,7 +31,17 @@ from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
 from modeltune.specs.fit import Fit
-from modeltune.specs.gates import RESOURCES, Gate, Measure, On, Seeds, Statistic, Subject, metric
+from modeltune.specs.gates import (
+    RESOURCES,
+    By,
+    Gate,
+    Measure,
+    On,
+    Seeds,
+    Statistic,
+    Subject,
+    metric,
+)
 from modeltune.specs.objectives import Objective, maximize, minimize
 from modeltune.specs.searches import Hyperband, NoSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
@@ -159,7 +169,7 @@ class Protocol:
         for index, function in enumerate(listed):
             if callable(function):
                 functions.setdefault(metric(function).metric, (f"metrics[{index}]", function))
-        slices: dict[str, tuple[int, Callable[..., Any]]] = {}
+        slices: dict[str, tuple[int, type, object]] = {}
         for index, gate in enumerate(self.gates):
             if isinstance(gate, Behaviour):
                 first = demands.setdefault(gate.demand, index)
@@ -182,13 +192,14 @@ class Protocol:
                         f"{gate!r}: {other} records another function's values as {typed(name)}; "
                         "rename one of them",
                     )
-            if isinstance(gate.measure.slices, On):
-                name, select = gate.measure.slices.name, gate.measure.slices.select
-                first, same = slices.setdefault(name, (index, select))
-                if same is not select:
+            part = gate.measure.slices
+            if isinstance(part, On | By):
+                select = part.select if isinstance(part, On) else part.function
+                first, kind, same = slices.setdefault(part.name, (index, type(part), select))
+                if kind is not type(part) or same is not select:
                     yield (
                         f"gates[{index}]",
-                        f"{gate!r}: gates[{first}] gives the name {typed(name)} to another slice; "
+                        f"{gate!r}: gates[{first}] gives the name {typed(part.name)} to another slice; "
                         "rename one of them, or give both the same function",
                     )
 
@@ -327,6 +338,12 @@ class Spec:
     @property
     def metrics(self) -> tuple[str | Callable[..., Any], ...]:
         return self.protocol.metrics
+
+    @property
+    def slices(self) -> list[On | By]:
+        """The slices and groups of the test samples that gates name, in their order."""
+        parts = [gate.measure.slices for gate in self.gates if isinstance(gate, Gate)]
+        return [part for part in parts if isinstance(part, On | By)]
 
     @property
     def asked_metrics(self) -> dict[str, Callable[..., Any] | None]:

@@ -22,7 +22,16 @@ from modeltune.records.old_forms import old_verdict
 from modeltune.records.plain_data import from_plain, plain
 from modeltune.records.verdicts import Outcome, Verdict
 from modeltune.specs.behaviours import Behaviour, Kind
-from modeltune.specs.gates import Gate, Measure, Operator, Severity, Source, Statistic, Waiver
+from modeltune.specs.gates import (
+    Between,
+    Gate,
+    Measure,
+    Operator,
+    Severity,
+    Source,
+    Statistic,
+    Waiver,
+)
 
 accuracy = mt.metric("accuracy")
 
@@ -78,6 +87,20 @@ def holds(predict: Any, x: Any) -> bool:
                 Quantity.METRIC, "accuracy", Operator.AT_MOST,
                 reference=ReferenceFacts(Source.PREVIOUS, None, None, None),
                 slices=SliceRule("dark", 30), statistic=Statistic.STD,
+            ),
+        ),
+        (
+            accuracy.by("region", min_n=9) >= 0.5,
+            MetricFacts(
+                Quantity.METRIC, "accuracy", Operator.AT_LEAST, 0.5,
+                slices=SliceRule("region", 9, is_grouped=True),
+            ),
+        ),
+        (
+            accuracy.by("region").ratio >= 0.8,
+            MetricFacts(
+                Quantity.METRIC, "accuracy", Operator.AT_LEAST, 0.8,
+                slices=SliceRule("region", 30, is_grouped=True, between=Between.RATIO),
             ),
         ),
     ],

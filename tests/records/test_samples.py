@@ -25,6 +25,7 @@ from modeltune.records.samples import (
     LARGEST_UNPACKED,
     NUMBER_METRICS,
     WIDTH,
+    Groups,
     Samples,
     class_metric,
     join_samples,
@@ -62,7 +63,12 @@ def all_samples(draw: st.DrawFn) -> Samples:
         draw(st.dictionaries(names, arrays.arrays(bool, n), max_size=3)),
         draw(st.dictionaries(names, names, max_size=3)),
         draw(st.dictionaries(names, floats(n), max_size=3)),
+        groups=draw(st.dictionaries(names, st.lists(names, min_size=n, max_size=n).map(groups), max_size=2)),
     )  # fmt: skip
+
+
+def groups(texts: list[str]) -> Groups:
+    return Groups.of(np.array(texts, object))
 
 
 def same(one: Any, other: Any) -> bool:
@@ -79,6 +85,11 @@ def equal(one: Samples, other: Samples) -> bool:
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
+                return False
+        elif field.name == "groups":
+            if {name: (g.labels, g.codes.tolist()) for name, g in mine.items()} != {
+                name: (g.labels, g.codes.tolist()) for name, g in theirs.items()
+            }:
                 return False
         elif mine != theirs:
             return False
@@ -454,11 +465,29 @@ def test_what_unpacks_to_more_than_it_says_is_refused_before_it_is_unpacked() ->
         ("values", stated([True, 2])["values"]), ("values", stated([1, 2], kind="O")["values"]),
         ("values", stated([1, 2], kind="<f4,<f4")["values"]), ("values", stated([1, 2])["values"]),
         ("values", stated([1, 2], kind=["<f4"])["values"]),  # type: ignore[arg-type]
+        ("groups", {"by": {"type": "|u1", "shape": [2], "zlib": ["eJxjYAQAAAMAAg=="]}}),
+        ("groups", {"by": []}), ("group_labels", []),
     ],
 )  # fmt: skip
 def test_what_packing_never_writes_is_refused(part: str, value: Any) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         unpack_samples(stated([1, 2], content=bytes(8)) | {part: value})
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes"), [(["a"], [0, 1]), (["a", 1], [0, 1]), ("ab", [0, 1]), (None, [0, 1])]
+)
+def test_groups_that_name_no_sample_s_are_refused(labels: Any, codes: list[int]) -> None:
+    packed = pack_samples(Samples(2, 1, groups={"by": Groups(("a", "b"), np.array(codes))}))
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        unpack_samples(packed | {"group_labels": {"by": labels}})
+
+
+def test_groups_are_in_the_order_of_their_texts() -> None:
+    known = groups(["south", "north", "south"])
+    assert known.labels == ("north", "south")
+    assert known.mask("south").tolist() == [True, False, True]
+    assert not known.mask("west").any()
 
 
 def test_predictions_that_do_not_belong_to_the_truth_report_nothing() -> None:

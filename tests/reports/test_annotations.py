@@ -108,6 +108,11 @@ def test_a_gate_has_its_own_line(
         ),
         (
             "import modeltune as mt",
+            "mt.metric('a').by('region', function=decade, min_n=30).gap <= .1",
+            'mt.metric("a").by("region", decade).gap <= 0.1',
+        ),
+        (
+            "import modeltune as mt",
             "mt.metric('a').on('dark', lambda x, y: x < 3) > .5",
             'mt.metric("a").on("dark", lambda: ...) > 0.5',
         ),

@@ -43,6 +43,10 @@ def cost(y_true: Any, y_pred: Any, price: int = 1) -> Any:
         'mt.metric("accuracy") >= (1 + mt.median(10)) * 0.9',
         "mt.metric(cost) <= 3",
         "mt.metric(functools.partial(cost, price=2)).worst <= mt.baseline",
+        'mt.metric("recall").by("region") >= 0.8',
+        'mt.metric("recall").by("region", min_n=50).worst >= mt.baseline - 0.02',
+        'mt.metric("recall").by("region").gap <= 0.1',
+        'mt.metric(cost).by("region", cost, min_n=9).ratio >= 0.8',
     ],
 )
 def test_a_gate_prints_as_typed(typed: str) -> None:
@@ -91,6 +95,12 @@ def test_a_reference_keeps_its_arithmetic_in_order(
 def test_a_gate_has_no_truth_value() -> None:
     with pytest.raises(TypeError, match=r"judged after training\. For a range write two gates"):
         bool(accuracy >= 0.9)
+
+
+@pytest.mark.parametrize("between", ["gap", "ratio"])
+def test_what_is_between_is_between_groups(between: str) -> None:
+    with pytest.raises(AttributeError, match=rf'write \.by\("column"\)\.{between}'):
+        getattr(accuracy, between)
 
 
 def test_a_chained_comparison_cannot_half_work() -> None:
@@ -142,6 +152,26 @@ def test_a_median_is_over_a_number_of_runs(runs: Any) -> None:
         (mt.metric("a", severity=[]) >= 1, 'severity is []; write "fail" or "warn"'),  # type: ignore[arg-type]
         (mt.metric("") >= 1, "is no metric name; write a string"),
         (mt.metric(3) >= 1, "3 is no metric name; write a string"),  # type: ignore[arg-type]
+        (accuracy.by("") >= 1, 'the groups are by ""; write the name of a column'),
+        (accuracy.by("a", 3) >= 1, "the groups are by 3; write a function"),  # type: ignore[arg-type]
+        (accuracy.by("a", min_n=0) >= 1, "min_n is 0; write the fewest samples a group may have"),
+        (accuracy.by("a").std <= 1, ".std of a slice is not judged"),
+        (mt.gap("accuracy").by("a") <= 1, "only mt.metric(...) is measured on slices"),
+        (
+            accuracy.by("a").gap >= 0.1,
+            "groups are alike where their gap is on the other side; write <=",
+        ),
+        (accuracy.by("a").ratio <= 0.1, "write >="),
+        (accuracy.by("a").gap <= -0.1, "no gap is -0.1; write a bound of 0 or more"),
+        (
+            accuracy.by("a").ratio >= 1.1,
+            "no ratio is 1.1; write a bound of 0 or more, and at most 1",
+        ),
+        (accuracy.by("a").gap.worst <= 0.1, ".worst of a gap between groups is not judged"),
+        (
+            accuracy.by("a").gap <= mt.baseline,
+            "a gap between groups is held to a number; to hold each group to mt.baseline, leave out .gap",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_refused(gate: Gate, text: str) -> None:

@@ -568,8 +568,18 @@ MIXED_UP = (
             'gates[0] gives the name "s" to another slice; rename one of them, or give both the '
             "same function",
         ),
+        (
+            [mt.metric("a").by("s") >= 0, mt.metric("a").by("s", lambda x: x[:, 0]).gap <= 0],
+            'gates[0] gives the name "s" to another slice; rename one of them, or give both the '
+            "same function",
+        ),
+        (
+            [mt.metric("a").by("s", same) >= 0, mt.metric("a").on("s", same) >= 0],
+            'gates[0] gives the name "s" to another slice; rename one of them, or give both the '
+            "same function",
+        ),
     ],
-    ids=["lambdas", "cases", "slices"],
+    ids=["lambdas", "cases", "slices", "groups", "a slice and groups"],
 )
 def test_gates_that_share_a_name_are_refused(gates: list[Any], text: str) -> None:
     search = mt.RandomSearch(mt.maximize("val_accuracy"))

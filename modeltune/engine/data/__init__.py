@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         load_data,
         map_arrays,
     )
+    from modeltune.engine.data.metadata import joined_metadata, text_codes
     from modeltune.engine.data.ragged import RaggedArray
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
@@ -46,12 +47,14 @@ __all__ = [
     "concatenate",
     "first_batches",
     "is_shareable",
+    "joined_metadata",
     "label_ranges",
     "leaves",
     "load_data",
     "map_arrays",
     "read_here",
     "read_parts",
+    "text_codes",
     "write_parts",
 ]
 
@@ -77,6 +80,7 @@ __getattr__, __dir__ = door(
             "load_data",
             "map_arrays",
         ),
+        "metadata": ("joined_metadata", "text_codes"),
         "ragged": ("RaggedArray",),
         "sharing": (
             "is_shareable",

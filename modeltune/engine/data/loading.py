@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from modeltune.engine.data.metadata import metadata_digest, metadata_frames
 from modeltune.engine.data.ragged import (
     RaggedArray,
     Shape,
@@ -87,6 +88,7 @@ class Part:
     Of a stream, ``is_ragged`` tells that it has yielded targets of different lengths.
     ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
     "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
+    ``metadata`` is a pandas frame of what else is known of the samples, a row for each in order.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Part:
     is_ragged: bool = False
     frames: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     whole: Mapping[str, Array] = field(default_factory=dict)
+    metadata: Any = None
 
     @property
     def has_targets(self) -> bool:
@@ -122,9 +125,10 @@ class Part:
         if self.stream is not None:
             yield from _batches(self.stream, most=self.steps if self.is_endless else None)
             return
+        bare = replace(self, metadata=None)
         for start in range(0, self.size, batch_size):
             window = np.arange(start, min(start + batch_size, self.size))
-            batch = self.take(window)
+            batch = bare.take(window)
             yield batch.x, batch.y, batch.sample_weight
 
     def by_column(self, kind: str = "x") -> dict[str, Array]:
@@ -162,6 +166,9 @@ class Part:
             whole={kind: array[rows] for kind, array in self.whole.items()},
             y=map_arrays(pick, self.y),
             sample_weight=map_arrays(pick, self.sample_weight),
+            metadata=None
+            if self.metadata is None
+            else self.metadata.iloc[rows].reset_index(drop=True),
         )
 
 
@@ -170,7 +177,8 @@ class LoadedData:
     """The three parts of a spec's data, ready to train on.
 
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
-    and read. A given model does without train and validation, which then are empty.
+    and read. A given model does without train and validation, which then are empty. ``metadata`` is
+    a digest of those of all parts.
     """
 
     train: Part
@@ -178,6 +186,7 @@ class LoadedData:
     test: Part
     cuts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    metadata: str = ""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -193,9 +202,11 @@ class LoadedData:
     def fingerprints(self) -> dict[str, str]:
         """The sha256 of each part's values, or of what an augmented stream is made of.
 
-        That of a stream does not depend on its order.
+        That of a stream does not depend on its order. Metadata have one of their own: a run on the
+        same x and y is compared sample by sample whatever is known of these.
         """
-        return {f"data/{part.name}": part.fingerprint for part in self.parts}
+        prints = {f"data/{part.name}": part.fingerprint for part in self.parts}
+        return prints | ({"data/metadata": self.metadata} if self.metadata else {})
 
 
 def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> LoadedData:
@@ -217,6 +228,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         for name in ("train", "validation", "test")
         if getattr(data, name) is not None
     }
+    parts = _with_metadata(where, data.metadata, parts)
     if spec.is_given and "train" not in parts:
         return _for_given(spec, where, parts)
     if "train" not in parts:
@@ -237,7 +249,17 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         train, validation, test = threads.map(
             _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
         )
-    return LoadedData(train, validation, test, cuts, tuple(notes))
+    digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
+    return LoadedData(train, validation, test, cuts, tuple(notes), digest)
+
+
+def _with_metadata(where: str, metadata: object, parts: Mapping[str, Part]) -> dict[str, Part]:
+    sizes = {name: part.size for name, part in parts.items()}
+    streams = {
+        name: type(part.stream).__name__ for name, part in parts.items() if part.stream is not None
+    }
+    frames = metadata_frames(where, metadata, sizes, streams)
+    return {name: replace(part, metadata=frames.get(name)) for name, part in parts.items()}
 
 
 def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
@@ -260,6 +282,7 @@ def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
         parts.get("validation", Part("validation", 0, "")),
         parts["test"],
         notes=("without train, the data are not checked for overlap, labels and drift",),
+        metadata=metadata_digest({name: part.metadata for name, part in parts.items()}),
     )
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         refit_samples,
         targets,
     )
-    from modeltune.engine.score.slice_masks import check_slices
+    from modeltune.engine.score.slice_masks import check_own_metrics, check_slices
     from modeltune.engine.score.task_report import (
         Output,
         OutputTask,
@@ -58,6 +58,7 @@ __all__ = [
     "PartPredictions",
     "all_metrics",
     "broadcast_cautions",
+    "check_own_metrics",
     "check_slices",
     "digest_of",
     "digest_of_predictor",
@@ -139,7 +140,7 @@ __getattr__, __dir__ = door(
             "refit_samples",
             "targets",
         ),
-        "slice_masks": ("check_slices",),
+        "slice_masks": ("check_own_metrics", "check_slices"),
         "task_report": (
             "Output",
             "OutputTask",

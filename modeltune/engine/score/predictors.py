@@ -46,7 +46,7 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import Behaviour, Gate, On, Predictions, Spec, Subject
+from modeltune.specs import Behaviour, Gate, Predictions, Spec, Subject
 
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
@@ -283,17 +283,17 @@ def predictor_scores(given: GivenPredictor, loaded: LoadedData) -> dict[str, flo
 def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> RefitResult:
     spec, test, asked = given.spec, loaded.test, given.spec.asked_metrics
     gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
-    slices = [gate.measure.slices for gate in gates if isinstance(gate.measure.slices, On)]
     output = given.output(test)
-    masks = slice_masks(slices, test.x, test.y, test) if slices else {}
-    scores, tables, own = _scores(output, asked)
+    masks = slice_masks(spec.slices, test.x, test.y, test) if spec.slices else {}
+    scores, tables, own = _scores(output, asked, test.metadata)
     targets = _targets(given, loaded.train)
     samples = task_samples([output], targets, masks, own, asked)
     samples = None if samples is None else _with_accuracy(samples, output)
     notes = [*note_on_width([output], asked)]
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():
         if measure.subject is Subject.GAP:
-            on_train = _scores(given.output(loaded.train), asked)[0]
+            train = loaded.train
+            on_train = _scores(given.output(train), asked, train.metadata)[0]
             scores[measure.key] = on_train[measure.metric] - scores[measure.metric]
     if weights is not None:
         weights.parent.mkdir(parents=True, exist_ok=True)
@@ -310,10 +310,10 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
 
 
 def _scores(
-    output: Output, asked: Mapping[str, Any]
+    output: Output, asked: Mapping[str, Any], metadata: Any
 ) -> tuple[dict[str, float], Mapping[str, Any], TaskScores]:
     reported, tables = report([output])
-    own = task_scores([output], asked)
+    own = task_scores([output], asked, metadata)
     scores = {**reported, **own.numbers}
     right = _right(output)
     if right is not None:

@@ -15,7 +15,15 @@ import numpy as np
 from sklearn.model_selection import KFold as Folds
 from sklearn.model_selection import StratifiedKFold
 
-from modeltune.engine.data import Arrays, LoadedData, Part, class_labels, concatenate, map_arrays
+from modeltune.engine.data import (
+    Arrays,
+    LoadedData,
+    Part,
+    class_labels,
+    concatenate,
+    joined_metadata,
+    map_arrays,
+)
 from modeltune.engine.fit import (
     FitPlan,
     Model,
@@ -60,7 +68,7 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import Gate, KFold, Measure, On, Refit, Spec, Subject
+from modeltune.specs import By, Gate, KFold, Measure, On, Refit, Spec, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,9 +300,8 @@ def _score(
     The last of the three are notes on what could not be measured.
     """
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
-    slices = [m.slices for m in measures if isinstance(m.slices, On)]
     asked = spec.asked_metrics
-    on_test = score_part(model, parts.test, spec.fit.batch_size, slices, asked)
+    on_test = score_part(model, parts.test, spec.fit.batch_size, spec.slices, asked)
     notes = [] if on_test.note is None else [on_test.note]
     packed: Json = None
     try:
@@ -322,7 +329,7 @@ def score_part(
     model: Model,
     part: Part,
     batch_size: int,
-    slices: Sequence[On] = (),
+    slices: Sequence[On | By] = (),
     asked: Mapping[str, Callable[..., Any] | None] | None = None,
 ) -> PartScores:
     """Predict and score a part with the final weights; ``asked`` are the metrics that gates name."""
@@ -339,7 +346,7 @@ def score_part(
     task = TaskScores()
     try:
         reported, tables = report(predictions.outputs)
-        task = task_scores(predictions.outputs, asked)
+        task = task_scores(predictions.outputs, asked, part.metadata)
     except (Exception, SystemExit) as error:  # noqa: BLE001  labels only a loss of the user's takes
         note = _not_measured(f"there is no report on {part.name}", error)
     # Where both have a metric of the same name, Keras's compiled metric comes first.
@@ -416,6 +423,7 @@ def _join(train: Part, validation: Part) -> Part:
         x=concatenate(train.x, validation.x),
         y=concatenate(train.y, validation.y),
         sample_weight=weights,
+        metadata=joined_metadata(train.metadata, validation.metadata),
     )
 
 

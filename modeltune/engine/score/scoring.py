@@ -37,7 +37,7 @@ from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import Output, OutputTask, Target, is_one_hot, report
 from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
 from modeltune.records import Array, Samples
-from modeltune.specs import On
+from modeltune.specs import By, On
 
 MEANS = ("sum_over_batch_size", "mean")
 """Reductions whose value on all samples is the mean of those on batches, where none is masked."""
@@ -122,7 +122,7 @@ def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple
 
 
 def predict(
-    model: Model, part: Part, batch_size: int, slices: Sequence[On] = ()
+    model: Model, part: Part, batch_size: int, slices: Sequence[On | By] = ()
 ) -> PartPredictions:
     """Return aligned targets, predictions, weights and slices; read every batch exactly once.
 

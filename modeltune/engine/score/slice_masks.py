@@ -1,27 +1,37 @@
-"""Call the functions by which gates select slices of the test part. No Keras is needed."""
+"""Call the functions by which gates select slices and groups of the test part. No Keras is needed."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data import Arrays, Column, Part, leaves
-from modeltune.ground import SpecError, error_line
-from modeltune.records import Array
-from modeltune.specs import On
+from modeltune.engine.data import Arrays, Column, Part, leaves, text_codes
+from modeltune.ground import SpecError, error_line, shorten
+from modeltune.records import Array, takes_metadata
+from modeltune.specs import By, On
 
 NAMED_COLUMNS = 12
 """Columns of a frame that a message names."""
 
+MOST_GROUPS = 1000
+"""Groups that one gate may judge; a column with more values is an id, and no grouping."""
 
-def check_slices(slices: Sequence[On], part: Part) -> None:
-    """Call every slice's function once, before anything is trained.
+LONGEST_GROUP = 200
+"""Characters of a value that names a group."""
+
+WITHOUT_VALUE = "missing"
+"""What the group of the samples without a value is called."""
+
+
+def check_slices(slices: Sequence[On | By], part: Part) -> None:
+    """Call every slice's function once, and look its groups up, before anything is trained.
 
     Raises:
-        SpecError: a function raised, or did not return one True or False per sample.
+        SpecError: a function raised, or did not return one value per sample; or there is no such
+            column of metadata.
     """
     if not slices:
         return
@@ -33,35 +43,38 @@ def check_slices(slices: Sequence[On], part: Part) -> None:
         break
 
 
-def slice_masks(
-    slices: Sequence[On], x: Arrays, y: Arrays, part: Part | None = None
-) -> dict[str, Array]:
-    """Return, by the name of each slice, which of these samples are in it.
+def check_own_metrics(asked: Mapping[str, Callable[..., Any] | None], part: Part) -> None:
+    """Refuse a metric of the author's that takes metadata where there are none.
 
-    Of a ``part`` that is a frame its function gets the array or, where it cannot use that, a dict by
-    column.
+    Raises:
+        SpecError: names it.
+    """
+    for name, function in asked.items():
+        if function is None or part.metadata is not None or not takes_metadata(function):
+            continue
+        if inspect.signature(function).parameters["metadata"].default is inspect.Parameter.empty:
+            raise SpecError(
+                f"metric {name} takes metadata, and there are none of {part.name}; return "
+                "mt.Data(..., metadata=frame)"
+            )
+
+
+def slice_masks(
+    slices: Sequence[On | By], x: Arrays, y: Arrays, part: Part | None = None
+) -> dict[str, Array]:
+    """Return by name which of these samples are in each slice, bool, or the group each is in, as texts.
+
+    Of a ``part`` that is a frame a function gets the array or, where it cannot use that, a dict by
+    column. Of a stream there is no ``part``: its samples are these.
     """
     size = next(len(array) for _, array in leaves(x))
-    frames = {} if part is None else part.frames
-    if part is not None:
-        x, y = part.whole.get("x", x), part.whole.get("y", y)
-    masks = {}
+    masks: dict[str, Array] = {}
     for one in slices:
+        if isinstance(one, By):
+            masks[one.name] = _groups(one, x, y, part, size)
+            continue
         where = f'slice "{one.name}": {getattr(one.select, "__name__", one.select)}'
-        takes_two = _takes_two(one.select)
-        mask: Any = None
-        error: BaseException | None = None
-        # The targets in their second form only where their first one cannot be used.
-        forms = [(one_x, one_y) for one_y in _forms("y", y, part) for one_x in _forms("x", x, part)]
-        for form in forms if takes_two else _forms("x", x, part):
-            try:
-                mask = np.asarray(one.select(*form) if takes_two else one.select(form))
-                break
-            except (Exception, SystemExit) as raised:  # noqa: BLE001  told below
-                error = error or raised
-        if error is not None and mask is None:
-            what = _arguments_of_slice((x, y) if takes_two else (x,), frames)
-            raise SpecError(f"{where} raised {error_line(error)}; {what}") from error
+        mask = np.asarray(_called(where, one.select, x, y, part))
         if mask.shape not in ((size,), (size, 1)) or mask.dtype != bool:
             raise SpecError(
                 f"{where} returned {mask.dtype} of shape {mask.shape} for {size} samples; "
@@ -69,6 +82,96 @@ def slice_masks(
             )
         masks[one.name] = mask.reshape(-1)
     return masks
+
+
+def _groups(by: By, x: Arrays, y: Arrays, part: Part | None, size: int) -> Array:
+    """Return the group of each sample, texts of shape (n,)."""
+    where = f'groups by "{by.name}"'
+    if by.function is not None:
+        where += f": {getattr(by.function, '__name__', by.function)}"
+        values = _called(where, by.function, x, y, part)
+        shape = np.shape(values)
+        if shape not in ((size,), (size, 1)):
+            raise SpecError(
+                f"{where} returned {type(values).__name__} of shape {shape} for {size} samples; "
+                "return one value per sample"
+            )
+    else:
+        values = _column(where, by.name, part)
+    return _texts(where, values)
+
+
+def _column(where: str, name: str, part: Part | None) -> Any:
+    if part is None or part.metadata is None:
+        what = "test" if part is None else part.name
+        raise SpecError(
+            f"{where}: there are no metadata of {what}; return mt.Data(..., metadata=frame) with a "
+            f'column "{name}", or compute the groups: .by("{name}", function)'
+        )
+    columns = [str(column) for column in part.metadata.columns]
+    if name not in columns:
+        listed = ", ".join(columns[:NAMED_COLUMNS]) or "none"
+        more = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
+        raise SpecError(
+            f"{where}: the metadata of {part.name} have no such column; the columns are {listed}{more}"
+        )
+    return part.metadata.iloc[:, columns.index(name)]
+
+
+def _texts(where: str, values: Any) -> Array:
+    """Return values as texts, an object array of shape (n,); those without one are in a group too."""
+    codes, names = text_codes(values)
+    if len(names) > MOST_GROUPS:
+        raise SpecError(
+            f"{where}: there are {len(names)} values, more than the {MOST_GROUPS} groups that are "
+            "judged; compute fewer by a function: .by(name, function)"
+        )
+    for name in names:
+        if len(name) > LONGEST_GROUP:
+            raise SpecError(
+                f"{where}: the value {shorten(name)} has {len(name)} characters; name groups by "
+                f"{LONGEST_GROUP} or fewer"
+            )
+    texts: Array = np.array([*names, WITHOUT_VALUE], object)[codes]
+    return texts
+
+
+def _called(
+    where: str, function: Callable[..., Any], x: Arrays, y: Arrays, part: Part | None
+) -> Any:
+    """Return what a function gives of metadata, by the argument's name, or of x and y.
+
+    Raises:
+        SpecError: it raised, or there are no metadata.
+    """
+    frames = {} if part is None else part.frames
+    if part is not None:
+        x, y = part.whole.get("x", x), part.whole.get("y", y)
+    more: dict[str, Any] = {}
+    if takes_metadata(function):
+        if part is None or part.metadata is None:
+            what = "test" if part is None else part.name
+            raise SpecError(
+                f"{where} takes metadata, and there are none of {what}; return mt.Data(..., metadata=frame)"
+            )
+        more["metadata"] = part.metadata
+    taken = _taken(function, more)
+    # The targets in their second form only where their first one cannot be used.
+    ys = list(_forms("y", y, part)) if taken > 1 else [y]
+    xs = list(_forms("x", x, part)) if taken else [x]
+    error: BaseException | None = None
+    for form in [(one_x, one_y)[:taken] for one_y in ys for one_x in xs]:
+        try:
+            result = function(*form, **more)
+            np.asarray(result)
+            return result
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  told below
+            error = error or raised
+    what = _arguments_of_slice((x, y)[:taken], frames)
+    if more:
+        columns = ", ".join(map(str, list(more["metadata"].columns)[:NAMED_COLUMNS]))
+        what += f"{'; ' if taken else ''}metadata with the columns {columns}"
+    raise SpecError(f"{where} raised {error_line(error)}; it got {what}") from error  # type: ignore[arg-type]
 
 
 def _forms(kind: str, arrays: Arrays, part: Part | None) -> Iterator[Arrays]:
@@ -94,12 +197,20 @@ def _arguments_of_slice(
         advice = f': choose a column by its place, x[:, 0], or by name, x["{frames["x"][0].name}"]'
     elif "y" in frames:
         advice = f': choose a column by its place, y[:, 0], or by name, y["{frames["y"][0].name}"]'
-    return f"it got {'; '.join(got)}{advice}"
+    return f"{'; '.join(got)}{advice}"
 
 
-def _takes_two(function: Any) -> bool:
+def _taken(function: Callable[..., Any], more: Mapping[str, Any]) -> int:
+    """Return how many of x and y a function takes besides what it gets by name; 1 where it does not tell."""
     try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
-        return False
-    return True
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return 1
+    for count in (2, 1, 0):
+        try:
+            signature.bind(*[None] * count, **more)
+        except TypeError:
+            continue
+        # Metadata alone are what a function of one argument is about.
+        return count if more or count else 1
+    return 1

@@ -24,6 +24,7 @@ from modeltune.records import (
     Answers,
     Array,
     Failure,
+    Groups,
     Samples,
     call_metric,
     failure_of,
@@ -64,13 +65,16 @@ class TaskScores:
 
 
 def task_scores(
-    outputs: Sequence[Output], asked: Mapping[str, Callable[..., Any] | None] | None = None
+    outputs: Sequence[Output],
+    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+    metadata: Any = None,
 ) -> TaskScores:
     """Return the usual numbers of these outputs, and what gates ask for besides.
 
     Args:
         outputs: on a part.
         asked: the metrics that gates name, with the author's function of those that have one.
+        metadata: the frame of what else is known of the part's samples.
     """
     asked = asked or {}
     numbers: dict[str, float] = {}
@@ -99,7 +103,7 @@ def task_scores(
         elif not is_finite:
             numbers[name] = math.nan
         else:
-            result = own_metric(function, told)
+            result = own_metric(function, told, _of_counted(outputs, metadata))
             if isinstance(result, Failure):
                 undefined[name] = result
             elif isinstance(result, float):
@@ -110,12 +114,19 @@ def task_scores(
     return TaskScores(numbers, undefined, values)
 
 
+def _of_counted(outputs: Sequence[Output], metadata: Any) -> Any:
+    """Return the metadata of the samples that count, which alone are judged."""
+    if metadata is None or len(outputs) != 1 or outputs[0].rows.all():
+        return metadata
+    return metadata.iloc[np.flatnonzero(outputs[0].rows)].reset_index(drop=True)
+
+
 def own_metric(
-    function: Callable[..., Any], outputs: Mapping[str, Answers]
+    function: Callable[..., Any], outputs: Mapping[str, Answers], metadata: Any = None
 ) -> float | Array | Failure:
     """Return what a metric of the author's gives, or what it raised."""
     try:
-        return call_metric(function, outputs)
+        return call_metric(function, outputs, metadata)
     except (Exception, SystemExit) as error:  # noqa: BLE001  the author's function: its gate's error
         return failure_of(error)
 
@@ -132,7 +143,7 @@ def task_samples(
     Args:
         outputs: on the part.
         train: the targets of the train part by path; none of a part that there is not.
-        slices: by name which samples a slice has.
+        slices: by name which samples a slice has, bool, or the group of each, texts.
         scores: of these outputs.
         asked: the metrics that gates name, as for ``task_scores``: what judges them is kept.
     """
@@ -205,10 +216,11 @@ def task_samples(
         predicted,
         classes,
         values,
-        slices,
+        {name: chosen for name, chosen in slices.items() if chosen.dtype == bool},
         definitions,
         weights,
         probabilities,
+        {name: Groups.of(texts) for name, texts in slices.items() if texts.dtype != bool},
     )
 
 
