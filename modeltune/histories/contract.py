@@ -34,6 +34,7 @@ from modeltune.histories import store as stores
 from modeltune.histories.schema import VERSION_TABLE, metadata
 from modeltune.histories.store import HEAD, Store, open_store
 from modeltune.records import (
+    DOCUMENT_KEYS,
     Area,
     Artifact,
     BehaviourFacts,
@@ -156,12 +157,13 @@ _counts = st.integers(0, 2**63 - 1)
 # Without -0.0, which equals 0.0 and is what SQLite makes of it.
 _floats = st.floats().map(lambda value: value + 0.0)
 _finite = st.floats(allow_nan=False, allow_infinity=False)
+_keys = _texts.filter(lambda key: key not in DOCUMENT_KEYS)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | _finite | _texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3),
     max_leaves=5,
 )
-_documents = st.dictionaries(_texts, _json, max_size=3)
+_documents = st.dictionaries(_texts.filter(lambda key: key not in DOCUMENT_KEYS), _json, max_size=3)
 _values = st.dictionaries(_texts, st.booleans() | st.integers() | _floats | _texts, max_size=3)
 _trials = st.builds(
     Trial,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         confusion_from_json,
         confusion_to_json,
     )
-    from modeltune.records.documents import DOCUMENTS, document_from_json
+    from modeltune.records.documents import DOCUMENT_KEYS, DOCUMENTS, document_from_json
     from modeltune.records.events import (
         BaselineAccepted,
         Event,
@@ -165,6 +165,7 @@ __all__ = [
     "CHECK_AREAS",
     "CLASS_METRICS",
     "DOCUMENTS",
+    "DOCUMENT_KEYS",
     "EXAMPLES",
     "LARGEST_ARCHITECTURE",
     "LARGEST_UNPACKED",
@@ -351,6 +352,7 @@ __getattr__, __dir__ = door(
             "confusion_to_json",
         ),
         "documents": (
+            "DOCUMENT_KEYS",
             "DOCUMENTS",
             "document_from_json",
         ),

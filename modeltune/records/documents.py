@@ -75,6 +75,10 @@ _TABLE: dict[str, Any] = {
 """What the report of an output may have, whose name is that of the output."""
 
 
+DOCUMENT_KEYS = frozenset({"confusion", "per_class"}.union(*_TYPES.values()))
+"""The keys under which a document has something of a certain type, if it has them."""
+
+
 def document_from_json(name: str, data: Json) -> Mapping[str, Json]:
     """Return a document of a run as it is, once what is read in it has the type it is read as.
 
