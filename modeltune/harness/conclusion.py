@@ -29,6 +29,7 @@ from modeltune.judgement import (
     judge,
 )
 from modeltune.records import (
+    PREDICTOR,
     Area,
     BehaviourFacts,
     BehaviourResult,
@@ -65,9 +66,6 @@ from modeltune.specs import (
 )
 
 LATENCY = "latency_ratio"
-
-PREDICTOR = "predictor"
-"""The kind of a model that is no Keras model, as its record says."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from modeltune.ground import (
 from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
-from modeltune.records import Event, Json, Note, Run, Values, plain
+from modeltune.records import PREDICTOR, Event, Json, Note, Run, Values, plain
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
 
@@ -70,6 +70,11 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
         HistoryError: a file of the run is missing or was changed, or the target is refused.
     """
     check_target(target)
+    if run.model.get("kind") == PREDICTOR:
+        raise HistoryError(
+            f"run {run.id} of {run.spec}: {run.model.get('name')} is no Keras model and is not kept, only "
+            "what it predicted; it is where the spec's build function takes it from"
+        )
     weights = kept_weights(run, history)
     if is_of_weights(target):
         return _write_weights(run, history, weights, target)

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         verdict_from_json,
     )
     from modeltune.records.old_forms import old_verdict
-    from modeltune.records.own_metrics import call_metric, takes_metadata
+    from modeltune.records.own_metrics import call_metric
     from modeltune.records.past import Past, References, RefitId
     from modeltune.records.plain_data import Json, as_number, from_plain, plain, reader_of
     from modeltune.records.probes import (
@@ -120,6 +120,7 @@ if TYPE_CHECKING:
         ARCHITECTURE,
         EXAMPLES,
         LARGEST_ARCHITECTURE,
+        PREDICTOR,
         Caution,
         Examination,
         ExamineTask,
@@ -171,6 +172,7 @@ __all__ = [
     "LARGEST_UNPACKED",
     "LOSS_IS_FINITE",
     "NUMBER_METRICS",
+    "PREDICTOR",
     "SCHEMA",
     "Answers",
     "Area",
@@ -283,7 +285,6 @@ __all__ = [
     "reader_of",
     "section_of",
     "structural_components",
-    "takes_metadata",
     "to_json",
     "unpack_samples",
     "usual_metric",
@@ -308,10 +309,7 @@ __getattr__, __dir__ = door(
             "usual_names",
             "usual_scores",
         ),
-        "own_metrics": (
-            "call_metric",
-            "takes_metadata",
-        ),
+        "own_metrics": ("call_metric",),
         "check_codes": (
             "CHECKS_PAGE",
             "CHECK_AREAS",
@@ -423,6 +421,7 @@ __getattr__, __dir__ = door(
             "ARCHITECTURE",
             "EXAMPLES",
             "LARGEST_ARCHITECTURE",
+            "PREDICTOR",
             "Caution",
             "ExamineTask",
             "Examination",

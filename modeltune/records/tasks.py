@@ -18,6 +18,9 @@ from modeltune.specs import Refit
 ARCHITECTURE = "refit.architecture.json"
 """The file beside a refit's weights that says how the model is built."""
 
+PREDICTOR = "predictor"
+"""The kind of a model that is no Keras model, as its record says."""
+
 LARGEST_ARCHITECTURE = 1 << 28
 """Bytes of a file that says how a model is built; a larger one is neither kept nor read."""
 

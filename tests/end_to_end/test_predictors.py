@@ -113,9 +113,11 @@ def test_the_run_of_a_predictor_replays_and_is_not_exported(given: Example) -> N
     (run,) = given.history()
     status, printed = given.run_modeltune("replay", run.id)
     assert status == 0, printed
-    status, printed = given.run_modeltune("export", run.id, "out.keras")
-    assert status == 1
-    assert "a predictor is no Keras model and is not kept" in printed
+    for target in ("out.keras", "out.weights.h5"):
+        status, printed = given.run_modeltune("export", run.id, target)
+        assert status == 1
+        assert "LogisticRegression is no Keras model and is not kept" in printed
+        assert not (given.path / target).exists()
 
 
 PREDICTIONS = SPEC.replace(

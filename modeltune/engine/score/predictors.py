@@ -35,6 +35,7 @@ from modeltune.engine.score.task_samples import (
 from modeltune.engine.score.unmeasured_gates import gate_problems
 from modeltune.ground import SpecError, error_line
 from modeltune.records import (
+    PREDICTOR,
     Area,
     Array,
     Outcome,
@@ -303,7 +304,7 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
         *(scores, tables, {}, GIVEN, 0.0),
         samples=None if samples is None else pack_samples(samples),
         checks=() if weights is None else tuple(_checks(given, test, output)),
-        model={"kind": "predictor", "name": given.name},
+        model={"kind": PREDICTOR, "name": given.name},
         note="; ".join(notes) or None,
         unmeasured=own.undefined,
     )
