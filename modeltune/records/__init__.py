@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         verdict_from_json,
     )
     from modeltune.records.old_forms import old_verdict
-    from modeltune.records.own_metrics import call_metric
+    from modeltune.records.own_metrics import call_metric, takes_metadata
     from modeltune.records.past import Past, References, RefitId
     from modeltune.records.plain_data import Json, as_number, from_plain, plain, reader_of
     from modeltune.records.probes import (
@@ -285,6 +285,7 @@ __all__ = [
     "reader_of",
     "section_of",
     "structural_components",
+    "takes_metadata",
     "to_json",
     "unpack_samples",
     "usual_metric",
@@ -309,7 +310,10 @@ __getattr__, __dir__ = door(
             "usual_names",
             "usual_scores",
         ),
-        "own_metrics": ("call_metric",),
+        "own_metrics": (
+            "call_metric",
+            "takes_metadata",
+        ),
         "check_codes": (
             "CHECKS_PAGE",
             "CHECK_AREAS",

@@ -18,7 +18,9 @@ SCORES_AS_LABELS = ("log_loss", "d2_log_loss_score")
 """Those that call probabilities ``y_pred``."""
 
 
-def call_metric(function: Callable[..., Any], outputs: Mapping[str, Answers]) -> float | Array:
+def call_metric(
+    function: Callable[..., Any], outputs: Mapping[str, Answers], metadata: object = None
+) -> float | Array:
     """Return what a metric of the user's gives: one number, or one per sample, float64 of shape (n,).
 
     Args:
@@ -26,6 +28,7 @@ def call_metric(function: Callable[..., Any], outputs: Mapping[str, Answers]) ->
             numbers, without a column of its own where there is only one; a dict by output where
             there are several. A function of scikit-learn that takes labels gets those predicted.
         outputs: the answers by output.
+        metadata: what is known of the samples, for a function that has an argument of this name.
 
     Raises:
         TypeError: it returns something else. What it raises itself is not caught.
@@ -33,7 +36,8 @@ def call_metric(function: Callable[..., Any], outputs: Mapping[str, Answers]) ->
     names = ("truth", _prediction(function))
     named = [{key: _array(a, name) for key, a in outputs.items()} for name in names]
     y_true, y_pred = named if len(outputs) > 1 else [next(iter(a.values())) for a in named]
-    returned = np.asarray(function(y_true, y_pred))
+    more = {"metadata": metadata} if takes_metadata(function) else {}
+    returned = np.asarray(function(y_true, y_pred, **more))
     size = len(next(iter(outputs.values())).truth)
     if returned.dtype.kind not in "biuf" or returned.shape not in ((), (size,), (size, 1)):
         raise TypeError(
@@ -43,6 +47,15 @@ def call_metric(function: Callable[..., Any], outputs: Mapping[str, Answers]) ->
     if returned.ndim == 0:
         return float(returned)
     return np.asarray(returned.reshape(-1), np.float64)
+
+
+def takes_metadata(function: Callable[..., Any]) -> bool:
+    """Tell whether a metric has an argument of the name ``metadata``."""
+    try:
+        is_bound = "metadata" in getattr(function, "keywords", {})  # by functools.partial
+        return not is_bound and "metadata" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _prediction(function: Callable[..., Any]) -> str:

@@ -598,13 +598,9 @@ def _function_problems(function: Any) -> Iterator[str]:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return
-    if (asked := signature.parameters.get("metadata")) and asked.default is asked.empty:
-        yield (
-            "it takes metadata, which mt.Data does not hold; bind what it needs by functools.partial"
-        )
-        return
+    more = {"metadata": None} if "metadata" in signature.parameters else {}
     try:
-        signature.bind(None, None)
+        signature.bind(None, None, **more)
     except TypeError as error:
         yield (
             f"it cannot be called with (y_true, y_pred): {error}; bind what else it takes by "

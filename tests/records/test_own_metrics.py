@@ -76,6 +76,13 @@ def test_functions_of_scikit_learn_get_labels_or_scores_as_they_take_them(name: 
     assert call_metric(function, {"": answers}) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_function_may_ask_for_the_metadata_by_name() -> None:
+    def metric(y_true: Any, y_pred: Any, metadata: Any = None) -> Any:
+        return len(metadata["region"])
+
+    assert call_metric(metric, {"": TWO}, {"region": "abcd"}) == 4.0
+
+
 def test_one_number_or_one_for_each_sample_is_what_it_returns() -> None:
     assert call_metric(lambda y, p: np.float32(0.5), {"": TWO}) == 0.5
     values = call_metric(lambda y, p: (y == 1)[:, None], {"": TWO})
