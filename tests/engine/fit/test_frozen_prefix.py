@@ -133,13 +133,12 @@ def slowing() -> Any:
 
 
 CASES = {
-    "sequential": spec(),
-    "remainder": spec(data=images(90, 41)),
-    "class weights": spec(class_weight={n: n / 5 for n in range(10)}),
+    "remainder, class weights": spec(
+        data=images(90, 41), class_weight={n: n / 5 for n in range(10)}
+    ),
     "sample weights": spec(data=weighted()),
     "mixed_float16": spec(dtype_policy="mixed_float16"),
-    "stops early": spec(callbacks=[stopping]),
-    "slows down": spec(callbacks=[slowing], shuffle=False),
+    "slows down, stops early": spec(callbacks=[slowing, stopping], shuffle=False),
     "regularized head, own metrics": spec(
         lambda hp: compiled(
             keras.Sequential(
