@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from modeltune.ground import (
     MEBIBYTE,
+    UNKNOWN_NOTEBOOK,
     HistoryError,
     first_line,
     is_integer,
@@ -330,7 +331,9 @@ def unused_baselines(folder: Path, specs: Sequence[Spec], files: Sequence[Path])
         if path in used or baseline is None:
             continue
         file = address_by_name(baseline.spec).partition("::")[0]
-        if file in known or not (folder / file).is_file():
+        # Specs of a notebook are not pytest's; one without a known name is no file at all.
+        is_elsewhere = file != UNKNOWN_NOTEBOOK and not (folder / file).is_file()
+        if file in known or is_elsewhere:
             yield path
 
 
