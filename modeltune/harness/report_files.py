@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from modeltune.ground import (
     HistoryError,
@@ -22,6 +22,9 @@ from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json, without_samples
 from modeltune.reports import Contrast, ReportedRun
 from modeltune.specs import root_here, split_address
+
+if TYPE_CHECKING:
+    from modeltune.records import Samples
 
 _T = TypeVar("_T")
 
@@ -145,14 +148,22 @@ def _gather_run(run: Run, history: Store, examples: bool) -> ReportedRun:
     changes = Contrast()
     if reference is not None:
         changes = read("what changed", lambda: contrast(reference, run, history), changes)
+    samples = read("predictions on test", lambda: samples_of(run, history), None)
+    accepted: Samples | None = None
+    if samples is not None and reference is not None and reference.id == run.baseline:
+        kept_run = reference
+        accepted = read(
+            "the predictions of the baseline", lambda: samples_of(kept_run, history), None
+        )
     return ReportedRun(
         run,
         past,
-        read("predictions on test", lambda: samples_of(run, history), None),
+        samples,
         read("examples", lambda: _examples(run, history), {}) if examples else {},
         reference,
         changes,
         tuple(dict.fromkeys([*missing, *history.invalid.values()])),
+        accepted,
     )
 
 

@@ -217,7 +217,7 @@ def accept(
         weights=run.artifact,
         architecture=run.files.get("architecture"),
         replaced=old.run if old else None,
-        samples=samples,
+        samples=None if samples is None else replace(samples, chart_outputs={}),
     )
     target = path_of(file, run.spec)
     root = project_root(Path(file).parent).resolve()

@@ -74,6 +74,8 @@ class Samples:
             shape (n,), as where some have fewer unmasked steps; all alike where it has no entry.
         outputs: by prefix the probabilities or numbers as predicted, float32 or float64 of shape
             (refits, n) or (refits, n, k); kept where a gate is judged by them.
+        chart_outputs: by prefix the probabilities of the first refit, (n,) or (n, k), where no gate
+            is judged by them: for the charts of reports, and no part of a baseline file.
     """
 
     size: int
@@ -87,6 +89,7 @@ class Samples:
     weights: Mapping[str, Array] = field(default_factory=dict)
     outputs: Mapping[str, Array] = field(default_factory=dict)
     groups: Mapping[str, Groups] = field(default_factory=dict)
+    chart_outputs: Mapping[str, Array] = field(default_factory=dict)
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -162,6 +165,23 @@ class Samples:
         chosen = counted if rows is None else _both(rows, counted)
         return Answers(self.task(prefix), truth, outputs, labels).take(chosen)
 
+    def chart_answers(self, prefix: str) -> Answers | None:
+        """Return what the first refit answered on all samples that count, to draw it.
+
+        None where its probabilities are not kept, or are not finite.
+        """
+        truth, predicted = self.truth[prefix], self.predicted.get(prefix)
+        if predicted is None or not len(predicted) or predicted.shape[1:] != truth.shape:
+            return None
+        known = self
+        if prefix not in self.outputs and prefix in self.chart_outputs:
+            known = replace(self, outputs={prefix: self.chart_outputs[prefix][None]})
+        if not known.has_outputs(prefix):
+            return None
+        answers = known.answers(prefix, 0)
+        is_drawn = answers.outputs is not None and np.isfinite(answers.outputs).all()
+        return answers if is_drawn else None
+
     def outputs_by_name(self, refit: int, rows: Array | None = None) -> dict[str, Answers]:
         """Return by output what a refit answered on these rows; nothing where not all of it is kept."""
         if not all(prefix in self.predicted and self.has_outputs(prefix) for prefix in self.truth):
@@ -213,8 +233,8 @@ class Samples:
         """How many bytes the arrays take once they are unpacked."""
         arrays = (*self.truth.values(), *self.predicted.values())
         arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
-        arrays += tuple(self.outputs.values())
         arrays += tuple(groups.codes for groups in self.groups.values())
+        arrays += (*self.outputs.values(), *self.chart_outputs.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def of_class(self, metric: str, label: int) -> Array:
@@ -391,6 +411,9 @@ def pack_samples(samples: Samples) -> Json:
         groups = sorted(samples.groups.items())
         data["groups"] = {name: _pack(one.codes) for name, one in groups}
         data["group_labels"] = {name: list(one.labels) for name, one in groups}
+    if samples.chart_outputs:
+        shown = sorted(samples.chart_outputs.items())
+        data["chart_outputs"] = {name: _pack(array, is_exact=True) for name, array in shown}
     return data
 
 
@@ -417,10 +440,12 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "weights": (size,),
         "outputs": (refits, size),
         "groups": (size,),
+        "chart_outputs": (size,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
-    packed = {"weights": {}, "outputs": {}, "groups": {}, **data}  # older ones have none of these
+    # Older ones have none of these.
+    packed = {"weights": {}, "outputs": {}, "groups": {}, "chart_outputs": {}, **data}
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():

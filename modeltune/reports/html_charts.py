@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modeltune.records import Json, MetricFacts, Outcome, Run, Summary, Trial
+from modeltune.reports.answer_charts import MOST_OUTPUTS, answer_charts, error_charts
+from modeltune.reports.chart_numbers import label, short
 from modeltune.reports.reported_run import ReportedRun
-from modeltune.reports.tables import clean, gated_metrics, number, parse_objective
+from modeltune.reports.tables import gated_metrics, number, parse_objective
 from modeltune.specs import Direction, Statistic
-
-SIGNIFICANT_DIGITS = 5
-"""Significant digits of a number that is drawn."""
 
 ROOM = 24_000
 """How many numbers the learning curves of one run may take on a page: some 170 KB."""
@@ -47,8 +46,9 @@ def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
 
     The keys: ``search`` (of each trial drawn its place in the order of the search, its score,
     the best so far, its values), ``curves`` (of trials and refits: the epochs drawn, and by
-    metric a value for each), ``numbers`` (true and predicted), ``trends`` (by metric, the
-    oldest first), and ``left_out``, in words.
+    metric a value for each), ``numbers`` (true and predicted, and the errors of all samples),
+    ``answers`` (as ``answer_charts``), ``trends`` (by metric, the oldest first), and
+    ``left_out``, in words.
     """
     run = reported.run
     left_out: list[str] = []
@@ -56,6 +56,7 @@ def charts(reported: ReportedRun, runs: int) -> dict[str, Json]:
         "search": _search(run, left_out),
         "curves": _curves(run, min(ROOM, ROOM_OF_ALL // max(runs, 1)), left_out),
         "numbers": list(_numbers(reported, left_out)),
+        "answers": answer_charts(reported, runs, left_out),
         "trends": list(_trends(reported, left_out)),
     }
     if len(_names(run)) > MOST_VALUES:
@@ -88,12 +89,12 @@ def _search(run: Run, left_out: list[str]) -> Json:
         left_out.append(f"the search shows {len(places)} of {len(run.trials)} trials")
     trials, so_far = [run.trials[place] for place in places], best_so_far(run)
     return {
-        "metric": _label(objective.metric if objective else run.objective),
+        "metric": label(objective.metric if objective else run.objective),
         "places": [place + 1 for place in places],
         "ids": [trial.id for trial in trials],
-        "scores": _short(trial.score for trial in trials),
-        "so_far": _short(so_far[place] for place in places),
-        "seconds": _short(trial.seconds for trial in trials),
+        "scores": short(trial.score for trial in trials),
+        "so_far": short(so_far[place] for place in places),
+        "seconds": short(trial.seconds for trial in trials),
         "best": None if best is None else places.index(best),
         "values": [_values(name, trials) for name in _names(run)[:MOST_VALUES]],
     }
@@ -110,17 +111,17 @@ def _values(name: str, trials: Sequence[Trial]) -> Json:
     if all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in known_values
     ):
-        numbers = _short(values)
+        numbers = short(values)
         known = [value for value in numbers if value is not None]
         is_log = bool(known) and min(known) > 0 and max(known) >= 50 * min(known)
-        return {"name": _label(name), "log": is_log, "levels": None, "at": numbers}
+        return {"name": label(name), "log": is_log, "levels": None, "at": numbers}
     levels = sorted({str(value) for value in known_values})
     places = {level: place for place, level in enumerate(levels)}
     at = [None if value is None else places[str(value)] for value in values]
     return {
-        "name": _label(name),
+        "name": label(name),
         "log": False,
-        "levels": [_label(level) for level in levels],
+        "levels": [label(level) for level in levels],
         "at": at,
     }
 
@@ -154,8 +155,8 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
     drawn = [t for t in with_curves if t.id in ids]
     metrics = dict.fromkeys(name for c in [*(t.curve for t in drawn), *first] for name in c)
     return {
-        "objective": _label(objective.metric if objective else ""),
-        "metrics": [_label(name) for name in metrics],
+        "objective": label(objective.metric if objective else ""),
+        "metrics": [label(name) for name in metrics],
         "trials": [
             {
                 "name": f"trial {t.id}",
@@ -165,7 +166,7 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
             for t in drawn
         ],
         "refits": [
-            {"name": _label(_refit(refit)), "best": False, **_drawing(curve, 0, most)}
+            {"name": label(_refit(refit)), "best": False, **_drawing(curve, 0, most)}
             for refit, curve in zip(refits, first, strict=True)
             if curve
         ],
@@ -208,7 +209,7 @@ def _drawing(curve: Mapping[str, Sequence[Any]], initial_epoch: int, most: int) 
     return {
         "epochs": [min(initial_epoch + place + 1, 2**53) for place in places],
         "values": {
-            _label(name): _short(values[place] if place < len(values) else None for place in places)
+            label(name): short(values[place] if place < len(values) else None for place in places)
             for name, values in curve.items()
         },
     }
@@ -225,15 +226,21 @@ def spread_places(count: int, most: int) -> list[int]:
 
 def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
     """Yield the true and the predicted values of the kept refit, by target column."""
-    samples = reported.samples
+    samples, before = reported.samples, reported.baseline_samples
     if samples is None:
         return
-    for prefix, truth in samples.truth.items():
-        if truth.ndim != 2 or truth.dtype == bool or prefix not in samples.predicted:
-            continue
+    prefixes = [
+        prefix
+        for prefix, truth in samples.truth.items()
+        if truth.ndim == 2 and truth.dtype != bool and prefix in samples.predicted
+    ]
+    if len(prefixes) > MOST_OUTPUTS:
+        left_out.append(f"the numbers of {MOST_OUTPUTS} of {len(prefixes)} outputs are drawn")
+    for prefix in prefixes[:MOST_OUTPUTS]:
+        truth = samples.truth[prefix]
         predicted, columns = samples.predicted[prefix][0], truth.shape[1]
         places = spread_places(len(truth), POINTS)
-        name = _label(prefix.removesuffix("_"))
+        name = label(prefix.removesuffix("_"))
         if len(places) < len(truth):
             left_out.append(f"{len(places)} of {len(truth)} test samples are drawn")
         if columns > MOST_COLUMNS:
@@ -242,8 +249,9 @@ def _numbers(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
             place = f"column {column}" if columns > 1 else ""
             yield {
                 "name": " ".join(filter(None, (name, place))),
-                "truth": _short(float(truth[i, column]) for i in places),
-                "predicted": _short(float(predicted[i, column]) for i in places),
+                "truth": short(float(truth[i, column]) for i in places),
+                "predicted": short(float(predicted[i, column]) for i in places),
+                "errors": error_charts(samples, before, prefix, column),
             }
 
 
@@ -257,17 +265,17 @@ def _trends(reported: ReportedRun, left_out: list[str]) -> Iterator[Json]:
     for metric in metrics[:MOST_METRICS]:
         accepted = baseline.scores.get(metric) if baseline else None
         yield {
-            "metric": _label(metric),
-            "runs": [_label(past_run.id)[:8] for past_run in runs],
-            "days": [_label(past_run.created[:16].replace("T", " ")) for past_run in runs],
-            "means": _short(mean(past_run, metric) for past_run in runs),
-            "stds": _short(_std(past_run, metric) for past_run in runs),
+            "metric": label(metric),
+            "runs": [label(past_run.id)[:8] for past_run in runs],
+            "days": [label(past_run.created[:16].replace("T", " ")) for past_run in runs],
+            "means": short(mean(past_run, metric) for past_run in runs),
+            "stds": short(_std(past_run, metric) for past_run in runs),
             "this": next((i for i, past_run in enumerate(runs) if past_run.id == run.id), None),
             "accepted": next(
                 (i for i, past_run in enumerate(runs) if baseline and past_run.id == baseline.id),
                 None,
             ),
-            "baseline": _short([accepted.mean if accepted else None])[0],
+            "baseline": short([accepted.mean if accepted else None])[0],
             "bounds": list(_bounds(run, metric)),
         }
 
@@ -280,7 +288,7 @@ def _bounds(run: Run, metric: str) -> Iterator[Json]:
         if not is_known or not isinstance(facts, MetricFacts) or facts.key != metric:
             continue
         if facts.statistic is Statistic.MEAN and facts.slices is None:
-            bound = _short([verdict.bound])[0]
+            bound = short([verdict.bound])[0]
             yield {"at": bound, "text": f"gate {facts.comparison.value} {number(verdict.bound)}"}
 
 
@@ -291,26 +299,3 @@ def mean(summary: Summary, metric: str) -> float | None:
 
 def _std(summary: Summary, metric: str) -> float | None:
     return summary.scores[metric].std if metric in summary.scores else None
-
-
-def _short(values: Iterable[Any]) -> list[float | int | None]:
-    """Return numbers with as many digits as can be seen; None for anything that is not a finite number."""
-    return [_round(value) for value in values]
-
-
-def _round(value: Any) -> float | int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        rounded = float(f"{float(value):.{SIGNIFICANT_DIGITS}g}")
-    except OverflowError:
-        return None
-    if not math.isfinite(rounded):
-        return None
-    return int(rounded) if rounded == int(rounded) and abs(rounded) < 1e15 else rounded
-
-
-def _label(text: str) -> str:
-    """Return a name as a chart can show it."""
-    label = " ".join(clean(text[:2000]).split())
-    return label if len(label) <= 60 else f"{label[:57]}..."

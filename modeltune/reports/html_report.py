@@ -29,6 +29,7 @@ from modeltune.reports.counterexamples import counterexample_of, counterexamples
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
 from modeltune.reports.progress import duration
 from modeltune.reports.reported_run import ReportedRun
+from modeltune.reports.slice_bars import SliceBar, SliceGroup, slice_groups
 from modeltune.reports.tables import (
     MISSING,
     clean,
@@ -40,7 +41,6 @@ from modeltune.reports.tables import (
     mean_std,
     number,
     parse_objective,
-    slices_of,
     tested_metric,
     tracebacks_of,
 )
@@ -56,6 +56,9 @@ MOST_CLASSES = 30
 """The most classes of a confusion matrix that is shown whole; with more, the most frequent confusions are listed."""
 
 MOST_PAIRS = 20
+
+MOST_BARS = 60
+"""The most slices of a gate that have a bar: the worst ones."""
 
 MOST_ROWS = 300
 """The most rows of a table of trials, classes, slices or layers."""
@@ -207,6 +210,11 @@ class _Part:
         return [judged for judged in self.verdicts if judged.forest]
 
     @cached_property
+    def slices(self) -> list[_SliceTable]:
+        """The slices of gates, with a bar of each."""
+        return [_SliceTable(group) for group in slice_groups(self.run, self.reported.samples)]
+
+    @cached_property
     def spark(self) -> Spark | None:
         return self.trend(self.tested)
 
@@ -343,6 +351,59 @@ class _Traceback:
 
 
 @dataclass(frozen=True, eq=False)
+class _SliceTable:
+    """Slices with their bars, which share one scale."""
+
+    group: SliceGroup
+
+    @cached_property
+    def rows(self) -> list[tuple[str, str, str, str, str, _Bar | None]]:
+        """By slice: its name, samples, measured, bound, outcome and bar."""
+        rows = []
+        for place, bar in enumerate(self.group.bars):
+            result = bar.result
+            numbers = distinct(result.measured, result.bound)
+            drawn = self._bar(bar) if place < MOST_BARS else None
+            rows.append((result.slice, str(result.n), *numbers, result.outcome.value, drawn))
+        return rows
+
+    def _bar(self, bar: SliceBar) -> _Bar | None:
+        measured, bound = bar.result.measured, bar.result.bound
+        if measured is None or not math.isfinite(measured):
+            return None
+        words = number(measured)
+        interval = ""
+        ends = None
+        if bar.low is not None and bar.high is not None:
+            interval = f"{number(bar.low, 3)} to {number(bar.high, 3)}"
+            words += f", between {number(bar.low, 3)} and {number(bar.high, 3)}"
+            ends = (self._at(bar.low), self._at(bar.high))
+        known = bound is not None and math.isfinite(bound)
+        limit = self._at(bound) if bound is not None and known else None
+        words += f"; bound {number(bound)}" if known else ""
+        start, end = sorted((self._at(0.0), self._at(measured)))
+        return _Bar(start, round(end - start, 1), ends, limit, interval, words)
+
+    def _at(self, value: float) -> float:
+        """Return where a value is drawn, between 3 and 197."""
+        low, high = self.group.ends
+        share = (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2)
+        return round(3 + 194 * share, 1)
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A bar as SVG has it: its start and width, the ends of its interval, its bound."""
+
+    start: float
+    width: float
+    ends: tuple[float, float] | None
+    bound: float | None
+    interval: str
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
 class VerdictView:
     """A gate or check of a run."""
 
@@ -356,14 +417,6 @@ class VerdictView:
     @property
     def numbers(self) -> tuple[str, str]:
         return distinct(self.verdict.measured, self.verdict.bound)
-
-    @cached_property
-    def slices(self) -> list[tuple[str, str, str, str, str]]:
-        """By slice: its name, samples, measured, bound and outcome."""
-        return [
-            (part.slice, str(part.n), *distinct(part.measured, part.bound), part.outcome.value)
-            for part in slices_of(self.verdict)
-        ]
 
     @cached_property
     def counterexample(self) -> str:

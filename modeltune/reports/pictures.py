@@ -7,14 +7,16 @@ import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modeltune.ground import ModeltuneError
-from modeltune.records import Confusion, Json, Run, confusion_from_json
+from modeltune.records import Confusion, Json, Outcome, Run, confusion_from_json
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
 from modeltune.reports.reported_run import ReportedRun
-from modeltune.reports.tables import clean, gated_metrics
+from modeltune.reports.slice_bars import SliceGroup, slice_groups
+from modeltune.reports.tables import clean, gated_metrics, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 KINDS = ("svg", "png")
 
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#B4B4B4", "#333333"
 """Colours that those who do not see some can tell apart (Okabe and Ito)."""
 
@@ -53,6 +56,9 @@ MOST_PANELS = 4
 MOST_WRITTEN = 20
 """Classes of a confusion matrix whose cells hold their counts."""
 
+MOST_BARS_DRAWN = 40
+"""Slices of a gate that have a bar, the worst ones."""
+
 MOST_CLASSES_DRAWN = 200
 """Classes of a confusion matrix that is drawn."""
 
@@ -61,9 +67,11 @@ def draw_pictures(reported: ReportedRun, kind: str) -> Mapping[str, bytes]:
     """Return the pictures of a run by file name: ``spec_digits.py.mlp-search.svg``, ...
 
     They are ``search`` (score by trial and the best so far), ``curves`` (of trials and of
-    refits), ``confusion`` or ``residuals`` (per output; predicted against real), and ``trend``
-    (past runs with the baseline and gates' bounds): those there is something to show of. What
-    is too much for one is said in its title.
+    refits), ``confusion``, ``roc``, ``precision-recall``, ``reliability`` and ``scores`` (per
+    classified output), ``residuals`` (per output or column: predicted against real, residuals
+    and the quantiles of the error), ``slices`` (per gate or metric), and ``trend`` (past runs with
+    the baseline and gates' bounds): those there is something to show of. What is too much for
+    one is said in its title.
 
     Args:
         reported: the run and what lies beside it.
@@ -112,11 +120,19 @@ def _figures(reported: ReportedRun) -> Iterator[tuple[str, Figure]]:
             part = _part(min(counts.classes, MOST_CLASSES_DRAWN), counts.classes, "classes")
             title = f"{run.spec}: {file.replace('-', ' of ', 1)}"
             yield file, _confusion(title, counts, classes, part)
+    for group in data["answers"]:
+        if group["classes"]:
+            yield from _answers(run.spec, group, len(data["answers"]) > 1)
     for numbers in data["numbers"]:
         name = numbers["name"]
         file = f"residuals-{name}" if len(data["numbers"]) > 1 else "residuals"
         title = f"{run.spec}: predicted against real{f', {name}' if name else ''}"
         yield file, _residuals(title, numbers)
+    groups = slice_groups(run, reported.samples)
+    for place, slices in enumerate(groups, start=1):
+        part = _part(MOST_BARS_DRAWN, len(slices.bars), "slices")
+        file = f"slices-{place}" if len(groups) > 1 else "slices"
+        yield file, _slices(f"{run.spec}: {slices.title}", slices, part)
     if any(len(trend["runs"]) > 1 for trend in data["trends"]):
         part = _part(len(data["trends"]), len(gated_metrics(run)), "metrics")
         yield "trend", _trend(run.spec, data["trends"], part)
@@ -252,8 +268,11 @@ def _residuals(title: str, numbers: Json) -> Figure:
         for truth, predicted in zip(numbers["truth"], numbers["predicted"], strict=True)
         if truth is not None and predicted is not None
     ]
-    figure = _figure(title, 1, 2, 4.0, 3.6)
-    against, residuals = figure.axes
+    errors = numbers["errors"]
+    figure = _figure(title, 1, 3 if errors else 2, 4.0, 3.6)
+    against, residuals, *more = figure.axes
+    if errors:
+        _error_quantiles(more[0], errors)
     if not pairs:
         return figure
     truth, predicted = zip(*pairs, strict=True)
@@ -265,6 +284,146 @@ def _residuals(title: str, numbers: Json) -> Figure:
     )
     residuals.axhline(0, color=INK, lw=1, ls="--")
     _label(residuals, "predicted", "predicted - real")
+    return figure
+
+
+def _error_quantiles(axes: Axes, errors: Json) -> None:
+    if errors["baseline"]:
+        axes.plot(
+            errors["baseline"]["x"],
+            errors["baseline"]["y"],
+            "--",
+            color=GREEN,
+            lw=1,
+            label="baseline",
+        )
+    axes.plot(errors["x"], errors["y"], color=BLUE, lw=1.6, label="this run")
+    axes.set_ylim(bottom=0)
+    _label(axes, "share of the samples", "absolute error, up to")
+    if errors["baseline"]:
+        axes.legend(loc="upper left")
+
+
+def _answers(spec: str, group: Json, is_named: bool) -> Iterator[tuple[str, Figure]]:
+    """Yield the pictures of an output's answers: a line of each class, a panel of each for scores."""
+    classes, name = group["classes"], group["output"]
+    ending, of = (f"-{name}", f" of {name}") if is_named else ("", "")
+    yield f"roc{ending}", _class_curves(f"{spec}: ROC curve{of}", classes, "roc")
+    title = f"{spec}: precision and recall{of}"
+    yield f"precision-recall{ending}", _class_curves(title, classes, "pr")
+    if classes[0]["bins"]["is_probability"]:
+        yield f"reliability{ending}", _reliability(f"{spec}: reliability{of}", classes)
+    columns = min(len(classes), 3)
+    figure = _figure(f"{spec}: scores{of}", -(-len(classes) // columns), columns, 4.0, 2.6)
+    for axes, one in zip(figure.axes, classes, strict=False):
+        _scores(axes, one)
+    for axes in figure.axes[len(classes) :]:
+        axes.set_visible(False)
+    yield f"scores{ending}", figure
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How the curve of a class is drawn, by its place, and faintly behind it that of the baseline."""
+
+    place: int
+    name: str
+
+    def draw(self, axes: Axes, x: Sequence[float], y: Sequence[float], **how: Any) -> None:
+        dash = "-" if self.place < len(CYCLE) else "-."
+        colour = CYCLE[self.place % len(CYCLE)]
+        axes.plot(x, y, dash, color=colour, lw=1.5, label=self.name, zorder=3, **how)
+
+    def draw_behind(self, axes: Axes, before: Json, classes: int, **how: Any) -> None:
+        if before:
+            colour = GREEN if classes == 1 else CYCLE[self.place % len(CYCLE)]
+            axes.plot(before["x"], before["y"], "--", color=colour, alpha=0.4, lw=1, **how)
+
+
+def _name_baseline(axes: Axes, classes: Sequence[Json], kind: str, **how: Any) -> None:
+    """Name the baseline once, after all classes."""
+    if any(one[kind]["baseline"] for one in classes):
+        colour = GREEN if len(classes) == 1 else GREY
+        axes.plot([], [], "--", color=colour, lw=1, label="baseline", **how)
+
+
+def _class_curves(title: str, classes: Sequence[Json], kind: str) -> Figure:
+    figure = _figure(title, 1, 1, 5.4, 4.2)
+    (axes,) = figure.axes
+    # Between two points precision is that of the one with more recall, as scikit-learn draws it.
+    line: Any = {"drawstyle": "steps-pre"} if kind == "pr" else {}
+    if kind == "roc":
+        axes.axline((0, 0), slope=1, color=GREY, lw=1, ls=":")
+    for place, one in enumerate(classes):
+        curve = one[kind]
+        drawn = _Line(place, f"{one['name']} ({number(curve['area'], 3)})")
+        drawn.draw(axes, curve["x"], curve["y"], **line)
+        drawn.draw_behind(axes, curve["baseline"], len(classes), **line)
+    _name_baseline(axes, classes, kind, **line)
+    if kind == "roc":
+        _label(axes, "false positive rate", "recall")
+    else:
+        _label(axes, "recall", "precision")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    what = "area" if kind == "roc" else "average precision"
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=what, title_fontsize=8)
+    return figure
+
+
+def _reliability(title: str, classes: Sequence[Json]) -> Figure:
+    figure = _figure(title, 1, 1, 5.4, 4.2)
+    (axes,) = figure.axes
+    axes.axline((0, 0), slope=1, color=GREY, lw=1, ls=":")
+    for place, one in enumerate(classes):
+        bins = one["bins"]
+        known = [i for i, mean in enumerate(bins["mean"]) if mean is not None]
+        means, shares = ([bins[key][i] for i in known] for key in ("mean", "share"))
+        drawn = _Line(place, one["name"])
+        drawn.draw(axes, means, shares, marker="o", ms=3.5)
+        drawn.draw_behind(axes, bins["baseline"], len(classes))
+    _name_baseline(axes, classes, "bins")
+    _label(axes, "mean score of a bin", "share of the class")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _scores(axes: Axes, one: Json) -> None:
+    bins = one["bins"]
+    for counts, colour, label in (
+        (bins["of"], BLUE, one["name"]),
+        (bins["others"], ORANGE, "others"),
+    ):
+        shares = [count / sum(counts) for count in counts]
+        axes.stairs(shares, bins["edges"], color=colour, fill=True, alpha=0.25)
+        axes.stairs(shares, bins["edges"], color=colour, lw=1.4, label=label)
+    _label(axes, "score", "share of its samples")
+    axes.legend(loc="upper center")
+
+
+def _slices(title: str, group: SliceGroup, part: str) -> Figure:
+    bars = group.bars[:MOST_BARS_DRAWN]
+    figure = _figure(title, 1, 1, 7, max(1.6, 0.28 * len(bars) + 0.8), part)
+    (axes,) = figure.axes
+    for place, bar in enumerate(bars):
+        result, measured = bar.result, bar.result.measured
+        if measured is None or not math.isfinite(measured):
+            continue
+        colour = ORANGE if result.outcome is Outcome.FAILED else BLUE
+        axes.barh(place, measured, height=0.6, color=colour, alpha=0.75)
+        if bar.low is not None and bar.high is not None:
+            ends = [[max(measured - bar.low, 0.0)], [max(bar.high - measured, 0.0)]]
+            axes.errorbar([measured], [place], xerr=ends, color=INK, lw=1.2, capsize=2.5)
+        if result.bound is not None and math.isfinite(result.bound):
+            axes.plot([result.bound] * 2, [place - 0.42, place + 0.42], ":", color=INK, lw=1.5)
+    names = [_text(f"{bar.result.slice} (n={bar.result.n})", 30) for bar in bars]
+    axes.set_yticks(range(len(bars)), names)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_xlim(*group.ends)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("measured, with its 95 % interval where it has one; dotted: the bound")
     return figure
 
 

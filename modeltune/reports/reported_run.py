@@ -26,6 +26,7 @@ class ReportedRun:
             with, else the run before it.
         contrast: the differences that the two records alone do not show.
         missing: what could not be read, and why.
+        baseline_samples: what the baseline did on each test sample, None where that is not kept.
     """
 
     run: Run
@@ -35,6 +36,7 @@ class ReportedRun:
     reference: Run | None = None
     contrast: Contrast = field(default_factory=Contrast)
     missing: tuple[str, ...] = ()
+    baseline_samples: Samples | None = None
 
     @property
     def baseline(self) -> Run | None:

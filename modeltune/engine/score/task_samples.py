@@ -42,6 +42,9 @@ FEW_COLUMNS = 16
 MOST_NUMBERS_KEPT = 2**18
 """Of targets with more columns, numbers that are kept in all: 1 MiB, and as much for each refit."""
 
+MOST_BYTES_DRAWN = 2**23
+"""Bytes of the probabilities that one output's charts are drawn from, where no gate needs them."""
+
 MEAN_ERRORS = ("mae", "mse")
 """Metrics of numbers that are the mean of one value for each sample."""
 
@@ -158,6 +161,7 @@ def task_samples(
     values: dict[str, Array] = {}
     weights: dict[str, Array] = {}
     probabilities: dict[str, Array] = {}
+    drawn: dict[str, Array] = {}
     for output in outputs:
         if not np.isfinite(output.predicted).all():
             continue
@@ -198,6 +202,11 @@ def task_samples(
             weights |= {} if some is None else {name: some}
         if output.prefix in predicted and takes_outputs(output, asked):
             probabilities |= _kept_outputs(output, size)
+        is_of_classes = output.task is not OutputTask.REGRESSION and output.prefix in predicted
+        if is_of_classes and output.prefix not in probabilities:
+            shares = _all_outputs(output)
+            if shares is not None and shares.nbytes <= MOST_BYTES_DRAWN and len(shares) == size:
+                drawn[output.prefix] = shares
     for name, own in scores.values.items():
         if len(own) == size:
             values[name] = as_kept(own)
@@ -221,6 +230,7 @@ def task_samples(
         weights,
         probabilities,
         {name: Groups.of(texts) for name, texts in slices.items() if texts.dtype != bool},
+        drawn,
     )
 
 
@@ -248,13 +258,21 @@ def _kept_outputs(output: Output, size: int) -> dict[str, Array]:
         numbers = output.numbers.reshape(size, -1)
         kept = numbers[:, 0] if numbers.shape[1] == 1 else numbers
     else:
-        known = answers_of(replace(output, counted=None))
-        assert known is not None
-        if known.outputs is None:
+        kept = _all_outputs(output)
+        if kept is None:
             return {}
-        kept = known.outputs
     is_small = kept.size <= MOST_NUMBERS_KEPT and len(kept) == size
     return {output.prefix: kept[None]} if is_small else {}
+
+
+def _all_outputs(output: Output) -> Array | None:
+    """Return the probabilities of a classified output, those of samples that do not count among them.
+
+    None of a predictor that names classes and gives no probabilities.
+    """
+    known = answers_of(replace(output, counted=None))
+    assert known is not None
+    return known.outputs
 
 
 def _usual_values(

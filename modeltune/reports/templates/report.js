@@ -157,6 +157,30 @@
     ctx.stroke();
     ctx.restore();
   };
+  // A line behind the series, such as what the baseline answered; uPlot's own series share their x.
+  const trace = ({ x, y }, name, width, dash, isStepped) => (u) => {
+    const { ctx } = u;
+    ctx.save();
+    ctx.strokeStyle = colour(name);
+    ctx.lineWidth = devicePixelRatio * width;
+    ctx.setLineDash(dash.map((each) => each * devicePixelRatio));
+    ctx.beginPath();
+    x.forEach((value, i) => {
+      const px = u.valToPos(value, "x", true), py = u.valToPos(y[i], "y", true);
+      if (isStepped && i) ctx.lineTo(u.valToPos(x[i - 1], "x", true), py);
+      ctx[i ? "lineTo" : "moveTo"](px, py);
+    });
+    ctx.stroke();
+    ctx.restore();
+  };
+  const behind = (baseline, isStepped = false) => (baseline ? [trace(baseline, "s3", 1.5, [6, 4], isStepped)] : []);
+  const others = (classes, chosen, curve, isStepped = false) =>
+    classes.filter((_, i) => i !== chosen).map((each) => trace(each[curve], "faint", 0.75, [], isStepped));
+  const besides = (name, baseline, classes = []) => [
+    ["line", "s1", name], ...(baseline ? [["dashed", "s3", "baseline"]] : []), ...(classes.length > 1 ? [["line", "faint", "the others"]] : []),
+  ];
+  const unit = () => [-0.03, 1.03];
+  const threshold = (at) => (at === null ? "above every score" : `score ${shown(at)}`);
   // A cross at the lower edge for what has no value, such as a failed trial.
   const crosses = (xs, ys) => (u) => {
     const { ctx } = u;
@@ -319,8 +343,63 @@
     },
     residuals(data, at) {
       const { truth, predicted } = data.numbers[at];
-      const [, xs, ys] = byX(truth, predicted.map((value, i) => (value === null || truth[i] === null ? null : value - truth[i])));
-      return { x: "true", y: "predicted - true", series: [dots("sample", "s1", 5)], data: [xs, ys], hooks: [horizontal(0, "muted", [5, 4], "")], plain: true, xRange: wider, named: (i) => `true ${shown(xs[i])}` };
+      const [, xs, ys] = byX(predicted, predicted.map((value, i) => (value === null || truth[i] === null ? null : value - truth[i])));
+      return { x: "predicted", y: "predicted - true", series: [dots("sample", "s1", 5)], data: [xs, ys], hooks: [horizontal(0, "muted", [5, 4], "")], plain: true, xRange: wider, named: (i) => `predicted ${shown(xs[i])}` };
+    },
+    errors(data, at) {
+      const { x, y, baseline, words } = data.numbers[at].errors;
+      return {
+        x: "share of the samples", y: "absolute error, up to", words, series: [line("this run", "s1")], data: [x, y],
+        behind: behind(baseline), legend: besides("this run", baseline), xRange: unit, plain: !baseline,
+        range: (u, low, high) => [0, Math.max(high, ...(baseline ? baseline.y : [])) * 1.05 || 1], named: (i) => `${shown(x[i] * 100)} % of the samples`,
+      };
+    },
+    roc(data, at, chosen) {
+      const { classes } = data.answers[at];
+      const { name, roc, words } = classes[chosen];
+      return {
+        x: "false positive rate", y: "recall", words: `${name}, ${words.roc}`, series: [line("recall", "s1")], data: [roc.x, roc.y], hooks: [diagonal],
+        behind: [...others(classes, chosen, "roc"), ...behind(roc.baseline)], legend: besides(name, roc.baseline, classes), height: 300,
+        xRange: unit, range: unit, named: (i) => `${threshold(roc.at[i])}, false positive rate ${shown(roc.x[i])}`,
+      };
+    },
+    pr(data, at, chosen) {
+      const { classes } = data.answers[at];
+      const { name, pr, words, share } = classes[chosen];
+      return {
+        x: "recall", y: "precision", words: `${name}, ${words.pr}`, series: [line("precision", "s1", { paths: uPlot.paths.stepped({ align: -1 }) })], data: [pr.x, pr.y],
+        hooks: [horizontal(share, "muted", [5, 4], "")], height: 300,
+        behind: [...others(classes, chosen, "pr", true), ...behind(pr.baseline, true)], legend: besides(name, pr.baseline, classes),
+        xRange: unit, range: unit, named: (i) => `${threshold(pr.at[i])}, recall ${shown(pr.x[i])}`,
+      };
+    },
+    reliability(data, at, chosen) {
+      const { classes } = data.answers[at];
+      const { name, bins, words } = classes[chosen];
+      const known = bins.mean.map((_, i) => i).filter((i) => bins.mean[i] !== null);
+      const series = { ...line("share of the class", "s1"), points: points(7, colour("s1")) };
+      return {
+        x: "mean score of a bin", y: "share of the class", words: `${name}, ${words.reliability}`, series: [series],
+        data: [known.map((i) => bins.mean[i]), known.map((i) => bins.share[i])], hooks: [diagonal], height: 300,
+        behind: behind(bins.baseline), legend: besides(name, bins.baseline), xRange: unit, range: unit,
+        named: (i) => `mean score ${shown(bins.mean[known[i]])}, ${bins.of[known[i]] + bins.others[known[i]]} samples`,
+      };
+    },
+    scores(data, at, chosen) {
+      const { name, bins, words } = data.answers[at].classes[chosen];
+      const step = (label, hue, counts) => {
+        const total = counts.reduce((a, b) => a + b, 0), shares = counts.map((count) => count / total);
+        const series = line(label, hue, { paths: uPlot.paths.stepped({ align: 1 }), fill: `${colour(hue)}33`, points: { show: false } });
+        // The last bin has an end too.
+        return [series, [...shares, shares.at(-1)]];
+      };
+      const [[mine, ours], [rest, theirs]] = [step(name, "s1", bins.of), step("others", "s2", bins.others)];
+      const last = bins.of.length - 1;
+      return {
+        x: "score", y: "share of its samples", words: `${name}, ${words.scores}`, series: [mine, rest], data: [bins.edges, ours, theirs], height: 300,
+        range: (u, low, high) => [0, (high || 1) * 1.05], xRange: wider,
+        named: (i) => { const bin = Math.min(i, last); return `${shown(bins.edges[bin])} to ${shown(bins.edges[bin + 1])}, ${bins.of[bin]} and ${bins.others[bin]} samples`; },
+      };
     },
     trend(data, at) {
       const trend = data.trends[at];
@@ -395,7 +474,7 @@
       plot.after(readout);
     }
     const caption = figure.querySelector("figcaption").firstChild.textContent.trim();
-    plot.setAttribute("aria-label", `${caption}: ${summary(chart)}. Left and right arrow keys read values.`);
+    plot.setAttribute("aria-label", `${caption}: ${chart.words ?? summary(chart)}. Left and right arrow keys read values.`);
     if (!chart.plain) {
       const entries = chart.legend ?? chart.series.map(marked);
       if (chart.failed) entries.push(["cross", "fail", "failed"]);
@@ -418,6 +497,7 @@
       ],
       series: [{}, ...chart.series],
       hooks: {
+        drawAxes: chart.behind ?? [],
         draw: chart.hooks ?? [],
         setCursor: [(u) => { places.set(figure, stepped ?? u.cursor.idx); readout.textContent = said(u, chart, places.get(figure)); }],
         setSeries: [(u) => { readout.textContent = said(u, chart, places.get(figure)); }],
@@ -454,21 +534,42 @@
     u.setCursor({ left: u.valToPos(u.data[0][idx], "x"), top: value === undefined ? 0 : u.valToPos(value, "y") });
     stepped = null;
   };
+  // The chart's choice: a metric, or the place of a class, which all charts of its answers share.
+  const answered = ["roc", "pr", "reliability", "scores"];
   const menu = (figure, data) => {
+    if (answered.includes(figure.dataset.chart)) {
+      const { classes } = data.answers[Number(figure.dataset.at)];
+      const select = choice(figure, "of ", classes.map((each) => each.name), "", () => {
+        const { of, at } = figure.dataset;
+        const same = figures.filter((each) => each.dataset.of === of && each.dataset.at === at && answered.includes(each.dataset.chart));
+        for (const each of same) {
+          const other = each.querySelector("select");
+          if (other) other.selectedIndex = select.selectedIndex;
+          each.dataset.chosen = select.selectedIndex;
+          if (drawn.has(each)) draw(each);
+        }
+      });
+      if (select && figure.dataset.chosen) select.selectedIndex = Number(figure.dataset.chosen);
+      return select ? select.selectedIndex : 0;
+    }
     if (!["best", "all", "refits"].includes(figure.dataset.chart)) return null;
     const { metrics, objective } = data.curves;
     const isOfAll = figure.dataset.chart === "all";
     const choices = isOfAll ? metrics : [...new Set(metrics.map((name) => name.replace(/^val_/, "")))];
     const first = isOfAll ? objective : objective.replace(/^val_/, "");
+    const select = choice(figure, "metric ", choices, first, () => draw(figure));
+    return select ? select.value : choices[0];
+  };
+  const choice = (figure, text, choices, first, change) => {
     let select = figure.querySelector("select");
     if (!select && choices.length > 1) {
-      const label = make("label", "metric ", figure.querySelector("figcaption"));
+      const label = make("label", text, figure.querySelector("figcaption"));
       select = make("select", "", label);
       for (const name of choices) make("option", name, select).value = name;
       select.value = choices.includes(first) ? first : choices[0];
-      select.addEventListener("change", () => draw(figure));
+      select.addEventListener("change", change);
     }
-    return select ? select.value : choices[0];
+    return select;
   };
 
   const fit = (figure) => {

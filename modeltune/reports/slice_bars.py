@@ -1,0 +1,121 @@
+"""What gates measured on slices, as bars with intervals; prints nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeltune.records import (
+    MetricFacts,
+    Outcome,
+    Quantity,
+    Run,
+    SliceResult,
+    SliceResults,
+    Verdict,
+)
+from modeltune.specs import Statistic
+
+if TYPE_CHECKING:
+    from modeltune.records import Array, Samples
+
+Z = 1.959964
+"""How many standard errors a two-sided interval of 95 % reaches to either side."""
+
+
+@dataclass(frozen=True)
+class SliceBar:
+    """What a gate came to on a slice, with the 95 % interval of what it measured.
+
+    ``low`` and ``high`` are Wilson's for a share of the samples (JASA 22, 1927, 209-212), the mean and
+    1.96 standard errors for another mean of values of each; None of what is no mean over samples.
+    """
+
+    result: SliceResult
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SliceGroup:
+    """Slices beside each other: of a gate, or of several gates on one metric."""
+
+    title: str
+    bars: Sequence[SliceBar]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value drawn; 0 is one, and so is 1 where nothing is above it."""
+        values = [0.0]
+        for bar in self.bars:
+            numbers = (bar.result.measured, bar.result.bound, bar.low, bar.high)
+            values += [v for v in numbers if v is not None and math.isfinite(v)]
+        low, high = min(values), max(values)
+        if low >= 0 and 0 < high <= 1:
+            high = 1.0
+        return low, high if high > low else low + 1
+
+
+def slice_groups(run: Run, samples: Samples | None) -> list[SliceGroup]:
+    """Return the slices of each gate that has several, and those of gates with one by their metric."""
+    groups: list[SliceGroup] = []
+    single: dict[str, list[SliceBar]] = {}
+    for verdict in run.verdicts:
+        bars = list(_bars(verdict, samples))
+        if len(bars) > 1:
+            groups.append(SliceGroup(verdict.gate, bars))
+        elif bars and isinstance(verdict.facts, MetricFacts):
+            single.setdefault(verdict.facts.key, []).append(bars[0])
+    return groups + [SliceGroup(key, bars) for key, bars in single.items() if len(bars) > 1]
+
+
+def _bars(verdict: Verdict, samples: Samples | None) -> Iterator[SliceBar]:
+    results = verdict.details.slices if isinstance(verdict.details, SliceResults) else ()
+    for result in results:
+        interval = None
+        if isinstance(verdict.facts, MetricFacts) and result.outcome is not Outcome.ERROR:
+            interval = _interval(verdict.facts, result, samples)
+        yield SliceBar(result, *(interval or (None, None)))
+
+
+def _interval(
+    facts: MetricFacts, result: SliceResult, samples: Samples | None
+) -> tuple[float, float] | None:
+    key, measured, n = facts.key, result.measured, result.n
+    is_mean = facts.quantity is Quantity.METRIC and facts.statistic is Statistic.MEAN
+    if samples is None or not is_mean or measured is None or not math.isfinite(measured) or n < 1:
+        return None
+    values = samples.values.get(key)
+    if values is None:
+        # The recall of a class is the share of its samples that are right.
+        prefix = samples.reported(key)
+        is_share = result.label is not None and prefix is not None and key == f"{prefix}recall"
+    else:
+        is_share = values.dtype == bool and key not in samples.weights
+    if is_share:
+        return _wilson(measured, n) if 0 <= measured <= 1 else None
+    rows = _rows(facts, result, samples)
+    if values is None or key in samples.weights or rows is None or n < 2 or rows.sum() != n:
+        return None
+    of_each = values[:, rows].mean(axis=0, dtype=float)
+    error = Z * float(of_each.std(ddof=1)) / math.sqrt(n)
+    return measured - error, measured + error
+
+
+def _rows(facts: MetricFacts, result: SliceResult, samples: Samples) -> Array | None:
+    """Return which samples a slice has, None where they are not kept."""
+    if result.label is None:
+        name = None if facts.slices is None else facts.slices.name
+        return None if name is None else samples.slices.get(name)
+    try:
+        return samples.of_class(facts.key, result.label)
+    except LookupError:
+        return None
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    middle, whole = share + Z * Z / (2 * n), 1 + Z * Z / n
+    reach = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    return max(0.0, (middle - reach) / whole), min(1.0, (middle + reach) / whole)
