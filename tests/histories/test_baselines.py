@@ -93,6 +93,15 @@ def test_what_was_accepted_is_read_back_whole(tmp_path: Path) -> None:
     assert np.array_equal(baseline.samples.values["accuracy"], RIGHT)
 
 
+def test_what_is_kept_for_charts_alone_is_in_no_baseline_file(tmp_path: Path) -> None:
+    drawn = replace(SAMPLES, chart_outputs={"": np.linspace(0, 1, SAMPLES.size, dtype="f4")})
+    path = accepted(tmp_path, samples=drawn)
+    samples = read_baseline(path).samples
+    assert samples is not None
+    assert np.array_equal(samples.values["accuracy"], RIGHT)
+    assert "chart_outputs" not in path.read_text(encoding="utf-8")
+
+
 def test_the_file_is_sorted_text_that_ends_with_a_newline(tmp_path: Path) -> None:
     text = accepted(tmp_path).read_text()
 

@@ -64,6 +64,7 @@ def all_samples(draw: st.DrawFn) -> Samples:
         draw(st.dictionaries(names, names, max_size=3)),
         draw(st.dictionaries(names, floats(n), max_size=3)),
         groups=draw(st.dictionaries(names, st.lists(names, min_size=n, max_size=n).map(groups), max_size=2)),
+        chart_outputs=draw(st.dictionaries(names, floats(n) | floats(n, columns), max_size=2)),
     )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def same(one: Any, other: Any) -> bool:
 def equal(one: Samples, other: Samples) -> bool:
     for field in fields(Samples):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if field.name in ("truth", "predicted", "values", "slices", "weights", "outputs"):
+        if field.name not in ("size", "refits", "classes", "definitions", "groups"):
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
@@ -386,6 +387,25 @@ def test_refits_are_joined_in_their_order() -> None:
         assert together.score("f1", refit) == one.score("f1", 0)
         assert together.score("roc_auc", refit) == one.score("roc_auc", 0)
     assert equal(together, unpack_samples(pack_samples(together)))
+
+
+def test_charts_are_drawn_from_what_the_first_refit_predicted() -> None:
+    draw = np.random.default_rng(0)
+    truth, shares = draw.integers(0, 2, 50), draw.random((3, 50))
+    one, two, three = (
+        Samples(50, 1, {"": truth}, {"": (each > 0.5)[None] * 1}, chart_outputs={"": each})
+        for each in shares
+    )
+    together = join_samples([one, two, three])
+    assert together is not None
+    together = unpack_samples(pack_samples(together))
+    answers = together.chart_answers("")
+    assert answers is not None
+    assert answers.outputs is not None
+    assert answers.outputs.tobytes() == shares[0].tobytes()
+    # No gate is judged by them.
+    assert together.score("roc_auc", 0) is None
+    assert together.memory == one.memory + 2 * 8 * 50
 
 
 @pytest.mark.parametrize("what", ["truth", "order", "size"])

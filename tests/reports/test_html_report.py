@@ -240,7 +240,7 @@ def test_samples_that_are_rows_of_numbers_are_a_table() -> None:
 
 
 def test_fifty_trials_of_a_hundred_epochs_fit_whole() -> None:
-    reported = replace(classifier(searched(50, 100)), examples={})
+    reported = replace(classifier(searched(50, 100)), examples={}, samples=None)
     page = html([reported])
     assert len(page.encode()) < 400_000
     (data,) = islands(page)
@@ -549,8 +549,13 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(browser: Browser, page
         "best",
         "all",
         "refits",
+        "roc",
+        "pr",
+        "reliability",
+        "scores",
         "scatter",
         "residuals",
+        "errors",
         "trend",
     }
     bare = [kind for kind, ink, is_hued in charts if ink < 0.01 or not is_hued]
@@ -747,6 +752,39 @@ def test_another_metric_can_be_chosen(browser: Browser, pages: Path) -> None:
     browser.keys("figure[data-chart=all] select", "loss")
     label = "document.querySelector('figure[data-chart=all] .plot').getAttribute('aria-label')"
     browser.wait_for(f"{label}.startsWith('All trials: loss between')")
+
+
+def test_the_class_of_one_chart_is_that_of_all_charts_of_its_answers(
+    browser: Browser, pages: Path
+) -> None:
+    (data, _) = islands((pages / "two.html").read_text(encoding="utf-8"))
+    (group,) = cast(list[dict[str, Any]], data["answers"])
+    browser.open(pages / "two.html")
+    drawn_everywhere(browser)
+    browser.keys("figure[data-chart=roc] select", "class 3")
+    of_third = group["classes"][3]
+    labels = "return [...document.querySelectorAll('figure[data-chart=roc], figure[data-chart=pr], figure[data-chart=reliability], figure[data-chart=scores]')].map((each) => each.querySelector('.plot').getAttribute('aria-label'))"
+    titles = (
+        "ROC curve",
+        "Precision and recall",
+        "Reliability",
+        "Scores of the class and of the others",
+    )
+    assert browser.run(labels) == [
+        f"{title}: class 3, {words}. Left and right arrow keys read values."
+        for title, words in zip(titles, of_third["words"].values(), strict=True)
+    ]
+    # Points of the same false positive rate are read one by one.
+    browser.keys("figure[data-chart=roc] .plot", *["\ue014"] * 4)
+    roc = of_third["roc"]
+    assert roc["x"][2] == roc["x"][3]
+    readout = browser.run(
+        "return document.querySelector('figure[data-chart=roc] .readout').textContent"
+    )
+    assert readout == (
+        f"score {roc['at'][3]:.4g}, false positive rate {roc['x'][3]:.4g}: recall {roc['y'][3]:.4g}"
+    )
+    quiet(browser, pages / "two.html")
 
 
 PHONE = 390
@@ -999,7 +1037,10 @@ def test_a_real_session_of_an_image_classifier_is_looked_at(
     page = project.path / ".modeltune/report/report.html"
     browser.open(page)
     kinds = {kind for kind, ink, _ in drawn_everywhere(browser) if ink > 0.01}
-    assert kinds == {"search", "value", "time", "best", "all", "refits", "trend"}
+    answers = {"roc", "pr", "reliability", "scores"}
+    assert kinds == {"search", "value", "time", "best", "all", "refits", "trend", *answers}
+    baseline = "return document.querySelector('figure[data-chart=roc] .legend').textContent"
+    assert "baseline" in browser.run(baseline)
     text = browser.run("return document.body.innerText")
     texts = [
         "1 failed", 'mt.metric("accuracy") >= 0.999', "Trend over 2 runs", "What changed since the baseline",

@@ -26,12 +26,14 @@ from modeltune.records.runs import (
     TrialStatus,
 )
 from modeltune.records.samples import Samples
-from modeltune.records.verdicts import Outcome
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults
 from modeltune.reports import pictures as drawing
+from modeltune.reports.answer_charts import answer_charts
 from modeltune.reports.filenames import file_name
 from modeltune.reports.pictures import draw_pictures
 from modeltune.reports.reported_run import ReportedRun
 from tests.support.hostile import HOSTILE
+from tests.support.reported_runs import answered, judged
 from tests.support.verdicts import verdict_on
 
 SPEC = "spec_digits.py::mlp"
@@ -111,8 +113,34 @@ def test_svg_shows_search_curves_confusion_residuals_and_trend() -> None:
     assert {"trials of the search", "refits", "epoch", "loss", "lr"} <= {*named["curves"]}
     assert {"best trial, validation", "best trial, train", "refit"} <= {*named["curves"]}
     assert {"31", "4", "5", "62", "true", "predicted"} <= {*named["confusion"]}
-    assert {"real", "predicted", "predicted - real"} <= {*named["residuals"]}
+    errors = {"share of the samples", "absolute error, up to"}
+    assert {"real", "predicted", "predicted - real", *errors} <= {*named["residuals"]}
     assert {"this run", "accepted", "baseline", "gate <= 0.7", "2026-11-03"} <= {*named["trend"]}
+
+
+def test_answers_and_slices_are_drawn_beside_those_of_the_baseline() -> None:
+    samples, before = answered("multilabel", 90, 2), answered("multilabel", 90, 2, seed=1)
+    results = [
+        SliceResult(f"class {label}", 40, outcome, measured, 0.5, "", label)
+        for label, outcome, measured in ((0, Outcome.FAILED, 0.4), (1, Outcome.PASSED, 0.7))
+    ]
+    gate = mt.metric("recall").per_class(min_n=5) >= 0.5
+    verdict = verdict_on(gate, Outcome.FAILED, 0.4, 0.5, "", SliceResults(tuple(results)))
+    reported = judged("multilabel", samples, before)
+    run = replace(reported.run, spec=SPEC, trials=(), validation={}, verdicts=(verdict,))
+    drawn = draw_pictures(replace(reported, run=run), "svg")
+    named = {
+        name.removeprefix("spec_digits.py.mlp-").removesuffix(".svg"): texts(picture)
+        for name, picture in drawn.items()
+    }
+    assert [*named] == ["roc", "precision-recall", "reliability", "scores", "slices"]
+    (group,) = answer_charts(replace(reported, run=run), 1, [])
+    for name, kind in (("roc", "roc"), ("precision-recall", "pr")):
+        legend = {f"{one['name']} ({one[kind]['area']:.3g})" for one in group["classes"]}
+        assert legend | {"baseline"} <= {*named[name]}
+    assert {"label 0", "label 1", "baseline"} <= {*named["reliability"]}
+    assert {"label 0", "label 1", "others"} <= {*named["scores"]}
+    assert {"class 0 (n=40)", "class 1 (n=40)"} <= {*named["slices"]}
 
 
 def test_the_same_run_is_the_same_bytes() -> None:

@@ -213,6 +213,37 @@ EXAMPLES: dict[str, Json] = {
 }  # fmt: skip
 
 
+def answered(task: str, size: int, classes: int = 2, seed: int = 0) -> Samples:
+    """Return what a classifier answered that is right more often than not, its probabilities for charts."""
+    draw = np.random.default_rng(seed)
+    if task == "multilabel":
+        labels = draw.random((size, classes)) < 0.3
+        shares = 1 / (1 + np.exp(1 - 2 * labels - draw.normal(size=labels.shape)))
+        return Samples(
+            size, 1, {"": labels}, {"": (shares > 0.5)[None]}, {"": range(classes)},
+            chart_outputs={"": shares.astype(np.float32)},
+        )  # fmt: skip
+    truth = draw.integers(0, classes, size)
+    if task == "binary":
+        scores = 1 / (1 + np.exp(0.7 - 1.6 * truth - draw.normal(size=size)))
+        predicted = (scores > 0.5).astype(int)
+    else:
+        logits = draw.normal(size=(size, classes)) + 2 * np.eye(classes)[truth]
+        scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        predicted = scores.argmax(axis=1)
+    return Samples(
+        size, 1, {"": truth}, {"": predicted[None]}, {"": range(classes)},
+        chart_outputs={"": scores.astype(np.float32)},
+    )  # fmt: skip
+
+
+def judged(task: str, samples: Samples | None, before: Samples | None = None) -> ReportedRun:
+    """Return a run of one output with what it and its baseline answered."""
+    run = replace(searched(2, 1), task_report={"output": {"task": task}})
+    accepted = None if before is None else replace(run, id=str(run.baseline))
+    return ReportedRun(run, (), samples, {}, accepted, baseline_samples=before)
+
+
 def classifier(run: Run | None = None) -> ReportedRun:
     """Return a red image classifier held against an accepted run."""
     run = run or searched()
@@ -225,7 +256,10 @@ def classifier(run: Run | None = None) -> ReportedRun:
         {"accuracy": Difference(0.004, "are these recipes different: Welch's t on 3 seeds")},
         ("spec_digits.py::cnn",),
     )
-    return ReportedRun(run, past(run), None, EXAMPLES, accepted, contrast)
+    answers, before = (answered("multiclass", 359, 10, seed) for seed in range(2))
+    return ReportedRun(
+        run, past(run), answers, EXAMPLES, accepted, contrast, baseline_samples=before
+    )
 
 
 def regressor(samples: int = 2_500) -> ReportedRun:
@@ -258,9 +292,17 @@ def hostile(text: str) -> ReportedRun:
     """Return a run in which everything is named so, in its past and its examples too."""
     run = hostile_run(text)
     table = {"per_class": [{"class": text, "f1": 0.5, "support": text}], "confusion": [[1]]}
+    known = answered("binary", 20)
+    drawn = replace(
+        known,
+        **{
+            name: {f"{text}_": getattr(known, name)[""]}
+            for name in ("truth", "predicted", "classes", "chart_outputs")
+        },
+    )
     run = replace(
         run,
-        task_report={text: table},
+        task_report={text: {"task": "binary", **table}},
         model={"parameters": text, "layers": [{"name": text, "kind": text, "shape": [text]}]},
         validation={"kind": text, "refits": [{"seed": text, "fold": None, "curve": {text: [0.5]}}]},
     )
@@ -278,7 +320,7 @@ def hostile(text: str) -> ReportedRun:
     return ReportedRun(
         replace(run, baseline=f"{text}!"),
         (summary(run, 2, git_revision=text), earlier),
-        None,
+        drawn,
         {"of": text, "wrong": 1, "samples": [sample]},
         reference,
         contrast,

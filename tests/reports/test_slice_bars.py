@@ -1,0 +1,115 @@
+"""Slices are bars whose intervals are those of a share or of a mean, and none where there is neither."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import modeltune as mt
+from modeltune.records.runs import Run
+from modeltune.records.samples import Samples
+from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
+from modeltune.reports.html_report import html
+from modeltune.reports.reported_run import ReportedRun
+from modeltune.reports.slice_bars import slice_groups
+from modeltune.specs.gates import Gate
+from tests.support.reported_runs import searched
+from tests.support.verdicts import verdict_on
+
+DRAW = np.random.default_rng(0)
+RIGHT = DRAW.random(80) < 0.8
+ERRORS = DRAW.exponential(size=80).astype(np.float32)
+DARK = np.arange(80) < 30
+SAMPLES = Samples(
+    80,
+    1,
+    truth={"": np.arange(80) % 2},
+    predicted={"": np.arange(80)[None] % 3 % 2},
+    values={"accuracy": RIGHT[None], "distance": ERRORS[None]},
+    slices={"dark": DARK, "bright": ~DARK},
+)
+
+
+def is_dark(x: Any) -> Any:
+    return DARK
+
+
+def on_slices(gate: Gate, *results: SliceResult) -> Verdict:
+    return verdict_on(gate, Outcome.PASSED, 0.5, 0.4, "", SliceResults(results))
+
+
+def result(name: str, n: int, measured: float | None, label: int | None = None) -> SliceResult:
+    return SliceResult(name, n, Outcome.PASSED, measured, 0.4, "", label)
+
+
+def run_with(*verdicts: Verdict) -> Run:
+    return replace(searched(2, 1), verdicts=verdicts)
+
+
+def test_the_recall_of_a_class_has_wilson_s_interval() -> None:
+    gate = mt.metric("recall").per_class(min_n=5) >= 0.4
+    (group,) = slice_groups(
+        run_with(on_slices(gate, result("class 0", 40, 0.55, 0), result("class 1", 40, 1.0, 1))),
+        SAMPLES,
+    )
+    for bar, right in zip(group.bars, (22, 40), strict=True):
+        interval = stats.binomtest(right, 40).proportion_ci(0.95, method="wilson")
+        assert (bar.low, bar.high) == pytest.approx((interval.low, interval.high), rel=1e-5)
+    assert group.title == repr(gate)
+    assert group.ends == (0.0, 1.0)
+
+
+def test_a_mean_of_numbers_has_the_interval_of_its_standard_error() -> None:
+    mean = float(ERRORS[DARK].mean(dtype=float))
+    dark = on_slices(mt.metric("distance").on("dark", is_dark) <= 2, result("dark", 30, mean))
+    bright = on_slices(mt.metric("distance").on("bright", is_dark) <= 2, result("bright", 50, 9.0))
+    # Gates on one slice each stand beside each other, by their metric.
+    (group,) = slice_groups(run_with(dark, bright), SAMPLES)
+    assert group.title == "distance"
+    reach = 1.959964 * stats.sem(ERRORS[DARK].astype(float))
+    assert group.bars[0].low == pytest.approx(mean - reach)
+    assert group.bars[0].high == pytest.approx(mean + reach)
+    assert group.ends[0] == 0.0
+    assert group.ends[1] >= 9.0
+
+
+@pytest.mark.parametrize(
+    ("gate", "measured", "samples"),
+    [
+        (mt.metric("f1").per_class(min_n=5) >= 0.4, 0.5, SAMPLES),
+        (mt.metric("recall").per_class(min_n=5) >= 0.4, 0.5, None),
+        (mt.metric("recall").per_class(min_n=5) >= 0.4, math.nan, SAMPLES),
+        (mt.metric("accuracy").per_class(min_n=5) >= 0.4, 0.5, replace(SAMPLES, weights={"accuracy": np.ones(80, np.float32)})),
+    ],
+    ids=["no mean", "not kept", "not finite", "weighted"],
+)  # fmt: skip
+def test_what_is_no_mean_over_kept_samples_has_no_interval(
+    gate: Gate, measured: float, samples: Samples | None
+) -> None:
+    results = [result(f"class {label}", 40, measured, label) for label in range(2)]
+    (group,) = slice_groups(run_with(on_slices(gate, *results)), samples)
+    assert [(bar.low, bar.high) for bar in group.bars] == [(None, None)] * 2
+
+
+def test_a_bar_is_drawn_and_said_in_words() -> None:
+    gate = mt.metric("recall").per_class(min_n=5) >= 0.4
+    results = [result("<b>x</b>", 40, 0.55, 0), result("class 1", 40, None, 1)]
+    page = html([ReportedRun(run_with(on_slices(gate, *results)), samples=SAMPLES)])
+    assert 'aria-label="0.55, between 0.398 and 0.693; bound 0.4"' in page
+    assert '<td data-name="interval" data-key="">0.398 to 0.693</td>' in page
+    assert page.count('<svg class="bar') == 1
+    assert "<b>x</b>" not in page
+
+
+@pytest.mark.parametrize("value", [0.0, -2.5, 1e308, -1e308])
+def test_whatever_is_measured_has_a_scale(value: float) -> None:
+    results: list[Any] = [result(f"class {label}", 40, value, label) for label in range(2)]
+    gate = mt.metric("accuracy").per_class(min_n=5) >= 0.4
+    page = html([ReportedRun(run_with(on_slices(gate, *results)))])
+    assert page.count('<svg class="bar') == 2
+    assert "nan" not in page.split('<svg class="bar')[1][:200]
