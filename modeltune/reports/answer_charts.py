@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from modeltune.records import Answers, Array, Samples
 
-BINS = 15
+SCORE_BINS = 15
 """Bins of equal width of scores: those of ``ece``, where the scores are probabilities."""
 
 MOST_POINTS = 200
@@ -30,7 +30,7 @@ FEWEST_POINTS = 24
 MOST_OUTPUTS = 4
 """The most outputs of a model whose answers are drawn."""
 
-MOST_CLASSES = 10
+MOST_RANKED_CLASSES = 10
 """The most classes or labels that are each drawn against the rest: those with the most samples."""
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -111,7 +111,7 @@ def _output(
     else:
         of = answers.scores.shape[1]
         counts = truth.sum(axis=0) if truth.ndim == 2 else np.bincount(truth, minlength=of)[:of]
-        columns = sorted(np.argsort(-counts, kind="stable")[:MOST_CLASSES].tolist())
+        columns = sorted(np.argsort(-counts, kind="stable")[:MOST_RANKED_CLASSES].tolist())
     if len(columns) < of:
         left_out.append(
             f"curves are drawn of the {len(columns)} of {of} {kinds} that test has most of"
@@ -165,7 +165,7 @@ def _baseline(reported: ReportedRun, prefix: str, answers: Answers) -> tuple[Ans
 def _class(one: Answers, other: Answers | None, points: int) -> dict[str, Json]:
     ranking = _Ranking(one)
     before = None if other is None else _Ranking(other)
-    bins = ranking.bins(BINS)
+    bins = ranking.bins(SCORE_BINS)
     return {
         "samples": len(one.truth),
         "share": short([ranking.positives / len(one.truth)])[0],
@@ -186,7 +186,10 @@ def _class(one: Answers, other: Answers | None, points: int) -> dict[str, Json]:
                 "area": short([before.average_precision])[0],
             },
         },
-        "bins": {**bins, "baseline": None if before is None else _reliability(before.bins(BINS))},
+        "bins": {
+            **bins,
+            "baseline": None if before is None else _reliability(before.bins(SCORE_BINS)),
+        },
         "thresholds": ranking.thresholds(),
         "words": {
             "roc": ranking.roc_words(before),

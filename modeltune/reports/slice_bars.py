@@ -21,7 +21,7 @@ from modeltune.specs import Statistic
 if TYPE_CHECKING:
     from modeltune.records import Array, Samples
 
-Z = 1.959964
+STANDARD_ERRORS = 1.959964
 """How many standard errors a two-sided interval of 95 % reaches to either side."""
 
 
@@ -100,7 +100,7 @@ def _interval(
     if values is None or key in samples.weights or rows is None or n < 2 or rows.sum() != n:
         return None
     of_each = values[:, rows].mean(axis=0, dtype=float)
-    error = Z * float(of_each.std(ddof=1)) / math.sqrt(n)
+    error = STANDARD_ERRORS * float(of_each.std(ddof=1)) / math.sqrt(n)
     return measured - error, measured + error
 
 
@@ -116,6 +116,11 @@ def _rows(facts: MetricFacts, result: SliceResult, samples: Samples) -> Array | 
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
-    middle, whole = share + Z * Z / (2 * n), 1 + Z * Z / n
-    reach = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    middle, whole = (
+        share + STANDARD_ERRORS * STANDARD_ERRORS / (2 * n),
+        1 + STANDARD_ERRORS * STANDARD_ERRORS / n,
+    )
+    reach = STANDARD_ERRORS * math.sqrt(
+        share * (1 - share) / n + STANDARD_ERRORS * STANDARD_ERRORS / (4 * n * n)
+    )
     return max(0.0, (middle - reach) / whole), min(1.0, (middle + reach) / whole)

@@ -14,9 +14,9 @@ from sklearn import calibration, metrics
 from modeltune.records.samples import Samples
 from modeltune.reports.answer_charts import (
     ERROR_POINTS,
-    MOST_CLASSES,
     MOST_OUTPUTS,
     MOST_POINTS,
+    MOST_RANKED_CLASSES,
     SHARES,
     answer_charts,
     error_charts,
@@ -226,7 +226,7 @@ def test_of_many_classes_the_most_frequent_are_drawn() -> None:
     frequent = np.arange(900) % 20 + 100
     truth = np.where(np.arange(900) < 600, frequent, samples.truth[""])
     group, left_out = drawn(judged("multiclass", replace(samples, truth={"": truth})))
-    assert len(group["classes"]) == MOST_CLASSES
+    assert len(group["classes"]) == MOST_RANKED_CLASSES
     assert {100 <= int(one["name"].split()[1]) < 120 for one in group["classes"]} == {True}
     assert "curves are drawn of the 10 of 300 classes that test has most of" in left_out
 

@@ -295,10 +295,10 @@ def hostile(text: str) -> ReportedRun:
     known = answered("binary", 20)
     drawn = replace(
         known,
-        **{
-            name: {f"{text}_": getattr(known, name)[""]}
-            for name in ("truth", "predicted", "classes", "chart_outputs")
-        },
+        truth={f"{text}_": known.truth[""]},
+        predicted={f"{text}_": known.predicted[""]},
+        classes={},
+        chart_outputs={f"{text}_": known.chart_outputs[""]},
     )
     run = replace(
         run,

@@ -258,9 +258,10 @@ def _kept_outputs(output: Output, size: int) -> dict[str, Array]:
         numbers = output.numbers.reshape(size, -1)
         kept = numbers[:, 0] if numbers.shape[1] == 1 else numbers
     else:
-        kept = _all_outputs(output)
-        if kept is None:
+        shares = _all_outputs(output)
+        if shares is None:
             return {}
+        kept = shares
     is_small = kept.size <= MOST_NUMBERS_KEPT and len(kept) == size
     return {output.prefix: kept[None]} if is_small else {}
 
