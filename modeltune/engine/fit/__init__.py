@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         reset_states,
     )
     from modeltune.engine.fit.shared_state import SEED_STATE
+    from modeltune.engine.fit.starting_weights import note_on_trained, starting_weights
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import train_trial
 
@@ -66,11 +67,13 @@ __all__ = [
     "load_weights",
     "logged_numbers",
     "not_finite",
+    "note_on_trained",
     "overrides_fit",
     "read_assets",
     "report_epochs_to",
     "reset_states",
     "save_weights",
+    "starting_weights",
     "string_tensor",
     "surroundings",
     "take_cautions",
@@ -127,6 +130,10 @@ __getattr__, __dir__ = door(
             "reset_states",
         ),
         "shared_state": ("SEED_STATE",),
+        "starting_weights": (
+            "note_on_trained",
+            "starting_weights",
+        ),
         "states": (
             "load_weights",
             "save_weights",

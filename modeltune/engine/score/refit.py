@@ -34,8 +34,10 @@ from modeltune.engine.fit import (
     input_tensors,
     load_weights,
     not_finite,
+    note_on_trained,
     read_assets,
     save_weights,
+    starting_weights,
     take_cautions,
     take_notes,
     trainable,
@@ -111,11 +113,12 @@ def train_refit(
         parts = parts_of(spec, loaded, task.refit)
         plan = FitPlan(spec, hp, parts.train, parts.watched, task.epochs, seed, features=features)
         with trainable(plan) as candidate:
+            started_from = starting_weights(candidate.model)
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve)
             scored, notes = RefitResult({}, {}, {}, trained_by, 0.0, failure), [take_notes()]
             if failure is None:
-                scored = score_model(spec, hp, candidate.model, parts, task.weights)
+                scored = score_model(spec, hp, candidate.model, parts, task.weights, started_from)
                 notes.append(scored.note)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = time.monotonic() - started
@@ -147,9 +150,17 @@ def score_given(spec: Spec, loaded: LoadedData, task: RefitTask, model: Model) -
 
 
 def score_model(
-    spec: Spec, hp: ReadHyperParameters, model: Model, parts: RefitParts, weights: Path | None
+    spec: Spec,
+    hp: ReadHyperParameters,
+    model: Model,
+    parts: RefitParts,
+    weights: Path | None,
+    started_from: Mapping[str, int] | None = None,
 ) -> RefitResult:
-    """Score a trained model on test; check it and write its files where its weights are to be kept."""
+    """Score a trained model on test; check it and write its files where its weights are to be kept.
+
+    ``started_from`` are the ``starting_weights`` of a model that was trained here.
+    """
     parts = parts.for_model(model)
     on_test, samples, notes = _score(spec, model, parts)
     scores, tables = on_test.scores, on_test.tables
@@ -170,7 +181,8 @@ def score_model(
     examples = weights.with_name(EXAMPLES)
     notes.append(_write_examples(spec, parts.test, on_test.predictions, examples))
     description = describe_model(model)
-    restored = _restored(spec, hp, model, weights, parts.test)
+    restored, note = _restored(spec, hp, model, weights, parts.test, started_from or {})
+    notes.append(note)
     checks: tuple[Verdict, ...] = ()
     if can_predict(model):
         checks = check_model(model, restored, parts.test, spec.fit.batch_size, scores)
@@ -236,16 +248,23 @@ def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Mode
 
 
 def _restored(
-    spec: Spec, hp: ReadHyperParameters, model: Model, weights: Path, part: Part
-) -> Model | str:
-    """Return what ``restore`` does, or why a model that is built again does not take the weights."""
+    spec: Spec,
+    hp: ReadHyperParameters,
+    model: Model,
+    weights: Path,
+    part: Part,
+    started_from: Mapping[str, int],
+) -> tuple[Model | str, str | None]:
+    """Return a model that is built again, with the weights, or why it does not take them; and a note."""
     fresh: Model | None = None
+    note = None
     try:
         fresh = spec(hp)
-        return with_weights(fresh, weights, part, fixed_batch(model) or 1)
+        note = note_on_trained(started_from, starting_weights(fresh)) if started_from else None
+        return with_weights(fresh, weights, part, fixed_batch(model) or 1), note
     except (Exception, SystemExit) as error:  # noqa: BLE001  a model that was trained is not lost
         why = None if fresh is None else _other_shapes(model, fresh)
-        return why or error_line(error)
+        return why or error_line(error), note
 
 
 def _other_shapes(model: Model, fresh: Model) -> str | None:

@@ -34,6 +34,17 @@ def refitted(spec: Spec, folder: Path) -> RefitResult:
     return result
 
 
+def test_a_build_that_loads_trained_weights_goes_on_from_them_and_that_is_noted(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "trained.keras"
+    softmax(values()).save(file)
+    result = refitted(spec_of(lambda hp: keras.models.load_model(file)), tmp_path)
+    assert result.note is not None
+    assert result.note.startswith("the build function returns weights that are trained already, in ")
+    assert refitted(spec_of(), tmp_path).note is None
+
+
 class Rebuilt(layers.Layer):
     """Adds the loss of an autoencoder: how far it is from its input."""
 
