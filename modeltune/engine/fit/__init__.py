@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         keeps_state,
         reset_states,
     )
+    from modeltune.engine.fit.pretrained_weights import note_on_trained, starting_weights
     from modeltune.engine.fit.shared_state import SEED_STATE
-    from modeltune.engine.fit.starting_weights import note_on_trained, starting_weights
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import train_trial
 
@@ -130,7 +130,7 @@ __getattr__, __dir__ = door(
             "reset_states",
         ),
         "shared_state": ("SEED_STATE",),
-        "starting_weights": (
+        "pretrained_weights": (
             "note_on_trained",
             "starting_weights",
         ),

@@ -41,7 +41,9 @@ def test_a_build_that_loads_trained_weights_goes_on_from_them_and_that_is_noted(
     softmax(values()).save(file)
     result = refitted(spec_of(lambda hp: keras.models.load_model(file)), tmp_path)
     assert result.note is not None
-    assert result.note.startswith("the build function returns weights that are trained already, in ")
+    assert result.note.startswith(
+        "the build function returns weights that are trained already, in "
+    )
     assert refitted(spec_of(), tmp_path).note is None
 
 

@@ -9,7 +9,7 @@ import keras
 import pytest
 from keras import layers
 
-from modeltune.engine.fit.starting_weights import note_on_trained, starting_weights
+from modeltune.engine.fit.pretrained_weights import note_on_trained, starting_weights
 from tests.support.small_models import dense
 
 
