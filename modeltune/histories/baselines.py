@@ -217,7 +217,8 @@ def accept(
         weights=run.artifact,
         architecture=run.files.get("architecture"),
         replaced=old.run if old else None,
-        samples=None if samples is None else replace(samples, chart_outputs={}),
+        # What is known of people stays in the store: the file is kept with the code.
+        samples=None if samples is None else replace(samples, chart_outputs={}, metadata=None),
     )
     target = path_of(file, run.spec)
     root = project_root(Path(file).parent).resolve()

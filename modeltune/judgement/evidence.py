@@ -69,6 +69,14 @@ class Evidence:
         """Return the evidence on a slice, by its name, on a class, or on a group."""
         return replace(self, rows=rows)
 
+    def beside(self, other: Evidence) -> Evidence:
+        """Return the evidence with the metadata of the same samples, which a baseline file leaves out."""
+        if self.samples is None or other.samples is None or other.samples.metadata is None:
+            return self
+        if not _are_same_samples(self, other):
+            return self
+        return replace(self, samples=replace(self.samples, metadata=other.samples.metadata))
+
     def values(self, metric: str) -> tuple[float, ...]:
         """Return the metric's value of each refit; nothing where it was not measured.
 
@@ -103,7 +111,7 @@ class Evidence:
             return False
         is_own = (
             self.function is not None
-            and not takes_metadata(self.function)  # which are not kept
+            and (samples.metadata is not None or not takes_metadata(self.function))
             and bool(samples.outputs_by_name(0))
         )
         return metric in samples.values or is_own or samples.reported(metric) is not None
@@ -124,20 +132,23 @@ class Evidence:
         assert samples is not None
         if self.function is not None and metric not in samples.values:
             answers = samples.outputs_by_name(refit, rows)
-            return own_value(self.function, answers) if answers else None
+            known = samples.metadata_on(rows)
+            return own_value(self.function, answers, known) if answers else None
         if isinstance(self.rows, int):
             return samples.class_score(metric, refit, self.rows)
         return samples.score(metric, refit, rows)
 
 
-def own_value(function: Callable[..., Any], answers: Mapping[str, Answers]) -> float:
+def own_value(
+    function: Callable[..., Any], answers: Mapping[str, Answers], metadata: Any = None
+) -> float:
     """Return what a metric of the author's gives, the mean where it has one value per sample.
 
     Raises:
         UndefinedMetricError: it raised; says what, and where.
     """
     try:
-        return float(np.mean(call_metric(function, answers)))
+        return float(np.mean(call_metric(function, answers, metadata)))
     except (Exception, SystemExit) as error:
         failure = failure_of(error)
         raise UndefinedMetricError(failure.reason, failure.traceback) from error
@@ -394,7 +405,8 @@ def _scorer(metric: str, side: Evidence, refits: int) -> Callable[[Array], float
 
         def own(picked: Array) -> float:
             named = [samples.outputs_by_name(refit, picked) for refit in range(refits)]
-            return float(np.mean([own_value(function, answers) for answers in named]))
+            known = samples.metadata_on(picked)
+            return float(np.mean([own_value(function, answers, known) for answers in named]))
 
         return own
     prefix = samples.reported(metric)

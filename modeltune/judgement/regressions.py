@@ -168,7 +168,8 @@ def _recorded_values(case: Case, value: float) -> list[RecordedValue] | Verdict:
     if problem := next((past.problem for past in pasts if past.problem), None):
         return _close(case, Outcome.INVALID, value, None, problem)
     function = case.gate.measure.function
-    left = [(past, Evidence.of(past, function).on(case.rows)) for past in pasts]
+    mine = case.evidence()
+    left = [(past, Evidence.of(past, function).beside(mine).on(case.rows)) for past in pasts]
     try:
         known = [(past, evidence) for past, evidence in left if evidence.values(case.key)]
     except ValueError as error:

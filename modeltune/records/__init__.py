@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         TrialStatus,
         Values,
     )
+    from modeltune.records.sample_metadata import SampleMetadata
     from modeltune.records.samples import (
         CLASS_METRICS,
         LARGEST_UNPACKED,
@@ -238,6 +239,7 @@ __all__ = [
     "Run",
     "RunRecorded",
     "RunStatus",
+    "SampleMetadata",
     "Samples",
     "Scores",
     "SearchStarted",
@@ -408,6 +410,7 @@ __getattr__, __dir__ = door(
             "TrialStatus",
             "Values",
         ),
+        "sample_metadata": ("SampleMetadata",),
         "samples": (
             "CLASS_METRICS",
             "LARGEST_UNPACKED",

@@ -15,6 +15,7 @@ import numpy as np
 
 from modeltune.records.answers import Answers, Array, UsualMetric, usual_metric
 from modeltune.records.plain_data import Json
+from modeltune.records.sample_metadata import SampleMetadata, Texts
 
 _T = TypeVar("_T")
 
@@ -76,6 +77,9 @@ class Samples:
             (refits, n) or (refits, n, k); kept where a gate is judged by them.
         chart_outputs: by prefix the probabilities of the first refit, (n,) or (n, k), where no gate
             is judged by them: for the charts of reports, and no part of a baseline file.
+        groups: by the name they are by which group each sample is in.
+        metadata: what else is known of the samples, where a metric of the author's that is one number
+            of all of them takes it.
     """
 
     size: int
@@ -90,6 +94,7 @@ class Samples:
     outputs: Mapping[str, Array] = field(default_factory=dict)
     groups: Mapping[str, Groups] = field(default_factory=dict)
     chart_outputs: Mapping[str, Array] = field(default_factory=dict)
+    metadata: SampleMetadata | None = None
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -155,13 +160,11 @@ class Samples:
         """Return what a refit answered on these rows (default: all) that count."""
         truth, labels = self.truth[prefix], self.predicted[prefix][refit]
         outputs = self.outputs[prefix][refit] if prefix in self.outputs else None
+        counted = self._counted(prefix)
         if truth.dtype.kind == "f":
-            counted: Array = np.asarray(~np.isnan(truth.reshape(len(truth), -1)).any(axis=1))
             if truth.shape[1:] == (1,):
                 truth, labels = truth[:, 0], labels[:, 0]
             outputs = labels if outputs is None else outputs
-        else:
-            counted = np.ones(len(truth), bool) if truth.ndim > 1 else truth >= 0
         chosen = counted if rows is None else _both(rows, counted)
         return Answers(self.task(prefix), truth, outputs, labels).take(chosen)
 
@@ -181,6 +184,24 @@ class Samples:
         answers = known.answers(prefix, 0)
         is_drawn = answers.outputs is not None and np.isfinite(answers.outputs).all()
         return answers if is_drawn else None
+
+    def metadata_on(self, rows: Array | None = None) -> Any:
+        """Return what is known of those of these rows (default: all) that count, as a pandas frame."""
+        if self.metadata is None:
+            return None
+        counted = np.ones(self.size, bool)
+        if len(self.truth) == 1:
+            counted = self._counted(next(iter(self.truth)))
+        chosen = counted if rows is None else _both(rows, counted)
+        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return self.metadata.frame.iloc[places].reset_index(drop=True)
+
+    def _counted(self, prefix: str) -> Array:
+        """Return which samples count, bool of shape (n,)."""
+        truth = self.truth[prefix]
+        if truth.dtype.kind == "f":
+            return np.asarray(~np.isnan(truth.reshape(len(truth), -1)).any(axis=1))
+        return np.ones(len(truth), bool) if truth.ndim > 1 else np.asarray(truth >= 0)
 
     def outputs_by_name(self, refit: int, rows: Array | None = None) -> dict[str, Answers]:
         """Return by output what a refit answered on these rows; nothing where not all of it is kept."""
@@ -235,6 +256,9 @@ class Samples:
         arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
         arrays += tuple(groups.codes for groups in self.groups.values())
         arrays += (*self.outputs.values(), *self.chart_outputs.values())
+        if self.metadata is not None:
+            arrays += tuple(self.metadata.numbers.values())
+            arrays += tuple(texts.codes for texts in self.metadata.texts.values())
         return sum(array.size * _bytes_each(array.dtype) for array in arrays)
 
     def of_class(self, metric: str, label: int) -> Array:
@@ -414,6 +438,14 @@ def pack_samples(samples: Samples) -> Json:
     if samples.chart_outputs:
         shown = sorted(samples.chart_outputs.items())
         data["chart_outputs"] = {name: _pack(array, is_exact=True) for name, array in shown}
+    if samples.metadata is not None:
+        numbers, texts = (
+            sorted(samples.metadata.numbers.items()),
+            sorted(samples.metadata.texts.items()),
+        )
+        data["metadata"] = {name: _pack(array, is_exact=True) for name, array in numbers}
+        data["metadata_texts"] = {name: _pack(one.codes) for name, one in texts}
+        data["metadata_labels"] = {name: list(one.labels) for name, one in texts}
     return data
 
 
@@ -441,11 +473,14 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "outputs": (refits, size),
         "groups": (size,),
         "chart_outputs": (size,),
+        "metadata": (size,),
+        "metadata_texts": (size,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
     # Older ones have none of these.
-    packed = {"weights": {}, "outputs": {}, "groups": {}, "chart_outputs": {}, **data}
+    later = ("weights", "outputs", "groups", "chart_outputs", "metadata", "metadata_texts")
+    packed = {**{name: {} for name in later}, **data}
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():
@@ -457,11 +492,20 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
                 raise ValueError(f"its samples take more than {largest} bytes when unpacked")
             arrays[kind][name] = _unpack(array, shape)
     labels = _typed(data.get("group_labels", {}), dict, "group_labels")
-    groups = {name: _groups(codes, labels[name]) for name, codes in arrays.pop("groups").items()}
+    groups = {
+        name: Groups(*_labelled(codes, labels[name]))
+        for name, codes in arrays.pop("groups").items()
+    }
+    named = _typed(data.get("metadata_labels", {}), dict, "metadata_labels")
+    numbers, codes_by_name = arrays.pop("metadata"), arrays.pop("metadata_texts")
+    if any(column.ndim != 1 for column in numbers.values()):
+        raise ValueError("a column of metadata with several values for a sample")
+    texts = {name: Texts(*_labelled(codes, named[name])) for name, codes in codes_by_name.items()}
     return Samples(
         size,
         refits,
         groups=groups,
+        metadata=SampleMetadata(numbers, texts) if "metadata" in data else None,
         classes={
             name: [_label(label) for label in _typed(labels, list, "classes")]
             for name, labels in _typed(data["classes"], dict, "classes").items()
@@ -474,13 +518,13 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
     )
 
 
-def _groups(codes: Array, labels: Json) -> Groups:
-    named = tuple(_typed(label, str, "group") for label in _typed(labels, list, "group_labels"))
+def _labelled(codes: Array, labels: Json) -> tuple[tuple[str, ...], Array]:
+    named = tuple(_typed(label, str, "label") for label in _typed(labels, list, "labels"))
     if codes.ndim != 1 or codes.dtype.kind not in "iu":
-        raise ValueError(f"groups of shape {codes.shape} and type {codes.dtype}")
+        raise ValueError(f"codes of shape {codes.shape} and type {codes.dtype}")
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(named):
-        raise ValueError(f"group {codes.max()} of {len(named)}")
-    return Groups(named, codes)
+        raise ValueError(f"code {codes.max()} of {len(named)} labels")
+    return named, codes
 
 
 def _pack(array: Array, is_exact: bool = False) -> Json:

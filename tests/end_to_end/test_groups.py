@@ -29,11 +29,17 @@ def people(regions=("north", "south", "west"), n=300):
 def decade(metadata):
     return metadata["age"] // 10 * 10
 
+def cost(y_true, y_pred, metadata):
+    wrong = y_pred.argmax(axis=1) != y_true
+    return float((metadata["age"] * wrong).sum() / metadata["age"].sum())
+
 GATES = [
     mt.metric("accuracy").by("region") >= 0.8,
     mt.metric("accuracy").by("region").gap <= 0.1,
     mt.metric("accuracy").by("region").ratio >= 0.5,
     mt.metric("accuracy").by("decade", decade) >= mt.baseline - 0.02,
+    mt.metric(cost) <= mt.baseline + 0.05,
+    mt.metric(cost).by("region").gap <= 0.9,
 ]
 
 @mt.spec(data=people, gates=GATES)
@@ -55,12 +61,14 @@ def test_groups_are_judged_reported_reused_and_missed_when_they_are_gone(grouped
     first = grouped.run_pytest()
     first.assert_outcomes(failed=1)
     (report,) = first.reported
-    by_region, gap, ratio, by_decade = report["verdicts"]
+    by_region, gap, ratio, by_decade, _, of_cost = report["verdicts"]
     assert [v["outcome"] for v in report["verdicts"]] == [
         "failed",
         "failed",
         "passed",
         "no_baseline",
+        "no_baseline",
+        "passed",
     ]
     schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
     Draft202012Validator(schema).validate(first.report)
@@ -79,6 +87,11 @@ def test_groups_are_judged_reported_reused_and_missed_when_they_are_gone(grouped
     assert gap["details"]["between"]["lowest"] == "south"
     assert ratio["measured"] == pytest.approx(min(right.values()) / max(right.values()), abs=1e-9)
     assert {part["group"] for part in by_decade["details"]["slices"]} == {"20", "30", "40", "50"}
+    age = 20 + np.arange(300) % 40
+    for part in of_cost["details"]["slices"]:
+        rows = region == part["group"]
+        expected = (age * wrong)[rows].sum() / age[rows].sum()
+        assert part["measured"] == pytest.approx(expected, abs=1e-9)
     # Every report has the groups in its table of slices.
     markdown = (grouped.path / ".modeltune/report/report.md").read_text("utf-8")
     page = (grouped.path / ".modeltune/report/report.html").read_text("utf-8")
@@ -102,6 +115,12 @@ def test_groups_are_judged_reported_reused_and_missed_when_they_are_gone(grouped
     bounds = SPEC.replace(">= 0.8", ">= 0.3").replace("<= 0.1", "<= 0.6")
     accepting = grouped.with_spec(bounds)
     accepting.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    (baseline,) = grouped.path.glob("baselines/*.json")
+    assert '"south"' in baseline.read_text("utf-8")
+    assert "age" not in json.loads(baseline.read_text("utf-8"))["samples"].get("metadata", {})
+    same = {v["gate"]: v for v in accepting.run_pytest().reported[0]["verdicts"]}
+    of_cost = same["mt.metric(cost) <= mt.baseline + 0.05"]
+    assert (of_cost["outcome"], of_cost["details"]["test"]) == ("passed", "paired bootstrap")
     moved = accepting.with_spec(bounds.replace('"west")', '"east")')).run_pytest()
     moved.assert_outcomes(passed=1)
     verdicts = {v["gate"]: v for v in moved.reported[0]["verdicts"]}

@@ -16,6 +16,7 @@ from modeltune.judgement.measurements import Measurements
 from modeltune.judgement.significance import compare_groups
 from modeltune.records.past import Past
 from modeltune.records.runs import Scores
+from modeltune.records.sample_metadata import SampleMetadata
 from modeltune.records.samples import Groups, Samples
 from modeltune.records.verdicts import Outcome, SliceResults, Verdict
 from tests.support.verdicts import details_of
@@ -117,6 +118,49 @@ def test_a_report_metric_of_a_group_is_scikit_learn_s_on_its_rows() -> None:
         rows = texts == part.group
         expected = metrics.f1_score(truth[rows], predicted[rows], average="macro")
         assert part.measured == pytest.approx(expected, abs=1e-12)
+
+
+def cost(y_true: Any, y_pred: Any, metadata: Any) -> float:
+    """Return the share of what samples weigh that is wrong: no mean over samples."""
+    weight = metadata["weight"].to_numpy()
+    return float(weight[(y_pred > 0.5) != y_true].sum() / weight.sum())
+
+
+def weighed(wrong: Any, weight: Any = None) -> Samples:
+    size = len(wrong)
+    known = None if weight is None else SampleMetadata({"weight": weight})
+    shares = np.where(wrong, 0.0, 1.0)
+    return Samples(
+        size,
+        1,
+        {"": np.ones(size, int)},
+        {"": (~wrong).astype(int)[None]},
+        {"": [0, 1]},
+        outputs={"": shares[None]},
+        groups={"region": Groups.of(np.array(["a", "b"], object).repeat(size // 2))},
+        metadata=known,
+    )
+
+
+def test_a_metric_of_one_s_own_gets_what_is_known_of_the_samples_it_is_resampled_on() -> None:
+    weight = np.r_[np.full(150, 1.0), np.full(150, 9.0)]
+    worse, better = np.arange(300) % 3 == 0, np.arange(300) % 10 == 0
+    now, then = weighed(worse, weight), weighed(better)  # a baseline file has no metadata
+    scores = {"cost": Scores((0.1,))}
+    past = Past("0a1b", "the accepted run 0a1b", scores, ((0, None),), then)
+    gate = mt.metric(cost) <= mt.baseline
+    judged = verdict(gate, now, past, cost=1 / 3)
+    assert judged.outcome is Outcome.FAILED
+    assert judged.regression is not None
+    assert judged.regression.test == "paired bootstrap"
+    by = verdict(mt.metric(cost).by("region") <= mt.baseline, now, past, cost=1 / 3)
+    assert by.outcome is Outcome.FAILED
+    for part in details_of(by, SliceResults).slices:
+        assert part.measured == pytest.approx(50 / 150)
+        assert part.regression is not None
+        assert part.regression.reference_value == pytest.approx(15 / 150)
+    untold = verdict(gate, replace(now, metadata=None), past, cost=1 / 3)
+    assert "point estimate only" in untold.reason
 
 
 # What is new, and what is gone

@@ -14,12 +14,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn import metrics
 
+from modeltune.records.sample_metadata import SampleMetadata
 from modeltune.records.samples import (
     CLASS_METRICS,
     LARGEST_UNPACKED,
@@ -82,7 +84,7 @@ def same(one: Any, other: Any) -> bool:
 def equal(one: Samples, other: Samples) -> bool:
     for field in fields(Samples):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if field.name not in ("size", "refits", "classes", "definitions", "groups"):
+        if field.name not in ("size", "refits", "classes", "definitions", "groups", "metadata"):
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
@@ -501,6 +503,42 @@ def test_groups_that_name_no_sample_s_are_refused(labels: Any, codes: list[int])
     packed = pack_samples(Samples(2, 1, groups={"by": Groups(("a", "b"), np.array(codes))}))
     with pytest.raises((ValueError, KeyError, TypeError)):
         unpack_samples(packed | {"group_labels": {"by": labels}})
+
+
+FRAME = pd.DataFrame(
+    {
+        "age": [20, 30, 40],
+        "share": [0.1, 0.2, 0.3],
+        "is_new": [True, False, True],
+        "region": pd.Categorical(["south", "north", "south"]),
+        "note": ["a", None, "b"],
+        "day": pd.to_datetime(["2026-01-01"] * 3),
+    }
+)
+
+
+def test_numbers_and_texts_that_are_known_of_samples_survive_json() -> None:
+    known = SampleMetadata.of(FRAME)
+    assert known is not None
+    whole = Samples(3, 1, {"": np.array([0, -1, 1])}, metadata=known)
+    again = unpack_samples(json.loads(json.dumps(pack_samples(whole))))
+    kept = FRAME[["age", "share", "is_new", "region"]].astype({"region": object})
+    assert again.metadata is not None
+    pd.testing.assert_frame_equal(again.metadata.frame[kept.columns], kept, check_dtype=False)
+    # A sample that does not count is left out, as of what is predicted.
+    assert again.metadata_on()["age"].tolist() == [20, 40]
+    assert again.metadata_on(np.array([2, 1, 2]))["age"].tolist() == [40, 40]
+    assert SampleMetadata.of(pd.DataFrame(np.zeros((2**17, 3)))) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("metadata_labels", {"region": ["north"]}), ("metadata_texts", {"region": {}})],
+)
+def test_metadata_that_packing_never_writes_are_refused(part: str, value: Any) -> None:
+    packed = pack_samples(Samples(3, 1, metadata=SampleMetadata.of(FRAME)))
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        unpack_samples(packed | {part: value})
 
 
 def test_groups_are_in_the_order_of_their_texts() -> None:

@@ -25,9 +25,11 @@ from modeltune.records import (
     Array,
     Failure,
     Groups,
+    SampleMetadata,
     Samples,
     call_metric,
     failure_of,
+    takes_metadata,
     usual_metric,
     usual_scores,
 )
@@ -60,11 +62,13 @@ class TaskScores:
         numbers: by name.
         undefined: by name why there is none.
         values: of the author's metrics those that give one value per sample, float64 of shape (n,).
+        metadata: what a metric of the author's took that gives one number, and takes on resamples.
     """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     undefined: Mapping[str, Failure] = field(default_factory=dict)
     values: Mapping[str, Array] = field(default_factory=dict)
+    metadata: SampleMetadata | None = None
 
 
 def task_scores(
@@ -98,6 +102,7 @@ def task_scores(
         numbers |= {f"{prefix}{name}": value for name, value in own.items()}
         undefined |= {f"{prefix}{name}": Failure(why) for name, why in without.items()}
     told = {name: one for name, one in answers.items() if one is not None}
+    kept: SampleMetadata | None = None
     for name, function in asked.items():
         if function is None:
             continue
@@ -111,10 +116,12 @@ def task_scores(
                 undefined[name] = result
             elif isinstance(result, float):
                 numbers[name] = result
+                if metadata is not None and takes_metadata(function):
+                    kept = kept or SampleMetadata.of(metadata)
             else:
                 values[name] = result
                 numbers[name] = float(np.mean(result)) if len(result) else math.nan
-    return TaskScores(numbers, undefined, values)
+    return TaskScores(numbers, undefined, values, kept)
 
 
 def _of_counted(outputs: Sequence[Output], metadata: Any) -> Any:
@@ -231,6 +238,7 @@ def task_samples(
         probabilities,
         {name: Groups.of(texts) for name, texts in slices.items() if texts.dtype != bool},
         drawn,
+        scores.metadata,
     )
 
 
