@@ -24,13 +24,24 @@ if TYPE_CHECKING:
 STANDARD_ERRORS = 1.959964
 """How many standard errors a two-sided interval of 95 % reaches to either side."""
 
+RESAMPLES = 200
+"""Resamples of a slice by a bootstrap."""
+
+MOST_RESAMPLED = 1_000
+"""Samples of a resample; of a larger slice so many are drawn, and the interval is as much narrower as
+all would make it (m out of n, Politis, Romano & Wolf, Subsampling, 1999)."""
+
+MOST_BOOTSTRAPS = 20
+"""Slices of a gate that may have a bootstrap: the worst ones."""
+
 
 @dataclass(frozen=True)
 class SliceBar:
     """What a gate came to on a slice, with the 95 % interval of what it measured.
 
     ``low`` and ``high`` are Wilson's for a share of the samples (JASA 22, 1927, 209-212), the mean and
-    1.96 standard errors for another mean of values of each; None of what is no mean over samples.
+    1.96 standard errors for another mean of values of each, and for other metrics percentiles of a
+    bootstrap of the first refit's samples; None of what the kept samples do not tell.
     """
 
     result: SliceResult
@@ -73,15 +84,15 @@ def slice_groups(run: Run, samples: Samples | None) -> list[SliceGroup]:
 
 def _bars(verdict: Verdict, samples: Samples | None) -> Iterator[SliceBar]:
     results = verdict.details.slices if isinstance(verdict.details, SliceResults) else ()
-    for result in results:
+    for place, result in enumerate(results):
         interval = None
         if isinstance(verdict.facts, MetricFacts) and result.outcome is not Outcome.ERROR:
-            interval = _interval(verdict.facts, result, samples)
+            interval = _interval(verdict.facts, result, samples, place < MOST_BOOTSTRAPS)
         yield SliceBar(result, *(interval or (None, None)))
 
 
 def _interval(
-    facts: MetricFacts, result: SliceResult, samples: Samples | None
+    facts: MetricFacts, result: SliceResult, samples: Samples | None, may_resample: bool
 ) -> tuple[float, float] | None:
     key, measured, n = facts.key, result.measured, result.n
     is_mean = facts.quantity is Quantity.METRIC and facts.statistic is Statistic.MEAN
@@ -97,17 +108,47 @@ def _interval(
     if is_share:
         return _wilson(measured, n) if 0 <= measured <= 1 else None
     rows = _rows(facts, result, samples)
-    if values is None or key in samples.weights or rows is None or n < 2 or rows.sum() != n:
+    if rows is None or n < 2 or rows.sum() != n:
+        return None
+    if values is None:
+        is_whole = result.label is None and may_resample
+        return _bootstrap(samples, key, rows, measured) if is_whole else None
+    if key in samples.weights:
         return None
     of_each = values[:, rows].mean(axis=0, dtype=float)
     error = STANDARD_ERRORS * float(of_each.std(ddof=1)) / math.sqrt(n)
     return measured - error, measured + error
 
 
+def _bootstrap(
+    samples: Samples, key: str, rows: Array, measured: float
+) -> tuple[float, float] | None:
+    import numpy as np
+
+    if samples.reported(key) is None:
+        return None
+    places = np.flatnonzero(rows)
+    count = min(len(places), MOST_RESAMPLED)
+    draw = np.random.default_rng(0)
+    try:
+        whole = samples.score(key, 0, places)
+        scores = [samples.score(key, 0, draw.choice(places, count)) for _ in range(RESAMPLES)]
+    except ValueError:  # some resample gives no value, as where a class is missing
+        return None
+    if whole is None or any(score is None or not math.isfinite(score) for score in scores):
+        return None
+    low, high = np.quantile(np.array(scores, float) - whole, (0.025, 0.975))
+    narrower = math.sqrt(count / len(places))
+    return measured + float(low) * narrower, measured + float(high) * narrower
+
+
 def _rows(facts: MetricFacts, result: SliceResult, samples: Samples) -> Array | None:
     """Return which samples a slice has, None where they are not kept."""
+    name = None if facts.slices is None else facts.slices.name
+    if result.group is not None:
+        groups = None if name is None else samples.groups.get(name)
+        return None if groups is None else groups.mask(result.group)
     if result.label is None:
-        name = None if facts.slices is None else facts.slices.name
         return None if name is None else samples.slices.get(name)
     try:
         return samples.of_class(facts.key, result.label)

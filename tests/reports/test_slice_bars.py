@@ -12,7 +12,7 @@ from scipy import stats
 
 import modeltune as mt
 from modeltune.records.runs import Run
-from modeltune.records.samples import Samples
+from modeltune.records.samples import Groups, Samples
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults, Verdict
 from modeltune.reports.html_report import html
 from modeltune.reports.reported_run import ReportedRun
@@ -76,6 +76,39 @@ def test_a_mean_of_numbers_has_the_interval_of_its_standard_error() -> None:
     assert group.bars[0].high == pytest.approx(mean + reach)
     assert group.ends[0] == 0.0
     assert group.ends[1] >= 9.0
+
+
+@pytest.mark.parametrize("size", [400, 4_000])
+def test_another_metric_of_a_group_has_an_interval_that_the_truth_is_seldom_outside(
+    size: int,
+) -> None:
+    draw = np.random.default_rng(1)
+    gate = mt.metric("recall").by("region", min_n=5) >= 0.4
+    inside = widths = 0.0
+    for _ in range(20):
+        truth = draw.integers(0, 2, size)
+        # Right of nine in ten, of either class: so is the mean recall.
+        predicted = np.where(draw.random(size) < 0.9, truth, 1 - truth)
+        region = np.where(np.arange(size) % 2, "north", "south")
+        samples = Samples(
+            size,
+            1,
+            {"": truth},
+            {"": predicted[None]},
+            {"": [0, 1]},
+            groups={"region": Groups.of(region)},
+        )
+        south = region == "south"
+        measured = samples.score("recall", 0, south)
+        found = replace(result('region "south"', int(south.sum()), measured), group="south")
+        (group,) = slice_groups(run_with(on_slices(gate, found, found)), samples)
+        low, high = group.bars[0].low, group.bars[0].high
+        assert low is not None
+        assert high is not None
+        inside += low <= 0.9 <= high
+        widths += high - low
+    assert inside >= 16
+    assert widths / 20 == pytest.approx(2 * 1.96 * math.sqrt(0.09 / (size / 2)), rel=0.15)
 
 
 @pytest.mark.parametrize(
