@@ -43,6 +43,13 @@ def one_against_rest(samples: Samples, label: int) -> tuple[NDArray[Any], NDArra
     return (truth[:, label] if truth.ndim == 2 else truth == label), scores[:, label]
 
 
+def on_edges(samples: Samples, digits: int) -> Samples:
+    """Return samples half of whose scores have so many digits: with one they are edges of bins and thresholds."""
+    scores = samples.chart_outputs[""].astype(float)
+    scores[::2] = scores[::2].round(digits)
+    return replace(samples, chart_outputs={"": scores})
+
+
 def points(curve: dict[str, Any]) -> set[tuple[float, float]]:
     return set(zip(curve["x"], curve["y"], strict=True))
 
@@ -99,9 +106,12 @@ def test_no_point_that_is_left_out_lies_far_from_the_next() -> None:
         assert steps.max() < 0.02
 
 
+@pytest.mark.parametrize("digits", [1, 9])
 @pytest.mark.parametrize(("task", "classes"), TASKS)
-def test_bins_are_those_of_scikit_learn_s_calibration_curve(task: str, classes: int) -> None:
-    samples = answered(task, 800, classes)
+def test_bins_are_those_of_scikit_learn_s_calibration_curve(
+    task: str, classes: int, digits: int
+) -> None:
+    samples = on_edges(answered(task, 800, classes), digits)
     group, _ = drawn(judged(task, samples))
     one = group["classes"][-1]
     truth, scores = one_against_rest(samples, 1 if task == "binary" else classes - 1)
@@ -113,13 +123,14 @@ def test_bins_are_those_of_scikit_learn_s_calibration_curve(task: str, classes: 
     assert len(bins["edges"]) == 16
 
 
-def test_the_table_of_thresholds_is_what_scikit_learn_says_of_each() -> None:
-    samples = answered("binary", 400)
+@pytest.mark.parametrize("digits", [1, 9])
+def test_the_table_of_thresholds_is_what_scikit_learn_says_of_each(digits: int) -> None:
+    samples = on_edges(answered("binary", 400), digits)
     (one,) = drawn(judged("binary", samples))[0]["classes"]
     truth, scores = one_against_rest(samples, 1)
     assert [row[0] for row in one["thresholds"]] == pytest.approx(np.arange(1, 10) / 10)
     for threshold, recall, precision, f1, rate, taken in one["thresholds"]:
-        named = scores >= np.float32(threshold)
+        named = scores >= threshold
         assert taken == named.sum()
         assert recall == pytest.approx(metrics.recall_score(truth, named), rel=1e-4)
         if precision is not None:
@@ -171,7 +182,8 @@ def test_a_baseline_on_other_samples_is_said_and_one_of_another_task_is_not_draw
     samples = answered("binary", 300)
     group, _ = drawn(judged("binary", samples, answered("binary", 200, seed=1)))
     assert group["note"] == "The baseline answered other test samples."
-    group, _ = drawn(judged("binary", samples, answered("multiclass", 300, 3)))
+    multiclass, multilabel = (answered(task, 300, 3) for task in ("multiclass", "multilabel"))
+    group, _ = drawn(judged("multiclass", multiclass, multilabel))
     assert group["classes"][0]["roc"]["baseline"] is None
 
 
