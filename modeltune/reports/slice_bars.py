@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STANDARD_ERRORS = 1.959964
 """How many standard errors a two-sided interval of 95 % reaches to either side."""
 
-RESAMPLES = 200
+SLICE_RESAMPLES = 200
 """Resamples of a slice by a bootstrap."""
 
 MOST_RESAMPLED = 1_000
@@ -132,7 +132,7 @@ def _bootstrap(
     draw = np.random.default_rng(0)
     try:
         whole = samples.score(key, 0, places)
-        scores = [samples.score(key, 0, draw.choice(places, count)) for _ in range(RESAMPLES)]
+        scores = [samples.score(key, 0, draw.choice(places, count)) for _ in range(SLICE_RESAMPLES)]
     except ValueError:  # some resample gives no value, as where a class is missing
         return None
     if whole is None or any(score is None or not math.isfinite(score) for score in scores):
