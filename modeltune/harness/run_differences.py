@@ -29,7 +29,7 @@ VERSION = "the version of "
 DECLARED = ("search", "fit", "validation")
 """The parts of an identity that are declarations, not code."""
 
-EXACT = ("parameters", "artifact_bytes")
+EXACT = ("parameters", "artifact_bytes", "flops")
 """Metrics without noise."""
 
 QUESTIONS = {"artifact": "are these models different", "recipe": "are these recipes different"}

@@ -112,7 +112,11 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
             past,
             scores={
                 # The file's size stays; every other score is from today's data, or is left out.
-                **{name: past.scores[name] for name in ("artifact_bytes",) if name in past.scores},
+                **{
+                    name: past.scores[name]
+                    for name in ("artifact_bytes", "flops")
+                    if name in past.scores
+                },
                 **{name: Scores((value,)) for name, value in today.scores.items()},
             },
             samples=None if today.samples is None else unpack_samples(today.samples),

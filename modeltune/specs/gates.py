@@ -267,7 +267,7 @@ def median(runs: int) -> Reference:
     return Reference(Source.MEDIAN, runs)
 
 
-RESOURCES = ("parameters", "artifact_bytes", "latency_ratio")
+RESOURCES = ("parameters", "artifact_bytes", "latency_ratio", "flops")
 """The resources that ``mt.metric`` can measure, by name."""
 
 

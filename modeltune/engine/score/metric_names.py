@@ -24,6 +24,7 @@ OWN_MEANING = {
     "parameters": "how many numbers the weights hold",
     "artifact_bytes": "the size of the file of weights",
     "latency_ratio": "its time over that of the accepted model",
+    "flops": "the floating-point operations of one prediction",
 }
 """What the names of resources mean."""
 

@@ -47,7 +47,7 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import Behaviour, Gate, Predictions, Spec, Subject
+from modeltune.specs import RESOURCES, Behaviour, Gate, Predictions, Spec, Subject
 
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
@@ -248,7 +248,7 @@ def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
                 else "a predictor that is no Keras model"
             )
             yield f"{where}: {what} cannot be probed; leave it out"
-        elif gate.measure.key in ("parameters", "artifact_bytes", "latency_ratio"):
+        elif gate.measure.key in RESOURCES:
             yield f"{where}: it is measured of Keras models only; leave it out"
         elif gate.measure.subject is Subject.GAIN_OVER_DUMMY:
             yield f"{where}: a dummy is scored by the metrics of a Keras model; leave it out"

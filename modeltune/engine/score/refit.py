@@ -44,6 +44,7 @@ from modeltune.engine.fit import (
 )
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.architecture import describe_model
+from modeltune.engine.score.flops import flops_of
 from modeltune.engine.score.integrity import check_model
 from modeltune.engine.score.predictors import GIVEN
 from modeltune.engine.score.scoring import (
@@ -399,7 +400,8 @@ def scores_beyond_test(
     results: dict[str, float] = {}
     notes: list[str] = []
     on_train: Mapping[str, float] = {}
-    for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measures}.items():
+    measured = list(measures)
+    for key, (subject, name) in {m.key: (m.subject, m.metric) for m in measured}.items():
         try:
             if subject is Subject.GAP:
                 asked = spec.asked_metrics
@@ -413,6 +415,12 @@ def scores_beyond_test(
     if isinstance(spec.validation, KFold):
         on_fold = score_part(model, parts.watched, size).scores
         results |= {f"fold_{name}": value for name, value in on_fold.items()}
+    if any(measure.key == "flops" for measure in measured):
+        try:
+            one = map_arrays(lambda array: array[:1], next(parts.test.batches(1))[0])
+            results["flops"] = flops_of(model, one)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a model of the user's
+            notes.append(_not_measured("flops has no value", error))
     # Not count_params(), which refuses a model that is never called itself.
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
     return {**results, "parameters": float(parameters)}, notes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modeltune.specs import Behaviour, KFold, Spec, Subject, metric
+from modeltune.specs import RESOURCES, Behaviour, KFold, Spec, Subject, metric
 
 
 def gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
     """Name the gates, and the metrics of the spec, that are none of what is measured."""
-    names = {*measured, "parameters", "artifact_bytes", "latency_ratio"}
+    names = {*measured, *RESOURCES}
     if isinstance(spec.validation, KFold):
         names |= {f"fold_{name}" for name in measured}
     for index, one in enumerate(spec.metrics):

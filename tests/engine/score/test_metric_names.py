@@ -59,6 +59,7 @@ def called(name: str) -> Any:
         ("parameters", "how many numbers the weights hold"),
         ("artifact_bytes", "the size of the file of weights"),
         ("latency_ratio", "its time over that of the accepted model"),
+        ("flops", "the floating-point operations of one prediction"),
     ],
 )
 def test_a_metric_under_the_name_of_a_resource_is_told_to_be_lost(name: str, what: str) -> None:
