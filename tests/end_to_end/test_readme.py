@@ -69,6 +69,10 @@ def test_the_gallery_holds_the_readmes_spec() -> None:
     assert code(spec) in code(gallery)
 
 
+def selection_rate(y_true: Any, y_pred: Any) -> Any:
+    return y_pred > 0.5
+
+
 def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
     listed = [block for block in blocks("python") if "gates = [" in block]
     for block in listed:
@@ -78,6 +82,7 @@ def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
             "shift": lambda x, severity: x,
             "relation": lambda predict, x: True,
             "blank": 0.0,
+            "selection_rate": selection_rate,
         }
         exec(block, names)
         search = mt.RandomSearch(mt.maximize("val_accuracy"))
