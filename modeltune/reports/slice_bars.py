@@ -27,7 +27,7 @@ STANDARD_ERRORS = 1.959964
 SLICE_RESAMPLES = 200
 """Resamples of a slice by a bootstrap."""
 
-MOST_RESAMPLED = 1_000
+LARGEST_RESAMPLE = 1_000
 """Samples of a resample; of a larger slice so many are drawn, and the interval is as much narrower as
 all would make it (m out of n, Politis, Romano & Wolf, Subsampling, 1999)."""
 
@@ -128,7 +128,7 @@ def _bootstrap(
     if samples.reported(key) is None:
         return None
     places = np.flatnonzero(rows)
-    count = min(len(places), MOST_RESAMPLED)
+    count = min(len(places), LARGEST_RESAMPLE)
     draw = np.random.default_rng(0)
     try:
         whole = samples.score(key, 0, places)
