@@ -133,6 +133,44 @@ def test_groups_are_judged_reported_reused_and_missed_when_they_are_gone(grouped
     assert {part["regression"]["n"] for part in held["details"]["slices"]} == {70, 80}
 
 
+PREDICTOR = """
+import numpy as np
+import pandas as pd
+import modeltune as mt
+
+def people():
+    y = np.arange(200) % 2
+    region = np.where(np.arange(200) % 4 < 2, "north", "south")
+    x = np.where(region == "north", y, 1)[:, None]
+    return mt.Data(test=(x, y), metadata=pd.DataFrame({"region": region}))
+
+class Threshold:
+    def predict(self, x):
+        return (x[:, 0] > 0.5).astype(int)
+
+@mt.spec(data=people, gates=[
+    mt.metric("recall").by("region") >= 0.7,
+    mt.metric("recall").by("region").gap <= 0.05,
+])
+def shipped():
+    return Threshold()
+"""
+
+
+def test_groups_of_any_predictor_are_judged_and_a_recorded_run_is_judged_again(
+    project: Example,
+) -> None:
+    first = project.with_spec(PREDICTOR).run_pytest()
+    by_region, gap = first.reported[0]["verdicts"]
+    assert (by_region["outcome"], by_region["measured"]) == ("failed", pytest.approx(0.5))
+    assert by_region["reason"].startswith('region "south" (n=100): recall is 0.2 below the bound')
+    assert (gap["outcome"], gap["measured"]) == ("failed", pytest.approx(0.5))
+    again = project.with_spec(PREDICTOR.replace("0.7", "0.4")).run_pytest("--modeltune-rejudge")
+    outcomes = [verdict["outcome"] for verdict in again.reported[0]["verdicts"]]
+    assert outcomes == ["passed", "failed"]
+    assert again.reported[0]["cached"]
+
+
 WRONG = {
     "a missing column": (
         SPEC.replace('by("region") >=', 'by("regoin") >='),
