@@ -628,18 +628,24 @@ def what_happened(
         path = folder / file
         texts[file] = path.read_text().replace("><", ">\n<") if path.is_file() else ""
         path.unlink(missing_ok=True)
+    # Read before anything stands for its times and addresses: afterwards a line may be no JSON.
+    texts["log.jsonl"] = "\n".join(map(_of_log, texts["log.jsonl"].splitlines()))
     told = {what: steady(text, environment) for what, text in texts.items()}
-    told["log.jsonl"] = sorted(filter(None, map(_of_log, told["log.jsonl"])))
+    told["log.jsonl"] = sorted(filter(None, told["log.jsonl"]))
     if "-n2" in arguments:
         # The order in which two processes end is nobody's.
         told = {what: sorted(re.sub(r"gw\d", "gw", line) for line in lines) for what, lines in told.items()}  # fmt: skip
     return told
 
 
+TIMES = ("start", "stop", "duration", "_hypothesis_stats")
+"""What the log says of times; Hypothesis tells how long its examples took."""
+
+
 def _of_log(line: str) -> str:
     """Return what a line of pytest-reportlog says of an outcome or a warning, without times."""
     facts = json.loads(line)
-    facts = {key: value for key, value in facts.items() if key not in ("start", "stop", "duration")}
+    facts = {key: value for key, value in facts.items() if key not in TIMES}
     return json.dumps(facts, sort_keys=True)
 
 
