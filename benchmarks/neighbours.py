@@ -634,18 +634,26 @@ def what_happened(
     told["log.jsonl"] = sorted(filter(None, told["log.jsonl"]))
     if "-n2" in arguments:
         # The order in which two processes end is nobody's.
-        told = {what: sorted(re.sub(r"gw\d", "gw", line) for line in lines) for what, lines in told.items()}  # fmt: skip
+        for what, lines in told.items():
+            kept = (line for line in lines if what != "output" or not PROGRESS.match(line))
+            told[what] = sorted(re.sub(r"gw\d", "gw", line) for line in kept)
     return told
 
 
-TIMES = ("start", "stop", "duration", "_hypothesis_stats")
-"""What the log says of times; Hypothesis tells how long its examples took."""
+OF_ONE_SESSION = (
+    *("start", "stop", "duration", "_hypothesis_stats", "extra", "extras"),
+    *("testrun_uid", "worker_id", "node", "item_index"),
+)
+"""What the log says of times, of which Hypothesis tells some, and of pytest-xdist's processes."""
+
+PROGRESS = re.compile(r"^test_\w+\.py\b.*|.*\[ *\d+%\]$")
+"""Lines that show outcomes as they come: between two processes, in an order that is nobody's."""
 
 
 def _of_log(line: str) -> str:
     """Return what a line of pytest-reportlog says of an outcome or a warning, without times."""
     facts = json.loads(line)
-    facts = {key: value for key, value in facts.items() if key not in TIMES}
+    facts = {key: value for key, value in facts.items() if key not in OF_ONE_SESSION}
     return json.dumps(facts, sort_keys=True)
 
 
