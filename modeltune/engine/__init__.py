@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import (
+        load_given,
         of_architecture,
         random_scores,
         rebuilt_model,
@@ -40,6 +41,7 @@ __all__ = [
     "for_model",
     "is_shareable",
     "load_data",
+    "load_given",
     "needs_keras",
     "of_architecture",
     "quietly",
@@ -74,6 +76,7 @@ __getattr__, __dir__ = door(
         ),
         "quiet": ("quietly",),
         "score": (
+            "load_given",
             "of_architecture",
             "random_scores",
             "rebuilt_model",

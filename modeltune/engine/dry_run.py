@@ -42,7 +42,7 @@ from modeltune.engine.fit import (
 )
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
-from modeltune.engine.probe import probe
+from modeltune.engine.probe import behaviour_problems
 from modeltune.engine.score import (
     Output,
     OutputTask,
@@ -147,7 +147,8 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
             else _target_problems(spec, test)
         )
         if loaded.test.stream is None:
-            problems += _behaviour_problems(spec, model, test)
+            train = test if loaded.train.size else loaded.train
+            problems += behaviour_problems(spec, model, test, train)
     except SpecError as error:
         problems = [str(error)]
     except Exception as error:
@@ -298,7 +299,8 @@ def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Ou
         )
     ]
     if rehearsal.loaded.train.stream is None:
-        problems += _behaviour_problems(spec, rehearsal.model, _few(train, rehearsal.few))
+        few = _few(train, rehearsal.few)
+        problems += behaviour_problems(spec, rehearsal.model, few, few)
     return problems
 
 
@@ -514,17 +516,6 @@ def _whole_metrics(model: Model, outputs: list[Output]) -> set[str]:
         if keras_internals.function_of(m) is None and type(m) is not keras.metrics.Mean
     }
     return {f"{prefix}{name}" for name in whole for prefix in ("", *(o.prefix for o in outputs))}
-
-
-def _behaviour_problems(spec: Spec, model: Any, few: Part) -> Iterator[str]:
-    """Try every behaviour gate once, on a few samples of train and the untrained model."""
-    for index, gate in enumerate(spec.gates):
-        is_known = few.has_targets and not few.has_ragged_targets
-        if isinstance(gate, Behaviour) and (is_known or gate.kind is Kind.METAMORPHIC):
-            # A single example, whatever share of them may violate it.
-            once = replace(gate, max_violation=None, examples=1)
-            if error := probe(once, model, few, few, spec.search.seed).error:
-                yield f"gates[{index}]: {gate!r}: {error}"
 
 
 def _misfit(spec: Spec, model: Any, train: Part, error: Exception, verb: str = "train on") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
 from modeltune.engine.fit import Model, data_for_model, for_model, input_tensors, lend_model
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.probe import probe, what_hypothesis_lacks
+from modeltune.engine.probe import probe, what_hypothesis_lacks, without_inputs
 from modeltune.engine.score import (
     evaluate,
     foreign_names,
@@ -59,7 +58,7 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
                 known = task.known.get(gate.key, ())
                 probed[gate.demand] = probe(gate, model, own.test, own.train, seed, known)
                 if not spec.examples:
-                    probed[gate.demand] = _without_inputs(probed[gate.demand])
+                    probed[gate.demand] = without_inputs(probed[gate.demand])
         rescored = {
             name: _rescore(spec, today, kept, loaded) for name, kept in task.rescore.items()
         }
@@ -68,13 +67,6 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
             ratio = _latency_ratio(model, task.faster_than, loaded.test)
     lacking = what_hypothesis_lacks() if probed else None
     return Examination(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
-
-
-def _without_inputs(probe: Probe) -> Probe:
-    """Return what came of a behaviour without the sample that violates it, known by its row still."""
-    if probe.counterexample is None:
-        return probe
-    return replace(probe, counterexample=replace(probe.counterexample, shown=()))
 
 
 def _restore_kept(kept: KeptModel, part: Part) -> Model:

@@ -9,6 +9,13 @@ from typing import Any
 from modeltune.engine.data import LoadedData
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.environments import git_problem, machine
+from modeltune.engine.probe import (
+    PredictorSource,
+    behaviour_problems,
+    probe,
+    what_hypothesis_lacks,
+    without_inputs,
+)
 from modeltune.engine.score import (
     GivenPredictor,
     digest_of_predictor,
@@ -26,13 +33,15 @@ from modeltune.records import (
     GivenModels,
     IdentifyTask,
     Json,
+    Probe,
     RefitTask,
     RescoreResult,
     Result,
     Task,
     Values,
+    failure_of,
 )
-from modeltune.specs import Refit, Spec, Validation
+from modeltune.specs import Behaviour, Refit, Spec, Validation
 
 
 class PredictorEngine(DataEngine):
@@ -79,6 +88,7 @@ class PredictorEngine(DataEngine):
             return identified
         for model in models:
             rehearse_predictor(model, self._data)
+        self._rehearse_behaviours(models[0])
         digests = tuple(digest_of_predictor(model, self._data) for model in models)
         return GivenModels(digests, notes_on_predictors(self._spec, models))
 
@@ -96,12 +106,18 @@ class PredictorEngine(DataEngine):
         return score_predictor(models[task.refit.seed], self._data, task)
 
     def examine(self, task: ExamineTask) -> Examination:
-        """Say that neither a kept predictor nor its behaviour can be examined."""
+        """Probe the first predictor, and say that one of an earlier run cannot be scored again."""
         if self._keras is not None:
             examination: Examination = self._keras.examine(task)
             return examination
         why = "of a predictor only predictions are kept, which are those of other samples"
-        return Examination(rescored={name: RescoreResult(problem=why) for name in task.rescore})
+        rescored = {name: RescoreResult(problem=why) for name in task.rescore}
+        try:
+            probed = self._probed(task)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
+            return Examination(failure=failure_of(error))
+        lacking = what_hypothesis_lacks() if probed else None
+        return Examination(probed, rescored, notes=() if lacking is None else (lacking,))
 
     def score_again(
         self,
@@ -139,6 +155,27 @@ class PredictorEngine(DataEngine):
     def adopt(self, loaded: LoadedData, models: list[Any]) -> None:
         """Take the data and the predictors that ``Engine`` has loaded."""
         self._loaded, self._given = loaded, models
+
+    def _probed(self, task: ExamineTask) -> dict[str, Probe]:
+        spec, data = self._spec, self._data
+        probed: dict[str, Probe] = {}
+        if not task.behaviours:
+            return probed
+        source = PredictorSource(self._models()[0], data.test)
+        for gate in spec.gates:
+            if isinstance(gate, Behaviour) and gate.demand in task.behaviours:
+                known = task.known.get(gate.key, ())
+                result = probe(gate, source, data.test, data.train, spec.search.seed, known)
+                probed[gate.demand] = result if spec.examples else without_inputs(result)
+        return probed
+
+    def _rehearse_behaviours(self, model: GivenPredictor) -> None:
+        if not any(isinstance(gate, Behaviour) for gate in self._spec.gates):
+            return
+        test, train = self._data.test, self._data.train
+        source = PredictorSource(model, test)
+        if problems := list(behaviour_problems(self._spec, source, test, train)):
+            raise model.refusal("".join(f"\n  {p}" for p in problems).removeprefix("\n  "))
 
     def _models(self) -> list[GivenPredictor]:
         if not self._given:

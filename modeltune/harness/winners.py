@@ -11,8 +11,8 @@ from modeltune.harness.cached_runs import look_up
 from modeltune.harness.replay import kept_refit, kept_weights
 from modeltune.histories import open_store, verify
 from modeltune.judgement import Strictness
-from modeltune.records import Run
-from modeltune.specs import Spec
+from modeltune.records import PREDICTOR, Run
+from modeltune.specs import Predictions, Spec
 
 
 def newest_run(spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl) -> Run:
@@ -28,14 +28,16 @@ def newest_run(spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl
 
 
 def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl) -> Any:
-    """Return the Keras model of a run, with the weights it kept, compiled.
+    """Return the Keras model of a run, with the weights it kept, compiled, or its predictor.
 
-    It is made of its kept architecture; where that does not make it, the spec builds it again, in
-    this process, to which the model belongs.
+    A model is made of its kept architecture; where that does not make it, the spec builds it again,
+    in this process, to which the model belongs. A predictor is what the build function returns today.
 
     Raises:
         ModeltuneError: the run kept no model, or it cannot be made again; says why.
     """
+    if run.model.get("kind") == PREDICTOR:
+        return _predictor(run, spec)
     with open_store(store, create=False) as history:
         weights = kept_weights(run, history)
         if (kept := run.files.get("architecture")) is not None:
@@ -52,3 +54,20 @@ def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str |
     values, seed = run.best.values, kept_refit(run, spec).seed
     with rebuilt_model(spec, values, seed, weights, load_data(spec, fixtures).test) as model:
         return model
+
+
+def _predictor(run: Run, spec: Spec) -> Any:
+    from modeltune.engine import load_given
+
+    given = load_given(spec)
+    place = kept_refit(run, spec).seed
+    if place >= len(given):
+        raise HistoryError(
+            f"{spec.name} returns {len(given)} predictors, and run {run.id} is of number {place + 1}"
+        )
+    if isinstance(given[place], Predictions):
+        raise HistoryError(
+            f"{spec.name} returns predictions that were made elsewhere, which predict no other samples; "
+            "return what made them, an object with predict(x)"
+        )
+    return given[place]

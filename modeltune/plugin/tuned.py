@@ -32,6 +32,8 @@ class NoWinnerError(Exception):
 def tuned(request: pytest.FixtureRequest) -> Tuned:
     """Lend the winner of a spec to a test: ``tuned(mlp)`` is its model, ``tuned.run(mlp)`` its Run.
 
+    Of a spec that returns a predictor it is that object, as the build function returns it today.
+
     The winner is that of this session's run of the spec, which runs before the tests that use this
     fixture; else that of the newest recorded run of the same code and data. ``tuned(mlp, "small")``
     is that of one item of a parametrized spec. All tests are lent the same model. If the spec is red
@@ -49,14 +51,14 @@ class Tuned:
         self._request = request
 
     def __call__(self, spec: Spec, parameters: str | None = None) -> Any:
-        """Return the model of a spec's winner, compiled, with the weights its run kept.
+        """Return the model of a spec's winner, compiled, with the weights its run kept, or its predictor.
 
         Args:
             spec: what ``mt.spec`` has made of the build function.
             parameters: of a parametrized spec, what stands in the brackets of its item's name.
 
         Raises:
-            NoWinnerError: the spec is red, or has no run of today's code and data.
+            NoWinnerError: the spec is red, has no run of today's code and data, or returns predictions.
         """
         __tracebackhide__ = True
         return self._winners.model(spec, parameters, self._request)

@@ -62,7 +62,8 @@ def given(example: Example) -> Example:
 
 
 def test_no_process_imports_tensorflow_where_no_keras_model_is_involved(given: Example) -> None:
-    watching = SPEC.replace(
+    probing = SPEC.replace("GATES = [", "GATES = [mt.invariant(np.copy), ")
+    watching = probing.replace(
         "        return pickle.load(file)",
         "        model = pickle.load(file)\n    with open('child.txt', 'w') as file:\n"
         "        file.write(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
@@ -223,7 +224,13 @@ def other():
         (
             "mt.invariant(abs)",
             '"regression"',
-            "*gates?0?: mt.invariant(abs): a predictor that is no Keras model cannot be probed*",
+            "*gates?0?: mt.invariant(abs): the default tolerance is a part of the target's spread in train, "
+            "and there is no train; write tolerance=*",
+        ),
+        (
+            'mt.directional(9, "up", by=1.0, tolerance=0.1)',
+            '"regression"',
+            "*gates?0?: mt.directional(9*: there is no column 9: a sample has 2",
         ),
         (
             'mt.metric("parameters") <= 3',
@@ -239,3 +246,93 @@ def test_what_a_predictor_does_not_give_is_refused(
     done = given.with_spec(text).run_pytest()
     assert done.exit_code != 0
     done.stdout.fnmatch_lines([line])
+
+
+BEHAVIOURS = """
+class Scale:
+    "Predicts labels of text, of a frame, and no probabilities."
+
+    def __init__(self, leaning):
+        self.leaning = leaning
+
+    def predict(self, x):
+        assert list(x.columns) == ["width", "height"]
+        wide = x["width"] + self.leaning * x["height"] > 1
+        return np.where(wide, "wide", "narrow")
+
+def frame():
+    import pandas as pd
+    x, _ = points()
+    y = np.where(x[:, 0] > 1, "wide", "narrow")
+    return mt.Data(test=(pd.DataFrame(dict(width=x[:, 0], height=x[:, 1])), y))
+
+def taller(x, severity):
+    return x + np.array([0, severity])
+
+def twice(predict, x):
+    return bool((predict(np.stack([x, x])) == predict(x)).all())
+
+CASES = [(np.array([9.0, 0.0]), lambda p: p.argmax() == 1), (np.array([0.0, 9.0]), 0)]
+
+LABELS = [mt.invariant(taller), mt.metamorphic(twice), mt.minimum_functionality(CASES)]
+
+@mt.spec(data=frame, gates=LABELS)
+def steady():
+    return Scale(0.0)
+
+@mt.spec(data=frame, gates=LABELS)
+def leaning():
+    return Scale(1.0)
+
+@mt.spec(data=data, gates=[mt.directional(0, "up", by=1.0, of=2), mt.directional(0, "down", by=1.0, of=2)])
+def shares():
+    with open("model.pkl", "rb") as file:
+        return pickle.load(file)
+
+class Number:
+    def predict(self, x):
+        return x[:, 0] * 10
+
+def numbers():
+    x, _ = points()
+    return mt.Data(train=(x, x[:, 1]), validation=(x, x[:, 1]), test=(x, x[:, 1]))
+
+def shifted(x):
+    return x + 0.001
+
+@mt.spec(data=numbers, gates=[mt.invariant(shifted), mt.invariant(taller, tolerance=0.001)], task="regression")
+def number():
+    return Number()
+"""
+
+
+def test_behaviour_gates_hold_predictors_to_what_they_say(given: Example) -> None:
+    done = given.with_spec(SPEC.partition("@mt.spec")[0] + BEHAVIOURS).run_pytest()
+    assert {run.spec: [v.outcome.value for v in run.verdicts] for run in given.history()} == {
+        "spec_a.py::steady": ["passed"] * 3,
+        "spec_a.py::leaning": ["failed", "passed", "failed"],
+        "spec_a.py::shares": ["passed", "failed"],
+        "spec_a.py::number": ["passed", "passed"],
+    }
+    done.stdout.fnmatch_lines(
+        [
+            "test?*? taller severity *: 0 (1.00) -> 1 (1.00)",
+            "case?1?: expected 0, predicted 1 (1.00)",
+            "test?*? column 0 raised by *: P(2) * -> *, must not go up",
+        ]
+    )
+
+
+def test_behaviour_gates_on_predictions_are_refused_before_the_run(given: Example) -> None:
+    text = SPEC.replace("GATES = [", "GATES = [mt.invariant(np.negative),")
+    text = text.replace("return pickle.load(file)", "return mt.Predictions(np.eye(3)[points()[1]])")
+    done = given.with_spec(text).run_pytest()
+    assert done.exit_code != 0
+    done.stdout.fnmatch_lines(
+        [
+            "*gates?0?: mt.invariant(negative): predictions that were made elsewhere say nothing of other "
+            "samples; return what made them, an object with predict(x), or leave the gate out*"
+        ]
+    )
+    (run,) = given.history()
+    assert (run.status.value, run.scores) == ("error", {})

@@ -150,3 +150,61 @@ def test_tests_that_use_it_come_behind_the_specs_and_nothing_else_moves() -> Non
     ordered = with_specs_first(items, [spec])  # type: ignore[arg-type, list-item]
     assert [item.name for item in ordered] == ["plain", "spec", "asks", "later", "last"]
     assert with_specs_first(items, []) == items  # type: ignore[arg-type]
+
+
+OF_PREDICTORS = """
+import numpy as np
+import modeltune as mt
+
+def data():
+    return mt.Data(test=(np.arange(20.0).reshape(-1, 1), np.arange(20) % 2))
+
+class Rule:
+    def predict(self, x):
+        return x[:, 0].astype(int) % 2
+
+@mt.spec(data=data, gates=[mt.metric("accuracy") >= 1])
+def rule():
+    return Rule()
+
+@mt.spec(data=data, gates=[mt.metric("accuracy") >= 1])
+def table():
+    return mt.Predictions(np.arange(20) % 2)
+"""
+
+ASKING_FOR_PREDICTORS = """
+import sys
+import numpy as np
+from spec_a import rule, table
+
+def test_other_samples(tuned):
+    assert tuned(rule).predict(np.array([[21.0], [22.0]])).tolist() == [1, 0]
+    assert tuned.run(rule).scores["accuracy"].mean == 1
+
+def test_predictions(tuned):
+    assert tuned.run(table).passed
+    tuned(table)
+"""
+
+
+def test_a_predictor_is_lent_as_it_is_built_today_and_predictions_are_none(
+    example: Example,
+) -> None:
+    asking = example.with_files({"spec_a.py": OF_PREDICTORS, "a_test.py": ASKING_FOR_PREDICTORS})
+    session = asking.run_pytest("a_test.py", "spec_a.py")
+    session.assert_outcomes(passed=3, errors=1)
+    refusal = (
+        "E*tuned(table): table returns predictions that were made elsewhere, which predict no other "
+        "samples; return what made them, an object with predict(x)"
+    )
+    session.stdout.fnmatch_lines([refusal])
+    # Later, out of the history; one that predicts otherwise is another, which has no run.
+    session = asking.run_pytest("a_test.py")
+    session.assert_outcomes(passed=1, errors=1)
+    session.stdout.fnmatch_lines([refusal])
+    changed = OF_PREDICTORS.replace("astype(int) % 2", "astype(int) % 3 % 2")
+    session = asking.with_files({"spec_a.py": changed}).run_pytest("a_test.py", "-k", "other")
+    session.assert_outcomes(errors=1, deselected=1)
+    session.stdout.fnmatch_lines(
+        ["E*tuned(rule): there is no run of spec_a.py::rule as it is today*"]
+    )

@@ -12,14 +12,22 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.probe.hypothesis_internals import what_hypothesis_lacks
-    from modeltune.engine.probe.probing import probe
+    from modeltune.engine.probe.probing import behaviour_problems, probe, without_inputs
+    from modeltune.engine.probe.sources import PredictorSource
 
-__all__ = ["probe", "what_hypothesis_lacks"]
+__all__ = [
+    "PredictorSource",
+    "behaviour_problems",
+    "probe",
+    "what_hypothesis_lacks",
+    "without_inputs",
+]
 
 __getattr__, __dir__ = door(
     __name__,
     {
         "hypothesis_internals": ("what_hypothesis_lacks",),
-        "probing": ("probe",),
+        "probing": ("behaviour_problems", "probe", "without_inputs"),
+        "sources": ("PredictorSource",),
     },
 )

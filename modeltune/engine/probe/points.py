@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeltune.engine.probe.hypothesis_internals import files_elsewhere
-from modeltune.engine.probe.predictions import PREDICTION_BATCH
-from modeltune.engine.probe.transforms import Point, ProbeError, takes_severity
+from modeltune.engine.probe.transforms import PREDICTION_BATCH, Point, ProbeError, takes_severity
 from modeltune.ground import is_integer
 from modeltune.records import Json
 from modeltune.specs import Behaviour, Kind

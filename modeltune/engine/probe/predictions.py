@@ -7,20 +7,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, RaggedArray, map_arrays
-from modeltune.engine.fit import Model, fixed_batch, input_tensors
-from modeltune.engine.probe.transforms import ProbeError, RowOfAnyLength, row_of, stack
+from modeltune.engine.probe.sources import Source
+from modeltune.engine.probe.transforms import (
+    PREDICTION_BATCH,
+    ProbeError,
+    RowOfAnyLength,
+    row_of,
+    stack,
+)
 from modeltune.engine.score import Output, OutputTask, probabilities
 from modeltune.ground import error_line
 from modeltune.records import Array
 from modeltune.specs import Behaviour
-
-PREDICTION_BATCH = 32
-"""Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
-
 
 FLOAT32_STEPS = 16 * 2.0**-23
 """The rounding error of a float32 prediction, as a part of its value."""
@@ -30,7 +31,7 @@ FLOAT32_STEPS = 16 * 2.0**-23
 class Predictor:
     """A model that predicts samples in batches of two fixed sizes, and knows its test rows."""
 
-    model: Model
+    source: Source
     x: Arrays
     known: dict[int, Arrays] = field(default_factory=dict)
 
@@ -54,14 +55,12 @@ class Predictor:
     def samples(self, samples: Sequence[Arrays]) -> list[Arrays]:
         """Return what the model predicts for each sample."""
         predicted: list[Arrays] = []
-        size = fixed_batch(self.model) or (1 if len(samples) == 1 else PREDICTION_BATCH)
+        size = self.source.batch or (1 if len(samples) == 1 else PREDICTION_BATCH)
         for start in range(0, len(samples), size):
             window = list(samples[start : start + size])
             filled = window + window[-1:] * (size - len(window))
             try:
-                batch = map_arrays(
-                    np.asarray, self.model.predict_on_batch(input_tensors(stack(filled)))
-                )
+                batch = self.source.predict(stack(filled))
             except Exception as error:
                 raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
             predicted += [row_of(batch, i) for i in range(len(window))]
@@ -70,6 +69,10 @@ class Predictor:
 
 def output_of(output: Output, raw: Arrays) -> Array:
     """Return one output from what the model predicted for one sample."""
+    if isinstance(raw, np.ndarray):
+        return raw
+    import keras
+
     return np.asarray(keras.tree.flatten(raw)[output.place])
 
 

@@ -6,12 +6,11 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, RaggedArray, concatenate, leaves, map_arrays
-from modeltune.engine.fit import Model
 from modeltune.engine.probe.points import (
     PointResult,
     PointSpace,
@@ -22,7 +21,6 @@ from modeltune.engine.probe.points import (
     weight,
 )
 from modeltune.engine.probe.predictions import (
-    PREDICTION_BATCH,
     Predictor,
     confidence,
     describe_change,
@@ -34,7 +32,9 @@ from modeltune.engine.probe.predictions import (
     score_of,
     slack_of,
 )
+from modeltune.engine.probe.sources import PredictorSource, source_of
 from modeltune.engine.probe.transforms import (
+    PREDICTION_BATCH,
     Point,
     ProbeError,
     arrays_like,
@@ -46,7 +46,7 @@ from modeltune.engine.probe.transforms import (
     transform_of,
     type_in_words,
 )
-from modeltune.engine.score import Output, OutputTask, predict
+from modeltune.engine.score import Output, OutputTask
 from modeltune.ground import error_line, is_finite_number, message_of, typed
 from modeltune.records import (
     Array,
@@ -60,7 +60,10 @@ from modeltune.records import (
     ValueChange,
     plain,
 )
-from modeltune.specs import Behaviour, Kind
+from modeltune.specs import Behaviour, Kind, Spec
+
+if TYPE_CHECKING:
+    from modeltune.engine.fit import Model
 
 STREAMED = 512
 """Samples of a stream that are kept in memory to draw from."""
@@ -90,7 +93,7 @@ class Experiment:
 
 def probe(
     behaviour: Behaviour,
-    model: Model,
+    model: Model | PredictorSource,
     test: Part,
     train: Part,
     seed: int,
@@ -109,7 +112,12 @@ def probe(
 
 
 def _probe(
-    behaviour: Behaviour, model: Model, test: Part, train: Part, seed: int, known: Sequence[Json]
+    behaviour: Behaviour,
+    model: Model | PredictorSource,
+    test: Part,
+    train: Part,
+    seed: int,
+    known: Sequence[Json],
 ) -> Probe:
     part = _held(test)
     for _, array in leaves(part.x):
@@ -121,7 +129,7 @@ def _probe(
             raise ProbeError(
                 "x is ragged in several dimensions, and such rows are not changed; pad all but one"
             )
-    predictor = Predictor(model, part.x)
+    predictor = Predictor(source_of(model, part), part.x)
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)
     largest = None if tolerance is None else float(np.max(tolerance))
@@ -168,6 +176,30 @@ def _probe(
     return Probe(examples, len(violations), is_exhaustive, largest, counterexample)
 
 
+def behaviour_problems(
+    spec: Spec, model: Model | PredictorSource, few: Part, train: Part
+) -> Iterator[str]:
+    """Try every behaviour gate once, on samples in memory; yield why one cannot be tried.
+
+    Args:
+        train: whose targets' spread is that of the default tolerance.
+    """
+    for index, gate in enumerate(spec.gates):
+        is_known = few.has_targets and not few.has_ragged_targets
+        if isinstance(gate, Behaviour) and (is_known or gate.kind is Kind.METAMORPHIC):
+            # A single example, whatever share of them may violate it.
+            once = replace(gate, max_violation=None, examples=1)
+            if error := probe(once, model, few, train, spec.search.seed).error:
+                yield f"gates[{index}]: {gate!r}: {error}"
+
+
+def without_inputs(probe: Probe) -> Probe:
+    """Return what came of a behaviour without the sample that violates it, known by its row still."""
+    if probe.counterexample is None:
+        return probe
+    return replace(probe, counterexample=replace(probe.counterexample, shown=()))
+
+
 def _held(part: Part) -> Part:
     """Return the part in memory; of a stream, its first samples as long as they have one shape."""
     if part.stream is None:
@@ -211,9 +243,7 @@ def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Outpu
                     "behaviour can be shown"
                 )
     try:
-        outputs = predict(
-            predictor.model, part.take(np.resize(rows, PREDICTION_BATCH)), PREDICTION_BATCH
-        ).outputs
+        outputs = predictor.source.outputs
     except Exception as error:
         raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
     names = [output.name for output in outputs]
@@ -242,6 +272,11 @@ def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | Non
         return np.asarray(float(behaviour.tolerance))
     if not is_number(output):
         return np.asarray(UNNOTICED)
+    if not train.size and train.stream is None:
+        raise ProbeError(
+            "the default tolerance is a part of the target's spread in train, and there is no train; "
+            "write tolerance="
+        )
     target = dict(leaves(_held(train).y)).get(output.path)
     if target is None or target.dtype.kind not in "biuf":
         raise ProbeError(

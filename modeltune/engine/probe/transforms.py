@@ -13,6 +13,9 @@ from modeltune.ground import error_line, is_integer
 from modeltune.records import Array
 from modeltune.specs import Behaviour, Kind
 
+PREDICTION_BATCH = 32
+"""Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
+
 
 class Point(NamedTuple):
     """What is tried: a test row or a case, and the severity of the transform if it has one."""

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,39 @@ class GivenPredictor:
         raw, is_probability = self._predicted(part)
         return self._output(part, y, raw, is_probability)
 
+    def reader(self, part: Part) -> tuple[Output, Callable[[Arrays], Array]]:
+        """Return its output for a part, and what predicts other inputs in the form of that output.
+
+        The latter raises ValueError for predictions of another form, or of a class that neither the
+        targets nor the predictions of the part have.
+
+        Raises:
+            SpecError: as ``output``.
+        """
+        output = self.output(part)
+        classes: Array | None = None
+        if output.is_hard and output.task is OutputTask.MULTICLASS:
+            classes = _classes(self.model, part.y, _in_rows(self._predicted(part)[0]))
+        form = output.predicted.shape[1:] if classes is None else ()
+
+        def read(x: Arrays) -> Array:
+            size = len(next(array for _, array in leaves(x)))
+            raw = _in_rows(self._predicted(replace(part, x=x, size=size, whole={}))[0])
+            if raw.shape != (size, *form):
+                raise ValueError(
+                    f"it predicts {_form(raw)} for {size} samples, and {_form(output.predicted)} for all "
+                    f"of {part.name}"
+                )
+            if classes is None:
+                return raw.astype(output.predicted.dtype, copy=False)
+            coded = _coded(raw, classes)
+            if (coded < 0).any():
+                label = raw[int(np.argmax(coded < 0))]
+                raise ValueError(f"it predicts the class {label}, which {part.name} has none of")
+            return np.eye(output.predicted.shape[1])[coded]
+
+        return output, read
+
     def refusal(self, text: str) -> SpecError:
         """Return the error of its spec."""
         spec = self.spec
@@ -127,8 +160,7 @@ class GivenPredictor:
         return _numbers_of(self.model.predict(x)), False
 
     def _output(self, part: Part, y: Array, raw: Array, is_probability: bool) -> Output:
-        raw = raw.reshape(len(raw), -1) if raw.ndim > 2 or raw.shape[1:] == (1,) else raw
-        raw = raw[:, 0] if raw.shape[1:] == (1,) else raw
+        raw = _in_rows(raw)
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if len(raw) != len(y):
             raise self.refusal(f"it predicts {len(raw)} rows for {len(y)} samples of {part.name}")
@@ -242,12 +274,11 @@ def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
     for index, gate in enumerate(spec.gates):
         where = f"gates[{index}]: {gate!r}"
         if isinstance(gate, Behaviour):
-            what = (
-                "predictions that were made elsewhere"
-                if is_fixed
-                else "a predictor that is no Keras model"
-            )
-            yield f"{where}: {what} cannot be probed; leave it out"
+            if is_fixed:
+                yield (
+                    f"{where}: predictions that were made elsewhere say nothing of other samples; return "
+                    "what made them, an object with predict(x), or leave the gate out"
+                )
         elif gate.measure.key in RESOURCES:
             yield f"{where}: it is measured of Keras models only; leave it out"
         elif gate.measure.subject is Subject.GAIN_OVER_DUMMY:
@@ -381,6 +412,12 @@ def _numbers_of(returned: Any) -> Array:
         return np.stack([np.asarray(one)[:, -1] for one in returned], axis=1)
     array = np.asarray(returned)
     return array.astype(np.float32) if array.dtype.kind == "f" and array.itemsize < 4 else array
+
+
+def _in_rows(raw: Array) -> Array:
+    """Return predictions as (n, k), or (n,) for a single one of each sample."""
+    raw = raw.reshape(len(raw), -1) if raw.ndim > 2 or raw.shape[1:] == (1,) else raw
+    return raw[:, 0] if raw.shape[1:] == (1,) else raw
 
 
 def _task_of(y: Array, raw: Array, is_classifier: bool) -> str | None:
