@@ -23,11 +23,11 @@ class KerasSource:
 
     @functools.cached_property
     def outputs(self) -> Sequence[Output]:
-        """As ``Source.outputs``, with a batch of the part."""
+        """As ``PredictionSource.outputs``, with a batch of the part."""
         few = np.arange(min(self._part.size, PREDICTION_BATCH))
         part = self._part.take(np.resize(few, PREDICTION_BATCH))
         return predict(self._model, part, PREDICTION_BATCH).outputs
 
     def predict(self, x: Arrays) -> Arrays:
-        """As ``Source.predict``."""
+        """As ``PredictionSource.predict``."""
         return map_arrays(np.asarray, self._model.predict_on_batch(input_tensors(x)))

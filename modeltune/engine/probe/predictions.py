@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from modeltune.engine.data import Arrays, RaggedArray, map_arrays
-from modeltune.engine.probe.sources import Source
+from modeltune.engine.probe.sources import PredictionSource
 from modeltune.engine.probe.transforms import (
     PREDICTION_BATCH,
     ProbeError,
@@ -31,7 +31,7 @@ FLOAT32_STEPS = 16 * 2.0**-23
 class Predictor:
     """A model that predicts samples in batches of two fixed sizes, and knows its test rows."""
 
-    source: Source
+    source: PredictionSource
     x: Arrays
     known: dict[int, Arrays] = field(default_factory=dict)
 

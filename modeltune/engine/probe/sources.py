@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit import Model
 
 
-class Source(Protocol):
+class PredictionSource(Protocol):
     """A model as probes use it."""
 
     batch: int | None
@@ -26,7 +26,7 @@ class Source(Protocol):
         """Return what it predicts for a batch, a row for each sample, as arrays."""
 
 
-def source_of(model: Model | PredictorSource, part: Part) -> Source:
+def source_of(model: Model | PredictorSource, part: Part) -> PredictionSource:
     """Return what predicts for probes; Keras is imported for its models alone.
 
     Args:
@@ -56,7 +56,7 @@ class PredictorSource:
         self.outputs = [output]
 
     def predict(self, x: Arrays) -> Arrays:
-        """As ``Source.predict``.
+        """As ``PredictionSource.predict``.
 
         Raises:
             ValueError: the predictions have another form than those of the part.
