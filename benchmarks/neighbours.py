@@ -372,6 +372,12 @@ SESSIONS: Mapping[str, Sequence[str]] = {
 """Options by what they are for."""
 
 STEADY: Sequence[tuple[str, str]] = (
+    # The hooks that an error of another plugin passes through.
+    (
+        r'^(?:INTERNALERROR>)? +File "[^"]*/(?:modeltune|pluggy)/[^"]*", line \d+, in .*\n'
+        r"(?:(?:INTERNALERROR>)? {4,}.*\n)*",
+        "",
+    ),
     # Which plugins are installed.
     (r"^(metadata: ).*", r"\1PLUGINS"),
     (r"modeltune-[\w.]+(, )?", ""),
@@ -642,9 +648,9 @@ def what_happened(
 
 OF_ONE_SESSION = (
     *("start", "stop", "duration", "_hypothesis_stats", "extra", "extras"),
-    *("testrun_uid", "worker_id", "node", "item_index"),
+    *("testrun_uid", "worker_id", "node", "item_index", "nodes_files_lines"),
 )
-"""What the log says of times, of which Hypothesis tells some, and of pytest-xdist's processes."""
+"""What the log says of times, of which Hypothesis tells some, of pytest-xdist's processes, and in sets."""
 
 PROGRESS = re.compile(r"^test_\w+\.py\b.*|.*\[ *\d+%\]$")
 """Lines that show outcomes as they come: between two processes, in an order that is nobody's."""
