@@ -391,6 +391,8 @@ STEADY: Sequence[tuple[str, str]] = (
     (r"(:|port=)\d{5}\b", "PORT"),
     (r'(name="hypothesis-statistics[^"]*" value=)"[^"]*"', r"\1"),
     (r"TIME +", "TIME "),
+    # The last column of a table.
+    (r",\d+\.\d+(e-?\d+)?$", ",TIME"),
 )
 """What differs from one session to the next, as patterns, and what stands for it."""
 
@@ -648,7 +650,7 @@ def what_happened(
 
 OF_ONE_SESSION = (
     *("start", "stop", "duration", "_hypothesis_stats", "extra", "extras"),
-    *("testrun_uid", "worker_id", "node", "item_index", "nodes_files_lines"),
+    *("testrun_uid", "worker_id", "node", "item_index", "nodes_files_lines", "_csv_rows"),
 )
 """What the log says of times, of which Hypothesis tells some, of pytest-xdist's processes, and in sets."""
 
