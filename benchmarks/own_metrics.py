@@ -5,8 +5,9 @@ one distribution, a "worse" one is less sure of the truth. A gate is ``mt.metric
 of a cost ``<=``. ``python benchmarks/own_metrics.py`` prints a table per situation in about a minute.
 
 Of a metric that depends on predicted classes alone, a resample of rows is a multinomial draw of the
-counts of (truth, one model's class, the other's), which is what is drawn here. Areas are compared by
-``compare_areas`` itself.
+counts of (truth, one model's class, the other's), which is what is drawn here, and the jackknife leaves
+out one of each count. What is made of both is the judge's own. Areas are compared by ``compare_areas``
+itself. In brackets: what it would be if all samples told of the spread.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from modeltune.judgement.significance import (
     compare_areas,
     compare_resampled,
     decide,
+    effective_size,
     p_violated,
 )
 from modeltune.records import Outcome
@@ -63,10 +65,21 @@ def sides(cells: Any) -> list[tuple[Any, ...]]:
     return [(m[..., 1, 1], m[..., 0, 1], m[..., 1, 0], m[..., 0, 0]) for m in (one, other)]
 
 
-def failures(n: int, separation: float, repetitions: int, seed: int) -> dict[str, float]:
-    """Return by metric how often the gate on a model of this separation fails."""
+def without_one(metric: Callable[..., Any], cells: Any) -> float | None:
+    """Return the effective size of the difference of a metric, of counts (8,)."""
+    left = cells - np.eye(8)[cells > 0]
+    one, other = (metric(*side) for side in sides(left))
+    deltas, counts = one - other, cells[cells > 0]
+    known = np.isfinite(deltas)
+    return effective_size(deltas[known], counts[known])
+
+
+def failures(
+    n: int, separation: float, repetitions: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Return by metric how often the gate on a model of this separation fails, and would with all n."""
     random = np.random.default_rng(seed)
-    failed = dict.fromkeys(("roc_auc", *METRICS), 0)
+    failed = {name: [0, 0] for name in ("roc_auc", *METRICS)}
     for _ in range(repetitions):
         truth = random.random(n) < 0.4
         common = random.normal(size=n)
@@ -75,7 +88,8 @@ def failures(n: int, separation: float, repetitions: int, seed: int) -> dict[str
             for apart in (separation, SEPARATION)
         ]
         areas = compare_areas(truth, scores[1][None], scores[0][None])
-        failed["roc_auc"] += decide(areas, 0.0, p_violated(areas, 0.0)) is Outcome.FAILED
+        is_failed = decide(areas, 0.0, p_violated(areas, 0.0)) is Outcome.FAILED
+        failed["roc_auc"] = [count + is_failed for count in failed["roc_auc"]]
         named = [score > SEPARATION / 2 for score in scores]
         cells = np.bincount(4 * truth + 2 * named[0] + named[1], minlength=8)
         drawn = random.multinomial(n, cells / n, REPLICATES)
@@ -83,10 +97,13 @@ def failures(n: int, separation: float, repetitions: int, seed: int) -> dict[str
             with np.errstate(divide="ignore", invalid="ignore"):
                 one, other = (metric(*side) for side in sides(drawn))
                 delta = float(np.subtract(*(metric(*side) for side in sides(cells))))
+                effective = without_one(metric, cells)
             deltas = (one - other)[np.isfinite(one - other)]
-            compared = compare_resampled(deltas, delta, n)
-            failed[name] += decide(compared, 0.0, p_violated(compared, 0.0)) is Outcome.FAILED
-    return {name: count / repetitions for name, count in failed.items()}
+            for place, size in enumerate((effective, None)):
+                compared = compare_resampled(deltas, delta, n, size)
+                is_failed = decide(compared, 0.0, p_violated(compared, 0.0)) is Outcome.FAILED
+                failed[name][place] += is_failed
+    return {name: (a / repetitions, b / repetitions) for name, (a, b) in failed.items()}
 
 
 def main() -> None:
@@ -101,7 +118,8 @@ def main() -> None:
         print("|---|" + "---|" * len(names))
         for seed, n in enumerate(SIZES):
             shares = failures(n, separation, repetitions, seed)
-            cells = " | ".join(f"{100 * shares[name]:.1f} %" for name in names)
+            both = [tuple(100 * share for share in shares[name]) for name in names]
+            cells = " | ".join(f"{share:.1f} % ({before:.1f} %)" for share, before in both)
             print(f"| {n} | {cells} |", flush=True)
 
 

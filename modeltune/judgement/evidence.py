@@ -23,6 +23,8 @@ from modeltune.judgement.significance import (
     compare_samples,
     compare_seeds,
     compare_weighted,
+    effective_size,
+    jackknife,
     resamples,
 )
 from modeltune.records import (
@@ -271,9 +273,12 @@ def _by_samples(
         one, other = (one, other) if sign > 0 else (other, one)
         return compare_areas(truth, other, one)
     if _answer_alike(mine, theirs, refits):
-        deltas = np.zeros(REPLICATES)
+        deltas, left_out = np.zeros(REPLICATES), np.zeros(0)
     else:
-        deltas = np.array(list(_resample(metric, candidate, reference, refits)))
+        deltas, left_out = (
+            np.array(list(_differences(metric, candidate, reference, refits, picks)))
+            for picks in (_resampled, jackknife)
+        )
     measured = [
         float(np.mean(evidence.values(metric)[:refits])) for evidence in (candidate, reference)
     ]
@@ -288,7 +293,8 @@ def _by_samples(
     if not len(defined):
         return None
     size = int(np.count_nonzero(candidate.mask(metric)))
-    return compare_resampled(sign * defined, sign * (measured[0] - measured[1]), size)
+    effective = effective_size(left_out[np.isfinite(left_out)])
+    return compare_resampled(sign * defined, sign * (measured[0] - measured[1]), size, effective)
 
 
 def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
@@ -360,10 +366,19 @@ def _areas(
     return truth, np.array(sides[0]), np.array(sides[1])
 
 
-def _resample(
-    metric: str, candidate: Evidence, reference: Evidence, refits: int
+def _resampled(n: int) -> Iterator[Array]:
+    for batch in resamples(n):
+        yield from batch
+
+
+def _differences(
+    metric: str,
+    candidate: Evidence,
+    reference: Evidence,
+    refits: int,
+    picks: Callable[[int], Iterator[Array]],
 ) -> Iterator[float]:
-    """Yield candidate minus reference, of a metric of all samples together, on resamples of the rows."""
+    """Yield candidate minus reference, of a metric of all samples together, on picks of the rows."""
     mine = candidate.samples
     assert mine is not None
     is_report_of_class = isinstance(candidate.rows, int) and candidate.function is None
@@ -372,14 +387,13 @@ def _resample(
     with warnings.catch_warnings(), _checked_before():
         # Of a resample without some class; the samples themselves have been scored before.
         warnings.simplefilter("ignore")
-        for picks in resamples(len(rows)):
-            for pick in picks:
-                try:
-                    one, other = (score(rows[pick]) for score in scores)
-                except UndefinedMetricError:
-                    yield float("nan")
-                else:
-                    yield one - other
+        for pick in picks(len(rows)):
+            try:
+                one, other = (score(rows[pick]) for score in scores)
+            except UndefinedMetricError:
+                yield float("nan")
+            else:
+                yield one - other
 
 
 def _checked_before() -> AbstractContextManager[None]:

@@ -22,6 +22,9 @@ Numbers = NDArray[np.float64]
 ALPHA = 0.05
 POWER = 0.8
 REPLICATES = 2000
+LEFT_OUT = 500
+"""Into how many groups of samples at most a metric is computed without each in turn."""
+
 TOLERANCE = 1e-12
 """What arithmetic may add to a difference: 0.91 - 0.90 is a drop of exactly a hundredth."""
 
@@ -190,7 +193,8 @@ class Bootstrap:
     The p-value against a bound is the share of replicates on its other side, and the interval lies
     between quantiles of the replicates, both *expanded* (Hesterberg, The American Statistician 69,
     2015, 371-386): a plain percentile is as narrow as a normal interval with a variance divided by
-    n, and this puts it right with Student's quantiles and n - 1. No p-value is below 2^-n, the
+    n, and this puts it right with Student's quantiles and n - 1. Where few of the samples tell, as those
+    on which two models name different classes, their number stands for n there. No p-value is below 2^-n, the
     least a test of n paired samples (of their signs) can say: four samples never prove anything.
     """
 
@@ -198,6 +202,8 @@ class Bootstrap:
     n: int
     replicates: Numbers
     """Delta on each resample, in rising order."""
+    effective: float | None = None
+    """By how many samples the spread of delta is known, as ``effective_size``; None: all n."""
 
     @property
     def question(self) -> Question:
@@ -220,7 +226,7 @@ class Bootstrap:
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         if 2.0**-self.n > alpha:
             return -math.inf, math.inf
-        expanded = stats.t.isf(alpha, self.n - 1) * math.sqrt(self.n / (self.n - 1))
+        expanded = stats.t.isf(alpha, self._size - 1) * math.sqrt(self._size / (self._size - 1))
         share = float(stats.norm.sf(expanded))
         low, high = np.quantile(self.replicates, [share, 1 - share])
         return float(low), float(high)
@@ -228,7 +234,7 @@ class Bootstrap:
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
         if 2.0**-self.n > alpha or not self._error:
             return None
-        quantiles = stats.t.isf(alpha, self.n - 1) + stats.t.ppf(power, self.n - 1)
+        quantiles = stats.t.isf(alpha, self._size - 1) + stats.t.ppf(power, self._size - 1)
         return float(quantiles) * self._error
 
     def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
@@ -240,18 +246,22 @@ class Bootstrap:
         return _settle(self.delta, margin, alpha, needed)
 
     @property
+    def _size(self) -> float:
+        return max(2.0, self.n if self.effective is None else self.effective)
+
+    @property
     def _error(self) -> float:
         """The standard error of delta."""
         if self.n == 1 or not np.ptp(self.replicates):
             return 0.0
-        return float(np.std(self.replicates)) * math.sqrt(self.n / (self.n - 1))
+        return float(np.std(self.replicates)) * math.sqrt(self._size / (self._size - 1))
 
     def _p(self, against: int) -> float:
         count = len(self.replicates)
         # Counting delta itself as one more replicate keeps p above 0 (Davison & Hinkley, 1997, 4.2).
         share = min(1 + against, count) / (count + 1)
-        freedom = max(self.n - 1, 1)
-        p = stats.t.cdf(stats.norm.ppf(share) * math.sqrt((self.n - 1) / self.n), freedom)
+        size = self._size if self.n > 1 else 1.0
+        p = stats.t.cdf(stats.norm.ppf(share) * math.sqrt((size - 1) / size), max(size - 1, 1))
         return max(float(p), 2.0**-self.n)
 
 
@@ -538,17 +548,50 @@ def compare_groups(
     return GroupDistance(lowest, highest, min(p, 1.0), settle)
 
 
-def compare_resampled(deltas: ArrayLike, delta: float, n: int) -> Bootstrap:
+def compare_resampled(
+    deltas: ArrayLike, delta: float, n: int, effective: float | None = None
+) -> Bootstrap:
     """Compare a metric of the whole test part (F1, R2): its delta on each resample, shape (B,).
 
     ``resamples`` draws the indices; both models are scored on the same ones. ``delta`` is the
-    difference on the n samples themselves. Raises ValueError for values that are not finite, as
+    difference on the n samples themselves, ``effective`` their ``effective_size``. Raises ValueError for values that are not finite, as
     F1 of a class that a resample misses: leave such replicates out.
     """
     replicates = np.sort(_values(deltas, "deltas"))
     if n < 1 or not math.isfinite(delta):
         raise ValueError(f"delta is {delta!r} on {n} samples; nothing can be compared")
-    return Bootstrap(float(delta), n, replicates)
+    return Bootstrap(float(delta), n, replicates, effective)
+
+
+def jackknife(n: int) -> Iterator[NDArray[np.integer]]:
+    """Yield the indices of n samples without each of them, or each of ``LEFT_OUT`` groups, in turn."""
+    groups = min(n, LEFT_OUT)
+    for group in range(groups):
+        yield np.flatnonzero(np.arange(n) % groups != group)
+
+
+def effective_size(left_out: ArrayLike, counts: ArrayLike | None = None) -> float | None:
+    """Return by how many samples the spread of a metric is known; None where it has none.
+
+    These are Satterthwaite's degrees of freedom of a sum of squares, (sum u^2)^2 / sum u^4 (Biometrics
+    Bulletin 2, 1946, 110-114), of the influences u of the samples by the jackknife (Efron, The
+    Jackknife, the Bootstrap and Other Resampling Plans, 1982). Of two models that differ on m samples by
+    as much each it is m, as McNemar's test counts them.
+
+    Args:
+        left_out: the metric without each sample, as ``jackknife`` leaves them out, (k,); without
+            those that leave no value.
+        counts: how many samples each of them stands for, (k,); default: one.
+    """
+    values = np.asarray(left_out, np.float64)
+    if len(values) < 2:
+        return None
+    weights = np.ones(len(values)) if counts is None else np.asarray(counts, np.float64)
+    squares = np.square(values - np.average(values, weights=weights))
+    if float(np.max(squares)) <= TOLERANCE**2:
+        return None
+    squares /= np.max(squares)
+    return float(weights @ squares) ** 2 / float(weights @ np.square(squares))
 
 
 def resamples(n: int, replicates: int = REPLICATES, seed: int = 0) -> Iterator[NDArray[np.integer]]:

@@ -250,3 +250,23 @@ def test_delong_and_the_bootstrap_agree() -> None:
     assert isinstance(boot, Bootstrap)
     assert isinstance(areas, DeLong)
     assert boot.interval() == pytest.approx(areas.interval(), abs=0.01)
+
+
+def right(y_true: object, y_pred: object) -> float:
+    return float(np.mean(np.asarray(y_true) == (np.asarray(y_pred) > 0.5)))
+
+
+def test_only_samples_on_which_both_sides_differ_tell_how_far_a_number_varies() -> None:
+    hits = [(one > 0.5) == (TRUTH == 1) for one in (FINE, NOISY)]
+    sides = [
+        Evidence({"right": Scores((float(hit.mean()),))}, ((0, None),), samples(one), None, right)
+        for one, hit in zip((FINE, NOISY), hits, strict=True)
+    ]
+    boot = compare_evidence("right", 1, *sides).comparison
+    assert isinstance(boot, Bootstrap)
+    lost, won = (int(np.sum(a & ~b)) for a, b in (hits, hits[::-1]))
+    # Of the mean's own distance from each sample, (sum u^2)^2 / sum u^4 by hand.
+    influences = np.repeat([1, -1, 0], [lost, won, N - lost - won]) - (lost - won) / N
+    by_hand = np.sum(influences**2) ** 2 / np.sum(influences**4)
+    assert lost + won < N / 2
+    assert boot.effective == pytest.approx(by_hand)

@@ -13,6 +13,7 @@ from scipy import optimize, stats
 
 from modeltune.ground.multiple_tests import holm
 from modeltune.judgement.significance import (
+    LEFT_OUT,
     Bootstrap,
     Comparison,
     McNemar,
@@ -23,6 +24,8 @@ from modeltune.judgement.significance import (
     compare_seeds,
     compare_weighted,
     decide,
+    effective_size,
+    jackknife,
     p_violated,
     resamples,
     wilson,
@@ -286,6 +289,36 @@ def test_a_metric_that_is_no_mean_is_compared_on_resamples() -> None:
     assert result.p_worse < 0.01
     assert result.interval()[0] < delta < result.interval()[1]
     assert (result.n, result.question) == (300, Question.ARTIFACT)
+
+
+def test_samples_on_which_two_models_differ_are_those_by_which_the_spread_is_known() -> None:
+    differences = np.zeros(100)
+    differences[:12], differences[12:20] = 1, -1
+    left_out = [differences[picked].sum() for picked in jackknife(100)]
+    assert effective_size(left_out) == pytest.approx(20, rel=0.05)
+    # Counts stand for so many samples; of one that weighs most, hardly more than one tells.
+    assert effective_size([-1, 1, 0], [12, 8, 80]) == pytest.approx(effective_size(left_out))
+    assert effective_size([9, 0, 0, 0, 0, 0, 0, 0, 1, 0]) == pytest.approx(1.2, abs=0.1)
+    assert effective_size(np.zeros(100)) is None
+    assert effective_size([0.5]) is None
+
+
+@pytest.mark.parametrize("n", [1, 2, 499, 1201])
+def test_the_jackknife_leaves_out_each_sample_once_in_few_groups(n: int) -> None:
+    left = list(jackknife(n))
+    assert len(left) == min(n, LEFT_OUT)
+    out = np.concatenate([np.setdiff1d(np.arange(n), kept) for kept in left])
+    assert sorted(out) == list(range(n))
+
+
+def test_a_bootstrap_that_few_samples_tell_of_is_wider() -> None:
+    deltas = np.random.default_rng(3).normal(-0.05, 0.03, 2000)
+    all_tell, few = (compare_resampled(deltas, -0.05, 100, size) for size in (None, 6.0))
+    assert few.p_worse > all_tell.p_worse
+    assert few.interval()[0] < all_tell.interval()[0] < all_tell.interval()[1] < few.interval()[1]
+    assert (few.detectable() or 0) > (all_tell.detectable() or 1)
+    # As Student's t of six: (Hesterberg, 2015) the quantile of the replicates, expanded.
+    assert few.p_worse == pytest.approx(stats.t.cdf(-0.05 / 0.03 * math.sqrt(5 / 6), 5), abs=0.01)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1_000_000, 3_000_000])
