@@ -262,7 +262,7 @@ def test_only_samples_on_which_both_sides_differ_tell_how_far_a_number_varies() 
         Evidence({"right": Scores((float(hit.mean()),))}, ((0, None),), samples(one), None, right)
         for one, hit in zip((FINE, NOISY), hits, strict=True)
     ]
-    boot = compare_evidence("right", 1, *sides).comparison
+    boot = compare_evidence("right", 1, sides[0], sides[1]).comparison
     assert isinstance(boot, Bootstrap)
     lost, won = (int(np.sum(a & ~b)) for a, b in (hits, hits[::-1]))
     # Of the mean's own distance from each sample, (sum u^2)^2 / sum u^4 by hand.
