@@ -650,7 +650,15 @@ def what_happened(
 
 OF_ONE_SESSION = (
     *("start", "stop", "duration", "_hypothesis_stats", "extra", "extras"),
-    *("testrun_uid", "worker_id", "node", "item_index", "nodes_files_lines", "_csv_rows"),
+    *(
+        "testrun_uid",
+        "worker_id",
+        "node",
+        "item_index",
+        "nodes_files_lines",
+        "_csv_rows",
+        "_json_report_extra",
+    ),
 )
 """What the log says of times, of which Hypothesis tells some, of pytest-xdist's processes, and in sets."""
 
