@@ -338,7 +338,7 @@ def modeltune(name: str, settings: Settings) -> Measurement:
     with lend_engine(spec, {}, settings.workers, scratch, discard_event) as (engine, executor):
         engine.load()
         started = time.perf_counter()
-        if failure := engine.begin(scratch):
+        if failure := engine.begin(scratch).failure:
             sys.exit(f"the default candidate does not train: {failure.traceback}")
         best = search(spec, Tuner(engine, executor, scratch), discard_event, progress)
         seconds = time.perf_counter() - started
