@@ -14,7 +14,7 @@ from modeltune.plugin import hookspecs
 from modeltune.plugin.live_hooks import LiveHooks
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
 from modeltune.plugin.session import Session
-from modeltune.plugin.tuned import tuned
+from modeltune.plugin.tuned_fixture import tuned
 
 __all__ = ["pytest_addhooks", "pytest_addoption", "pytest_configure", "tuned"]
 

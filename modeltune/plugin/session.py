@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
-from modeltune.plugin.tuned import NoWinnerError, Winners, uses_tuned, with_specs_first
+from modeltune.plugin.tuned_fixture import NoWinnerError, Winners, uses_tuned, with_specs_first
 
 if TYPE_CHECKING:
     from modeltune.ground import Deadline, MaskedUrl, Project, StoreUrl

@@ -410,7 +410,7 @@ def test_a_run_without_a_spec_is_left_alone(
             "loaded []",
             "ours [[]'modeltune', 'modeltune.ground', 'modeltune.ground.doors', 'modeltune.plugin', "
             "'modeltune.plugin.hookspecs', 'modeltune.plugin.live_hooks', "
-            "'modeltune.plugin.mlflow_plugin', 'modeltune.plugin.session', 'modeltune.plugin.tuned']",
+            "'modeltune.plugin.mlflow_plugin', 'modeltune.plugin.session', 'modeltune.plugin.tuned_fixture']",
         ]
     )
 

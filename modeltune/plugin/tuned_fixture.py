@@ -20,6 +20,9 @@ FIXTURE = "tuned"
 
 POLL_SECONDS = 0.2
 
+PATIENCE_SECONDS = 10.0
+"""How long no spec may run anywhere before a test gives up one that has not begun: ``-x`` ends workers."""
+
 
 class NoWinnerError(Exception):
     """There is no winner of a spec: the test that asks for it is an error, no failure."""
@@ -179,7 +182,7 @@ class Winners:
 
         if item is not None and item in request.session.items:
             if item.run is None and self._folder is not None:
-                self._wait_for(item, request)
+                self.wait_for(item, request)
             if item.run is not None:
                 return item.run
             if self._session.has_ended(item.nodeid):
@@ -214,18 +217,24 @@ class Winners:
         draft.write_bytes(text.encode("utf-8", "surrogatepass"))
         draft.replace(self._file(nodeid, what))
 
-    def _wait_for(self, item: SpecItem, request: pytest.FixtureRequest) -> None:
+    def wait_for(self, item: SpecItem, request: pytest.FixtureRequest) -> None:
         """Wait until a spec of this session has ended in another worker, and give its run to its item.
 
-        Returns at once where this worker itself has still to run it: then nobody else does.
+        Returns at once where this worker itself has still to run it: then nobody else does. Gives up
+        where no worker runs a spec any more.
         """
         from modeltune.histories import open_store
         from modeltune.plugin.xdist_internals import is_still_to_run
 
         place = request.session.items.index(item)
         ended, begun = self._file(item.nodeid, "ended"), self._file(item.nodeid, "begun")
+        idle_since = time.monotonic()
         while not ended.exists():
             if is_still_to_run(request.config, place):
+                return
+            if self._is_one_running():
+                idle_since = time.monotonic()
+            elif time.monotonic() > idle_since + PATIENCE_SECONDS:
                 return
             if begun.exists() and not _is_running(begun.read_text(encoding="utf-8")):
                 break
@@ -235,6 +244,15 @@ class Winners:
                 item.run = history.run(run)
         else:
             self._session.note_end(item.nodeid)
+
+    def _is_one_running(self) -> bool:
+        """Tell whether a worker that is alive has begun a spec and not ended it."""
+        assert self._folder is not None  # this is a worker
+        return any(
+            not begun.with_suffix(".ended").exists()
+            and _is_running(begun.read_text(encoding="utf-8"))
+            for begun in self._folder.glob("*.begun")
+        )
 
     def _file(self, nodeid: str, what: str) -> Path:
         assert self._folder is not None  # this is a worker

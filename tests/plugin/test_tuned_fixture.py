@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from modeltune.plugin.tuned import with_specs_first
+from modeltune.plugin import tuned_fixture, xdist_internals
+from modeltune.plugin.tuned_fixture import Winners, with_specs_first
 from tests.support.example import PARAMETRIZED, RULES, Example, scripted_source
 
 SPECS = (
@@ -138,6 +143,32 @@ def test_workers_of_xdist_wait_for_the_specs_of_others(scripted: Example, mode: 
     session = example.run_pytest_apart("-n2", f"--dist={mode}", "a_test.py", "spec_a.py")
     session.assert_outcomes(passed=6)
     assert len(session.history) == 2
+
+
+def test_a_spec_that_no_worker_runs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        assert now[0] < 100
+        if now[0] > 50:
+            winners.tell_end("other")
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(tuned_fixture, "time", clock)
+    monkeypatch.setattr(xdist_internals, "is_still_to_run", lambda config, place: False)
+    config: Any = SimpleNamespace(getoption=lambda *names: str(tmp_path / "gw0"))
+    session: Any = SimpleNamespace(is_xdist_worker=True, made=[])
+    item: Any = SimpleNamespace(nodeid="spec", run=None)
+    request: Any = SimpleNamespace(config=config, session=SimpleNamespace(items=[item]))
+    winners = Winners(session, config)
+    winners.tell_begin("other")
+    winners.wait_for(item, request)
+    # As long as another spec ran, this one might have come behind it.
+    assert 49 + tuned_fixture.PATIENCE_SECONDS <= now[0] < 51 + tuned_fixture.PATIENCE_SECONDS
+    assert item.run is None
 
 
 def test_tests_that_use_it_come_behind_the_specs_and_nothing_else_moves() -> None:
