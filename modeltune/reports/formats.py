@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tabulate
 
@@ -78,27 +78,32 @@ def latex_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _latex(sections: Sequence[Section]) -> str:
+    return _document(sections, "\\paragraph{{{}}}", "\n", _latex_text, latex_table)
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    return _document(sections, "### {}", "\n\n", markdown_text, markdown_table)
+
+
+def _document(
+    sections: Sequence[Section],
+    heading: str,
+    between_lines: str,
+    as_text: Callable[[str], str],
+    as_table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
+) -> str:
+    """Return sections one below the other: of each its title, table and summary, as far as it has them."""
     parts = []
     for section in sections:
-        title = f"\\paragraph{{{_latex_text(section.title)}}}" if section.title else ""
+        title = heading.format(as_text(section.title)) if section.title else ""
         headers = section.headers or ["" for _ in (section.rows[:1] or [[]])[0]]
-        text = "\n".join(map(_latex_text, section.summary.splitlines()))
-        parts += [title, latex_table(headers, section.rows), text]
+        summary = between_lines.join(map(as_text, section.summary.splitlines()))
+        parts += [title, as_table(headers, section.rows), summary]
     return "\n\n".join(filter(None, parts))
 
 
 def _latex_text(text: str) -> str:
     return "".join(tabulate.LATEX_ESCAPE_RULES.get(c, c) for c in clean(text))
-
-
-def _markdown(sections: Sequence[Section]) -> str:
-    parts = []
-    for section in sections:
-        title = f"### {markdown_text(section.title)}" if section.title else ""
-        headers = section.headers or ["" for _ in (section.rows[:1] or [[]])[0]]
-        text = "\n\n".join(map(markdown_text, section.summary.splitlines()))
-        parts += [title, markdown_table(headers, section.rows), text]
-    return "\n\n".join(filter(None, parts))
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
