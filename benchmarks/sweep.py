@@ -344,12 +344,24 @@ def sweep(cases: Sequence[Case]) -> tuple[Counter[str], list[str]]:
     return counts, found
 
 
+def part_of(cases: Sequence[Case], part: int, parts: int) -> list[Case]:
+    """Return one of so many parts of the cases; the ways to write one loss or metric stay together."""
+    groups = [list(group) for _, group in itertools.groupby(cases, lambda case: case.group or case)]
+    first, end = (len(groups) * edge // parts for edge in (part - 1, part))
+    return list(itertools.chain.from_iterable(groups[first:end]))
+
+
 def main() -> None:
     """Print every difference, and how many combinations there were."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--every", type=int, default=1, help="take only every n-th combination")
+    parser.add_argument(
+        "--part", default="1/1", metavar="K/N", help="take the K-th of N parts, whose counts add up"
+    )
+    chosen = parser.parse_args()
     warnings.filterwarnings("ignore", category=SyntaxWarning)
-    cases = [*single_outputs(), *several_outputs()][:: parser.parse_args().every]
+    cases = [*single_outputs(), *several_outputs()][:: chosen.every]
+    cases = part_of(cases, *map(int, chosen.part.split("/")))
     counts, found = sweep(cases)
     print(*found, sep="\n")
     print(f"{len(cases)} combinations: {counts['compared']} compared, "

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,11 @@ def shuffled() -> mt.Data:
     return mt.Data(noisy.batch(8).prefetch(1), *rest)
 
 
+def untidy() -> mt.Data:
+    tempfile.mkdtemp()
+    return digits(train=20, validation=10, test=10)
+
+
 METHODS = ["fork", "forkserver", "spawn"]
 
 
@@ -93,6 +99,11 @@ def without_data(hp: Any) -> Any:
 
 @declared(data=killed)
 def with_deadly_data(hp: Any) -> Any:
+    return classifier()
+
+
+@declared(data=untidy)
+def with_untidy_data(hp: Any) -> Any:
     return classifier()
 
 

@@ -22,7 +22,7 @@ from modeltune.engine.data.loading import (
     map_arrays,
 )
 from modeltune.engine.data.ragged import RaggedArray
-from modeltune.ground import error_line, holm
+from modeltune.ground import DataError, error_line, holm
 from modeltune.records import (
     Area,
     Array,
@@ -89,13 +89,13 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
     ERROR. What streams leave unchecked is in one verdict, "checks.streams"; a check that they leave
     open has its own one, INCONCLUSIVE, only if it has measured something.
     """
-    rows = _Rows(loaded)
+    rows, named = _Rows(loaded), _by_columns(loaded)
     checks_by_name: dict[str, Callable[[], CheckResult]] = {
         "overlap": lambda: _overlap(loaded, rows),
         "duplicates": lambda: _duplicates(loaded.train, rows),
-        "constant_features": lambda: _constant_features(loaded),
-        "labels": lambda: _labels(loaded),
-        "drift": lambda: _drift(loaded, checks.max_drift),
+        "constant_features": lambda: _constant_features(named),
+        "labels": lambda: _labels(named),
+        "drift": lambda: _drift(named, checks.max_drift),
     }
     verdicts: list[Verdict] = []
     unchecked: dict[str, str] = {}
@@ -117,6 +117,33 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
         outcome = _outcome(result.bad, checks.severity(name))
         verdicts.append(_verdict(name, checks.severity(name), outcome, result.reason, result))
     return *verdicts, *_on_streams(loaded, unchecked, checks)
+
+
+def _by_columns(loaded: LoadedData) -> LoadedData:
+    """Return the data with the columns of frames, by name, where the frame's array hides what they are.
+
+    Those are frames of targets but one-hot ones, and frames of columns that are not all numbers.
+    """
+
+    arrays = [part for part in loaded.parts if part.stream is None]
+    kinds = []
+    for kind in ("x", "y"):
+        train = getattr(loaded.train, kind)
+        if not isinstance(train, np.ndarray) or train.ndim != 2 or train.shape[1] < 2:
+            continue
+        columns = [{column.name for column in part.frames.get(kind, ())} for part in arrays]
+        are_alike = all(names and names == columns[0] for names in columns)
+        if are_alike and (train.dtype.hasobject or (kind == "y" and class_labels(train) is None)):
+            kinds.append(kind)
+    by_name: dict[str, Any] = {}
+    try:
+        for part in arrays:
+            changed: dict[str, Any] = {kind: part.by_column(kind) for kind in kinds}
+            by_name[part.name] = replace(part, **changed)
+    except DataError:
+        # A column that is not of its dtype: a model that takes columns is told when it gets them.
+        return loaded
+    return replace(loaded, **by_name)
 
 
 def _on_streams(

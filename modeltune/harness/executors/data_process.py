@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modeltune.ground import Deadline
 from modeltune.harness.executors.interface import discard_event
+from modeltune.harness.executors.lent_folders import lend_folder
 from modeltune.harness.executors.processes import (
     Limits,
     NotPortableError,
     answer_of,
-    lend_folder,
     process_executor,
 )
+from modeltune.harness.executors.socket_folder import choose_socket_folder
 from modeltune.harness.executors.supervision import (
     Process,
     Supervisor,
     allowed_memory,
     file_in_memory,
+)
+from modeltune.harness.executors.tempfile_internals import (
+    lend_temporary_folder,
+    make_temporary_files_in,
 )
 from modeltune.harness.executors.worker import serve_data
 from modeltune.records import Listener, Note
@@ -164,7 +169,8 @@ def lend_data(
 
         supervisor.open()
         stack.callback(supervisor.close)
-        process, demands = start_copy(serve_data, _Owner(load))
+        temporary = stack.enter_context(lend_temporary_folder())
+        process, demands = start_copy(serve_data, _Owner(load), temporary)
         supervisor.watch(process)
         stack.callback(supervisor.end, process)
         stack.callback(demands.close)
@@ -172,7 +178,7 @@ def lend_data(
         def take() -> LoadedData | None:
             from modeltune.engine import read_parts
 
-            demands.send(stack.enter_context(lend_folder(scratch)))
+            demands.send(stack.enter_context(lend_folder(scratch, "data")))
             written = answer_of(process, "share", limits.on_rest(), tell_notes)
             return None if written is None else read_parts(written)
 
@@ -185,19 +191,22 @@ def can_be_copied() -> bool:
     return sys.platform == "linux" and not any(name in sys.modules for name in RUNTIMES)
 
 
-def start_copy(serve: Callable[..., None], owner: object) -> tuple[Process, Connection]:
+def start_copy(
+    serve: Callable[..., None], owner: object, temporary: Path | None
+) -> tuple[Process, Connection]:
     """Fork a process that serves what ``owner`` has; return it and the pipe of demands.
 
     ``serve`` is called there with the pipes of answers and demands, the file that says where the
-    process was when it dies, and the owner.
+    process was when it dies, and the owner; its temporary files are made in ``temporary``.
     """
+    choose_socket_folder()
     context = get_context("fork")
     # Pipes of one direction are no sockets, which pytest-socket may refuse.
     receiving, answers = context.Pipe(duplex=False)
     listening, demands = context.Pipe(duplex=False)
     stack = file_in_memory()
     arguments = (serve, answers, listening, stack.fileno(), owner)
-    process = context.Process(target=_serve, args=(receiving, demands, *arguments))
+    process = context.Process(target=_serve, args=(receiving, demands, temporary, *arguments))
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
@@ -210,9 +219,14 @@ def start_copy(serve: Callable[..., None], owner: object) -> tuple[Process, Conn
 
 
 def _serve(
-    receiving: Connection, demands: Connection, serve: Callable[..., None], *arguments: Any
+    receiving: Connection,
+    demands: Connection,
+    temporary: Path | None,
+    serve: Callable[..., None],
+    *arguments: Any,
 ) -> None:
     # The ends of the other process: a pipe is at its end when nobody holds them.
     receiving.close()
     demands.close()
+    make_temporary_files_in(temporary)
     serve(*arguments)

@@ -18,6 +18,7 @@ from modeltune.harness.executors.supervision import (
     Supervisor,
     allowed_memory,
 )
+from modeltune.harness.executors.tempfile_internals import lend_temporary_folder
 from modeltune.harness.executors.worker import serve_calls
 from modeltune.records import Listener, Note
 from modeltune.specs import Spec
@@ -75,7 +76,8 @@ def lend_engine_copy(
     with contextlib.ExitStack() as stack:
         supervisor.open()
         stack.callback(supervisor.close)
-        process, demands = start_copy(serve_calls, engine)
+        temporary = stack.enter_context(lend_temporary_folder())
+        process, demands = start_copy(serve_calls, engine, temporary)
         supervisor.watch(process)
         stack.callback(supervisor.end, process)
         stack.callback(demands.close)

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import sys
-import tempfile
 import time
 import warnings
 from collections import Counter, deque
@@ -22,22 +21,14 @@ from typing import TYPE_CHECKING, Any
 from modeltune.ground import (
     CodeError,
     Deadline,
-    HistoryError,
     ModeltuneError,
     SearchError,
     error_text,
     first_line,
-    make_folder,
-    mark_folder,
-    open_own,
-    open_regular,
-    refuse_link,
-    remove_marked,
-    try_lock,
     usable_cores,
-    wait_for_lock,
 )
 from modeltune.harness.executors.interface import discard_event, underway
+from modeltune.harness.executors.lent_folders import lend_folder
 from modeltune.harness.executors.supervision import (
     LOOK,
     Limit,
@@ -46,6 +37,7 @@ from modeltune.harness.executors.supervision import (
     allowed_memory,
     warm_up,
 )
+from modeltune.harness.executors.tempfile_internals import lend_temporary_folder
 from modeltune.harness.executors.worker import Birth, Descriptor, FitProgress, SpaceProgress
 from modeltune.records import (
     ExamineTask,
@@ -532,7 +524,8 @@ def process_executor(
     supervisor = Supervisor(allowed_memory(search.trial_gigabytes))
     warm_up()
     with contextlib.ExitStack() as stack:
-        data = stack.enter_context(lend_folder(scratch))
+        data = stack.enter_context(lend_folder(scratch, "data"))
+        birth = replace(birth, temporary=stack.enter_context(lend_temporary_folder()))
         supervisor.open()
         stack.callback(supervisor.close)
         start = partial(supervisor.start, birth, in_main)
@@ -546,41 +539,6 @@ def process_executor(
         except CodeError as error:
             raise NotPortableError(str(error)) from error
         yield engine, others
-
-
-@contextlib.contextmanager
-def lend_folder(scratch: Path) -> Iterator[Path]:
-    """Lend a folder for data and remove it afterwards; remove also folders that killed processes left.
-
-    The folder is locked until this process ends, however it ends.
-
-    Raises:
-        HistoryError: it cannot be made.
-    """
-    try:
-        make_folder(scratch)
-        refuse_link(scratch)
-        for left in scratch.glob("data-*/lock"):
-            with contextlib.suppress(OSError), open_regular(left, through_links=False) as lock:
-                if try_lock(lock):
-                    remove_marked(left.parent)
-        made = Path(tempfile.mkdtemp(dir=scratch))
-        mark_folder(made)
-    except OSError as error:
-        raise HistoryError(
-            f"{scratch} cannot be written ({error}); make the folder writable, or name another "
-            "--modeltune-store"
-        ) from error
-    folder = made.with_name(f"data-{made.name}")
-    with open_own(made / "lock") as lock:
-        wait_for_lock(lock)
-        # Others see it under this name only when it is locked.
-        made.rename(folder)
-        try:
-            yield folder
-        finally:
-            with contextlib.suppress(OSError):
-                remove_marked(folder)
 
 
 def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:

@@ -9,8 +9,8 @@ from multiprocessing import util
 LONGEST_PATH = 103
 """Bytes of the path of a socket: macOS allows these, Linux four more; see unix(7)."""
 
-NAMES = len("/pymp-12345678/listener-12345678")
-"""What multiprocessing adds to the folder for temporary files."""
+NAMES = len("/modeltune-tmp12345678/pymp-12345678/listener-12345678")
+"""What a process of ours, and multiprocessing in it, add to the folder for temporary files."""
 
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
@@ -18,7 +18,7 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 def choose_socket_folder() -> None:
     """Have multiprocessing make its folder for sockets where their paths are short enough.
 
-    With a TMPDIR of 70 characters and more, as Slurm, Bazel and macOS have them, no socket can be
+    With a TMPDIR of 50 characters and more, as Slurm, Bazel and macOS have them, no socket can be
     made there. Other temporary files stay in TMPDIR. Newer versions of Python do the same.
     """
     if len(os.fsencode(tempfile.gettempdir())) + NAMES <= LONGEST_PATH:

@@ -35,6 +35,7 @@ from modeltune.ground import (
     without_escapes,
     without_ours,
 )
+from modeltune.harness.executors.tempfile_internals import make_temporary_files_in
 from modeltune.records import HyperParameters, RehearseTask
 
 PR_SET_PDEATHSIG = 1
@@ -61,7 +62,8 @@ def _detach(duplicate: Any) -> Descriptor:
 class Birth:
     """What a new process starts with: the pickled spec and fixtures, and its surroundings.
 
-    When the process dies, ``stack`` is the file that says where it was.
+    When the process dies, ``stack`` is the file that says where it was. ``temporary`` is the folder
+    for its temporary files.
     """
 
     declared: bytes
@@ -74,6 +76,7 @@ class Birth:
     warnings: list[Any]
     start_method: str
     stack: Descriptor | None = None
+    temporary: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _settle(birth: Birth) -> None:
         _write_stack_to(birth.stack.number)
     os.environ.clear()
     os.environ.update(birth.environ)
+    make_temporary_files_in(birth.temporary)
     os.chdir(birth.folder)
     sys.path[:] = birth.path
     # What the author's code starts, such as a pool, starts as in the process that started this one.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -75,6 +76,55 @@ def random_split(x: Any, y: Any, seed: int) -> LoadedData:
 
 
 # all checks
+
+
+def framed(change: Callable[[pd.DataFrame, pd.DataFrame], None]) -> LoadedData:
+    """Return frames for several inputs and outputs, of which ``change`` has changed test."""
+
+    def frames(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        index = np.arange(rows)
+        x = pd.DataFrame({"city": np.where(index % 2, "Bonn", "Ulm"), "rooms": index % 5})
+        y = pd.DataFrame({"kind": index % 3, "rare": index % 7 == 0, "price": np.sqrt(index)})
+        return x, y
+
+    def data() -> mt.Data:
+        test = frames(600)
+        change(*test)
+        return mt.Data(frames(600), frames(600), test)
+
+    return load_data(spec_of(data=data), {})
+
+
+def test_columns_of_frames_are_checked_as_what_they_are() -> None:
+    def nothing(x: pd.DataFrame, y: pd.DataFrame) -> None:
+        pass
+
+    def without_classes(x: pd.DataFrame, y: pd.DataFrame) -> None:
+        y["kind"], y["rare"] = y["kind"] + 1, False
+
+    def others(x: pd.DataFrame, y: pd.DataFrame) -> None:
+        x["rooms"], y["price"] = x["rooms"] + 3, y["price"] + 9
+
+    for check in ("constant_features", "labels", "drift"):
+        assert verdict(check, framed(nothing)).outcome is Outcome.PASSED
+    labels = verdict("labels", framed(without_classes))
+    assert labels.reason == (
+        "train has no row of class 3 (200 test rows) of y.kind; "
+        "test has no row of class 0 (200 train rows) of y.kind; "
+        "test has no row of class 1 (86 train rows) of y.rare"
+    )
+    assert {*details_of(labels, ClassCounts).outputs} == {"y.kind", "y.rare"}
+    drift = verdict("drift", framed(others))
+    assert [one.feature for one in details_of(drift, Drift).features] == ["x.rooms", "y.price"]
+    assert details_of(drift, Drift).not_compared == ("x.city (object)",)
+
+
+def test_one_hot_targets_in_a_frame_are_one_output() -> None:
+    def one_hot(rows: int) -> tuple[Any, pd.DataFrame]:
+        return numbers(rows), pd.DataFrame(np.eye(3)[np.arange(rows) % 3], columns=[*"abc"])
+
+    data = load_data(spec_of(data=lambda: mt.Data(one_hot(30), one_hot(30), one_hot(30))), {})
+    assert {*details_of(verdict("labels", data), ClassCounts).outputs} == {"y"}
 
 
 def test_data_with_nothing_wrong_pass_every_check() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,17 @@ def test_where_a_data_function_died_is_in_the_error(tmp_path: Path, fault: Path)
     lent = lend_data(process_specs.with_faulty_data, {}, tmp_path)
     with pytest.raises(ModeltuneError, match="in faulty_data\n"), lent:
         pass
+
+
+def test_no_temporary_file_outlives_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with lend_data(process_specs.with_untidy_data, {}, tmp_path / "scratch"):
+        assert [*folder.glob("modeltune-*/tmp*")]
+    assert [*folder.iterdir()] == []
 
 
 def test_a_data_function_that_is_stopped_goes_on_and_that_is_said(

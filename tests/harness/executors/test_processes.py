@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -329,6 +330,19 @@ def test_no_process_outlives_its_executor(tmp_path: Path) -> None:
         assert len(begun) >= 3  # and the server, if there was none
     leaders = {process for process in begun if is_alive(process) and os.getsid(process) == process}
     assert not leaders
+
+
+def test_no_temporary_file_outlives_the_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with started(process_specs.with_shuffled_stream, tmp_path) as (engine, _):
+        engine.load()
+        # TensorFlow keeps the code of the stream there.
+        assert [*folder.glob("modeltune-*/__autograph*.py")]
+    assert [*folder.iterdir()] == []
 
 
 def test_processes_that_cannot_all_be_started_are_ended() -> None:
