@@ -54,6 +54,7 @@ from modeltune.engine.score import (
     is_loss_of_keras,
     name_cautions,
     names_without_samples,
+    point_problems,
     predict,
     report_names,
 )
@@ -139,7 +140,7 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
         evaluated = list(evaluate(model, known, test.size))
         _warn(spec, predicted, evaluated)
         names = [*evaluated, *report_names(outputs, spec.asked_metrics)]
-        problems += gate_problems(spec, names)
+        problems += [*gate_problems(spec, names), *point_problems(spec, outputs)]
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
@@ -284,7 +285,7 @@ def _problems_of_names(
     """Return which metrics of the objective and the gates a fit did not log."""
     missing = spec.search.objective.missing_from(curve) if spec.is_searched else None
     gates = gate_problems(spec, [*evaluated, *report_names(outputs, spec.asked_metrics)])
-    return [*([missing] if missing else []), *gates]
+    return [*([missing] if missing else []), *gates, *point_problems(spec, outputs)]
 
 
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:

@@ -39,11 +39,13 @@ from modeltune.records import (
     are_same_truth,
     call_metric,
     class_metric,
+    decision_curve,
     failure_of,
     label_metric,
     takes_metadata,
     usual_metric,
 )
+from modeltune.specs import MetricFunction, Point
 
 ENOUGH_SEEDS = 3
 """With so many refits on both sides, the recipes are compared; with fewer, two of their models."""
@@ -60,10 +62,10 @@ class Evidence:
     refits: tuple[RefitId, ...]
     samples: Samples | None
     rows: Rows | None = None
-    function: Callable[..., Any] | None = None
+    function: MetricFunction | None = None
 
     @classmethod
-    def of(cls, past: Past, function: Callable[..., Any] | None = None) -> Evidence:
+    def of(cls, past: Past, function: MetricFunction | None = None) -> Evidence:
         """Return the evidence of a recorded run."""
         return cls(dict(past.scores), past.refits, past.samples, None, function)
 
@@ -118,6 +120,30 @@ class Evidence:
         )
         return metric in samples.values or is_own or samples.reported(metric) is not None
 
+    def nearest(self, metric: str, point: Point) -> str | None:
+        """Say what comes nearest to the condition of a point where no threshold fulfils it; None if one does.
+
+        None of labels too, of which each has a curve of its own.
+        """
+        samples, rows = self.samples, self.rows
+        prefix = None if samples is None else samples.reported(metric)
+        if samples is None or prefix is None or point.is_threshold or isinstance(rows, int):
+            return None
+        if samples.task(prefix) != "binary":
+            return None
+        chosen = np.flatnonzero(self.mask(metric))
+        curves = [decision_curve(samples.answers(prefix, r, chosen)) for r in range(samples.refits)]
+        near = [curve.nearest(point.condition, point.value) for curve in curves]
+        lacking = [one for one in near if one is not None]
+        if not lacking:
+            return None
+        which = "" if len(near) == 1 else f"in {len(lacking)} of {len(near)} refits "
+        best, threshold = lacking[0]
+        return (
+            f"{which}no threshold has a {point.condition} of {point.value:g}: the best is {best:.4g}, "
+            f"at {threshold:.4g}"
+        )
+
     def mask(self, metric: str) -> Array:
         """Return which samples are in the slice, class or group, bool of shape (n,)."""
         assert self.samples is not None
@@ -142,7 +168,7 @@ class Evidence:
 
 
 def own_value(
-    function: Callable[..., Any], answers: Mapping[str, Answers], metadata: Any = None
+    function: MetricFunction, answers: Mapping[str, Answers], metadata: Any = None
 ) -> float:
     """Return what a metric of the author's gives, the mean where it has one value per sample.
 

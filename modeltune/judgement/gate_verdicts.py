@@ -160,7 +160,15 @@ def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
     interval = (measured.intervals or {}).get(case.key)
     if interval is not None:
         return judge_interval(case, value, bound, interval)
-    return judge_number(case, value, bound)
+    return _with_nearest(case, judge_number(case, value, bound))
+
+
+def _with_nearest(case: Case, verdict: Verdict) -> Verdict:
+    """Return a failure with what the model comes to where no threshold is good enough."""
+    if case.gate.measure.point is None or verdict.outcome is not Outcome.FAILED:
+        return verdict
+    nearest = case.evidence().nearest(case.key, case.gate.measure.point)
+    return replace(verdict, reason=f"{verdict.reason}; {nearest}") if nearest else verdict
 
 
 def _unmeasured(case: Case) -> Verdict | None:
@@ -229,7 +237,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
         return case.verdict(Outcome.INCONCLUSIVE, value, bound, reason)
     if bound is None:
         return hold_against(case, value)
-    verdict = judge_number(case, value, bound)
+    verdict = _with_nearest(case, judge_number(case, value, bound))
     return replace(verdict, reason=f"{part.name} (n={part.size}): {verdict.reason}")
 
 

@@ -12,10 +12,13 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.records.answers import (
+        DECIDED,
         Answers,
         Array,
         UndefinedMetricError,
         UsualMetric,
+        at_threshold,
+        decision_curve,
         is_usual,
         structural_components,
         usual_metric,
@@ -166,6 +169,7 @@ __all__ = [
     "CHECKS_PAGE",
     "CHECK_AREAS",
     "CLASS_METRICS",
+    "DECIDED",
     "DOCUMENTS",
     "DOCUMENT_KEYS",
     "EXAMPLES",
@@ -264,11 +268,13 @@ __all__ = [
     "WinnerAtBounds",
     "are_same_truth",
     "as_number",
+    "at_threshold",
     "call_metric",
     "check_verdict",
     "class_metric",
     "confusion_from_json",
     "confusion_to_json",
+    "decision_curve",
     "document_from_json",
     "facts_of",
     "failure_of",
@@ -302,8 +308,11 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "answers": (
+            "DECIDED",
             "Answers",
             "Array",
+            "at_threshold",
+            "decision_curve",
             "UndefinedMetricError",
             "UsualMetric",
             "is_usual",

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from modeltune.records.decision_curves import DecisionCurve, decision_scores
+from modeltune.specs import CONDITIONS, DECISION_METRICS
+
 Array: TypeAlias = NDArray[Any]
 
 BINS = 15
@@ -133,6 +136,8 @@ def usual_metric(task: str, name: str) -> UsualMetric | None:
     """Return the metric that a task has under a name, None where it has none."""
     if (known := METRICS.get(task, {}).get(name)) is not None:
         return known
+    if task in DECIDED and (match := _AT_A_POINT.fullmatch(name)):
+        return _at_a_point(task, *match.groups())
     if task == "multiclass" and (match := re.fullmatch(r"top_([1-9]\d{0,5})", name)):
         return _top(int(match[1]))
     if task == "regression" and (match := re.fullmatch(r"(ae|error)_q(\d\d)", name)):
@@ -420,6 +425,83 @@ def _micro_share(over: str) -> Metric:
         return right / whole if whole else 0.0
 
     return share
+
+
+# Operating points
+
+
+DECIDED = ("binary", "multilabel")
+"""The tasks whose answers are yes or no, decided at a threshold."""
+
+_AT_A_POINT = re.compile(
+    rf"({'|'.join(DECISION_METRICS)})\.at\(({'|'.join(CONDITIONS)})=([0-9.e+-]+)\)"
+)
+"""The names of metrics at a point of their curve: ``recall.at(precision=0.9)``."""
+
+
+def at_threshold(answers: Answers, threshold: float) -> Answers:
+    """Return binary answers, or labels, that are decided at a threshold: yes where the score is at least it.
+
+    Raises:
+        UndefinedMetricError: the task knows no threshold, or the predictions are no probabilities.
+    """
+    if answers.task not in DECIDED:
+        raise UndefinedMetricError(f"the task is {answers.task}, which has no threshold")
+    return replace(
+        answers, labels=(answers.probabilities >= threshold).astype(answers.labels.dtype)
+    )
+
+
+def decision_curve(answers: Answers) -> DecisionCurve:
+    """Return the curve of binary answers.
+
+    Raises:
+        UndefinedMetricError: there is no sample of class 1, or no other.
+    """
+    truth = answers.truth == 1
+    require_both(truth)
+    return DecisionCurve.of(truth, answers.scores)
+
+
+def _at_a_point(task: str, metric: str, condition: str, number: str) -> UsualMetric:
+    """Return a metric of class 1 at a point; of labels the mean over them, each at its own."""
+    value, is_decided = float(number), condition == "threshold"
+
+    def of_class(one: Answers) -> float:
+        if is_decided:
+            return _decided_score(metric, at_threshold(one, value))
+        best = decision_curve(one).best(metric, condition, value)
+        if best is None:
+            raise UndefinedMetricError(f"no threshold has a {condition} of {value:g}")
+        return best
+
+    def compute(answers: Answers) -> float:
+        _require_samples(answers)
+        if answers.task == "binary":
+            return of_class(replace(answers, outputs=answers.scores))
+        scores = []
+        for label in range(answers.scores.shape[1]):
+            try:
+                scores.append(of_class(answers.of_class(label)))
+            except UndefinedMetricError as error:
+                raise UndefinedMetricError(f"of label {label}: {error}") from error
+        return float(np.mean(scores))
+
+    def is_right(answers: Answers) -> Array:
+        return np.asarray(at_threshold(answers, value).labels == answers.truth)
+
+    is_per_sample = metric == "accuracy" and is_decided and task == "binary"
+    return UsualMetric(compute, is_right if is_per_sample else None, is_ranked=not is_decided)
+
+
+def _decided_score(metric: str, answers: Answers) -> float:
+    truth, taken = answers.truth == 1, answers.labels == 1
+    right, wrong = np.sum(truth & taken), np.sum(~truth & taken)
+    positives = int(truth.sum())
+    score = float(decision_scores(metric, right, wrong, positives, len(truth) - positives))
+    if math.isnan(score):
+        raise UndefinedMetricError(_one_class(truth))
+    return score
 
 
 # Numbers

@@ -67,6 +67,14 @@ if TYPE_CHECKING:
         uses_package,
     )
     from modeltune.specs.objectives import Direction, Objective, maximize, minimize
+    from modeltune.specs.operating_points import (
+        CONDITIONS,
+        DECISION_METRICS,
+        DecidedMetric,
+        MetricFunction,
+        Point,
+        undecided,
+    )
     from modeltune.specs.predictions import Predictions
     from modeltune.specs.searches import (
         BayesianOptimization,
@@ -81,6 +89,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKS",
+    "CONDITIONS",
+    "DECISION_METRICS",
     "DECLARATIONS",
     "FIELDS",
     "GATES",
@@ -93,6 +103,7 @@ __all__ = [
     "By",
     "Checks",
     "Data",
+    "DecidedMetric",
     "Direction",
     "Fit",
     "Gate",
@@ -102,11 +113,13 @@ __all__ = [
     "KFold",
     "Kind",
     "Measure",
+    "MetricFunction",
     "NoSearch",
     "Objective",
     "On",
     "Operator",
     "PerClass",
+    "Point",
     "Predictions",
     "RandomSearch",
     "Reference",
@@ -148,6 +161,7 @@ __all__ = [
     "seeds",
     "spec",
     "split_address",
+    "undecided",
     "uses_package",
 ]
 
@@ -213,6 +227,14 @@ __getattr__, __dir__ = door(
             "Objective",
             "maximize",
             "minimize",
+        ),
+        "operating_points": (
+            "CONDITIONS",
+            "DECISION_METRICS",
+            "DecidedMetric",
+            "MetricFunction",
+            "Point",
+            "undecided",
         ),
         "predictions": ("Predictions",),
         "searches": (

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, NoReturn
 
 from modeltune.ground import Problem, Word, is_finite_number, is_integer, typed
+from modeltune.specs.operating_points import MetricFunction, Point, at_point, undecided
 
 
 class Severity(Word):
@@ -286,7 +287,7 @@ class Measure:
     ``.mean`` (the default), ``.worst`` and ``.std`` choose the statistic over
     seeds and folds. Comparing with ``>=``, ``<=``, ``>`` or ``<`` makes a gate.
     ``metric`` is the name its values are recorded under; ``function`` computes it if it is the
-    author's own.
+    author's own. ``point`` is where on the curve of all thresholds it is computed, part of the name.
     """
 
     subject: Subject
@@ -295,7 +296,32 @@ class Measure:
     severity: Severity | str = Severity.FAIL
     slices: PerClass | On | By | None = None
     waiver: Waiver | None = None
-    function: Callable[..., Any] | None = None
+    function: MetricFunction | None = None
+    point: Point | None = None
+
+    def at(self, *unnamed: object, **condition: float) -> Measure:
+        """Compute the metric at a point of the curve of all thresholds, on the part that is scored.
+
+        One of ``threshold``, ``precision``, ``recall``, ``false_positive_rate`` or ``specificity``, from 0
+        to 1. ``.at(threshold=0.3)`` takes a sample to be of class 1 where its probability is at least
+        0.3, as scikit-learn's ``FixedThresholdClassifier``. The others are looked for among the scores
+        that occur, anew on each part, slice and resample: ``mt.metric("recall").at(precision=0.9)`` is the
+        best recall with a precision of 0.9 or more, as Keras's ``RecallAtPrecision`` and the points of
+        scikit-learn's ``precision_recall_curve``; a recall is 0 where no threshold reaches it. So it is a
+        number of the curve, and not of the decisions of ``mt.spec(threshold=...)``.
+
+        Precision, recall and F1 are those of class 1 here, of labels their mean. A function gets 0 and 1
+        in place of probabilities, at a threshold.
+        """
+        point = Point(tuple(condition.items()), unnamed)
+        function = None if self.function is None else at_point(self.function, point)
+        metric = f"{self._named}{point}" if isinstance(self.metric, str) else self.metric
+        return dataclasses.replace(self, metric=metric, function=function, point=point)
+
+    @property
+    def _named(self) -> str:
+        """The metric's name without the point."""
+        return self.metric.removesuffix(str(self.point or ""))
 
     def per_class(self, min_n: int = 30) -> Measure:
         """Judge each class for itself, worst first.
@@ -411,8 +437,12 @@ class Measure:
         )
         suffix = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
         refined = f"{self.slices or ''}{suffix}{self.waiver or ''}"
-        measured = typed(self.metric if self.function is None else self.function)
-        return f"mt.{self.subject.value}({measured}{severity}){refined}"
+        measured = typed(self.metric)
+        if self.function is not None:
+            measured = typed(undecided(self.function))
+        elif self.point is not None:
+            measured = typed(self._named)
+        return f"mt.{self.subject.value}({measured}{severity}){self.point or ''}{refined}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -450,7 +480,7 @@ class Gate:
     def user_code(self) -> tuple[object, ...]:
         """The user's functions that determine what is measured, that of a slice after its name."""
         slices, function = self.measure.slices, self.measure.function
-        own: tuple[object, ...] = () if function is None else (function,)
+        own: tuple[object, ...] = () if function is None else (undecided(function),)
         if isinstance(slices, On):
             return (*own, slices.name, slices.select)
         if isinstance(slices, By) and slices.function is not None:
@@ -467,8 +497,9 @@ class Gate:
         if not isinstance(self.measure.metric, str) or not self.measure.metric:
             yield "", f"{self!r}: {self.measure.metric!r} is no metric name; write a string"
         elif self.measure.function is not None:
-            for text in _function_problems(self.measure.function):
+            for text in _function_problems(undecided(self.measure.function)):
                 yield "", f"{self!r}: {text}"
+        yield from self._problems_of_point()
         if not isinstance(self.bound, Reference):
             if isinstance(self.bound, bool) or not isinstance(self.bound, int | float):
                 yield (
@@ -496,6 +527,17 @@ class Gate:
         if between is not None:
             for text in self._problems_between(between):
                 yield "", f"{self!r}: {text}"
+
+    def _problems_of_point(self) -> Iterator[Problem]:
+        """Yield why a metric cannot be computed at the point that is asked for."""
+        point = self.measure.point
+        if point is None or not isinstance(self.measure.metric, str):
+            return
+        if self.measure.subject is not Subject.METRIC:
+            yield "", f"{self!r}: only mt.metric(...) is computed at a point"
+        name = "" if self.measure.function is not None else self.measure.metric
+        for text in point.problems(name.removesuffix(str(point))):
+            yield "", f"{self!r}: {text}"
 
     def _problems_between(self, between: Between) -> Iterator[str]:
         """Yield why a gap or a ratio between groups cannot be held to this bound."""

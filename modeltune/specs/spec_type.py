@@ -43,6 +43,7 @@ from modeltune.specs.gates import (
     metric,
 )
 from modeltune.specs.objectives import Objective, maximize, minimize
+from modeltune.specs.operating_points import DecidedMetric, MetricFunction
 from modeltune.specs.searches import Hyperband, NoSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
 
@@ -346,7 +347,7 @@ class Spec:
         return [part for part in parts if isinstance(part, On | By)]
 
     @property
-    def asked_metrics(self) -> dict[str, Callable[..., Any] | None]:
+    def asked_metrics(self) -> dict[str, MetricFunction | None]:
         """The metrics that gates and the spec name, with the author's function of each that has one."""
         measures = [gate.measure for gate in self.gates if isinstance(gate, Gate)]
         measures += [metric(one) for one in self.metrics]
@@ -602,6 +603,8 @@ def _gated(gates: Sequence[Gate | Behaviour]) -> Objective | None:
 
 def _are_equal(one: object, other: object) -> bool:
     """Tell whether two functions are the same, or partials of one whose text says all they bind."""
+    if isinstance(one, DecidedMetric) and isinstance(other, DecidedMetric):
+        return _are_equal(one.function, other.function)  # at the same point, which is in the name
     return one is other or (
         isinstance(one, functools.partial)
         and isinstance(other, functools.partial)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn.metrics
 
 import modeltune as mt
 from tests.support import forked
@@ -83,6 +84,7 @@ def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
             "relation": lambda predict, x: True,
             "blank": 0.0,
             "selection_rate": selection_rate,
+            "sklearn": sklearn,
         }
         exec(block, names)
         search = mt.RandomSearch(mt.maximize("val_accuracy"))

@@ -56,7 +56,8 @@ def samples(scores: Any, truth: Any = TRUTH, **others: Any) -> Samples:
 def verdict(gate: Gate, now: Any = NOISY, then: Any = FINE, **others: Any) -> Verdict:
     """Return the verdict on a gate beside the accepted run."""
     mine, theirs = samples(now, **others), samples(then, **others)
-    function, name = gate.measure.function, gate.measure.metric
+    function: Any = gate.measure.function
+    name = gate.measure.metric
     values = []
     for one in (mine, theirs):
         answers = one.answers("", 0)
@@ -79,6 +80,8 @@ def verdict(gate: Gate, now: Any = NOISY, then: Any = FINE, **others: Any) -> Ve
         (mt.metric("roc_auc") >= mt.baseline - 0.01, "DeLong"),
         (mt.metric("average_precision") >= mt.baseline - 0.01, "paired bootstrap"),
         (mt.metric("mcc") >= mt.baseline - 0.01, "paired bootstrap"),
+        (mt.metric("recall").at(precision=0.8) >= mt.baseline - 0.01, "paired bootstrap"),
+        (mt.metric("f1").at(threshold=0.4) >= mt.baseline - 0.01, "paired bootstrap"),
         (mt.metric("ece") <= mt.baseline + 0.01, "paired bootstrap"),
         (mt.metric("false_positive_rate") <= mt.baseline + 0.01, "paired bootstrap"),
     ],
@@ -270,3 +273,22 @@ def test_only_samples_on_which_both_sides_differ_tell_how_far_a_number_varies() 
     by_hand = np.sum(influences**2) ** 2 / np.sum(influences**4)
     assert lost + won < N / 2
     assert boot.effective == pytest.approx(by_hand)
+
+
+def test_a_precision_that_no_threshold_has_fails_and_says_what_comes_nearest() -> None:
+    worst = np.where(TRUTH == 1, 0.3, 0.7)
+    worst[:3], truth = 0.9, TRUTH.copy()
+    truth[:3] = [1, 1, 0]
+    result = verdict(mt.metric("recall").at(precision=0.9) >= 0.6, worst, worst, truth=truth)
+    assert (result.outcome, result.measured) == (Outcome.FAILED, 0.0)
+    assert result.reason.endswith("no threshold has a precision of 0.9: the best is 0.6667, at 0.9")
+    on = verdict(
+        mt.metric("recall").at(precision=0.9).on("first", lambda x: x) >= 0.6,
+        worst,
+        worst,
+        truth=truth,
+    )
+    assert "at 0.9" in on.reason
+    found = verdict(mt.metric("recall").at(precision=0.8) >= 1)
+    assert found.outcome is Outcome.FAILED
+    assert "no threshold" not in found.reason

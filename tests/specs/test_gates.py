@@ -47,6 +47,10 @@ def cost(y_true: Any, y_pred: Any, price: int = 1) -> Any:
         'mt.metric("recall").by("region", min_n=50).worst >= mt.baseline - 0.02',
         'mt.metric("recall").by("region").gap <= 0.1',
         'mt.metric(cost).by("region", cost, min_n=9).ratio >= 0.8',
+        'mt.metric("recall").at(precision=0.9) >= 0.6',
+        'mt.metric("recall").at(false_positive_rate=0.01).by("region").gap <= 0.1',
+        'mt.metric("false_positive_rate", severity="warn").at(recall=1) <= mt.baseline + 0.01',
+        "mt.metric(cost).at(threshold=0.3).worst <= 3",
     ],
 )
 def test_a_gate_prints_as_typed(typed: str) -> None:
@@ -151,6 +155,28 @@ def test_a_median_is_over_a_number_of_runs(runs: Any) -> None:
         (mt.metric("a", severity="fatal") >= 1, 'severity is "fatal"; write "fail" or "warn"'),
         (mt.metric("a", severity=[]) >= 1, 'severity is []; write "fail" or "warn"'),  # type: ignore[arg-type]
         (mt.metric("") >= 1, "is no metric name; write a string"),
+        (mt.metric("recall").at() >= 0.5, ".at has no condition; write one of threshold="),
+        (
+            mt.metric("recall").at(precision=0.9, threshold=0.3) >= 0.5,
+            'mt.metric("recall").at(precision=0.9, threshold=0.3) >= 0.5: .at has 2 conditions',
+        ),
+        (mt.metric("recall").at(0.9) >= 0.5, ".at has 0.9 without a name; write one of"),
+        (mt.metric("recall").at(fpr=0.1) >= 0.5, ".at has no condition fpr=; write one of"),
+        (mt.metric("recall").at(precision=1.1) >= 0.5, "precision is 1.1; write a number from 0"),
+        (mt.metric("recall").at(precision=math.nan) >= 0.5, 'precision is float("nan"); write'),
+        (mt.metric("recall").at(precision="a") >= 0, 'precision is "a"; write'),  # type: ignore[arg-type]
+        (
+            mt.metric("f1").at(threshold=True) >= 0.5,
+            "threshold is True; write a number from 0 to 1",
+        ),
+        (
+            mt.metric("roc_auc").at(threshold=0.5) >= 0.5,
+            '"roc_auc" does not depend on a threshold; .at takes accuracy, balanced_accuracy, f1',
+        ),
+        (mt.metric("loss").at(recall=0.5) >= 0.5, '"loss" does not depend on a threshold'),
+        (mt.metric("recall").at(recall=0.5) >= 0.5, "the best recall at such a recall is that of"),
+        (mt.metric(cost).at(precision=0.5) >= 0.5, "a function is computed at a threshold"),
+        (mt.gap("recall").at(precision=0.5) <= 0.5, "only mt.metric(...) is computed at a point"),
         (mt.metric(3) >= 1, "3 is no metric name; write a string"),  # type: ignore[arg-type]
         (accuracy.by("") >= 1, 'the groups are by ""; write the name of a column'),
         (accuracy.by("a", 3) >= 1, "the groups are by 3; write a function"),  # type: ignore[arg-type]

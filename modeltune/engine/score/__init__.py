@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.given_models import is_keras_model, load_given
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
+    from modeltune.engine.score.operating_points import point_problems
     from modeltune.engine.score.outputs import is_loss_of_keras
     from modeltune.engine.score.predictors import (
         GivenPredictor,
@@ -73,6 +74,7 @@ __all__ = [
     "notes_on_given",
     "notes_on_predictors",
     "of_architecture",
+    "point_problems",
     "predict",
     "predictor_scores",
     "probabilities",
@@ -111,6 +113,7 @@ __getattr__, __dir__ = door(
             "foreign_names",
             "save_model",
         ),
+        "operating_points": ("point_problems",),
         "outputs": ("is_loss_of_keras",),
         "predictors": (
             "GivenPredictor",

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
+from modeltune.engine.score.operating_points import point_problems
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import (
@@ -265,7 +266,8 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
     names = report_names([output], spec.asked_metrics)
     if output.task is not OutputTask.REGRESSION and answers_of(output) is not None:
         names = [SHARE_RIGHT, *names]
-    problems = [*gate_problems(spec, names), *_unfit_gates(spec, is_fixed)]
+    problems = [*gate_problems(spec, names), *point_problems(spec, [output])]
+    problems += [*_unfit_gates(spec, is_fixed)]
     if problems:
         raise given.refusal("".join(f"\n  {problem}" for problem in problems).removeprefix("\n  "))
 

@@ -6,10 +6,9 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.model_selection import KFold as Folds
@@ -71,7 +70,7 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import By, Gate, KFold, Measure, On, Refit, Spec, Subject
+from modeltune.specs import By, Gate, KFold, Measure, MetricFunction, On, Refit, Spec, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,7 +349,7 @@ def score_part(
     part: Part,
     batch_size: int,
     slices: Sequence[On | By] = (),
-    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+    asked: Mapping[str, MetricFunction | None] | None = None,
 ) -> PartScores:
     """Predict and score a part with the final weights; ``asked`` are the metrics that gates name."""
     predictions = predict(model, part, batch_size, slices)

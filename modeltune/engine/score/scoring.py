@@ -37,7 +37,7 @@ from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import Output, OutputTask, Target, is_one_hot, report
 from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
 from modeltune.records import Array, Samples
-from modeltune.specs import By, On
+from modeltune.specs import By, MetricFunction, On
 
 MEANS = ("sum_over_batch_size", "mean")
 """Reductions whose value on all samples is the mean of those on batches, where none is masked."""
@@ -180,7 +180,7 @@ def refit_samples(
     scores: Mapping[str, float],
     train: Mapping[str, Target],
     own: TaskScores = TaskScores(),
-    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+    asked: Mapping[str, MetricFunction | None] | None = None,
 ) -> Samples | None:
     """Return what this refit predicted on each test sample; None if its outputs have no rows.
 

@@ -11,7 +11,7 @@ import numpy as np
 from modeltune.engine.data import Arrays, Column, Part, leaves, text_codes
 from modeltune.ground import SpecError, error_line, shorten
 from modeltune.records import Array, takes_metadata
-from modeltune.specs import By, On
+from modeltune.specs import By, MetricFunction, On, undecided
 
 NAMED_COLUMNS = 12
 """Columns of a frame that a message names."""
@@ -43,7 +43,7 @@ def check_slices(slices: Sequence[On | By], part: Part) -> None:
         break
 
 
-def check_own_metrics(asked: Mapping[str, Callable[..., Any] | None], part: Part) -> None:
+def check_own_metrics(asked: Mapping[str, MetricFunction | None], part: Part) -> None:
     """Refuse a metric of the author's that takes metadata where there are none.
 
     Raises:
@@ -52,7 +52,10 @@ def check_own_metrics(asked: Mapping[str, Callable[..., Any] | None], part: Part
     for name, function in asked.items():
         if function is None or part.metadata is not None or not takes_metadata(function):
             continue
-        if inspect.signature(function).parameters["metadata"].default is inspect.Parameter.empty:
+        if (
+            inspect.signature(undecided(function)).parameters["metadata"].default
+            is inspect.Parameter.empty
+        ):
             raise SpecError(
                 f"metric {name} takes metadata, and there are none of {part.name}; return "
                 "mt.Data(..., metadata=frame)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from modeltune.records import (
     usual_metric,
     usual_scores,
 )
-from modeltune.specs import metric_identity
+from modeltune.specs import MetricFunction, metric_identity
 
 NOT_COUNTED = -1
 """The class of a sample that does not count; numbers that do not count are NaN."""
@@ -73,7 +73,7 @@ class TaskScores:
 
 def task_scores(
     outputs: Sequence[Output],
-    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+    asked: Mapping[str, MetricFunction | None] | None = None,
     metadata: Any = None,
 ) -> TaskScores:
     """Return the usual numbers of these outputs, and what gates ask for besides.
@@ -132,7 +132,7 @@ def _of_counted(outputs: Sequence[Output], metadata: Any) -> Any:
 
 
 def own_metric(
-    function: Callable[..., Any], outputs: Mapping[str, Answers], metadata: Any = None
+    function: MetricFunction, outputs: Mapping[str, Answers], metadata: Any = None
 ) -> float | Array | Failure:
     """Return what a metric of the author's gives, or what it raised."""
     try:
@@ -146,7 +146,7 @@ def task_samples(
     train: Mapping[str, Target],
     slices: Mapping[str, Array],
     scores: TaskScores = TaskScores(),
-    asked: Mapping[str, Callable[..., Any] | None] | None = None,
+    asked: Mapping[str, MetricFunction | None] | None = None,
 ) -> Samples | None:
     """Return what was predicted on each sample of a part; None if the outputs have no rows.
 
@@ -248,7 +248,7 @@ def as_kept(values: Array) -> Array:
     return values.astype(bool if is_right_or_wrong else np.float32)[None]
 
 
-def takes_outputs(output: Output, asked: Mapping[str, Callable[..., Any] | None]) -> bool:
+def takes_outputs(output: Output, asked: Mapping[str, MetricFunction | None]) -> bool:
     """Tell whether gates are judged by the probabilities of an output and not by its classes alone."""
     for name, function in asked.items():
         if function is not None:
@@ -284,9 +284,7 @@ def _all_outputs(output: Output) -> Array | None:
     return known.outputs
 
 
-def _usual_values(
-    output: Output, asked: Mapping[str, Callable[..., Any] | None]
-) -> dict[str, Array]:
+def _usual_values(output: Output, asked: Mapping[str, MetricFunction | None]) -> dict[str, Array]:
     """Return the value on each sample of those usual metrics that are means, where gates ask for them."""
     values: dict[str, Array] = {}
     known: Answers | None = None
@@ -329,7 +327,7 @@ def names_without_samples(output: Output, rows: int) -> list[str]:
 
 
 def note_on_width(
-    outputs: Sequence[Output], asked: Mapping[str, Callable[..., Any] | None] | None = None
+    outputs: Sequence[Output], asked: Mapping[str, MetricFunction | None] | None = None
 ) -> Iterator[str]:
     """Yield what is not kept of which output, and what its gates are then judged by."""
     for output in outputs:

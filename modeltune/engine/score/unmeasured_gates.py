@@ -24,6 +24,8 @@ def gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
     for index, gate in enumerate(spec.gates):
         if isinstance(gate, Behaviour):
             continue
+        if gate.measure.point is not None:
+            continue  # ``point_problems`` knows more of them
         available = names if gate.measure.subject is Subject.METRIC else set(measured)
         if gate.measure.function is not None:
             if gate.measure.metric in available:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +16,7 @@ from modeltune.ground import project_root, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.identity.contents import HELD, content, digest
 from modeltune.specs.identity.dependencies import Dependencies
+from modeltune.specs.operating_points import MetricFunction
 from modeltune.specs.spec_type import Spec, data_arguments
 
 PREFIX = "identity/"
@@ -131,7 +132,7 @@ def uses_package(spec: Spec, names: Collection[str]) -> bool:
     return not dependencies.packages.isdisjoint(names)
 
 
-def metric_identity(function: Callable[..., object]) -> str:
+def metric_identity(function: MetricFunction) -> str:
     """Return a digest of a metric's code: what it does, what it holds, and the user's code it uses."""
     dependencies = Dependencies()
     parts = content("the metric", function, dependencies)
