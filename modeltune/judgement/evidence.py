@@ -45,7 +45,7 @@ from modeltune.records import (
     takes_metadata,
     usual_metric,
 )
-from modeltune.specs import MetricFunction, Point
+from modeltune.specs import CurvePoint, MetricFunction
 
 ENOUGH_SEEDS = 3
 """With so many refits on both sides, the recipes are compared; with fewer, two of their models."""
@@ -120,7 +120,7 @@ class Evidence:
         )
         return metric in samples.values or is_own or samples.reported(metric) is not None
 
-    def nearest(self, metric: str, point: Point) -> str | None:
+    def nearest(self, metric: str, point: CurvePoint) -> str | None:
         """Say what comes nearest to the condition of a point where no threshold fulfils it; None if one does.
 
         None of labels too, of which each has a curve of its own.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from modeltune.records.answers import DECIDED, Answers, Array, at_threshold
-from modeltune.specs import DecidedMetric, MetricFunction, undecided
+from modeltune.specs import DecidedMetric, MetricFunction, plain_function
 
 SCORES = ("y_score", "y_prob", "y_proba", "pred_decision")
 """What functions of scikit-learn call predictions that are no labels."""
@@ -69,7 +69,7 @@ def _decided(outputs: Mapping[str, Answers], threshold: float) -> Mapping[str, A
 
 def takes_metadata(function: MetricFunction) -> bool:
     """Tell whether a metric has an argument of the name ``metadata``."""
-    function = undecided(function)
+    function = plain_function(function)
     try:
         is_bound = "metadata" in getattr(function, "keywords", {})  # by functools.partial
         return not is_bound and "metadata" in inspect.signature(function).parameters
@@ -79,7 +79,7 @@ def takes_metadata(function: MetricFunction) -> bool:
 
 def _prediction(function: MetricFunction) -> str:
     """Return what a metric gets beside the truth: "outputs", or of scikit-learn's also "labels"."""
-    plain = undecided(function)
+    plain = plain_function(function)
     while isinstance(plain, functools.partial):
         plain = plain.func
     if not str(getattr(plain, "__module__", "")).startswith("sklearn."):

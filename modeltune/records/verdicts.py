@@ -27,9 +27,9 @@ class Outcome(Word):
 
     def is_red(self, strict: bool = False) -> bool:
         """Tell whether this outcome fails the run; ``strict`` admits no open question."""
-        undecided = (Outcome.NO_BASELINE, Outcome.INCONCLUSIVE)
+        plain_function = (Outcome.NO_BASELINE, Outcome.INCONCLUSIVE)
         return self in (Outcome.FAILED, Outcome.INVALID, Outcome.ERROR) or (
-            strict and self in undecided
+            strict and self in plain_function
         )
 
 

@@ -70,10 +70,10 @@ if TYPE_CHECKING:
     from modeltune.specs.operating_points import (
         CONDITIONS,
         DECISION_METRICS,
+        CurvePoint,
         DecidedMetric,
         MetricFunction,
-        Point,
-        undecided,
+        plain_function,
     )
     from modeltune.specs.predictions import Predictions
     from modeltune.specs.searches import (
@@ -102,6 +102,7 @@ __all__ = [
     "Between",
     "By",
     "Checks",
+    "CurvePoint",
     "Data",
     "DecidedMetric",
     "Direction",
@@ -119,7 +120,6 @@ __all__ = [
     "On",
     "Operator",
     "PerClass",
-    "Point",
     "Predictions",
     "RandomSearch",
     "Reference",
@@ -153,6 +153,7 @@ __all__ = [
     "metric_identity",
     "minimize",
     "minimum_functionality",
+    "plain_function",
     "previous",
     "recorded_identity",
     "root_here",
@@ -161,7 +162,6 @@ __all__ = [
     "seeds",
     "spec",
     "split_address",
-    "undecided",
     "uses_package",
 ]
 
@@ -233,8 +233,8 @@ __getattr__, __dir__ = door(
             "DECISION_METRICS",
             "DecidedMetric",
             "MetricFunction",
-            "Point",
-            "undecided",
+            "CurvePoint",
+            "plain_function",
         ),
         "predictions": ("Predictions",),
         "searches": (

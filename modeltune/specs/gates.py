@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, NoReturn
 
 from modeltune.ground import Problem, Word, is_finite_number, is_integer, typed
-from modeltune.specs.operating_points import MetricFunction, Point, at_point, undecided
+from modeltune.specs.operating_points import CurvePoint, MetricFunction, at_point, plain_function
 
 
 class Severity(Word):
@@ -297,7 +297,7 @@ class Measure:
     slices: PerClass | On | By | None = None
     waiver: Waiver | None = None
     function: MetricFunction | None = None
-    point: Point | None = None
+    point: CurvePoint | None = None
 
     def at(self, *unnamed: object, **condition: float) -> Measure:
         """Compute the metric at a point of the curve of all thresholds, on the part that is scored.
@@ -313,7 +313,7 @@ class Measure:
         Precision, recall and F1 are those of class 1 here, of labels their mean. A function gets 0 and 1
         in place of probabilities, at a threshold.
         """
-        point = Point(tuple(condition.items()), unnamed)
+        point = CurvePoint(tuple(condition.items()), unnamed)
         function = None if self.function is None else at_point(self.function, point)
         metric = f"{self._named}{point}" if isinstance(self.metric, str) else self.metric
         return dataclasses.replace(self, metric=metric, function=function, point=point)
@@ -439,7 +439,7 @@ class Measure:
         refined = f"{self.slices or ''}{suffix}{self.waiver or ''}"
         measured = typed(self.metric)
         if self.function is not None:
-            measured = typed(undecided(self.function))
+            measured = typed(plain_function(self.function))
         elif self.point is not None:
             measured = typed(self._named)
         return f"mt.{self.subject.value}({measured}{severity}){self.point or ''}{refined}"
@@ -480,7 +480,7 @@ class Gate:
     def user_code(self) -> tuple[object, ...]:
         """The user's functions that determine what is measured, that of a slice after its name."""
         slices, function = self.measure.slices, self.measure.function
-        own: tuple[object, ...] = () if function is None else (undecided(function),)
+        own: tuple[object, ...] = () if function is None else (plain_function(function),)
         if isinstance(slices, On):
             return (*own, slices.name, slices.select)
         if isinstance(slices, By) and slices.function is not None:
@@ -497,7 +497,7 @@ class Gate:
         if not isinstance(self.measure.metric, str) or not self.measure.metric:
             yield "", f"{self!r}: {self.measure.metric!r} is no metric name; write a string"
         elif self.measure.function is not None:
-            for text in _function_problems(undecided(self.measure.function)):
+            for text in _function_problems(plain_function(self.measure.function)):
                 yield "", f"{self!r}: {text}"
         yield from self._problems_of_point()
         if not isinstance(self.bound, Reference):

@@ -27,7 +27,7 @@ TRIVIAL: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """Where on a curve a metric is read: the conditions as they were typed, of which there has to be one."""
 
     conditions: tuple[tuple[str, object], ...]
@@ -103,15 +103,15 @@ MetricFunction: TypeAlias = Callable[..., Any] | DecidedMetric
 """A metric of the author's: a function, as it is or at a threshold."""
 
 
-def at_point(function: MetricFunction, point: Point) -> MetricFunction:
+def at_point(function: MetricFunction, point: CurvePoint) -> MetricFunction:
     """Return a metric of the author's that is computed at a point, as far as it is a threshold."""
-    plain = undecided(function)
+    plain = plain_function(function)
     is_known = not point.unnamed and len(point.conditions) == 1 and point.is_threshold
     is_number = is_known and is_finite_number(point.conditions[0][1])
     return DecidedMetric(plain, point.value) if is_number else plain
 
 
-def undecided(function: MetricFunction) -> Callable[..., Any]:
+def plain_function(function: MetricFunction) -> Callable[..., Any]:
     """Return the function that the author gave, without a point."""
     return function.function if isinstance(function, DecidedMetric) else function
 

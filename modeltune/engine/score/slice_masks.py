@@ -11,7 +11,7 @@ import numpy as np
 from modeltune.engine.data import Arrays, Column, Part, leaves, text_codes
 from modeltune.ground import SpecError, error_line, shorten
 from modeltune.records import Array, takes_metadata
-from modeltune.specs import By, MetricFunction, On, undecided
+from modeltune.specs import By, MetricFunction, On, plain_function
 
 NAMED_COLUMNS = 12
 """Columns of a frame that a message names."""
@@ -53,7 +53,7 @@ def check_own_metrics(asked: Mapping[str, MetricFunction | None], part: Part) ->
         if function is None or part.metadata is not None or not takes_metadata(function):
             continue
         if (
-            inspect.signature(undecided(function)).parameters["metadata"].default
+            inspect.signature(plain_function(function)).parameters["metadata"].default
             is inspect.Parameter.empty
         ):
             raise SpecError(
