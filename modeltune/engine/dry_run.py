@@ -120,8 +120,10 @@ def _build_and_rehearse(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failu
     return None
 
 
-def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
-    """Put a batch of test through a model that is trained already.
+def rehearse_given(
+    spec: Spec, loaded: LoadedData, model: Model, with_behaviours: bool = True
+) -> None:
+    """Put a batch of test through a model that is trained already, and try its behaviours if wanted.
 
     Raises:
         SpecError: the model does not fit the data, or a gate names a metric it does not give; every
@@ -147,7 +149,7 @@ def rehearse_given(spec: Spec, loaded: LoadedData, model: Model) -> None:
             if test.has_targets and not test.has_ragged_targets
             else _target_problems(spec, test)
         )
-        if loaded.test.stream is None:
+        if with_behaviours and loaded.test.stream is None:
             train = test if loaded.train.size else loaded.train
             problems += behaviour_problems(spec, model, test, train)
     except SpecError as error:

@@ -139,7 +139,7 @@ class Engine(DataEngine):
         if isinstance(task, ExamineTask):
             return self.examine(task)
         if isinstance(task, IdentifyTask):
-            return self.identify()
+            return self.identify(task.with_behaviours)
         if isinstance(task, RefitTask) and self._spec.is_given:
             models = self._given_models()
             if self._predictors is not None:
@@ -161,18 +161,18 @@ class Engine(DataEngine):
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
 
-    def identify(self) -> GivenModels:
-        """Load the models that are given, and tell which they are.
+    def identify(self, with_behaviours: bool = True) -> GivenModels:
+        """Load the models that are given, and tell which they are; try behaviours once, if at all.
 
         Raises:
             SpecError: they cannot be loaded, or do not fit the data or the gates.
         """
         models = self._given_models()
         if self._predictors is not None:
-            return self._predictors.identify()
+            return self._predictors.identify(with_behaviours)
         take_cautions()  # of what ended before it could be told of
         for model in models:
-            rehearse_given(self._spec, self._data, model)
+            rehearse_given(self._spec, self._data, model, with_behaviours)
         digests = tuple(map(digest_of, models))
         notes = notes_on_given(self._spec, models)
         return GivenModels(digests, notes, cautions=take_cautions())

@@ -76,26 +76,27 @@ class PredictorEngine(DataEngine):
         loaded = () if self._loaded is None else self._loaded.notes
         return (*([] if problem is None else [problem]), *loaded)
 
-    def identify(self) -> GivenModels:
-        """Load the predictors, and tell which they are.
+    def identify(self, with_behaviours: bool = True) -> GivenModels:
+        """Load the predictors, and tell which they are; try behaviours once, if at all.
 
         Raises:
             SpecError: they cannot be loaded, or do not fit the data or the gates.
         """
         models = self._models()
         if self._keras is not None:
-            identified: GivenModels = self._keras.identify()
+            identified: GivenModels = self._keras.identify(with_behaviours)
             return identified
         for model in models:
             rehearse_predictor(model, self._data)
-        self._rehearse_behaviours(models[0])
+        if with_behaviours:
+            self._rehearse_behaviours(models[0])
         digests = tuple(digest_of_predictor(model, self._data) for model in models)
         return GivenModels(digests, notes_on_predictors(self._spec, models))
 
     def perform(self, task: Task) -> Result:
         """Identify, score or examine; what a predictor raises is in the result."""
         if isinstance(task, IdentifyTask):
-            return self.identify()
+            return self.identify(task.with_behaviours)
         models = self._models()
         if self._keras is not None:
             result: Result = self._keras.perform(task)

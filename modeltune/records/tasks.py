@@ -170,7 +170,13 @@ class RefitResult:
 
 @dataclass(frozen=True)
 class IdentifyTask:
-    """Load the models that are given, and tell which they are."""
+    """Load the models that are given, and tell which they are.
+
+    Args:
+        with_behaviours: whether the behaviours that gates probe are tried once.
+    """
+
+    with_behaviours: bool = True
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,21 @@ def auto(threads: int) -> int:
     return max(1, usable_cores() // (threads * sharing))
 
 
+class EndedProcessError(SearchError):
+    """A process that held the data has died, or was killed, during a call.
+
+    Args:
+        said: the error in words.
+        failure: how the process ended.
+        is_condemned: whether it was killed for what it did, which another would do again.
+    """
+
+    def __init__(self, said: str, failure: Failure, is_condemned: bool):
+        super().__init__(said)
+        self.failure = failure
+        self.is_condemned = is_condemned
+
+
 class NotPortableError(Exception):
     """The spec or a fixture cannot be passed to another process: says why."""
 
@@ -175,6 +190,10 @@ class Remote:
         if not self._others.slots:
             return self._call(self._limits.on_task(), "identify")
         given: GivenModels = self._others.run(IdentifyTask())
+        if given.failure is not None and given.failure.is_final:
+            # A transform may have ruined it, which costs no more than its own gate.
+            again: GivenModels = self._others.run(IdentifyTask(with_behaviours=False))
+            given = given if again.failure is not None else again
         if given.failure is not None:
             raise SearchError(
                 _with_trace(f"the model cannot be loaded: {given.failure.reason}", given.failure)
@@ -207,7 +226,7 @@ def answer_of(process: Process, name: str, limit: Limit, tell_notes: Callable[[]
 
     Raises:
         ModeltuneError: what it raised.
-        SearchError: the process has died, or was killed.
+        EndedProcessError: the process has died, or was killed.
     """
     process.limit(limit)
     while not wait([process.pipe, process.sentinel], LOOK):
@@ -217,7 +236,8 @@ def answer_of(process: Process, name: str, limit: Limit, tell_notes: Callable[[]
     except EOFError:
         end = process.end()
         said = f"the process that holds the data {end.reason}, during {name}"
-        raise SearchError(_with_trace(said, end)) from None
+        is_condemned = process.condemned is not None
+        raise EndedProcessError(_with_trace(said, end), end, is_condemned) from None
     finally:
         process.limit(None)
         tell_notes()
@@ -564,7 +584,7 @@ def _candidate(task: Task) -> str:
     if isinstance(task, RehearseTask):
         return f"rehearsal in {task.scratch}"
     if isinstance(task, IdentifyTask):
-        return "the given models"
+        return f"the given models, {'probed' if task.with_behaviours else 'alone'}"
     values = json.dumps(sorted(own_values(task.hyperparameters["values"]).items()))
     if isinstance(task, ExamineTask):
         parts = [*task.behaviours, *task.rescore, task.faster_than is not None]

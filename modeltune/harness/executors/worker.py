@@ -238,8 +238,10 @@ def stack_of(dump: str) -> str | None:
         found = re.findall(r'^  File "(.*)", line (\d+) in (.*)$', thread, re.MULTILINE)
         frames = [FrameSummary(file, int(line), name) for file, line, name in reversed(found)]
         ours = [number for number, frame in enumerate(frames) if is_ours(frame.filename)]
+        # A copy of pytest's process has pytest's frames, and ours, above those that serve.
+        serving = [number for number in ours if frames[number].filename == __file__]
         if ours:
-            served = frames[ours[0] :]
+            served = frames[(serving or ours)[0] :]
     theirs = [frame for frame in without_ours(served) if not is_ours(frame.filename)]
     return "".join(traceback.format_list(theirs)) or None
 
