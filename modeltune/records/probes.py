@@ -28,11 +28,12 @@ class ImageChange:
 
 @dataclass(frozen=True)
 class ValueChange:
-    """A value at a place of a row, None of a single number, before and after."""
+    """A value at a place of a row, None of a single number, before and after; its column's name."""
 
     at: int | None
     before: Json
     after: Json = None
+    column: str | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def _lines(change: InputChange) -> str:
 
 def _change(value: ValueChange) -> str:
     place = "" if value.at is None else f"[{value.at}] "
+    place = place if value.column is None else f"{value.column} "
     after = "" if value.after is None else f" -> {value.after}"
     return f"{place}{value.before}{after}"
 

@@ -29,10 +29,14 @@ FLOAT32_STEPS = 16 * 2.0**-23
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A model that predicts samples in batches of two fixed sizes, and knows its test rows."""
+    """A model that predicts samples in batches of two fixed sizes, and knows its test rows.
+
+    ``columns`` are the names of a row's values, where test is a frame.
+    """
 
     source: PredictionSource
     x: Arrays
+    columns: Sequence[str] = ()
     known: dict[int, Arrays] = field(default_factory=dict)
 
     def rows(self, rows: Sequence[int]) -> list[Arrays]:
@@ -71,6 +75,11 @@ def output_of(output: Output, raw: Arrays) -> Array:
     """Return one output from what the model predicted for one sample."""
     if isinstance(raw, np.ndarray):
         return raw
+    if type(raw) in (dict, list, tuple):
+        # As keras.tree.flatten does, without Keras: the keys of a dict are sorted.
+        arrays = [raw[key] for key in sorted(raw)] if isinstance(raw, dict) else list(raw)
+        if all(isinstance(array, np.ndarray) for array in arrays):
+            return np.asarray(arrays[output.place])
     import keras
 
     return np.asarray(keras.tree.flatten(raw)[output.place])

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ from modeltune.engine.probe.transforms import (
     type_in_words,
 )
 from modeltune.engine.score import Output, OutputTask
-from modeltune.ground import error_line, is_finite_number, message_of, typed
+from modeltune.ground import error_line, is_finite_number, is_integer, message_of, typed
 from modeltune.records import (
     Array,
     Counterexample,
@@ -129,7 +130,9 @@ def _probe(
             raise ProbeError(
                 "x is ragged in several dimensions, and such rows are not changed; pad all but one"
             )
-    predictor = Predictor(source_of(model, part), part.x)
+    names = [column.name for column in part.frames.get("x", ())]
+    columns = names if isinstance(part.x, np.ndarray) else []
+    predictor = Predictor(source_of(model, part), part.x, columns)
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)
     largest = None if tolerance is None else float(np.max(tolerance))
@@ -137,12 +140,13 @@ def _probe(
     results_of = ResultCache(experiment.attempt)
     space = PointSpace.of(behaviour, experiment.rows)
     is_rate = behaviour.max_violation is not None
+    keep = partial(_counterexample, behaviour, experiment, columns)
 
     earlier = []
     for number, point in enumerate(_unchanged_points(known, space, experiment), start=1):
         result = results_of([point])[0]
         if result.is_violation and not is_rate:
-            counterexample = _counterexample(behaviour, experiment, result, known=True)
+            counterexample = keep(result, known=True)
             return Probe(number, 1, False, largest, counterexample)
         earlier += [result] if result.is_violation else []
 
@@ -172,7 +176,7 @@ def _probe(
         smallest = earlier[0]
     elif not is_all:
         smallest = shrink(space, smallest, results_of, seed)
-    counterexample = _counterexample(behaviour, experiment, smallest, known=bool(earlier))
+    counterexample = keep(smallest, known=bool(earlier))
     return Probe(examples, len(violations), is_exhaustive, largest, counterexample)
 
 
@@ -314,9 +318,9 @@ def _change(
     tolerance: Array | None,
 ) -> Experiment:
     """Ask what the prediction becomes when a row is transformed or its feature raised."""
-    changed = transform_of(behaviour, predictor.sample)
+    changed = transform_of(behaviour, predictor.sample, predictor.columns)
     score = score_of(behaviour, output) if behaviour.kind is Kind.DIRECTIONAL else None
-    subject = _subject(behaviour)
+    subject = _subject(behaviour, predictor.columns)
 
     def attempt(points: Sequence[Point]) -> list[PointResult]:
         before = predictor.rows([point.row for point in points])
@@ -340,9 +344,11 @@ def _change(
     return Experiment(rows, predictor.sample, changed, attempt)
 
 
-def _subject(behaviour: Behaviour) -> str:
+def _subject(behaviour: Behaviour, columns: Sequence[str]) -> str:
     if behaviour.kind is Kind.DIRECTIONAL:
-        return f"{behaviour.name} raised by"
+        named = is_integer(behaviour.subject) and columns
+        name = f" ({columns[behaviour.subject]})" if named else ""
+        return f"{behaviour.name}{name} raised by"
     return behaviour.name if not takes_severity(behaviour) else f"{behaviour.name} severity"
 
 
@@ -501,7 +507,12 @@ def _unchanged_points(
 
 
 def _counterexample(
-    behaviour: Behaviour, experiment: Experiment, violation: PointResult, *, known: bool
+    behaviour: Behaviour,
+    experiment: Experiment,
+    columns: Sequence[str],
+    violation: PointResult,
+    *,
+    known: bool,
 ) -> Counterexample:
     """Return what is kept and shown of a violation, after it has come out the same again."""
     once, twice = experiment.changed(violation.point), experiment.changed(violation.point)
@@ -521,7 +532,7 @@ def _counterexample(
         row_digest=_digest(x),
         before=plain(violation.before),
         after=plain(violation.after),
-        shown=tuple(_input_changes(x, once)),
+        shown=tuple(_input_changes(x, once, columns)),
         known=known,
     )
 
@@ -539,10 +550,10 @@ def _prediction(
     return {"prediction": value, "probability": score(predicted)}
 
 
-def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
+def _input_changes(x: Arrays, x_after: Arrays, columns: Sequence[str]) -> Iterator[InputChange]:
     """Yield what to show of each input: an image, the values that differ, or a summary.
 
-    Without an ``after``, the sample as it is.
+    Without an ``after``, the sample as it is. ``columns`` are the names of a row's values.
     """
     changed = dict(leaves(x_after))
     for path, before in leaves(x):
@@ -562,6 +573,7 @@ def _input_changes(x: Arrays, x_after: Arrays) -> Iterator[InputChange]:
                     int(at) if before.ndim else None,
                     _round(flat[at]),
                     None if other is None else _round(other[at]),
+                    columns[at] if len(columns) == flat.size else None,
                 )
                 for at in places[:VALUES]
             )

@@ -16,6 +16,9 @@ from modeltune.specs import Behaviour, Kind
 PREDICTION_BATCH = 32
 """Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
 
+NAMED_COLUMNS = 12
+"""Columns of a frame that a message names."""
+
 
 class Point(NamedTuple):
     """What is tried: a test row or a case, and the severity of the transform if it has one."""
@@ -33,13 +36,19 @@ class ProbeError(Exception):
 
 
 def transform_of(
-    behaviour: Behaviour, sample_of: Callable[[int], Arrays]
+    behaviour: Behaviour, sample_of: Callable[[int], Arrays], columns: Sequence[str] = ()
 ) -> Callable[[Point], Arrays]:
-    """Return a function that transforms the sample of a point, and refuses a result that is none."""
+    """Return a function that transforms the sample of a point, and refuses a result that is none.
+
+    Args:
+        behaviour: whose subject is the transform, or a feature.
+        sample_of: returns the sample of a row.
+        columns: the names of a sample's columns, where it is a row of a frame.
+    """
     sample = sample_of(0)
     function = behaviour.subject
     if not callable(function):
-        function = _raise(behaviour, sample)
+        function = _raise(behaviour, sample, columns)
     has_severity = takes_severity(behaviour)
 
     def transform(point: Point) -> Arrays:
@@ -55,9 +64,15 @@ def transform_of(
     return transform
 
 
-def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Arrays]:
+def _raise(
+    behaviour: Behaviour, sample: Arrays, columns: Sequence[str]
+) -> Callable[[Arrays, float], Arrays]:
     """Return a function that adds an amount to a column, or to an input that is named."""
     feature = behaviour.subject
+    if isinstance(feature, str) and isinstance(sample, np.ndarray) and columns:
+        if feature not in columns:
+            raise ProbeError(f'there is no column "{feature}": the columns are {_listed(columns)}')
+        feature = list(columns).index(feature)
     if isinstance(feature, str):
         if not isinstance(sample, Mapping) or feature not in sample:
             has = f"are {', '.join(sample)}" if isinstance(sample, Mapping) else "have no names"
@@ -75,8 +90,9 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
                 "(x, amount) -> x"
             )
         if sample.ndim == 0 or not -sample.shape[-1] <= feature < sample.shape[-1]:
-            columns = sample.shape[-1] if sample.ndim else 0
-            raise ProbeError(f"there is no column {feature}: a sample has {columns}")
+            count = sample.shape[-1] if sample.ndim else 0
+            named = f", {_listed(columns)}" if columns else ""
+            raise ProbeError(f"there is no column {feature}: a sample has {count}{named}")
         array = sample
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         kind = getattr(array, "dtype", type(array).__name__)
@@ -101,6 +117,11 @@ def _raise(behaviour: Behaviour, sample: Arrays) -> Callable[[Arrays, float], Ar
         return x
 
     return add
+
+
+def _listed(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
+    return f"{', '.join(columns[:NAMED_COLUMNS])}{more}"
 
 
 def takes_severity(behaviour: Behaviour) -> bool:

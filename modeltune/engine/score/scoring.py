@@ -21,6 +21,7 @@ from modeltune.engine.fit import (
     with_string_tensors,
 )
 from modeltune.engine.internals import keras_internals
+from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
 from modeltune.engine.score.outputs import (
     Masks,
     Pairing,
@@ -34,7 +35,7 @@ from modeltune.engine.score.outputs import (
 )
 from modeltune.engine.score.sample_values import sample_values
 from modeltune.engine.score.slice_masks import slice_masks
-from modeltune.engine.score.task_report import Output, OutputTask, Target, is_one_hot, report
+from modeltune.engine.score.task_report import Output, OutputTask, Target, report
 from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
 from modeltune.records import Array, Samples
 from modeltune.specs import By, MetricFunction, On
@@ -44,9 +45,6 @@ MEANS = ("sum_over_batch_size", "mean")
 
 OF_BATCHES = ("circle", "dice", "tversky")
 """Losses of Keras that compare the samples of a batch, or divide by what all of them add up to."""
-
-CERTAIN = 30.0
-"""The logit of a perfect prediction: large enough that every float32 sigmoid is 0 or 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,16 +237,12 @@ def dummy_gain(
         # one batch for all three scores they cancel.
         model(map_arrays(keras_tensor, next(train.batches(test.sizes[0]))[0]), training=False)
         score = score_predictions(model, test, [o.predicted for o in test.outputs], metric)
-    perfect = score_predictions(model, test, [_perfect(o) for o in test.outputs], metric)
-    in_train = targets(model, train, test)
-    constants = [_constants(o, in_train[o.path]) for o in test.outputs]
-    dummies = []
-    for choice in range(max(len(options) for options in constants)):
-        chosen = [options[min(choice, len(options) - 1)] for options in constants]
-        repeated = [_repeat(o, one) for o, one in zip(test.outputs, chosen, strict=True)]
-        dummies.append(score_predictions(model, test, repeated, metric))
-    dummy = min(dummies, key=lambda value: abs(perfect - value))
-    return (score - dummy) / (perfect - dummy) if perfect != dummy else math.nan
+    perfect = score_predictions(model, test, [perfect_predictions(o) for o in test.outputs], metric)
+    dummies = [
+        score_predictions(model, test, constant, metric)
+        for constant in dummy_predictions(test.outputs, targets(model, train, test))
+    ]
+    return gain(score, dummies, perfect)
 
 
 def targets(model: Model, part: Part, predictions: PartPredictions) -> dict[str, Target]:
@@ -275,61 +269,6 @@ def targets(model: Model, part: Part, predictions: PartPredictions) -> dict[str,
         output.path: targets_of(output, predictions.pairing, by_path[output.path], weight, mask)
         for output in predictions.outputs
     }
-
-
-def _perfect(output: Output) -> Array:
-    """Return the predictions of a perfect model: one-hot, 0 or 1, large logits, or the numbers."""
-    if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
-        exact = output.y.reshape(output.predicted.shape).astype(np.float32)
-        return _logits(exact) if output.from_logits else exact
-    if output.task is OutputTask.MULTICLASS and not is_one_hot(output):
-        count = output.predicted.shape[-1]
-        classes = output.y.reshape(output.predicted.shape[:-1]).astype(int)
-        # A label that is left out, such as -1, may be no class; any prediction will do there.
-        hard = np.eye(count, dtype=np.float32)[np.clip(classes, 0, count - 1)]
-    else:
-        hard = output.y.reshape(output.predicted.shape).astype(np.float32)
-    certain: Array = (2 * hard - 1) * CERTAIN if output.from_logits else hard
-    return certain
-
-
-def _repeat(output: Output, constant: Array) -> Array:
-    return np.broadcast_to(constant, output.predicted.shape).astype(np.float32)
-
-
-def _constants(output: Output, train: Target) -> list[Array]:
-    y = train.kept
-    if output.task in (OutputTask.REGRESSION, OutputTask.OTHER):
-        middles = [_constant_numbers(output, train, m) for m in (np.nanmean, np.nanmedian)]
-        return [_logits(middle) for middle in middles] if output.from_logits else middles
-    if output.task is OutputTask.MULTICLASS:
-        count = output.predicted.shape[-1]
-        if is_one_hot(output):
-            shares = y.reshape(-1, count).mean(axis=0)
-        else:
-            shares = np.bincount(y.reshape(-1).astype(int), minlength=count) / y.size
-        return [np.log(shares + 1e-7) if output.from_logits else shares]
-    width = output.predicted.shape[-1] if output.predicted.ndim > 1 else 1
-    share = y.reshape(-1, width).mean(axis=0)
-    return [_logits(share) if output.from_logits else share]
-
-
-def _logits(shares: Array) -> Array:
-    """Return the logits of shares, those of 0 and 1 large but finite."""
-    kept = np.clip(shares, 0, 1)
-    logits: Array = np.log((kept + 1e-7) / (1 - kept + 1e-7))
-    return logits
-
-
-def _constant_numbers(output: Output, train: Target, middle: Callable[..., Array]) -> Array:
-    """Return the mean or median of every number of a sample, over those that count."""
-    shape = output.predicted.shape[1:]
-    numbers = train.y.astype(np.float64).reshape(len(train.y), *shape)
-    if train.counted is not None:
-        numbers[~train.counted] = np.nan
-        empty = np.isnan(numbers).all(axis=0)
-        numbers[:, empty] = 0.0  # where no number counts, any will do
-    return middle(numbers, axis=0)
 
 
 def score_predictions(
