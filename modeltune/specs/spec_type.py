@@ -75,7 +75,7 @@ class Protocol:
     escalate: Seeds | None = None
     aliases: tuple[str, ...] = ()
     examples: bool = True
-    task: str | None = None
+    task: str | Mapping[str, str] | None = None
     metrics: tuple[str | Callable[..., Any], ...] = ()
     place: tuple[str, int] = ("", 0)
 
@@ -132,7 +132,14 @@ class Protocol:
             )
         if not isinstance(self.examples, bool):
             yield "examples", f"{typed(self.examples)}: write True or False"
-        if self.task is not None and self.task not in TASKS:
+        if isinstance(self.task, Mapping):
+            for name, task in self.task.items():
+                if task not in TASKS:
+                    yield (
+                        f"task[{typed(name)}]",
+                        f"{typed(task)}: write {', '.join(map(typed, TASKS))}",
+                    )
+        elif self.task is not None and self.task not in TASKS:
             listed = ", ".join(map(typed, TASKS))
             yield "task", f"{typed(self.task)}: write {listed}, or leave it out"
         yield from self._metric_problems()
@@ -332,7 +339,7 @@ class Spec:
         return self.protocol.examples
 
     @property
-    def task(self) -> str | None:
+    def task(self) -> str | Mapping[str, str] | None:
         """What a predictor predicts, where it is declared."""
         return self.protocol.task
 
@@ -529,7 +536,7 @@ def spec(
     escalate: Seeds | None = None,
     aliases: Sequence[str] = (),
     examples: bool = True,
-    task: str | None = None,
+    task: str | Mapping[str, str] | None = None,
     metrics: Sequence[str | Callable[..., Any]] = (),
     **unknown: object,
 ) -> Protocol:

@@ -235,8 +235,25 @@ def other():
         (
             'mt.metric("parameters") <= 3',
             '"regression"',
-            "*it is measured of Keras models only; leave it out*",
+            "*only the weights of a Keras model are counted; return the number from a metric of your own*",
         ),
+        (
+            'mt.metric("latency_ratio") <= 1.2',
+            '"regression"',
+            "*an accepted predictor is not kept, for what loads one runs its code; time both in a test of*",
+        ),
+        (
+            'mt.metric("artifact_bytes") <= 9',
+            '"regression"',
+            "*bound its size in a test of your own*",
+        ),
+        ('mt.metric("flops") <= 9', '"regression"', "*only the operations of a Keras model are*"),
+        (
+            'mt.gain_over_dummy("mae") >= 0',
+            '"regression"',
+            "*train is None, but gates?0?, * compares with it; return mt.Data(train=(x, y), test=...)*",
+        ),
+        ("", '{"kind": "binary"}', "*it cannot be told what Scorer predicts*"),
     ],
 )
 def test_what_a_predictor_does_not_give_is_refused(
@@ -336,3 +353,123 @@ def test_behaviour_gates_on_predictions_are_refused_before_the_run(given: Exampl
     )
     (run,) = given.history()
     assert (run.status.value, run.scores) == ("error", {})
+
+
+SEVERAL = """
+def several():
+    x, y = points()
+    targets = {"kind": y, "height": x[:, 1]}
+    return mt.Data(train=(x, targets), validation=(x, targets), test=(x, targets))
+
+class Both:
+    def predict(self, x):
+        kind = np.eye(3)[(x[:, 0] / 2).round().clip(0, 2).astype(int)]
+        return {"kind": kind, "height": x[:, 1] + 0.1}
+
+@mt.spec(
+    data=several,
+    gates=[
+        mt.metric("kind_accuracy") >= mt.baseline - 0.01,
+        mt.metric("height_mae") <= mt.baseline + 0.01,
+        mt.metric("kind_recall").per_class(min_n=10) >= 0.2,
+        mt.gap("kind_accuracy") <= 0.1,
+        mt.gain_over_dummy("kind_accuracy") >= 0.3,
+        mt.gain_over_dummy("height_mae") >= 0.9,
+        mt.directional(1, "up", by=1.0, output="height"),
+        mt.directional(1, "down", by=1.0, output="height"),
+        mt.invariant(np.copy, output="kind"),
+        mt.metamorphic(both),
+    ],
+    metrics=["kind_top_2"],
+)
+def pair():
+    return Both()
+"""
+
+
+def test_a_predictor_of_several_outputs_is_judged_by_gates_on_each(given: Example) -> None:
+    head = SPEC.partition("@mt.spec")[0]
+    text = f"{head}\ndef both(predict, x):\n    return set(predict(x)) == {{'kind', 'height'}}\n{SEVERAL}"
+    down = 'mt.directional(1, "down", by=1.0, output="height"),'
+    given.with_spec(text.replace(down, "")).run_pytest("--modeltune-accept").assert_outcomes(
+        passed=1
+    )
+    done = given.with_spec(text).run_pytest()
+    run, *_ = given.history()
+    outcomes = {verdict.gate: verdict.outcome.value for verdict in run.verdicts}
+    assert [gate for gate, outcome in outcomes.items() if outcome != "passed"] == [down[:-1]]
+    done.stdout.fnmatch_lines(["test?*? column 1 raised by *: * -> *, must not go up"])
+    assert run.scores["height_mae"].mean == pytest.approx(0.1)
+    assert run.scores["kind_top_2"].mean <= 1
+
+
+FRAMES = """
+def frame():
+    import pandas as pd
+    x, y = points()
+    return mt.Data(test=(pd.DataFrame({"width": x[:, 0], "height": x[:, 1]}), x[:, 0]))
+
+class Wide:
+    def predict(self, x):
+        return np.asarray(x["width"])
+
+@mt.spec(
+    data=frame,
+    gates=[
+        mt.directional("height", "up", by=1.0, tolerance=0.1),
+        mt.directional("width", "down", by=1.0, tolerance=0.1),
+        mt.directional(0, "down", by=2.0, tolerance=0.1),
+    ],
+    task="regression",
+)
+def wide():
+    return Wide()
+
+@mt.spec(data=frame, gates=[mt.directional("depth", "up", by=1.0, tolerance=0.1)], task="regression")
+def deep():
+    return Wide()
+"""
+
+
+def test_columns_of_a_frame_are_probed_and_told_by_their_names(given: Example) -> None:
+    done = given.with_spec(SPEC.partition("@mt.spec")[0] + FRAMES).run_pytest()
+    done.stdout.fnmatch_lines(
+        [
+            "test?*? width raised by *: * -> *, must not go up",
+            "  width * -> *",
+            "test?*? column 0 (width) raised by *: * -> *, must not go up",
+            '*gates?0?: *: there is no column "depth": the columns are width, height*',
+        ]
+    )
+
+
+RUINOUS = """
+import os
+
+def dies(x):
+    os._exit(3)
+
+def dies_later(x):
+    if x[0] == points()[0][40, 0]:
+        os._exit(7)
+    return x
+
+@mt.spec(data=data, gates=[mt.invariant(dies), mt.invariant(dies_later), mt.invariant(np.copy)])
+def net():
+    with open("model.pkl", "rb") as file:
+        return pickle.load(file)
+"""
+
+
+def test_a_transform_that_ends_its_process_costs_a_predictor_its_own_gate(
+    given: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest --modeltune-workers=auto")
+    text = SPEC.partition("@mt.spec")[0] + RUINOUS
+    given.with_spec(text).run_pytest_apart().assert_outcomes(failed=1)
+    (run,) = given.history()
+    assert [(v.outcome.value, v.reason.partition(",")[0]) for v in run.verdicts] == [
+        ("error", "its process exited with status 3"),
+        ("error", "its process exited with status 7"),
+        ("passed", "held in all there are 120 examples"),
+    ]

@@ -281,7 +281,8 @@ def _tolerance(behaviour: Behaviour, output: Output, train: Part) -> Array | Non
             "the default tolerance is a part of the target's spread in train, and there is no train; "
             "write tolerance="
         )
-    target = dict(leaves(_held(train).y)).get(output.path)
+    held = _held(train)
+    target = (held.by_column("y") | dict(leaves(held.y))).get(output.path)
     if target is None or target.dtype.kind not in "biuf":
         raise ProbeError(
             "the default tolerance is a part of the target's spread in train, and this target "

@@ -46,14 +46,13 @@ class PredictorSource:
         part: the samples that are scored, all of which it predicts once.
 
     Raises:
-        SpecError: as ``GivenPredictor.output``.
+        SpecError: as ``GivenPredictor.outputs``.
     """
 
     batch: int | None = None
 
     def __init__(self, given: GivenPredictor, part: Part):
-        output, self._read = given.reader(part)
-        self.outputs = [output]
+        self.outputs, self._read = given.reader(part)
 
     def predict(self, x: Arrays) -> Arrays:
         """As ``PredictionSource.predict``.

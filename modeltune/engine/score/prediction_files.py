@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data import Part
+from modeltune.engine.data import Arrays, Part
 from modeltune.records import Array
 from modeltune.specs import Predictions
 
@@ -18,8 +20,10 @@ NAMED = 3
 """Ids that a message names."""
 
 
-def read_predictions(predictions: Predictions, root: Path, test: Part) -> Array:
+def read_predictions(predictions: Predictions, root: Path, test: Part) -> Arrays:
     """Return predictions as an array with a row per test sample, in the order of the test part.
+
+    Of a dict or a tuple, and of a file with a column for each of several targets, one for each output.
 
     Args:
         predictions: as declared.
@@ -31,6 +35,11 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Array:
         ValueError: it is none of predictions; says what was found and what to do.
     """
     values = predictions.values
+    if isinstance(values, Mapping):
+        several = {str(name): replace(predictions, values=one) for name, one in values.items()}
+        return {name: read_predictions(one, root, test) for name, one in several.items()}
+    if isinstance(values, tuple) and values and all(np.ndim(one) for one in values):
+        return [read_predictions(replace(predictions, values=one), root, test) for one in values]
     if not isinstance(values, str | Path):
         if predictions.id is not None:
             raise ValueError(f"id={predictions.id!r} names a column of a file; an array has none")
@@ -55,7 +64,7 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Array:
 
     frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     if predictions.id is None:
-        return _columns(frame, path)
+        return _columns(frame, path, test)
     if predictions.id not in frame.columns:
         listed = ", ".join(map(str, frame.columns[:10]))
         raise ValueError(f"{path} has no column {predictions.id!r} (id=); it has {listed}")
@@ -70,7 +79,7 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Array:
             f"{path}: no prediction for {len(missing)} of the {len(ids)} samples of test: "
             f"{predictions.id} {_listed(missing[:NAMED].tolist())}"
         )
-    return _columns(frame.loc[ids], path)
+    return _columns(frame.loc[ids], path, test)
 
 
 def _ids_of(test: Part, name: str) -> Array:
@@ -86,9 +95,17 @@ def _ids_of(test: Part, name: str) -> Array:
     return ids
 
 
-def _columns(frame: Any, path: Path) -> Array:
+def _columns(frame: Any, path: Path, test: Part) -> Arrays:
     if not len(frame.columns):
         raise ValueError(f"{path} has no column of predictions")
+    if isinstance(test.y, Mapping) and len(test.y) > 1:
+        if missing := [name for name in test.y if name not in frame.columns]:
+            has = ", ".join(map(str, frame.columns[:10]))
+            raise ValueError(
+                f"{path} has the columns {has}, and no {', '.join(missing)}: name one for each target, "
+                f'or write mt.Predictions({{"{missing[0]}": "file", ...}})'
+            )
+        return {name: np.asarray(frame[name]) for name in test.y}
     array = np.asarray(frame.iloc[:, 0] if len(frame.columns) == 1 else frame)
     if array.ndim == 2 and array.dtype.kind not in "biuf":
         listed = ", ".join(map(str, frame.columns[:10]))

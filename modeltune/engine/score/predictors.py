@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
+from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
 from modeltune.engine.score.operating_points import point_problems
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.slice_masks import slice_masks
@@ -34,7 +35,7 @@ from modeltune.engine.score.task_samples import (
     task_scores,
 )
 from modeltune.engine.score.unmeasured_gates import gate_problems
-from modeltune.ground import SpecError, error_line
+from modeltune.ground import SpecError, error_line, typed
 from modeltune.records import (
     PREDICTOR,
     Area,
@@ -50,6 +51,17 @@ from modeltune.records import (
 )
 from modeltune.specs import RESOURCES, Behaviour, Gate, Predictions, Spec, Subject
 
+WITHOUT_RESOURCE = {
+    "latency_ratio": "it is timed beside the accepted model, and an accepted predictor is not kept, "
+    "for what loads one runs its code; time both in a test of your own, and leave the gate out",
+    "artifact_bytes": "the file of a predictor is its build function's own, and is not kept here; "
+    "bound its size in a test of your own, and leave the gate out",
+    "parameters": "only the weights of a Keras model are counted; return the number from a metric of "
+    "your own, mt.metric(function), or leave the gate out",
+    "flops": "only the operations of a Keras model are counted; leave the gate out",
+}
+"""What a gate on each resource of a predictor is refused with."""
+
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
 
@@ -58,6 +70,38 @@ SHARE_RIGHT = "accuracy"
 
 FIRST_SAMPLES = 8
 """Samples that a predictor predicts before anything is judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """An output of a predictor on a part, and its classes in the order of its columns; None of numbers."""
+
+    output: Output
+    classes: Array | None
+
+    def target(self, y: Array) -> Target | None:
+        """Return the targets of another part as those of this one are coded; None where they are not."""
+        if self.output.task is OutputTask.OTHER:
+            return None
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if self.classes is None:
+            return Target(y) if y.dtype.kind in "biuf" else None
+        if y.ndim == 2:
+            return Target(y.argmax(axis=1))
+        coded = _coded(y, self.classes)
+        return Target(coded[coded >= 0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """What is predicted under a name or at a place, and the targets that it belongs to."""
+
+    name: str
+    path: str
+    place: int
+    is_named: bool
+    y: Array
+    raw: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,60 +121,63 @@ class GivenPredictor:
         """The name of its class."""
         return type(self.model).__name__
 
-    def output(self, part: Part) -> Output:
-        """Return what it predicts for a part beside the targets.
+    def outputs(self, part: Part) -> list[Output]:
+        """Return its outputs for a part beside their targets, in the order of the targets.
 
         Raises:
             SpecError: it cannot be told what it predicts, or that does not belong to the targets.
         """
-        y = part.y
-        if not isinstance(y, np.ndarray):
-            what = "no targets (y)" if y is None else "several targets"
-            raise self.refusal(f"{part.name} has {what}; a predictor has one output: return (x, y)")
-        if isinstance(self.model, Predictions):
-            return self._output(part, y, self._values(part), is_probability=False)
-        raw, is_probability = self._predicted(part)
-        return self._output(part, y, raw, is_probability)
+        return [reading.output for reading in self.read(part)]
 
-    def reader(self, part: Part) -> tuple[Output, Callable[[Arrays], Array]]:
-        """Return its output for a part, and what predicts other inputs in the form of that output.
+    def read(self, part: Part) -> list[Reading]:
+        """As ``outputs``, each with its classes."""
+        raw, is_probability = self._raw(part)
+        pairs = self._pairs(part, raw)
+        return [self._reading(part, pair, is_probability, len(pairs) > 1) for pair in pairs]
 
-        The latter raises ValueError for predictions of another form, or of a class that neither the
-        targets nor the predictions of the part have.
+    def reader(self, part: Part) -> tuple[list[Output], Callable[[Arrays], Arrays]]:
+        """Return its outputs for a part, and what predicts other inputs in the form of these outputs.
+
+        Of several outputs that returns a dict by name, or a list. It raises ValueError for predictions
+        of another form, or of a class that neither the targets nor the predictions of the part have.
 
         Raises:
-            SpecError: as ``output``.
+            SpecError: as ``outputs``.
         """
-        output = self.output(part)
-        classes: Array | None = None
-        if output.is_hard and output.task is OutputTask.MULTICLASS:
-            classes = _classes(self.model, part.y, _in_rows(self._predicted(part)[0]))
-        form = output.predicted.shape[1:] if classes is None else ()
+        readings = self.read(part)
 
-        def read(x: Arrays) -> Array:
+        def read(x: Arrays) -> Arrays:
             size = len(next(array for _, array in leaves(x)))
-            raw = _in_rows(self._predicted(replace(part, x=x, size=size, whole={}))[0])
-            if raw.shape != (size, *form):
-                raise ValueError(
-                    f"it predicts {_form(raw)} for {size} samples, and {_form(output.predicted)} for all "
-                    f"of {part.name}"
-                )
-            if classes is None:
-                return raw.astype(output.predicted.dtype, copy=False)
-            coded = _coded(raw, classes)
-            if (coded < 0).any():
-                label = raw[int(np.argmax(coded < 0))]
-                raise ValueError(f"it predicts the class {label}, which {part.name} has none of")
-            return np.eye(output.predicted.shape[1])[coded]
+            other = replace(part, x=x, size=size, whole={})
+            pairs = self._pairs(other, self._raw(other)[0])
+            arrays = [
+                _like(reading, _in_rows(pair.raw), size, part.name)
+                for reading, pair in zip(readings, pairs, strict=True)
+            ]
+            if len(readings) == 1 and not readings[0].output.name:
+                return arrays[0]
+            if pairs[0].is_named:
+                return {pair.name: array for pair, array in zip(pairs, arrays, strict=True)}
+            return [arrays[i] for i in np.argsort([pair.place for pair in pairs])]
 
-        return output, read
+        return [reading.output for reading in readings], read
 
     def refusal(self, text: str) -> SpecError:
         """Return the error of its spec."""
         spec = self.spec
         return SpecError(f"{spec.file}:{spec.line}: {spec.name}: {text}")
 
-    def _values(self, part: Part) -> Array:
+    def _raw(self, part: Part) -> tuple[Arrays, bool]:
+        """Return what it predicts for a part, and whether these are probabilities."""
+        if isinstance(self.model, Predictions):
+            return self._values(part), False
+        x, are_several = inputs_of(part), not isinstance(part.y, np.ndarray | None)
+        is_number = self.spec.task == "regression" or _is_regressor(self.model)
+        if hasattr(self.model, "predict_proba") and not is_number:
+            return _arrays_of(self.model.predict_proba(x), part.size, are_several), True
+        return _arrays_of(self.model.predict(x), part.size, are_several), False
+
+    def _values(self, part: Part) -> Arrays:
         assert isinstance(self.model, Predictions)
         if part.name != "test":
             raise self.refusal(
@@ -140,64 +187,128 @@ class GivenPredictor:
             values = read_predictions(self.model, self.spec.root, part)
         except (OSError, ValueError, ImportError) as error:
             raise self.refusal(f"predictions: {error}") from error
-        if len(values) != part.size:
-            raise self.refusal(
-                f"predictions: {len(values)} rows for {part.size} samples of test; write one for each, "
-                "in their order, or join them by id="
-            )
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row = int(np.argmax(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)))
-            raise self.refusal(
-                f"predictions: row {row} is {values[row]}; every sample needs a finite prediction"
-            )
+        for path, array in leaves(values):
+            of = f" of {path}" if path else ""
+            if len(array) != part.size:
+                raise self.refusal(
+                    f"predictions{of}: {len(array)} rows for {part.size} samples of test; write one for "
+                    "each, in their order, or join them by id="
+                )
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                row = int(np.argmax(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)))
+                raise self.refusal(
+                    f"predictions{of}: row {row} is {array[row]}; every sample needs a finite prediction"
+                )
         return values
 
-    def _predicted(self, part: Part) -> tuple[Any, bool]:
-        """Return what it predicts for the inputs, and whether these are probabilities."""
-        x = inputs_of(part)
-        is_number = self.spec.task == "regression" or _is_regressor(self.model)
-        if hasattr(self.model, "predict_proba") and not is_number:
-            return _numbers_of(self.model.predict_proba(x)), True
-        return _numbers_of(self.model.predict(x)), False
+    def _pairs(self, part: Part, raw: Arrays) -> list[_Pair]:
+        """Return what is predicted beside the targets it belongs to: by name, else by place."""
+        if part.y is None:
+            raise self.refusal(f"{part.name} has no targets (y): return (x, y)")
+        y: Arrays = part.y
+        if isinstance(y, np.ndarray) and isinstance(raw, Mapping):
+            y = part.by_column("y") or y  # a frame of targets
+        predicted = dict(leaves(raw))
+        names = list(predicted)
+        listed = ", ".join(names)
+        if isinstance(y, np.ndarray):
+            if len(names) != 1:
+                how = "a dict by these names" if isinstance(raw, Mapping) else "a tuple of as many"
+                raise self.refusal(
+                    f"it predicts {len(names)} outputs, {listed}, and {part.name} has one array of "
+                    f"targets: return y as {how}, or predict the one that belongs to them"
+                )
+            return [_Pair("", "", 0, False, y, predicted[names[0]])]
+        targets = dict(leaves(y))
+        if isinstance(raw, np.ndarray):
+            if len(targets) != 1:
+                raise self.refusal(
+                    f"it predicts one array, and {part.name} has the targets {', '.join(targets)}: "
+                    "return a dict of predictions by these names"
+                )
+            ((path, target),) = targets.items()
+            return [_Pair("", path, 0, False, target, raw)]
+        is_named = isinstance(raw, Mapping)
+        known = list(getattr(self.model, "output_names", None) or ())
+        if not is_named and len(known) == len(names):
+            predicted = dict(zip(known, predicted.values(), strict=True))
+            paths = known if isinstance(y, Mapping) else names
+            names = known
+        else:
+            paths = names
+        if missing := [path for path in targets if path not in paths]:
+            raise self.refusal(
+                f"it predicts {listed}, and {part.name} has the targets {', '.join(targets)}: "
+                f"{', '.join(missing)} cannot be paired; return predictions and y as dicts by the same "
+                "names, or both as tuples"
+            )
+        by_path = dict(zip(paths, names, strict=True))
+        used = [name for path, name in by_path.items() if path in targets]
+        places = {name: place for place, name in enumerate(sorted(used) if is_named else used)}
+        return [
+            _Pair(
+                by_path[path],
+                path,
+                places[by_path[path]],
+                is_named,
+                target,
+                predicted[by_path[path]],
+            )
+            for path, target in targets.items()
+        ]
 
-    def _output(self, part: Part, y: Array, raw: Array, is_probability: bool) -> Output:
-        raw = _in_rows(raw)
+    def _reading(
+        self, part: Part, pair: _Pair, is_probability: bool, is_of_several: bool
+    ) -> Reading:
+        raw, y = _in_rows(pair.raw), pair.y
+        of = f" of {pair.name}" if pair.name else ""
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if len(raw) != len(y):
-            raise self.refusal(f"it predicts {len(raw)} rows for {len(y)} samples of {part.name}")
-        task = self.spec.task or _task_of(y, raw, is_probability or _is_classifier(self.model))
-        if task is None:
             raise self.refusal(
-                f"it cannot be told what {self.name} predicts: y is {_form(y)}, predicted is "
-                f'{_form(raw)}; write task="binary", "multiclass", "multilabel" or "regression" in mt.spec'
+                f"it predicts {len(raw)} rows{of} for {len(y)} samples of {part.name}"
             )
-        output = self._of_task(task, y, raw)
-        weight = part.sample_weight
-        if isinstance(weight, np.ndarray) and weight.ndim == 1 and (weight == 0).any():
+        declared = self.spec.task
+        if isinstance(declared, Mapping):
+            declared = declared.get(pair.path)
+        task = declared or _task_of(y, raw, is_probability or _is_classifier(self.model))
+        if task is None:
+            write = f'{{"{pair.path}": "binary"}}' if is_of_several else '"binary"'
+            raise self.refusal(
+                f"it cannot be told what {self.name} predicts{of}: y is {_form(y)}, predicted is "
+                f'{_form(raw)}; write task={write}, "multiclass", "multilabel" or "regression" in mt.spec'
+            )
+        classes = None
+        if task in ("binary", "multiclass"):
+            classes = _classes(_own_classes(self.model, pair, is_of_several), y, raw)
+        output = self._of_task(task, y, raw, classes, of)
+        output = replace(output, name=pair.name, path=pair.path, place=pair.place)
+        weights = dict(leaves(part.sample_weight))
+        weight = weights.get(pair.path, weights.get(""))
+        if weight is not None and weight.ndim == 1 and (weight == 0).any():
             output = replace(output, counted=weight != 0)
-        return output
+        return Reading(output, classes)
 
-    def _of_task(self, task: str, y: Array, raw: Array) -> Output:
+    def _of_task(self, task: str, y: Array, raw: Array, classes: Array | None, of: str) -> Output:
         if task in ("regression", "quantiles"):
             kind = OutputTask.REGRESSION if task == "regression" else OutputTask.OTHER
             if y.dtype.kind not in "biuf" or raw.dtype.kind not in "biuf":
                 raise self.refusal(
-                    f"y is {_form(y)}, predicted is {_form(raw)}: these are no numbers"
+                    f"y{of} is {_form(y)}, predicted is {_form(raw)}: these are no numbers"
                 )
             if kind is OutputTask.REGRESSION and y.shape != raw.shape:
                 raise self.refusal(
-                    f"y is {_form(y)}, predicted is {_form(raw)}: not a number for each"
+                    f"y{of} is {_form(y)}, predicted is {_form(raw)}: not a number for each"
                 )
             return Output("", "", kind, False, y, raw.astype(float))
         if task == "multilabel":
             if y.shape != raw.shape:
                 raise self.refusal(
-                    f"y is {_form(y)}, predicted is {_form(raw)}: not a label for each"
+                    f"y{of} is {_form(y)}, predicted is {_form(raw)}: not a label for each"
                 )
             is_hard = raw.dtype.kind in "biu"
             shares = raw.astype(float) if is_hard else raw
             return Output("", "", OutputTask.MULTILABEL, False, y, shares, is_hard=is_hard)
-        classes = _classes(self.model, y, raw)
+        assert classes is not None
         if y.ndim == 2:
             true = y.argmax(axis=1)
         else:
@@ -205,11 +316,11 @@ class GivenPredictor:
             if (true < 0).any():
                 label = y[int(np.argmax(true < 0))]
                 known = ", ".join(map(str, classes[:10].tolist()))
-                raise self.refusal(f"test has the class {label}, which is none of: {known}")
+                raise self.refusal(f"test{of} has the class {label}, which is none of: {known}")
         if raw.ndim == 1 and raw.dtype.kind == "f" and not _are_whole(raw):
             if len(classes) > 2 or (true > 1).any():
                 raise self.refusal(
-                    f"y is {_form(y)} of {len(classes)} classes, predicted is {_form(raw)}: not a "
+                    f"y{of} is {_form(y)} of {len(classes)} classes, predicted is {_form(raw)}: not a "
                     "probability for each class"
                 )
             return Output("", "", OutputTask.BINARY, False, true, raw)
@@ -217,13 +328,13 @@ class GivenPredictor:
             coded = _coded(raw, classes)
             if (coded < 0).any():
                 raise self.refusal(
-                    f"it predicts the class {raw[int(np.argmax(coded < 0))]}, which y has none of"
+                    f"it predicts the class{of} {raw[int(np.argmax(coded < 0))]}, which y has none of"
                 )
             sure = np.eye(max(len(classes), 2))[coded]
             return Output("", "", OutputTask.MULTICLASS, False, true, sure, is_hard=True)
         if int(true.max(initial=0)) >= raw.shape[1]:
             raise self.refusal(
-                f"test has the class {int(true.max())}, predicted is {_form(raw)}: not a column for each "
+                f"test{of} has the class {int(true.max())}, predicted is {_form(raw)}: not a column for each "
                 "class"
             )
         return Output("", "", OutputTask.MULTICLASS, False, true, raw)
@@ -252,7 +363,7 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
         raise given.refusal("data: test is a stream, which only a Keras model reads; return arrays")
     few = test if is_fixed else test.take(np.arange(min(FIRST_SAMPLES, test.size)))
     try:
-        output = given.output(few)
+        outputs = given.outputs(few)
     except SpecError:
         raise
     except Exception as error:
@@ -263,13 +374,30 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
             f"{given.name} cannot predict the first samples of test: {shapes}.\n  It says: "
             f"{error_line(error)}"
         ) from error
-    names = report_names([output], spec.asked_metrics)
-    if output.task is not OutputTask.REGRESSION and answers_of(output) is not None:
-        names = [SHARE_RIGHT, *names]
-    problems = [*gate_problems(spec, names), *point_problems(spec, [output])]
-    problems += [*_unfit_gates(spec, is_fixed)]
+    names = report_names(outputs, spec.asked_metrics)
+    names += [
+        f"{output.prefix}{SHARE_RIGHT}"
+        for output in outputs
+        if output.task is not OutputTask.REGRESSION and answers_of(output) is not None
+    ]
+    problems = [
+        *_tasks_of_no_output(spec, outputs),
+        *gate_problems(spec, names),
+        *point_problems(spec, outputs),
+        *_unfit_gates(spec, is_fixed),
+        *_gates_without_dummy(spec, outputs, loaded.train),
+    ]
     if problems:
         raise given.refusal("".join(f"\n  {problem}" for problem in problems).removeprefix("\n  "))
+
+
+def _tasks_of_no_output(spec: Spec, outputs: Sequence[Output]) -> Iterator[str]:
+    paths = [output.path for output in outputs if output.path]
+    named = spec.task if isinstance(spec.task, Mapping) else {}
+    for name in named:
+        if name not in paths:
+            has = f"the targets are {', '.join(paths)}" if paths else "there is one array of targets"
+            yield f"task[{typed(name)}]: there is no such output: {has}"
 
 
 def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
@@ -282,19 +410,36 @@ def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
                     "what made them, an object with predict(x), or leave the gate out"
                 )
         elif gate.measure.key in RESOURCES:
-            yield f"{where}: it is measured of Keras models only; leave it out"
-        elif gate.measure.subject is Subject.GAIN_OVER_DUMMY:
-            yield f"{where}: a dummy is scored by the metrics of a Keras model; leave it out"
+            yield f"{where}: {WITHOUT_RESOURCE[gate.measure.key]}"
         elif gate.measure.subject is Subject.GAP and is_fixed:
             yield f"{where}: there are no predictions of train; leave it out"
 
 
+def _gates_without_dummy(spec: Spec, outputs: Sequence[Output], train: Part) -> Iterator[str]:
+    known = _targets_by_path(train)
+    for index, gate in enumerate(spec.gates):
+        if isinstance(gate, Behaviour) or gate.measure.subject is not Subject.GAIN_OVER_DUMMY:
+            continue
+        if any(output.task is OutputTask.OTHER for output in outputs):
+            why = (
+                "nothing but what trained it knows what a dummy of several numbers for one predicts"
+            )
+        elif missing := [output.path for output in outputs if output.path not in known]:
+            listed = ", ".join(filter(None, missing))
+            why = f"train has no targets{' ' if listed else ''}{listed} for a dummy to learn from"
+        else:
+            continue
+        yield f"gates[{index}]: {gate!r}: {why}; leave it out"
+
+
 def digest_of_predictor(given: GivenPredictor, loaded: LoadedData) -> str:
     """Return the sha256 of what a predictor is called and predicts for test, by which runs are known."""
-    output = given.output(loaded.test)
-    digest = hashlib.sha256(f"{given.name} {output.task.value} {output.is_hard}".encode())
-    digest.update(f"{output.predicted.dtype}{output.predicted.shape}".encode())
-    digest.update(np.ascontiguousarray(output.predicted).tobytes())
+    digest = hashlib.sha256()
+    for output in given.outputs(loaded.test):
+        named = f" {output.name}" if output.name else ""
+        digest.update(f"{given.name} {output.task.value} {output.is_hard}{named}".encode())
+        digest.update(f"{output.predicted.dtype}{output.predicted.shape}".encode())
+        digest.update(np.ascontiguousarray(output.predicted).tobytes())
     return digest.hexdigest()
 
 
@@ -317,43 +462,91 @@ def predictor_scores(given: GivenPredictor, loaded: LoadedData) -> dict[str, flo
 def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> RefitResult:
     spec, test, asked = given.spec, loaded.test, given.spec.asked_metrics
     gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
-    output = given.output(test)
+    readings = given.read(test)
+    outputs = [reading.output for reading in readings]
     masks = slice_masks(spec.slices, test.x, test.y, test) if spec.slices else {}
-    scores, tables, own = _scores(output, asked, test.metadata)
-    targets = _targets(given, loaded.train)
-    samples = task_samples([output], targets, masks, own, asked)
-    samples = None if samples is None else _with_accuracy(samples, output)
-    notes = [*note_on_width([output], asked)]
+    scores, tables, own = _scores(outputs, asked, test.metadata)
+    targets = _targets(readings, loaded.train)
+    samples = task_samples(outputs, targets, masks, own, asked)
+    for output in outputs:
+        samples = None if samples is None else _with_accuracy(samples, output)
+    notes = [*note_on_width(outputs, asked)]
+    undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():
         if measure.subject is Subject.GAP:
             train = loaded.train
-            on_train = _scores(given.output(train), asked, train.metadata)[0]
+            on_train = _scores(given.outputs(train), asked, train.metadata)[0]
             scores[measure.key] = on_train[measure.metric] - scores[measure.metric]
+        elif measure.subject is Subject.GAIN_OVER_DUMMY:
+            try:
+                scores[measure.key] = _gain(outputs, targets, scores, measure.metric, asked, test)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  a metric of the author's
+                undefined[measure.key] = failure_of(error)
     if weights is not None:
         weights.parent.mkdir(parents=True, exist_ok=True)
         with weights.open("wb") as file:
-            np.save(file, output.predicted, allow_pickle=False)
+            _write_predictions(file, outputs)
     return RefitResult(
         *(scores, tables, {}, GIVEN, 0.0),
         samples=None if samples is None else pack_samples(samples),
-        checks=() if weights is None else tuple(_checks(given, test, output)),
+        checks=() if weights is None else tuple(_checks(given, test, outputs)),
         model={"kind": PREDICTOR, "name": given.name},
         note="; ".join(notes) or None,
-        unmeasured=own.undefined,
+        unmeasured=undefined,
     )
 
 
+def _write_predictions(file: IO[bytes], outputs: Sequence[Output]) -> None:
+    if len(outputs) == 1:
+        np.save(file, outputs[0].predicted, allow_pickle=False)
+        return
+    np.savez(file, *[output.predicted for output in outputs])
+
+
 def _scores(
-    output: Output, asked: Mapping[str, Any], metadata: Any
+    outputs: Sequence[Output], asked: Mapping[str, Any], metadata: Any
 ) -> tuple[dict[str, float], Mapping[str, Any], TaskScores]:
-    reported, tables = report([output])
-    own = task_scores([output], asked, metadata)
+    reported, tables = report([*outputs])
+    own = task_scores(outputs, asked, metadata)
     scores = {**reported, **own.numbers}
-    right = _right(output)
-    if right is not None:
-        is_known = len(right) and np.isfinite(output.predicted).all()
-        scores = {SHARE_RIGHT: float(right.mean()) if is_known else math.nan, **scores}
+    for output in outputs:
+        right = _right(output)
+        if right is not None:
+            is_known = len(right) and np.isfinite(output.predicted).all()
+            share = float(right.mean()) if is_known else math.nan
+            scores = {f"{output.prefix}{SHARE_RIGHT}": share, **scores}
     return scores, tables, own
+
+
+def _gain(
+    outputs: Sequence[Output],
+    train: Mapping[str, Target],
+    scores: Mapping[str, float],
+    metric: str,
+    asked: Mapping[str, Any],
+    test: Part,
+) -> float:
+    """Return the gain of a score over that of a dummy, as ``gain`` of a Keras model.
+
+    Raises:
+        ValueError: the metric is not defined of what a dummy or a perfect model predicts.
+    """
+
+    def score(predictions: Sequence[Array], whose: str) -> float:
+        replaced = [replace(o, predicted=p) for o, p in zip(outputs, predictions, strict=True)]
+        numbers, _, own = _scores(replaced, asked, test.metadata)
+        if metric not in numbers:
+            why = own.undefined.get(metric)
+            raise ValueError(
+                f"{metric} is not defined of {whose}{'' if why is None else f': {why.reason}'}"
+            )
+        return numbers[metric]
+
+    if metric not in scores:
+        raise ValueError(f"{metric} is not defined of what it predicts")
+    dummies = [score(constant, "a dummy") for constant in dummy_predictions(outputs, train)]
+    perfect = score([perfect_predictions(output) for output in outputs], "perfect predictions")
+    return gain(scores[metric], dummies, perfect)
 
 
 def _right(output: Output) -> Array | None:
@@ -366,40 +559,54 @@ def _right(output: Output) -> Array | None:
 
 
 def _with_accuracy(samples: Samples, output: Output) -> Samples:
-    right = _right(output)
+    right, name = _right(output), f"{output.prefix}{SHARE_RIGHT}"
     if right is None or not np.isfinite(output.predicted).all():
         return samples
     if output.rows.all():
-        return replace(samples, values={**samples.values, SHARE_RIGHT: as_kept(right)})
+        return replace(samples, values={**samples.values, name: as_kept(right)})
     whole = np.zeros(samples.size)
     whole[output.rows] = right
     return replace(
         samples,
-        values={**samples.values, SHARE_RIGHT: as_kept(whole)},
-        weights={**samples.weights, SHARE_RIGHT: output.rows.astype(np.float32)},
+        values={**samples.values, name: as_kept(whole)},
+        weights={**samples.weights, name: output.rows.astype(np.float32)},
     )
 
 
-def _targets(given: GivenPredictor, train: Part) -> dict[str, Target]:
-    """Return the classes that train has, coded as those of test; nothing where there are none."""
-    y = train.y
-    if not train.size or not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
+def _targets(readings: Sequence[Reading], train: Part) -> dict[str, Target]:
+    """Return the targets of train, coded as those of test, by path; nothing where there are none."""
+    targets = _targets_by_path(train)
+    coded = {
+        reading.output.path: reading.target(targets[reading.output.path])
+        for reading in readings
+        if reading.output.path in targets
+    }
+    return {path: target for path, target in coded.items() if target is not None}
+
+
+def _targets_by_path(part: Part) -> dict[str, Array]:
+    """Return the targets of a part in memory by path; of a frame also by column."""
+    if not part.size or part.stream is not None:
         return {}
-    classes = getattr(given.model, "classes_", None)
-    if isinstance(classes, np.ndarray) and classes.ndim == 1 and y.ndim == 1:
-        y = _coded(y, classes)
-    return {"": Target(y)}
+    return part.by_column("y") | dict(leaves(part.y))
 
 
-def _checks(given: GivenPredictor, test: Part, output: Output) -> Iterator[Verdict]:
+def _checks(given: GivenPredictor, test: Part, outputs: Sequence[Output]) -> Iterator[Verdict]:
     """Yield whether it predicts the same twice, and whether its probabilities are some."""
     name = "integrity.predict_twice"
     if isinstance(given.model, Predictions):
         return
     with contextlib.suppress(Exception):  # it has predicted once
-        again = given.output(test).predicted
-        apart = float(np.abs(again - output.predicted).max(initial=0.0))
-        is_same = apart <= 1e-6 * max(1.0, float(np.abs(output.predicted).max(initial=0.0)))
+        pairs = [
+            (one.predicted, again.predicted)
+            for one, again in zip(outputs, given.outputs(test), strict=True)
+        ]
+        apart = max(float(np.abs(again - one).max(initial=0.0)) for one, again in pairs)
+        is_same = all(
+            float(np.abs(again - one).max(initial=0.0))
+            <= 1e-6 * max(1.0, float(np.abs(one).max(initial=0.0)))
+            for one, again in pairs
+        )
         outcome = Outcome.PASSED if is_same else Outcome.FAILED
         reason = f"{test.size} samples predicted twice: at most {apart:.3g} apart"
         yield check_verdict(Area.MODEL, name, outcome, apart, None, reason)
@@ -408,12 +615,59 @@ def _checks(given: GivenPredictor, test: Part, output: Output) -> Iterator[Verdi
 # What is predicted
 
 
+def _arrays_of(returned: Any, size: int, are_several: bool) -> Arrays:
+    """Return what a predictor returned as arrays: one, or those of several outputs by name or in order.
+
+    For one array of targets a tuple of one array is that array, and a list of (n, 2) for labels (n, k).
+
+    Args:
+        returned: what ``predict`` or ``predict_proba`` returned.
+        size: how many samples it was asked for.
+        are_several: whether there are several targets, so that a list is of several outputs.
+    """
+    if isinstance(returned, Mapping):
+        return {str(name): _arrays_of(one, size, False) for name, one in returned.items()}
+    if not isinstance(returned, list | tuple):
+        return _numbers_of(returned)
+    if are_several:
+        return [_arrays_of(one, size, False) for one in returned]
+    are_outputs = len(returned) != size and all(np.shape(one)[:1] == (size,) for one in returned)
+    if are_outputs and len(returned) == 1:
+        return _numbers_of(returned[0])
+    if are_outputs and len(returned) > 1:
+        if isinstance(returned, list) and all(np.shape(one) == (size, 2) for one in returned):
+            return np.stack([np.asarray(one)[:, 1] for one in returned], axis=1)
+        return [_numbers_of(one) for one in returned]
+    return _numbers_of(returned)
+
+
 def _numbers_of(returned: Any) -> Array:
-    """Return what a predictor returned as an array; a list of (n, 2) for labels as (n, k)."""
-    if isinstance(returned, list) and returned and all(np.ndim(one) == 2 for one in returned):
-        return np.stack([np.asarray(one)[:, -1] for one in returned], axis=1)
     array = np.asarray(returned)
     return array.astype(np.float32) if array.dtype.kind == "f" and array.itemsize < 4 else array
+
+
+def _like(reading: Reading, raw: Array, size: int, part: str) -> Array:
+    """Return predictions of other samples in the form of those that were read.
+
+    Raises:
+        ValueError: they have another form, or name a class that the part has none of.
+    """
+    output, classes = reading.output, reading.classes
+    is_coded = output.is_hard and output.task is OutputTask.MULTICLASS
+    form = () if is_coded else output.predicted.shape[1:]
+    if raw.shape != (size, *form):
+        raise ValueError(
+            f"it predicts {_form(raw)} for {size} samples, and {_form(output.predicted)} for all of {part}"
+        )
+    if not is_coded:
+        return raw.astype(output.predicted.dtype, copy=False)
+    assert classes is not None
+    coded = _coded(raw, classes)
+    if (coded < 0).any():
+        raise ValueError(
+            f"it predicts the class {raw[int(np.argmax(coded < 0))]}, which {part} has none of"
+        )
+    return np.eye(output.predicted.shape[1])[coded]
 
 
 def _in_rows(raw: Array) -> Array:
@@ -449,10 +703,22 @@ def _task_of(y: Array, raw: Array, is_classifier: bool) -> str | None:
     return None
 
 
-def _classes(model: Any, y: Array, raw: Array) -> Array:
-    """Return the classes in the order of their columns."""
+def _own_classes(model: Any, pair: _Pair, is_of_several: bool) -> Array | None:
+    """Return the classes that a predictor names, as scikit-learn does: of several outputs a list or a dict."""
     classes = getattr(model, "classes_", None)
-    if isinstance(classes, np.ndarray) and classes.ndim == 1:
+    if is_of_several and isinstance(classes, Mapping):
+        classes = classes.get(pair.name)
+    elif is_of_several and isinstance(classes, list | tuple) and len(classes) > pair.place:
+        classes = None if pair.is_named else classes[pair.place]
+    elif is_of_several:
+        return None
+    is_listed = isinstance(classes, np.ndarray) and classes.ndim == 1
+    return np.asarray(classes) if is_listed else None
+
+
+def _classes(classes: Array | None, y: Array, raw: Array) -> Array:
+    """Return the classes in the order of their columns."""
+    if classes is not None:
         return classes
     if raw.ndim == 2:
         return np.arange(raw.shape[1])

@@ -45,9 +45,13 @@ def run_identity(spec: Spec) -> dict[str, str]:
         # How many models are given is told by their fingerprints.
         "validation": "given" if spec.is_given else typed(spec.validation),
         "checks": typed(spec.checks),
-        **({} if spec.task is None else {"task": spec.task}),
+        **({} if spec.task is None else {"task": _task(spec.task)}),
         **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
     }
+
+
+def _task(task: str | Mapping[str, str]) -> str:
+    return task if isinstance(task, str) else typed(dict(sorted(task.items())))
 
 
 def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:

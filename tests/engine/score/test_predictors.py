@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
+from modeltune.engine.probe.predictions import output_of
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.predictors import GivenPredictor, inputs_of, predictor_scores
 from modeltune.engine.score.task_report import answers_of, task_name
@@ -75,24 +78,24 @@ def test_the_task_is_told_by_what_is_predicted_and_by_the_targets(name: str) -> 
     model, y, task = TOLD[name]
     if task is None:
         with pytest.raises(SpecError, match=r"it cannot be told what .* predicts: .*write task="):
-            given(model).output(part(y))
-        assert task_name(given(model, task="regression").output(part(y))) == "regression"
+            given(model).outputs(part(y))[0]
+        assert task_name(given(model, task="regression").outputs(part(y))[0]) == "regression"
         return
-    assert task_name(given(model).output(part(y))) == task
+    assert task_name(given(model).outputs(part(y))[0]) == task
 
 
 def test_classes_of_text_are_those_of_the_predictors_columns() -> None:
     model, y, _ = TOLD["classes of text"]
-    answers = answers_of(given(model).output(part(y)))
+    answers = answers_of(given(model).outputs(part(y))[0])
     assert answers is not None
     assert answers.truth.tolist() == THREE.tolist()
     assert np.array_equal(answers.outputs, model.predict_proba(X))  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="test has the class owl, which is none of: cat, dog, fox"):
-        given(model).output(part(np.where(THREE == 0, "owl", y)))
+        given(model).outputs(part(np.where(THREE == 0, "owl", y)))[0]
 
 
 def test_predicted_classes_have_no_probabilities() -> None:
-    answers = answers_of(given(returning(THREE)).output(part(THREE)))
+    answers = answers_of(given(returning(THREE)).outputs(part(THREE))[0])
     assert answers is not None
     assert answers.outputs is None
     data = SimpleNamespace(test=part(THREE), train=Part("train", 0, ""))
@@ -129,7 +132,7 @@ def test_a_frame_reaches_a_predictor_as_a_frame() -> None:
 def test_what_does_not_belong_to_the_targets_is_refused(model: Any, y: Any, why: str) -> None:
     one = Part("test", 90, "", x=X, y=y)
     with pytest.raises(SpecError, match=why):
-        given(model).output(one)
+        given(model).outputs(one)[0]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +153,178 @@ def test_what_are_no_predictions_is_refused(
     (tmp_path / "p.csv").write_text("id,p\na,0.5\nb,0.6\n")
     with pytest.raises(ValueError, match=why):
         read_predictions(mt.Predictions(values, id_), tmp_path, part(TWO))
+
+
+# several outputs
+
+KINDS = np.stack([X[:, 0] < -0.5, abs(X[:, 0]) <= 0.5, X[:, 0] > 0.5], axis=1).astype(float)
+SEVERAL = {"kind": THREE, "price": NUMBERS}
+
+
+def several(**outputs: Any) -> Any:
+    """Return a predictor that predicts, of each sample, what its first value says."""
+    return SimpleNamespace(predict=lambda x: {name: f(x) for name, f in outputs.items()})
+
+
+def kind_of(x: Any) -> Any:
+    return np.eye(3)[np.digitize(x[:, 0], [-0.5, 0.5])]
+
+
+def price_of(x: Any) -> Any:
+    return x @ [1.0, 2.0, 3.0]
+
+
+def tuple_of(x: Any) -> Any:
+    return kind_of(x), price_of(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "expected"),
+    [
+        (
+            several(price=price_of, kind=kind_of, other=price_of),
+            SEVERAL,
+            {"kind_": ("multiclass", "kind", 0), "price_": ("regression", "price", 1)},
+        ),
+        (
+            SimpleNamespace(predict=tuple_of),
+            (THREE, NUMBERS),
+            {"0_": ("multiclass", "0", 0), "1_": ("regression", "1", 1)},
+        ),
+        (
+            SimpleNamespace(predict=tuple_of, output_names=["kind", "price"]),
+            SEVERAL,
+            {"kind_": ("multiclass", "kind", 0), "price_": ("regression", "price", 1)},
+        ),
+        (
+            SimpleNamespace(predict=lambda x: [kind_of(x)]),
+            {"kind": THREE},
+            None,
+        ),
+        (SimpleNamespace(predict=lambda x: (kind_of(x),)), THREE, {"": ("multiclass", "", 0)}),
+        (SimpleNamespace(predict=kind_of), {"kind": THREE}, {"": ("multiclass", "kind", 0)}),
+        (
+            mt.Predictions({"kind": kind_of(X), "price": price_of(X)}),
+            SEVERAL,
+            {"kind_": ("multiclass", "kind", 0), "price_": ("regression", "price", 1)},
+        ),
+    ],
+    ids=["dict", "tuple", "named tuple", "a list beside a dict", "one", "one target", "values"],
+)
+def test_outputs_are_paired_with_targets_by_name_or_by_place(
+    model: Any, y: Any, expected: dict[str, tuple[str, str, int]] | None
+) -> None:
+    one = Part("test", len(X), "", x=X, y=y)
+    if expected is None:
+        with pytest.raises(SpecError, match="it predicts 0, and test has the targets kind: kind "):
+            given(model).outputs(one)
+        return
+    outputs = given(model).outputs(one)
+    assert {o.prefix: (task_name(o), o.path, o.place) for o in outputs} == expected
+    if isinstance(model, mt.Predictions):
+        return
+    _, read = given(model).reader(one)
+    again = read(X[:4])
+    for output in outputs:
+        assert np.array_equal(output_of(output, again), output.predicted[:4])
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "why"),
+    [
+        (
+            several(kind=kind_of, price=price_of),
+            THREE,
+            "predicts 2 outputs, kind, price, and test has one array of targets: return y as a dict by",
+        ),
+        (
+            SimpleNamespace(predict=tuple_of),
+            THREE,
+            "predicts 2 outputs, 0, 1, and test has one array",
+        ),
+        (
+            SimpleNamespace(predict=price_of),
+            SEVERAL,
+            "predicts one array, and test has the targets kind, price: return a dict of predictions",
+        ),
+        (
+            several(price=price_of),
+            SEVERAL,
+            "predicts price, and test has the .*: kind cannot be paired",
+        ),
+        (
+            mt.Predictions({"kind": kind_of(X), "price": price_of(X)[:7]}),
+            SEVERAL,
+            "predictions of price: 7 rows for 90 samples of test",
+        ),
+        (
+            several(kind=price_of, price=price_of),
+            SEVERAL,
+            'told what SimpleNamespace predicts of kind: .*; write task={"kind": "binary"}, "multiclass"',
+        ),
+    ],
+    ids=["targets", "tuple", "array", "missing", "rows", "task"],
+)
+def test_outputs_that_belong_to_no_targets_are_refused(model: Any, y: Any, why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        given(model).outputs(Part("test", len(X), "", x=X, y=y))
+
+
+def test_a_frame_of_targets_and_a_file_of_predictions_are_paired_by_column(tmp_path: Path) -> None:
+    pd.DataFrame({"price": price_of(X), "kind": THREE}).to_csv(tmp_path / "p.csv", index=False)
+    read = read_predictions(mt.Predictions("p.csv"), tmp_path, Part("test", 90, "", x=X, y=SEVERAL))
+    assert {name: array.tolist() for name, array in read.items()} == {
+        "kind": THREE.tolist(),
+        "price": price_of(X).tolist(),
+    }
+    wanted = {"size": THREE, "kind": THREE}
+    with pytest.raises(ValueError, match="has the columns price, kind, and no size: name one for"):
+        read_predictions(mt.Predictions("p.csv"), tmp_path, Part("test", 90, "", x=X, y=wanted))
+
+    @mt.spec(data=mt.Data(test=(X, pd.DataFrame({"u": NUMBERS, "v": X[:, 0]}))))
+    def net() -> Any:
+        return several(v=lambda x: x[:, 0], u=price_of)
+
+    outputs = GivenPredictor(net.model(), net).outputs(load_data(net).test)
+    assert [(o.name, float(abs(o.y - o.predicted).max()) < 1e-9) for o in outputs] == [
+        ("u", True),
+        ("v", True),
+    ]
+
+
+# beyond test
+
+
+def test_a_gain_is_that_over_what_a_dummy_learns_of_the_targets_of_train() -> None:
+    half = slice(0, 45)
+    model = several(kind=lambda x: 0.7 * kind_of(x) + 0.1, price=lambda x: price_of(x) + 1)
+    gates = [
+        mt.gain_over_dummy(name) >= 0
+        for name in ("kind_accuracy", "kind_log_loss", "price_mae", "kind_balanced_accuracy")
+    ]
+    data = SimpleNamespace(
+        train=Part("train", 45, "", x=X[half], y={k: v[half] for k, v in SEVERAL.items()}),
+        test=part(SEVERAL["kind"]),
+    )
+    data.test = Part("test", 90, "", x=X, y=SEVERAL)
+    scores = predictor_scores(given(model, gates=gates), data)  # type: ignore[arg-type]
+    shares = np.bincount(THREE[half], minlength=3) / 45
+    most = float((shares.argmax() == THREE).mean())
+    loss = metrics.log_loss(THREE, np.tile(shares, (90, 1)))
+    middles = [np.mean(NUMBERS[half]), np.median(NUMBERS[half])]
+    error = min(metrics.mean_absolute_error(NUMBERS, np.full(90, middle)) for middle in middles)
+    expected = {
+        "kind_accuracy": (scores["kind_accuracy"] - most) / (1 - most),
+        "kind_log_loss": (loss - scores["kind_log_loss"]) / loss,
+        "price_mae": (error - scores["price_mae"]) / error,
+        "kind_balanced_accuracy": (scores["kind_balanced_accuracy"] - 1 / 3) / (1 - 1 / 3),
+    }
+    for name, gain in expected.items():
+        assert scores[f"gain_over_dummy({name})"] == pytest.approx(gain, abs=1e-6), name
+
+
+def test_a_class_of_text_is_learned_by_a_dummy_as_by_a_predictor() -> None:
+    gates = [mt.gain_over_dummy("accuracy") >= 0]
+    data = SimpleNamespace(train=replace(part(TEXTS), name="train"), test=part(TEXTS))
+    scores = predictor_scores(given(returning(TEXTS), gates=gates), data)  # type: ignore[arg-type]
+    assert scores["gain_over_dummy(accuracy)"] == 1.0

@@ -20,7 +20,7 @@ import pytest
 import modeltune as mt
 from modeltune.engine.engine import Engine
 from modeltune.ground.deadlines import Deadline
-from modeltune.ground.errors import CodeError, HistoryError
+from modeltune.ground.errors import CodeError, HistoryError, SearchError
 from modeltune.ground.own_folders import mark_folder
 from modeltune.harness.executors import processes, supervision
 from modeltune.harness.executors.inline import Inline
@@ -28,11 +28,20 @@ from modeltune.harness.executors.processes import (
     Limits,
     NotPortableError,
     Processes,
+    Remote,
     auto,
     process_executor,
 )
 from modeltune.harness.executors.supervision import Limit
-from modeltune.records.tasks import RefitResult, RefitTask, TrialResult, TrialTask
+from modeltune.records.tasks import (
+    Failure,
+    GivenModels,
+    IdentifyTask,
+    RefitResult,
+    RefitTask,
+    TrialResult,
+    TrialTask,
+)
 from modeltune.specs.spec_type import Spec
 from tests.support import process_specs
 
@@ -360,6 +369,29 @@ def test_processes_that_cannot_all_be_started_are_ended() -> None:
     with pytest.raises(StopIteration):
         Processes(lambda: next(waiting), lambda process: process.kill(), 2, NO_LIMITS)
     assert first.ended
+
+
+# given models
+
+
+def test_a_behaviour_that_ruins_the_process_of_a_given_model_is_left_to_its_gate() -> None:
+    class Others:
+        slots = 1
+
+        def __init__(self, **ends: GivenModels):
+            self.ends = ends
+
+        def run(self, task: IdentifyTask) -> GivenModels:
+            return self.ends["probed" if task.with_behaviours else "alone"]
+
+    ended = GivenModels(failure=Failure("its process exited with status 3"))
+    known = GivenModels(("a digest",))
+    others: Any = Others(probed=ended, alone=known)
+    nothing: Any = None
+    assert Remote(nothing, others, Path(), NO_LIMITS).identify() == known
+    others = Others(probed=ended, alone=ended)
+    with pytest.raises(SearchError, match="the model cannot be loaded: its process exited"):
+        Remote(nothing, others, Path(), NO_LIMITS).identify()
 
 
 # what a run can do without
