@@ -396,7 +396,9 @@ def _tasks_of_no_output(spec: Spec, outputs: Sequence[Output]) -> Iterator[str]:
     named = spec.task if isinstance(spec.task, Mapping) else {}
     for name in named:
         if name not in paths:
-            has = f"the targets are {', '.join(paths)}" if paths else "there is one array of targets"
+            has = (
+                f"the targets are {', '.join(paths)}" if paths else "there is one array of targets"
+            )
             yield f"task[{typed(name)}]: there is no such output: {has}"
 
 
