@@ -16,7 +16,7 @@ from modeltune.specs import Behaviour, Kind
 PREDICTION_BATCH = 32
 """Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
 
-NAMED_COLUMNS = 12
+COLUMNS_TOLD = 12
 """Columns of a frame that a message names."""
 
 
@@ -120,8 +120,8 @@ def _raise(
 
 
 def _listed(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
-    return f"{', '.join(columns[:NAMED_COLUMNS])}{more}"
+    more = f" and {len(columns) - COLUMNS_TOLD} more" if len(columns) > COLUMNS_TOLD else ""
+    return f"{', '.join(columns[:COLUMNS_TOLD])}{more}"
 
 
 def takes_severity(behaviour: Behaviour) -> bool:
