@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         search_identity,
         uses_package,
     )
+    from modeltune.specs.keras_datasets import KerasDataset, keras_dataset
     from modeltune.specs.objectives import Direction, Objective, maximize, minimize
     from modeltune.specs.operating_points import (
         CONDITIONS,
@@ -112,6 +113,7 @@ __all__ = [
     "Holdout",
     "Hyperband",
     "KFold",
+    "KerasDataset",
     "Kind",
     "Measure",
     "MetricFunction",
@@ -146,6 +148,7 @@ __all__ = [
     "gates_identity",
     "identity_assumptions",
     "invariant",
+    "keras_dataset",
     "maximize",
     "median",
     "metamorphic",
@@ -222,6 +225,7 @@ __getattr__, __dir__ = door(
             "search_identity",
             "uses_package",
         ),
+        "keras_datasets": ("KerasDataset", "keras_dataset"),
         "objectives": (
             "Direction",
             "Objective",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -38,6 +39,10 @@ class Data:
     alone belongs to the only part there is; parts cut from train inherit the rows they are cut with.
     No model gets them: ``.by("region")`` judges the groups of a column, and a metric of your own gets
     them by an argument of this name. They belong to what the data are known by.
+
+    ``class_names`` are what reports call the classes, or the labels of a multi-label output, in the
+    order of their numbers: ``["negative", "positive"]``. Of several outputs it is a dict by the name of
+    the output. They change nothing that is trained or judged.
     """
 
     train: object = None
@@ -45,6 +50,9 @@ class Data:
     test: object = None
     version: str | None = field(default=None, kw_only=True)
     metadata: object = field(default=None, kw_only=True)
+    class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = field(
+        default=None, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         if self.version is not None and not (
@@ -53,3 +61,23 @@ class Data:
             raise TypeError(
                 f'version is {self.version!r}; write a text that changes with the data, as "2026-11"'
             )
+        for whose, names in self.names_by_output.items():
+            _check_names(f"class_names[{whose!r}]" if whose else "class_names", names)
+
+    @property
+    def names_by_output(self) -> dict[str, Sequence[str]]:
+        """The class names by the output's name, "" for those of a single output."""
+        if self.class_names is None:
+            return {}
+        if isinstance(self.class_names, Mapping):
+            return dict(self.class_names)
+        return {"": self.class_names}
+
+
+def _check_names(field: str, names: object) -> None:
+    is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+    if not is_list or not names or not all(isinstance(name, str) for name in names):
+        raise TypeError(f'{field} is {names!r}; write a list of texts, as ["negative", "positive"]')
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ValueError(f"{field} names two classes {twice[0]!r}; give each a name of its own")

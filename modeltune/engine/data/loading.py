@@ -178,7 +178,8 @@ class LoadedData:
 
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
     and read. A given model does without train and validation, which then are empty. ``metadata`` is
-    a digest of those of all parts.
+    a digest of those of all parts. ``class_names`` are those of each output that has some, "" for the
+    only one.
     """
 
     train: Part
@@ -187,6 +188,7 @@ class LoadedData:
     cuts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     metadata: str = ""
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -195,8 +197,13 @@ class LoadedData:
 
     @property
     def description(self) -> dict[str, Json]:
-        """What the run record keeps about the data: samples per part and what was cut."""
-        return {"samples": {part.name: part.size for part in self.parts}, "cuts": list(self.cuts)}
+        """What the run record keeps about the data: samples per part, what was cut, class names."""
+        named = {output: list(names) for output, names in self.class_names.items()}
+        return {
+            "samples": {part.name: part.size for part in self.parts},
+            "cuts": list(self.cuts),
+            **({"class_names": named} if named else {}),
+        }
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -229,8 +236,10 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         if getattr(data, name) is not None
     }
     parts = _with_metadata(where, data.metadata, parts)
+    named = data.names_by_output
+    _check_class_names(where, named, parts)
     if spec.is_given and "train" not in parts:
-        return _for_given(spec, where, parts)
+        return replace(_for_given(spec, where, parts), class_names=named)
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     parts["train"], note = _identified(parts["train"], data.version)
@@ -250,7 +259,22 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
             _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
         )
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
-    return LoadedData(train, validation, test, cuts, tuple(notes), digest)
+    return LoadedData(train, validation, test, cuts, tuple(notes), digest, named)
+
+
+def _check_class_names(
+    where: str, named: Mapping[str, Sequence[str]], parts: Mapping[str, Part]
+) -> None:
+    for part in parts.values():
+        for output, names in named.items():
+            lowest, highest = part.labels.get(output, (0, 0))
+            if lowest < 0 or highest >= len(names):
+                whose = f"class_names[{output!r}]" if output else "class_names"
+                raise DataError(
+                    f"{where}: {whose} has {len(names)} names, for the labels 0 to {len(names) - 1}, "
+                    f"but {part.name} has the label {lowest if lowest < 0 else highest}; name every "
+                    "class, in the order of the labels"
+                )
 
 
 def _with_metadata(where: str, metadata: object, parts: Mapping[str, Part]) -> dict[str, Part]:
