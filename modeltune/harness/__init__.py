@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         write_reports,
     )
     from modeltune.harness.run_differences import compare, contrast
+    from modeltune.harness.smoke_runs import smoke
     from modeltune.harness.winners import newest_run, winner_of
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "replay",
     "replay_from_json",
     "run",
+    "smoke",
     "warm_up",
     "winner_of",
     "write_pictures",
@@ -82,6 +84,7 @@ __getattr__, __dir__ = door(
             "compare",
             "contrast",
         ),
+        "smoke_runs": ("smoke",),
         "winners": (
             "newest_run",
             "winner_of",

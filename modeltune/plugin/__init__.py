@@ -79,6 +79,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "changed since",
     )
     group.addoption(
+        "--modeltune-smoke",
+        action="store_true",
+        default=None,
+        help="exercise every spec end to end in seconds: one trial of one epoch on a few samples; "
+        "gates are shown and not enforced, and nothing is recorded",
+    )
+    group.addoption(
         "--modeltune-run",
         metavar="RUN",
         help="with --modeltune-rejudge: id of the run to judge (default: the spec's newest run)",
@@ -140,6 +147,13 @@ def pytest_configure(config: pytest.Config) -> None:
         others = [name for name in (other, f"{other}-new") if _has_option(config, name)]
         if _has_option(config, option) and not others:
             raise pytest.UsageError(f"{option} has no effect without {other}")
+    for option in ("accept", "accept-new", "reuse", "rejudge", "strict", "keep-trials"):
+        if _has_option(config, "--modeltune-smoke") and _has_option(
+            config, f"--modeltune-{option}"
+        ):
+            raise pytest.UsageError(
+                f"--modeltune-smoke records and enforces nothing; leave out --modeltune-{option}"
+            )
     for pattern in config.getini("modeltune_files"):
         config.addinivalue_line("python_files", pattern)
     live_hooks = LiveHooks(config)

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from modeltune.ground import PACKAGE, Deadline, ModeltuneError, SpecError, is_ours
-from modeltune.plugin.live_hooks import is_github
+from modeltune.plugin.live_hooks import SMOKE, is_github
 from modeltune.plugin.parameters import Parameters, argument_names
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
@@ -99,6 +99,7 @@ class ItemContext:
         listen: called with an item's node id and every event while it runs.
         note: called where pytest lacks a name, with what is done instead.
         render: calls a function that renders something, and survives what it raises.
+        is_smoke: whether specs are only exercised: nothing is recorded, and no gate is enforced.
         is_testcase_told: whether a run is told in the properties of its item's testcase.
     """
 
@@ -109,6 +110,7 @@ class ItemContext:
     note: Callable[[MissingNameError, str], None]
     render: Callable[[str, Callable[[], Any], Any], Any]
     is_testcase_told: bool
+    is_smoke: bool = False
 
 
 class SpecItem(pytest.Function):
@@ -139,9 +141,13 @@ class SpecItem(pytest.Function):
 
         with their_warnings_ignored():
             try:
+                fixtures = {name: self._fixture(name) for name in data_arguments(self.spec.data)}
+                if self.context.is_smoke:
+                    self._smoke(fixtures)
+                    return
                 run = run_spec(
                     self.spec,
-                    fixtures={name: self._fixture(name) for name in data_arguments(self.spec.data)},
+                    fixtures=fixtures,
                     deadline=self.context.deadline(),
                     listen=self._listen,
                     **self.context.options,
@@ -152,6 +158,20 @@ class SpecItem(pytest.Function):
                 raise KeyboardInterrupt(*interrupt.args) from None
         if not run.passed:
             raise GatesFailed(run)
+
+    def _smoke(self, fixtures: Mapping[str, object]) -> None:
+        from modeltune.harness import smoke
+        from modeltune.records import SmokeEnded
+
+        run = smoke(
+            self.spec,
+            fixtures=fixtures,
+            workers=self.context.options["workers"],
+            deadline=self.context.deadline(),
+            listen=self._listen,
+        )
+        self.user_properties.append(SMOKE)
+        self._listen(SmokeEnded(run))
 
     def _fixture(self, name: str) -> object:
         try:

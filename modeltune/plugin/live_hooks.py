@@ -22,6 +22,10 @@ HERE = ""
 """The source of a spec that runs in this process; elsewhere it is the name of a worker."""
 
 
+SMOKE = ("modeltune.smoke", "true")
+"""The property of a testcase that says that its spec was only exercised, and no gate enforced."""
+
+
 class LiveHooks:
     """The hooks that show specs while they run; they show nothing under -q."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from modeltune.plugin.live_hooks import LiveHooks, is_github, is_xdist_worker, printable
+from modeltune.plugin.live_hooks import SMOKE, LiveHooks, is_github, is_xdist_worker, printable
 from modeltune.plugin.tuned_fixture import NoWinnerError, Winners, uses_tuned, with_specs_first
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Session:
         self._options: dict[Path, Mapping[str, Any]] = {}
         self._ended: set[str] = set()
         self._is_winner_asked_for = False
+        self._smoked = 0
         self.winners = Winners(self, config)
 
     # collection
@@ -173,7 +174,10 @@ class Session:
         root, note = self._config.rootpath, self._live_hooks.note
         deadline, render = partial(self._deadline, obj.file), self._renderings.render
         is_told = self._is_told(obj.file) and not is_junit_case_bare(self._config)
-        context = ItemContext(root, options, deadline, self._listen, note, render, is_told)
+        is_smoke = bool(self._config.getoption("modeltune_smoke"))
+        context = ItemContext(
+            *(root, options, deadline, self._listen, note, render, is_told), is_smoke
+        )
         items = list(spec_items(collector, name, obj, context))
         self.made += items
         return items
@@ -369,6 +373,7 @@ class Session:
         """Receive the runs of the workers of pytest-xdist, before the terminal asks what to show."""
         if report.when == "setup":
             self._expected_failures.discard(report.nodeid)
+        self._smoked += report.when == "call" and SMOKE in report.user_properties
         if "modeltune.plugin.items" in sys.modules:
             self._tell_last_attempt(report)
         if report.skipped and hasattr(report, "wasxfail"):
@@ -618,6 +623,12 @@ class Session:
             terminalreporter.write_line(printable(line), **color)
         if self._summary_error:
             line = f"modeltune: nothing added to GITHUB_STEP_SUMMARY: {self._summary_error}"
+            terminalreporter.write_line(line, yellow=True)
+        if self._smoked:
+            from modeltune.ground import count_of
+
+            specs = count_of(self._smoked, "spec")
+            line = f"modeltune: smoke: {specs} ran end to end; no gate was enforced, nothing is recorded"
             terminalreporter.write_line(line, yellow=True)
         if not self._runs or self.is_xdist_worker:
             return

@@ -85,6 +85,13 @@ class RunRecorded:
 
 
 @dataclass(frozen=True)
+class SmokeEnded:
+    """A spec has run end to end on few samples for one epoch; the run is not recorded."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
 class BaselineAccepted:
     """A recorded run became the baseline of its spec, or was asked to and may not; in lines."""
 
@@ -99,6 +106,7 @@ Event: TypeAlias = (
     | RefitFinished
     | Note
     | RunRecorded
+    | SmokeEnded
     | BaselineAccepted
 )
 Listener: TypeAlias = Callable[[Event], None]

@@ -11,14 +11,16 @@ from modeltune.records import (
     Event,
     Note,
     RefitFinished,
+    Run,
     SearchStarted,
+    SmokeEnded,
     TaskProgress,
     Trial,
     TrialFinished,
     TrialStatus,
     ValidationStarted,
 )
-from modeltune.reports.tables import clean, number
+from modeltune.reports.tables import clean, distinct, number, table
 from modeltune.specs import Hyperband, NoSearch, Refit, Scoring, Search
 
 
@@ -49,8 +51,25 @@ def lines(event: Event) -> Iterator[str]:
         )
     elif isinstance(event, BaselineAccepted):
         yield from (f"  {clean(line)}" for line in event.lines)
+    elif isinstance(event, SmokeEnded):
+        yield from _smoke(event.run)
     elif isinstance(event, Note):
         yield f"  note: {clean(event.text)}"
+
+
+def _smoke(run: Run) -> Iterator[str]:
+    samples = run.data.get("samples")
+    parts = samples.items() if isinstance(samples, Mapping) else ()
+    counted = ", ".join(f"{count} {clean(name)}" for name, count in parts)
+    # What a reason advises, such as to accept the run, is not for one that is gone.
+    rows = [
+        [verdict.gate, *distinct(verdict.measured, verdict.bound), verdict.outcome.value]
+        for verdict in run.verdicts
+    ]
+    gates = table(["gate", "measured", "bound", "outcome"], rows).splitlines()
+    end = "; gates are shown and not enforced:" if gates else "; there are no gates"
+    yield f"  smoke: ran end to end on few samples ({counted}){end}"
+    yield from (f"    {line}" for line in gates)
 
 
 class Stage(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ class Data:
         return {"": self.class_names}
 
 
-def _check_names(field: str, names: object) -> None:
+def _check_names(field: str, names: Any) -> None:
     is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
     if not is_list or not names or not all(isinstance(name, str) for name in names):
         raise TypeError(f'{field} is {names!r}; write a list of texts, as ["negative", "positive"]')

@@ -17,7 +17,7 @@ from modeltune.specs.datasets import Data
 IMAGES = ("cifar10", "cifar100", "fashion_mnist", "mnist")
 TEXTS = ("imdb", "reuters")
 TABLES = ("boston_housing",)
-NAMES = tuple(sorted(IMAGES + TEXTS + TABLES))
+KERAS_DATASETS = tuple(sorted(IMAGES + TEXTS + TABLES))
 """The data sets there are, by the name of their module in ``keras.datasets``."""
 
 OF_TEXTS = ("maxlen", "num_words")
@@ -109,9 +109,9 @@ def keras_dataset(
         DataError: when called, if Keras can neither find the files nor download them; it names the
             files and where to place them.
     """
-    if not isinstance(name, str) or name not in NAMES:
-        near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]!r}?" if near else f"write one of {', '.join(NAMES)}"
+    if not isinstance(name, str) or name not in KERAS_DATASETS:
+        near = difflib.get_close_matches(str(name), KERAS_DATASETS, n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]!r}?" if near else f"write one of {', '.join(KERAS_DATASETS)}"
         raise ValueError(
             f"mt.keras_dataset: name is {typed(name)}, which Keras does not have; {hint}"
         )

@@ -44,7 +44,7 @@ from modeltune.specs.gates import (
 )
 from modeltune.specs.objectives import Objective, maximize, minimize
 from modeltune.specs.operating_points import DecidedMetric, MetricFunction
-from modeltune.specs.searches import Hyperband, NoSearch, Search
+from modeltune.specs.searches import Hyperband, NoSearch, RandomSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
 
 DECLARATIONS = "__modeltune_declared__"
@@ -78,6 +78,7 @@ class Protocol:
     task: str | Mapping[str, str] | None = None
     metrics: tuple[str | Callable[..., Any], ...] = ()
     place: tuple[str, int] = ("", 0)
+    most_rows: int | None = None
 
     def __call__(self, model: Any) -> Spec:
         frame = sys._getframe(1)
@@ -348,6 +349,11 @@ class Spec:
         return self.protocol.metrics
 
     @property
+    def most_rows(self) -> int | None:
+        """How many samples of each part are used at most; None: all."""
+        return self.protocol.most_rows
+
+    @property
     def slices(self) -> list[On | By]:
         """The slices and groups of the test samples that gates name, in their order."""
         parts = [gate.measure.slices for gate in self.gates if isinstance(gate, Gate)]
@@ -392,6 +398,25 @@ class Spec:
         spec = self.with_fields()
         vars(spec)["given_file"] = file
         return spec
+
+    def small(self, rows: int) -> Spec:
+        """Return a copy of this spec that takes seconds: one trial of one epoch, one refit or two folds.
+
+        Args:
+            rows: how many samples of each part are used at most.
+        """
+        fields: dict[str, Any] = {"most_rows": rows, "examples": False}
+        if not self.is_given:
+            is_folded = isinstance(self.validation, KFold)
+            fields |= {
+                "fit": dataclasses.replace(self.fit, epochs=1, tensorboard=False),
+                "validation": KFold(k=2, epochs=1) if is_folded else Holdout(epochs=1, seeds=1),
+                "escalate": None,
+            }
+            if self.protocol.search is not None:
+                kept = {f.name: getattr(self.search, f.name) for f in dataclasses.fields(Search)}
+                fields["search"] = RandomSearch(**kept, max_trials=1)
+        return self.with_fields(**fields)
 
     def in_project(self, project: Path) -> Spec:
         """Return a copy of this spec whose address starts from here if nothing marks a root."""

@@ -167,3 +167,67 @@ def test_a_page_for_mlflow_that_raises_leaves_the_rest_to_be_logged(
         line.startswith("modeltune: no report.md for MLflow: AttributeError: ")
         for line in done.lines
     )
+
+
+SMOKED = """
+import keras
+import numpy as np
+import modeltune as mt
+
+def data():
+    x = np.random.default_rng(0).normal(size=(2000, 4)).astype("float32")
+    return mt.Data(train=(x, (x.sum(axis=1) > 0).astype("int64")))
+
+@mt.spec(
+    data=data,
+    search=mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=50),
+    fit=mt.Fit(epochs=50),
+    validation=mt.KFold(k=5, epochs=50),
+    gates=[mt.metric("accuracy") >= 1.1, mt.metric("accuracy") >= mt.baseline],
+)
+def net(hp):
+    layers = [keras.Input((4,)), keras.layers.Dense(hp.Int("units", 2, 8)), keras.layers.Dense(2, "softmax")]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
+
+
+def test_a_smoke_run_exercises_a_spec_on_few_samples_and_enforces_and_records_nothing(
+    project: Example,
+) -> None:
+    done = project.with_spec(SMOKED).run_pytest("--modeltune-smoke", "--junitxml=junit.xml")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(
+        [
+            "*validating the best values: 2 refits of 1 epoch",
+            "*smoke: ran end to end on few samples (256 train, 256 validation, 256 test); gates are "
+            "shown and not enforced:",
+            '    mt.metric("accuracy") >= 1.1 * failed',
+            '    mt.metric("accuracy") >= mt.baseline * no_baseline',
+            "modeltune: smoke: 1 spec ran end to end; no gate was enforced, nothing is recorded",
+        ]
+    )
+    assert done.output.count("  trial 1/1: ") == 1
+    assert not done.history
+    assert not done.report
+    assert not (project.path / ".modeltune").exists()
+    assert (
+        '<property name="modeltune.smoke" value="true"' in (project.path / "junit.xml").read_text()
+    )
+
+
+def test_a_spec_that_breaks_is_red_in_a_smoke_run(project: Example) -> None:
+    broken = SMOKED.replace('"accuracy") >= 1.1', '"acuracy") >= 1.1')
+    done = project.with_spec(broken).run_pytest("--modeltune-smoke")
+    done.assert_outcomes(failed=1)
+    assert "acuracy" in done.output
+    assert not done.history
+
+
+@pytest.mark.parametrize("other", ["--modeltune-accept", "--modeltune-reuse", "--modeltune-strict"])
+def test_what_a_smoke_run_cannot_do_is_refused_beside_it(scripted: Example, other: str) -> None:
+    done = scripted.with_spec(scripted_source()).run_pytest("--modeltune-smoke", other)
+    assert done.exit_code == pytest.ExitCode.USAGE_ERROR
+    message = f"--modeltune-smoke records and enforces nothing; leave out {other}"
+    assert message in done.stderr.str()

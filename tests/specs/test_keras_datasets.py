@@ -7,6 +7,7 @@ import io
 import pickle
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,25 +25,30 @@ RNG = np.random.default_rng(0)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of Keras's files; small ones are taken for whole, and nothing is downloaded."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "keras_home", lambda: str(tmp_path))
     monkeypatch.setattr(file_utils, "validate_file", lambda *args, **options: True)
     monkeypatch.setattr(file_utils, "urlretrieve", _offline)
     (tmp_path / "datasets").mkdir()
     return tmp_path / "datasets"
 
 
+def loaded(name: str, **options: Any) -> Any:
+    """Call the data function of a data set."""
+    return mt.keras_dataset(name, **options)()
+
+
 def _offline(origin: str, *args: object) -> None:
     raise OSError("Temporary failure in name resolution")
 
 
-def _pixels(*shape: int) -> np.ndarray:
+def _pixels(*shape: int) -> Any:
     pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
     pixels.flat[0] = 255
     return pixels
 
 
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+def _save(path: Path, **arrays: Any) -> None:
+    np.savez(path, **arrays)
 
 
 def _save_mnist(cache: Path) -> None:
@@ -51,7 +57,7 @@ def _save_mnist(cache: Path) -> None:
 
 
 def _save_texts(path: Path, **parts: tuple[list[list[int]], list[int]]) -> None:
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, (texts, labels) in parts.items():
         x = np.empty(len(texts), dtype=object)
         x[:] = texts
@@ -61,7 +67,7 @@ def _save_texts(path: Path, **parts: tuple[list[list[int]], list[int]]) -> None:
 
 def test_images_are_shares_with_one_channel_axis_and_the_loaders_test_part(cache: Path) -> None:
     _save_mnist(cache)
-    data = mt.keras_dataset("mnist")()
+    data = loaded("mnist")
     (x, y), (x_test, y_test) = data.train, data.test
     assert (x.shape, x.dtype, x.max()) == ((ROWS, 28, 28, 1), np.float32, 1)
     assert (y.tolist(), x_test.shape, y_test.tolist()) == ([*range(ROWS)], (2, 28, 28, 1), [0, 1])
@@ -71,7 +77,7 @@ def test_images_are_shares_with_one_channel_axis_and_the_loaders_test_part(cache
 
 def test_scaling_and_the_channel_axis_can_be_left_out(cache: Path) -> None:
     _save_mnist(cache)
-    x, _ = mt.keras_dataset("mnist", scale=False, channel_axis=False)().train
+    x, _ = loaded("mnist", scale=False, channel_axis=False).train
     assert (x.shape, x.dtype, x.max()) == ((ROWS, 28, 28), np.uint8, 255)
 
 
@@ -88,7 +94,7 @@ def test_fashion_mnist_is_read_from_its_four_files(cache: Path) -> None:
                 "wb",
             ) as file:
                 file.write(bytes(header) + content.tobytes())
-    data = mt.keras_dataset("fashion_mnist")()
+    data = loaded("fashion_mnist")
     assert (data.train[0].shape, data.test[0].shape) == ((3, 28, 28, 1), (2, 28, 28, 1))
     assert data.class_names[:2] == ("T-shirt/top", "Trouser")
 
@@ -112,7 +118,7 @@ def test_cifar100_has_fine_or_coarse_classes(cache: Path, mode: str, highest: in
 
     files = {"train": part(4), "test": part(2)}
     _save_cifar(cache, "cifar-100-python-target_archive", "cifar-100-python", files)
-    data = mt.keras_dataset("cifar100", label_mode=mode)()
+    data = loaded("cifar100", label_mode=mode)
     assert data.train[0].shape == (4, 32, 32, 3)
     assert data.train[1].tolist() == [highest - 1] * 4, "one label a row, no column of labels"
     assert len(set(data.class_names)) == highest
@@ -121,9 +127,9 @@ def test_cifar100_has_fine_or_coarse_classes(cache: Path, mode: str, highest: in
 def test_cifar10_is_read_from_its_batches(cache: Path) -> None:
     # Keras's loader knows of no other number of rows.
     batch = {b"data": np.zeros((10_000, 3072), np.uint8), b"labels": [9] * 10_000}
-    files = {name: batch for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")}
+    files = dict.fromkeys((*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"), batch)
     _save_cifar(cache, "cifar-10-batches-py-target_archive", "cifar-10-batches-py", files)
-    data = mt.keras_dataset("cifar10", scale=False)()
+    data = loaded("cifar10", scale=False)
     assert (data.train[0].shape, data.test[0].shape) == ((50_000, 32, 32, 3), (10_000, 32, 32, 3))
     assert (data.train[1].shape, data.class_names[9]) == ((50_000,), "truck")
 
@@ -131,17 +137,17 @@ def test_cifar10_is_read_from_its_batches(cache: Path) -> None:
 def test_texts_are_padded_in_front_to_one_length(cache: Path) -> None:
     texts = ([[7, 8, 9], [5]], [1, 0])
     _save_texts(cache / "imdb.npz", _train=texts, _test=texts)
-    x, y = mt.keras_dataset("imdb", maxlen=3, num_words=11)().train
+    x, y = loaded("imdb", maxlen=3, num_words=11).train
     # Keras shuffles, begins each text with 1, counts words from 3 on, and 2 are rarer words.
     assert sorted(map(tuple, x.tolist())) == [(0, 1, 8), (10, 2, 2)]
     assert (x.dtype, sorted(y.tolist())) == (np.int32, [0, 1])
-    longest, _ = mt.keras_dataset("imdb", maxlen=None)().train
+    longest, _ = loaded("imdb", maxlen=None).train
     assert longest.shape == (2, 4)
 
 
 def test_reuters_keeps_the_loaders_fifth_for_test(cache: Path) -> None:
     _save_texts(cache / "reuters.npz", **{"": ([[n] for n in range(1, 11)], [*range(10)])})
-    data = mt.keras_dataset("reuters", maxlen=2)()
+    data = loaded("reuters", maxlen=2)
     assert (data.train[0].shape, data.test[0].shape) == ((8, 2), (2, 2))
     assert len(set(data.class_names)) == 46
 
@@ -150,8 +156,8 @@ def test_columns_are_divided_by_fixed_numbers_so_that_no_part_tells_of_another(c
     rows = RNG.uniform(1, 5, (10, 13))
     _save(cache / "boston_housing.npz", x=rows, y=np.arange(10.0))
     scaled, as_is = (
-        mt.keras_dataset("boston_housing")(),
-        mt.keras_dataset("boston_housing", scale=False)(),
+        loaded("boston_housing"),
+        loaded("boston_housing", scale=False),
     )
     ratio = as_is.train[0] / scaled.train[0]
     assert np.allclose(ratio, ratio[0]), "the same for every row"
@@ -164,7 +170,7 @@ def test_columns_are_divided_by_fixed_numbers_so_that_no_part_tells_of_another(c
 )
 def test_without_the_file_one_error_says_which_to_place_where(cache: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
-        mt.keras_dataset(name)()
+        loaded(name)
     text = str(caught.value)
     assert text.count("; place https://") == 1
     assert f" at {cache}" in text
@@ -173,7 +179,7 @@ def test_without_the_file_one_error_says_which_to_place_where(cache: Path, name:
 
 def test_all_files_of_a_data_set_are_named(cache: Path) -> None:
     with pytest.raises(DataError) as caught:
-        mt.keras_dataset("fashion_mnist")()
+        loaded("fashion_mnist")
     assert str(caught.value).count(f" at {cache / 'fashion-mnist'}/") == 4
 
 
@@ -200,7 +206,7 @@ def test_the_files_named_are_those_that_keras_reads(
     ):
         asked.clear()
         with pytest.raises(DataError) as caught:
-            mt.keras_dataset(name)()
+            loaded(name)
         assert asked
         assert all(line in str(caught.value) for line in asked)
 
@@ -213,7 +219,7 @@ def test_a_file_that_keras_rejects_is_said_to_be_no_such_file(
     with pytest.raises(
         DataError, match=r"mnist\.npz, which was there and is not what Keras expects"
     ):
-        mt.keras_dataset("mnist")()
+        loaded("mnist")
 
 
 @pytest.mark.parametrize(

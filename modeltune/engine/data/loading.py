@@ -253,6 +253,8 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)
+    if spec.most_rows is not None:
+        parts = {name: _fewer(part, spec) for name, part in parts.items()}
     # hashlib and NumPy leave the interpreter to other threads meanwhile.
     with ThreadPoolExecutor(len(parts)) as threads:
         train, validation, test = threads.map(
@@ -300,6 +302,8 @@ def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
                 "mt.Data(train=(x, y), test=...), or leave out the gate"
             )
     _compare(where, parts)
+    if spec.most_rows is not None:
+        parts = {name: _fewer(part, spec) for name, part in parts.items()}
     parts = {name: _with_fingerprint(part) for name, part in parts.items()}
     return LoadedData(
         Part("train", 0, ""),
@@ -869,6 +873,15 @@ def _drawn_rows(y: Arrays, rows: Array, size: int, seed: int) -> tuple[Array, Ar
             how = f"not stratified: {len(counts)} classes, the rarest has {counts.min()}"
     kept, drawn = train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
     return np.sort(kept), np.sort(drawn), how
+
+
+def _fewer(part: Part, spec: Spec) -> Part:
+    """Return an array part with as many rows as the spec uses at most, drawn as cuts are."""
+    most = spec.most_rows
+    if most is None or part.stream is not None or part.size <= most:
+        return part
+    _, drawn, _ = _drawn_rows(part.y, np.arange(part.size), most, spec.search.seed)
+    return part.take(drawn)
 
 
 def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
