@@ -60,6 +60,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
         "devices": tuple[str, ...],
     },
     "search": {"kind": str},
+    "data": {"class_names": Mapping[str, tuple[str, ...]]},
     "model": {
         "parameters": int,
         "trainable": int,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeltune.records import Json
 from modeltune.reports.chart_numbers import label, short
+from modeltune.reports.class_names import class_names
 from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.tables import number
 
@@ -106,6 +107,7 @@ def _output(
     before, is_other = _baseline(reported, prefix, answers)
     size, truth = len(answers.truth), answers.truth
     kind, kinds = ("label", "labels") if answers.task == "multilabel" else ("class", "classes")
+    names = class_names(reported.run, name)
     if answers.task == "binary":
         columns, of = [1], 1
     else:
@@ -125,12 +127,16 @@ def _output(
         positives = int((one.truth == 1).sum())
         if positives in (0, size):
             whose = "all" if positives and size else "none"
-            notes.append(f"no curves of {kind} {column}: {whose} of {size} test samples are of it")
+            notes.append(
+                f"no curves of {kind} {names.label(column)}: {whose} of {size} test samples are of it"
+            )
             continue
         other = None if before is None else before.of_class(column)
         if other is not None and int((other.truth == 1).sum()) in (0, len(other.truth)):
             other = None
-        classes.append({"name": f"{kind} {column}", **_class(one, other, points)})
+        classes.append(
+            {"name": label(f"{kind} {names.label(column)}"), **_class(one, other, points)}
+        )
     if any(len(one[curve]["x"]) == points for one in classes for curve in ("roc", "pr")):
         left_out.append(f"a curve has up to {points} of its points, each as it is")
     if classes and not classes[0]["bins"]["is_probability"]:

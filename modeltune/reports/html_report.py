@@ -24,6 +24,7 @@ from modeltune.records import (
     confusion_from_json,
 )
 from modeltune.reports.annotations import is_red
+from modeltune.reports.class_names import ClassNames, class_names
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
@@ -276,7 +277,7 @@ class _Part:
     def tasks(self) -> list[_Task]:
         """What each output's report has: classes, a confusion matrix, or numbers."""
         tasks = [
-            _task(name, table)
+            _task(name, table, class_names(self.run, name))
             for name, table in self.run.task_report.items()
             if isinstance(table, Mapping)
         ]
@@ -544,11 +545,11 @@ class _Task:
     pairs: list[tuple[str, str, int]]
 
 
-def _task(name: str, table: Mapping[str, Json]) -> _Task:
+def _task(name: str, table: Mapping[str, Json], names_of: ClassNames) -> _Task:
     per_class = table.get("per_class")
     listed = per_class if isinstance(per_class, list | tuple) else []
     rows_of_classes = [row for row in listed if isinstance(row, Mapping)]
-    named = [str(row.get("class")) for row in rows_of_classes]
+    named = [names_of.label(row.get("class")) for row in rows_of_classes]
     names = ("precision", "recall", "f1", "support")
     by_class: list[tuple[str, ...]] = [
         (label, *(number(_float(row.get(key))) for key in names))
@@ -570,7 +571,7 @@ def _task(name: str, table: Mapping[str, Json]) -> _Task:
         ]
     confusion = confusion_from_json(table.get("confusion")) or Confusion(0)
     if confusion.classes != len(named):
-        named = [str(place) for place in range(confusion.classes)]
+        named = [names_of.label(place) for place in range(confusion.classes)]
     matrix: list[list[tuple[str, str]]] = []
     pairs: list[tuple[str, str, int]] = []
     if confusion.classes <= MOST_CLASSES:

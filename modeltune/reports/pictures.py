@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeltune.ground import ModeltuneError
 from modeltune.records import Confusion, Json, Outcome, Run, confusion_from_json
+from modeltune.reports.class_names import class_names
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
 from modeltune.reports.reported_run import ReportedRun
@@ -115,7 +116,8 @@ def _figures(reported: ReportedRun) -> Iterator[tuple[str, Figure]]:
         yield "curves", _curves(run, data["curves"])
     for output, table in run.task_report.items():
         if isinstance(table, Mapping) and (counts := confusion_from_json(table.get("confusion"))):
-            classes = [row.get("class") for row in table.get("per_class", ())]
+            names = class_names(run, output)
+            classes = [names.label(row.get("class")) for row in table.get("per_class", ())]
             file = f"confusion-{output}" if len(run.task_report) > 1 else "confusion"
             part = _part(min(counts.classes, MOST_CLASSES_DRAWN), counts.classes, "classes")
             title = f"{run.spec}: {file.replace('-', ' of ', 1)}"

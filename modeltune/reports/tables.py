@@ -33,6 +33,7 @@ from modeltune.records import (
     Verdict,
     confusion_from_json,
 )
+from modeltune.reports.class_names import ClassNames, class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Severity, maximize, minimize
@@ -486,7 +487,7 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
     yield hanging("", _where_trials_failed(run), columns)
     yield _with_title("model", _model(run, columns))
     for title, document in {
-        "task report": _task_report(run.task_report),
+        "task report": _task_report(run),
         "search": run.search,
         "fit": run.fit,
         "validation": run.validation,
@@ -715,25 +716,34 @@ def _document(document: Mapping[str, Json], columns: int | None) -> str:
     return "\n".join(text for text in (_facts(facts, columns), *tables) if text)
 
 
-def _task_report(document: Mapping[str, Json]) -> Mapping[str, Json]:
+def _task_report(run: Run) -> Mapping[str, Json]:
     """Return the report of each output with its worst classes where there are many."""
     return {
-        name: dict(_worst_of(table)) if isinstance(table, Mapping) else table
-        for name, table in document.items()
+        name: dict(_worst_of(table, class_names(run, name)))
+        if isinstance(table, Mapping)
+        else table
+        for name, table in run.task_report.items()
     }
 
 
-def _worst_of(table: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+def _worst_of(table: Mapping[str, Json], names: ClassNames) -> Iterator[tuple[str, Json]]:
     for name, value in table.items():
-        if name == "per_class" and _is_list(value) and len(value) > MOST_ROWS:
-            yield f"{name}, the worst {MOST_ROWS} of {len(value)} by f1", _worst_classes(value)
+        if name == "per_class" and _is_list(value):
+            rows: list[Json] = [
+                {**row, "class": names.label(row["class"])}
+                if isinstance(row, Mapping) and "class" in row
+                else row
+                for row in (_worst_classes(value) if len(value) > MOST_ROWS else value)
+            ]
+            cut = f", the worst {MOST_ROWS} of {len(value)} by f1" if len(value) > MOST_ROWS else ""
+            yield f"{name}{cut}", rows
         elif name == "confusion" and (confusion := confusion_from_json(value)) is not None:
             if confusion.classes <= MOST_COLUMNS:
                 yield name, value
             elif rows := confusion.worst_rows(MOST_WORST):
                 left = f", without {confusion.left_out} samples" if confusion.left_out else ""
                 title = f"{name}, the worst {len(rows)} of {confusion.classes} rows{left}"
-                yield title, [_confused(row) for row in rows]
+                yield title, [_confused(row, names) for row in rows]
         else:
             yield name, value
 
@@ -749,11 +759,13 @@ def _worst_classes(rows: Sequence[Json]) -> list[Json]:
     )[:MOST_ROWS]
 
 
-def _confused(row: ConfusionRow) -> dict[str, Json]:
-    others = ", ".join(f"{label} ({count})" for label, count in row.others[:MOST_OTHERS])
+def _confused(row: ConfusionRow, names: ClassNames) -> dict[str, Json]:
+    others = ", ".join(
+        f"{names.label(label)} ({count})" for label, count in row.others[:MOST_OTHERS]
+    )
     more = len(row.others) - MOST_OTHERS
     return {
-        "class": row.true,
+        "class": names.label(row.true),
         "samples": row.samples,
         "right": row.right,
         "predicted as": others + (f", {more} more" if more > 0 else ""),

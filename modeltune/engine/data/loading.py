@@ -237,9 +237,8 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     }
     parts = _with_metadata(where, data.metadata, parts)
     named = data.names_by_output
-    _check_class_names(where, named, parts)
     if spec.is_given and "train" not in parts:
-        return replace(_for_given(spec, where, parts), class_names=named)
+        return _with_names(where, named, _for_given(spec, where, parts))
     if "train" not in parts:
         raise DataError(f"{where}: train is None; return mt.Data(train=(x, y), ...)")
     parts["train"], note = _identified(parts["train"], data.version)
@@ -261,13 +260,12 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
             _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
         )
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
-    return LoadedData(train, validation, test, cuts, tuple(notes), digest, named)
+    loaded = LoadedData(train, validation, test, cuts, tuple(notes), digest)
+    return _with_names(where, named, loaded)
 
 
-def _check_class_names(
-    where: str, named: Mapping[str, Sequence[str]], parts: Mapping[str, Part]
-) -> None:
-    for part in parts.values():
+def _with_names(where: str, named: Mapping[str, Sequence[str]], loaded: LoadedData) -> LoadedData:
+    for part in loaded.parts:
         for output, names in named.items():
             lowest, highest = part.labels.get(output, (0, 0))
             if lowest < 0 or highest >= len(names):
@@ -277,6 +275,7 @@ def _check_class_names(
                     f"but {part.name} has the label {lowest if lowest < 0 else highest}; name every "
                     "class, in the order of the labels"
                 )
+    return replace(loaded, class_names=named)
 
 
 def _with_metadata(where: str, metadata: object, parts: Mapping[str, Part]) -> dict[str, Part]:

@@ -842,3 +842,34 @@ def test_targets_may_be_ragged(as_stream: bool) -> None:
     assert one.has_targets
     assert (one.labels, one.shapes["y"]) == ({}, (None,))
     assert one.fingerprint != other.fingerprint
+
+
+def test_class_names_are_recorded_and_a_label_without_a_name_is_refused() -> None:
+    names = ["cat", "dog"]
+
+    def labels(*values: int) -> mt.Data:
+        part = np.zeros((len(values), 2), "f4"), np.array(values)
+        return mt.Data(part, part, part, class_names=names)
+
+    named = loaded(lambda: labels(0, 1, 1))
+    assert named.description["class_names"] == {"": names}
+    with pytest.raises(
+        mt.DataError,
+        match="class_names has 2 names, for the labels 0 to 1, but train has the label 2",
+    ):
+        loaded(lambda: labels(0, 1, 2))
+
+
+def test_of_a_small_spec_each_part_has_rows_of_every_class_and_is_the_same_each_time() -> None:
+    y = np.repeat([0, 1, 2], [700, 280, 20])
+
+    def data() -> mt.Data:
+        return mt.Data(train=(np.arange(1000.0)[:, None], y))
+
+    one, other = (load_data(spec_of(data=data).small(100)) for _ in range(2))
+    assert {part.name: part.size for part in one.parts} == dict.fromkeys(
+        ("train", "validation", "test"), 100
+    )
+    assert all(set(part.y.tolist()) == {0, 1, 2} for part in one.parts)
+    assert one.fingerprints == other.fingerprints
+    assert not set(one.train.x[:, 0]) & set(one.test.x[:, 0])
