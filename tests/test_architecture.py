@@ -38,8 +38,11 @@ NOT_LOADED = {
     "modeltune.plugin.session": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn jinja2",
     "modeltune.plugin.items": "tensorflow keras keras_tuner numpy pandas sqlalchemy sklearn",
     "modeltune.harness.executors.processes": "tensorflow keras keras_tuner numpy pandas sklearn pytest",
-    "modeltune.harness.pipeline": "tensorflow keras keras_tuner numpy scipy pandas sklearn jinja2 pytest",
+    "modeltune.harness.pipeline": "tensorflow keras keras_tuner numpy scipy pandas sklearn jinja2 pytest "
+    "tabulate sqlalchemy.dialects.postgresql",
     "modeltune.judgement.gate_verdicts": "tensorflow keras keras_tuner numpy scipy pandas sqlalchemy sklearn",
+    # The distributions of scipy.stats take longer to import than all else of pytest's process.
+    "modeltune.judgement.significance": "scipy.stats scipy.optimize pandas sqlalchemy sklearn",
     "modeltune.records.samples": "tensorflow keras keras_tuner scipy pandas sqlalchemy sklearn",
 }
 """By module what importing it must not load."""

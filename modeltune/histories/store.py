@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -867,6 +867,10 @@ def _insert_once(place: Place, row: dict[str, object]) -> sa.Executable:
     if place.path:
         once = sqlite.insert(runs).on_conflict_do_nothing(index_elements=["id"])
         return once.values(row).returning(runs.c.seq)
+    from sqlalchemy.dialects import (
+        postgresql,
+    )  # of no use to most, and a tenth of all of SQLAlchemy
+
     there = postgresql.insert(runs).on_conflict_do_nothing(index_elements=["id"])
     return there.values(row).returning(runs.c.seq)
 

@@ -13,7 +13,7 @@ from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import special
 
 from modeltune.records import Outcome, Question, structural_components
 
@@ -128,16 +128,18 @@ class McNemar:
         discordant = self.lost + self.won
         if discordant == 0:
             return 1.0
-        return float(stats.binomtest(self.lost, discordant, alternative="greater").pvalue)
+        return float(special.bdtrc(self.lost - 1, discordant, 0.5))
 
     def p_above(self, bound: float) -> float:
-        return max(float(stats.norm.sf(self._z(bound))), 2.0**-self.n)
+        return max(float(special.ndtr(-self._z(bound))), 2.0**-self.n)
 
     def p_below(self, bound: float) -> float:
-        return max(float(stats.norm.cdf(self._z(bound))), 2.0**-self.n)
+        return max(float(special.ndtr(self._z(bound))), 2.0**-self.n)
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
-        z = float(stats.norm.isf(alpha))
+        from scipy import optimize
+
+        z = -float(special.ndtri(alpha))
         low = optimize.brentq(lambda x: self._z(x) - z, -1, self.delta) if self.delta > -1 else -1.0
         high = optimize.brentq(lambda x: self._z(x) + z, self.delta, 1) if self.delta < 1 else 1.0
         return float(low), float(high)
@@ -145,7 +147,7 @@ class McNemar:
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
         # Miettinen's sample size for McNemar's test, solved for the drop. A drop is itself
         # disagreement: where less was observed than the drop needs, the drop is all of it.
-        quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+        quantiles = float(special.ndtri(power) - special.ndtri(alpha))
         disagreement = max((self.lost + self.won) / self.n, quantiles**2 / self.n)
         drop = quantiles * math.sqrt(disagreement / self.n)
         return drop if drop <= 1 else None
@@ -155,7 +157,7 @@ class McNemar:
 
         def needed(bound: float, alpha: float) -> float:
             at_bound = math.sqrt(self._variance(bound))
-            quantiles = stats.norm.isf(alpha) * at_bound + stats.norm.ppf(power) * spread
+            quantiles = special.ndtri(power) * spread - special.ndtri(alpha) * at_bound
             # The exact test against 0 counts only the samples on which the models disagree.
             telling = 1.0 if bound else (self.lost + self.won) / self.n
             fewest = -math.log2(alpha) / telling
@@ -226,20 +228,20 @@ class Bootstrap:
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         if 2.0**-self.n > alpha:
             return -math.inf, math.inf
-        expanded = stats.t.isf(alpha, self._size - 1) * math.sqrt(self._size / (self._size - 1))
-        share = float(stats.norm.sf(expanded))
+        expanded = special.stdtrit(self._size - 1, alpha) * math.sqrt(self._size / (self._size - 1))
+        share = float(special.ndtr(expanded))
         low, high = np.quantile(self.replicates, [share, 1 - share])
         return float(low), float(high)
 
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
         if 2.0**-self.n > alpha or not self._error:
             return None
-        quantiles = stats.t.isf(alpha, self._size - 1) + stats.t.ppf(power, self._size - 1)
+        quantiles = special.stdtrit(self._size - 1, power) - special.stdtrit(self._size - 1, alpha)
         return float(quantiles) * self._error
 
     def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
         def needed(bound: float, alpha: float) -> float:
-            quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+            quantiles = float(special.ndtri(power) - special.ndtri(alpha))
             fewest = -math.log2(alpha)
             return max(fewest, self.n * (quantiles * self._error / (self.delta - bound)) ** 2)
 
@@ -261,7 +263,7 @@ class Bootstrap:
         # Counting delta itself as one more replicate keeps p above 0 (Davison & Hinkley, 1997, 4.2).
         share = min(1 + against, count) / (count + 1)
         size = self._size if self.n > 1 else 1.0
-        p = stats.t.cdf(stats.norm.ppf(share) * math.sqrt((size - 1) / size), max(size - 1, 1))
+        p = special.stdtr(max(size - 1, 1), special.ndtri(share) * math.sqrt((size - 1) / size))
         return max(float(p), 2.0**-self.n)
 
 
@@ -297,21 +299,21 @@ class DeLong:
         return self.p_below(0.0)
 
     def p_above(self, bound: float) -> float:
-        return max(float(stats.norm.sf(_ratio(self.delta - bound, self._error))), 2.0**-self.n)
+        return max(float(special.ndtr(-_ratio(self.delta - bound, self._error))), 2.0**-self.n)
 
     def p_below(self, bound: float) -> float:
-        return max(float(stats.norm.cdf(_ratio(self.delta - bound, self._error))), 2.0**-self.n)
+        return max(float(special.ndtr(_ratio(self.delta - bound, self._error))), 2.0**-self.n)
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
-        half = float(stats.norm.isf(alpha)) * self._error
+        half = -float(special.ndtri(alpha)) * self._error
         return self.delta - half, self.delta + half
 
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
-        return float(stats.norm.isf(alpha) + stats.norm.ppf(power)) * self._error or None
+        return float(special.ndtri(power) - special.ndtri(alpha)) * self._error or None
 
     def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
         def needed(bound: float, alpha: float) -> float:
-            quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+            quantiles = float(special.ndtri(power) - special.ndtri(alpha))
             return self.n * (quantiles * self._error / (self.delta - bound)) ** 2
 
         return _settle(self.delta, margin, alpha, needed)
@@ -354,15 +356,15 @@ class StudentT:
 
     def p_above(self, bound: float) -> float:
         error, freedom = self._error(self.seeds)
-        return float(stats.t.sf(_ratio(self.delta - bound, error), freedom))
+        return float(special.stdtr(freedom, -_ratio(self.delta - bound, error)))
 
     def p_below(self, bound: float) -> float:
         error, freedom = self._error(self.seeds)
-        return float(stats.t.cdf(_ratio(self.delta - bound, error), freedom))
+        return float(special.stdtr(freedom, _ratio(self.delta - bound, error)))
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         error, freedom = self._error(self.seeds)
-        half = float(stats.t.isf(alpha, freedom)) * error
+        half = -float(special.stdtrit(freedom, alpha)) * error
         return self.delta - half, self.delta + half
 
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
@@ -371,7 +373,7 @@ class StudentT:
     def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
         def needed(bound: float, alpha: float) -> float:
             distance = abs(self.delta - bound)
-            quantiles = float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+            quantiles = float(special.ndtri(power) - special.ndtri(alpha))
             seeds = max(2, math.ceil(sum(self.variances) * (quantiles / distance) ** 2))
             # Student's quantiles ask for a few seeds more than the normal ones; far out for none.
             while seeds < 1000 and distance < self._distance(
@@ -385,7 +387,7 @@ class StudentT:
     def _distance(self, seeds: tuple[int, ...], alpha: float, power: float) -> float:
         """Return how far from a bound delta must truly be for so many seeds to prove its side."""
         error, freedom = self._error(seeds)
-        return float(stats.t.isf(alpha, freedom) + stats.t.ppf(power, freedom)) * error
+        return float(special.stdtrit(freedom, power) - special.stdtrit(freedom, alpha)) * error
 
     def _error(self, seeds: tuple[int, ...]) -> tuple[float, float]:
         """Return the standard error of delta over so many seeds and its degrees of freedom."""
@@ -539,7 +541,7 @@ def compare_groups(
     distance = factor * middle[highest] - middle[lowest] - offset
     settle = None
     if abs(distance) > TOLERANCE and np.isfinite(largest).all():
-        quantile = float(np.quantile(largest, 1 - ALPHA)) + float(stats.norm.ppf(POWER))
+        quantile = float(np.quantile(largest, 1 - ALPHA)) + float(special.ndtri(POWER))
         variance = sum(
             errors[place] * counts[place] * scale
             for place, scale in ((lowest, 1.0), (highest, factor**2))
@@ -636,8 +638,11 @@ def compare_seeds(
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's two-sided interval of a proportion (JASA 22, 1927, 209-212)."""
-    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z, share = float(special.ndtri((1 + confidence) / 2)), successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
+    # What arithmetic adds leaves no end outside.
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def p_violated(comparison: Comparison, margin: float) -> float:

@@ -6,8 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import tabulate
-
 from modeltune.ground import in_a_cell
 from modeltune.records import SCHEMA, Json, Run, Summary, Trial, Verdict, plain, to_json
 from modeltune.reports.comparison import Contrast, Section, comparison_to_json, differences
@@ -70,6 +68,8 @@ def latex_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a LaTeX tabular in which every text is shown literally; empty of no rows."""
     if not rows:
         return ""
+    import tabulate
+
     cells = [[clean(cell) for cell in row] for row in rows]
     # It escapes what LaTeX would obey.
     return tabulate.tabulate(
@@ -103,6 +103,8 @@ def _document(
 
 
 def _latex_text(text: str) -> str:
+    import tabulate
+
     return "".join(tabulate.LATEX_ESCAPE_RULES.get(c, c) for c in clean(text))
 
 

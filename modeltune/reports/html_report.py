@@ -122,19 +122,23 @@ def policy(style: str, script: str = "") -> str:
 
 @lru_cache(maxsize=2)
 def page_template(name: str = "report.html") -> Template:
-    """Return the template of a page; the first call imports Jinja and compiles it."""
+    """Return the template of a page; the first call imports Jinja, and compiles it unless it has been before."""
     return _environment().get_template(name)
 
 
 def _environment() -> Environment:
     import jinja2
 
+    from modeltune.reports.compiled_templates import CompiledTemplates
+
+    folder = _HERE / "templates"
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=CompiledTemplates(folder, "escaped-trimmed"),
     )
     environment.policies["json.dumps_kwargs"] = {
         "allow_nan": False,

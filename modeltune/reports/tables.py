@@ -10,8 +10,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import tabulate
-
 from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
     Artifact,
@@ -874,6 +872,8 @@ def table(
     """
     if not rows:
         return ""
+    import tabulate  # imports tables of all characters' widths, and a session may show no table
+
     cells = [[shorten(clean(cell), LONGEST_CELL) for cell in row] for row in (headers, *rows)]
     text = tabulate.tabulate(
         cells[1:],
