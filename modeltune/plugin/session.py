@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -497,11 +498,19 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
-        """Have an interrupted session end at once."""
-        if self.made and self._is_interrupted:
-            from modeltune.ground import end_without_collecting
+        """Have an interrupted session end at once, and the process of any other with specs.
 
+        What comes after this session in the same process still has its garbage collected.
+        """
+        if not self.made:
+            return
+        from modeltune.ground import end_without_collecting
+
+        if self._is_interrupted:
             end_without_collecting()
+        else:
+            atexit.unregister(end_without_collecting)
+            atexit.register(end_without_collecting)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

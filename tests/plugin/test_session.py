@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 import pytest
@@ -130,6 +131,25 @@ def test_an_interrupt_is_shown_in_full_only_where_that_is_asked_for(
     assert ended == [1]
     result.stdout.re_match_lines([r".*items\.py:\d+: KeyboardInterrupt$"])
     assert ("def wrap_session(" in result.stdout.str()) is bool(options)
+
+
+def test_the_process_of_a_session_with_specs_ends_without_looking_for_garbage(
+    scripted: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that a history and a predictor import, that takes half a second."""
+    at_exit, ended = list[object](), list[int]()
+
+    def end() -> None:
+        ended.append(1)
+
+    monkeypatch.setattr(modeltune.ground, "end_without_collecting", end)
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    plain = scripted.with_files({"test_plain.py": "def test_plain():\n    pass\n"})
+    plain.run_pytest().assert_outcomes(passed=1)
+    assert end not in at_exit
+    plain.with_spec(scripted_source()).run_pytest().assert_outcomes(passed=2)
+    assert end in at_exit
+    assert not ended
 
 
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
