@@ -86,10 +86,11 @@ class Engine(DataEngine):
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.
 
         Also say why git tells nothing of the spec's repository; and, once data are loaded, what is
-        to be known of them.
+        to be known of them. Which names are lacking is of given models said by ``identify``, whose
+        process looks them up anyway: it builds models to do so.
         """
         notes = [old_keras(), git_problem(Path(self._spec.file).parent)]
-        notes += [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
+        notes += [] if self._spec.is_given else _lacking_names()
         loaded = () if self._loaded is None else self._loaded.notes
         return (*(note for note in notes if note), *loaded)
 
@@ -174,7 +175,8 @@ class Engine(DataEngine):
         for model in models:
             rehearse_given(self._spec, self._data, model, with_behaviours)
         digests = tuple(map(digest_of, models))
-        notes = notes_on_given(self._spec, models)
+        lacking = filter(None, _lacking_names())
+        notes = (*lacking, *notes_on_given(self._spec, models))
         return GivenModels(digests, notes, cautions=take_cautions())
 
     def score_again(
@@ -245,3 +247,7 @@ class Engine(DataEngine):
     def _begun_oracle(self) -> Oracle:
         assert self._oracle is not None  # begin comes first
         return self._oracle
+
+
+def _lacking_names() -> list[str | None]:
+    return [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]

@@ -49,6 +49,7 @@ def lend_engine(
         slots = auto(spec.fit.threads) if workers == "auto" else int(workers)
         if spec.is_given:
             slots = 1  # which loads it once; scoring takes less than another process
+        _load_meanwhile()
         with contextlib.ExitStack() as stack:
             try:
                 engine, executor = stack.enter_context(
@@ -124,6 +125,14 @@ def lend_engine_alone(
 
             own = start_engine(spec, fixtures, scratch)
         yield Local(own)
+
+
+def _load_meanwhile() -> None:
+    """Import what hands over data and judges, while the server of processes still imports Keras."""
+    from modeltune.engine import read_parts
+    from modeltune.judgement import compare_evidence
+
+    _ = read_parts, compare_evidence  # taken from a door, which loads them
 
 
 def _is_copied(spec: Spec) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -75,6 +76,25 @@ def test_an_engine_says_that_git_tells_nothing_of_the_spec_s_repository(
     spec = spec_of()
     notes = engine.Engine(spec, {}, tmp_path).notes()
     assert notes == (f"no git in {Path(spec.file).parent}",)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_what_a_library_lacks_is_said_once_by_the_process_that_looks_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_given: bool
+) -> None:
+    lack = "keras 9 has no layer._nodes"
+    monkeypatch.setattr(engine, "KERAS", SimpleNamespace(note=lambda: lack))
+
+    def given() -> Any:
+        return dense(keras.layers.Dense(10))
+
+    test = np.zeros((4, 64), "float32"), np.arange(4)
+    spec = mt.spec(data=mt.Data(test=test))(given) if is_given else spec_of()
+    made = engine.Engine(spec, {}, tmp_path)
+    made.load()
+    notes = made.notes()
+    notes += made.identify().notes if is_given else ()
+    assert notes.count(lack) == 1
 
 
 def test_a_model_that_is_given_is_warned_of_as_one_that_is_built(tmp_path: Path) -> None:
