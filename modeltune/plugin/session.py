@@ -458,7 +458,9 @@ class Session:
             hook = plugins.subset_hook_caller("pytest_modeltune_run_recorded", others)
             try:
                 hook(run=run, folder=folder, config=self._config)
-            except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+            except (KeyboardInterrupt, pytest.exit.Exception):
+                raise  # somebody wants the session to end
+            except BaseException as error:  # noqa: BLE001  pytest.skip, sys.exit in a client, a cancelled task
                 text = mask_urls(f"{plugins.get_name(plugin)}: {error_text(error)}")
                 self._hook_errors.setdefault(text, []).append(run.id)
 
@@ -641,10 +643,12 @@ class Session:
             terminalreporter.write_line(line, yellow=True)
         if not self._runs or self.is_xdist_worker:
             return
+        from modeltune.ground import shorten
         from modeltune.reports import clean
 
         for text, ids in self._hook_errors.items():
-            line = f"modeltune: recorded, but a plugin failed for {', '.join(ids)}: {clean(text)}"
+            reason = shorten(clean(text))
+            line = f"modeltune: recorded, but a plugin failed for {', '.join(ids)}: {reason}"
             terminalreporter.write_line(printable(line), yellow=True)
         for command in self._annotations:
             terminalreporter.write_line(command)

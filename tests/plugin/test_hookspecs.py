@@ -75,6 +75,9 @@ def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -
         ("raise ValueError('no\\nway')", "ValueError: no way"),
         ("import pytest; pytest.fail('red')", "Failed: red"),
         ("raise OSError('\\x1b[31m::error::owned')", "OSError: ::error::owned"),
+        ("raise SystemExit('no login')", "SystemExit: no login"),
+        ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
+        ("raise ValueError('no' * 10_000)", "characters)"),
     ],
 )
 def test_what_a_plugin_raises_is_shown_and_the_run_stays_green(

@@ -252,6 +252,12 @@ def given_with_fault() -> Any:
     return classifier()
 
 
+@declared()
+def given_without_limits() -> Any:
+    suffer()
+    return classifier()
+
+
 @declared(search=LIMITED, gates=[mt.metric("accuracy").on("some", faulty_slice) >= 0])
 def with_faulty_slice(hp: Any) -> Any:
     return classifier()

@@ -132,6 +132,18 @@ def test_a_data_function_that_hangs_ends_with_the_budget(begun: Any, fault: Path
         engine.load()
 
 
+def test_a_given_model_s_function_that_hangs_ends_with_the_budget(begun: Any, fault: Path) -> None:
+    spec = process_specs.given_without_limits
+    engine, _ = begun(spec, Deadline(0, "5m", overdraft=30))
+    engine.load()
+    fault.write_text("hangs")
+    said = (
+        "cannot be loaded: took longer than the budget of 5m allows\n(.*\n)* .*given_without_limits"
+    )
+    with pytest.raises(mt.SearchError, match=said):
+        engine.identify()
+
+
 def test_a_process_that_is_stopped_again_and_again_is_ended(
     begun: Any, fault: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
