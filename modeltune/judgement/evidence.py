@@ -207,6 +207,9 @@ SCORED_REPLICATES = 1000
 MOST_RESAMPLED = 20_000
 """Samples of a group beyond which the mean over a resample is taken to be normal."""
 
+MOST_COMBINATIONS = 10_000
+"""Combinations of classes that are counted instead of drawing each sample of a resample."""
+
 NOT_KEPT = "one refit, and the predictions it is computed from are not kept with both runs"
 
 
@@ -298,8 +301,15 @@ def _by_samples(
         truth, one, other = areas
         one, other = (one, other) if sign > 0 else (other, one)
         return compare_areas(truth, other, one)
+    rows = np.flatnonzero(candidate.mask(metric))
+    classes = None
+    if len(rows) > MOST_RESAMPLED:
+        classes = _class_replicates(metric, [candidate, reference], refits, rows, REPLICATES, 0)
     if _answer_alike(mine, theirs, refits):
         deltas, left_out = np.zeros(REPLICATES), np.zeros(0)
+    elif classes is not None:
+        deltas = classes[0] - classes[1]
+        left_out = np.array(list(_differences(metric, candidate, reference, refits, jackknife)))
     else:
         deltas, left_out = (
             np.array(list(_differences(metric, candidate, reference, refits, picks)))
@@ -343,6 +353,10 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
             return random.normal(float(np.mean(means)), spread, REPLICATES)
         batches = resamples(len(rows), REPLICATES, seed)
         return np.concatenate([means[picked].mean(axis=1) for picked in batches])
+    if len(rows) > MOST_RESAMPLED:
+        known = _class_replicates(metric, [evidence], samples.refits, rows, SCORED_REPLICATES, seed)
+        if known is not None:
+            return known[0]
     score = _scorer(metric, evidence, samples.refits)
     scores = []
     with warnings.catch_warnings(), _checked_before():
@@ -354,6 +368,64 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
                 except UndefinedMetricError:
                     scores.append(math.nan)
     return np.array(scores)
+
+
+def _class_replicates(
+    metric: str, sides: Sequence[Evidence], refits: int, rows: Array, replicates: int, seed: int
+) -> list[Array] | None:
+    """Return precision, recall or F1 of each side on resamples of many rows, float64 of shape (B,).
+
+    A resample of rows is a multinomial draw of how often each combination of the true class and of those
+    that the sides name occurs, so that the time it takes does not depend on how many rows there are.
+    None where another metric is asked for, of one class, or where there are too many combinations.
+    """
+    columns: list[Array] = []
+    name = ""
+    for side in sides:
+        samples = side.samples
+        assert samples is not None
+        prefix = samples.reported(metric)
+        if prefix is None or side.function is not None or isinstance(side.rows, int):
+            return None
+        truth, name = samples.truth[prefix], metric.removeprefix(prefix)
+        if name not in CLASS_METRICS or truth.ndim > 1:
+            return None
+        columns += [truth[rows], *samples.predicted[prefix][:refits, rows]]
+    labels, codes = np.unique(np.array(columns), return_inverse=True)
+    codes = codes.reshape(len(columns), len(rows))
+    if len(labels) ** len(columns) > np.iinfo(np.int64).max:
+        return None
+    combined = np.ravel_multi_index(tuple(codes), (len(labels),) * len(columns))
+    found, counts = np.unique(combined, return_counts=True)
+    if len(found) > MOST_COMBINATIONS:
+        return None
+    cells = np.array(np.unravel_index(found, (len(labels),) * len(columns)))
+    drawn = np.random.default_rng(seed).multinomial(len(rows), counts / len(rows), replicates)
+    scores = []
+    for sided in np.split(cells, len(sides)):
+        truth, *predicted = sided
+        values = [_class_metric_of(name, labels, truth, one, drawn) for one in predicted]
+        scores.append(np.mean(values, axis=0))
+    return scores
+
+
+def _class_metric_of(
+    name: str, labels: Array, truth: Array, predicted: Array, counts: Array
+) -> Array:
+    """Return what ``class_metric`` gives of counts (B, m) of m pairs of places among the labels, (B,)."""
+    places = np.arange(len(labels))
+    # Samples whose truth is negative do not count.
+    counted = (labels[truth] >= 0)[:, None]
+    is_true, is_named = (
+        (truth[:, None] == places) & counted,
+        (predicted[:, None] == places) & counted,
+    )
+    right, true, named = (counts @ of.astype(int) for of in (is_true & is_named, is_true, is_named))
+    whole = {"precision": named, "recall": true, "f1": (true + named) / 2}[name]
+    scores = np.divide(right, whole, out=np.zeros(right.shape), where=whole > 0)
+    classes = np.count_nonzero(true, axis=1)
+    mean = np.sum(scores, axis=1, where=true > 0) / np.maximum(classes, 1)
+    return np.where(classes > 0, mean, np.nan)
 
 
 def _answer_alike(one: Samples, other: Samples, refits: int) -> bool:

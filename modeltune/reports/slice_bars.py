@@ -39,7 +39,8 @@ MOST_BOOTSTRAPS = 20
 class SliceBar:
     """What a gate came to on a slice, with the 95 % interval of what it measured.
 
-    ``low`` and ``high`` are Wilson's for a share of the samples (JASA 22, 1927, 209-212), the mean and
+    ``low`` and ``high`` are Wilson's for a share of the samples (JASA 22, 1927, 209-212), as recall and
+    precision of a class, and for a class's F1, which is made of such a share; the mean and
     1.96 standard errors for another mean of values of each, and for other metrics percentiles of a
     bootstrap of the first refit's samples; None of what the kept samples do not tell.
     """
@@ -99,25 +100,63 @@ def _interval(
     if samples is None or not is_mean or measured is None or not math.isfinite(measured) or n < 1:
         return None
     values = samples.values.get(key)
-    if values is None:
-        # The recall of a class is the share of its samples that are right.
-        prefix = samples.reported(key)
-        is_share = result.label is not None and prefix is not None and key == f"{prefix}recall"
-    else:
-        is_share = values.dtype == bool and key not in samples.weights
-    if is_share:
+    if values is None and result.label is not None:
+        return _of_class(samples, key, result.label, measured)
+    if values is not None and values.dtype == bool and key not in samples.weights:
         return _wilson(measured, n) if 0 <= measured <= 1 else None
     rows = _rows(facts, result, samples)
     if rows is None or n < 2 or rows.sum() != n:
         return None
     if values is None:
-        is_whole = result.label is None and may_resample
-        return _bootstrap(samples, key, rows, measured) if is_whole else None
+        return _bootstrap(samples, key, rows, measured) if may_resample else None
     if key in samples.weights:
         return None
     of_each = values[:, rows].mean(axis=0, dtype=float)
     error = STANDARD_ERRORS * float(of_each.std(ddof=1)) / math.sqrt(n)
     return measured - error, measured + error
+
+
+def _of_class(
+    samples: Samples, key: str, label: int, measured: float
+) -> tuple[float, float] | None:
+    """Return the interval of a number of one class that is a share of some samples, or made of one.
+
+    F1 is 2s / (1 + s), where s is the share of right samples among those that are of the class or
+    named so.
+    """
+    import numpy as np
+
+    prefix = samples.reported(key)
+    predicted = None if prefix is None else samples.predicted.get(prefix)
+    if prefix is None or predicted is None or not 0 <= measured <= 1:
+        return None
+    truth = samples.truth[prefix]
+    is_label = truth.dtype == bool
+    if truth.dtype.kind == "f" or (is_label and not 0 <= label < truth.shape[1]):
+        return None
+    counted = np.ones(len(truth), bool) if is_label else truth >= 0
+    of_class = (truth[:, label] if is_label else truth == label) & counted
+    named = (predicted[..., label] if is_label else predicted == label) & counted
+    right = np.count_nonzero(of_class & named, axis=-1)
+    # Of several refits the shares are of so many samples in the mean.
+    of = float(np.count_nonzero(of_class))
+    named_so = float(np.mean(np.count_nonzero(named, axis=-1)))
+    either = of + named_so - float(np.mean(right))
+    others = float(np.count_nonzero(counted)) - of
+    name = key.removeprefix(prefix)
+    if name == "f1":
+        if not either:
+            return None
+        low, high = _wilson(measured / (2 - measured), either)
+        return 2 * low / (1 + low), 2 * high / (1 + high)
+    sizes = {
+        "recall": of,
+        "precision": named_so,
+        "specificity": others,
+        "false_positive_rate": others,
+    }
+    n = sizes.get(name, 0.0)
+    return _wilson(measured, n) if n else None
 
 
 def _bootstrap(
@@ -156,7 +195,7 @@ def _rows(facts: MetricFacts, result: SliceResult, samples: Samples) -> Array | 
         return None
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
+def _wilson(share: float, n: float) -> tuple[float, float]:
     middle, whole = (
         share + STANDARD_ERRORS * STANDARD_ERRORS / (2 * n),
         1 + STANDARD_ERRORS * STANDARD_ERRORS / n,

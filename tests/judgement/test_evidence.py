@@ -12,10 +12,13 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from modeltune.judgement import evidence as module
 from modeltune.judgement.evidence import (
+    SCORED_REPLICATES,
     Evidence,
     classes_to_judge,
     compare_evidence,
+    group_replicates,
     is_other_slice,
 )
 from modeltune.judgement.significance import REPLICATES, Bootstrap, McNemar, StudentT, resamples
@@ -273,6 +276,48 @@ def test_a_report_on_a_resample_is_scikit_learns(
     ]
     assert comparison.delta == pytest.approx(sign * (whole[0] - whole[1]), abs=1e-6)
     assert comparison.n == {None: N, "dark": N // 2, 2: (LABELS == 2).sum()}[rows]
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall", "f1"])
+@pytest.mark.parametrize("refits", [1, 2])
+def test_many_rows_are_resampled_by_their_classes_to_the_same_spread(
+    metric: str, refits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    truth = random.integers(-1, 3, 400)
+    named = np.where(random.random((2, refits, 400)) < 0.7, truth, random.integers(0, 3, 400))
+    named = np.maximum(named, 0)
+    one, other = (
+        evidence(Samples(400, refits, {"": truth}, {"": side}, {"": [0, 1, 2]}), (metric,), None)
+        for side in named
+    )
+    spreads, pairs = [], []
+    for most in (1000, 0):
+        monkeypatch.setattr(module, "MOST_RESAMPLED", most)
+        drawn = group_replicates(metric, one, 0)
+        spreads.append((float(np.mean(drawn)), float(np.std(drawn))))
+        compared = compare_evidence(metric, 1, one, other).comparison
+        assert isinstance(compared, Bootstrap)
+        replicates = compared.replicates
+        pairs.append((float(np.mean(replicates)), float(np.std(replicates))))
+    assert len(drawn) == SCORED_REPLICATES
+    for (mean, spread), (other_mean, other_spread) in (spreads, pairs):
+        assert other_mean == pytest.approx(mean, abs=spread / 5)
+        assert other_spread == pytest.approx(spread, rel=0.1)
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall", "f1"])
+def test_many_rows_that_are_all_alike_give_the_value_itself(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_RESAMPLED", 0)
+    ones = np.ones(50, int)
+    never = evidence(
+        Samples(50, 1, {"": ones}, {"": 0 * ones[None]}, {"": [0, 1]}), (metric,), None
+    )
+    always = evidence(Samples(50, 1, {"": ones}, {"": ones[None]}, {"": [0, 1]}), (metric,), None)
+    assert set(group_replicates(metric, never, 0)) == {0.0}
+    assert set(group_replicates(metric, always, 0)) == {1.0}
 
 
 def test_a_resample_without_the_class_is_left_out() -> None:

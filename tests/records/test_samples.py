@@ -599,3 +599,41 @@ def test_a_mean_over_samples_is_taken_over_those_that_have_the_label() -> None:
         3, 1, {"": truth}, {"": truth[None]}, {"": [0, 1]}, {"m": np.array([[1.0, 2.0, 6.0]])}
     )
     assert [samples.class_score("m", 0, label) for label in (0, 1)] == [1.5, 4.0]
+
+
+class Watched(np.ndarray):
+    """An array that counts how often the largest value of all twelve is looked for."""
+
+    looks = 0
+
+    def max(self, *arguments: Any, **options: Any) -> Any:
+        Watched.looks += self.size == 12
+        return super().max(*arguments, **options)
+
+
+def test_what_kind_of_output_it_is_is_found_once_for_all_resamples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a million samples it takes longer than the score of a thousand of them."""
+    monkeypatch.setattr(Watched, "looks", 0)
+    truth = (np.arange(12) % 2).view(Watched)
+    samples = Samples(12, 1, truth={"": truth}, predicted={"": np.ones((1, 12), int)})
+    scores = [samples.score("recall", 0, np.arange(place, 12)) for place in range(1, 7)]
+    assert None not in scores
+    assert Watched.looks == 1
+
+
+def test_only_small_arrays_are_made_as_small_as_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = list[int]()
+    compress = zlib.compress
+
+    def watched(content: bytes, level: int) -> bytes:
+        levels.append(level)
+        return compress(content, level)
+
+    monkeypatch.setattr(zlib, "compress", watched)
+    for count in (1000, 100_000):
+        values = {"accuracy": (np.arange(count) % 3).astype(np.float32)[None]}
+        packed = pack_samples(Samples(count, 1, values=values))
+        assert np.array_equal(unpack_samples(packed).values["accuracy"], values["accuracy"])
+    assert levels == [9, 6]

@@ -64,6 +64,62 @@ def test_the_recall_of_a_class_has_wilson_s_interval() -> None:
     assert group.ends == (0.0, 1.0)
 
 
+def test_the_precision_of_a_class_has_wilson_s_interval_over_what_is_named_so() -> None:
+    gate = mt.metric("precision").per_class(min_n=5) >= 0.2
+    named = np.count_nonzero(SAMPLES.predicted[""][0] == 1)
+    right = np.count_nonzero((SAMPLES.predicted[""][0] == 1) & (SAMPLES.truth[""] == 1))
+    results = [result("class 0", 40, 0.5, 0), result("class 1", 40, right / named, 1)]
+    (group,) = slice_groups(run_with(on_slices(gate, *results)), SAMPLES)
+    interval = stats.binomtest(right, named).proportion_ci(0.95, method="wilson")
+    bar = group.bars[1]
+    assert (bar.low, bar.high) == pytest.approx((interval.low, interval.high), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "true_value", "is_label"),
+    [
+        ("f1", 0.75, False),
+        ("f1", 0.75, True),
+        ("precision", 0.75, False),
+        ("precision", 0.75, True),
+        ("specificity", 0.5 / 0.6, False),
+    ],
+)
+def test_the_truth_is_seldom_outside_the_interval_of_a_number_of_a_class(
+    name: str, true_value: float, is_label: bool
+) -> None:
+    """Class 1 and named so: 0.3, only one of both: 0.1 each way."""
+    random = np.random.default_rng(0)
+    gate = mt.metric(name).per_class(min_n=5) >= 0.2
+    outside = 0
+    for _ in range(200):
+        kind = random.choice(4, 100, p=[0.5, 0.1, 0.1, 0.3])
+        truth, named = kind >= 2, kind % 2 == 1
+        samples = Samples(
+            100,
+            1,
+            truth={"": truth[:, None] if is_label else truth.astype(int)},
+            predicted={"": named[None, :, None] if is_label else named[None].astype(int)},
+        )
+        place = 0 if is_label else 1
+        measured = samples.class_score(name, 0, place)
+        results = [result("class", int(truth.sum()), measured, place)] * 2
+        (group,) = slice_groups(run_with(on_slices(gate, *results)), samples)
+        assert group.bars[0].low is not None
+        assert group.bars[0].high is not None
+        outside += not group.bars[0].low <= true_value <= group.bars[0].high
+    assert outside <= 20  # of 10 expected; more than 20 in one of a thousand
+
+
+def test_a_class_that_nothing_is_named_has_no_interval_of_its_precision() -> None:
+    never = replace(SAMPLES, predicted={"": np.zeros((1, 80), int)})
+    gate = mt.metric("precision").per_class(min_n=5) >= 0.2
+    results = [result("class 0", 40, 0.5, 0), result("class 1", 40, 0.0, 1)]
+    (group,) = slice_groups(run_with(on_slices(gate, *results)), never)
+    assert (group.bars[1].low, group.bars[1].high) == (None, None)
+    assert group.bars[0].low is not None
+
+
 def test_a_mean_of_numbers_has_the_interval_of_its_standard_error() -> None:
     mean = float(ERRORS[DARK].mean(dtype=float))
     dark = on_slices(mt.metric("distance").on("dark", is_dark) <= 2, result("dark", 30, mean))
@@ -114,12 +170,12 @@ def test_another_metric_of_a_group_has_an_interval_that_the_truth_is_seldom_outs
 @pytest.mark.parametrize(
     ("gate", "measured", "samples"),
     [
-        (mt.metric("f1").per_class(min_n=5) >= 0.4, 0.5, SAMPLES),
+        (mt.metric("roc_auc").per_class(min_n=5) >= 0.4, 0.5, SAMPLES),
         (mt.metric("recall").per_class(min_n=5) >= 0.4, 0.5, None),
         (mt.metric("recall").per_class(min_n=5) >= 0.4, math.nan, SAMPLES),
         (mt.metric("accuracy").per_class(min_n=5) >= 0.4, 0.5, replace(SAMPLES, weights={"accuracy": np.ones(80, np.float32)})),
     ],
-    ids=["no mean", "not kept", "not finite", "weighted"],
+    ids=["no share", "not kept", "not finite", "weighted"],
 )  # fmt: skip
 def test_what_is_no_mean_over_kept_samples_has_no_interval(
     gate: Gate, measured: float, samples: Samples | None
