@@ -23,6 +23,7 @@ from modeltune.ground import (
     first_line,
     read_json,
     remove_file,
+    shorten,
     sync_folder,
 )
 from modeltune.histories.artifacts import is_artifact_name, keep
@@ -122,6 +123,8 @@ def read_pending(path: Path) -> PendingRun:
     """
     try:
         content = read_json(path, LARGEST_WAITING)
+        if not isinstance(content, dict):
+            raise ValueError(f"it is no object, but {shorten(json.dumps(content), 40)}")
         if _format_of(content) > PENDING_FORMAT:
             raise NewerRunError(
                 f"{path} does not hold a run to be recorded (format {content['pending']}, of a newer "

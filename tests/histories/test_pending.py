@@ -264,7 +264,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a list": (
         lambda path: path.write_text("[1]"),
-        "does not hold a run to be recorded (list indices",
+        "does not hold a run to be recorded (it is no object, but [1])",
+    ),
+    "nothing": (
+        lambda path: path.write_text("null"),
+        "does not hold a run to be recorded (it is no object, but null)",
     ),
     "not text": (
         lambda path: path.write_bytes(b"\xff\xfe"),
