@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,7 @@ from typing import Any
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from modeltune.engine.data import (
-    LoadedData,
-)
+from modeltune.engine.data import LoadedData, prepared_spec
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras
@@ -26,6 +25,7 @@ from modeltune.engine.score import (
     is_keras_model,
     load_given,
     notes_on_given,
+    parts_of,
     random_scores,
     rebuilt_model,
     save_model,
@@ -75,6 +75,24 @@ class Engine(DataEngine):
         self._given: list[Any] = []
         self._predictors: PredictorEngine | None = None
         self._oracle: Oracle | None = None
+        self._specs: dict[tuple[Refit | None, Validation], Spec] = {}
+
+    def load(self, loaded: LoadedData | None = None) -> tuple[dict[str, Json], dict[str, str]]:
+        """Load and check the data, and prepare on train what models are built with.
+
+        Returns:
+            As ``DataEngine.load``; the description says what was prepared, and how long it took.
+        """
+        description, fingerprints = super().load(loaded)
+        prepare = self._data.prepare
+        if prepare is not None and self._spec.takes_prepared:
+            started = time.monotonic()
+            self._prepared()
+            by = getattr(prepare, "__name__", type(prepare).__name__)
+            seconds = time.monotonic() - started
+            samples = self._data.train.size
+            description["prepared"] = {"by": by, "samples": samples, "seconds": seconds}
+        return description, fingerprints
 
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""
@@ -101,7 +119,7 @@ class Engine(DataEngine):
         """
         self._oracle = Oracle(self._spec.search, scratch)
         if rehearsed is None:
-            return dry_run(self._spec, self._data, self._oracle)
+            return dry_run(self._prepared(), self._data, self._oracle)
         if rehearsed.space is not None:
             self._oracle.learn(ReadHyperParameters.of(rehearsed.space))
         return rehearsed
@@ -136,7 +154,8 @@ class Engine(DataEngine):
             SpecError, SearchError: of a rehearsal, as ``dry_run``.
         """
         if isinstance(task, RehearseTask):
-            return dry_run(self._spec, self._data, Oracle(self._spec.search, task.scratch))
+            oracle = Oracle(self._spec.search, task.scratch)
+            return dry_run(self._prepared(), self._data, oracle)
         if isinstance(task, ExamineTask):
             return self.examine(task)
         if isinstance(task, IdentifyTask):
@@ -148,17 +167,17 @@ class Engine(DataEngine):
             model = models[task.refit.seed]
             return score_given(self._spec, self._data, task, model)
         if isinstance(task, RefitTask):
-            return train_refit(self._spec, self._data, task, self._features)
+            return train_refit(self._prepared(task.refit), self._data, task, self._features)
         # The test part stays here.
         parts = self._data.train, self._data.validation
-        return train_trial(self._spec, *parts, task, features=self._features)
+        return train_trial(self._prepared(), *parts, task, features=self._features)
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
         if self._predictors is not None:
             return self._predictors.examine(task)
         try:
-            return examine_model(self._spec, self._data, task)
+            return examine_model(self._prepared(self._first_refit), self._data, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
 
@@ -205,7 +224,8 @@ class Engine(DataEngine):
         if self._spec.is_given and self._given_models() and self._predictors is not None:
             return self._predictors.score_again(values, refit, validation, weights, recorded)
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
-        with rebuilt_model(self._spec, values, refit.seed, weights, self._data.test) as model:
+        built = self._prepared(refit, spec.validation)
+        with rebuilt_model(built, values, refit.seed, weights, self._data.test) as model:
             again = scores_again(spec, model, self._data, refit, recorded)
             return again, random_scores(model, self._data, spec.fit.batch_size)
 
@@ -219,7 +239,8 @@ class Engine(DataEngine):
         """
         if self._spec.is_given and self._given_models() and self._predictors is not None:
             return self._predictors.write_model(values, seed, weights, path)
-        with rebuilt_model(self._spec, values, seed, weights, self._data.test) as model:
+        spec = self._prepared(self._first_refit)
+        with rebuilt_model(spec, values, seed, weights, self._data.test) as model:
             test = for_model(model, self._data.test)
             x = next(test.batches(SAMPLES))[0]
             try:
@@ -242,6 +263,34 @@ class Engine(DataEngine):
     def adopt(self, loaded: LoadedData, models: list[Any]) -> None:
         """Take the data and the Keras models that an engine of predictors has loaded."""
         self._loaded, self._given = loaded, models
+
+    @property
+    def _first_refit(self) -> Refit:
+        """The refit whose weights a run keeps."""
+        return self._spec.validation.refits()[0]
+
+    def _prepared(self, refit: Refit | None = None, validation: Validation | None = None) -> Spec:
+        """Return the spec that builds with what its data prepare, on train or on that of a refit's fold.
+
+        It is prepared once for each in a process.
+
+        Args:
+            validation: what says which the folds are, default: that of the spec.
+
+        Raises:
+            DataError: as ``prepared_spec``.
+        """
+        spec, loaded = self._spec, self._data
+        if loaded.prepare is None or not spec.takes_prepared:
+            return spec
+        validation = validation or spec.validation
+        fold = refit if refit is not None and refit.fold is not None else None
+        if (fold, validation) not in self._specs:
+            train = loaded.train
+            if fold is not None:
+                train = parts_of(spec.with_fields(validation=validation), loaded, fold).train
+            self._specs[fold, validation] = prepared_spec(spec, loaded, train)
+        return self._specs[fold, validation]
 
     @property
     def _begun_oracle(self) -> Oracle:

@@ -24,6 +24,13 @@ class _Refit:
 
 
 @dataclass(frozen=True)
+class _Prepared:
+    by: str
+    samples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class _Layer:
     name: str
     kind: str
@@ -60,7 +67,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
         "devices": tuple[str, ...],
     },
     "search": {"kind": str},
-    "data": {"class_names": Mapping[str, tuple[str, ...]]},
+    "data": {"class_names": Mapping[str, tuple[str, ...]], "prepared": _Prepared},
     "model": {
         "parameters": int,
         "trainable": int,

@@ -617,9 +617,16 @@ def phases(run: Run) -> dict[str, float]:
 
 
 def cuts(run: Run) -> list[str]:
-    """Return a sentence for each part of a run's data that was cut from train."""
+    """Return a sentence for each part of a run's data that was cut from train, and on what is prepared."""
     sentences = run.data.get("cuts")
-    return [str(cut) for cut in sentences] if isinstance(sentences, list | tuple) else []
+    cut = [str(cut) for cut in sentences] if isinstance(sentences, list | tuple) else []
+    prepared = run.data.get("prepared")
+    if isinstance(prepared, Mapping):
+        spent = prepared.get("seconds")
+        took = f", {seconds(spent)} s" if isinstance(spent, int | float) else ""
+        rows = f"{prepared.get('samples')} samples of train"
+        cut.append(f"prepared by {prepared.get('by')} on {rows}{took}")
+    return cut
 
 
 def all_cuts(runs: Sequence[Run]) -> str:

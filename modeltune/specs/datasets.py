@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,11 @@ class Data:
     No model gets them: ``.by("region")`` judges the groups of a column, and a metric of your own gets
     them by an argument of this name. They belong to what the data are known by.
 
+    ``prepare`` is a function that fits what a model needs on the train part, and on nothing else: it is
+    called with ``(x, y)``, ``(x, y, sample_weight)`` or the stream that train is, and what it returns,
+    such as an adapted ``keras.layers.Normalization``, is the second argument of a build function
+    ``build(hp, prepared)``. Of cross-validation it is called with the train part of each fold.
+
     ``class_names`` are what reports call the classes, or the labels of a multi-label output, in the
     order of their numbers: ``["negative", "positive"]``. Of several outputs it is a dict by the name of
     the output. They change nothing that is trained or judged.
@@ -54,8 +59,13 @@ class Data:
     class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = field(
         default=None, kw_only=True
     )
+    prepare: Callable[[Any], Any] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if self.prepare is not None and not callable(self.prepare):
+            raise TypeError(
+                f"prepare is {self.prepare!r}; write a function that is called with the train part"
+            )
         if self.version is not None and not (
             isinstance(self.version, str) and self.version.strip()
         ):

@@ -263,6 +263,7 @@ class Spec:
             "_changed": {},
             "_models": 1,
             "_takes_nothing": _takes_nothing(model),
+            "_prepared": None,
             "attributes": _attributes(model),
             "given_file": None,
         }
@@ -282,6 +283,7 @@ class Spec:
     _changed: Mapping[str, Any]
     _models: int
     _takes_nothing: bool
+    _prepared: Any
     given_file: Path | None
 
     @property
@@ -310,6 +312,12 @@ class Spec:
     def is_given(self) -> bool:
         """Whether the model is trained already: the build function takes no argument, or a file is given."""
         return self.given_file is not None or self._takes_nothing
+
+    @property
+    def takes_prepared(self) -> bool:
+        """Whether the build function has a second argument, for what was prepared on train."""
+        has_build = hasattr(self.model, "build")
+        return _takes_prepared(_declared_build(self.model) if has_build else self.model)
 
     @property
     def fit(self) -> Fit:
@@ -393,6 +401,12 @@ class Spec:
         vars(spec)["_models"] = models
         return spec
 
+    def with_prepared(self, prepared: Any) -> Spec:
+        """Return a copy of this spec that builds its models with what was prepared on train."""
+        spec = self.with_fields()
+        vars(spec)["_prepared"] = prepared
+        return spec
+
     def with_file(self, file: Path) -> Spec:
         """Return a copy of this spec that judges the model in a ``.keras`` file in place of its own."""
         spec = self.with_fields()
@@ -449,6 +463,7 @@ class Spec:
             _declared=self._declared,
             _changed=changed,
             _models=self._models,
+            _prepared=self._prepared,
             given_file=self.given_file,
         )
         return spec
@@ -471,15 +486,18 @@ class Spec:
                 return _imported_spec, (*address, self._changed, self.given_file)
         raise pickle.PicklingError(f"module {self.module} has no name for {self.id}")
 
-    def __call__(self, hp: Any) -> Any:
-        """Build the model for a ``keras_tuner.HyperParameters``.
+    def __call__(self, hp: Any, prepared: Any = None) -> Any:
+        """Build the model for a ``keras_tuner.HyperParameters``, and with what was prepared on train.
 
         A given model needs none. Of a list of them, this returns the first.
         """
         if self.is_given:
             models = self.given_models()
             return models[0] if models else None
-        return self.model.build(hp) if hasattr(self.model, "build") else self.model(hp)
+        build = self.model.build if hasattr(self.model, "build") else self.model
+        if not self.takes_prepared:
+            return build(hp)
+        return build(hp, self._prepared if prepared is None else prepared)
 
     def given_models(self) -> list[Any]:
         """Return the models that are given: in a file, or as the build function returns them.
@@ -707,6 +725,20 @@ def _takes_nothing(model: Any) -> bool:
     return inspect.isfunction(model) and not inspect.signature(model).parameters
 
 
+def _takes_prepared(build: Callable[..., Any]) -> bool:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(build).parameters.values()
+    positional = [parameter for parameter in parameters if parameter.kind in kinds]
+    return len(positional) == 2 and positional[1].default is inspect.Parameter.empty
+
+
+def _declared_build(model: Any) -> Callable[..., Any]:
+    # keras-tuner wraps an instance's build, which hides its signature.
+    declared = inspect.getattr_static(type(model), "build", None)
+    build: Callable[..., Any] = model.build if declared is None else declared.__get__(model)
+    return build
+
+
 def _marks(model: Any) -> list[Any]:
     marks = getattr(model, "pytestmark", [])
     return list(marks) if isinstance(marks, list | tuple) else [marks]
@@ -733,10 +765,7 @@ def _model_problem(model: Any) -> str | None:
     if isinstance(model, type):
         return None if hasattr(model, "build") else f"{typed(model)} has no build(self, hp)"
     if hasattr(model, "build"):
-        # keras-tuner wraps an instance's build, which hides its signature.
-        declared = inspect.getattr_static(type(model), "build", None)
-        build = model.build if declared is None else declared.__get__(model)
-        return _signature_problem(build)
+        return _signature_problem(_declared_build(model))
     if inspect.isfunction(model):
         return _signature_problem(model)
     return f"{typed(model)}: decorate a function build(hp) or a HyperModel"
@@ -753,11 +782,14 @@ def _signature_problem(build: Callable[..., Any]) -> str | None:
             f"hyperparameters, or {build.__name__}() to return a model that is trained already"
         )
     try:
-        signature.bind(object())
+        signature.bind(object(), *([object()] if _takes_prepared(build) else []))
     except TypeError:
         bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         signature = signature.replace(parameters=bare, return_annotation=signature.empty)
-        return f"{typed(build)}{signature} must take one argument: build(hp)"
+        return (
+            f"{typed(build)}{signature} must take one argument, build(hp), or two where the data "
+            "prepare something, build(hp, prepared)"
+        )
     return None
 
 

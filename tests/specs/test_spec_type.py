@@ -447,7 +447,7 @@ def test_a_spec_arrives_where_its_file_has_not_been_imported(tmp_path: Path, oth
 # What can be decorated
 
 
-def takes_two(hp: Any, other: Any) -> None: ...
+def takes_three(hp: Any, prepared: Any, other: Any) -> None: ...
 
 
 def takes_more_with_defaults(hp: Any, units: int = 3, *args: Any, **kwargs: Any) -> int:
@@ -477,9 +477,9 @@ class KerasLike:
 
 
 WRONG_MODELS = [
-    (takes_two, "takes_two(hp, other) must take one argument: build(hp)"),
-    (BuildsFromNothing, "must take one argument: build(hp)"),
-    (BuildsFromNothing(), "must take one argument: build(hp)"),
+    (takes_three, "takes_three(hp, prepared, other) must take one argument, build(hp), or two"),
+    (BuildsFromNothing, "must take one argument, build(hp), or two"),
+    (BuildsFromNothing(), "must take one argument, build(hp), or two"),
     (WithoutBuild, "WithoutBuild has no build(self, hp)"),
     (WithoutBuild(), "WithoutBuild(...): decorate a function build(hp) or a HyperModel"),
     (NeedsDepth, "NeedsDepth() raised TypeError: "),

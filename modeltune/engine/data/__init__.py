@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         map_arrays,
     )
     from modeltune.engine.data.metadata import joined_metadata, text_codes
+    from modeltune.engine.data.preparing import prepared_spec
     from modeltune.engine.data.ragged import RaggedArray
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
@@ -52,6 +53,7 @@ __all__ = [
     "leaves",
     "load_data",
     "map_arrays",
+    "prepared_spec",
     "read_here",
     "read_parts",
     "text_codes",
@@ -81,6 +83,7 @@ __getattr__, __dir__ = door(
             "map_arrays",
         ),
         "metadata": ("joined_metadata", "text_codes"),
+        "preparing": ("prepared_spec",),
         "ragged": ("RaggedArray",),
         "sharing": (
             "is_shareable",

@@ -179,7 +179,7 @@ class LoadedData:
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
     and read. A given model does without train and validation, which then are empty. ``metadata`` is
     a digest of those of all parts. ``class_names`` are those of each output that has some, "" for the
-    only one.
+    only one. ``prepare`` is the author's function that fits on train what models need.
     """
 
     train: Part
@@ -189,6 +189,7 @@ class LoadedData:
     notes: tuple[str, ...] = ()
     metadata: str = ""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    prepare: Callable[[Any], Any] | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -236,7 +237,12 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         if getattr(data, name) is not None
     }
     parts = _with_metadata(where, data.metadata, parts)
-    named = data.names_by_output
+    named, prepare = data.names_by_output, data.prepare
+    if spec.takes_prepared and prepare is None and not spec.is_given:
+        raise DataError(
+            f"{where}: the build function has a second argument, for what is prepared on train, but "
+            "the data prepare nothing; return mt.Data(..., prepare=fit_on_train)"
+        )
     if spec.is_given and "train" not in parts:
         return _with_names(where, named, _for_given(spec, where, parts))
     if "train" not in parts:
@@ -260,7 +266,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
             _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
         )
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
-    loaded = LoadedData(train, validation, test, cuts, tuple(notes), digest)
+    loaded = LoadedData(*(train, validation, test, cuts, tuple(notes), digest), prepare=prepare)
     return _with_names(where, named, loaded)
 
 

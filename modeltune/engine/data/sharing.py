@@ -16,7 +16,14 @@ from modeltune.records import Array
 
 
 def is_shareable(loaded: LoadedData) -> bool:
-    """Tell whether all parts are arrays; each process loads a stream by itself."""
+    """Tell whether all parts are arrays, and what is prepared on them is a function with an address.
+
+    Each process loads other data by itself.
+    """
+    try:
+        pickle.dumps(loaded.prepare)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
     return all(part.stream is None for part in loaded.parts)
 
 

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
         rebuilt_model,
         scores_again,
     )
-    from modeltune.engine.score.refit import restore, score_given, train_refit, with_weights
+    from modeltune.engine.score.refit import (
+        parts_of,
+        restore,
+        score_given,
+        train_refit,
+        with_weights,
+    )
     from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
         PartPredictions,
@@ -74,6 +80,7 @@ __all__ = [
     "notes_on_given",
     "notes_on_predictors",
     "of_architecture",
+    "parts_of",
     "point_problems",
     "predict",
     "predictor_scores",
@@ -130,6 +137,7 @@ __getattr__, __dir__ = door(
             "scores_again",
         ),
         "refit": (
+            "parts_of",
             "restore",
             "score_given",
             "train_refit",
