@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         directional,
         gain_over_dummy,
         gap,
+        image_folder,
         invariant,
         keras_dataset,
         maximize,
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
         previous,
         seeds,
         spec,
+        table,
+        texts,
+        windows,
     )
 
 __all__ = [
@@ -75,6 +79,7 @@ __all__ = [
     "gain_over_dummy",
     "gap",
     "history",
+    "image_folder",
     "invariant",
     "keras_dataset",
     "maximize",
@@ -87,6 +92,9 @@ __all__ = [
     "run",
     "seeds",
     "spec",
+    "table",
+    "texts",
+    "windows",
 ]
 
 __getattr__, __dir__ = door(
@@ -112,7 +120,8 @@ __getattr__, __dir__ = door(
             ),
             *("gain_over_dummy", "gap", "invariant", "keras_dataset", "maximize", "median"),
             *("metamorphic",),
-            *("metric", "minimize", "minimum_functionality", "previous", "seeds", "spec"),
+            *("metric", "minimize", "minimum_functionality", "previous", "seeds", "spec", "table"),
+            *("image_folder", "texts", "windows"),
         ),
     },
 )

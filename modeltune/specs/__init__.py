@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         search_identity,
         uses_package,
     )
+    from modeltune.specs.image_folders import ImageFolder, image_folder
     from modeltune.specs.keras_datasets import KerasDataset, keras_dataset
     from modeltune.specs.objectives import Direction, Objective, maximize, minimize
     from modeltune.specs.operating_points import (
@@ -86,7 +87,10 @@ if TYPE_CHECKING:
         Search,
     )
     from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
+    from modeltune.specs.tables import PreparedTable, Table, table
+    from modeltune.specs.texts import Texts, texts
     from modeltune.specs.validations import Holdout, KFold, Refit, Scoring, Validation
+    from modeltune.specs.windows import Windows, windows
 
 __all__ = [
     "CHECKS",
@@ -112,6 +116,7 @@ __all__ = [
     "GridSearch",
     "Holdout",
     "Hyperband",
+    "ImageFolder",
     "KFold",
     "KerasDataset",
     "Kind",
@@ -123,6 +128,7 @@ __all__ = [
     "Operator",
     "PerClass",
     "Predictions",
+    "PreparedTable",
     "RandomSearch",
     "Reference",
     "Refit",
@@ -133,8 +139,11 @@ __all__ = [
     "Spec",
     "Statistic",
     "Subject",
+    "Table",
+    "Texts",
     "Validation",
     "Waiver",
+    "Windows",
     "Z",
     "address_by_name",
     "baseline",
@@ -147,6 +156,7 @@ __all__ = [
     "gap",
     "gates_identity",
     "identity_assumptions",
+    "image_folder",
     "invariant",
     "keras_dataset",
     "maximize",
@@ -165,7 +175,10 @@ __all__ = [
     "seeds",
     "spec",
     "split_address",
+    "table",
+    "texts",
     "uses_package",
+    "windows",
 ]
 
 __getattr__, __dir__ = door(
@@ -225,6 +238,7 @@ __getattr__, __dir__ = door(
             "search_identity",
             "uses_package",
         ),
+        "image_folders": ("ImageFolder", "image_folder"),
         "keras_datasets": ("KerasDataset", "keras_dataset"),
         "objectives": (
             "Direction",
@@ -256,6 +270,8 @@ __getattr__, __dir__ = door(
             "data_arguments",
             "spec",
         ),
+        "tables": ("PreparedTable", "Table", "table"),
+        "texts": ("Texts", "texts"),
         "validations": (
             "Scoring",
             "Holdout",
@@ -263,5 +279,6 @@ __getattr__, __dir__ = door(
             "Refit",
             "Validation",
         ),
+        "windows": ("Windows", "windows"),
     },
 )

@@ -1,0 +1,213 @@
+"""A table is read column by column, cut, and encoded by what is fitted on train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import modeltune as mt
+from modeltune.engine.data.loading import load_data
+from modeltune.engine.data.preparing import prepared_spec
+from modeltune.specs.tables import told_by
+from tests.support.small_models import spec_of
+
+RNG = np.random.default_rng(0)
+
+
+def tensors(x: Any) -> Any:
+    """Return the inputs as Keras takes them: it has no arrays of text."""
+    return {
+        name: tf.constant(array.astype(str)) if array.dtype == object else array
+        for name, array in x.items()
+    }
+
+
+def people(rows: int = 60) -> pd.DataFrame:
+    age = RNG.integers(18, 80, rows).astype("float64")
+    age[::7] = np.nan
+    return pd.DataFrame(
+        {
+            "age": age,
+            "city": RNG.choice(["Recife", "Lima", "Quito"], rows),
+            "since": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows)[::-1], "D"),
+            "member": np.arange(rows) % 2 == 0,
+            "code": np.arange(rows) % 3,
+            "paid": np.where(np.arange(rows) % 3 == 0, "yes", "no"),
+        }
+    )
+
+
+def read(source: Any, **arguments: Any) -> Any:
+    """Call the data function of a table."""
+    return mt.table(source, **arguments)()
+
+
+def net(hp: Any, prepared: Any) -> Any:
+    hp.Choice("unused", [1, 2])
+    inputs = prepared.inputs()
+    x = keras.layers.Dense(2, activation="softmax")(prepared.encode(inputs))
+    model = keras.Model(inputs, x)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_columns_are_numbers_or_text_by_what_they_hold() -> None:
+    data = read(people(), target="paid", categorical=["code"])
+    x, y = data.train
+    kinds = {name: (array.dtype.kind, array.shape) for name, array in x.items()}
+    one = (60, 1)
+    assert kinds == {
+        "age": ("f", one), told_by("age"): ("f", one), "city": ("O", one), "since": ("f", one),
+        "member": ("f", one), "code": ("O", one),
+    }  # fmt: skip
+    assert x[told_by("age")].reshape(-1)[[0, 1, 7]].tolist() == [1, 0, 1]
+    assert x["age"][0, 0] == 0
+    assert np.diff(x["since"][:2, 0]).tolist() == [-1], "days"
+    assert (y[:4].tolist(), data.class_names) == ([1, 0, 0, 1], ("no", "yes"))
+
+
+def test_targets_keep_their_kind() -> None:
+    frame = people()
+    assert read(frame, target="code").train[1].dtype == np.int64
+    assert read(frame.assign(z=frame.code / 2), target="z").train[1].dtype == np.float32
+    assert read(frame, target=["code", "member"]).train[1].shape == (60, 2)
+    assert read(frame, target="member").class_names == ("False", "True")
+
+
+def test_rows_come_in_time_and_the_latest_are_test() -> None:
+    frame = people()
+    data = read(frame, target="paid", time="since")
+    assert "since" not in data.train[0]
+    days = {part: data.metadata[part]["since"] for part in ("train", "validation", "test")}
+    assert days["train"].max() < days["validation"].min()
+    assert days["validation"].max() < days["test"].min()
+    assert [len(days[part]) for part in days] == [38, 10, 12]
+
+
+def test_no_group_is_in_two_parts() -> None:
+    frame = people().assign(patient=np.arange(60) // 5)
+    data = read(frame, target="paid", groups="patient")
+    patients = [set(data.metadata[part]["patient"]) for part in ("train", "validation", "test")]
+    assert not patients[0] & patients[1]
+    assert not (patients[0] | patients[1]) & patients[2]
+    assert len(set.union(*patients)) == 12
+    assert "patient" not in data.train[0]
+
+
+def test_weights_are_those_of_a_column() -> None:
+    weight = read(people().assign(w=2), target="paid", weight="w").train[2]
+    assert weight.tolist() == [2.0] * 60
+
+
+@pytest.mark.parametrize("end", [".csv", ".parquet"])
+def test_a_file_is_looked_for_from_the_project_s_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(mt.table(people(), target="paid").__class__, "_root", tmp_path)
+    frame = people()
+    if end == ".csv":
+        frame.to_csv(tmp_path / "people.csv", index=False)
+    else:
+        frame.to_parquet(tmp_path / "people.parquet")
+    data = read(f"people{end}", target="paid")
+    assert np.allclose(data.train[0]["age"], read(frame, target="paid").train[0]["age"])
+
+
+def test_a_function_and_another_library_s_frame_are_read() -> None:
+    class Foreign:
+        """As Polars and PyArrow have it."""
+
+        def to_pandas(self) -> pd.DataFrame:
+            return people()
+
+    for source in (people, Foreign(), Foreign):
+        assert len(read(source, target="paid").train[1]) == 60
+
+
+def test_what_is_encoded_is_fitted_on_train_and_on_nothing_else() -> None:
+    frame = people()
+    spec = spec_of(net, mt.table(frame, target="paid"))
+    loaded = load_data(spec)
+    prepared = prepared_spec(spec, loaded, loaded.train)._prepared
+    age, missing = loaded.train.x["age"], loaded.train.x[told_by("age")]
+    assert prepared.means["age"] == pytest.approx(age[missing == 0].mean())
+    assert prepared.vocabularies["city"] == ("Lima", "Quito", "Recife")
+
+    inputs = prepared.inputs()
+    model = keras.Model(inputs, prepared.encode(inputs))
+    encoded = np.asarray(model(tensors(loaded.test.x)))
+    assert encoded.shape == (12, 1 + 1 + 4 + 1 + 1 + 1)
+    known = loaded.test.x[told_by("age")][:, 0] == 0
+    expected = (loaded.test.x["age"][:, 0] - prepared.means["age"]) / prepared.variances[
+        "age"
+    ] ** 0.5
+    assert encoded[known, 0] == pytest.approx(expected[known], rel=1e-5)
+    assert set(encoded[~known, 0]) <= {0.0}, "what is missing is the mean"
+
+
+def test_of_many_categories_each_has_a_learned_vector_and_a_new_one_is_told_apart() -> None:
+    names = np.array([f"shop {n}" for n in range(150)])
+    frame = pd.DataFrame({"shop": names, "y": np.arange(150) % 2})
+    data = read(frame, target="y")
+    prepared = data.prepare(data.train)
+    inputs = prepared.inputs()
+    model = keras.Model(inputs, prepared.encode(inputs))
+    seen, unseen = np.asarray(model({"shop": tf.constant([["shop 3"], ["elsewhere"]])}))
+    assert seen.shape == (12,)
+    assert not np.allclose(seen, unseen)
+
+
+def test_a_table_trains_and_its_model_keeps_the_encoding(tmp_path: Path) -> None:
+    spec = spec_of(net, mt.table(people(), target="paid"), validation=mt.KFold(k=2))
+    run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
+    assert run.status.value == "passed"
+    assert not [note for note in run.notes if "default candidate" in note]
+    assert run.data["class_names"] == {"": ["no", "yes"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "pay"}, "target='pay' is no column; it has age, city, since"),
+        ({"target": "paid", "weight": "w"}, "weight='w' is no column"),
+        ({"target": "age"}, "target 'age' is missing in 9 of 60 rows; leave these rows out"),
+        ({"target": ["code", "city"]}, "targets 'city' are no numbers"),
+        ({"target": "paid", "groups": "member"}, "has 2 groups, and each of three parts needs one"),
+        ({"source": "nowhere.csv", "target": "paid"}, "there is no file"),
+        ({"source": "people.xlsx", "target": "paid"}, "there is no file"),
+        ({"source": 3, "target": "paid"}, "it is a int, and no frame"),
+        ({"source": pd.DataFrame({"paid": []}), "target": "paid"}, "it has no rows"),
+        (
+            {"source": pd.DataFrame({"paid": [1, 2]}), "target": "paid"},
+            "no column is left as input",
+        ),
+        ({"source": lambda: 1 / 0, "target": "paid"}, "it cannot be read: ZeroDivisionError"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_error(arguments: dict[str, Any], message: str) -> None:
+    arguments.setdefault("source", people())
+    with pytest.raises(mt.DataError, match=message):
+        read(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 3}, "target is 3"),
+        ({"target": []}, r"target is \[\]"),
+        ({"target": "paid", "categorical": "city"}, "write a list of columns"),
+        ({"target": "paid", "time": 1}, "time is 1; write the name of a column"),
+        ({"target": "paid", "time": "since", "groups": "city"}, "parts are cut by one of them"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_when_it_is_written(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        mt.table(people(), **arguments)
