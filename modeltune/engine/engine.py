@@ -87,7 +87,7 @@ class Engine(DataEngine):
         prepare = self._data.prepare
         if prepare is not None and self._spec.takes_prepared:
             started = time.monotonic()
-            self._prepared()
+            self.prepared()
             by = getattr(prepare, "__name__", type(prepare).__name__)
             seconds = time.monotonic() - started
             samples = self._data.train.size
@@ -119,7 +119,7 @@ class Engine(DataEngine):
         """
         self._oracle = Oracle(self._spec.search, scratch)
         if rehearsed is None:
-            return dry_run(self._prepared(), self._data, self._oracle)
+            return dry_run(self.prepared(), self._data, self._oracle)
         if rehearsed.space is not None:
             self._oracle.learn(ReadHyperParameters.of(rehearsed.space))
         return rehearsed
@@ -155,7 +155,7 @@ class Engine(DataEngine):
         """
         if isinstance(task, RehearseTask):
             oracle = Oracle(self._spec.search, task.scratch)
-            return dry_run(self._prepared(), self._data, oracle)
+            return dry_run(self.prepared(), self._data, oracle)
         if isinstance(task, ExamineTask):
             return self.examine(task)
         if isinstance(task, IdentifyTask):
@@ -167,17 +167,17 @@ class Engine(DataEngine):
             model = models[task.refit.seed]
             return score_given(self._spec, self._data, task, model)
         if isinstance(task, RefitTask):
-            return train_refit(self._prepared(task.refit), self._data, task, self._features)
+            return train_refit(self.prepared(task.refit), self._data, task, self._features)
         # The test part stays here.
         parts = self._data.train, self._data.validation
-        return train_trial(self._prepared(), *parts, task, features=self._features)
+        return train_trial(self.prepared(), *parts, task, features=self._features)
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
         if self._predictors is not None:
             return self._predictors.examine(task)
         try:
-            return examine_model(self._prepared(self._first_refit), self._data, task)
+            return examine_model(self.prepared(self._first_refit), self._data, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
 
@@ -224,7 +224,7 @@ class Engine(DataEngine):
         if self._spec.is_given and self._given_models() and self._predictors is not None:
             return self._predictors.score_again(values, refit, validation, weights, recorded)
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
-        built = self._prepared(refit, spec.validation)
+        built = self.prepared(refit, spec.validation)
         with rebuilt_model(built, values, refit.seed, weights, self._data.test) as model:
             again = scores_again(spec, model, self._data, refit, recorded)
             return again, random_scores(model, self._data, spec.fit.batch_size)
@@ -239,7 +239,7 @@ class Engine(DataEngine):
         """
         if self._spec.is_given and self._given_models() and self._predictors is not None:
             return self._predictors.write_model(values, seed, weights, path)
-        spec = self._prepared(self._first_refit)
+        spec = self.prepared(self._first_refit)
         with rebuilt_model(spec, values, seed, weights, self._data.test) as model:
             test = for_model(model, self._data.test)
             x = next(test.batches(SAMPLES))[0]
@@ -269,7 +269,7 @@ class Engine(DataEngine):
         """The refit whose weights a run keeps."""
         return self._spec.validation.refits()[0]
 
-    def _prepared(self, refit: Refit | None = None, validation: Validation | None = None) -> Spec:
+    def prepared(self, refit: Refit | None = None, validation: Validation | None = None) -> Spec:
         """Return the spec that builds with what its data prepare, on train or on that of a refit's fold.
 
         It is prepared once for each in a process.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from modeltune.ground import in_a_line, later
 from modeltune.records import Json, Run, Scores, plain
 from modeltune.reports.columns import hanging
-from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, table
+from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, text_table
 
 DIGITS = 12
 """How many characters of a digest are shown: enough to tell two apart and to search for one."""
@@ -136,7 +136,7 @@ def _text(section: Section, columns: int | None) -> str:
     summary = "\n".join(hanging("", line, columns) for line in section.summary.split("\n"))
     if not section.rows:
         return hanging(f"{section.title}: ", section.summary, columns) if section.title else summary
-    rows = table(section.headers, section.rows, columns)
+    rows = text_table(section.headers, section.rows, columns)
     if not section.headers:
         rows = "\n".join(hanging("  ", clean(cell), columns) for (cell,) in section.rows)
     return "\n".join(filter(None, (hanging("", section.title, columns), rows, summary)))

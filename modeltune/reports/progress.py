@@ -20,7 +20,7 @@ from modeltune.records import (
     TrialStatus,
     ValidationStarted,
 )
-from modeltune.reports.tables import clean, distinct, number, table
+from modeltune.reports.tables import clean, distinct, number, text_table
 from modeltune.specs import Hyperband, NoSearch, Refit, Scoring, Search
 
 
@@ -66,7 +66,7 @@ def _smoke(run: Run) -> Iterator[str]:
         [verdict.gate, *distinct(verdict.measured, verdict.bound), verdict.outcome.value]
         for verdict in run.verdicts
     ]
-    gates = table(["gate", "measured", "bound", "outcome"], rows).splitlines()
+    gates = text_table(["gate", "measured", "bound", "outcome"], rows).splitlines()
     end = "; gates are shown and not enforced:" if gates else "; there are no gates"
     yield f"  smoke: ran end to end on few samples ({counted}){end}"
     yield from (f"    {line}" for line in gates)

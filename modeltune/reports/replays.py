@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from modeltune.ground import count_of
 from modeltune.records import Run
-from modeltune.reports.tables import MISSING, clean, distinct, number, table
+from modeltune.reports.tables import MISSING, clean, distinct, number, text_table
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far a number may be from the recorded one: float32 sums in another order."""
@@ -65,7 +65,7 @@ def replay_report(run: Run, replayed: Replay) -> str:
         rows.append([metric, *cells, gap, "random" if metric in replayed.random else verdict])
     texts = [
         f"run {clean(run.id)} of {clean(run.spec)}, its own weights on today's test part",
-        table(["metric", "recorded", "again", "difference", ""], rows),
+        text_table(["metric", "recorded", "again", "difference", ""], rows),
     ]
     for why, metrics in left.items():
         texts.append(f"not evaluated again: {clean(', '.join(metrics))}, {why}")

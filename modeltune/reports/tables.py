@@ -75,7 +75,7 @@ def trial_table(run: Run, columns: int | None = None) -> str:
         for trial in run.trials
     ]
     headers = ["trial", "status", "score", "epochs", "seconds", "values", "reason"]
-    return table(headers, rows, columns)
+    return text_table(headers, rows, columns)
 
 
 def summary_table(runs: Sequence[Run]) -> str:
@@ -102,7 +102,7 @@ def history_table(
     ``accepted`` says by run id what a run is besides its status: "accepted", "was accepted".
     """
     rows = history_rows(summaries, accepted)
-    return table(HISTORY_HEADERS, rows, columns, optional=OPTIONAL_COLUMNS)
+    return text_table(HISTORY_HEADERS, rows, columns, optional=OPTIONAL_COLUMNS)
 
 
 def history_rows(summaries: Sequence[Summary], accepted: Mapping[str, str] = {}) -> list[list[str]]:
@@ -155,7 +155,7 @@ def trends(
     """
     drawn = summaries[:TREND][::-1]
     headers = ["trend", f"last {len(drawn)}", *_TREND_NUMBERS]
-    return table(headers, list(_trend_rows(drawn, metrics, bars)), columns)
+    return text_table(headers, list(_trend_rows(drawn, metrics, bars)), columns)
 
 
 def spec_trends(
@@ -178,7 +178,7 @@ def spec_trends(
             metrics = [name for name in dict.fromkeys(named) if name and name in judged.scores]
             drawn = summaries[:TREND][::-1]
             rows += [[spec, *row] for row in _trend_rows(drawn, metrics, bars)]
-    return table(["spec", "trend", "newest last", *_TREND_NUMBERS], rows, columns)
+    return text_table(["spec", "trend", "newest last", *_TREND_NUMBERS], rows, columns)
 
 
 _TREND_NUMBERS = ["first", "last", "lowest", "highest"]
@@ -299,7 +299,7 @@ def _curve_table(trial: Trial, columns: int | None) -> str:
         ends = (values[0], values[-1]) if values else (None, None)
         extremes = (min(known, default=None), max(known, default=None))
         rows.append([metric, *map(number, (*ends, *extremes)), str(len(values))])
-    return table(["metric", "first", "last", "lowest", "highest", "epochs"], rows, columns)
+    return text_table(["metric", "first", "last", "lowest", "highest", "epochs"], rows, columns)
 
 
 def failure(run: Run) -> str:
@@ -352,7 +352,7 @@ def _verdict_table(name: str, verdicts: Sequence[Verdict], columns: int | None =
     for verdict in verdicts:
         measured, bound = distinct(verdict.measured, verdict.bound)
         rows.append([verdict.gate, measured, bound, verdict.outcome.value, verdict.explanation])
-    return table([name, "measured", "bound", "outcome", "reason"], rows, columns)
+    return text_table([name, "measured", "bound", "outcome", "reason"], rows, columns)
 
 
 def _headline(run: Run) -> str:
@@ -546,7 +546,7 @@ def _slice_table(run: Run, columns: int | None) -> str:
             measured, bound = distinct(part.measured, part.bound)
             outcome = part.outcome.value
             rows.append([verdict.gate, part.slice, str(part.n), measured, bound, outcome])
-    return table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows, columns)
+    return text_table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows, columns)
 
 
 def _score_table(run: Run, columns: int | None) -> str:
@@ -559,7 +559,7 @@ def _score_table(run: Run, columns: int | None) -> str:
         ]
         for metric, scores in run.scores.items()
     ]
-    return table(["metric", "mean", "std", "values"], rows, columns)
+    return text_table(["metric", "mean", "std", "values"], rows, columns)
 
 
 def _model(run: Run, columns: int | None) -> str:
@@ -579,7 +579,7 @@ def _model(run: Run, columns: int | None) -> str:
         flat({name: fact for name, fact in run.model.items() if name != "layers"}), columns
     )
     headers = ["layer", "kind", "output", "parameters", "trainable"]
-    layer_table = table(headers, rows, columns)
+    layer_table = text_table(headers, rows, columns)
     cut = f"the first {LAYERS} layers" if len(layers) > LAYERS else ""
     return "\n".join(text for text in (facts, cut, layer_table) if text)
 
@@ -607,7 +607,7 @@ def _ranking(objective: str, runs: Sequence[Run]) -> str:
         for run in _rank(objective, runs)
     ]
     headers = ["spec", "status", f"tested {tested}", "search's best", "trials", "seconds"]
-    return table([*headers, f"= {' + '.join(phases(runs[0]))}"], rows)
+    return text_table([*headers, f"= {' + '.join(phases(runs[0]))}"], rows)
 
 
 def phases(run: Run) -> dict[str, float]:
@@ -790,7 +790,7 @@ def _records(records: Sequence[Mapping[str, Json]], columns: int | None) -> str:
         [_text(record[name]) if name in record else MISSING for name in names[:MOST_COLUMNS]]
         for record in flattened
     ]
-    return _cut_columns(table(names[:MOST_COLUMNS], rows, columns), len(names))
+    return _cut_columns(text_table(names[:MOST_COLUMNS], rows, columns), len(names))
 
 
 def _matrix(matrix: Sequence[Sequence[Json]], columns: int | None) -> str:
@@ -801,7 +801,7 @@ def _matrix(matrix: Sequence[Sequence[Json]], columns: int | None) -> str:
         for place, row in enumerate(matrix[:MOST_ROWS])
     ]
     headers = ["", *map(str, range(min(length, MOST_COLUMNS)))]
-    return _cut_columns(table(headers, rows, columns), length)
+    return _cut_columns(text_table(headers, rows, columns), length)
 
 
 def _cut_columns(text: str, columns: int) -> str:
@@ -864,7 +864,7 @@ def _with_title(title: str, text: str) -> str:
     return f"{title}\n{text}" if text else ""
 
 
-def table(
+def text_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
     columns: int | None = None,

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     )
     from modeltune.specs.image_folders import ImageFolder, image_folder
     from modeltune.specs.keras_datasets import KerasDataset, keras_dataset
+    from modeltune.specs.labelled_texts import LabelledTexts, texts
     from modeltune.specs.objectives import Direction, Objective, maximize, minimize
     from modeltune.specs.operating_points import (
         CONDITIONS,
@@ -86,11 +87,10 @@ if TYPE_CHECKING:
         RandomSearch,
         Search,
     )
+    from modeltune.specs.series_windows import Windows, windows
     from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
     from modeltune.specs.tables import PreparedTable, Table, table
-    from modeltune.specs.texts import Texts, texts
     from modeltune.specs.validations import Holdout, KFold, Refit, Scoring, Validation
-    from modeltune.specs.windows import Windows, windows
 
 __all__ = [
     "CHECKS",
@@ -120,6 +120,7 @@ __all__ = [
     "KFold",
     "KerasDataset",
     "Kind",
+    "LabelledTexts",
     "Measure",
     "MetricFunction",
     "NoSearch",
@@ -140,7 +141,6 @@ __all__ = [
     "Statistic",
     "Subject",
     "Table",
-    "Texts",
     "Validation",
     "Waiver",
     "Windows",
@@ -271,7 +271,7 @@ __getattr__, __dir__ = door(
             "spec",
         ),
         "tables": ("PreparedTable", "Table", "table"),
-        "texts": ("Texts", "texts"),
+        "labelled_texts": ("LabelledTexts", "texts"),
         "validations": (
             "Scoring",
             "Holdout",
@@ -279,6 +279,6 @@ __getattr__, __dir__ = door(
             "Refit",
             "Validation",
         ),
-        "windows": ("Windows", "windows"),
+        "series_windows": ("Windows", "windows"),
     },
 )

@@ -9,7 +9,10 @@ from typing import Any
 from modeltune.ground import DataError, error_line
 from modeltune.specs.addresses import root_here, root_of_file
 
-NAMED_COLUMNS = 12
+SHARE = 0.2
+"""The share of the rows that is test, and of the rest that is validation, where parts are cut here."""
+
+LISTED_COLUMNS = 12
 """Columns that a message lists."""
 
 
@@ -83,8 +86,8 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
 def listed_columns(frame: Any) -> str:
     """Return the names of the first columns of a frame."""
     names = list(map(str, frame.columns))
-    more = f" and {len(names) - NAMED_COLUMNS} more" if len(names) > NAMED_COLUMNS else ""
-    return ", ".join(names[:NAMED_COLUMNS]) + more
+    more = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
+    return ", ".join(names[:LISTED_COLUMNS]) + more
 
 
 def class_codes(labels: Any) -> tuple[Any, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from modeltune.specs.frames import module_of_caller, root_of_module
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 """How names of images end, as Keras knows them."""
 
-PARTS = ("train", "validation", "test")
+PART_FOLDERS = ("train", "validation", "test")
 
 MODES = {"grayscale": 1, "rgb": 3, "rgba": 4}
 """The channels of each kind of colours."""
@@ -73,7 +73,7 @@ class ImageFolder:
                 f"{what}: there is no folder {folder}; it is looked for from the project's root"
             )
         below = {place.name: place for place in folder.iterdir() if place.is_dir()}
-        roots = {part: below[part] for part in PARTS if part in below}
+        roots = {part: below[part] for part in PART_FOLDERS if part in below}
         if set(below) != set(roots) or "train" not in roots:
             roots = {"train": folder}
         names = sorted(place.name for place in roots["train"].iterdir() if place.is_dir())

@@ -263,7 +263,7 @@ class Spec:
             "_changed": {},
             "_models": 1,
             "_takes_nothing": _takes_nothing(model),
-            "_prepared": None,
+            "prepared": None,
             "attributes": _attributes(model),
             "given_file": None,
         }
@@ -283,7 +283,7 @@ class Spec:
     _changed: Mapping[str, Any]
     _models: int
     _takes_nothing: bool
-    _prepared: Any
+    prepared: Any
     given_file: Path | None
 
     @property
@@ -404,7 +404,7 @@ class Spec:
     def with_prepared(self, prepared: Any) -> Spec:
         """Return a copy of this spec that builds its models with what was prepared on train."""
         spec = self.with_fields()
-        vars(spec)["_prepared"] = prepared
+        vars(spec)["prepared"] = prepared
         return spec
 
     def with_file(self, file: Path) -> Spec:
@@ -463,7 +463,7 @@ class Spec:
             _declared=self._declared,
             _changed=changed,
             _models=self._models,
-            _prepared=self._prepared,
+            prepared=self.prepared,
             given_file=self.given_file,
         )
         return spec
@@ -497,7 +497,7 @@ class Spec:
         build = self.model.build if hasattr(self.model, "build") else self.model
         if not self.takes_prepared:
             return build(hp)
-        return build(hp, self._prepared if prepared is None else prepared)
+        return build(hp, self.prepared if prepared is None else prepared)
 
     def given_models(self) -> list[Any]:
         """Return the models that are given: in a file, or as the build function returns them.

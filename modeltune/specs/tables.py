@@ -9,6 +9,7 @@ from typing import Any
 from modeltune.ground import DataError, error_line, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
+    SHARE,
     class_codes,
     listed_columns,
     module_of_caller,
@@ -17,10 +18,7 @@ from modeltune.specs.frames import (
     shown_source,
 )
 
-SHARE = 0.2
-"""The share of the rows that is test, and of the rest that is validation, as for any other data."""
-
-MISSING = "(missing)"
+NO_CATEGORY = "(missing)"
 """What stands for a category that is not known."""
 
 MOST_ONE_HOT = 100
@@ -67,7 +65,9 @@ def table(
         TypeError: an argument is of another kind.
         DataError: when called, if the table cannot be read or lacks a column, or a target is missing.
     """
-    targets = (target,) if isinstance(target, str) or not isinstance(target, Sequence) else (*target,)
+    targets = (
+        (target,) if isinstance(target, str) or not isinstance(target, Sequence) else (*target,)
+    )
     named: dict[str, object] = {"weight": weight, "groups": groups, "time": time}
     for name, value in named.items():
         if value is not None and not isinstance(value, str):
@@ -173,7 +173,7 @@ class Table:
             column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(days=1)
         is_number = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
         if column_name in self.categorical or not is_number:
-            texts = [MISSING if pd.isna(value) else str(value) for value in column]
+            texts = [NO_CATEGORY if pd.isna(value) else str(value) for value in column]
             return {name: np.array(texts, dtype=object)[:, None]}
         missing = column.isna().to_numpy()
         numbers = np.where(missing, 0.0, column.fillna(0).to_numpy("float64"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeltune.reports.columns import fitting, hanging, width, wrap
-from modeltune.reports.tables import clean, history_table, show, table
+from modeltune.reports.tables import clean, history_table, show, text_table
 from tests.support.histories import DIGITS
 from tests.support.reported_runs import past
 
@@ -55,7 +55,7 @@ def test_ids_stay_whole_and_wide_columns_give_way() -> None:
 def test_law_a_table_is_as_narrow_as_it_has_to_be_and_keeps_every_cell(
     rows: list[tuple[str, str, str]], columns: int
 ) -> None:
-    shown = table(["gate", "measured", "reason"], rows, columns)
+    shown = text_table(["gate", "measured", "reason"], rows, columns)
     assert all(width(line) <= columns for line in shown.splitlines())
     cells = Counter("".join(clean(cell) for row in rows for cell in row if cell))
     assert Counter(shown) >= cells - Counter(" " * cells[" "])

@@ -14,6 +14,7 @@ import tensorflow as tf
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.data.preparing import prepared_spec
+from modeltune.specs import tables
 from modeltune.specs.tables import told_by
 from tests.support.small_models import spec_of
 
@@ -23,7 +24,7 @@ RNG = np.random.default_rng(0)
 def tensors(x: Any) -> Any:
     """Return the inputs as Keras takes them: it has no arrays of text."""
     return {
-        name: tf.constant(array.astype(str)) if array.dtype == object else array
+        name: tf.constant(array.astype(str) if array.dtype == object else array)
         for name, array in x.items()
     }
 
@@ -109,7 +110,7 @@ def test_weights_are_those_of_a_column() -> None:
 def test_a_file_is_looked_for_from_the_project_s_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(mt.table(people(), target="paid").__class__, "_root", tmp_path)
+    monkeypatch.setattr(tables, "root_of_module", lambda _: tmp_path)
     frame = people()
     if end == ".csv":
         frame.to_csv(tmp_path / "people.csv", index=False)
@@ -134,7 +135,7 @@ def test_what_is_encoded_is_fitted_on_train_and_on_nothing_else() -> None:
     frame = people()
     spec = spec_of(net, mt.table(frame, target="paid"))
     loaded = load_data(spec)
-    prepared = prepared_spec(spec, loaded, loaded.train)._prepared
+    prepared = prepared_spec(spec, loaded, loaded.train).prepared
     age, missing = loaded.train.x["age"], loaded.train.x[told_by("age")]
     assert prepared.means["age"] == pytest.approx(age[missing == 0].mean())
     assert prepared.vocabularies["city"] == ("Lima", "Quito", "Recife")
@@ -164,7 +165,7 @@ def test_of_many_categories_each_has_a_learned_vector_and_a_new_one_is_told_apar
 
 
 def test_a_table_trains_and_its_model_keeps_the_encoding(tmp_path: Path) -> None:
-    spec = spec_of(net, mt.table(people(), target="paid"), validation=mt.KFold(k=2))
+    spec = spec_of(net, mt.table(people(), target="paid"), search=None, validation=mt.KFold(k=2))
     run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
     assert run.status.value == "passed"
     assert not [note for note in run.notes if "default candidate" in note]

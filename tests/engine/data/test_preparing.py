@@ -86,8 +86,8 @@ def test_a_fold_is_prepared_on_its_own_train_part(tmp_path: Path) -> None:
     engine = Engine(spec, {}, tmp_path)
     described, _ = engine.load()
     for fold in range(2):
-        engine._prepared(Refit(0, fold))
-        engine._prepared(Refit(0, fold))
+        engine.prepared(Refit(0, fold))
+        engine.prepared(Refit(0, fold))
     assert [len(rows) for rows in seen] == [20, 20, 20], "once for each"
     assert seen[0] == set(X[:20, 0].tolist())
     assert len(seen[1] & seen[2]) == 15

@@ -8,6 +8,7 @@ from typing import Any
 from modeltune.ground import DataError, is_integer, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
+    SHARE,
     listed_columns,
     module_of_caller,
     read_frame,
@@ -15,11 +16,8 @@ from modeltune.specs.frames import (
     shown_source,
 )
 
-INPUT = "window"
+WINDOW = "window"
 """The name of the only input."""
-
-SHARE = 0.2
-"""The share of the steps that is test, and of the rest that is validation."""
 
 
 def windows(
@@ -139,7 +137,7 @@ class Windows:
         count = len(steps) - self.length - self.horizon + 1
         windows = np.lib.stride_tricks.sliding_window_view(steps, self.length, axis=0)[:count]
         x = np.ascontiguousarray(windows.transpose(0, 2, 1))
-        return {INPUT: x}, steps[self.length + self.horizon - 1 :, place][:count]
+        return {WINDOW: x}, steps[self.length + self.horizon - 1 :, place][:count]
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class WindowScaling:
         """Return the means and variances of the columns of a train part."""
         import numpy as np
 
-        windows = train[0][INPUT].astype(np.float64)
+        windows = train[0][WINDOW].astype(np.float64)
         columns = windows.reshape(-1, windows.shape[-1])
         return PreparedWindows(
             windows.shape[1], tuple(columns.mean(axis=0)), tuple(columns.var(axis=0))
@@ -176,11 +174,11 @@ class PreparedWindows:
         """Return a new ``keras.Input`` of shape ``(length, columns)`` by its name, ``window``."""
         import keras
 
-        return {INPUT: keras.Input((self.length, len(self.means)), name=INPUT)}
+        return {WINDOW: keras.Input((self.length, len(self.means)), name=WINDOW)}
 
     def encode(self, inputs: dict[str, Any]) -> Any:
         """Return windows of shape ``(batch, length, columns)`` whose columns have mean 0 and variance 1 on train."""
         from keras import layers
 
         scale = layers.Normalization(mean=list(self.means), variance=list(self.variances))
-        return scale(inputs[INPUT])
+        return scale(inputs[WINDOW])

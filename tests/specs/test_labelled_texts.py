@@ -49,7 +49,8 @@ def test_words_are_those_of_train_and_any_other_is_one() -> None:
 
 
 def test_texts_train(tmp_path: Path) -> None:
-    run = mt.run(spec_of(net, mt.texts(WORDS, STARS)), store=f"sqlite:///{tmp_path}/history.db")
+    spec = spec_of(net, mt.texts(WORDS, STARS), search=None)
+    run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
     assert run.status.value == "passed"
     assert not [note for note in run.notes if "default candidate" in note]
 

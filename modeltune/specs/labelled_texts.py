@@ -10,11 +10,11 @@ from modeltune.ground import DataError, is_integer, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import class_codes
 
-INPUT = "text"
+TEXT = "text"
 """The name of the only input."""
 
 
-def texts(texts: Any, labels: Any, *, max_tokens: int = 20_000, length: int = 200) -> Texts:
+def texts(texts: Any, labels: Any, *, max_tokens: int = 20_000, length: int = 200) -> LabelledTexts:
     """Return a data function of texts, a sample each.
 
     ``x`` is ``{"text": array of shape (n, 1)}``. Labels of text become class numbers in the order of their names, which
@@ -40,11 +40,11 @@ def texts(texts: Any, labels: Any, *, max_tokens: int = 20_000, length: int = 20
     for name, value in (("max_tokens", max_tokens), ("length", length)):
         if not is_integer(value) or value < (3 if name == "max_tokens" else 1):
             raise TypeError(f"mt.texts: {name} is {typed(value)}; write a whole number")
-    return Texts(texts, labels, max_tokens, length)
+    return LabelledTexts(texts, labels, max_tokens, length)
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class LabelledTexts:
     """A data function: called, it returns texts and labels. ``mt.texts`` makes it."""
 
     texts: Any = field(repr=False)
@@ -75,7 +75,7 @@ class Texts:
         names = None
         if labels.dtype.kind in "OSU":
             labels, names = class_codes(labels)
-        x = {INPUT: np.array(texts, dtype=object)[:, None]}
+        x = {TEXT: np.array(texts, dtype=object)[:, None]}
         return Data(
             train=(x, labels),
             class_names=names,
@@ -97,7 +97,7 @@ class TextEncoding:
         from keras import layers
 
         words = layers.TextVectorization(max_tokens=self.max_tokens)
-        words.adapt(train[0][INPUT].reshape(-1).astype(str))
+        words.adapt(train[0][TEXT].reshape(-1).astype(str))
         # Without those that stand for nothing and for an unknown word.
         return PreparedTexts(tuple(words.get_vocabulary()[2:]), self.length)
 
@@ -123,7 +123,7 @@ class PreparedTexts:
         """Return a new ``keras.Input`` of strings by its name, ``text``."""
         import keras
 
-        return {INPUT: keras.Input((1,), name=INPUT, dtype="string")}
+        return {TEXT: keras.Input((1,), name=TEXT, dtype="string")}
 
     def encode(self, inputs: dict[str, Any]) -> Any:
         """Return the numbers of the words, int64 of shape ``(batch, length)``; 0 is nothing, 1 a word not in train."""
@@ -132,4 +132,4 @@ class PreparedTexts:
         vectorize = layers.TextVectorization(
             vocabulary=list(self.vocabulary), output_sequence_length=self.length
         )
-        return vectorize(inputs[INPUT])
+        return vectorize(inputs[TEXT])
