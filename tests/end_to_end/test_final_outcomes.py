@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.support.example import Example, Session, scripted_source
+from tests.support.example import IN_PROCESS, Example, Session, scripted_source
 
 RERUN = """
 import pytest
@@ -53,7 +53,8 @@ def session(
     project = scripted.with_spec(spec).with_files(
         {f"{name}.py": text for name, text in files.items()}
     )
-    return project.run_pytest("--modeltune-accept-new", "--junitxml=junit.xml", *arguments)
+    run = project.run_pytest_forked if "-n1" in arguments else project.run_pytest
+    return run("--modeltune-accept-new", "--junitxml=junit.xml", *arguments)
 
 
 def properties(scripted: Example) -> list[str]:
@@ -89,7 +90,7 @@ def test_an_attempt_that_did_not_count_tells_no_run_in_its_testcase(
     logged = "                item.ihook.pytest_runtest_logreport(report=report)\n                break\n"
     again = RERUN.replace(logged, logged.replace("break", "continue"))
     again = again.replace('report.outcome = "rerun"', outcome)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p tests.support.scripted_runs")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{IN_PROCESS} -p tests.support.scripted_runs")
     arguments = ["-ojunit_family=xunit1", *(["-n1"] if processes else [])]
     done = session(scripted, monkeypatch, "", *arguments, conftest=again)
     assert done.exit_code == 0, done.output
@@ -119,7 +120,7 @@ def test_a_run_that_passed_in_an_item_that_did_not_is_not_accepted(
     end = "import pytest\n@pytest.fixture(autouse=True)\ndef end():\n    yield\n    assert 0\n"
     mark = "@pytest.mark.xfail(strict=True)" if case == "strict xpass" else "# strict"
     files = {"conftest": end} if case == "teardown" else {}
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p tests.support.scripted_runs")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{IN_PROCESS} -p tests.support.scripted_runs")
     done = session(scripted, monkeypatch, mark, *arguments, **files)
     assert done.exit_code == 1, done.output
     assert [run.status.value for run in done.history] == ["passed"]
@@ -164,7 +165,7 @@ def pytest_runtest_logreport(report):
 """
     red = scripted_source("net").replace(">= 0.5", ">= 0.99")
     scripted = scripted.with_files({"conftest.py": reader}).with_spec(red)
-    run = scripted.run_pytest_apart if processes else scripted.run_pytest
+    run = scripted.run_pytest_forked if processes else scripted.run_pytest
     options = [f"-n{processes}"] if processes else []
     done = run("-s", "--tb=line", *options)
     place = f"{scripted.path / 'spec_a.py'}"

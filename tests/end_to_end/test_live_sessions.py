@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from modeltune.histories.store import open_store
+from tests.support import forked
 from tests.support.example import IN_PROCESS, ROOT, scripted_source
 from tests.support.terminals import Emulator
 
@@ -73,14 +74,9 @@ class Session:
         environment = {k: v for k, v in os.environ.items() if k not in REMOVED} | environment
         self._terminal, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 90, 0, 0))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
+        options = "-p", "no:cacheprovider", *arguments
+        self._process = forked.Command(
+            forked.pytest, *options, folder=folder, environ=environment, terminal=other
         )
         os.close(other)
 
@@ -109,7 +105,7 @@ class Session:
         """Read to the end; return the exit code."""
         while self._read():
             pass
-        return self._process.wait(timeout=60)
+        return self._process.end()[0]
 
     @property
     def screen(self) -> str:
@@ -127,9 +123,9 @@ class Session:
         return bool(read)
 
     def close(self) -> None:
-        if self._process.poll() is None:
+        if not self._process.has_ended:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.end()
         os.close(self._terminal)
         if self._opened is not None:
             os.close(self._opened)

@@ -98,7 +98,7 @@ def test_the_header_says_which_settings_are_obeyed_where_there_are_several(
 
 
 def test_under_xdist_the_end_says_which_settings_are_obeyed(scripted: Example) -> None:
-    ended = monorepo(scripted).run_pytest_apart("-n1", "lax", "strict")
+    ended = monorepo(scripted).run_pytest_forked("-n1", "lax", "strict")
     ended.assert_outcomes(passed=1, failed=1)
     ended.stdout.fnmatch_lines_random(
         [

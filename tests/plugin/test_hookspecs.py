@@ -59,7 +59,7 @@ def test_a_plugin_is_told_of_each_run_once_it_is_committed(project: Example) -> 
 
 
 def test_under_xdist_the_controller_is_told_once_of_each_run(project: Example) -> None:
-    done = project.run_pytest_apart("-n1")
+    done = project.run_pytest_forked("-n1")
     assert done.exit_code == 0, done.output
     lines = log_of(project)
     assert sorted(str(line[1]) for line in lines) == [
@@ -114,7 +114,7 @@ pipeline.look_up = look_up
 def test_under_xdist_a_run_from_the_history_is_shown_as_cached(project: Example) -> None:
     project.run_pytest("-k", "mlp")
     project = project.with_files({"model_specs/conftest.py": SERVING})
-    done = project.run_pytest_apart("-k", "mlp", "--modeltune-reuse", "-v", "-n1")
+    done = project.run_pytest_forked("-k", "mlp", "--modeltune-reuse", "-v", "-n1")
     done.stdout.fnmatch_lines(["*CACHED*::mlp*"])
 
 

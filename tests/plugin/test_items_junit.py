@@ -113,7 +113,7 @@ def test_hostile_names_are_told_literally_in_xml_that_others_read(
     mark = mark.format(len(HOSTILE)).replace("ids=str", f"ids=map(str, range({len(HOSTILE)}))")
     project = project.with_spec(source().replace("\n@spec(", f"\n{mark}\n@spec("))
     project = project.with_files({"conftest.py": FAKED})
-    run = project.run_pytest_apart if processes else project.run_pytest
+    run = project.run_pytest_forked if processes else project.run_pytest
     family_option = f"-ojunit_family={family}"
     done = run("--junitxml=junit.xml", "-q", family_option, *(["-n1"] if processes else []))
     assert done.exit_code == 1
@@ -137,7 +137,7 @@ def test_pytest_s_own_family_gives_what_jenkins_accepts(scripted: Example, proce
         "spec_c.py": f"import pytest\n{broken}",
         "test_d.py": "import pytest\n@pytest.mark.skip\ndef test_d(): ...",
     })  # fmt: skip
-    run = scripted.run_pytest_apart if processes else scripted.run_pytest
+    run = scripted.run_pytest_forked if processes else scripted.run_pytest
     run("--junitxml=junit.xml", *(["-n1"] if processes else []))
     told = cases(scripted, "xunit2")
     statuses = {name: facts.get("modeltune.status") for name, facts in told.items()}

@@ -140,7 +140,7 @@ def test_each(tuned, number):
 def test_workers_of_xdist_wait_for_the_specs_of_others(scripted: Example, mode: str) -> None:
     specs = scripted_source("one", "other", fields="escalate=None,")
     example = scripted.with_files({"spec_a.py": specs, "a_test.py": WAITING})
-    session = example.run_pytest_apart("-n2", f"--dist={mode}", "a_test.py", "spec_a.py")
+    session = example.run_pytest_forked("-n2", f"--dist={mode}", "a_test.py", "spec_a.py")
     session.assert_outcomes(passed=6)
     assert len(session.history) == 2
 

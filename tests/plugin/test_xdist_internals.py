@@ -99,7 +99,7 @@ pytest_internals.PYTEST_NAMES["call"] = "of_another_version"
 
 def test_notes_of_a_session_and_of_its_workers_stand_at_its_end(scripted: Example) -> None:
     project = scripted.with_files({"spec_a.py": PARAMETRIZED, "conftest.py": CONFTEST})
-    done = project.run_pytest_apart("-n1", "-pno:cacheprovider")
+    done = project.run_pytest_forked("-n1", "-pno:cacheprovider")
     done.assert_outcomes(passed=1, failed=1)
     notes = {line for line in done.lines if line.startswith("modeltune: ")}
     assert notes == {

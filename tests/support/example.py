@@ -13,6 +13,7 @@ import importlib
 import json
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,6 +121,17 @@ class Example:
         log.unlink(missing_ok=True)
         scripted = ("-p", scripted_runs.__name__) if self.is_scripted else ()
         return self._ended(self.pytester.runpytest_subprocess(*scripted, *arguments))
+
+    def run_pytest_forked(self, *arguments: str) -> Session:
+        """Run pytest and its workers of xdist in processes forked from one that has Keras."""
+        log = self.write() / "trained.txt"
+        log.unlink(missing_ok=True)
+        scripted = ("-p", scripted_runs.__name__) if self.is_scripted else ()
+        begun = time.monotonic()
+        command = forked.Command(forked.pytest, *scripted, *arguments, folder=self.path)
+        status, output = command.end()
+        lines = output.splitlines()
+        return self._ended(pytest.RunResult(status, lines, [], time.monotonic() - begun))
 
     def run_modeltune(self, *arguments: str, folder: Path | None = None) -> tuple[int, str]:
         """Run the command in a process of its own; return its exit code and all it printed."""

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import util
+from multiprocessing import forkserver, util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,10 +36,15 @@ class Command:
         *arguments: object,
         folder: Path,
         environ: Mapping[str, str] | None = None,
+        terminal: int | None = None,
     ):
-        """Start a function of a module, in a folder, with this environment in place of ours."""
+        """Start a function of a module, in a folder, with this environment in place of ours.
+
+        On a ``terminal`` it leads a session of its own, and there is no output but there.
+        """
         reading, writing = os.pipe()
-        passed = worker.Descriptor(writing), folder, dict(environ or os.environ), main, arguments
+        shown = worker.Descriptor(writing if terminal is None else terminal)
+        passed = shown, terminal is not None, folder, dict(environ or os.environ), main, arguments
         context = multiprocessing.get_context("forkserver")
         self._process = context.Process(target=_begin, args=passed)
         warm_up()
@@ -52,6 +57,10 @@ class Command:
     def pid(self) -> int:
         assert self._process.pid is not None
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.exitcode is not None
 
     def end(self) -> tuple[int, str]:
         """Wait for the end, and return the exit code and what has not been read of the output."""
@@ -95,10 +104,53 @@ def interrupt(
 
 
 def pytest(*arguments: str) -> None:
-    """Do what ``python -m pytest`` does."""
+    """Do what ``python -m pytest`` does; workers of xdist are forked too."""
+    if any(argument.startswith("-n") for argument in arguments):
+        from execnet.gateway_io import Popen2IOMaster
+
+        # Forked from what has no pytest yet.
+        warm_up()
+        forkserver.ensure_running()
+        setattr(Popen2IOMaster, "__init__", _start_worker)  # noqa: B010  of another type
     sys.argv = ["pytest", *arguments]
     sys.path.insert(0, os.getcwd())
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+class Worker:
+    """What execnet needs of a subprocess: here one that is forked, and has Keras."""
+
+    def __init__(self, code: str):
+        """Run code in a process with pipes for its stdin and stdout."""
+        (read, self_in), (self_out, written) = os.pipe(), os.pipe()
+        context = multiprocessing.get_context("forkserver")
+        pipes = worker.Descriptor(read), worker.Descriptor(written)
+        self._process = context.Process(target=_run_code, args=(code, *pipes))
+        with main_left_alone():
+            self._process.start()
+        os.close(read)
+        os.close(written)
+        self.stdin, self.stdout = os.fdopen(self_in, "wb"), os.fdopen(self_out, "rb")
+        self.kill = self._process.kill
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self._process.exitcode
+
+
+def _start_worker(io: Any, arguments: Sequence[str], execmodel: Any) -> None:
+    from execnet.gateway_base import Popen2IO
+
+    io.popen = Worker(arguments[-1])
+    Popen2IO.__init__(io, io.popen.stdin, io.popen.stdout, execmodel=execmodel)
+
+
+def _run_code(code: str, stdin: worker.Descriptor, stdout: worker.Descriptor) -> None:
+    for number, stream in enumerate((stdin, stdout)):
+        os.dup2(stream.number, number)
+        os.close(stream.number)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    exec(code, {})
 
 
 def modeltune(*arguments: str) -> None:
@@ -143,14 +195,18 @@ def script(path: str) -> None:
 
 def _begin(
     output: worker.Descriptor,
+    is_terminal: bool,
     folder: Path,
     environ: dict[str, str],
     main: Callable[..., object],
     arguments: tuple[object, ...],
 ) -> None:
-    for number in (1, 2):
+    for number in (0, 1, 2) if is_terminal else (1, 2):
         os.dup2(output.number, number)
     os.close(output.number)
+    if is_terminal:
+        os.setsid()
+        sys.stdin = os.fdopen(0, closefd=False)
     _become(folder, environ, main, arguments)
 
 
