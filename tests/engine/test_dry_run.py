@@ -180,7 +180,6 @@ def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
     assert rehearsed(spec_of(gates=gates, validation=mt.KFold(2)), tmp_path / "b") is None
 
 
-@pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize(
     ("build", "y", "label", "message"),
     [
@@ -198,12 +197,24 @@ def test_scores_on_folds_exist_only_with_folds(tmp_path: Path) -> None:
     ids=["integer", "negative", "float", "sigmoid", "minus one"],
 )
 def test_labels_outside_of_the_head_are_refused_by_part(
-    tmp_path: Path, part: str, build: Any, y: Any, label: Any, message: str
+    tmp_path: Path, build: Any, y: Any, label: Any, message: str
 ) -> None:
-    parts: dict[str, Any] = dict.fromkeys(("train", "validation", "test"), (X, y)) | {
-        part: (X, with_label(y, label))
+    data = mt.Data(*[(X, with_label(y, label))] * 3)
+    refused = refusal(spec_of(build, data), tmp_path)
+    for part in ("train", "validation", "test"):
+        assert f"data: {part} {message}" in refused
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_labels_inside_of_the_head_are_not_refused_with_those_of_another_part(
+    tmp_path: Path, part: str
+) -> None:
+    parts: dict[str, Any] = dict.fromkeys(("train", "validation", "test"), (X, Y)) | {
+        part: (X, with_label(Y, 10))
     }
-    assert f"data: {part} {message}" in refusal(spec_of(build, mt.Data(**parts)), tmp_path)
+    refused = refusal(spec_of(softmax, mt.Data(**parts)), tmp_path)
+    assert f"data: {part} y holds labels from 0 to 10" in refused
+    assert refused.count("y holds labels") == 1
 
 
 def test_labels_are_reported_together_with_the_names_no_metric_has(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from keras import layers
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit import compiled_pool, epoch_graph
+from modeltune.engine.fit.candidate import lend_model
 from modeltune.engine.fit.compiled_pool import Candidate, CompiledPool, key_of
 from modeltune.engine.fit.trial import train_trial
 from modeltune.engine.score.refit import train_refit
@@ -107,28 +108,32 @@ def frozen_base(hp: Any) -> Any:
 
 
 REUSABLE: dict[str, Build] = {
-    "plain": net(optimizer=keras.optimizers.Adam),
-    "dropout and batch normalisation": net(
-        layers.BatchNormalization, lambda: layers.Dropout(0.3), lambda: layers.GaussianNoise(0.1)
+    "Adam, and metrics with counts": net(
+        optimizer=keras.optimizers.Adam,
+        metrics=lambda: [keras.metrics.SparseTopKCategoricalAccuracy(2), "accuracy"],
+    ),
+    "dropout, batch normalisation and regularizers": net(
+        layers.BatchNormalization,
+        lambda: layers.Dense(8, kernel_regularizer="l2"),
+        lambda: layers.Dropout(0.3),
+        lambda: layers.GaussianNoise(0.1),
     ),
     "functional": functional,
-    "moving averages": net(
-        optimizer=lambda rate: keras.optimizers.SGD(rate, momentum=0.9, use_ema=True)
-    ),
-    "accumulated gradients": net(
-        optimizer=lambda rate: keras.optimizers.SGD(rate, 0.9, gradient_accumulation_steps=3)
+    "moving averages of accumulated gradients": net(
+        optimizer=lambda rate: keras.optimizers.SGD(
+            rate, momentum=0.9, use_ema=True, gradient_accumulation_steps=3
+        )
     ),
     "loss scaling": net(
         optimizer=lambda rate: keras.optimizers.LossScaleOptimizer(
             keras.optimizers.SGD(rate), initial_scale=2.0**120, dynamic_growth_steps=4
         )
     ),
-    "a schedule": net(optimizer=decaying),
-    "metrics with counts": net(
-        metrics=lambda: [keras.metrics.SparseTopKCategoricalAccuracy(2), "accuracy"]
+    "recurrent, under a schedule": net(
+        lambda: layers.Reshape((8, 1)),
+        lambda: layers.SimpleRNN(4, dropout=0.2),
+        optimizer=decaying,
     ),
-    "regularizers": net(lambda: layers.Dense(8, kernel_regularizer="l2")),
-    "recurrent": net(lambda: layers.Reshape((8, 1)), lambda: layers.SimpleRNN(4, dropout=0.2)),
     "a frozen base": frozen_base,
 }
 
@@ -282,8 +287,17 @@ def freezing(hp: Any) -> Any:
     ],
 )
 def test_another_setting_is_another_shape(build: Build, one: Any, other: Any) -> None:
-    spec = spec_of(build)
-    results = [trained(spec, hp=values(**chosen)) for chosen in (one, other, one, other)]
+    keys = []
+    for chosen in (one, other, one, other):
+        with lend_model(spec_of(build), values(**chosen), 5) as model:
+            keys.append(key_of(model, ""))
+    assert None not in keys
+    assert keys[:2] == keys[2:]
+    assert keys[0] != keys[1]
+
+
+def test_another_shape_is_trained_on_steps_of_its_own() -> None:
+    results = [trained(spec_of(softmax), hp=values(width=width)) for width in (4, 8, 4, 8)]
     assert [is_reused(result) for result in results] == [False, False, True, True]
 
 

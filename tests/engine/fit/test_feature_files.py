@@ -132,16 +132,30 @@ def test_a_truncated_file_is_made_again(tmp_path: Path, calls: list[str]) -> Non
     declared = spec()
     first = trained(declared, features=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for size in (0, 40, 1000):
-        calls.clear()
-        compiled_pool.POOL.clear()  # or the features it has mapped would do
-        for path, content in before.items():
-            path.write_bytes(content[:size])
-        again = trained(declared, features=tmp_path)
-        assert again.curve == first.curve
-        assert again.trained_by == "frozen prefix + graph"
-        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-        assert len(calls) == 2
+    calls.clear()
+    compiled_pool.POOL.clear()  # or the features it has mapped would do
+    for path, content in before.items():
+        path.write_bytes(content[:1000])
+    again = trained(declared, features=tmp_path)
+    assert again.curve == first.curve
+    assert again.trained_by == "frozen prefix + graph"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("size", [0, 40], ids=["nothing left", "cut in its header"])
+def test_a_file_that_holds_no_numbers_is_made_again(
+    tmp_path: Path, calls: list[str], untrained: list[Any], size: int
+) -> None:
+    trained(spec(), epochs=1, features=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    calls.clear()
+    compiled_pool.POOL.clear()
+    for path, content in before.items():
+        path.write_bytes(content[:size])
+    trained(spec(), epochs=1, features=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(calls) == 2
 
 
 def _third(path: Path) -> None:

@@ -133,12 +133,15 @@ def slowing() -> Any:
 
 
 CASES = {
-    "remainder, class weights": spec(
-        data=images(90, 41), class_weight={n: n / 5 for n in range(10)}
+    "after a constant layer, remainder, class weights": spec(
+        lambda hp: sequential(layers.Rescaling(0.5)),
+        data=images(90, 41),
+        class_weight={n: n / 5 for n in range(10)},
     ),
-    "sample weights": spec(data=weighted()),
+    "sample weights, slows down, stops early": spec(
+        data=weighted(), callbacks=[slowing, stopping], shuffle=False
+    ),
     "mixed_float16": spec(dtype_policy="mixed_float16"),
-    "slows down, stops early": spec(callbacks=[slowing, stopping], shuffle=False),
     "regularized head, own metrics": spec(
         lambda hp: compiled(
             keras.Sequential(
@@ -153,7 +156,6 @@ CASES = {
             optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True, use_ema=True),
         )
     ),
-    "after a constant layer": spec(lambda hp: sequential(layers.Rescaling(0.5))),
     "batch normalisation fused with the convolution before it": spec(
         lambda hp: compiled(
             keras.Sequential(
