@@ -28,7 +28,7 @@ lint: $(INSTALLED)
 test: programs $(INSTALLED)
 	$(PYTHON) -m pytest tests/ $(IN_TWO)
 
-# What trains nothing, with ten examples of each law instead of a hundred.
+# What trains nothing, with ten examples of each law instead of sixty.
 quick: programs lint
 	$(PYTHON) -m pytest -n 2 --hypothesis-profile few -k "not real_session" \
 		tests/test_*.py tests/ground tests/specs tests/records tests/judgement tests/reports

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.example import Example
     from tests.support.postgres import Server
 
-hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=100)
+hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=10)
 hypothesis.settings.load_profile("laws")
 

@@ -183,19 +183,15 @@ def test_the_command_shows_that_recorded_numbers_come_back(
     assert lines[-1] == f"all {len(copied.scores)} numbers agree with the recorded ones"
 
 
-def test_a_data_function_that_dies_says_so_and_where(
-    copied: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PYTEST_ADDOPTS")
+def test_a_data_function_that_dies_says_so_and_where(copied: Run, modeltune: Modeltune) -> None:
     dying = "    import os; os.kill(os.getpid(), 11)\n    y = np.arange"
     Path("spec_a.py").write_text(TEXT.replace("    y = np.arange", dying, 1))
-    command = [MODELTUNE, "replay", "-1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(
+    code, out, err = modeltune("replay", "-1")
+    assert (code, out) == (1, "")
+    assert err.startswith(
         "modeltune: the process that holds the data was killed by signal 11 (SIGSEGV), peak memory "
     )
-    assert "in blobs" in done.stderr
+    assert "in blobs" in err
 
 
 @pytest.mark.parametrize("command", [["replay", "-1"], ["export", "-1", "out.keras"]], ids=str)

@@ -162,7 +162,7 @@ def test_law_a_stricter_number_never_judges_better(
     assert rank(verdicts[1]) <= rank(verdicts[0])
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     world=worlds(),
     refined=refinements,
@@ -513,7 +513,7 @@ def test_law_a_class_that_test_lacks_is_never_green(
         assert warning.outcome in (Outcome.FAILED, Outcome.WARNED)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     gate=any_gates(may_be_waived=False), until=days, measured=anything, references=all_references
 )
