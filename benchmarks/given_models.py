@@ -1,13 +1,16 @@
 """Hold every number of thirty given models against scikit-learn's, and Keras's, on the same predictions.
 
-Predictors of scikit-learn of every task, predictions as arrays, and Keras models of each kind, whose
-weights are as they are built: what is shown is that numbers are equal. ``python
-benchmarks/given_models.py`` prints the largest difference of each model, and of all.
+Predictors of scikit-learn of every task, some of them as ONNX sessions where ``onnxruntime`` and
+``skl2onnx`` are installed, predictions as arrays, and Keras models of each kind, whose weights are as
+they are built: what is shown is that numbers are equal. ``python benchmarks/given_models.py`` prints
+the largest difference of each model, and of all; ``--without-keras`` leaves out those of Keras.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -119,6 +122,58 @@ def predictors() -> dict[str, tuple[Any, Any, Expected]]:
     return several
 
 
+class OnnxClasses:
+    """An ONNX session that predicts probabilities."""
+
+    def __init__(self, session: Any):
+        self.session = session
+
+    def predict_proba(self, x: Any) -> Any:
+        """Return the probability of each class, float32."""
+        (shares,) = self.session.run(["probabilities"], {"X": x.astype("float32")})
+        return shares
+
+
+class OnnxNumbers:
+    """An ONNX session that predicts numbers."""
+
+    def __init__(self, session: Any):
+        self.session = session
+
+    def predict(self, x: Any) -> Any:
+        """Return the numbers, float32."""
+        (numbers,) = self.session.run(["variable"], {"X": x.astype("float32")})
+        return numbers
+
+
+ONNX = (
+    "logistic, two classes", "pipeline, two classes", "forest, two classes", "bayes, five classes",
+    "logistic, five classes", "forest, five classes", "ridge", "tree", "two numbers",
+)  # fmt: skip
+"""Predictors that are judged as ONNX sessions too."""
+
+
+def onnx_models() -> dict[str, tuple[Any, Any, Expected]]:
+    """Return ONNX sessions of predictors; none where the two packages are not installed."""
+    if not all(map(importlib.util.find_spec, ("onnxruntime", "skl2onnx"))):
+        print("onnxruntime and skl2onnx are not installed: no ONNX session is judged")
+        return {}
+    import onnxruntime
+    import skl2onnx
+
+    sessions: dict[str, tuple[Any, Any, Expected]] = {}
+    known = predictors()
+    for name in ONNX:
+        model, y, expected = known[name]
+        is_classifier = hasattr(model, "predict_proba")
+        options = {id(model): {"zipmap": False}} if is_classifier else None
+        written = skl2onnx.to_onnx(model, X[:1], options=options).SerializeToString()
+        session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+        kind = OnnxClasses if is_classifier else OnnxNumbers
+        sessions[f"ONNX, {name}"] = kind(session), y, expected
+    return sessions
+
+
 def keras_models() -> dict[str, tuple[Any, Any, Expected]]:
     """Return Keras models as they are built."""
     import keras
@@ -180,7 +235,10 @@ def main() -> None:
     """Print the largest difference of each model's numbers."""
     largest, count = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, (model, y, expected) in {**predictors(), **keras_models()}.items():
+        models = {**predictors(), **onnx_models()}
+        if "--without-keras" not in sys.argv:
+            models |= keras_models()
+        for name, (model, y, expected) in models.items():
             run = judged(model, y, Path(folder))
             shares, classes = predicted(model, expected)
             truth = y[TEST] if y.dtype.kind != "U" else np.searchsorted(np.unique(y), y[TEST])

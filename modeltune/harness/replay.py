@@ -24,7 +24,16 @@ from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
 from modeltune.records import PREDICTOR, Event, Json, Note, Run, Values, plain
 from modeltune.reports import Replay, recorded_scores
-from modeltune.specs import Holdout, KFold, Refit, Spec, Validation, changed_parts, run_identity
+from modeltune.specs import (
+    Holdout,
+    KFold,
+    Refit,
+    Scoring,
+    Spec,
+    Validation,
+    changed_parts,
+    run_identity,
+)
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
@@ -126,22 +135,55 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     Raises:
         ModeltuneError: the data changed, or the model cannot be rebuilt.
     """
-    code, notes = differing_code(run_identity(spec), run)
     recorded, heard = recorded_scores(run), list[str]()
-    try:
-        with _lend_engine(spec, fixtures, run, history, heard) as (engine, weights, values):
+    # A file was held to the gates of a spec that builds another model, of any shape.
+    is_of_file = run.validation.get("kind") == Scoring.__name__ and not spec.is_given
+    with contextlib.ExitStack() as stack:
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory()), f"given{MODEL}")
+        spec = spec.with_file(file) if is_of_file else spec
+        code, notes = differing_code(run_identity(spec), run)
+        try:
+            engine, weights, values = stack.enter_context(
+                _lend_engine(spec, fixtures, run, history, heard)
+            )
             _refuse_other_data(run, engine.load()[1], engine.is_told_apart)
+            if is_of_file:
+                _write_given(
+                    spec, run, history, file
+                )  # Keras starts here, with all processes begun
             validation = None if spec.is_given else _validation(run)
             again, random = engine.score_again(
                 values, kept_refit(run, spec), validation, weights, list(recorded)
             )
             if "artifact_bytes" in recorded:
                 again["artifact_bytes"] = float(weights.stat().st_size)
-    except ModeltuneError as error:
-        since = f"; code changed since: {', '.join(code)}" if code else ""
-        raise HistoryError(f"{error}{since}") from error
+        except ModeltuneError as error:
+            since = f"; code changed since: {', '.join(code)}" if code else ""
+            raise HistoryError(f"{error}{since}") from error
     random = [name for name in random if name in again]
     return Replay(again, code, (*notes, *heard), tuple(random))
+
+
+def _write_given(spec: Spec, run: Run, history: Store, file: Path) -> None:
+    """Write the model that a run kept of the file it was given to a new ``.keras`` file.
+
+    Raises:
+        HistoryError: its architecture does not make it; says what to do.
+    """
+    weights, kept = kept_weights(run, history), run.files.get("architecture")
+    model: Any = "its architecture was not kept"
+    if kept is not None:
+        architecture = verify(history.folder, kept, run.id)
+        with quietly():
+            from modeltune.engine import of_architecture
+
+            model = of_architecture(architecture, weights)
+    if isinstance(model, str):
+        raise HistoryError(
+            f"run {run.id} of {run.spec} judged a file, and the model in it cannot be made of what was "
+            f"kept: {model}; hold the file to the spec again: modeltune check FILE.keras --spec {spec.id}"
+        )
+    _write(model, file)
 
 
 @contextlib.contextmanager

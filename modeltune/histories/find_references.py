@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 TEST_PART = "data/test"
 TRAIN_PART = "data/train"
 
+ONLY_PREDICTIONS = (
+    "of a predictor only what it predicted is kept, for loading it again would run its code; have the build "
+    "function return the accepted one, accept that run on today's data, then return the new one"
+)
+"""Why an accepted predictor is not scored on other data, and what to do."""
+
+PREDICTIONS_BEGIN = (b"\x93NUMPY", b"PK\x03\x04")
+"""How a file of arrays begins: of one output, of several."""
+
 RECENT = 100
 """How many runs of a spec are searched, newest first: a history may hold a hundred thousand.
 
@@ -259,6 +268,8 @@ def _comparable(
     if past.fingerprints.get(TEST_PART) == prints.get(TEST_PART):
         return past
     kept = _kept_model(past, history.folder)
+    if kept == ONLY_PREDICTIONS:
+        return replace(past, problem=f"{past.problem_on_other_data}, and {ONLY_PREDICTIONS}")
     if isinstance(kept, str):
         problem = (
             f"{past.problem_on_other_data}, and its model cannot be scored on today's: {kept}; "
@@ -281,9 +292,20 @@ def _kept_model(past: Past, folder: Path) -> KeptModel | str:
     )
     for name, artifact in kept:
         if artifact is None:
-            return f"{name} was not kept"
+            is_predictor = past.weights is not None and _holds_predictions(folder, past)
+            return ONLY_PREDICTIONS if is_predictor else f"{name} was not kept"
         try:
             files.append(verify(folder, artifact, past.run))
         except HistoryError as error:
             return str(error)
     return KeptModel(*files)
+
+
+def _holds_predictions(folder: Path, past: Past) -> bool:
+    """Tell whether the file that a run kept holds what a predictor predicted, and no weights."""
+    assert past.weights is not None
+    try:
+        with verify(folder, past.weights, past.run).open("rb") as file:
+            return file.read(len(PREDICTIONS_BEGIN[0])).startswith(PREDICTIONS_BEGIN)
+    except (HistoryError, OSError):
+        return False

@@ -171,6 +171,10 @@ def dense(hp):
     # The part that is cut for its runs is cut for it too.
     assert run.data["samples"] == {"train": 36, "validation": 12, "test": 12}
     assert run.trials == ()
+    # The spec builds another model, if any.
+    (given.path / "models/0.keras").unlink()
+    status, printed = given.run_modeltune("replay", run.id)
+    assert status == 0, printed
 
 
 @pytest.mark.parametrize(

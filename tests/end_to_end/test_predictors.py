@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import pickle
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -473,3 +477,84 @@ def test_a_transform_that_ends_its_process_costs_a_predictor_its_own_gate(
         ("error", "its process exited with status 7"),
         ("passed", "held in all there are 120 examples"),
     ]
+
+
+SERVED = """
+import json
+import os
+import urllib.request
+
+class Endpoint:
+    def __init__(self, url):
+        self.url = url
+
+    def predict_proba(self, x):
+        asked = urllib.request.Request(self.url, json.dumps(x.tolist()).encode())
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return np.asarray(json.load(answer))
+
+@mt.spec(data=data, gates=[*GATES, mt.invariant(np.copy)])
+def served():
+    return Endpoint(os.environ["NET_URL"])
+"""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Serve the classifier on this machine, until it is empty; yields how many samples it was asked for."""
+    model, asked = classifier(), list[int]()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            x = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(len(x))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(model.predict_proba(x).tolist()).encode())
+
+        def log_message(self, *message: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("NET_URL", f"http://127.0.0.1:{server.server_port}")
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_served_model_is_judged_as_the_one_behind_it_and_said_when_it_is_gone(
+    given: Example, served: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SPEC.partition("@mt.spec")[0] + SERVED
+    given.with_spec(text).run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    (run,) = given.history()
+    y = np.arange(120) % 3
+    x = np.random.default_rng(0).normal(size=(120, 2)) + 2.0 * y[:, None]
+    assert run.scores["accuracy"].mean == (classifier().predict(x) == y).mean()
+    assert max(served) == 120
+    monkeypatch.setenv("NET_URL", "http://127.0.0.1:9")
+    gone = given.run_pytest()
+    gone.stdout.fnmatch_lines(
+        [
+            "*served: Endpoint cannot predict the first samples of test: x (8, 2).",
+            "  It says: URLError: *",
+        ]
+    )
+
+
+def test_an_accepted_predictor_is_not_scored_on_data_that_grew_and_that_is_said(
+    given: Example,
+) -> None:
+    given.run_pytest("--modeltune-accept").assert_outcomes(passed=1)
+    given.with_spec(SPEC.replace("return x, y", "return x[1:], y[1:]")).run_pytest()
+    run, *_ = given.history()
+    verdict = next(v for v in run.verdicts if "accuracy" in v.gate and "baseline" in v.gate)
+    assert verdict.outcome.value == "invalid"
+    assert verdict.reason == (
+        f"the accepted run {run.baseline[:8] if run.baseline else ''} was measured on other test data, "
+        "and of a predictor only what it predicted is kept, for loading it again would run its code; have "
+        "the build function return the accepted one, accept that run on today's data, then return the new "
+        "one"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part
+from modeltune.ground import error_line
 from modeltune.records import Array
 from modeltune.specs import Predictions
 
 FORMS = (".npy", ".csv", ".parquet")
 """Files of predictions, by how their names end."""
+
+WRITE = {
+    ".npy": "write it by np.save",
+    ".csv": "write it by frame.to_csv(path, index=False), in UTF-8",
+    ".parquet": "write it by frame.to_parquet",
+}
+"""How a file of each form is written."""
 
 NAMED = 3
 """Ids that a message names."""
@@ -43,7 +51,12 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Arrays
     if not isinstance(values, str | Path):
         if predictions.id is not None:
             raise ValueError(f"id={predictions.id!r} names a column of a file; an array has none")
-        array = np.asarray(values)
+        try:
+            array = np.asarray(values)
+        except ValueError as error:  # rows of different lengths
+            raise ValueError(
+                f"{values!r:.60} is no array with a row for each sample ({error_line(error)})"
+            ) from error
         if array.ndim == 0:
             raise ValueError(f"{values!r:.60}: write an array, or the path of a file")
         return array
@@ -59,10 +72,11 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Arrays
             raise ValueError(
                 f"{path}: id={predictions.id!r} names a column, and a .npy file has none"
             )
-        return np.asarray(np.load(path, allow_pickle=False))
+        return _read(path, lambda: np.load(path, allow_pickle=False))
     import pandas as pd
 
-    frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
+    frame = _read(path, lambda: read(path))
     if predictions.id is None:
         return _columns(frame, path, test)
     if predictions.id not in frame.columns:
@@ -80,6 +94,28 @@ def read_predictions(predictions: Predictions, root: Path, test: Part) -> Arrays
             f"{predictions.id} {_listed(missing[:NAMED].tolist())}"
         )
     return _columns(frame.loc[ids], path, test)
+
+
+def _read(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: it is not what its name says. What NumPy advises of arrays of objects, to run
+            what is in them, is not repeated.
+        OSError, ImportError: as for ``read_predictions``.
+    """
+    try:
+        held = read()
+    except ValueError as error:
+        own = (
+            "it holds no array of numbers or texts" if path.suffix == ".npy" else error_line(error)
+        )
+        raise ValueError(
+            f"{path} cannot be read as {path.suffix}: {own}; {WRITE[path.suffix]}"
+        ) from error
+    if path.suffix == ".npy" and not isinstance(held, np.ndarray):
+        raise ValueError(f"{path} holds several arrays, as np.savez writes; {WRITE['.npy']}")
+    return held
 
 
 def _ids_of(test: Part, name: str) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import time
@@ -49,7 +50,16 @@ from modeltune.records import (
     failure_of,
     pack_samples,
 )
-from modeltune.specs import RESOURCES, Behaviour, Gate, Predictions, Spec, Subject
+from modeltune.specs import (
+    RESOURCES,
+    UNCOMPARABLE,
+    Behaviour,
+    Gate,
+    Predictions,
+    Spec,
+    Subject,
+    predictor_identity,
+)
 
 WITHOUT_RESOURCE = {
     "latency_ratio": "it is timed beside the accepted model, and an accepted predictor is not kept, "
@@ -121,6 +131,11 @@ class GivenPredictor:
         """The name of its class."""
         return type(self.model).__name__
 
+    @functools.cached_property
+    def identity(self) -> str:
+        """What it is known by besides its predictions, as ``predictor_identity``; "" where these are all."""
+        return "" if isinstance(self.model, Predictions) else predictor_identity(self.model)
+
     def outputs(self, part: Part) -> list[Output]:
         """Return its outputs for a part beside their targets, in the order of the targets.
 
@@ -187,8 +202,10 @@ class GivenPredictor:
             values = read_predictions(self.model, self.spec.root, part)
         except (OSError, ValueError, ImportError) as error:
             raise self.refusal(f"predictions: {error}") from error
+        file = self.model.values if isinstance(self.model.values, str | Path) else None
         for path, array in leaves(values):
             of = f" of {path}" if path else ""
+            of += f" in {file}" if file is not None else ""
             if len(array) != part.size:
                 raise self.refusal(
                     f"predictions{of}: {len(array)} rows for {part.size} samples of test; write one for "
@@ -211,6 +228,10 @@ class GivenPredictor:
         predicted = dict(leaves(raw))
         names = list(predicted)
         listed = ", ".join(names)
+        if not names:
+            raise self.refusal(
+                "it predicts an empty dict or list; return an array, a row per sample"
+            )
         if isinstance(y, np.ndarray):
             if len(names) != 1:
                 how = "a dict by these names" if isinstance(raw, Mapping) else "a tuple of as many"
@@ -325,6 +346,12 @@ class GivenPredictor:
                 )
             return Output("", "", OutputTask.BINARY, False, true, raw)
         if raw.ndim == 1:
+            are_alike = (raw.dtype.kind in "SUO") == (y.dtype.kind in "SUO")
+            if not are_alike and not np.isin(raw.astype(str), y.astype(str)).any():
+                raise self.refusal(
+                    f"y{of} is {_form(y)} and holds {y.tolist()[0]!r}, predicted is {_form(raw)} and holds "
+                    f"{raw.tolist()[0]!r}: they have no class in common"
+                )
             coded = _coded(raw, classes)
             if (coded < 0).any():
                 raise self.refusal(
@@ -362,18 +389,7 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
     if test.stream is not None:
         raise given.refusal("data: test is a stream, which only a Keras model reads; return arrays")
     few = test if is_fixed else test.take(np.arange(min(FIRST_SAMPLES, test.size)))
-    try:
-        outputs = given.outputs(few)
-    except SpecError:
-        raise
-    except Exception as error:
-        shapes = ", ".join(
-            f"x{'.' + path if path else ''} {array.shape}" for path, array in leaves(few.x)
-        )
-        raise given.refusal(
-            f"{given.name} cannot predict the first samples of test: {shapes}.\n  It says: "
-            f"{error_line(error)}"
-        ) from error
+    outputs = _outputs(given, few, "test" if is_fixed else "the first samples of test")
     names = report_names(outputs, spec.asked_metrics)
     names += [
         f"{output.prefix}{SHARE_RIGHT}"
@@ -382,13 +398,32 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
     ]
     problems = [
         *_tasks_of_no_output(spec, outputs),
-        *gate_problems(spec, names),
+        *gate_problems(spec, names, resources=()),
         *point_problems(spec, outputs),
         *_unfit_gates(spec, is_fixed),
         *_gates_without_dummy(spec, outputs, loaded.train),
     ]
     if problems:
         raise given.refusal("".join(f"\n  {problem}" for problem in problems).removeprefix("\n  "))
+
+
+def _outputs(given: GivenPredictor, part: Part, what: str) -> list[Output]:
+    """Return the outputs for a part.
+
+    Raises:
+        SpecError: as ``GivenPredictor.outputs``; or what the predictor raised.
+    """
+    try:
+        return given.outputs(part)
+    except SpecError:
+        raise
+    except (Exception, SystemExit) as error:
+        shapes = ", ".join(
+            f"x{'.' + path if path else ''} {array.shape}" for path, array in leaves(part.x)
+        )
+        raise given.refusal(
+            f"{given.name} cannot predict {what}: {shapes}.\n  It says: {error_line(error)}"
+        ) from error
 
 
 def _tasks_of_no_output(spec: Spec, outputs: Sequence[Output]) -> Iterator[str]:
@@ -435,9 +470,18 @@ def _gates_without_dummy(spec: Spec, outputs: Sequence[Output], train: Part) -> 
 
 
 def digest_of_predictor(given: GivenPredictor, loaded: LoadedData) -> str:
-    """Return the sha256 of what a predictor is called and predicts for test, by which runs are known."""
-    digest = hashlib.sha256()
-    for output in given.outputs(loaded.test):
+    """Return the sha256 of what a predictor holds and predicts for test, by which runs are known.
+
+    One that cannot be compared with others is known by its predictions alone. Where gates probe it
+    beside test, that is not enough: this then begins with ``UNCOMPARABLE`` and says why.
+    """
+    held = given.identity
+    if held.startswith(UNCOMPARABLE):
+        if any(isinstance(gate, Behaviour) for gate in given.spec.gates):
+            return held
+        held = ""
+    digest = hashlib.sha256(held.encode())
+    for output in _outputs(given, loaded.test, "test"):
         named = f" {output.name}" if output.name else ""
         digest.update(f"{given.name} {output.task.value} {output.is_hard}{named}".encode())
         digest.update(f"{output.predicted.dtype}{output.predicted.shape}".encode())
@@ -620,6 +664,8 @@ def _checks(given: GivenPredictor, test: Part, outputs: Sequence[Output]) -> Ite
 def _arrays_of(returned: Any, size: int, are_several: bool) -> Arrays:
     """Return what a predictor returned as arrays: one, or those of several outputs by name or in order.
 
+    Raises ValueError for what is no array.
+
     For one array of targets a tuple of one array is that array, and a list of (n, 2) for labels (n, k).
 
     Args:
@@ -645,6 +691,9 @@ def _arrays_of(returned: Any, size: int, are_several: bool) -> Arrays:
 
 def _numbers_of(returned: Any) -> Array:
     array = np.asarray(returned)
+    if array.ndim == 0:
+        what = "None" if returned is None else f"{typed(returned):.40}"
+        raise ValueError(f"it returned {what}, and no array with a row for each sample")
     return array.astype(np.float32) if array.dtype.kind == "f" and array.itemsize < 4 else array
 
 
@@ -777,4 +826,14 @@ def notes_on_predictors(spec: Spec, models: Sequence[GivenPredictor]) -> tuple[s
         notes.append(f"{listed} of its protocol are for models that are trained; this one is given")
     names = ", ".join(dict.fromkeys(model.name for model in models))
     notes.append(f"{names}: no Keras model; what is kept of it is what it predicts for test")
+    unknown = next((m.identity for m in models if m.identity.startswith(UNCOMPARABLE)), None)
+    if unknown is not None:
+        why = unknown.removeprefix(UNCOMPARABLE).rpartition(" [")[0]
+        probed = any(isinstance(gate, Behaviour) for gate in spec.gates)
+        so = (
+            "; behaviour gates probe it elsewhere, so that no recorded run is served"
+            if probed
+            else ""
+        )
+        notes.append(f"{names} is known by its predictions for test alone ({why}){so}")
     return tuple(notes)

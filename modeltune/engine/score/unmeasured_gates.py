@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from modeltune.specs import RESOURCES, Behaviour, KFold, Spec, Subject, metric
 
 
-def gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
-    """Name the gates, and the metrics of the spec, that are none of what is measured."""
-    names = {*measured, *RESOURCES}
+def gate_problems(
+    spec: Spec, measured: list[str], resources: Collection[str] = RESOURCES
+) -> Iterator[str]:
+    """Name the gates, and the metrics of the spec, that are none of what is measured.
+
+    Gates on other resources than these are left to the caller.
+    """
+    names = {*measured, *resources}
     if isinstance(spec.validation, KFold):
         names |= {f"fold_{name}" for name in measured}
     for index, one in enumerate(spec.metrics):
@@ -22,7 +27,9 @@ def gate_problems(spec: Spec, measured: list[str]) -> Iterator[str]:
                 "give the function another name"
             )
     for index, gate in enumerate(spec.gates):
-        if isinstance(gate, Behaviour):
+        if isinstance(gate, Behaviour) or (
+            gate.measure.key in RESOURCES and gate.measure.key not in resources
+        ):
             continue
         if gate.measure.point is not None:
             continue  # ``point_problems`` knows more of them

@@ -120,6 +120,9 @@ class _ContentPickler(pickle.Pickler):
             return ("protocol", value.data, value.search, fit)
         if isinstance(value, _CACHED):
             return ("cached", value.__wrapped__)
+        if fields := getattr(getattr(value, "dtype", None), "names", None):
+            # Between the fields of a structured array, as of a decision tree, is whatever memory held.
+            return ("fields", str(value.dtype), [(name, value[name].copy()) for name in fields])
         if not (issubclass(kind, type) or hasattr(value, "__dict__")):
             return None
         if id(value) in self._seen:

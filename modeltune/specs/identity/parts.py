@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from modeltune.ground import project_root, typed
 from modeltune.specs.datasets import Data
-from modeltune.specs.identity.contents import HELD, content, digest
+from modeltune.specs.identity.contents import HELD, UNCOMPARABLE, content, digest
 from modeltune.specs.identity.dependencies import Dependencies
 from modeltune.specs.operating_points import MetricFunction
 from modeltune.specs.spec_type import Spec, data_arguments
@@ -140,6 +140,21 @@ def metric_identity(function: MetricFunction) -> str:
     """Return a digest of a metric's code: what it does, what it holds, and the user's code it uses."""
     dependencies = Dependencies()
     parts = content("the metric", function, dependencies)
+    code = {str(path.name): own for path, own in dependencies.digests().items()}
+    return digest(repr(sorted((parts | code).items())))
+
+
+def predictor_identity(predictor: object) -> str:
+    """Return a digest of what a predictor holds, and of the user's code that it uses.
+
+    One that cannot be compared, such as a session of another library, gives a text that begins with
+    ``UNCOMPARABLE`` and says why.
+    """
+    dependencies = Dependencies()
+    parts = content("the predictor", predictor, dependencies)
+    for part in parts.values():
+        if part.startswith(UNCOMPARABLE):
+            return part
     code = {str(path.name): own for path, own in dependencies.digests().items()}
     return digest(repr(sorted((parts | code).items())))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,14 @@ import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.probe.predictions import output_of
 from modeltune.engine.score.prediction_files import read_predictions
-from modeltune.engine.score.predictors import GivenPredictor, inputs_of, predictor_scores
+from modeltune.engine.score.predictors import (
+    GivenPredictor,
+    digest_of_predictor,
+    inputs_of,
+    notes_on_predictors,
+    predictor_scores,
+    rehearse_predictor,
+)
 from modeltune.engine.score.task_report import answers_of, task_name
 from modeltune.ground import SpecError
 from tests.support.small_models import spec_of
@@ -126,8 +134,13 @@ def test_a_frame_reaches_a_predictor_as_a_frame() -> None:
             "test has the class 2, which is none of: 0, 1",
         ),
         (returning(X[:, :2]), None, "test has no targets"),
+        (
+            mt.Predictions(["owl"] * 90),
+            THREE,
+            "y is int64 of shape .* and holds 2, predicted is <U3 .* holds 'owl': they have no class in com",
+        ),
     ],
-    ids=["rows", "columns", "classes", "targets"],
+    ids=["rows", "columns", "classes", "targets", "kinds"],
 )
 def test_what_does_not_belong_to_the_targets_is_refused(model: Any, y: Any, why: str) -> None:
     one = Part("test", 90, "", x=X, y=y)
@@ -144,12 +157,45 @@ def test_what_does_not_belong_to_the_targets_is_refused(model: Any, y: Any, why:
         ("p.npy", "id", "names a column, and a .npy file has none"),
         ("p.csv", None, "its columns are not all numbers: id, p; id= names that of ids"),
         ("p.csv", "id", "x of test has no such column to join by"),
+        ([[1], [1, 2]], None, r"\[\[1\], \[1, 2\]\] is no array with a row for each sample"),
+        (
+            "text.npy",
+            None,
+            "text.npy cannot be read as .npy: it holds no array of numbers or texts; wri",
+        ),
+        (
+            "objects.npy",
+            None,
+            "objects.npy cannot be read as .npy: it holds no array of numbers or text",
+        ),
+        (
+            "several.npy",
+            None,
+            "several.npy holds several arrays, as np.savez writes; write it by np.sav",
+        ),
+        (
+            "text.parquet",
+            None,
+            "text.parquet cannot be read as .parquet: .*; write it by frame.to_parquet",
+        ),
+        ("bytes.csv", None, "bytes.csv cannot be read as .csv: UnicodeDecodeError: .*, in UTF-8"),
+        (
+            "empty.csv",
+            None,
+            "empty.csv cannot be read as .csv: EmptyDataError: No columns to parse",
+        ),
     ],
 )
 def test_what_are_no_predictions_is_refused(
     tmp_path: Path, values: Any, id_: str | None, why: str
 ) -> None:
     np.save(tmp_path / "p.npy", np.zeros(2))
+    np.save(tmp_path / "objects.npy", np.array([{}, None]))
+    with (tmp_path / "several.npy").open("wb") as file:
+        np.savez(file, np.zeros(2), np.zeros(2))
+    for name, content in {"text.npy": b"a", "text.parquet": b"a", "bytes.csv": b"\xff\xfe"}.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "empty.csv").touch()
     (tmp_path / "p.csv").write_text("id,p\na,0.5\nb,0.6\n")
     with pytest.raises(ValueError, match=why):
         read_predictions(mt.Predictions(values, id_), tmp_path, part(TWO))
@@ -328,3 +374,96 @@ def test_a_class_of_text_is_learned_by_a_dummy_as_by_a_predictor() -> None:
     data = SimpleNamespace(train=replace(part(TEXTS), name="train"), test=part(TEXTS))
     scores = predictor_scores(given(returning(TEXTS), gates=gates), data)  # type: ignore[arg-type]
     assert scores["gain_over_dummy(accuracy)"] == 1.0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("backend is down"), SystemExit(3)])
+@pytest.mark.parametrize("most", [0, 8])
+def test_what_a_predictor_raises_is_told_before_anything_is_judged(error: Any, most: int) -> None:
+    def predict(x: Any) -> Any:
+        if len(x) > most:
+            raise error
+        return x[:, 0]
+
+    model = given(SimpleNamespace(predict=predict), task="regression")
+    data: Any = SimpleNamespace(test=part(X[:, 0]), train=Part("train", 0, ""))
+    what = r"test: x \(90" if most else r"the first samples of test: x \(8"
+    with pytest.raises(
+        SpecError, match=rf"cannot predict {what}, 3\).\n  It says: {type(error).__name__}"
+    ):
+        (digest_of_predictor if most else rehearse_predictor)(model, data)
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        (None, "It says: ValueError: it returned None, and no array with a row for each sample"),
+        ("yes", "It says: ValueError: it returned 'yes'|\"yes\", and no array"),
+        (0.5, "It says: ValueError: it returned 0.5, and no array"),
+        ({}, "it predicts an empty dict or list; return an array"),
+        (np.array([object()] * 8), "they have no class in common"),
+    ],
+    ids=["None", "text", "number", "nothing", "objects"],
+)
+def test_what_is_no_prediction_is_refused(returned: Any, why: str) -> None:
+    data: Any = SimpleNamespace(test=part(THREE), train=Part("train", 0, ""))
+    with pytest.raises(SpecError, match=why):
+        rehearse_predictor(given(returning(returned)), data)
+
+
+def test_resources_are_not_listed_among_what_is_measured_of_a_predictor() -> None:
+    data: Any = SimpleNamespace(test=part(X[:, 0]), train=Part("train", 0, ""))
+    gates = [mt.metric("acuracy") >= 0, mt.metric("flops") <= 3]
+    with pytest.raises(SpecError) as told:
+        rehearse_predictor(given(returning(X[:8, 0]), task="regression", gates=gates), data)
+    first, second = str(told.value).splitlines()
+    assert "parameters" not in first
+    assert "flops" not in first
+    assert "only the operations of a Keras model are counted; leave the gate out" in second
+
+
+# identity
+
+
+class Bent:
+    """Predicts as its like do for test, and otherwise far from there."""
+
+    def __init__(self, bend: float, lock: Any = None):
+        self.bend = bend
+        self.lock = lock
+
+    def predict(self, x: Any) -> Any:
+        return np.where(x[:, 0] > 100, self.bend, x[:, 0])
+
+
+def digest(model: Any, **fields: Any) -> str:
+    data: Any = SimpleNamespace(test=part(X[:, 0]))
+    return digest_of_predictor(given(model, task="regression", **fields), data)
+
+
+def test_predictors_that_differ_beside_test_are_told_apart() -> None:
+    assert digest(Bent(1.0)) == digest(Bent(1.0)) != digest(Bent(2.0))
+    values = mt.Predictions(X[:, 0])
+    assert digest(values) == digest(mt.Predictions(X[:, 0].copy()))
+
+
+def test_what_memory_held_between_the_fields_of_a_tree_tells_no_forests_apart() -> None:
+    one, other = (RandomForestRegressor(2, random_state=0).fit(X, X[:, 0]) for _ in range(2))
+    data: Any = SimpleNamespace(test=part(X[:, 0]))
+    assert digest_of_predictor(given(one), data) == digest_of_predictor(given(other), data)
+    kind = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    forms = [np.frombuffer(bytes([fill]) * 32, np.uint8).copy().view(kind) for fill in (0, 255)]
+    for form in forms:
+        form["a"], form["b"] = 1, 2.0
+    assert forms[0].tobytes() != forms[1].tobytes()
+    assert digest(Bent(1.0, forms[0])) == digest(Bent(1.0, forms[1]))
+
+
+def test_one_that_cannot_be_compared_is_known_by_its_predictions_unless_it_is_probed() -> None:
+    locked = [Bent(bend, threading.Lock()) for bend in (1.0, 2.0)]
+    assert digest(locked[0]) == digest(locked[1])
+    gates = [mt.invariant(np.copy, tolerance=0.1)]
+    assert digest(locked[0], gates=gates).startswith("not comparable: TypeError: cannot pickle")
+    assert digest(Bent(1.0), gates=gates) == digest(Bent(1.0))
+    told = notes_on_predictors(spec_of(gates=gates), [given(locked[0], gates=gates)])
+    assert told[-1].startswith("Bent is known by its predictions for test alone (TypeError: cannot")
+    assert told[-1].endswith("probe it elsewhere, so that no recorded run is served")
