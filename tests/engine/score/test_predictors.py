@@ -137,7 +137,7 @@ def test_a_frame_reaches_a_predictor_as_a_frame() -> None:
         (
             mt.Predictions(["owl"] * 90),
             THREE,
-            "y is int64 of shape .* and holds 2, predicted is <U3 .* holds 'owl': they have no class in com",
+            "y is int64 of shape .* and holds 1, predicted is <U3 .* holds 'owl': they have no class in com",
         ),
     ],
     ids=["rows", "columns", "classes", "targets", "kinds"],
