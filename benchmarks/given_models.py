@@ -8,6 +8,7 @@ the largest difference of each model, and of all; ``--without-keras`` leaves out
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -158,9 +159,7 @@ def onnx_models() -> dict[str, tuple[Any, Any, Expected]]:
     if not all(map(importlib.util.find_spec, ("onnxruntime", "skl2onnx"))):
         print("onnxruntime and skl2onnx are not installed: no ONNX session is judged")
         return {}
-    import onnxruntime
-    import skl2onnx
-
+    onnxruntime, skl2onnx = map(importlib.import_module, ("onnxruntime", "skl2onnx"))
     sessions: dict[str, tuple[Any, Any, Expected]] = {}
     known = predictors()
     for name in ONNX:
