@@ -527,8 +527,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_served_model_is_judged_as_the_one_behind_it_and_said_when_it_is_gone(
     given: Example, served: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = SPEC.partition("@mt.spec")[0] + SERVED
-    given.with_spec(text).run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    given = given.with_spec(SPEC.partition("@mt.spec")[0] + SERVED)
+    given.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
     (run,) = given.history()
     y = np.arange(120) % 3
     x = np.random.default_rng(0).normal(size=(120, 2)) + 2.0 * y[:, None]
