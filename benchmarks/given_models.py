@@ -132,7 +132,7 @@ class OnnxClasses:
     def predict_proba(self, x: Any) -> Any:
         """Return the probability of each class, float32."""
         (shares,) = self.session.run(["probabilities"], {"X": x.astype("float32")})
-        return shares
+        return np.clip(shares, 0, 1)  # the shares of a forest's trees may add up to 1 + 1e-7
 
 
 class OnnxNumbers:
