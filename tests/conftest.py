@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -21,7 +22,7 @@ hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max
 hypothesis.settings.load_profile("laws")
 
 
-ENGINE = Path(__file__).parent / "engine"
+ENGINE, HISTORIES = (Path(__file__).parent / name for name in ("engine", "histories"))
 
 LONG = [
     f"test_{name}.py"
@@ -52,9 +53,18 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what the imports made, and have it begin as seldom as in a trial's process."""
+    if "tensorflow" in sys.modules:
+        lean_graphs().note_no_stacks()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def lean_graphs() -> ModuleType:
+    """Return what spares TensorFlow work; it imports TensorFlow."""
+    from tests.support import lean_graphs
+
+    return lean_graphs
 
 
 def forget_compiled_models() -> None:
@@ -67,6 +77,26 @@ def compiled_models_of_one_file() -> Iterator[None]:
     """Have no test train on steps that one of another file has compiled."""
     yield
     forget_compiled_models()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_of_one_file(request: pytest.FixtureRequest) -> None:
+    """Have TensorFlow optimise its graphs only where tests are about the last bit of what they train."""
+    if "tensorflow" in sys.modules:
+        lean_graphs().leave_as_traced(ENGINE / "fit" not in request.path.parents)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_histories_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have the migrations run only in tests that are about what becomes of a history."""
+    is_about_them = HISTORIES in request.path.parents or request.path.name == "test_kills.py"
+    if is_about_them or "alembic" not in sys.modules:
+        yield
+        return
+    from tests.support import empty_histories
+
+    with empty_histories.copied():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -246,6 +246,10 @@ PARAMETRIZED = (
 @functools.cache
 def load_keras() -> None:
     """Run a spec once, so that a pytest inside this one finds Keras imported."""
+    from tests.support import lean_graphs
+
+    lean_graphs.leave_as_traced()
+    lean_graphs.note_no_stacks()
     names: dict[str, mt.Spec] = {"__name__": "tests.support.example"}  # type: ignore[dict-item]
     exec(compile(source(), __file__, "exec"), names)
     # The end of a session compares with earlier runs, if there are any: by SciPy.

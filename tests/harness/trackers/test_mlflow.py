@@ -286,8 +286,9 @@ def test_without_the_client_its_extra_is_named(
     ],
 )
 def test_the_option_comes_before_the_setting(
-    pytester: pytest.Pytester, setting: str, option: str | None, expected: str | None
+    scripted: Example, setting: str, option: str | None, expected: str | None
 ) -> None:
+    pytester = scripted.pytester
     pytester.makepyprojecttoml(f"[tool.modeltune]\n{setting}\n")
     options = [] if option is None else [f"--modeltune-mlflow={option}"]
     config = pytester.parseconfigure(*options)
