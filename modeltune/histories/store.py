@@ -867,9 +867,8 @@ def _insert_once(place: Place, row: dict[str, object]) -> sa.Executable:
     if place.path:
         once = sqlite.insert(runs).on_conflict_do_nothing(index_elements=["id"])
         return once.values(row).returning(runs.c.seq)
-    from sqlalchemy.dialects import (
-        postgresql,
-    )  # of no use to most, and a tenth of all of SQLAlchemy
+    # A tenth of all of SQLAlchemy, of no use to most.
+    from sqlalchemy.dialects import postgresql
 
     there = postgresql.insert(runs).on_conflict_do_nothing(index_elements=["id"])
     return there.values(row).returning(runs.c.seq)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy.dialects.postgresql  # noqa: F401  registers names, once in a process
 
 import modeltune as mt
 from modeltune.ground import HistoryError
