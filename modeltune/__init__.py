@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         spec,
         table,
         texts,
+        threshold,
         windows,
     )
 
@@ -94,6 +95,7 @@ __all__ = [
     "spec",
     "table",
     "texts",
+    "threshold",
     "windows",
 ]
 
@@ -122,6 +124,7 @@ __getattr__, __dir__ = door(
             *("metamorphic",),
             *("metric", "minimize", "minimum_functionality", "previous", "seeds", "spec", "table"),
             *("image_folder", "texts", "windows"),
+            "threshold",
         ),
     },
 )

@@ -15,7 +15,7 @@ from modeltune.engine.data import (
     read_parts,
     write_parts,
 )
-from modeltune.engine.score import check_own_metrics, check_slices
+from modeltune.engine.score import check_own_metrics, check_slices, check_threshold
 from modeltune.ground import DataError, SpecError
 from modeltune.records import Json, Verdict
 from modeltune.specs import Spec, search_identity
@@ -95,14 +95,16 @@ class DataEngine:
         return verdicts if weights is None else (*verdicts, weights)
 
     def check_slices(self) -> None:
-        """Call the functions that make the slices gates name, and look up what metrics take.
+        """Call the functions that make the slices gates name, and look up what metrics and a threshold take.
 
         Raises:
-            SpecError: a slice cannot be made of the test part, or a metric takes what there is not.
+            SpecError: a slice cannot be made of the test part, or a metric takes what there is not, or
+                validation cannot choose the threshold.
         """
         try:
             check_slices(self._spec.slices, self._data.test)
             check_own_metrics(self._spec.asked_metrics, self._data.test)
+            check_threshold(self._spec, self._data.validation)
         except SpecError as error:
             spec = self._spec
             raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error

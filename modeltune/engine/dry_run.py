@@ -57,6 +57,7 @@ from modeltune.engine.score import (
     point_problems,
     predict,
     report_names,
+    threshold_problems_of,
 )
 from modeltune.ground import DataError, SpecError, error_line, first_line, shorten
 from modeltune.records import Failure, RehearsalResult, failure_of
@@ -142,7 +143,8 @@ def rehearse_given(
         evaluated = list(evaluate(model, known, test.size))
         _warn(spec, predicted, evaluated)
         names = [*evaluated, *report_names(outputs, spec.asked_metrics)]
-        problems += [*gate_problems(spec, names), *point_problems(spec, outputs)]
+        problems += [*threshold_problems_of(spec, outputs), *gate_problems(spec, names)]
+        problems += point_problems(spec, outputs)
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
@@ -287,7 +289,8 @@ def _problems_of_names(
     """Return which metrics of the objective and the gates a fit did not log."""
     missing = spec.search.objective.missing_from(curve) if spec.is_searched else None
     gates = gate_problems(spec, [*evaluated, *report_names(outputs, spec.asked_metrics)])
-    return [*([missing] if missing else []), *gates, *point_problems(spec, outputs)]
+    points = [*threshold_problems_of(spec, outputs), *point_problems(spec, outputs)]
+    return [*([missing] if missing else []), *gates, *points]
 
 
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from modeltune.engine.fit import Model, data_for_model, for_model, input_tensors
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks, without_inputs
 from modeltune.engine.score import (
+    at_points,
+    decided_scores,
     evaluate,
     foreign_names,
     predict,
@@ -30,6 +33,7 @@ from modeltune.records import (
     Examination,
     ExamineTask,
     KeptModel,
+    OperatingPoint,
     Probe,
     RescoreResult,
     pack_samples,
@@ -94,10 +98,13 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
         on_test = predict(model, loaded.test, size, spec.slices)
+        points = {name: OperatingPoint(values, "") for name, values in kept.thresholds.items()}
+        on_test = replace(on_test, outputs=at_points(on_test.outputs, points))
         asked = spec.asked_metrics
         own = task_scores(on_test.outputs, asked, loaded.test.metadata)
         evaluated = evaluate(model, loaded.test, size)
-        scores = {**report(on_test.outputs)[0], **own.numbers, **evaluated}
+        decided = decided_scores(model, on_test, evaluated)
+        scores = {**report(on_test.outputs)[0], **own.numbers, **evaluated, **decided}
         in_train = targets(model, loaded.train, on_test)
         samples = refit_samples(model, on_test, scores, in_train, own, asked)
     except Exception as error:  # noqa: BLE001  what was kept may not fit today's data

@@ -39,7 +39,7 @@ from modeltune.records import (
     plain,
     verdict_from_json,
 )
-from modeltune.specs import Spec, gates_identity
+from modeltune.specs import Spec, gates_identity, run_identity
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result", bound=TrialResult | RefitResult)
@@ -227,7 +227,9 @@ def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
 
     A failed refit is written like any other, but trained again when it is met again.
     """
-    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec)
+    identity = run_identity(spec)
+    threshold = [identity.get(name) for name in ("threshold", "code of the threshold")]
+    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec), threshold
 
     def key(task: RefitTask) -> str:
         values = sorted(task.hyperparameters["values"].items())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VERSION = "the version of "
 """Names of parts that are a package's version begin so."""
 
-DECLARED = ("search", "fit", "validation")
+DECLARED = ("search", "fit", "validation", "threshold")
 """The parts of an identity that are declarations, not code."""
 
 EXACT = ("parameters", "artifact_bytes", "flops")

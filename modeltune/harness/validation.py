@@ -122,6 +122,7 @@ def validate(
                 "seconds": refitted.seconds,
                 "trained_by": refitted.trained_by,
                 "curve": refitted.curve,
+                **({"thresholds": refitted.thresholds} if refitted.thresholds else {}),
             }
             for refit, refitted in zip(refits, ordered, strict=True)
         ),

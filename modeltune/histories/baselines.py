@@ -384,7 +384,8 @@ def _text(baseline: Baseline) -> tuple[str, bool]:
         if len(text) <= LARGEST or baseline.samples is None:
             return text, True
     samples = baseline.samples
-    bare = Samples(samples.size, samples.refits, definitions=samples.definitions)
+    size, refits, definitions = samples.size, samples.refits, samples.definitions
+    bare = Samples(size, refits, definitions=definitions, thresholds=samples.thresholds)
     return _as_text(replace(baseline, samples=bare)), False
 
 

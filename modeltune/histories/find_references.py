@@ -94,11 +94,22 @@ def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
         past.run: KeptModel(
             artifact_path(folder, past.architecture, past.run),
             artifact_path(folder, past.weights, past.run),
+            _thresholds(past),
         )
         for pasts in references.values()
         if not isinstance(pasts, str)
         for past in pasts
         if past.rescored and past.problem is None and past.architecture and past.weights
+    }
+
+
+def _thresholds(past: Past) -> dict[str, tuple[float, ...]]:
+    """Return by output from where on the kept model of a run says yes, where that was chosen."""
+    known = {} if past.samples is None else past.samples.thresholds
+    return {
+        prefix.removesuffix("_"): tuple(map(float, of_refits[0]))
+        for prefix, of_refits in known.items()
+        if of_refits.ndim == 2 and len(of_refits)
     }
 
 
@@ -298,7 +309,7 @@ def _kept_model(past: Past, folder: Path) -> KeptModel | str:
             files.append(verify(folder, artifact, past.run))
         except HistoryError as error:
             return str(error)
-    return KeptModel(*files)
+    return KeptModel(files[0], files[1])
 
 
 def _holds_predictions(folder: Path, past: Past) -> bool:

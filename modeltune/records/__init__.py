@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         confusion_from_json,
         confusion_to_json,
     )
+    from modeltune.records.decision_curves import DecisionCurve
     from modeltune.records.documents import DOCUMENT_KEYS, DOCUMENTS, document_from_json
     from modeltune.records.events import (
         BaselineAccepted,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
         verdict_from_json,
     )
     from modeltune.records.old_forms import old_verdict
+    from modeltune.records.operating_points import OperatingPoint
     from modeltune.records.own_metrics import call_metric, takes_metadata
     from modeltune.records.past import Past, References, RefitId
     from modeltune.records.plain_data import Json, as_number, from_plain, plain, reader_of
@@ -198,6 +200,7 @@ __all__ = [
     "ConfusionRow",
     "ConstantFeatures",
     "Counterexample",
+    "DecisionCurve",
     "Details",
     "Distance",
     "Drift",
@@ -221,6 +224,7 @@ __all__ = [
     "MetricPair",
     "MetricPairs",
     "Note",
+    "OperatingPoint",
     "Outcome",
     "Overlap",
     "Past",
@@ -323,6 +327,8 @@ __getattr__, __dir__ = door(
             "usual_names",
             "usual_scores",
         ),
+        "decision_curves": ("DecisionCurve",),
+        "operating_points": ("OperatingPoint",),
         "own_metrics": (
             "call_metric",
             "takes_metadata",

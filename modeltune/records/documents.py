@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modeltune.records.operating_points import OperatingPoint
 from modeltune.records.plain_data import Json, from_plain
 
 DOCUMENTS = ("search", "fit", "validation", "data", "environment", "task_report", "model")
@@ -21,6 +22,7 @@ class _Refit:
     seed: int
     fold: int | None
     curve: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,12 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
 _TABLE: dict[str, Any] = {
     "per_class": tuple[_Class, ...],
     "confusion": tuple[tuple[int | None, ...], ...] | None,
+    "operating_point": OperatingPoint,
 }
 """What the report of an output may have, whose name is that of the output."""
 
 
-DOCUMENT_KEYS = frozenset({"confusion", "per_class"}.union(*_TYPES.values()))
+DOCUMENT_KEYS = frozenset({"confusion", "operating_point", "per_class"}.union(*_TYPES.values()))
 """The keys under which a document has something of a certain type, if it has them."""
 
 

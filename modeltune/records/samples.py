@@ -81,6 +81,8 @@ class Samples:
         groups: by the name they are by which group each sample is in.
         metadata: what else is known of the samples, where a metric of the author's that is one number
             of all of them takes it.
+        thresholds: by prefix from which probability on each refit says yes, float64 of shape (refits, 1),
+            or (refits, k) of labels; nothing where it decides as its kind does.
     """
 
     size: int
@@ -96,6 +98,7 @@ class Samples:
     groups: Mapping[str, Groups] = field(default_factory=dict)
     chart_outputs: Mapping[str, Array] = field(default_factory=dict)
     metadata: SampleMetadata | None = None
+    thresholds: Mapping[str, Array] = field(default_factory=dict)
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -273,6 +276,7 @@ class Samples:
         arrays += (*self.values.values(), *self.slices.values(), *self.weights.values())
         arrays += tuple(groups.codes for groups in self.groups.values())
         arrays += (*self.outputs.values(), *self.chart_outputs.values())
+        arrays += tuple(self.thresholds.values())
         if self.metadata is not None:
             arrays += tuple(self.metadata.numbers.values())
             arrays += tuple(texts.codes for texts in self.metadata.texts.values())
@@ -427,6 +431,11 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
             for name in first.outputs
             if all(name in one.outputs for one in refits)
         },
+        thresholds={
+            name: np.concatenate([one.thresholds[name] for one in refits])
+            for name in first.thresholds
+            if all(name in one.thresholds for one in refits)
+        },
     )
 
 
@@ -455,6 +464,9 @@ def pack_samples(samples: Samples) -> Json:
     if samples.chart_outputs:
         shown = sorted(samples.chart_outputs.items())
         data["chart_outputs"] = {name: _pack(array, is_exact=True) for name, array in shown}
+    if samples.thresholds:
+        points = sorted(samples.thresholds.items())
+        data["thresholds"] = {name: _pack(array, is_exact=True) for name, array in points}
     if samples.metadata is not None:
         numbers, texts = (
             sorted(samples.metadata.numbers.items()),
@@ -492,12 +504,13 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "chart_outputs": (size,),
         "metadata": (size,),
         "metadata_texts": (size,),
+        "thresholds": (refits,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
     # Older ones have none of these.
     later = ("weights", "outputs", "groups", "chart_outputs", "metadata", "metadata_texts")
-    packed = {**{name: {} for name in later}, **data}
+    packed = {**{name: {} for name in (*later, "thresholds")}, **data}
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():

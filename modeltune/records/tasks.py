@@ -151,7 +151,8 @@ class RefitResult:
 
     ``samples`` are its results on each test sample, packed. The refit whose weights are kept also
     has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know,
-    ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value.
+    ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value. ``thresholds`` are
+    by output those it says yes from, where the spec has it decide by any.
     """
 
     scores: Mapping[str, float]
@@ -166,6 +167,7 @@ class RefitResult:
     note: str | None = None
     cautions: tuple[Caution, ...] = ()
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,14 @@ class GivenModels:
 
 @dataclass(frozen=True)
 class KeptModel:
-    """A model of an earlier run, by its files: how it is built, and its weights."""
+    """A model of an earlier run, by its files: how it is built, and its weights.
+
+    ``thresholds`` are by output those it says yes from, where its run chose any.
+    """
 
     architecture: Path
     weights: Path
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ if TYPE_CHECKING:
         CurvePoint,
         DecidedMetric,
         MetricFunction,
+        Threshold,
         plain_function,
+        threshold,
     )
     from modeltune.specs.predictions import Predictions
     from modeltune.specs.searches import (
@@ -142,6 +144,7 @@ __all__ = [
     "Statistic",
     "Subject",
     "Table",
+    "Threshold",
     "Validation",
     "Waiver",
     "Windows",
@@ -179,6 +182,7 @@ __all__ = [
     "split_address",
     "table",
     "texts",
+    "threshold",
     "uses_package",
     "windows",
 ]
@@ -256,6 +260,8 @@ __getattr__, __dir__ = door(
             "MetricFunction",
             "CurvePoint",
             "plain_function",
+            "Threshold",
+            "threshold",
         ),
         "predictions": ("Predictions",),
         "searches": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -13,7 +12,13 @@ from datetime import date
 from typing import Any, NoReturn
 
 from modeltune.ground import Problem, Word, is_finite_number, is_integer, typed
-from modeltune.specs.operating_points import CurvePoint, MetricFunction, at_point, plain_function
+from modeltune.specs.operating_points import (
+    CurvePoint,
+    MetricFunction,
+    at_point,
+    call_problems,
+    plain_function,
+)
 
 
 class Severity(Word):
@@ -633,21 +638,7 @@ def _function_problems(function: Any) -> Iterator[str]:
     """Yield why a function is no metric, as far as its name and its arguments tell."""
     if "<lambda>" in _recorded_name(function):
         yield "its values are recorded under its name, and a lambda has none; write a def"
-    if isinstance(function, type):
-        yield f"{typed(function)} is a class; write a function of (y_true, y_pred)"
-        return
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    more = {"metadata": None} if "metadata" in signature.parameters else {}
-    try:
-        signature.bind(None, None, **more)
-    except TypeError as error:
-        yield (
-            f"it cannot be called with (y_true, y_pred): {error}; bind what else it takes by "
-            "functools.partial"
-        )
+    yield from call_problems(function)
 
 
 def _day(text: object) -> date | None:

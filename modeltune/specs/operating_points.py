@@ -1,12 +1,13 @@
-"""Declare operating points: the condition under which a metric of yes or no is computed."""
+"""Declare operating points: where on a curve a metric is computed, and how a threshold is chosen."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from modeltune.ground import is_finite_number, typed
+from modeltune.ground import Problem, is_finite_number, typed
 
 CONDITIONS = ("threshold", "precision", "recall", "false_positive_rate", "specificity")
 """What ``.at`` takes: a threshold, or what the best one has to reach."""
@@ -99,6 +100,90 @@ class DecidedMetric:
     threshold: float
 
 
+MAXIMIZED = tuple(name for name in DECISION_METRICS if name != "false_positive_rate")
+"""The metrics that a threshold can be chosen by."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Threshold:
+    """How the threshold is chosen from which on a probability means yes; ``mt.threshold`` makes it."""
+
+    maximize: str | Callable[..., Any] | None = None
+    cost: Callable[..., Any] | None = None
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The author's function, None where a metric is named."""
+        return (
+            self.cost
+            if self.cost is not None
+            else self.maximize
+            if callable(self.maximize)
+            else None
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy, "" where none or both are given."""
+        if (self.maximize is None) == (self.cost is None):
+            has = "neither maximize nor cost" if self.cost is None else "both maximize and cost"
+            yield "", f'{self!r} has {has}; write mt.threshold(maximize="f1") or (cost=function)'
+            return
+        name, value = ("cost", self.cost) if self.maximize is None else ("maximize", self.maximize)
+        if callable(value):
+            for text in call_problems(value):
+                yield name, f"{typed(value)}: {text}"
+        elif name == "cost":
+            yield (
+                name,
+                f"{typed(value)}: write a function of (y_true, y_pred) that returns a number",
+            )
+        elif value not in MAXIMIZED:
+            fixed = "; a threshold itself is threshold=0.3" if is_finite_number(value) else ""
+            yield (
+                name,
+                f"{typed(value)} does not depend on a threshold, or less of it is better; write "
+                f"{', '.join(MAXIMIZED)}, or a function of (y_true, y_pred){fixed}",
+            )
+
+    def __repr__(self) -> str:
+        fields = {"maximize": self.maximize, "cost": self.cost}
+        given = [f"{name}={typed(value)}" for name, value in fields.items() if value is not None]
+        return f"mt.threshold({', '.join(given)})"
+
+
+def threshold(
+    maximize: str | Callable[..., Any] | None = None, *, cost: Callable[..., Any] | None = None
+) -> Threshold:
+    """Choose the threshold from which on a model's probability means yes, on validation and never on test.
+
+    It is the one among the different scores of validation at which the metric is largest, or the cost
+    smallest; of equals the highest. A sample is of class 1 where its probability is at least the
+    threshold, as in scikit-learn's ``TunedThresholdClassifierCV``. Every refit chooses its own, for what
+    is judged is the recipe, and a threshold is a part of what a model has learned: on the validation part,
+    under ``mt.KFold`` on the fold that it was not trained on. Of labels each has a threshold of its own,
+    chosen on this label alone.
+
+    Args:
+        maximize: "f1" or another metric of decisions, of class 1; or a function ``(y_true, y_pred)`` that
+            gets 0 and 1 for each sample and returns a number, or one per sample whose mean counts.
+        cost: such a function of which less is better.
+    """
+    return Threshold(maximize, cost)
+
+
+def threshold_problems(declared: object) -> Iterator[Problem]:
+    """Yield what is wrong with the threshold of a spec, which may be a number too."""
+    if isinstance(declared, Threshold):
+        for field, text in declared.problems():
+            yield f"threshold.{field}" if field else "threshold", text
+    elif not is_finite_number(declared) or not 0 <= declared <= 1:
+        yield (
+            "threshold",
+            f'{typed(declared)}: write mt.threshold(maximize="f1"), mt.threshold(cost=function), or a '
+            "number from 0 to 1",
+        )
+
+
 MetricFunction: TypeAlias = Callable[..., Any] | DecidedMetric
 """A metric of the author's: a function, as it is or at a threshold."""
 
@@ -114,6 +199,25 @@ def at_point(function: MetricFunction, point: CurvePoint) -> MetricFunction:
 def plain_function(function: MetricFunction) -> Callable[..., Any]:
     """Return the function that the author gave, without a point."""
     return function.function if isinstance(function, DecidedMetric) else function
+
+
+def call_problems(function: Any) -> Iterator[str]:
+    """Yield why a function cannot be called as a metric, as far as its signature tells."""
+    if isinstance(function, type):
+        yield f"{typed(function)} is a class; write a function of (y_true, y_pred)"
+        return
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    more = {"metadata": None} if "metadata" in signature.parameters else {}
+    try:
+        signature.bind(None, None, **more)
+    except TypeError as error:
+        yield (
+            f"it cannot be called with (y_true, y_pred): {error}; bind what else it takes by "
+            "functools.partial"
+        )
 
 
 def _number(value: object) -> str:

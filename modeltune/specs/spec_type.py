@@ -43,7 +43,12 @@ from modeltune.specs.gates import (
     metric,
 )
 from modeltune.specs.objectives import Objective, maximize, minimize
-from modeltune.specs.operating_points import DecidedMetric, MetricFunction
+from modeltune.specs.operating_points import (
+    DecidedMetric,
+    MetricFunction,
+    Threshold,
+    threshold_problems,
+)
 from modeltune.specs.searches import Hyperband, NoSearch, RandomSearch, Search
 from modeltune.specs.validations import Holdout, KFold, Scoring, Validation
 
@@ -52,7 +57,7 @@ DECLARATIONS = "__modeltune_declared__"
 
 FIELDS = (
     "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
-    "task", "metrics",
+    "task", "metrics", "threshold",
 )  # fmt: skip
 """The fields of a spec, each of which parametrize can vary."""
 
@@ -77,6 +82,7 @@ class Protocol:
     examples: bool = True
     task: str | Mapping[str, str] | None = None
     metrics: tuple[str | Callable[..., Any], ...] = ()
+    threshold: Threshold | float | None = None
     place: tuple[str, int] = ("", 0)
     most_rows: int | None = None
 
@@ -143,6 +149,8 @@ class Protocol:
         elif self.task is not None and self.task not in TASKS:
             listed = ", ".join(map(typed, TASKS))
             yield "task", f"{typed(self.task)}: write {listed}, or leave it out"
+        if self.threshold is not None:
+            yield from threshold_problems(self.threshold)
         yield from self._metric_problems()
         if not isinstance(self.gates, tuple):
             yield "gates", f"{typed(self.gates)}: write a list of gates"
@@ -360,6 +368,11 @@ class Spec:
     def most_rows(self) -> int | None:
         """How many samples of each part are used at most; None: all."""
         return self.protocol.most_rows
+
+    @property
+    def threshold(self) -> Threshold | float | None:
+        """From which probability on a model's yes is a yes, or how that is chosen; None: as its kind has it."""
+        return self.protocol.threshold
 
     @property
     def slices(self) -> list[On | By]:
@@ -581,6 +594,7 @@ def spec(
     examples: bool = True,
     task: str | Mapping[str, str] | None = None,
     metrics: Sequence[str | Callable[..., Any]] = (),
+    threshold: Threshold | float | None = None,
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol under which models are searched, validated and judged.
@@ -607,6 +621,9 @@ def spec(
             model predicts, where that cannot be told.
         metrics: names and functions, as ``mt.metric`` takes them, that are measured in every run,
             whether gates ask for them or not.
+        threshold: the probability from which on a model that says yes or no, of two classes or of labels,
+            is taken to say yes: ``mt.threshold(maximize="f1")`` chooses it on validation, 0.3 is one. Without,
+            a yes is above 0.5, and of two columns the larger one.
 
     Raises:
         SpecError: names every broken field, the file and the line.
@@ -629,6 +646,7 @@ def spec(
         examples,
         task,
         _as_tuple(metrics),
+        threshold,
         (caller.f_code.co_filename, caller.f_lineno),
     )
     if data is _REQUIRED:

@@ -30,7 +30,7 @@ from modeltune.engine.data.streams import (
 )
 from modeltune.ground import DataError, SpecError, error_line, shorten
 from modeltune.records import Array, Json
-from modeltune.specs import Data, Fit, Gate, KFold, Spec, data_arguments
+from modeltune.specs import Data, Fit, Gate, KFold, Spec, Threshold, data_arguments
 
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
@@ -255,6 +255,11 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     if "validation" in missing:
         _refuse_steps(where, spec.fit.validation_steps)
     cuts = _cut(where, parts, missing, spec.search.seed)
+    if spec.is_given and isinstance(spec.threshold, Threshold) and "validation" in missing:
+        notes.append(
+            "the threshold is chosen on a part of train, which a model that is given may have been trained "
+            "on: return mt.Data(validation=(x, y), ...) that it has not seen"
+        )
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
         _check_folds(where, parts, spec.validation.k)

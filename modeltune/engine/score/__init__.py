@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from modeltune.engine.score.given_models import is_keras_model, load_given
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
-    from modeltune.engine.score.operating_points import point_problems
+    from modeltune.engine.score.operating_points import (
+        at_points,
+        check_threshold,
+        point_problems,
+        threshold_problems_of,
+    )
     from modeltune.engine.score.outputs import is_loss_of_keras
     from modeltune.engine.score.predictors import (
         GivenPredictor,
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.sample_values import all_metrics
     from modeltune.engine.score.scoring import (
         PartPredictions,
+        decided_scores,
         evaluate,
         predict,
         refit_samples,
@@ -64,9 +70,12 @@ __all__ = [
     "OutputTask",
     "PartPredictions",
     "all_metrics",
+    "at_points",
     "broadcast_cautions",
     "check_own_metrics",
     "check_slices",
+    "check_threshold",
+    "decided_scores",
     "digest_of",
     "digest_of_predictor",
     "evaluate",
@@ -98,6 +107,7 @@ __all__ = [
     "scores_again",
     "targets",
     "task_scores",
+    "threshold_problems_of",
     "train_refit",
     "with_weights",
 ]
@@ -120,7 +130,12 @@ __getattr__, __dir__ = door(
             "foreign_names",
             "save_model",
         ),
-        "operating_points": ("point_problems",),
+        "operating_points": (
+            "at_points",
+            "check_threshold",
+            "point_problems",
+            "threshold_problems_of",
+        ),
         "outputs": ("is_loss_of_keras",),
         "predictors": (
             "GivenPredictor",
@@ -146,6 +161,7 @@ __getattr__, __dir__ = door(
         "sample_values": ("all_metrics",),
         "scoring": (
             "PartPredictions",
+            "decided_scores",
             "evaluate",
             "predict",
             "refit_samples",

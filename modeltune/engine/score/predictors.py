@@ -17,7 +17,13 @@ from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
 from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
-from modeltune.engine.score.operating_points import point_problems
+from modeltune.engine.score.operating_points import (
+    at_points,
+    notes_on_points,
+    point_problems,
+    points_of,
+    threshold_problems_of,
+)
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import (
@@ -58,6 +64,7 @@ from modeltune.specs import (
     Predictions,
     Spec,
     Subject,
+    Threshold,
     predictor_identity,
 )
 
@@ -398,6 +405,7 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
     ]
     problems = [
         *_tasks_of_no_output(spec, outputs),
+        *threshold_problems_of(spec, outputs, given.model),
         *gate_problems(spec, names, resources=()),
         *point_problems(spec, outputs),
         *_unfit_gates(spec, is_fixed),
@@ -473,7 +481,8 @@ def digest_of_predictor(given: GivenPredictor, loaded: LoadedData) -> str:
     """Return the sha256 of what a predictor holds and predicts for test, by which runs are known.
 
     One that cannot be compared with others is known by its predictions alone. Where gates probe it
-    beside test, that is not enough: this then begins with ``UNCOMPARABLE`` and says why.
+    beside test, that is not enough: this then begins with ``UNCOMPARABLE`` and says why. What it predicts
+    for validation counts where that chooses its threshold.
     """
     held = given.identity
     if held.startswith(UNCOMPARABLE):
@@ -486,6 +495,9 @@ def digest_of_predictor(given: GivenPredictor, loaded: LoadedData) -> str:
         digest.update(f"{given.name} {output.task.value} {output.is_hard}{named}".encode())
         digest.update(f"{output.predicted.dtype}{output.predicted.shape}".encode())
         digest.update(np.ascontiguousarray(output.predicted).tobytes())
+    if isinstance(given.spec.threshold, Threshold):
+        for output in given.outputs(loaded.validation):
+            digest.update(np.ascontiguousarray(output.predicted).tobytes())
     return digest.hexdigest()
 
 
@@ -509,19 +521,22 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
     spec, test, asked = given.spec, loaded.test, given.spec.asked_metrics
     gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
     readings = given.read(test)
-    outputs = [reading.output for reading in readings]
+    outputs, chosen_on = [reading.output for reading in readings], loaded.validation
+    points = points_of(spec, chosen_on, lambda: given.outputs(chosen_on), outputs)
+    outputs = at_points(outputs, points)
     masks = slice_masks(spec.slices, test.x, test.y, test) if spec.slices else {}
     scores, tables, own = _scores(outputs, asked, test.metadata)
     targets = _targets(readings, loaded.train)
     samples = task_samples(outputs, targets, masks, own, asked)
     for output in outputs:
         samples = None if samples is None else _with_accuracy(samples, output)
-    notes = [*note_on_width(outputs, asked)]
+    notes = [*note_on_width(outputs, asked), *notes_on_points(points)]
     undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():
         if measure.subject is Subject.GAP:
             train = loaded.train
-            on_train = _scores(given.outputs(train), asked, train.metadata)[0]
+            decided = at_points(given.outputs(train), points)
+            on_train = _scores(decided, asked, train.metadata)[0]
             scores[measure.key] = on_train[measure.metric] - scores[measure.metric]
         elif measure.subject is Subject.GAIN_OVER_DUMMY:
             try:
@@ -539,6 +554,7 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
         model={"kind": PREDICTOR, "name": given.name},
         note="; ".join(notes) or None,
         unmeasured=undefined,
+        thresholds={name or "output": point.thresholds for name, point in points.items()},
     )
 
 
@@ -579,7 +595,10 @@ def _gain(
     """
 
     def score(predictions: Sequence[Array], whose: str) -> float:
-        replaced = [replace(o, predicted=p) for o, p in zip(outputs, predictions, strict=True)]
+        # A dummy has no threshold to choose: its shares are those of the classes.
+        replaced = [
+            replace(o, predicted=p, point=None) for o, p in zip(outputs, predictions, strict=True)
+        ]
         numbers, _, own = _scores(replaced, asked, test.metadata)
         if metric not in numbers:
             why = own.undefined.get(metric)

@@ -23,7 +23,7 @@ from modeltune.engine.fit import (
     without_assets,
 )
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.engine.score.refit import parts_of, score_part, scores_beyond_test, with_weights
+from modeltune.engine.score.refit import parts_of, score_test, scores_beyond_test, with_weights
 from modeltune.engine.score.scoring import random_metrics
 from modeltune.ground import SpecError, error_line, read_bounded
 from modeltune.records import LARGEST_ARCHITECTURE, Values
@@ -70,16 +70,15 @@ def scores_again(
         recorded: names of scores, including gaps and gains.
     """
     loaded = data_for_model(model, loaded)
-    asked = spec.asked_metrics
-    on_test = score_part(model, loaded.test, spec.fit.batch_size, (), asked)
+    parts = parts_of(spec, loaded, refit)
+    on_test, points = score_test(spec, model, parts)
     measures = [
         Measure(subject, metric)
         for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)
         for metric in on_test.scores
         if Measure(subject, metric).key in recorded
     ]
-    parts = parts_of(spec, loaded, refit)
-    further, _ = scores_beyond_test(spec, model, parts, on_test, measures)
+    further, _ = scores_beyond_test(spec, model, parts, on_test, measures, points)
     scores = {**on_test.scores, **further}
     return {metric: scores[metric] for metric in recorded if metric in scores}
 

@@ -45,9 +45,16 @@ from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.architecture import describe_model
 from modeltune.engine.score.flops import flops_of
 from modeltune.engine.score.integrity import check_model
+from modeltune.engine.score.operating_points import (
+    Points,
+    at_points,
+    notes_on_points,
+    points_of,
+)
 from modeltune.engine.score.predictors import GIVEN
 from modeltune.engine.score.scoring import (
     PartPredictions,
+    decided_scores,
     dummy_gain,
     evaluate,
     predict,
@@ -90,14 +97,16 @@ class RefitParts:
 class PartScores:
     """What a model predicts on a part, its scores there, and the tables of its report.
 
-    ``task`` are the usual numbers and the author's metrics among them. ``note`` says why there is no
-    report, None where there is one.
+    ``task`` are the usual numbers and the author's metrics among them, ``evaluated`` those of Keras's as
+    they were compiled, whatever threshold was chosen. ``note`` says why there is no report, None where
+    there is one.
     """
 
     predictions: PartPredictions
     scores: Mapping[str, float]
     tables: Mapping[str, Json]
     task: TaskScores = field(default_factory=TaskScores)
+    evaluated: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
 
 
@@ -162,7 +171,8 @@ def score_model(
     ``started_from`` are the ``starting_weights`` of a model that was trained here.
     """
     parts = parts.for_model(model)
-    on_test, samples, notes = _score(spec, model, parts)
+    on_test, samples, notes, points = _score(spec, model, parts)
+    thresholds = {name or "output": point.thresholds for name, point in points.items()}
     scores, tables = on_test.scores, on_test.tables
     if weights is None:
         note = _joined(notes)
@@ -171,6 +181,7 @@ def score_model(
             samples=samples,
             note=note,
             unmeasured=on_test.task.undefined,
+            thresholds=thresholds,
         )
     weights.parent.mkdir(parents=True, exist_ok=True)
     if not can_predict(model):
@@ -185,7 +196,8 @@ def score_model(
     notes.append(note)
     checks: tuple[Verdict, ...] = ()
     if can_predict(model):
-        checks = check_model(model, restored, parts.test, spec.fit.batch_size, scores)
+        compiled = {**scores, **on_test.evaluated}
+        checks = check_model(model, restored, parts.test, spec.fit.batch_size, compiled)
     else:
         notes.append(
             f"{type(model).__name__} has no call(), so that it predicts nothing: "
@@ -203,6 +215,7 @@ def score_model(
         model=description,
         note=_joined(notes),
         unmeasured=on_test.task.undefined,
+        thresholds=thresholds,
     )
 
 
@@ -313,15 +326,15 @@ def _write_examples(spec: Spec, test: Part, on_test: PartPredictions, path: Path
 
 def _score(
     spec: Spec, model: Model, parts: RefitParts
-) -> tuple[PartScores, Json, list[str | None]]:
+) -> tuple[PartScores, Json, list[str | None], Points]:
     """Return all scores of the final weights, and what they did on each test sample, packed.
 
-    The last of the three are notes on what could not be measured.
+    Besides notes on what could not be measured, and from where on the outputs say yes.
     """
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     asked = spec.asked_metrics
-    on_test = score_part(model, parts.test, spec.fit.batch_size, spec.slices, asked)
-    notes = [] if on_test.note is None else [on_test.note]
+    on_test, points = score_test(spec, model, parts, spec.slices)
+    notes = [*([] if on_test.note is None else [on_test.note]), *notes_on_points(points)]
     packed: Json = None
     try:
         in_train = targets(model, parts.train, on_test.predictions)
@@ -335,9 +348,27 @@ def _score(
         notes += [] if samples is None else note_on_width(on_test.predictions.outputs, asked)
     except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
         notes.append(_not_measured("the results of single samples are not kept", error))
-    further, lost = scores_beyond_test(spec, model, parts, on_test, measures)
+    further, lost = scores_beyond_test(spec, model, parts, on_test, measures, points)
     scores = {**on_test.scores, **further}
-    return replace(on_test, scores=scores), packed, [*notes, *lost]
+    return replace(on_test, scores=scores), packed, [*notes, *lost], points
+
+
+def score_test(
+    spec: Spec, model: Model, parts: RefitParts, slices: Sequence[On | By] = ()
+) -> tuple[PartScores, Points]:
+    """Predict and score test, decided where the spec says so or the watched part has chosen.
+
+    Raises:
+        SpecError: no threshold can be chosen.
+    """
+    size = spec.fit.batch_size
+    predictions = predict(model, parts.test, size, slices)
+    watched = parts.watched
+    points = points_of(
+        spec, watched, lambda: predict(model, watched, size).outputs, predictions.outputs
+    )
+    predictions = replace(predictions, outputs=at_points(predictions.outputs, points))
+    return score_predicted(model, parts.test, size, predictions, spec.asked_metrics), points
 
 
 def _not_measured(what: str, error: BaseException) -> str:
@@ -350,9 +381,22 @@ def score_part(
     batch_size: int,
     slices: Sequence[On | By] = (),
     asked: Mapping[str, MetricFunction | None] | None = None,
+    points: Points | None = None,
 ) -> PartScores:
     """Predict and score a part with the final weights; ``asked`` are the metrics that gates name."""
     predictions = predict(model, part, batch_size, slices)
+    predictions = replace(predictions, outputs=at_points(predictions.outputs, points or {}))
+    return score_predicted(model, part, batch_size, predictions, asked)
+
+
+def score_predicted(
+    model: Model,
+    part: Part,
+    batch_size: int,
+    predictions: PartPredictions,
+    asked: Mapping[str, MetricFunction | None] | None = None,
+) -> PartScores:
+    """Score what a model predicts for a part, its outputs decided at their points."""
     note = None
     if can_predict(model) and predictions.y is None:
         what = "ragged" if part.has_ragged_targets else "no"
@@ -370,10 +414,11 @@ def score_part(
         note = _not_measured(f"there is no report on {part.name}", error)
     # Where both have a metric of the same name, Keras's compiled metric comes first.
     evaluated = evaluate(model, part, batch_size)
-    scores = {**reported, **task.numbers, **evaluated}
+    decided = decided_scores(model, predictions, evaluated)
+    scores = {**reported, **task.numbers, **evaluated, **decided}
     undefined = {name: why for name, why in task.undefined.items() if name not in evaluated}
     task = replace(task, undefined=undefined)
-    return PartScores(predictions, scores, tables, task, note)
+    return PartScores(predictions, scores, tables, task, evaluated, note)
 
 
 def scores_beyond_test(
@@ -382,6 +427,7 @@ def scores_beyond_test(
     parts: RefitParts,
     on_test: PartScores,
     measures: Iterable[Measure],
+    points: Points | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Return the scores that need more than the test part: gaps, gains, scores on a fold, size.
 
@@ -391,6 +437,7 @@ def scores_beyond_test(
         parts: the parts of its refit.
         on_test: what it reached on the test part.
         measures: the gaps and gains to measure are among these.
+        points: from where on its outputs say yes. A fold is scored without, as its own samples chose them.
 
     Returns:
         The scores, and notes on those that could not be measured.
@@ -404,7 +451,9 @@ def scores_beyond_test(
         try:
             if subject is Subject.GAP:
                 asked = spec.asked_metrics
-                on_train = on_train or score_part(model, parts.train, size, (), asked).scores
+                on_train = (
+                    on_train or score_part(model, parts.train, size, (), asked, points).scores
+                )
                 results[key] = on_train[name] - on_test.scores[name]
             elif subject is Subject.GAIN_OVER_DUMMY:
                 score = on_test.scores[name]

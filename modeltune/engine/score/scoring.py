@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from modeltune.engine.fit import (
     with_string_tensors,
 )
 from modeltune.engine.internals import keras_internals
-from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
+from modeltune.engine.score.dummies import CERTAIN, dummy_predictions, gain, perfect_predictions
 from modeltune.engine.score.outputs import (
     Masks,
     Pairing,
@@ -33,9 +33,15 @@ from modeltune.engine.score.outputs import (
     pairing_of,
     targets_of,
 )
-from modeltune.engine.score.sample_values import sample_values
+from modeltune.engine.score.sample_values import SampleValues, sample_values
 from modeltune.engine.score.slice_masks import slice_masks
-from modeltune.engine.score.task_report import Output, OutputTask, Target, report
+from modeltune.engine.score.task_report import (
+    Output,
+    OutputTask,
+    Target,
+    decisions,
+    report,
+)
 from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
 from modeltune.records import Array, Samples
 from modeltune.specs import By, MetricFunction, On
@@ -45,6 +51,22 @@ MEANS = ("sum_over_batch_size", "mean")
 
 OF_BATCHES = ("circle", "dice", "tversky")
 """Losses of Keras that compare the samples of a batch, or divide by what all of them add up to."""
+
+BY_LARGEST = (keras.metrics.CategoricalAccuracy, keras.metrics.SparseCategoricalAccuracy)
+"""Metrics of Keras that look for the largest of several columns."""
+
+BY_THRESHOLD = (
+    keras.metrics.BinaryAccuracy,
+    keras.metrics.F1Score,
+    keras.metrics.FalseNegatives,
+    keras.metrics.FalsePositives,
+    keras.metrics.FBetaScore,
+    keras.metrics.Precision,
+    keras.metrics.Recall,
+    keras.metrics.TrueNegatives,
+    keras.metrics.TruePositives,
+)
+"""Metrics of Keras that decide by a threshold, 0.5 without another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +111,47 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
             return_dict=True,
         )
     return logged_numbers(logs)
+
+
+def decided_metrics(predictions: PartPredictions) -> list[str]:
+    """Return the compiled metrics that decide at Keras's threshold and have an output with another.
+
+    One that its author gave a threshold of its own keeps it.
+    """
+    with_point = {o.place for o in predictions.outputs if o.point is not None}
+    uses = [use for use in predictions.pairing.metrics if use.place in with_point]
+    return [use.name for use in uses if _decides_as_usual(use.function)]
+
+
+def _decides_as_usual(metric: Any) -> bool:
+    """Tell whether a metric of Keras counts decisions, at a threshold that its author did not choose."""
+    if type(metric) in BY_LARGEST:
+        return True
+    config = metric.get_config() if type(metric) in BY_THRESHOLD else {}
+    if "thresholds" in config:
+        return all(config.get(name) is None for name in ("thresholds", "top_k", "class_id"))
+    return config.get("threshold") == 0.5
+
+
+def decided_scores(
+    model: Model, predictions: PartPredictions, evaluated: Mapping[str, float]
+) -> dict[str, float]:
+    """Return those of the evaluated metrics that depend on decisions, of decisions at the chosen point."""
+    names = [name for name in decided_metrics(predictions) if name in evaluated]
+    hard = [decided_predictions(output) for output in predictions.outputs]
+    return {name: score_predictions(model, predictions, hard, name) for name in names}
+
+
+def decided_predictions(output: Output) -> Array:
+    """Return predictions that leave no doubt of what an output decides at its point; others as they are."""
+    if output.point is None:
+        return output.predicted
+    decided = decisions(output, output.predicted)
+    if output.task is OutputTask.MULTICLASS:
+        decided = np.eye(output.predicted.shape[-1], dtype=bool)[decided]
+    hard = decided.reshape(output.predicted.shape).astype(output.predicted.dtype)
+    certain: Array = (2 * hard - 1) * CERTAIN if output.from_logits else hard
+    return certain
 
 
 def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple[float, float]]:
@@ -197,9 +260,7 @@ def refit_samples(
     values: dict[str, Array] = {}
     weights: dict[str, Array] = {}
     definitions: dict[str, str] = {}
-    for name, definition, kept in sample_values(
-        model, test.pairing, test.y, test.predicted, test.sample_weight, test.masks, test.sizes
-    ):
+    for name, definition, kept in _sample_values(model, test):
         definitions[name] = definition
         if kept is None or name not in scores or len(kept.values) != samples.size:
             continue
@@ -221,6 +282,23 @@ def refit_samples(
     return replace(samples, values=values, weights=weights, definitions=definitions)
 
 
+def _sample_values(
+    model: Model, test: PartPredictions
+) -> Iterator[tuple[str, str, SampleValues | None]]:
+    """Yield as ``sample_values``, of decisions at the chosen point where a metric depends on these."""
+    more = test.sample_weight, test.masks, test.sizes
+    decided: dict[str, SampleValues | None] = {}
+    if names := decided_metrics(test):
+        flat = keras.tree.flatten(test.predicted)
+        for output in test.outputs:
+            flat[output.place] = decided_predictions(output)
+        hard = keras.tree.pack_sequence_as(test.predicted, flat)
+        values = sample_values(model, test.pairing, test.y, hard, *more)
+        decided = {name: kept for name, _, kept in values if name in names}
+    for name, definition, kept in sample_values(model, test.pairing, test.y, test.predicted, *more):
+        yield name, definition, decided.get(name, kept)
+
+
 def dummy_gain(
     model: Model, train: Part, test: PartPredictions, score: float, metric: str
 ) -> float:
@@ -230,6 +308,8 @@ def dummy_gain(
     median. Perfect predictions are the targets themselves. The model's own loss and metrics
     score both on the test part.
     """
+    # A dummy has no threshold to choose: its shares are those of the classes.
+    test = replace(test, outputs=[replace(output, point=None) for output in test.outputs])
     if any(o.task is OutputTask.OTHER and o.y.size != o.predicted.size for o in test.outputs):
         return math.nan  # nobody but the loss knows what a prediction has to be
     if metric == "loss" and model.losses:

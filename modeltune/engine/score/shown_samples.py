@@ -14,7 +14,13 @@ import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.score.scoring import PartPredictions
-from modeltune.engine.score.task_report import Output, OutputTask, classes_of, probabilities
+from modeltune.engine.score.task_report import (
+    Output,
+    OutputTask,
+    classes_of,
+    decisions,
+    probabilities,
+)
 from modeltune.records import Array, Json
 
 EXAMPLES_FORMAT = 1
@@ -134,10 +140,11 @@ def _decisions(output: Output) -> _Answers:
         shares = np.full(shares.shape, np.nan)
     if output.task is OutputTask.MULTICLASS:
         true, answers = classes_of(output)
-        sure = shares.max(axis=-1)
+        places = answers.reshape(shares.shape[:-1])[..., None]
+        sure = np.take_along_axis(shares, places, -1)[..., 0]
     else:
         true = output.y.astype(bool).astype(int)
-        answers = (output.predicted > output.threshold).astype(int)
+        answers = decisions(output, output.predicted).astype(int)
         sure = np.where(answers, shares, 1 - shares)
     true, answers, sure = (array.reshape(size, -1) for array in (true, answers, sure))
     counted = _counted(output, true.shape)

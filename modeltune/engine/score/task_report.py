@@ -17,7 +17,9 @@ from modeltune.records import (
     Answers,
     Array,
     Json,
+    OperatingPoint,
     confusion_to_json,
+    plain,
     usual_metric,
     usual_names,
 )
@@ -48,6 +50,7 @@ class Output:
             weight do not count.
         loss: Keras's name of its loss in lower case without underscores, "" of none.
         is_hard: whether classes were predicted and nothing about how sure they are.
+        point: from which probability on it says yes; None: above 0.5, and of two columns the larger one.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Output:
     counted: Array | None = None
     loss: str = ""
     is_hard: bool = False
+    point: OperatingPoint | None = None
 
     @property
     def prefix(self) -> str:
@@ -68,7 +72,7 @@ class Output:
 
     @property
     def threshold(self) -> float:
-        """The value above which a prediction of yes or no means yes."""
+        """The value above which a prediction of yes or no means yes, where no other point was chosen."""
         return 0.0 if self.from_logits else 0.5
 
     @property
@@ -101,7 +105,7 @@ def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
     """Return the report's metrics by name, and the tables behind them by output.
 
     For classification these are precision, recall and F1 of each class with its support, their
-    macro averages, and the confusion matrix (rows: true class). For regression they are MAE,
+    macro averages, the confusion matrix (rows: true class) and the operating point. For regression they are MAE,
     MSE, RMSE, R2 and explained variance, averaged over the target columns. If a prediction is
     not finite, all metrics are NaN and there is no table.
     """
@@ -120,6 +124,8 @@ def report(outputs: list[Output]) -> tuple[dict[str, float], dict[str, Json]]:
         else:
             values, table = _classification(output)
         numbers |= {f"{output.prefix}{name}": value for name, value in values.items()}
+        if output.point is not None:
+            table = {**table, "operating_point": plain(output.point)}
         tables[output.name or "output"] = {"task": output.task.value, **table}
     return numbers, tables
 
@@ -176,11 +182,11 @@ def answers_of(output: Output) -> Answers | None:
         shares = probabilities(output, shares)
     if output.task is OutputTask.MULTILABEL:
         width = shares.shape[-1]
-        true, shares, scores = (
-            rows_of(output, array, width) for array in (output.y, shares, output.predicted)
+        true, shares, labels = (
+            rows_of(output, array, width)
+            for array in (output.y, shares, decisions(output, output.predicted))
         )
-        known = None if output.is_hard else shares
-        return Answers(task, true > 0.5, known, scores > output.threshold)
+        return Answers(task, true > 0.5, None if output.is_hard else shares, labels)
     true, labels = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
     width = 1 if output.task is OutputTask.BINARY else shares.shape[-1]
     shares = rows_of(output, shares, width)[:, 0] if width == 1 else rows_of(output, shares, width)
@@ -197,14 +203,29 @@ def probabilities(output: Output, predicted: Array) -> Array:
     )
 
 
+def decisions(output: Output, predicted: Array) -> Array:
+    """Return what predictions of an output mean: the class of each row, or of each label whether it is there.
+
+    Returns:
+        int of the shape without the axis of the classes; of yes or no, and of labels, bool of the shape.
+    """
+    if output.task is OutputTask.MULTICLASS:
+        if output.point is None:
+            return np.asarray(predicted.argmax(-1))
+        return (probabilities(output, predicted)[..., 1] >= output.point.thresholds[0]).astype(int)
+    if output.point is None:
+        return np.asarray(predicted > output.threshold)
+    return np.asarray(probabilities(output, predicted) >= np.array(output.point.thresholds))
+
+
 def classes_of(output: Output) -> tuple[Array, Array]:
     """Return the true and the predicted class at each place, those that do not count among them."""
     y = output.y
     if output.task is OutputTask.BINARY:
-        predicted = (output.predicted.reshape(-1) > output.threshold).astype(int)
+        predicted = decisions(output, output.predicted).reshape(-1).astype(int)
         return y.reshape(-1).astype(int), predicted
     true = y.argmax(-1) if is_one_hot(output) else y
-    return true.reshape(-1).astype(int), output.predicted.argmax(-1).reshape(-1)
+    return true.reshape(-1).astype(int), decisions(output, output.predicted).reshape(-1)
 
 
 def is_one_hot(output: Output) -> bool:
@@ -218,7 +239,7 @@ def _classification(output: Output) -> tuple[dict[str, float], dict[str, Json]]:
         width = output.predicted.shape[-1]
         classes = list(range(width))
         true = rows_of(output, output.y, width).astype(int)
-        predicted = (rows_of(output, output.predicted, width) > output.threshold).astype(int)
+        predicted = rows_of(output, decisions(output, output.predicted), width).astype(int)
         confusion: Json = None
     else:
         true, predicted = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))

@@ -16,6 +16,7 @@ from modeltune.engine.score.task_report import (
     Target,
     answers_of,
     classes_of,
+    decisions,
     is_one_hot,
     task_name,
 )
@@ -111,7 +112,7 @@ def task_scores(
         elif not is_finite:
             numbers[name] = math.nan
         else:
-            result = own_metric(function, told, _of_counted(outputs, metadata))
+            result = own_metric(function, told, of_counted(outputs, metadata))
             if isinstance(result, Failure):
                 undefined[name] = result
             elif isinstance(result, float):
@@ -124,7 +125,7 @@ def task_scores(
     return TaskScores(numbers, undefined, values, kept)
 
 
-def _of_counted(outputs: Sequence[Output], metadata: Any) -> Any:
+def of_counted(outputs: Sequence[Output], metadata: Any) -> Any:
     """Return the metadata of the samples that count, which alone are judged."""
     if metadata is None or len(outputs) != 1 or outputs[0].rows.all():
         return metadata
@@ -185,7 +186,7 @@ def task_samples(
             counted = output.rows[:, None]
             labels = (output.y.reshape(output.predicted.shape) > 0.5) & counted
             truth[output.prefix] = labels
-            predicted[output.prefix] = ((output.predicted > output.threshold) & counted)[None]
+            predicted[output.prefix] = (decisions(output, output.predicted) & counted)[None]
             occur = labels.any(axis=0)
             if output.path in train:
                 in_train = train[output.path].kept > 0.5
@@ -220,6 +221,7 @@ def task_samples(
         elif len(outputs) == 1 and len(own) == outputs[0].rows.sum():
             placed, some = _placed(outputs[0], own)
             values[name], weights[name] = placed, np.asarray(some)
+    points = {o.prefix: o.point for o in outputs if o.point is not None and o.prefix in truth}
     definitions = {
         name: f"{name} ({metric_identity(function)[:16]})"
         for name, function in asked.items()
@@ -239,6 +241,7 @@ def task_samples(
         {name: Groups.of(texts) for name, texts in slices.items() if texts.dtype != bool},
         drawn,
         scores.metadata,
+        {prefix: np.array([point.thresholds]) for prefix, point in points.items()},
     )
 
 

@@ -16,7 +16,7 @@ from modeltune.ground import project_root, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.identity.contents import HELD, UNCOMPARABLE, content, digest
 from modeltune.specs.identity.dependencies import Dependencies
-from modeltune.specs.operating_points import MetricFunction
+from modeltune.specs.operating_points import MetricFunction, Threshold
 from modeltune.specs.spec_type import Spec, data_arguments
 
 PREFIX = "identity/"
@@ -47,11 +47,21 @@ def run_identity(spec: Spec) -> dict[str, str]:
         "checks": typed(spec.checks),
         **({} if spec.task is None else {"task": _task(spec.task)}),
         **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
+        **_threshold(spec),
     }
 
 
 def _task(task: str | Mapping[str, str]) -> str:
     return task if isinstance(task, str) else typed(dict(sorted(task.items())))
+
+
+def _threshold(spec: Spec) -> dict[str, str]:
+    """Return what a threshold depends on besides the model and the data: its rule, and a function in it."""
+    if spec.threshold is None:
+        return {}
+    function = spec.threshold.function if isinstance(spec.threshold, Threshold) else None
+    code = {} if function is None else {"code of the threshold": metric_identity(function)}
+    return {"threshold": typed(spec.threshold), **code}
 
 
 def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:
