@@ -19,6 +19,7 @@ from modeltune.engine.score import (
     decided_scores,
     evaluate,
     foreign_names,
+    kept_points,
     predict,
     refit_samples,
     report,
@@ -33,7 +34,6 @@ from modeltune.records import (
     Examination,
     ExamineTask,
     KeptModel,
-    OperatingPoint,
     Probe,
     RescoreResult,
     pack_samples,
@@ -60,7 +60,8 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
         for gate in spec.gates:
             if isinstance(gate, Behaviour) and gate.demand in task.behaviours:
                 known = task.known.get(gate.key, ())
-                probed[gate.demand] = probe(gate, model, own.test, own.train, seed, known)
+                points = kept_points(task.thresholds)
+                probed[gate.demand] = probe(gate, model, own.test, own.train, seed, known, points)
                 if not spec.examples:
                     probed[gate.demand] = without_inputs(probed[gate.demand])
         rescored = {
@@ -98,7 +99,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
         model.compile(**{**compiled, "optimizer": None})
         size = spec.fit.batch_size
         on_test = predict(model, loaded.test, size, spec.slices)
-        points = {name: OperatingPoint(values, "") for name, values in kept.thresholds.items()}
+        points = kept_points(kept.thresholds)
         on_test = replace(on_test, outputs=at_points(on_test.outputs, points))
         asked = spec.asked_metrics
         own = task_scores(on_test.outputs, asked, loaded.test.metadata)

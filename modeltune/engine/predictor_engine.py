@@ -20,6 +20,7 @@ from modeltune.engine.score import (
     GivenPredictor,
     digest_of_predictor,
     is_keras_model,
+    kept_points,
     load_given,
     notes_on_predictors,
     predictor_scores,
@@ -166,7 +167,8 @@ class PredictorEngine(DataEngine):
         for gate in spec.gates:
             if isinstance(gate, Behaviour) and gate.demand in task.behaviours:
                 known = task.known.get(gate.key, ())
-                result = probe(gate, source, data.test, data.train, spec.search.seed, known)
+                seed, points = spec.search.seed, kept_points(task.thresholds)
+                result = probe(gate, source, data.test, data.train, seed, known, points)
                 probed[gate.demand] = result if spec.examples else without_inputs(result)
         return probed
 

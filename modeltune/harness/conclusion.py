@@ -120,7 +120,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     looks = looks_of(spec)
     validation = validate(spec.validation)
     past = references(spec, history, run.fingerprints, run.id)
-    task, unmeasured = _task(spec, history, past, tuned)
+    task, unmeasured = _task(spec, history, past, tuned, validation)
     examined = _examined(task, engine) if task is not None else Examination()
     for note in examined.notes:
         listen(Note(note))
@@ -157,7 +157,11 @@ def judge_beside(past: References, spec: Spec, measured: Measurements, history: 
 
 
 def _task(
-    spec: Spec, history: Store, past: References, tuned: TunedModel
+    spec: Spec,
+    history: Store,
+    past: References,
+    tuned: TunedModel,
+    validation: ValidationResult,
 ) -> tuple[ExamineTask | None, dict[str, tuple[Outcome, str]]]:
     """Return what to examine, None for nothing, and which metrics cannot be measured, with reasons."""
     behaviours = [gate for gate in spec.gates if isinstance(gate, Behaviour)]
@@ -177,7 +181,11 @@ def _task(
         return None, unmeasured
     known = known_counterexamples(history, spec, behaviours)
     demands = tuple(behaviour.demand for behaviour in behaviours)
-    task = ExamineTask(tuned.hyperparameters, tuned.weights, known, rescore, faster_than, demands)
+    # The weights that are kept are those of the first refit.
+    decided = validation.refits[0].get("thresholds", {}) if validation.refits else {}
+    thresholds = {name: tuple(values) for name, values in decided.items()}
+    files = tuned.hyperparameters, tuned.weights
+    task = ExamineTask(*files, known, rescore, faster_than, demands, thresholds)
     return task, unmeasured
 
 

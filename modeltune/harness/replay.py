@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,17 @@ from modeltune.ground import (
 from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
-from modeltune.records import PREDICTOR, Event, Json, Note, Run, Values, plain
+from modeltune.records import (
+    PREDICTOR,
+    Event,
+    Json,
+    Note,
+    OperatingPoint,
+    Run,
+    Values,
+    from_plain,
+    plain,
+)
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import (
     Holdout,
@@ -37,6 +48,9 @@ from modeltune.specs import (
 
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
+
+POINT = ".operating_point.json"
+"""How the name of the file ends that keeps the threshold of an exported model."""
 
 
 def kept_weights(run: Run, history: Store) -> Path:
@@ -85,8 +99,9 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
             "what it predicted; it is where the spec's build function takes it from"
         )
     weights = kept_weights(run, history)
+    check_point_file(run, target)
     if is_of_weights(target):
-        return _write_weights(run, history, weights, target)
+        return (*_write_weights(run, history, weights, target), *write_points(run, target))
     kept = run.files.get("architecture")
     if kept is None:
         return "its architecture was not kept"
@@ -97,7 +112,56 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
         model = of_architecture(architecture, weights)
     if isinstance(model, str):
         return f"its architecture alone does not make it ({model})"
-    return _write(model, target)
+    return (*_write(model, target), *write_points(run, target))
+
+
+def point_file(target: Path) -> Path:
+    """Return the file beside an exported model that says from where on it says yes."""
+    ending = next((end for end in (WEIGHTS, MODEL) if target.name.endswith(end)), "")
+    return target.with_name(f"{target.name.removesuffix(ending)}{POINT}")
+
+
+def check_point_file(run: Run, target: Path) -> None:
+    """Refuse to write a model whose operating point has no place beside it.
+
+    Raises:
+        HistoryError: there is such a file already.
+    """
+    beside = point_file(target)
+    if points_of_run(run) and (beside.exists() or beside.is_symlink()):
+        raise HistoryError(f"{beside} exists; name another file, nothing is overwritten")
+
+
+def points_of_run(run: Run) -> dict[str, Json]:
+    """Return by output from where on the kept model of a run says yes, where that was chosen or declared."""
+    return {
+        name: table["operating_point"]
+        for name, table in run.task_report.items()
+        if isinstance(table, Mapping) and "operating_point" in table
+    }
+
+
+def write_points(run: Run, target: Path) -> tuple[str, ...]:
+    """Write beside an exported model from where on it says yes; return notes on it.
+
+    Raises:
+        HistoryError: the file cannot be written.
+    """
+    points = points_of_run(run)
+    if not points:
+        return ()
+    beside = point_file(target)
+    document = {"run": run.id, "spec": run.spec, "model": target.name, "outputs": points}
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    _write_new(beside, lambda path: path.write_text(text, encoding="utf-8"))
+    said = []
+    for name, point in points.items():
+        of = f" of {name}" if len(points) > 1 else ""
+        words = from_plain(OperatingPoint, point).in_words
+        said.append(
+            f"operating point{of}: {words}, in {beside}: the model itself gives probabilities"
+        )
+    return tuple(said)
 
 
 def is_of_weights(target: Path) -> bool:
@@ -117,6 +181,7 @@ def export(
         ModeltuneError: nothing was written; says why.
     """
     check_target(target)
+    check_point_file(run, target)
     notes: list[str] = []
     with _lend_engine(spec, fixtures, run, history, notes) as (engine, weights, values):
         engine.load()
@@ -126,6 +191,7 @@ def export(
             notes.extend(engine.write_model(values, seed, weights, path.absolute()))
 
         _write_new(target, save)
+    notes += write_points(run, target)
     return differing_code(run_identity(spec), run)[0], tuple(notes)
 
 

@@ -107,7 +107,7 @@ def _thresholds(past: Past) -> dict[str, tuple[float, ...]]:
     """Return by output from where on the kept model of a run says yes, where that was chosen."""
     known = {} if past.samples is None else past.samples.thresholds
     return {
-        prefix.removesuffix("_"): tuple(map(float, of_refits[0]))
+        prefix.removesuffix("_") or "output": tuple(map(float, of_refits[0]))
         for prefix, of_refits in known.items()
         if of_refits.ndim == 2 and len(of_refits)
     }

@@ -216,6 +216,7 @@ class ExamineTask:
         rescore: by name the models to be scored on today's test part.
         faster_than: the model whose latency it is held against, None when no gate asks.
         behaviours: the behaviours to probe, by what they demand.
+        thresholds: by output those the tuned model says yes from, where any was chosen or declared.
     """
 
     hyperparameters: HyperParameters
@@ -224,6 +225,7 @@ class ExamineTask:
     rescore: Mapping[str, KeptModel] = field(default_factory=dict)
     faster_than: KeptModel | None = None
     behaviours: tuple[str, ...] = ()
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def parts(self) -> list[ExamineTask]:
         """Return one task for each thing that this one is to find out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def answer_charts(reported: ReportedRun, runs: int, left_out: list[str]) -> list
     - ``bins``: the samples of the class and the others by their score, with the mean score and the
       share that is of the class where scores are probabilities, as its ``calibration_curve``;
     - ``thresholds``: rows of threshold, recall, precision, F1, false positive rate and samples;
+    - ``point``: where a run that chose a threshold says yes: ``threshold``, ``recall``, ``precision``,
+      ``false_positive_rate`` and the ``row`` of the table that it is; None of a run that chose none;
     - ``words``: each chart in words.
 
     A curve of many samples has some of its points, exactly, the first and the last among them. What the
@@ -135,7 +138,10 @@ def _output(
         if other is not None and int((other.truth == 1).sum()) in (0, len(other.truth)):
             other = None
         classes.append(
-            {"name": label(f"{kind} {names.label(column)}"), **_class(one, other, points)}
+            {
+                "name": label(f"{kind} {names.label(column)}"),
+                **_class(one, other, points, _chosen(reported, prefix, answers.task, column)),
+            }
         )
     if any(len(one[curve]["x"]) == points for one in classes for curve in ("roc", "pr")):
         left_out.append(f"a curve has up to {points} of its points, each as it is")
@@ -168,8 +174,21 @@ def _baseline(reported: ReportedRun, prefix: str, answers: Answers) -> tuple[Ans
     return before, not np.array_equal(before.truth, answers.truth)
 
 
-def _class(one: Answers, other: Answers | None, points: int) -> dict[str, Json]:
+def _chosen(reported: ReportedRun, prefix: str, task: str, column: int) -> float | None:
+    """Return the threshold from which on the first refit says yes; None where it chose none."""
+    known = {} if reported.samples is None else reported.samples.thresholds
+    if prefix not in known or task not in ("binary", "multilabel"):
+        return None
+    of_refit = known[prefix].reshape(len(known[prefix]), -1)[:1].reshape(-1)
+    place = column if task == "multilabel" else 0
+    return float(of_refit[place]) if place < len(of_refit) else None
+
+
+def _class(
+    one: Answers, other: Answers | None, points: int, chosen: float | None = None
+) -> dict[str, Json]:
     ranking = _Ranking(one)
+    rows, point = ranking.thresholds(chosen)
     before = None if other is None else _Ranking(other)
     bins = ranking.bins(SCORE_BINS)
     return {
@@ -196,14 +215,24 @@ def _class(one: Answers, other: Answers | None, points: int) -> dict[str, Json]:
             **bins,
             "baseline": None if before is None else _reliability(before.bins(SCORE_BINS)),
         },
-        "thresholds": ranking.thresholds(),
+        "thresholds": rows,
+        "point": point,
         "words": {
-            "roc": ranking.roc_words(before),
-            "pr": ranking.precision_recall_words(before),
+            "roc": ranking.roc_words(before) + _point_words(point, "false_positive_rate"),
+            "pr": ranking.precision_recall_words(before) + _point_words(point, "precision"),
             "reliability": _reliability_words(bins),
             "scores": ranking.score_words(),
         },
     }
+
+
+def _point_words(point: Json, beside: str) -> str:
+    if point is None:
+        return ""
+    return (
+        f"; at the threshold of this run, {number(point['threshold'])}: recall {number(point['recall'])}, "
+        f"{beside.replace('_', ' ')} {number(point[beside])}"
+    )
 
 
 def _bare(curve: Mapping[str, Json]) -> dict[str, Json]:
@@ -312,11 +341,11 @@ class _Ranking:
             "share": where_known(of_class / safe),
         }
 
-    def thresholds(self) -> list[list[Any]]:
-        """Return rows of threshold, recall, precision, F1, false positive rate and samples.
+    def thresholds(self, chosen: float | None = None) -> tuple[list[list[Any]], Json]:
+        """Return rows of threshold, recall, precision, F1, false positive rate and samples, and the chosen one.
 
         A sample whose score is at least the threshold is taken to be of the class. The thresholds are the
-        tenths where scores are probabilities, else the deciles of the scores.
+        tenths where scores are probabilities, else the deciles of the scores, and the chosen one.
         """
         import numpy as np
 
@@ -325,10 +354,12 @@ class _Ranking:
             cuts = np.arange(1, 10) / 10
         else:
             cuts = np.unique(np.quantile(self.scores, np.arange(1, 10) / 10))
-        rows = []
-        for cut in cuts.astype(self.scores.dtype):
+        if chosen is not None and math.isfinite(chosen):
+            cuts = np.unique(np.append(cuts, chosen))
+        rows, point = [], None
+        for cut in cuts.tolist():
             # How many of the falling scores are at least this one.
-            place = int(np.searchsorted(-self.cuts, -cut, side="right"))
+            place = int(np.count_nonzero(self.cuts >= cut))
             right = int(self.right[place - 1]) if place else 0
             wrong = int(self.wrong[place - 1]) if place else 0
             taken = right + wrong
@@ -342,7 +373,10 @@ class _Ranking:
                     taken,
                 ]
             )
-        return rows
+            if cut == chosen:
+                named = ("threshold", "recall", "precision", "f1", "false_positive_rate")
+                point = {"row": len(rows) - 1, **dict(zip(named, rows[-1], strict=False))}
+        return rows, point
 
     def recall_at(self, rate: float) -> float:
         """Return the largest recall whose false positive rate is at most so large."""

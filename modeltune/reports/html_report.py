@@ -41,6 +41,7 @@ from modeltune.reports.tables import (
     kept_file,
     mean_std,
     number,
+    operating_point,
     parse_objective,
     tested_metric,
     tracebacks_of,
@@ -537,7 +538,10 @@ def spark_of(name: str, values: Sequence[float | None]) -> Spark | None:
 
 @dataclass(frozen=True)
 class _Task:
-    """An output's report; ``pairs`` are the most frequent confusions where ``matrix`` is too large."""
+    """An output's report; ``pairs`` are the most frequent confusions where ``matrix`` is too large.
+
+    ``point`` says from where on it says yes, "" where that was neither chosen nor declared.
+    """
 
     name: str
     task: str
@@ -547,6 +551,7 @@ class _Task:
     of: int
     matrix: list[list[tuple[str, str]]]
     pairs: list[tuple[str, str, int]]
+    point: str = ""
 
 
 def _task(name: str, table: Mapping[str, Json], names_of: ClassNames) -> _Task:
@@ -587,7 +592,8 @@ def _task(name: str, table: Mapping[str, Json], names_of: ClassNames) -> _Task:
         most = itertools.islice(confusion.wrong(), MOST_PAIRS)
         pairs = [(named[i], named[j], count) for i, j, count in most]
     task = str(table.get("task", ""))
-    return _Task(name, task, named, by_class, numbers, len(rows_of_classes), matrix, pairs)
+    point = operating_point(table)
+    return _Task(name, task, named, by_class, numbers, len(rows_of_classes), matrix, pairs, point)
 
 
 def _shade(count: int, total: int, is_right: bool) -> str:

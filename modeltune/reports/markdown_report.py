@@ -22,6 +22,7 @@ from modeltune.reports.tables import (
     headline,
     mean_std,
     number,
+    operating_point,
     parse_objective,
     phases,
     seconds,
@@ -268,6 +269,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "samples", ", ".join(f"{name} {size}" for name, size in samples.items() if size)
     for cut in cuts(run):
         yield "cut", cut
+    for name, table in run.task_report.items():
+        of = f" of {name}" if len(run.task_report) > 1 else ""
+        yield f"operating point{of}", operating_point(table) if _is_object(table) else ""
     yield "time", ", ".join(f"{phase} {seconds(spent)} s" for phase, spent in phases(run).items())
     versions = run.environment.get("versions")
     if _is_object(versions):

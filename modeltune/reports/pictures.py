@@ -336,6 +336,13 @@ class _Line:
         colour = CYCLE[self.place % len(CYCLE)]
         axes.plot(x, y, dash, color=colour, lw=1.5, label=self.name, zorder=3, **how)
 
+    def draw_point(self, axes: Axes, point: Json, kind: str) -> None:
+        """Draw where a run that chose a threshold is on its curve."""
+        x, y = ("false_positive_rate", "recall") if kind == "roc" else ("recall", "precision")
+        if point[y] is not None:
+            colour = CYCLE[self.place % len(CYCLE)]
+            axes.plot(point[x], point[y], "D", color=colour, mfc="white", ms=6, mew=1.6, zorder=5)
+
     def draw_behind(self, axes: Axes, before: Json, classes: int, **how: Any) -> None:
         if before:
             colour = GREEN if classes == 1 else CYCLE[self.place % len(CYCLE)]
@@ -361,7 +368,11 @@ def _class_curves(title: str, classes: Sequence[Json], kind: str) -> Figure:
         drawn = _Line(place, f"{one['name']} ({number(curve['area'], 3)})")
         drawn.draw(axes, curve["x"], curve["y"], **line)
         drawn.draw_behind(axes, curve["baseline"], len(classes), **line)
+        if one["point"]:
+            drawn.draw_point(axes, one["point"], kind)
     _name_baseline(axes, classes, kind, **line)
+    if any(one["point"] for one in classes):
+        axes.plot([], [], "D", color=INK, mfc="none", ms=5, label="operating point", ls="")
     if kind == "roc":
         _label(axes, "false positive rate", "recall")
     else:

@@ -16,6 +16,7 @@ from modeltune.records import (
     ConfusionRow,
     Json,
     MetricFacts,
+    OperatingPoint,
     Outcome,
     Quantity,
     RaisedError,
@@ -30,6 +31,7 @@ from modeltune.records import (
     Values,
     Verdict,
     confusion_from_json,
+    from_plain,
 )
 from modeltune.reports.class_names import ClassNames, class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
@@ -729,6 +731,14 @@ def _task_report(run: Run) -> Mapping[str, Json]:
         else table
         for name, table in run.task_report.items()
     }
+
+
+def operating_point(table: Mapping[str, Json]) -> str:
+    """Return from where on an output says yes, in words; "" where no threshold was chosen or declared."""
+    try:
+        return from_plain(OperatingPoint, table["operating_point"]).in_words
+    except (LookupError, TypeError, ValueError):
+        return ""
 
 
 def _worst_of(table: Mapping[str, Json], names: ClassNames) -> Iterator[tuple[str, Json]]:

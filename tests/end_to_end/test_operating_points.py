@@ -11,6 +11,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from sklearn import metrics
 
+from modeltune.ground import HistoryError
+from modeltune.harness import export_kept
+from modeltune.histories import open_store
 from modeltune.reports.json_report import SCHEMA_FILE
 from tests.support.example import Example
 
@@ -278,7 +281,7 @@ def people():
 RULES = dict(
     data=people,
     threshold=mt.threshold(maximize="f1"),
-    gates=[mt.metric("accuracy") >= 0.5, mt.metric("f1").per_class() >= 0.1],
+    gates=[mt.metric("accuracy") >= mt.baseline - 0.2, mt.metric("f1").per_class() >= 0.1],
 )
 
 def net(units, activation, loss, metrics):
@@ -314,7 +317,7 @@ def trained(hp):
 def test_compiled_metrics_count_the_decisions_of_the_threshold_too(
     project: Example, keras_is_loaded: None
 ) -> None:
-    done = project.with_spec(NETWORKS).run_pytest()
+    done = project.with_spec(NETWORKS).run_pytest("--modeltune-accept-new")
     done.assert_outcomes(passed=3)
     scores, truth, _ = drawn(0)
     chosen_on, known, _ = drawn(1)
@@ -343,3 +346,30 @@ def test_compiled_metrics_count_the_decisions_of_the_threshold_too(
     assert len({fold["thresholds"]["output"][0] for fold in folds}) == 2
     point = runs["trained"].task_report["output"]["operating_point"]
     assert (point["samples"], point["thresholds"]) == (400, folds[0]["thresholds"]["output"])
+
+    # What is exported keeps it in a file beside, which is not overwritten.
+    with open_store(f"sqlite:///{project.path}/.modeltune/history.db") as store:
+        target = project.path / "shipped.keras"
+        notes = export_kept(runs["sigmoid"], store, target)
+        assert not isinstance(notes, str)
+        beside = project.path / "shipped.operating_point.json"
+        assert f'on, mt.threshold(maximize="f1") on validation, in {beside}' in notes[-1]
+        kept = json.loads(beside.read_text("utf-8"))["outputs"]["output"]
+        assert kept == runs["sigmoid"].task_report["output"]["operating_point"]
+        target.unlink()
+        with pytest.raises(HistoryError, match=r"operating_point\.json exists; name another file"):
+            export_kept(runs["sigmoid"], store, target)
+        assert not target.exists()
+
+    # On other test data the accepted model is scored at its own threshold.
+    (chosen,) = runs["sigmoid"].task_report["output"]["operating_point"]["thresholds"]
+    moved = NETWORKS.replace("drawn(0)", "drawn(7)").replace(
+        'maximize="f1"', 'maximize="specificity"'
+    )
+    again = project.with_spec(moved).run_pytest("-k", "sigmoid").reported[0]
+    scores, truth, _ = drawn(7)
+    accepted = (1 / (1 + np.exp(4 - 6 * scores)) >= chosen - 1e-6) == truth
+    details = again["verdicts"][0]["details"]
+    assert details["rescored"]
+    assert details["reference_value"] == pytest.approx(accepted.mean(), abs=1e-6)
+    assert again["task_report"]["output"]["operating_point"]["thresholds"][0] > chosen

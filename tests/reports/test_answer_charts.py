@@ -139,6 +139,29 @@ def test_the_table_of_thresholds_is_what_scikit_learn_says_of_each(digits: int) 
         assert rate == pytest.approx(named[~truth].mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("task", "classes"), [("binary", 2), ("multilabel", 3)])
+def test_where_a_run_says_yes_is_on_its_curves_and_in_the_table(task: str, classes: int) -> None:
+    samples = answered(task, 300, classes)
+    labels = [1] if task == "binary" else list(range(classes))
+    chosen = np.array([[0.37, 0.61, 0.42][: len(labels)]])
+    group, _ = drawn(judged(task, replace(samples, thresholds={"": chosen})))
+    for place, (label, one) in enumerate(zip(labels, group["classes"], strict=True)):
+        truth, scores = one_against_rest(samples, label)
+        point, taken = one["point"], scores >= chosen[0, place]
+        assert point["threshold"] == chosen[0, place]
+        assert point["recall"] == pytest.approx(metrics.recall_score(truth, taken), rel=1e-4)
+        assert point["precision"] == pytest.approx(metrics.precision_score(truth, taken), rel=1e-4)
+        assert point["false_positive_rate"] == pytest.approx(taken[~truth].mean(), rel=1e-4)
+        row = one["thresholds"][point["row"]]
+        assert (row[0], row[5]) == (chosen[0, place], taken.sum())
+        assert len(one["thresholds"]) == 10
+        assert "; at the threshold of this run, 0." in one["words"]["roc"]
+    page = html([judged(task, replace(samples, thresholds={"": chosen}))])
+    assert page.count('<tr class="point">') == len(labels)
+    assert "the operating point" in page
+    assert '<tr class="point">' not in html([judged(task, samples)])
+
+
 def test_scores_that_are_no_probabilities_have_curves_and_deciles_but_no_reliability() -> None:
     samples = answered("binary", 300)
     logits = np.log(samples.chart_outputs[""] / (1 - samples.chart_outputs[""])) * 3

@@ -138,9 +138,18 @@ def test_answers_and_slices_are_drawn_beside_those_of_the_baseline() -> None:
     for name, kind in (("roc", "roc"), ("precision-recall", "pr")):
         legend = {f"{one['name']} ({one[kind]['area']:.3g})" for one in group["classes"]}
         assert legend | {"baseline"} <= {*named[name]}
+        assert "operating point" not in named[name]
     assert {"label 0", "label 1", "baseline"} <= {*named["reliability"]}
     assert {"label 0", "label 1", "others"} <= {*named["scores"]}
     assert {"class 0 (n=40)", "class 1 (n=40)"} <= {*named["slices"]}
+
+
+def test_where_a_run_says_yes_is_drawn_on_its_curves() -> None:
+    samples = replace(answered("binary", 60), thresholds={"": np.array([[0.4]])})
+    reported = judged("binary", samples)
+    drawn = draw_pictures(reported, "svg")
+    marked = [name for name, picture in drawn.items() if "operating point" in texts(picture)]
+    assert [name.rpartition("mlp-")[2] for name in marked] == ["roc.svg", "precision-recall.svg"]
 
 
 def test_the_same_run_is_the_same_bytes() -> None:

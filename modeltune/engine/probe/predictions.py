@@ -18,7 +18,14 @@ from modeltune.engine.probe.transforms import (
     row_of,
     stack,
 )
-from modeltune.engine.score import Output, OutputTask, probabilities
+from modeltune.engine.score import (
+    Output,
+    OutputTask,
+    Points,
+    at_points,
+    decisions,
+    probabilities,
+)
 from modeltune.ground import error_line
 from modeltune.records import Array
 from modeltune.specs import Behaviour
@@ -31,13 +38,20 @@ FLOAT32_STEPS = 16 * 2.0**-23
 class Predictor:
     """A model that predicts samples in batches of two fixed sizes, and knows its test rows.
 
-    ``columns`` are the names of a row's values, where test is a frame.
+    ``columns`` are the names of a row's values, where test is a frame, ``points`` from where on its outputs
+    say yes, by their names.
     """
 
     source: PredictionSource
     x: Arrays
     columns: Sequence[str] = ()
     known: dict[int, Arrays] = field(default_factory=dict)
+    points: Points = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """The outputs that have targets, decided at their points."""
+        return at_points(self.source.outputs, self.points)
 
     def rows(self, rows: Sequence[int]) -> list[Arrays]:
         """Return what the model predicts for test rows; predict each row once."""
@@ -92,17 +106,15 @@ def is_number(output: Output) -> bool:
 
 def read_decision(output: Output, predicted: Array) -> Array:
     """Return the class or classes that an output names, as reports count them, or its numbers."""
-    if output.task is OutputTask.MULTICLASS:
-        return np.asarray(predicted.argmax(-1))
-    if output.task in (OutputTask.BINARY, OutputTask.MULTILABEL):
-        return np.asarray(predicted > output.threshold).astype(int)
-    return predicted.astype(np.float64)
+    if is_number(output):
+        return predicted.astype(np.float64)
+    return np.asarray(decisions(output, predicted).astype(int))
 
 
 def confidence(output: Output, predicted: Array) -> float | None:
     """Return the probability of the predicted class; None where an output names no single class."""
     if output.task is OutputTask.MULTICLASS and predicted.ndim == 1:
-        return float(probabilities(output, predicted).max())
+        return float(probabilities(output, predicted)[int(decisions(output, predicted))])
     if output.task is OutputTask.BINARY and predicted.size == 1:
         positive = float(probabilities(output, predicted).reshape(-1)[0])
         return positive if read_decision(output, predicted).item() else 1 - positive

@@ -47,7 +47,7 @@ from modeltune.engine.probe.transforms import (
     transform_of,
     type_in_words,
 )
-from modeltune.engine.score import Output, OutputTask
+from modeltune.engine.score import Output, OutputTask, Points
 from modeltune.ground import error_line, is_finite_number, is_integer, message_of, typed
 from modeltune.records import (
     Array,
@@ -99,15 +99,16 @@ def probe(
     train: Part,
     seed: int,
     known: Sequence[Counterexample] = (),
+    decided: Points | None = None,
 ) -> Probe:
     """Try a behaviour on a model; return how often it was violated, and the smallest counter-example.
 
     ``known`` are counter-examples of earlier runs. They are tried first, except those whose row
-    has changed. Equal arguments give equal results. A transform or a model that cannot be used
+    has changed. ``decided`` is from where on the model's outputs say yes. Equal arguments give equal results. A transform or a model that cannot be used
     gives an ``error``; nothing is raised.
     """
     try:
-        return _probe(behaviour, model, test, train, seed, known)
+        return _probe(behaviour, model, test, train, seed, known, decided or {})
     except ProbeError as error:
         return Probe(error=str(error))
 
@@ -119,6 +120,7 @@ def _probe(
     train: Part,
     seed: int,
     known: Sequence[Json],
+    decided: Points,
 ) -> Probe:
     part = _held(test)
     for _, array in leaves(part.x):
@@ -132,7 +134,7 @@ def _probe(
             )
     names = [column.name for column in part.frames.get("x", ())]
     columns = names if isinstance(part.x, np.ndarray) else []
-    predictor = Predictor(source_of(model, part), part.x, columns)
+    predictor = Predictor(source_of(model, part), part.x, columns, points=decided)
     output = _first_look(predictor, part, behaviour)
     tolerance = None if output is None else _tolerance(behaviour, output, train)
     largest = None if tolerance is None else float(np.max(tolerance))
@@ -247,7 +249,7 @@ def _first_look(predictor: Predictor, part: Part, behaviour: Behaviour) -> Outpu
                     "behaviour can be shown"
                 )
     try:
-        outputs = predictor.source.outputs
+        outputs = predictor.outputs
     except Exception as error:
         raise ProbeError(f"the model cannot predict: {error_line(error)}") from error
     names = [output.name for output in outputs]

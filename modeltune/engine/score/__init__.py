@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.operating_points import (
+        Points,
         at_points,
         check_threshold,
+        kept_points,
         point_problems,
         threshold_problems_of,
     )
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.task_report import (
         Output,
         OutputTask,
+        decisions,
         probabilities,
         report,
         report_names,
@@ -69,6 +72,7 @@ __all__ = [
     "Output",
     "OutputTask",
     "PartPredictions",
+    "Points",
     "all_metrics",
     "at_points",
     "broadcast_cautions",
@@ -76,6 +80,7 @@ __all__ = [
     "check_slices",
     "check_threshold",
     "decided_scores",
+    "decisions",
     "digest_of",
     "digest_of_predictor",
     "evaluate",
@@ -83,6 +88,7 @@ __all__ = [
     "gate_problems",
     "is_keras_model",
     "is_loss_of_keras",
+    "kept_points",
     "load_given",
     "name_cautions",
     "names_without_samples",
@@ -131,8 +137,10 @@ __getattr__, __dir__ = door(
             "save_model",
         ),
         "operating_points": (
+            "Points",
             "at_points",
             "check_threshold",
+            "kept_points",
             "point_problems",
             "threshold_problems_of",
         ),
@@ -171,6 +179,7 @@ __getattr__, __dir__ = door(
         "task_report": (
             "Output",
             "OutputTask",
+            "decisions",
             "probabilities",
             "report",
             "report_names",

@@ -67,6 +67,14 @@ def at_points(outputs: Sequence[Output], points: Points) -> list[Output]:
     return [replace(o, point=points[o.name]) if o.name in points else o for o in outputs]
 
 
+def kept_points(thresholds: Mapping[str, tuple[float, ...]]) -> Points:
+    """Return the points of recorded thresholds, which are kept by output, that of a single one as ``output``."""
+    return {
+        "" if name == "output" else name: OperatingPoint(values, "")
+        for name, values in thresholds.items()
+    }
+
+
 def points_of(
     spec: Spec, part: Part, on_part: Callable[[], Sequence[Output]], on_test: Sequence[Output]
 ) -> Points:

@@ -179,6 +179,26 @@
   const besides = (name, baseline, classes = []) => [
     ["line", "s1", name], ...(baseline ? [["dashed", "s3", "baseline"]] : []), ...(classes.length > 1 ? [["line", "faint", "the others"]] : []),
   ];
+  // Where a run that chose a threshold is on its curve.
+  const diamond = (point, x, y) => (u) => {
+    if (!point || point[y] === null) return;
+    const { ctx } = u;
+    const px = u.valToPos(point[x], "x", true), py = u.valToPos(point[y], "y", true), size = 6 * devicePixelRatio;
+    ctx.save();
+    ctx.fillStyle = colour("card");
+    ctx.strokeStyle = colour("s2");
+    ctx.lineWidth = 2 * devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(px, py - size);
+    ctx.lineTo(px + size, py);
+    ctx.lineTo(px, py + size);
+    ctx.lineTo(px - size, py);
+    ctx.closePath();
+    ctx.fill();
+    ctx.stroke();
+    ctx.restore();
+  };
+  const pointed = (point) => (point ? [["diamond", "s2", `operating point, threshold ${shown(point.threshold)}`]] : []);
   const unit = () => [-0.03, 1.03];
   const threshold = (at) => (at === null ? "above every score" : `score ${shown(at)}`);
   // A cross at the lower edge for what has no value, such as a failed trial.
@@ -356,20 +376,20 @@
     },
     roc(data, at, chosen) {
       const { classes } = data.answers[at];
-      const { name, roc, words } = classes[chosen];
+      const { name, roc, words, point } = classes[chosen];
       return {
-        x: "false positive rate", y: "recall", words: `${name}, ${words.roc}`, series: [line("recall", "s1")], data: [roc.x, roc.y], hooks: [diagonal],
-        behind: [...others(classes, chosen, "roc"), ...behind(roc.baseline)], legend: besides(name, roc.baseline, classes), height: 300,
+        x: "false positive rate", y: "recall", words: `${name}, ${words.roc}`, series: [line("recall", "s1")], data: [roc.x, roc.y], hooks: [diagonal, diamond(point, "false_positive_rate", "recall")],
+        behind: [...others(classes, chosen, "roc"), ...behind(roc.baseline)], legend: [...besides(name, roc.baseline, classes), ...pointed(point)], height: 300,
         xRange: unit, range: unit, named: (i) => `${threshold(roc.at[i])}, false positive rate ${shown(roc.x[i])}`,
       };
     },
     pr(data, at, chosen) {
       const { classes } = data.answers[at];
-      const { name, pr, words, share } = classes[chosen];
+      const { name, pr, words, share, point } = classes[chosen];
       return {
         x: "recall", y: "precision", words: `${name}, ${words.pr}`, series: [line("precision", "s1", { paths: uPlot.paths.stepped({ align: -1 }) })], data: [pr.x, pr.y],
-        hooks: [horizontal(share, "muted", [5, 4], "")], height: 300,
-        behind: [...others(classes, chosen, "pr", true), ...behind(pr.baseline, true)], legend: besides(name, pr.baseline, classes),
+        hooks: [horizontal(share, "muted", [5, 4], ""), diamond(point, "recall", "precision")], height: 300,
+        behind: [...others(classes, chosen, "pr", true), ...behind(pr.baseline, true)], legend: [...besides(name, pr.baseline, classes), ...pointed(point)],
         xRange: unit, range: unit, named: (i) => `${threshold(pr.at[i])}, recall ${shown(pr.x[i])}`,
       };
     },
@@ -432,6 +452,7 @@
     } else {
       for (const [name, value] of [["d", "M1 5.5h24"], ["stroke", colour(hue)], ["stroke-width", 2.5]]) mark.setAttribute(name, value);
       if (kind === "cross") mark.setAttribute("d", "M9 1.5l8 8M17 1.5l-8 8");
+      if (kind === "diamond") { mark.setAttribute("d", "M13 0.5l5 5l-5 5l-5 -5z"); mark.setAttribute("fill", "none"); mark.setAttribute("stroke-width", 2); }
     if (kind === "dashed") mark.setAttribute("stroke-dasharray", "6 4");
     }
     svg.append(mark);
