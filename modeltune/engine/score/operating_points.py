@@ -234,12 +234,12 @@ def notes_on_points(points: Points) -> Iterator[str]:
     for name, point in points.items():
         of = f" of output {name}" if name else ""
         for label, threshold in enumerate(point.thresholds if point.part else ()):
-            which = f"of label {label} " if len(point.thresholds) > 1 else ""
+            which = f" of label {label}" if len(point.thresholds) > 1 else ""
             positives = point.positives[label]
             fewest = min(positives, point.samples - positives)
             if point.scores[label] is None:
                 yield (
-                    f"the threshold {which}{of.strip()} stays at {UNDECIDED}: {positives} of the "
+                    f"the threshold{which}{of} stays at {UNDECIDED}: {positives} of the "
                     f"{point.samples} samples of {point.part} have it"
                 )
             elif fewest < FEW_POSITIVES:
@@ -249,7 +249,7 @@ def notes_on_points(points: Points) -> Iterator[str]:
                 if low is not None and high is not None:
                     spread = f"; resamples of it choose one from {low:.4g} to {high:.4g}, nine times of ten"
                 yield (
-                    f"the threshold {which}{threshold:.4g}{of} is chosen on {fewest} samples {kind} a "
+                    f"the threshold {threshold:.4g}{which}{of} is chosen on {fewest} samples {kind} a "
                     f"yes in {point.part}, and is unstable{spread}"
                 )
 
