@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy.dialects.postgresql  # noqa: F401  sessions here forget it, and SQLAlchemy warns of its second import
 from jsonschema import Draft202012Validator
 from sklearn import metrics
 

@@ -106,7 +106,9 @@ def test_predicted_classes_have_no_probabilities() -> None:
     answers = answers_of(given(returning(THREE)).outputs(part(THREE))[0])
     assert answers is not None
     assert answers.outputs is None
-    data = SimpleNamespace(test=part(THREE), train=Part("train", 0, ""))
+    data = SimpleNamespace(
+        validation=Part("validation", 0, ""), test=part(THREE), train=Part("train", 0, "")
+    )
     scores = predictor_scores(given(returning(THREE)), data)  # type: ignore[arg-type]
     assert scores["accuracy"] == scores["mcc"] == 1.0
     assert "log_loss" not in scores
@@ -371,7 +373,11 @@ def test_a_gain_is_that_over_what_a_dummy_learns_of_the_targets_of_train() -> No
 
 def test_a_class_of_text_is_learned_by_a_dummy_as_by_a_predictor() -> None:
     gates = [mt.gain_over_dummy("accuracy") >= 0]
-    data = SimpleNamespace(train=replace(part(TEXTS), name="train"), test=part(TEXTS))
+    data = SimpleNamespace(
+        validation=Part("validation", 0, ""),
+        train=replace(part(TEXTS), name="train"),
+        test=part(TEXTS),
+    )
     scores = predictor_scores(given(returning(TEXTS), gates=gates), data)  # type: ignore[arg-type]
     assert scores["gain_over_dummy(accuracy)"] == 1.0
 
