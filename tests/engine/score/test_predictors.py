@@ -351,6 +351,7 @@ def test_a_gain_is_that_over_what_a_dummy_learns_of_the_targets_of_train() -> No
         for name in ("kind_accuracy", "kind_log_loss", "price_mae", "kind_balanced_accuracy")
     ]
     data = SimpleNamespace(
+        validation=Part("validation", 0, ""),
         train=Part("train", 45, "", x=X[half], y={k: v[half] for k, v in SEVERAL.items()}),
         test=part(SEVERAL["kind"]),
     )
