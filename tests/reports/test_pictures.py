@@ -149,7 +149,7 @@ def test_where_a_run_says_yes_is_drawn_on_its_curves() -> None:
     reported = judged("binary", samples)
     drawn = draw_pictures(reported, "svg")
     marked = [name for name, picture in drawn.items() if "operating point" in texts(picture)]
-    assert [name.rpartition("mlp-")[2] for name in marked] == ["roc.svg", "precision-recall.svg"]
+    assert [name.rpartition("cnn-")[2] for name in marked] == ["roc.svg", "precision-recall.svg"]
 
 
 def test_the_same_run_is_the_same_bytes() -> None:
