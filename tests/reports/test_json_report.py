@@ -182,6 +182,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "slice_rule": "is_grouped between",
             "slices": "between",
             "slice": "group",
+            "value_change": "column",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
     for (name, key), members in WORDS.items():
