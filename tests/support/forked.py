@@ -221,10 +221,6 @@ def _become(
     # The server ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     util.spawnv_passfds = fork_a_server  # type: ignore[assignment]
-    from tests.support import lean_graphs
-
-    lean_graphs.leave_as_traced()
-    lean_graphs.note_no_stacks()
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
