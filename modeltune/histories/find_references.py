@@ -24,7 +24,7 @@ from modeltune.records import (
     Scores,
     Summary,
 )
-from modeltune.specs import Gate, Reference, Source, Spec, baseline
+from modeltune.specs import Gate, Reference, Scoring, Source, Spec, baseline
 
 if TYPE_CHECKING:
     from modeltune.records import Samples
@@ -270,7 +270,7 @@ def _comparable(
     """Return the run, marked if its model must be scored on today's data, or with its problem."""
     if past.problem:
         return past
-    if past.validation != kind:
+    if past.validation != kind and not _is_of_one_given_model(past, spec, kind):
         problem = (
             f"{past.label} was validated by {past.validation}, this one by {kind}: their scores cannot "
             "be compared; accept a run of today's validation"
@@ -292,6 +292,17 @@ def _comparable(
     else:
         on = "on today's test data"
     return replace(past, rescored=True, label=f"{past.label}, its model {on}")
+
+
+def _is_of_one_given_model(past: Past, spec: Spec, kind: str) -> bool:
+    """Tell whether one of two runs scored a single model that was trained elsewhere.
+
+    All validations score on test, so that this model is compared with the one that the other run kept,
+    sample by sample.
+    """
+    given = baselines.declared_validation_kind(Scoring())
+    refits = {kind: len(spec.validation.refits()), past.validation: len(past.refits)}
+    return refits.get(given) == 1
 
 
 def _kept_model(past: Past, folder: Path) -> KeptModel | str:

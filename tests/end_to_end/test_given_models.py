@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from modeltune.records import Question, Regression
 from tests.support.example import RULES, Example
 
 GIVEN = (
@@ -174,6 +175,27 @@ def dense(hp):
     # The spec builds another model, if any.
     (given.path / "models/0.keras").unlink()
     status, printed = given.run_modeltune("replay", run.id)
+    assert status == 0, printed
+
+
+def test_a_file_is_compared_with_the_model_that_the_accepted_search_kept(given: Example) -> None:
+    rules = (
+        RULES
+        + """
+@spec(
+    search=None, validation=mt.Holdout(epochs=1, seeds=2), gates=[mt.metric("accuracy") >= mt.baseline]
+)
+def dense(hp):
+    return compiled(hp)
+"""
+    )
+    given = given.with_spec(rules)
+    given.run_pytest("--modeltune-accept-new").assert_outcomes(passed=1)
+    status, printed = given.run_modeltune("check", "models/0.keras", "--spec=spec_a.py::dense")
+    (verdict,) = given.history()[0].verdicts
+    assert verdict.outcome.value in ("passed", "inconclusive"), printed
+    assert isinstance(verdict.details, Regression)
+    assert verdict.details.question is Question.ARTIFACT, verdict.reason
     assert status == 0, printed
 
 
