@@ -83,6 +83,13 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
     return frame
 
 
+def cut_in_time(size: int) -> dict[str, tuple[int, int]]:
+    """Return where each part begins and ends among rows in time: the latest are test, those before validation."""
+    test = size - round(SHARE * size)
+    validation = test - round(SHARE * test)
+    return {"train": (0, validation), "validation": (validation, test), "test": (test, size)}
+
+
 def listed_columns(frame: Any) -> str:
     """Return the names of the first columns of a frame."""
     names = list(map(str, frame.columns))

@@ -8,7 +8,7 @@ from typing import Any
 from modeltune.ground import DataError, is_integer, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
-    SHARE,
+    cut_in_time,
     listed_columns,
     module_of_caller,
     read_frame,
@@ -27,7 +27,8 @@ def windows(
 
     ``x`` is ``{"window": array of shape (n, length, columns)}``, float32; ``y`` of shape ``(n,)`` is the target ``horizon``
     steps after the last of a window. The latest fifth of the steps is test, the latest of the rest validation, and no window
-    reaches from one part into another. A build function with a second argument gets what was fitted on train::
+    reaches from one part into another; ``mt.KFold`` draws its folds from the windows of train and validation, which
+    overlap. A build function with a second argument gets what was fitted on train::
 
         @mt.spec(data=mt.windows("workouts.csv", length=14, target="minutes"), ...)
         def net(hp, prepared):
@@ -77,11 +78,8 @@ class Windows:
         what = f"mt.windows({shown_source(self.series)})"
         steps, place = self._steps(what)
         size = len(steps)
-        test = size - round(SHARE * size)
-        validation = test - round(SHARE * test)
-        ends = {"train": (0, validation), "validation": (validation, test), "test": (test, size)}
         parts: dict[str, Any] = {}
-        for name, (first, last) in ends.items():
+        for name, (first, last) in cut_in_time(size).items():
             needed = self.length + self.horizon
             if last - first < needed:
                 raise DataError(

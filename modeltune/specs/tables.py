@@ -11,6 +11,7 @@ from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
     SHARE,
     class_codes,
+    cut_in_time,
     listed_columns,
     module_of_caller,
     read_frame,
@@ -57,9 +58,9 @@ def table(
         categorical: columns of numbers that are names of something. Columns of text are categories anyway.
         weight: the column of sample weights.
         groups: a column, such as a patient; parts are cut so that no group is in two of them. It is no input, and
-            is in the metadata.
+            is in the metadata. ``mt.KFold`` cuts its folds from train and validation without regard to it.
         time: a column to order rows by; validation and test are the latest rows. It is no input, and is in the
-            metadata.
+            metadata. ``mt.KFold`` does not regard it either; test stays apart.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -210,10 +211,7 @@ class Table:
         import numpy as np
 
         if self.time is not None:
-            test = size - round(SHARE * size)
-            validation = test - round(SHARE * test)
-            ends = ((0, validation), (validation, test), (test, size))
-            rows = [np.arange(*one) for one in ends]
+            rows = [np.arange(*ends) for ends in cut_in_time(size).values()]
         elif self.groups is not None:
             from sklearn.model_selection import GroupShuffleSplit
 
