@@ -176,9 +176,8 @@ class Session:
         deadline, render = partial(self._deadline, obj.file), self._renderings.render
         is_told = self._is_told(obj.file) and not is_junit_case_bare(self._config)
         is_smoke = bool(self._config.getoption("modeltune_smoke"))
-        context = ItemContext(
-            *(root, options, deadline, self._listen, note, render, is_told), is_smoke
-        )
+        shared = root, options, deadline, self._listen, note, render, is_told
+        context = ItemContext(*shared, is_smoke=is_smoke)
         items = list(spec_items(collector, name, obj, context))
         self.made += items
         return items
