@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MOST_CHARACTERS = 600
 """How long one line about an error may be; an array in a message can be any number of pages."""
+
+NAMES_SHOWN = 12
+"""Names that a message lists, such as those of columns."""
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements of the cursor
@@ -21,6 +25,19 @@ _PLACES = re.compile(r"\s|File \"|Detected at node|<stack traces|\[\[|Original s
 def count_of(count: int, one: str, more: str | None = None) -> str:
     """Return a count with its noun, ``one`` or ``more``; the default for ``more`` is ``one`` with an s."""
     return f"{count} {one if count == 1 else more or f'{one}s'}"
+
+
+def first_names(names: Iterable[object], most: int = NAMES_SHOWN) -> str:
+    """Return the first of several names as a message lists them, and how many there are besides.
+
+    >>> first_names(["age", "city", "income"], most=2)
+    'age, city and 1 more'
+    >>> first_names([])
+    'none'
+    """
+    shown = list(map(str, names))
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return (", ".join(shown[:most]) or "none") + more
 
 
 def error_line(error: BaseException) -> str:

@@ -12,9 +12,6 @@ from modeltune.specs.addresses import root_here, root_of_file
 SHARE = 0.2
 """The share of the rows that is test, and of the rest that is validation, where parts are cut here."""
 
-LISTED_COLUMNS = 12
-"""Columns that a message lists."""
-
 
 def module_of_caller() -> str:
     """Return the name of the module that calls the function that calls this one.
@@ -88,13 +85,6 @@ def cut_in_time(size: int) -> dict[str, tuple[int, int]]:
     test = size - round(SHARE * size)
     validation = test - round(SHARE * test)
     return {"train": (0, validation), "validation": (validation, test), "test": (test, size)}
-
-
-def listed_columns(frame: Any) -> str:
-    """Return the names of the first columns of a frame."""
-    names = list(map(str, frame.columns))
-    more = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
-    return ", ".join(names[:LISTED_COLUMNS]) + more
 
 
 def class_codes(labels: Any) -> tuple[Any, tuple[str, ...]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from modeltune.ground import DataError, is_integer, typed
+from modeltune.ground import DataError, first_names, is_integer, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
     cut_in_time,
-    listed_columns,
     module_of_caller,
     read_frame,
     root_of_module,
@@ -125,7 +124,7 @@ class Windows:
             if isinstance(series, np.ndarray | list | tuple):
                 raise DataError(f"{what}: target={target!r} is none of its {len(names)} columns")
             raise DataError(
-                f"{what}: target={target!r} is no column; it has {listed_columns(frame)}"
+                f"{what}: target={target!r} is no column; it has {first_names(frame.columns)}"
             )
         return steps.astype("float32"), int(place)
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modeltune.ground import DataError, error_line, typed
+from modeltune.ground import DataError, error_line, first_names, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
     SHARE,
     class_codes,
     cut_in_time,
-    listed_columns,
     module_of_caller,
     read_frame,
     root_of_module,
@@ -124,7 +123,7 @@ class Table:
                 x |= self._column(name, frame[name])
         if not x:
             raise DataError(
-                f"{self._what}: no column is left as input; it has {listed_columns(frame)}"
+                f"{self._what}: no column is left as input; it has {first_names(frame.columns)}"
             )
         y, names = self._target(frame)
         arrays = [x, y]
@@ -153,7 +152,7 @@ class Table:
             for name in names:
                 if name is not None and name not in frame.columns:
                     raise DataError(
-                        f"{self._what}: {argument}={name!r} is no column; it has {listed_columns(frame)}"
+                        f"{self._what}: {argument}={name!r} is no column; it has {first_names(frame.columns)}"
                     )
         for argument in ("target", "weight", "groups", "time"):
             for name in named[argument]:

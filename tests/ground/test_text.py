@@ -10,6 +10,7 @@ from modeltune.ground.text import (
     error_line,
     error_text,
     first_line,
+    first_names,
     without_escapes,
 )
 
@@ -100,3 +101,9 @@ def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong(message: str, l
 def test_an_array_in_an_error_does_not_fill_pages() -> None:
     line = first_line(ValueError("7" * 9000))
     assert line == f"{'7' * MOST_CHARACTERS} ... ({9000 - MOST_CHARACTERS} more characters)"
+
+
+def test_the_first_of_many_names_are_listed_and_the_others_counted() -> None:
+    assert first_names(["age", "city", 3], most=2) == "age, city and 1 more"
+    assert first_names(["age", "city"], most=2) == "age, city"
+    assert first_names([]) == "none"

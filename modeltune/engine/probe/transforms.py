@@ -9,15 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modeltune.engine.data import Arrays, RaggedArray, leaves, map_arrays
-from modeltune.ground import error_line, is_integer
+from modeltune.ground import error_line, first_names, is_integer
 from modeltune.records import Array
 from modeltune.specs import Behaviour, Kind
 
 PREDICTION_BATCH = 32
 """Samples that one call predicts; the last batch is filled up, so that one graph serves all."""
-
-COLUMNS_TOLD = 12
-"""Columns of a frame that a message names."""
 
 
 class Point(NamedTuple):
@@ -71,7 +68,9 @@ def _raise(
     feature = behaviour.subject
     if isinstance(feature, str) and isinstance(sample, np.ndarray) and columns:
         if feature not in columns:
-            raise ProbeError(f'there is no column "{feature}": the columns are {_listed(columns)}')
+            raise ProbeError(
+                f'there is no column "{feature}": the columns are {first_names(columns)}'
+            )
         feature = list(columns).index(feature)
     if isinstance(feature, str):
         if not isinstance(sample, Mapping) or feature not in sample:
@@ -91,7 +90,7 @@ def _raise(
             )
         if sample.ndim == 0 or not -sample.shape[-1] <= feature < sample.shape[-1]:
             count = sample.shape[-1] if sample.ndim else 0
-            named = f", {_listed(columns)}" if columns else ""
+            named = f", {first_names(columns)}" if columns else ""
             raise ProbeError(f"there is no column {feature}: a sample has {count}{named}")
         array = sample
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
@@ -117,11 +116,6 @@ def _raise(
         return x
 
     return add
-
-
-def _listed(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - COLUMNS_TOLD} more" if len(columns) > COLUMNS_TOLD else ""
-    return f"{', '.join(columns[:COLUMNS_TOLD])}{more}"
 
 
 def takes_severity(behaviour: Behaviour) -> bool:

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from modeltune.engine.data import Arrays, Column, Part, leaves, text_codes
-from modeltune.ground import SpecError, error_line, shorten
+from modeltune.ground import SpecError, error_line, first_names, shorten
 from modeltune.records import Array, takes_metadata
 from modeltune.specs import By, MetricFunction, On, plain_function
-
-NAMED_COLUMNS = 12
-"""Columns of a frame that a message names."""
 
 MOST_GROUPS = 1000
 """Groups that one gate may judge; a column with more values is an id, and no grouping."""
@@ -113,10 +110,9 @@ def _column(where: str, name: str, part: Part | None) -> Any:
         )
     columns = [str(column) for column in part.metadata.columns]
     if name not in columns:
-        listed = ", ".join(columns[:NAMED_COLUMNS]) or "none"
-        more = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
         raise SpecError(
-            f"{where}: the metadata of {part.name} have no such column; the columns are {listed}{more}"
+            f"{where}: the metadata of {part.name} have no such column; the columns are "
+            f"{first_names(columns)}"
         )
     return part.metadata.iloc[:, columns.index(name)]
 
@@ -172,7 +168,7 @@ def _called(
             error = error or raised
     what = _arguments_of_slice((x, y)[:taken], frames)
     if more:
-        columns = ", ".join(map(str, list(more["metadata"].columns)[:NAMED_COLUMNS]))
+        columns = first_names(more["metadata"].columns)
         what += f"{'; ' if taken else ''}metadata with the columns {columns}"
     raise SpecError(f"{where} raised {error_line(error)}; it got {what}") from error  # type: ignore[arg-type]
 
@@ -192,8 +188,8 @@ def _arguments_of_slice(
     for kind, arrays in zip(("x", "y"), arguments, strict=False):
         for path, array in leaves(arrays):
             name = f"{kind}.{path}" if path else kind
-            columns = ", ".join(map(str, frames.get(name, ())[:NAMED_COLUMNS]))
-            was = f", of the frame with the columns {columns}" if columns else ""
+            columns = frames.get(name, ())
+            was = f", of the frame with the columns {first_names(columns)}" if columns else ""
             got.append(f"{name} as an array of {array.dtype} of shape {array.shape}{was}")
     advice = ""
     if "x" in frames:

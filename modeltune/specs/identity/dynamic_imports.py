@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modeltune.ground import first_names
 from modeltune.specs.identity.module_files import imported_file, python_files
 from modeltune.specs.identity.source_files import dotted_name, parse_file
 
@@ -166,12 +167,11 @@ def _values(path: Path, call: ast.AST, kind: str, values: set[str]) -> Iterator[
             continue
         files = _matching(path, value, kind, home)
         if files or value.strip("." + UNKNOWN) == "":
-            names = ", ".join(file.name for file in files[:FILES_NAMED])
-            more = f" and {len(files) - FILES_NAMED} more" if len(files) > FILES_NAMED else ""
+            names = first_names([file.name for file in files], FILES_NAMED)
             yield Reach(
                 files=files,
                 assumption=f"{_at(path, call)} names what it imports only when it runs; assumed: "
-                + (f"each of {names}{more}" if files else "no file of yours"),
+                + (f"each of {names}" if files else "no file of yours"),
             )
 
 
