@@ -12,18 +12,23 @@ export PYTHONDONTWRITEBYTECODE :=
 # Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: check lint test quick coverage specs wheel bench install programs clean
+.PHONY: check lint docs test quick coverage specs wheel bench install programs clean
 .DEFAULT_GOAL := check
 # What is missing of the system is said before anything else is done.
 .NOTPARALLEL:
 
-check: programs lint test
+check: programs lint docs test
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
+
+# The guide as web pages; a warning is an error.
+docs: $(INSTALLED)
+	$(PYTHON) -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "open docs/_build/index.html"
 
 test: programs $(INSTALLED)
 	$(PYTHON) -m pytest tests/ $(IN_TWO)

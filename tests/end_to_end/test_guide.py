@@ -1,25 +1,19 @@
-"""The README's spec runs as it stands there, and prints what the README says it prints."""
+"""The code of the README and of the guide in docs/ runs as it stands there, and prints what they say."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sklearn.metrics
 
-import modeltune as mt
-from tests.support import forked
+from tests.support import forked, guide
 from tests.support.example import Example, scripted_source
+from tests.support.guide import PAGES, README, ROOT, blocks
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    """Return the examples in a language, as they stand there."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+DOCS = ROOT / "docs"
 
 
 def masked(line: str) -> str:
@@ -31,13 +25,8 @@ def masked(line: str) -> str:
 def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
     pytester: pytest.Pytester,
 ) -> None:
-    for block in blocks("python"):
-        if path := re.match(r"# (model_specs/\w+\.py)\n", block):
-            file = pytester.path / path[1]
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(block, encoding="utf-8")
-    (pytester.path / "model_specs/__init__.py").touch()
-    example = next(block for block in blocks("") if block.startswith("$ pytest model_specs/"))
+    write(pytester.path, guide.files((README,)))
+    example = next(b.text for b in blocks(README, "") if b.text.startswith("$ pytest model_specs/"))
 
     status, output = forked.Command(forked.pytest, "model_specs/", folder=pytester.path).end()
 
@@ -53,15 +42,53 @@ def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
             position = printed.index(masked(line), position) + 1
 
 
-def test_every_option_in_the_readme_exists(pytester: pytest.Pytester) -> None:
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write a project, whose folder of specs is a package."""
+    for path, text in {"model_specs/__init__.py": "", **files}.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def test_every_block_of_python_in_the_guide_compiles() -> None:
+    listed = [block for page in PAGES for block in blocks(page, "python")]
+    for block in listed:
+        compile("\n" * block.line + block.text, block.place, "exec")
+    assert len(listed) >= 15
+
+
+def test_the_guide_runs_as_it_stands_there(pytester: pytest.Pytester) -> None:
+    files = guide.files()
+    write(pytester.path, {**files, "pyproject.toml": "", "wandb.py": ""})
+
+    status, output = forked.Command(guide.run_blocks, folder=pytester.path).end()
+    assert status == 0, output
+
+    options = "model_specs/", "--modeltune-smoke", "--modeltune-workers=0"
+    status, output = forked.Command(forked.pytest, *options, folder=pytester.path).end()
+    assert status == pytest.ExitCode.OK, output
+    for path in files:
+        assert f"{path}::" in output or not re.search(r"/spec_\w+\.py$", path), f"no run of {path}"
+
+
+def test_the_readme_takes_five_minutes_and_leads_to_pages_that_are_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text.count("\n") < 200
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert not [link for link in links if not (ROOT / link).is_file()]
+    assert len(links) > 10
+
+
+def test_every_option_in_the_guide_exists(pytester: pytest.Pytester) -> None:
     helped = pytester.runpytest("--help").stdout.str()
-    for option in set(re.findall(r"--modeltune-[a-z-]+", README)):
-        assert option in helped, f"{option} is in the README, not in pytest --help"
+    for page in PAGES:
+        for option in set(re.findall(r"--modeltune-[a-z-]*[a-z]", page.read_text("utf-8"))):
+            assert option in helped, f"{option} is in {page.name}, not in pytest --help"
 
 
 def test_the_gallery_holds_the_readmes_spec() -> None:
-    gallery = (Path(__file__).parents[2] / "model_specs/spec_digits.py").read_text("utf-8")
-    spec = next(block for block in blocks("python") if "spec_digits.py" in block)
+    gallery = (ROOT / "model_specs/spec_digits.py").read_text("utf-8")
+    spec = guide.files((README,))["model_specs/spec_digits.py"]
 
     def code(text: str) -> str:
         # The formatter wraps the gallery's code and ends lists with a comma.
@@ -70,32 +97,10 @@ def test_the_gallery_holds_the_readmes_spec() -> None:
     assert code(spec) in code(gallery)
 
 
-def selection_rate(y_true: Any, y_pred: Any) -> Any:
-    return y_pred > 0.5
-
-
-def test_every_list_of_gates_in_the_readme_can_be_declared() -> None:
-    listed = [block for block in blocks("python") if "gates = [" in block]
-    for block in listed:
-        names: dict[str, Any] = {
-            "mt": mt,
-            "brighten": lambda x, severity: x + severity,
-            "shift": lambda x, severity: x,
-            "relation": lambda predict, x: True,
-            "blank": 0.0,
-            "selection_rate": selection_rate,
-            "sklearn": sklearn,
-        }
-        exec(block, names)
-        search = mt.RandomSearch(mt.maximize("val_accuracy"))
-        mt.spec(data=lambda: mt.Data(()), search=search, gates=names["gates"])
-    assert len(listed) >= 3
-
-
-def test_the_logger_in_the_readme_is_told_scores_curves_and_gates(
+def test_the_logger_in_the_guide_is_told_scores_curves_and_gates(
     scripted: Example,
 ) -> None:
-    (example,) = [text for text in blocks("python") if "pytest_modeltune_run_recorded" in text]
+    example = guide.files((DOCS / "how_to/trackers.md",))["conftest.py"]
     fake = """
 logged = []
 class Run:
