@@ -9,8 +9,9 @@ INSTALLED := $(VENV)/.installed
 # Images of containers often set it; the tests start hundreds of processes, and each would compile us.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Two workers: a third costs more CPU than it fills. Long files come first, as tests/conftest.py has them.
-IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers on two cores: tests wait for processes that they start. Long files come first, as
+# tests/conftest.py has them.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check lint docs test quick coverage specs wheel bench install programs clean
 .DEFAULT_GOAL := check
@@ -31,7 +32,7 @@ docs: $(INSTALLED)
 	@echo "open docs/_build/index.html"
 
 test: programs $(INSTALLED)
-	$(PYTHON) -m pytest tests/ $(IN_TWO)
+	$(PYTHON) -m pytest tests/ $(SIDE_BY_SIDE)
 
 # What trains nothing, with ten examples of each law instead of sixty.
 quick: programs lint
@@ -42,7 +43,7 @@ quick: programs lint
 # because it is measured hides no figure.
 coverage: programs $(INSTALLED)
 	rm -rf .coverage
-	-$(PYTHON) -m coverage run -m pytest tests/ $(IN_TWO)
+	-$(PYTHON) -m coverage run -m pytest tests/ $(SIDE_BY_SIDE)
 	$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage html --quiet
 	$(PYTHON) -m coverage report --skip-covered
@@ -67,7 +68,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -f $@ && $(PYTHON) -c "" || { \
 		python=$$(.ci/python) && rm -rf $(VENV) && \
-		echo "creating $(VENV) with $$($$python --version)" && $$python -m venv $(VENV); }
+		echo "creating $(VENV) with $$("$$python" --version)" && "$$python" -m venv $(VENV); }
 	@rm -f $@
 	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
 	$(PIP) install --quiet --constraint constraints.txt --build-constraint constraints.txt \

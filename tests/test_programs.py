@@ -30,6 +30,7 @@ INSTALL = "apt-get install --yes --no-install-recommends"
 NOTHING = "exit 0"
 BRING_IT = 'case "$*" in *install*) for program in $LACKING; do ln -s /bin/true "{bin}/$program"; done; esac'
 NO_INDEX = "exit 100"
+COMPILED_WITHOUT = "exit 3"
 
 FREE = '[ "$1" = -n ] && shift; exec "$@"'
 WITH_PASSWORD = "echo 'sudo: a password is required' >&2; exit 1"
@@ -148,6 +149,21 @@ def test_a_python_of_another_version_is_none(machine: Machine) -> None:
         1,
         "The tests start programs that are not here: python (3.11 to 3.13, with venv)",
     )
+
+
+def test_a_python_that_was_compiled_with_optimisations_goes_first(machine: Machine) -> None:
+    def chosen() -> str:
+        return subprocess.check_output(
+            [ROOT / ".ci" / "python"], env={"PATH": str(machine.bin)}, text=True
+        )
+
+    # What asks a Python is answered by its exit code.
+    machine.have("python3", COMPILED_WITHOUT)
+    assert chosen() == f"{machine.bin}/python3\n"
+    machine.have("python3.12", COMPILED_WITHOUT)
+    assert chosen() == f"{machine.bin}/python3\n"
+    machine.have("python3.11", NOTHING)
+    assert chosen() == f"{machine.bin}/python3.11\n"
 
 
 def test_sudo_installs_where_it_asks_for_no_password(machine: Machine) -> None:
