@@ -331,7 +331,7 @@ def write_report(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> str:
     """Write a run's tuned model, or its weights alone, to a new file."""
-    from modeltune.harness import check_target, export_kept, is_of_weights
+    from modeltune.harness import check_target, export_kept, is_of_estimator, is_of_weights
     from modeltune.histories import open_store
 
     target = Path(arguments.file)
@@ -357,6 +357,8 @@ def export_run(arguments: argparse.Namespace) -> str:
         what = (
             "the run's own weights alone, for model.load_weights() of a model that is built alike"
         )
+    if is_of_estimator(target):
+        what = "the fitted estimator of the run's first refit, in a file of skops, which holds no pickle"
     written = f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}"
     return "\n".join((written, what, *notes))
 

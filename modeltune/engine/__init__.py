@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score import (
         load_given,
         of_architecture,
+        parts_in_file,
         random_scores,
         rebuilt_model,
         save_model,
@@ -44,6 +45,7 @@ __all__ = [
     "load_given",
     "needs_keras",
     "of_architecture",
+    "parts_in_file",
     "quietly",
     "random_scores",
     "read_parts",
@@ -78,6 +80,7 @@ __getattr__, __dir__ = door(
         "score": (
             "load_given",
             "of_architecture",
+            "parts_in_file",
             "random_scores",
             "rebuilt_model",
             "save_model",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,8 +15,15 @@ from modeltune.engine.data import LoadedData, prepared_spec
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras
+from modeltune.engine.estimator_engine import EstimatorEngine
 from modeltune.engine.examination import examine_model
-from modeltune.engine.fit import for_model, surroundings, take_cautions, train_trial
+from modeltune.engine.fit import (
+    EstimatorBuild,
+    for_model,
+    surroundings,
+    take_cautions,
+    train_trial,
+)
 from modeltune.engine.internals import KERAS, KERAS_TUNER, TENSORFLOW
 from modeltune.engine.oracles import Oracle, ReadHyperParameters
 from modeltune.engine.predictor_engine import PredictorEngine
@@ -52,6 +59,8 @@ from modeltune.records import (
 )
 from modeltune.specs import Refit, Spec, Validation
 
+T = TypeVar("T")
+
 SAMPLES = 4
 """Samples of test that a model and the file it is written to both predict."""
 
@@ -74,6 +83,7 @@ class Engine(DataEngine):
         self._features = features
         self._given: list[Any] = []
         self._predictors: PredictorEngine | None = None
+        self._estimators: EstimatorEngine | None = None
         self._oracle: Oracle | None = None
         self._specs: dict[tuple[Refit | None, Validation], Spec] = {}
 
@@ -119,7 +129,7 @@ class Engine(DataEngine):
         """
         self._oracle = Oracle(self._spec.search, scratch)
         if rehearsed is None:
-            return dry_run(self.prepared(), self._data, self._oracle)
+            return self._rehearsed(self._oracle)
         if rehearsed.space is not None:
             self._oracle.learn(ReadHyperParameters.of(rehearsed.space))
         return rehearsed
@@ -154,8 +164,7 @@ class Engine(DataEngine):
             SpecError, SearchError: of a rehearsal, as ``dry_run``.
         """
         if isinstance(task, RehearseTask):
-            oracle = Oracle(self._spec.search, task.scratch)
-            return dry_run(self.prepared(), self._data, oracle)
+            return self._rehearsed(Oracle(self._spec.search, task.scratch))
         if isinstance(task, ExamineTask):
             return self.examine(task)
         if isinstance(task, IdentifyTask):
@@ -167,17 +176,26 @@ class Engine(DataEngine):
             model = models[task.refit.seed]
             return score_given(self._spec, self._data, task, model)
         if isinstance(task, RefitTask):
-            return train_refit(self.prepared(task.refit), self._data, task, self._features)
+            return self._of_kind(
+                lambda: train_refit(self.prepared(task.refit), self._data, task, self._features),
+                lambda estimators: estimators.train_refit(task),
+            )
         # The test part stays here.
         parts = self._data.train, self._data.validation
-        return train_trial(self.prepared(), *parts, task, features=self._features)
+        return self._of_kind(
+            lambda: train_trial(self.prepared(), *parts, task, features=self._features),
+            lambda estimators: estimators.train_trial(task),
+        )
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
         if self._predictors is not None:
             return self._predictors.examine(task)
         try:
-            return examine_model(self.prepared(self._first_refit), self._data, task)
+            return self._of_kind(
+                lambda: examine_model(self.prepared(self._first_refit), self._data, task),
+                lambda estimators: estimators.examine(task),
+            )
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
 
@@ -225,9 +243,19 @@ class Engine(DataEngine):
             return self._predictors.score_again(values, refit, validation, weights, recorded)
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
         built = self.prepared(refit, spec.validation)
-        with rebuilt_model(built, values, refit.seed, weights, self._data.test) as model:
-            again = scores_again(spec, model, self._data, refit, recorded)
-            return again, random_scores(model, self._data, spec.fit.batch_size)
+
+        def of_model() -> tuple[dict[str, float], list[str]]:
+            with rebuilt_model(built, values, refit.seed, weights, self._data.test) as model:
+                again = scores_again(spec, model, self._data, refit, recorded)
+                return again, random_scores(model, self._data, spec.fit.batch_size)
+
+        return self._of_kind(
+            of_model,
+            lambda estimators: (
+                estimators.score_again(values, refit, validation, weights, recorded),
+                [],
+            ),
+        )
 
     def write_model(self, values: Values, seed: int, weights: Path, path: Path) -> tuple[str, ...]:
         """Write the model that the spec builds from these values; return notes on the file.
@@ -249,6 +277,32 @@ class Engine(DataEngine):
                 raise
             except Exception as error:
                 raise CodeError(error_text(error)) from error
+
+    def estimator(self, values: Values, weights: Path) -> Any:
+        """Return the estimator in the file that a run of the spec kept.
+
+        Raises:
+            SpecError, HistoryError: as ``EstimatorEngine.load``.
+        """
+        estimators = EstimatorEngine(self._data, self.prepared)
+        return estimators.load({"space": [], "values": dict(values)}, weights)
+
+    def _rehearsed(self, oracle: Oracle) -> RehearsalResult:
+        return self._of_kind(
+            lambda: dry_run(self.prepared(), self._data, oracle),
+            lambda estimators: estimators.rehearse(oracle),
+        )
+
+    def _of_kind(
+        self, of_keras: Callable[[], T], of_estimators: Callable[[EstimatorEngine], T]
+    ) -> T:
+        """Return what is done with the spec's Keras model; with its estimator, once it has built one."""
+        if self._estimators is None:
+            try:
+                return of_keras()
+            except EstimatorBuild:
+                self._estimators = EstimatorEngine(self._data, self.prepared)
+        return of_estimators(self._estimators)
 
     def _given_models(self) -> list[Any]:
         """Return the given models; predictors among them are left to another engine."""

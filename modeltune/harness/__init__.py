@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeltune.harness.replay import (
         check_target,
         export_kept,
+        is_of_estimator,
         is_of_weights,
         kept_weights,
         replay_from_json,
@@ -41,6 +42,7 @@ __all__ = [
     "contrast",
     "export_kept",
     "gather",
+    "is_of_estimator",
     "is_of_weights",
     "kept_weights",
     "newest_run",
@@ -69,6 +71,7 @@ __getattr__, __dir__ = door(
         "replay": (
             "check_target",
             "export_kept",
+            "is_of_estimator",
             "is_of_weights",
             "kept_weights",
             "replay_from_json",

@@ -236,7 +236,8 @@ def _measurements(
     weights: Path,
 ) -> Measurements:
     scores = dict(validation.scores)
-    if validation.model.get("kind") != PREDICTOR:  # of which only predictions are kept
+    is_kept = "not_kept" not in validation.model
+    if is_kept and validation.model.get("kind") != PREDICTOR:  # else predictions are kept
         scores["artifact_bytes"] = Scores((float(weights.stat().st_size),))
     intervals = {}
     if isinstance(examined.latency_ratio, tuple):

@@ -24,6 +24,7 @@ from modeltune.harness.engines import lend_engine_alone
 from modeltune.harness.run_differences import differing_code
 from modeltune.histories import Store, copy_to, verify
 from modeltune.records import (
+    ESTIMATOR,
     PREDICTOR,
     Event,
     Json,
@@ -49,6 +50,9 @@ from modeltune.specs import (
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
 
+FITTED = ".skops"
+"""How the name of a file of skops ends, to which an estimator is written."""
+
 POINT = ".operating_point.json"
 """How the name of the file ends that keeps the threshold of an exported model."""
 
@@ -66,16 +70,26 @@ def kept_weights(run: Run, history: Store) -> Path:
     return verify(history.folder, run.artifact, run.id)
 
 
+def refuse_unkept(run: Run) -> None:
+    """Refuse a run whose estimator was not kept.
+
+    Raises:
+        HistoryError: says why there is none, and what to do.
+    """
+    if why := run.model.get("not_kept"):
+        raise HistoryError(f"run {run.id} of {run.spec} kept no estimator, for {why}")
+
+
 def check_target(target: Path) -> None:
-    """Refuse a file name that Keras does not write to, or a file that exists.
+    """Refuse a file name that no model is written to, or a file that exists.
 
     Raises:
         HistoryError: it is refused; says what to write instead.
     """
-    if not target.name.endswith((MODEL, WEIGHTS)):
+    if not target.name.endswith((MODEL, WEIGHTS, FITTED)):
         raise HistoryError(
             f"{target}: Keras writes a model to a file that ends in {MODEL}, and its weights alone to "
-            f"one that ends in {WEIGHTS}"
+            f"one that ends in {WEIGHTS}; an estimator is written to one that ends in {FITTED}"
         )
     if target.exists() or target.is_symlink():
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten")
@@ -98,8 +112,17 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
             f"run {run.id} of {run.spec}: {run.model.get('name')} is no Keras model and is not kept, only "
             "what it predicted; it is where the spec's build function takes it from"
         )
+    is_estimator = run.model.get("kind") == ESTIMATOR
+    if is_estimator != target.name.endswith(FITTED):
+        name = run.model.get("name") if is_estimator else "a Keras model"
+        ending = FITTED if is_estimator else f"{MODEL} or {WEIGHTS}"
+        raise HistoryError(
+            f"run {run.id} of {run.spec}: {name} is written to a file that ends in {ending}"
+        )
     weights = kept_weights(run, history)
     check_point_file(run, target)
+    if is_estimator:
+        return (*_copy_estimator(run, history, weights, target), *write_points(run, target))
     if is_of_weights(target):
         return (*_write_weights(run, history, weights, target), *write_points(run, target))
     kept = run.files.get("architecture")
@@ -117,7 +140,7 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
 
 def point_file(target: Path) -> Path:
     """Return the file beside an exported model that says from where on it says yes."""
-    ending = next((end for end in (WEIGHTS, MODEL) if target.name.endswith(end)), "")
+    ending = next((end for end in (WEIGHTS, MODEL, FITTED) if target.name.endswith(end)), "")
     return target.with_name(f"{target.name.removesuffix(ending)}{POINT}")
 
 
@@ -169,6 +192,11 @@ def is_of_weights(target: Path) -> bool:
     return target.name.endswith(WEIGHTS)
 
 
+def is_of_estimator(target: Path) -> bool:
+    """Tell whether a file is to hold an estimator, by its name."""
+    return target.name.endswith(FITTED)
+
+
 def export(
     spec: Spec, fixtures: Mapping[str, object], run: Run, history: Store, target: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -204,6 +232,7 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
     recorded, heard = recorded_scores(run), list[str]()
     # A file was held to the gates of a spec that builds another model, of any shape.
     is_of_file = run.validation.get("kind") == Scoring.__name__ and not spec.is_given
+    refuse_unkept(run)
     with contextlib.ExitStack() as stack:
         file = Path(stack.enter_context(tempfile.TemporaryDirectory()), f"given{MODEL}")
         spec = spec.with_file(file) if is_of_file else spec
@@ -325,6 +354,21 @@ def _write(model: Any, target: Path) -> tuple[str, ...]:
     with quietly():
         _write_new(target, save)
     return notes
+
+
+def _copy_estimator(
+    run: Run, history: Store, weights: Path, target: Path
+) -> tuple[str, ...]:
+    """Copy the file of a run's estimator, and say what whoever loads it has to trust."""
+    refuse_unkept(run)
+    assert run.artifact is not None  # its path is ``weights``
+    artifact = run.artifact
+    _write_new(target, lambda path: copy_to(history.folder, artifact, run.id, path))
+    with quietly():
+        from modeltune.engine import parts_in_file
+
+        parts = parts_in_file(weights)
+    return (f"load it with skops.io.load({target.name!r}, trusted={parts!r})",)
 
 
 def _write_weights(run: Run, history: Store, weights: Path, target: Path) -> tuple[str, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from modeltune.engine import quietly
 from modeltune.ground import HistoryError, StoreUrl
 from modeltune.harness.cached_runs import look_up
-from modeltune.harness.replay import kept_refit, kept_weights
+from modeltune.harness.replay import kept_refit, kept_weights, refuse_unkept
 from modeltune.histories import open_store, verify
 from modeltune.judgement import Strictness
-from modeltune.records import PREDICTOR, Run
+from modeltune.records import ESTIMATOR, PREDICTOR, Run
 from modeltune.specs import Predictions, Spec
 
 
@@ -28,10 +29,10 @@ def newest_run(spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl
 
 
 def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str | StoreUrl) -> Any:
-    """Return the Keras model of a run, with the weights it kept, compiled, or its predictor.
+    """Return the Keras model of a run, with the weights it kept, compiled, or its estimator or predictor.
 
     A model is made of its kept architecture; where that does not make it, the spec builds it again,
-    in this process, to which the model belongs. A predictor is what the build function returns today.
+    in this process, to which the model belongs. An estimator is the fitted one that was kept. A predictor is what the build function returns today.
 
     Raises:
         ModeltuneError: the run kept no model, or it cannot be made again; says why.
@@ -40,6 +41,8 @@ def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str |
         return _predictor(run, spec)
     with open_store(store, create=False) as history:
         weights = kept_weights(run, history)
+        if run.model.get("kind") == ESTIMATOR:
+            return _estimator(run, spec, fixtures, weights)
         if (kept := run.files.get("architecture")) is not None:
             architecture = verify(history.folder, kept, run.id)
             with quietly():
@@ -54,6 +57,16 @@ def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str |
     values, seed = run.best.values, kept_refit(run, spec).seed
     with rebuilt_model(spec, values, seed, weights, load_data(spec, fixtures).test) as model:
         return model
+
+
+def _estimator(run: Run, spec: Spec, fixtures: Mapping[str, object], weights: Path) -> Any:
+    refuse_unkept(run)
+    with quietly():
+        from modeltune.engine import Engine
+    assert run.best is not None  # a run without a winner has no weights
+    engine = Engine(spec, fixtures, weights.parent)
+    engine.load()
+    return engine.estimator(run.best.values, weights)
 
 
 def _predictor(run: Run, spec: Spec) -> Any:

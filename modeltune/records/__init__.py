@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     )
     from modeltune.records.tasks import (
         ARCHITECTURE,
+        ESTIMATOR,
         EXAMPLES,
         LARGEST_ARCHITECTURE,
         PREDICTOR,
@@ -175,6 +176,7 @@ __all__ = [
     "DECIDED",
     "DOCUMENTS",
     "DOCUMENT_KEYS",
+    "ESTIMATOR",
     "EXAMPLES",
     "LARGEST_ARCHITECTURE",
     "LARGEST_UNPACKED",
@@ -444,6 +446,7 @@ __getattr__, __dir__ = door(
         ),
         "tasks": (
             "ARCHITECTURE",
+            "ESTIMATOR",
             "EXAMPLES",
             "LARGEST_ARCHITECTURE",
             "PREDICTOR",

@@ -21,6 +21,9 @@ ARCHITECTURE = "refit.architecture.json"
 PREDICTOR = "predictor"
 """The kind of a model that is no Keras model, as its record says."""
 
+ESTIMATOR = "estimator"
+"""The kind of a model that its own fit has trained, as scikit-learn's do; ``not_kept`` says why it has no file."""
+
 LARGEST_ARCHITECTURE = 1 << 28
 """Bytes of a file that says how a model is built; a larger one is neither kept nor read."""
 

@@ -239,7 +239,8 @@ class Spec:
     ``file`` and ``name`` together are its address: ``model_specs/spec_digits.py::mlp``.
     ``project`` is the folder that the address starts from if no folder above the file has a
     pyproject.toml. ``is_in_notebook``: it was declared in a cell, the file is that of the notebook,
-    which may not exist, and the line is that of the cell. ``attributes`` are what decorators of other libraries keep on a function, such
+    which may not exist, and the line is that of the cell. ``has_own_protocol``: its protocol was declared
+    for it alone. ``attributes`` are what decorators of other libraries keep on a function, such
     as a title for Allure; those above ``mt.spec`` set them here.
     """
 
@@ -274,6 +275,7 @@ class Spec:
             "prepared": None,
             "attributes": _attributes(model),
             "given_file": None,
+            "has_own_protocol": False,
         }
         vars(self).update({**_attributes(model), **fields})
 
@@ -293,6 +295,7 @@ class Spec:
     _takes_nothing: bool
     prepared: Any
     given_file: Path | None
+    has_own_protocol: bool
 
     @property
     def data(self) -> Callable[..., Data] | Data:
@@ -408,6 +411,15 @@ class Spec:
         """The fields of its protocol that say how models are trained, which this one is already."""
         return _of_training(self.protocol) if self.is_given else ()
 
+    @property
+    def fields_of_epochs(self) -> tuple[str, ...]:
+        """The declared fields that say how the epochs and batches of a Keras model are."""
+        protocol = self._declared.protocol
+        fit, default = protocol.fit, Fit()
+        named = [n for n in EPOCHS_AND_BATCHES if getattr(fit, n) != getattr(default, n)]
+        fields = [f"fit.{name}" for name in named]
+        return (*fields, *(["validation.epochs"] if protocol.validation.epochs else []))
+
     def with_models(self, models: int) -> Spec:
         """Return a copy of this spec whose build function is known to return so many trained models."""
         spec = self.with_fields()
@@ -478,6 +490,7 @@ class Spec:
             _models=self._models,
             prepared=self.prepared,
             given_file=self.given_file,
+            has_own_protocol=self.has_own_protocol,
         )
         return spec
 
@@ -600,7 +613,8 @@ def spec(
     """Declare the protocol under which models are searched, validated and judged.
 
     Use it as a decorator on a build function ``(hp) -> compiled keras.Model``, or on a
-    ``keras_tuner.HyperModel`` subclass or instance. A build function without arguments returns a
+    ``keras_tuner.HyperModel`` subclass or instance. A build function may return an estimator with
+    scikit-learn's ``fit`` and ``predict`` instead. A build function without arguments returns a
     model that is trained already, or a list of them. Keep the protocol in a variable to decorate
     several.
 
@@ -707,14 +721,17 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         problem = _model_problem(model)
     if problem is not None:
         _refuse([("model", problem)], file, line, str(name))
-    if _takes_nothing(model) and protocol.place == (caller.f_code.co_filename, line):
+    is_alone = protocol.place == (caller.f_code.co_filename, line)
+    if _takes_nothing(model) and is_alone:
         # A protocol for several models may have them, for others than this one.
         own = [(field, OF_TRAINING) for field in _of_training(protocol)]
         _refuse(own, file, line, str(name))
     if is_definition:
         module_globals.setdefault(DECLARATIONS, []).append((name, line))
     module = str(module_globals.get("__name__"))
-    return Spec(protocol, model, str(name), module, file, line, is_in_notebook=is_in_notebook)
+    spec = Spec(protocol, model, str(name), module, file, line, is_in_notebook=is_in_notebook)
+    vars(spec)["has_own_protocol"] = is_alone
+    return spec
 
 
 def _file_of(frame: FrameType) -> str:
@@ -722,6 +739,11 @@ def _file_of(frame: FrameType) -> str:
     file = frame.f_code.co_filename
     return str(notebook_file()) if is_cell(frame.f_globals, file) else file
 
+
+EPOCHS_AND_BATCHES = (
+    "epochs", "batch_size", "callbacks", "dtype_policy", "shuffle", "steps_per_epoch", "validation_steps",
+)  # fmt: skip
+"""The fields of a fit that a model without epochs and batches has no use for."""
 
 TRAINING = ("search", "fit", "validation", "escalate")
 """The fields that say how models are trained."""

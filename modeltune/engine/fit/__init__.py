@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.compiled_pool import Candidate
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
+    from modeltune.engine.fit.estimators import (
+        FITTED,
+        Estimator,
+        EstimatorBuild,
+        budget_of,
+        fit_estimator,
+        inputs_for,
+        is_estimator,
+        no_budget,
+        note_on_fields,
+        refusals,
+    )
     from modeltune.engine.fit.feature_files import take_notes
     from modeltune.engine.fit.fitting import (
         FitPlan,
@@ -48,28 +60,38 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.trial import train_trial
 
 __all__ = [
+    "FITTED",
     "SEED_STATE",
     "Candidate",
+    "Estimator",
+    "EstimatorBuild",
     "FitPlan",
     "Model",
     "assets_of",
+    "budget_of",
     "can_evaluate",
     "can_predict",
     "caution",
     "data_for_model",
     "fit",
+    "fit_estimator",
     "fixed_batch",
     "for_model",
     "frozen_prefix",
+    "inputs_for",
+    "is_estimator",
     "input_tensors",
     "keeps_state",
     "lend_model",
     "load_weights",
     "logged_numbers",
+    "no_budget",
     "not_finite",
+    "note_on_fields",
     "note_on_trained",
     "overrides_fit",
     "read_assets",
+    "refusals",
     "report_epochs_to",
     "reset_states",
     "save_weights",
@@ -100,6 +122,18 @@ __getattr__, __dir__ = door(
         "cautions": (
             "caution",
             "take_cautions",
+        ),
+        "estimators": (
+            "FITTED",
+            "Estimator",
+            "EstimatorBuild",
+            "budget_of",
+            "fit_estimator",
+            "inputs_for",
+            "is_estimator",
+            "no_budget",
+            "note_on_fields",
+            "refusals",
         ),
         "feature_files": ("take_notes",),
         "fitting": (

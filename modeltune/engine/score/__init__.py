@@ -12,6 +12,12 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
+    from modeltune.engine.score.estimator_files import (
+        load_estimator,
+        parts_in_file,
+        parts_of_estimator,
+        write_estimator,
+    )
     from modeltune.engine.score.given import digest_of, notes_on_given
     from modeltune.engine.score.given_models import is_keras_model, load_given
     from modeltune.engine.score.metric_names import name_cautions
@@ -27,11 +33,16 @@ if TYPE_CHECKING:
     from modeltune.engine.score.outputs import is_loss_of_keras
     from modeltune.engine.score.predictors import (
         GivenPredictor,
+        check_kept_estimator,
         digest_of_predictor,
         notes_on_predictors,
+        predictor_checks,
         predictor_scores,
         rehearse_predictor,
+        score_outputs,
+        score_part_of,
         score_predictor,
+        write_predictions,
     )
     from modeltune.engine.score.rebuilt import (
         of_architecture,
@@ -76,6 +87,7 @@ __all__ = [
     "all_metrics",
     "at_points",
     "broadcast_cautions",
+    "check_kept_estimator",
     "check_own_metrics",
     "check_slices",
     "check_threshold",
@@ -89,15 +101,19 @@ __all__ = [
     "is_keras_model",
     "is_loss_of_keras",
     "kept_points",
+    "load_estimator",
     "load_given",
     "name_cautions",
     "names_without_samples",
     "notes_on_given",
     "notes_on_predictors",
     "of_architecture",
+    "parts_in_file",
     "parts_of",
+    "parts_of_estimator",
     "point_problems",
     "predict",
+    "predictor_checks",
     "predictor_scores",
     "probabilities",
     "random_scores",
@@ -109,6 +125,8 @@ __all__ = [
     "restore",
     "save_model",
     "score_given",
+    "score_outputs",
+    "score_part_of",
     "score_predictor",
     "scores_again",
     "targets",
@@ -116,6 +134,8 @@ __all__ = [
     "threshold_problems_of",
     "train_refit",
     "with_weights",
+    "write_estimator",
+    "write_predictions",
 ]
 
 __getattr__, __dir__ = door(
@@ -123,6 +143,12 @@ __getattr__, __dir__ = door(
     {
         "broadcasts": ("broadcast_cautions",),
         "unmeasured_gates": ("gate_problems",),
+        "estimator_files": (
+            "load_estimator",
+            "parts_in_file",
+            "parts_of_estimator",
+            "write_estimator",
+        ),
         "given": (
             "digest_of",
             "notes_on_given",
@@ -147,11 +173,16 @@ __getattr__, __dir__ = door(
         "outputs": ("is_loss_of_keras",),
         "predictors": (
             "GivenPredictor",
+            "check_kept_estimator",
             "digest_of_predictor",
             "notes_on_predictors",
+            "predictor_checks",
             "predictor_scores",
             "rehearse_predictor",
+            "score_outputs",
+            "score_part_of",
             "score_predictor",
+            "write_predictions",
         ),
         "rebuilt": (
             "of_architecture",

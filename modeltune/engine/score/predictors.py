@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
+from modeltune.engine.fit import inputs_for
 from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
 from modeltune.engine.score.operating_points import (
     at_points,
@@ -79,6 +80,12 @@ WITHOUT_RESOURCE = {
 }
 """What a gate on each resource of a predictor is refused with."""
 
+MEASURED_HERE = ("latency_ratio", "artifact_bytes")
+"""The resources of a predictor that was fitted here, and whose file is kept."""
+
+LOSS = "loss"
+"""The log loss of classes and labels, the mean squared error of numbers, of what was fitted here."""
+
 GIVEN = "given, not trained here"
 """What trained a model that is trained already."""
 
@@ -123,15 +130,17 @@ class _Pair:
 
 @dataclass(frozen=True, eq=False)
 class GivenPredictor:
-    """A predictor as a build function without arguments returns it, and what it is for.
+    """A predictor as a build function without arguments returns it, or fitted here, and what it is for.
 
     Args:
         model: an object with ``predict``, or predictions.
         spec: it belongs to.
+        is_fitted_here: by its own fit, so that it is kept and has a loss.
     """
 
     model: Any
     spec: Spec
+    is_fitted_here: bool = False
 
     @property
     def name(self) -> str:
@@ -193,7 +202,8 @@ class GivenPredictor:
         """Return what it predicts for a part, and whether these are probabilities."""
         if isinstance(self.model, Predictions):
             return self._values(part), False
-        x, are_several = inputs_of(part), not isinstance(part.y, np.ndarray | None)
+        x = inputs_for(self.model, part) if self.is_fitted_here else inputs_of(part)
+        are_several = not isinstance(part.y, np.ndarray | None)
         is_number = self.spec.task == "regression" or _is_regressor(self.model)
         if hasattr(self.model, "predict_proba") and not is_number:
             return _arrays_of(self.model.predict_proba(x), part.size, are_several), True
@@ -397,22 +407,30 @@ def rehearse_predictor(given: GivenPredictor, loaded: LoadedData) -> None:
         raise given.refusal("data: test is a stream, which only a Keras model reads; return arrays")
     few = test if is_fixed else test.take(np.arange(min(FIRST_SAMPLES, test.size)))
     outputs = _outputs(given, few, "test" if is_fixed else "the first samples of test")
-    names = report_names(outputs, spec.asked_metrics)
-    names += [
-        f"{output.prefix}{SHARE_RIGHT}"
-        for output in outputs
-        if output.task is not OutputTask.REGRESSION and answers_of(output) is not None
-    ]
+    names = score_names(given, outputs)
     problems = [
         *_tasks_of_no_output(spec, outputs),
         *threshold_problems_of(spec, outputs, given.model),
         *gate_problems(spec, names, resources=()),
         *point_problems(spec, outputs),
-        *_unfit_gates(spec, is_fixed),
+        *_unfit_gates(given, is_fixed),
         *_gates_without_dummy(spec, outputs, loaded.train),
     ]
     if problems:
         raise given.refusal("".join(f"\n  {problem}" for problem in problems).removeprefix("\n  "))
+
+
+def score_names(given: GivenPredictor, outputs: Sequence[Output]) -> list[str]:
+    """Return the names of the scores that a predictor with these outputs has."""
+    names = report_names(outputs, given.spec.asked_metrics)
+    names += [
+        f"{output.prefix}{SHARE_RIGHT}"
+        for output in outputs
+        if output.task is not OutputTask.REGRESSION and answers_of(output) is not None
+    ]
+    if given.is_fitted_here:
+        names += [f"{o.prefix}{LOSS}" for o in outputs if loss_values(o) is not None]
+    return names
 
 
 def _outputs(given: GivenPredictor, part: Part, what: str) -> list[Output]:
@@ -445,8 +463,9 @@ def _tasks_of_no_output(spec: Spec, outputs: Sequence[Output]) -> Iterator[str]:
             yield f"task[{typed(name)}]: there is no such output: {has}"
 
 
-def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
-    for index, gate in enumerate(spec.gates):
+def _unfit_gates(given: GivenPredictor, is_fixed: bool) -> Iterator[str]:
+    measured = MEASURED_HERE if given.is_fitted_here else ()
+    for index, gate in enumerate(given.spec.gates):
         where = f"gates[{index}]: {gate!r}"
         if isinstance(gate, Behaviour):
             if is_fixed:
@@ -454,7 +473,7 @@ def _unfit_gates(spec: Spec, is_fixed: bool) -> Iterator[str]:
                     f"{where}: predictions that were made elsewhere say nothing of other samples; return "
                     "what made them, an object with predict(x), or leave the gate out"
                 )
-        elif gate.measure.key in RESOURCES:
+        elif gate.measure.key in RESOURCES and gate.measure.key not in measured:
             yield f"{where}: {WITHOUT_RESOURCE[gate.measure.key]}"
         elif gate.measure.subject is Subject.GAP and is_fixed:
             yield f"{where}: there are no predictions of train; leave it out"
@@ -518,6 +537,22 @@ def predictor_scores(given: GivenPredictor, loaded: LoadedData) -> dict[str, flo
 
 
 def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> RefitResult:
+    result, outputs = score_outputs(given, loaded)
+    if weights is not None:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(weights, outputs)
+        result = replace(result, checks=tuple(predictor_checks(given, loaded.test, outputs)))
+    return replace(result, model={"kind": PREDICTOR, "name": given.name})
+
+
+def score_outputs(
+    given: GivenPredictor, loaded: LoadedData
+) -> tuple[RefitResult, Sequence[Output]]:
+    """Return what a predictor scores on test, what gates ask for besides, and what it predicts there.
+
+    Raises:
+        SpecError: as ``GivenPredictor.outputs``, or no threshold can be chosen.
+    """
     spec, test, asked = given.spec, loaded.test, given.spec.asked_metrics
     gates = [gate for gate in spec.gates if isinstance(gate, Gate)]
     readings = given.read(test)
@@ -525,48 +560,79 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
     points = points_of(spec, chosen_on, lambda: given.outputs(chosen_on), outputs)
     outputs = at_points(outputs, points)
     masks = slice_masks(spec.slices, test.x, test.y, test) if spec.slices else {}
-    scores, tables, own = _scores(outputs, asked, test.metadata)
+    has_loss = given.is_fitted_here
+    scores, tables, own = _scores(outputs, asked, test.metadata, has_loss)
     targets = _targets(readings, loaded.train)
     samples = task_samples(outputs, targets, masks, own, asked)
     for output in outputs:
         samples = None if samples is None else _with_accuracy(samples, output)
+        if samples is not None and has_loss:
+            samples = _with_loss(samples, output)
     notes = [*note_on_width(outputs, asked), *notes_on_points(points)]
     undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():
         if measure.subject is Subject.GAP:
             train = loaded.train
             decided = at_points(given.outputs(train), points)
-            on_train = _scores(decided, asked, train.metadata)[0]
+            on_train = _scores(decided, asked, train.metadata, has_loss)[0]
             scores[measure.key] = on_train[measure.metric] - scores[measure.metric]
         elif measure.subject is Subject.GAIN_OVER_DUMMY:
             try:
-                scores[measure.key] = _gain(outputs, targets, scores, measure.metric, asked, test)
+                score = functools.partial(_scores, has_loss=has_loss)
+                scores[measure.key] = _gain(
+                    outputs, targets, scores, measure.metric, asked, test, score
+                )
             except (Exception, SystemExit) as error:  # noqa: BLE001  a metric of the author's
                 undefined[measure.key] = failure_of(error)
-    if weights is not None:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        with weights.open("wb") as file:
-            _write_predictions(file, outputs)
-    return RefitResult(
+    result = RefitResult(
         *(scores, tables, {}, GIVEN, 0.0),
         samples=None if samples is None else pack_samples(samples),
-        checks=() if weights is None else tuple(_checks(given, test, outputs)),
-        model={"kind": PREDICTOR, "name": given.name},
         note="; ".join(notes) or None,
         unmeasured=undefined,
         thresholds={name or "output": point.thresholds for name, point in points.items()},
     )
+    return result, outputs
 
 
-def _write_predictions(file: IO[bytes], outputs: Sequence[Output]) -> None:
-    if len(outputs) == 1:
-        np.save(file, outputs[0].predicted, allow_pickle=False)
-        return
-    np.savez(file, *[output.predicted for output in outputs])
+def score_part_of(
+    given: GivenPredictor, part: Part, more: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return what a predictor scores on a part, without a threshold of its own; ``more`` are usual metrics."""
+    asked = {**dict.fromkeys(more), **given.spec.asked_metrics}
+    return _scores(given.outputs(part), asked, part.metadata, given.is_fitted_here)[0]
+
+
+def loss_values(output: Output) -> Array | None:
+    """Return the loss on each sample, None where it is not known how sure the predictions are.
+
+    That of classes is scikit-learn's ``log_loss``, of labels the mean of theirs, of numbers the squared error.
+    """
+    if output.is_hard or output.task is OutputTask.OTHER:
+        return None
+    predicted = output.predicted.astype(float)
+    if output.task is OutputTask.REGRESSION:
+        return np.square(predicted - output.y).reshape(len(predicted), -1).mean(axis=1)
+    least = np.finfo(output.predicted.dtype if output.predicted.dtype.kind == "f" else float).eps
+    shares = predicted.clip(least, 1 - least)
+    if output.task is OutputTask.MULTICLASS:
+        true = output.y if output.y.ndim == 1 else output.y.argmax(axis=1)
+        return -np.log(shares[np.arange(len(shares)), true.astype(int)])
+    true = output.y.reshape(shares.shape) > 0.5
+    losses = -np.where(true, np.log(shares), np.log(1 - shares))
+    return losses if losses.ndim == 1 else losses.mean(axis=1)
+
+
+def write_predictions(path: Path, outputs: Sequence[Output]) -> None:
+    """Write what outputs predict, to a file of arrays."""
+    with path.open("wb") as file:
+        if len(outputs) == 1:
+            np.save(file, outputs[0].predicted, allow_pickle=False)
+        else:
+            np.savez(file, *[output.predicted for output in outputs])
 
 
 def _scores(
-    outputs: Sequence[Output], asked: Mapping[str, Any], metadata: Any
+    outputs: Sequence[Output], asked: Mapping[str, Any], metadata: Any, has_loss: bool = False
 ) -> tuple[dict[str, float], Mapping[str, Any], TaskScores]:
     reported, tables = report([*outputs])
     own = task_scores(outputs, asked, metadata)
@@ -577,6 +643,10 @@ def _scores(
             is_known = len(right) and np.isfinite(output.predicted).all()
             share = float(right.mean()) if is_known else math.nan
             scores = {f"{output.prefix}{SHARE_RIGHT}": share, **scores}
+        losses = loss_values(output) if has_loss else None
+        if losses is not None:
+            counted = losses[output.rows]
+            scores[f"{output.prefix}{LOSS}"] = float(counted.mean()) if len(counted) else math.nan
     return scores, tables, own
 
 
@@ -587,6 +657,7 @@ def _gain(
     metric: str,
     asked: Mapping[str, Any],
     test: Part,
+    scores_of: Callable[..., tuple[dict[str, float], Mapping[str, Any], TaskScores]],
 ) -> float:
     """Return the gain of a score over that of a dummy, as ``gain`` of a Keras model.
 
@@ -599,7 +670,7 @@ def _gain(
         replaced = [
             replace(o, predicted=p, point=None) for o, p in zip(outputs, predictions, strict=True)
         ]
-        numbers, _, own = _scores(replaced, asked, test.metadata)
+        numbers, _, own = scores_of(replaced, asked, test.metadata)
         if metric not in numbers:
             why = own.undefined.get(metric)
             raise ValueError(
@@ -627,10 +698,22 @@ def _with_accuracy(samples: Samples, output: Output) -> Samples:
     right, name = _right(output), f"{output.prefix}{SHARE_RIGHT}"
     if right is None or not np.isfinite(output.predicted).all():
         return samples
+    return _with_values(samples, output, name, right)
+
+
+def _with_loss(samples: Samples, output: Output) -> Samples:
+    losses = loss_values(output)
+    if losses is None or not np.isfinite(output.predicted).all():
+        return samples
+    return _with_values(samples, output, f"{output.prefix}{LOSS}", losses[output.rows])
+
+
+def _with_values(samples: Samples, output: Output, name: str, values: Array) -> Samples:
+    """Return the samples with the value of a metric on each that counts."""
     if output.rows.all():
-        return replace(samples, values={**samples.values, name: as_kept(right)})
+        return replace(samples, values={**samples.values, name: as_kept(values)})
     whole = np.zeros(samples.size)
-    whole[output.rows] = right
+    whole[output.rows] = values
     return replace(
         samples,
         values={**samples.values, name: as_kept(whole)},
@@ -656,8 +739,10 @@ def _targets_by_path(part: Part) -> dict[str, Array]:
     return part.by_column("y") | dict(leaves(part.y))
 
 
-def _checks(given: GivenPredictor, test: Part, outputs: Sequence[Output]) -> Iterator[Verdict]:
-    """Yield whether it predicts the same twice, and whether its probabilities are some."""
+def predictor_checks(
+    given: GivenPredictor, test: Part, outputs: Sequence[Output]
+) -> Iterator[Verdict]:
+    """Yield whether a predictor predicts the same twice."""
     name = "integrity.predict_twice"
     if isinstance(given.model, Predictions):
         return
@@ -675,6 +760,20 @@ def _checks(given: GivenPredictor, test: Part, outputs: Sequence[Output]) -> Ite
         outcome = Outcome.PASSED if is_same else Outcome.FAILED
         reason = f"{test.size} samples predicted twice: at most {apart:.3g} apart"
         yield check_verdict(Area.MODEL, name, outcome, apart, None, reason)
+
+
+def check_kept_estimator(
+    again: GivenPredictor, test: Part, outputs: Sequence[Output]
+) -> Verdict:
+    """Return whether the estimator in its file predicts what the fitted one did."""
+    name = "integrity.round_trip"
+    apart = max(
+        float(np.abs(other.predicted - one.predicted).max(initial=0.0))
+        for one, other in zip(outputs, again.outputs(test), strict=True)
+    )
+    outcome = Outcome.PASSED if apart == 0 else Outcome.FAILED
+    reason = f"loaded again, {test.size} samples predicted: at most {apart:.3g} apart"
+    return check_verdict(Area.MODEL, name, outcome, apart, 0.0, reason)
 
 
 # What is predicted
