@@ -27,6 +27,7 @@ from modeltune.engine.fit import (
     Candidate,
     FitPlan,
     Model,
+    OtherKindBuild,
     caution,
     data_for_model,
     fit,
@@ -111,6 +112,9 @@ def _build_and_rehearse(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failu
             # It is not the spec that is wrong, but its default values.
             oracle.learn(hp)
             return Failure(" ".join(str(error).split()), str(error))
+        except OtherKindBuild:
+            if first:
+                raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a build raises is its failure
             oracle.learn(hp)
             return failure_of(error)

@@ -18,7 +18,7 @@ from modeltune.engine.environments import environment, git_problem, old_keras
 from modeltune.engine.estimator_engine import EstimatorEngine
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import (
-    EstimatorBuild,
+    OtherKindBuild,
     for_model,
     surroundings,
     take_cautions,
@@ -40,7 +40,7 @@ from modeltune.engine.score import (
     scores_again,
     train_refit,
 )
-from modeltune.ground import CodeError, ModeltuneError, error_text
+from modeltune.ground import CodeError, ModeltuneError, SpecError, error_text
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -83,7 +83,7 @@ class Engine(DataEngine):
         self._features = features
         self._given: list[Any] = []
         self._predictors: PredictorEngine | None = None
-        self._estimators: EstimatorEngine | None = None
+        self._is_of_estimators = False
         self._oracle: Oracle | None = None
         self._specs: dict[tuple[Refit | None, Validation], Spec] = {}
 
@@ -296,13 +296,23 @@ class Engine(DataEngine):
     def _of_kind(
         self, of_keras: Callable[[], T], of_estimators: Callable[[EstimatorEngine], T]
     ) -> T:
-        """Return what is done with the spec's Keras model; with its estimator, once it has built one."""
-        if self._estimators is None:
+        """Return what is done with the Keras model, or with the estimator, that the spec builds.
+
+        The kind of the last task is tried first: which it is shows when it is built.
+
+        Raises:
+            SpecError: the spec builds another kind each time.
+        """
+        for _ in range(2):
             try:
+                if self._is_of_estimators:
+                    return of_estimators(EstimatorEngine(self._data, self.prepared))
                 return of_keras()
-            except EstimatorBuild:
-                self._estimators = EstimatorEngine(self._data, self.prepared)
-        return of_estimators(self._estimators)
+            except OtherKindBuild:
+                self._is_of_estimators = not self._is_of_estimators
+        raise SpecError(
+            f"{self._spec.id} builds a Keras model and then an estimator of the same values"
+        )
 
     def _given_models(self) -> list[Any]:
         """Return the given models; predictors among them are left to another engine."""

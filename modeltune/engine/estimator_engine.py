@@ -14,8 +14,8 @@ import numpy as np
 from modeltune.engine.data import LoadedData, Part, class_labels
 from modeltune.engine.examination import ratio_of_seconds
 from modeltune.engine.fit import (
-    FITTED,
     Estimator,
+    OtherKindBuild,
     budget_of,
     caution,
     fit_estimator,
@@ -55,6 +55,7 @@ from modeltune.ground import HistoryError, SpecError, error_line
 from modeltune.records import (
     ARCHITECTURE,
     ESTIMATOR,
+    FITTED,
     Examination,
     ExamineTask,
     Failure,
@@ -111,6 +112,9 @@ class EstimatorEngine:
                         self._try(estimator)
             except SpecError:
                 raise
+            except OtherKindBuild:
+                if is_first:
+                    raise
             except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a build raises is its failure
                 oracle.learn(hp)
                 failure = failure_of(error)
@@ -119,7 +123,9 @@ class EstimatorEngine:
                 for one in hp.cautions(spec.search):
                     caution(one.check, one.text)
             is_first = False
-        return RehearsalResult(oracle.space.get_config(), failure, take_cautions())
+        return RehearsalResult(
+            oracle.space.get_config(), failure, take_cautions(), has_epochs=False
+        )
 
     def train_trial(self, task: TrialTask) -> TrialResult:
         """Fit one candidate, and score it on validation; whatever it raises becomes its failure.
@@ -191,9 +197,7 @@ class EstimatorEngine:
             probed = self._probed(task, GivenPredictor(model, self._spec, True))
         except (Exception, SystemExit) as error:  # noqa: BLE001  the author's functions are called
             return Examination(failure=failure_of(error))
-        rescored = {
-            name: self._rescored(values, kept) for name, kept in task.rescore.items()
-        }
+        rescored = {name: self._rescored(values, kept) for name, kept in task.rescore.items()}
         ratio: tuple[float, float, float] | str | None = None
         if task.faster_than is not None:
             ratio = self._latency_ratio(values, model, task.faster_than)
@@ -326,9 +330,7 @@ class EstimatorEngine:
         probed = {}
         for gate in asked:
             known = task.known.get(gate.key, ())
-            result = probe(
-                gate, source, data.test, data.train, spec.search.seed, known, points
-            )
+            result = probe(gate, source, data.test, data.train, spec.search.seed, known, points)
             probed[gate.demand] = result if spec.examples else without_inputs(result)
         return probed
 
@@ -356,15 +358,11 @@ def _built(spec: Spec, hp: ReadHyperParameters) -> Estimator:
     """Return a newly built estimator.
 
     Raises:
-        SpecError: the build function returned something else.
+        OtherKindBuild: the build function returned something else.
     """
     estimator = spec(hp)
     if is_keras_model(estimator) or not is_estimator(estimator):
-        what = "None" if estimator is None else f"a {type(estimator).__name__}"
-        raise SpecError(
-            f"{spec.file}:{spec.line}: {spec.name} returned {what}, and for other values an estimator: "
-            "write a spec for each, under one protocol"
-        )
+        raise OtherKindBuild
     return estimator
 
 

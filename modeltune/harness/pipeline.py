@@ -149,11 +149,13 @@ def run(
         with draft.phase("search"):
             board = tensorboard.folder_of(spec, history.folder, run_id)
             hear = tensorboard.following(draft.listen, board)
+            has_epochs = True
             if not spec.is_given:
                 rehearsed = engine.begin(ledger.folder)
                 if rehearsed.failure is not None:
                     draft.note(f"the default candidate does not train: {rehearsed.failure.reason}")
                 draft.add_cautions(rehearsed.cautions)
+                has_epochs = rehearsed.has_epochs
             if spec.is_searched:
                 trials = ResumingExecutor(executor, ledger, trial_notation(spec), draft.note)
                 tuner = Tuner(engine, trials, ledger.folder)
@@ -166,7 +168,7 @@ def run(
         with draft.phase("validation"):
             weights = ledger.folder / "refit.weights.h5"
             space = NO_SPACE if spec.is_given else engine.space_at(best.values)
-            tuned = TunedModel(best, space, weights)
+            tuned = TunedModel(best, space, weights, has_epochs)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
             validator = partial(validate, spec, tuned, refits, draft.listen)
             this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)

@@ -50,7 +50,7 @@ from modeltune.specs import (
 MODEL, WEIGHTS = ".keras", ".weights.h5"
 """How the names of files end to which Keras writes a whole model, and its weights alone."""
 
-FITTED = ".skops"
+SKOPS = ".skops"
 """How the name of a file of skops ends, to which an estimator is written."""
 
 POINT = ".operating_point.json"
@@ -86,10 +86,10 @@ def check_target(target: Path) -> None:
     Raises:
         HistoryError: it is refused; says what to write instead.
     """
-    if not target.name.endswith((MODEL, WEIGHTS, FITTED)):
+    if not target.name.endswith((MODEL, WEIGHTS, SKOPS)):
         raise HistoryError(
             f"{target}: Keras writes a model to a file that ends in {MODEL}, and its weights alone to "
-            f"one that ends in {WEIGHTS}; an estimator is written to one that ends in {FITTED}"
+            f"one that ends in {WEIGHTS}; an estimator is written to one that ends in {SKOPS}"
         )
     if target.exists() or target.is_symlink():
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten")
@@ -113,9 +113,9 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
             "what it predicted; it is where the spec's build function takes it from"
         )
     is_estimator = run.model.get("kind") == ESTIMATOR
-    if is_estimator != target.name.endswith(FITTED):
+    if is_estimator != target.name.endswith(SKOPS):
         name = run.model.get("name") if is_estimator else "a Keras model"
-        ending = FITTED if is_estimator else f"{MODEL} or {WEIGHTS}"
+        ending = SKOPS if is_estimator else f"{MODEL} or {WEIGHTS}"
         raise HistoryError(
             f"run {run.id} of {run.spec}: {name} is written to a file that ends in {ending}"
         )
@@ -140,7 +140,7 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
 
 def point_file(target: Path) -> Path:
     """Return the file beside an exported model that says from where on it says yes."""
-    ending = next((end for end in (WEIGHTS, MODEL, FITTED) if target.name.endswith(end)), "")
+    ending = next((end for end in (WEIGHTS, MODEL, SKOPS) if target.name.endswith(end)), "")
     return target.with_name(f"{target.name.removesuffix(ending)}{POINT}")
 
 
@@ -194,7 +194,7 @@ def is_of_weights(target: Path) -> bool:
 
 def is_of_estimator(target: Path) -> bool:
     """Tell whether a file is to hold an estimator, by its name."""
-    return target.name.endswith(FITTED)
+    return target.name.endswith(SKOPS)
 
 
 def export(
@@ -356,9 +356,7 @@ def _write(model: Any, target: Path) -> tuple[str, ...]:
     return notes
 
 
-def _copy_estimator(
-    run: Run, history: Store, weights: Path, target: Path
-) -> tuple[str, ...]:
+def _copy_estimator(run: Run, history: Store, weights: Path, target: Path) -> tuple[str, ...]:
     """Copy the file of a run's estimator, and say what whoever loads it has to trust."""
     refuse_unkept(run)
     assert run.artifact is not None  # its path is ``weights``

@@ -36,11 +36,15 @@ NO_SPACE: HyperParameters = {"space": [], "values": {}}
 
 @dataclass(frozen=True)
 class TunedModel:
-    """The winner of a search: its values in their space, and the file of its first refit's weights."""
+    """The winner of a search: its values in their space, and the file of its first refit's weights.
+
+    An estimator ``has_epochs`` not.
+    """
 
     best: Best
     hyperparameters: HyperParameters
     weights: Path
+    has_epochs: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def validate(
     """
     refits = validation.refits()
     if not known:
-        listen(ValidationStarted(validation, spec.refit_epochs, spec.is_searched))
+        epochs = spec.refit_epochs if tuned.has_epochs else None
+        listen(ValidationStarted(validation, epochs, spec.is_searched))
     for number, refit in enumerate(refits):
         weights = tuned.weights if number == 0 else None
         executor.submit(RefitTask(refit, tuned.hyperparameters, spec.refit_epochs, weights))

@@ -51,10 +51,10 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class ValidationStarted:
-    """The winner is refitted; without a search, the default values are."""
+    """The winner is refitted; without a search, the default values are. ``epochs``: None where there are none."""
 
     validation: Validation
-    epochs: int
+    epochs: int | None
     is_searched: bool = True
 
 

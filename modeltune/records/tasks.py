@@ -24,6 +24,9 @@ PREDICTOR = "predictor"
 ESTIMATOR = "estimator"
 """The kind of a model that its own fit has trained, as scikit-learn's do; ``not_kept`` says why it has no file."""
 
+FITTED = "the estimator's own fit"
+"""What trained an estimator, as its trials and refits say: once, without epochs."""
+
 LARGEST_ARCHITECTURE = 1 << 28
 """Bytes of a file that says how a model is built; a larger one is neither kept nor read."""
 
@@ -95,12 +98,14 @@ class RehearseTask:
 class RehearsalResult:
     """The search space as a rehearsal has found it, and what a build with default values raised.
 
-    ``cautions`` are what is to be warned of before anything is trained.
+    ``cautions`` are what is to be warned of before anything is trained. An estimator, which its own fit
+    trains, ``has_epochs`` not.
     """
 
     space: HyperParameters
     failure: Failure | None = None
     cautions: tuple[Caution, ...] = ()
+    has_epochs: bool = True
 
 
 @dataclass(frozen=True)

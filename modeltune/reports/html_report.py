@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeltune.records import (
+    FITTED,
     Confusion,
     ImageChange,
     Json,
@@ -146,6 +147,7 @@ def _environment() -> Environment:
         "separators": (",", ":"),
         "sort_keys": False,
     }
+    environment.globals["FITTED"] = FITTED
     environment.filters |= {
         "text": _text,
         "lines": _lines,

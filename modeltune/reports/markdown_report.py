@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar
 
-from modeltune.records import Json, Outcome, Regression, Run, Scores, Trial, Verdict
+from modeltune.records import FITTED, Json, Outcome, Regression, Run, Scores, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.reports.progress import duration
@@ -237,7 +237,7 @@ def _trials(run: Run) -> str:
             f"{trial.id} (best)" if run.best and run.best.trial == trial.id else str(trial.id),
             trial.status.value,
             number(trial.score),
-            str(trial.epochs),
+            "-" if trial.trained_by == FITTED else str(trial.epochs),
             _code(", ".join(f"{name}={_value(value)}" for name, value in trial.values.items())),
             _prose(trial.reason or ""),
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from modeltune.records import (
+    FITTED,
     BaselineAccepted,
     Event,
     Note,
@@ -35,12 +36,13 @@ def lines(event: Event) -> Iterator[str]:
     elif isinstance(event, ValidationStarted):
         refits = len(event.validation.refits())
         count = f"{refits} {_plural('refit', refits)}"
-        epochs = f"{event.epochs} {_plural('epoch', event.epochs)}"
+        if event.epochs is not None:
+            count += f" of {event.epochs} {_plural('epoch', event.epochs)}"
         which = "best" if event.is_searched else "default"
         if isinstance(event.validation, Scoring):
             yield f"  scoring {refits} trained {_plural('model', refits)}"
         else:
-            yield f"  validating the {which} values: {count} of {epochs}"
+            yield f"  validating the {which} values: {count}"
     elif isinstance(event, RefitFinished):
         score = (
             "" if event.score is None else f": {clean(event.metric)} {number(event.score)} on test"
@@ -240,7 +242,9 @@ def _trial(event: TrialFinished) -> str:
     if trial.status is TrialStatus.FAILED:
         result = f"failed: {clean(trial.reason or 'no reason given')}"
     else:
-        result = f"{number(trial.score)} in {trial.epochs} {_plural('epoch', trial.epochs)}"
+        result = number(trial.score)
+        if trial.trained_by != FITTED:
+            result += f" in {trial.epochs} {_plural('epoch', trial.epochs)}"
         if trial.parent is not None:
             result += f" (continues trial {trial.parent})"
     best = (

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
+    FITTED,
     Artifact,
     ConfusionRow,
     Json,
@@ -695,6 +696,8 @@ def _completed_share(run: Run) -> str:
 
 
 def _epochs(trial: Trial) -> str:
+    if trial.trained_by == FITTED:
+        return "-"
     if trial.parent is None:
         return str(trial.epochs)
     return f"{trial.epochs} after {trial.initial_epoch} of trial {trial.parent}"

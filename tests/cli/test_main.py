@@ -332,7 +332,7 @@ def test_an_empty_history_says_the_same(capsys: pytest.CaptureFixture[str]) -> N
          "run cannot be replayed; restore it, or run the spec again"),
         (["export", "-1", "model.h5"],
          "model.h5: Keras writes a model to a file that ends in .keras, and its weights alone to one "
-         "that ends in .weights.h5"),
+         "that ends in .weights.h5; an estimator is written to one that ends in .skops"),
         (["export", "-1", "no/model.keras"], "no/model.keras: there is no folder TMP/no"),
         (["history", "--store", "sqlite:///pyproject.toml"],
          "TMP/pyproject.toml is empty (0 bytes), which no history ever is; "

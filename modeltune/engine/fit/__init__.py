@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.estimators import (
-        FITTED,
         Estimator,
-        EstimatorBuild,
+        OtherKindBuild,
         budget_of,
         fit_estimator,
         inputs_for,
@@ -60,13 +59,12 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.trial import train_trial
 
 __all__ = [
-    "FITTED",
     "SEED_STATE",
     "Candidate",
     "Estimator",
-    "EstimatorBuild",
     "FitPlan",
     "Model",
+    "OtherKindBuild",
     "assets_of",
     "budget_of",
     "can_evaluate",
@@ -78,9 +76,9 @@ __all__ = [
     "fixed_batch",
     "for_model",
     "frozen_prefix",
+    "input_tensors",
     "inputs_for",
     "is_estimator",
-    "input_tensors",
     "keeps_state",
     "lend_model",
     "load_weights",
@@ -124,9 +122,8 @@ __getattr__, __dir__ = door(
             "take_cautions",
         ),
         "estimators": (
-            "FITTED",
             "Estimator",
-            "EstimatorBuild",
+            "OtherKindBuild",
             "budget_of",
             "fit_estimator",
             "inputs_for",

@@ -16,7 +16,7 @@ from modeltune.engine.data import Part
 from modeltune.engine.fit import compiled_pool
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
-from modeltune.engine.fit.estimators import EstimatorBuild, is_estimator
+from modeltune.engine.fit.estimators import OtherKindBuild, is_estimator
 from modeltune.engine.fit.fitting import FitPlan, rehearse
 from modeltune.engine.fit.fresh_start import start_anew
 from modeltune.engine.fit.hypermodel_fit import overrides_fit
@@ -47,7 +47,7 @@ def lend_model(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model
     Raises:
         SpecError: the build function returned something other than a compiled model, or one
             that trains what was made outside it, or Keras knows no such dtype policy.
-        EstimatorBuild: it returned an estimator.
+        OtherKindBuild: it returned an estimator.
     """
     with surroundings(spec, seed):
         candidate = Candidate(_build(spec, hp, seed))
@@ -128,7 +128,7 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
     builder = getattr(spec.model, "__name__", type(spec.model).__name__)
     if not isinstance(model, keras.Model):
         if is_estimator(model):
-            raise EstimatorBuild
+            raise OtherKindBuild
         what = "None" if model is None else f"a {type(model).__name__}"
         raise SpecError(
             f"{spec.file}:{spec.line}: {builder} returned {what}; end it with `return model`, "

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
-from sklearn import base, pipeline
+from sklearn import base, pipeline, preprocessing
 from threadpoolctl import threadpool_limits
 
 from modeltune.engine.data import Arrays, Part, class_labels, leaves
@@ -21,17 +21,14 @@ from modeltune.specs import Spec
 Estimator: TypeAlias = Any
 """An object with ``fit`` and ``predict`` as scikit-learn's have them."""
 
-FITTED = "the estimator's own fit"
-"""What trained an estimator, as records say it."""
-
 BUDGETS = ("n_estimators", "max_iter")
 """The parameters that say how long an estimator is fitted; Hyperband begins with a part of them."""
 
-SEED = "random_state"
+SEED_PARAMETER = "random_state"
 
 
-class EstimatorBuild(BaseException):
-    """Tell the engine that a build function returned an estimator and no Keras model.
+class OtherKindBuild(BaseException):
+    """Tell the engine that a build function returned an estimator and no Keras model, or the other way round.
 
     It is no ``Exception``: what handles the failures of candidates lets it pass.
     """
@@ -56,15 +53,15 @@ def fit_estimator(
     Raises:
         SpecError: the data, or the spec, are not for an estimator; says what to do.
     """
-    for name in _parameters(estimator, SEED):
+    for name in _parameters(estimator, SEED_PARAMETER):
         if estimator.get_params()[name] is None:
             estimator.set_params(**{name: seed})
     if budget is not None:
-        name = budget_of(estimator)
-        if name is None:
+        longest = budget_of(estimator)
+        if longest is None:
             raise SpecError(no_budget(estimator))
-        share = math.ceil(estimator.get_params()[name] * budget)
-        estimator.set_params(**{name: share})
+        share = math.ceil(estimator.get_params()[longest] * budget)
+        estimator.set_params(**{longest: share})
     x, y = inputs_for(estimator, train), targets_for(spec, estimator, train)
     weights = _weights(spec, estimator, train)
     with threadpool_limits(spec.fit.threads), warnings.catch_warnings(record=True) as heard:
@@ -186,9 +183,10 @@ def _takes_axes(estimator: Estimator) -> bool:
     """Tell whether an estimator's first step takes arrays of more than two axes."""
     while isinstance(estimator, pipeline.Pipeline):
         estimator = estimator.steps[0][1]
-    with contextlib.suppress(Exception):  # objects of others have no tags, or older ones
-        tags = estimator.__sklearn_tags__()
-        return bool(tags.input_tags.three_d_array or tags.no_validation)
+    if isinstance(estimator, preprocessing.FunctionTransformer):
+        return not estimator.validate
+    with contextlib.suppress(Exception):  # older versions have other tags, objects of others none
+        return bool(estimator.__sklearn_tags__().input_tags.three_d_array)
     return not isinstance(estimator, base.BaseEstimator)
 
 

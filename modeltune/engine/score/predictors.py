@@ -83,7 +83,7 @@ WITHOUT_RESOURCE = {
 MEASURED_HERE = ("latency_ratio", "artifact_bytes")
 """The resources of a predictor that was fitted here, and whose file is kept."""
 
-LOSS = "loss"
+FITTED_LOSS = "loss"
 """The log loss of classes and labels, the mean squared error of numbers, of what was fitted here."""
 
 GIVEN = "given, not trained here"
@@ -429,7 +429,7 @@ def score_names(given: GivenPredictor, outputs: Sequence[Output]) -> list[str]:
         if output.task is not OutputTask.REGRESSION and answers_of(output) is not None
     ]
     if given.is_fitted_here:
-        names += [f"{o.prefix}{LOSS}" for o in outputs if loss_values(o) is not None]
+        names += [f"{o.prefix}{FITTED_LOSS}" for o in outputs if sample_losses(o) is not None]
     return names
 
 
@@ -594,15 +594,13 @@ def score_outputs(
     return result, outputs
 
 
-def score_part_of(
-    given: GivenPredictor, part: Part, more: Sequence[str] = ()
-) -> dict[str, float]:
+def score_part_of(given: GivenPredictor, part: Part, more: Sequence[str] = ()) -> dict[str, float]:
     """Return what a predictor scores on a part, without a threshold of its own; ``more`` are usual metrics."""
     asked = {**dict.fromkeys(more), **given.spec.asked_metrics}
     return _scores(given.outputs(part), asked, part.metadata, given.is_fitted_here)[0]
 
 
-def loss_values(output: Output) -> Array | None:
+def sample_losses(output: Output) -> Array | None:
     """Return the loss on each sample, None where it is not known how sure the predictions are.
 
     That of classes is scikit-learn's ``log_loss``, of labels the mean of theirs, of numbers the squared error.
@@ -611,14 +609,16 @@ def loss_values(output: Output) -> Array | None:
         return None
     predicted = output.predicted.astype(float)
     if output.task is OutputTask.REGRESSION:
-        return np.square(predicted - output.y).reshape(len(predicted), -1).mean(axis=1)
+        errors: Array = np.square(predicted - output.y).reshape(len(predicted), -1).mean(axis=1)
+        return errors
     least = np.finfo(output.predicted.dtype if output.predicted.dtype.kind == "f" else float).eps
     shares = predicted.clip(least, 1 - least)
     if output.task is OutputTask.MULTICLASS:
         true = output.y if output.y.ndim == 1 else output.y.argmax(axis=1)
-        return -np.log(shares[np.arange(len(shares)), true.astype(int)])
+        of_classes: Array = -np.log(shares[np.arange(len(shares)), true.astype(int)])
+        return of_classes
     true = output.y.reshape(shares.shape) > 0.5
-    losses = -np.where(true, np.log(shares), np.log(1 - shares))
+    losses: Array = -np.where(true, np.log(shares), np.log(1 - shares))
     return losses if losses.ndim == 1 else losses.mean(axis=1)
 
 
@@ -643,10 +643,12 @@ def _scores(
             is_known = len(right) and np.isfinite(output.predicted).all()
             share = float(right.mean()) if is_known else math.nan
             scores = {f"{output.prefix}{SHARE_RIGHT}": share, **scores}
-        losses = loss_values(output) if has_loss else None
+        losses = sample_losses(output) if has_loss else None
         if losses is not None:
             counted = losses[output.rows]
-            scores[f"{output.prefix}{LOSS}"] = float(counted.mean()) if len(counted) else math.nan
+            scores[f"{output.prefix}{FITTED_LOSS}"] = (
+                float(counted.mean()) if len(counted) else math.nan
+            )
     return scores, tables, own
 
 
@@ -702,10 +704,10 @@ def _with_accuracy(samples: Samples, output: Output) -> Samples:
 
 
 def _with_loss(samples: Samples, output: Output) -> Samples:
-    losses = loss_values(output)
+    losses = sample_losses(output)
     if losses is None or not np.isfinite(output.predicted).all():
         return samples
-    return _with_values(samples, output, f"{output.prefix}{LOSS}", losses[output.rows])
+    return _with_values(samples, output, f"{output.prefix}{FITTED_LOSS}", losses[output.rows])
 
 
 def _with_values(samples: Samples, output: Output, name: str, values: Array) -> Samples:
@@ -762,9 +764,7 @@ def predictor_checks(
         yield check_verdict(Area.MODEL, name, outcome, apart, None, reason)
 
 
-def check_kept_estimator(
-    again: GivenPredictor, test: Part, outputs: Sequence[Output]
-) -> Verdict:
+def check_kept_estimator(again: GivenPredictor, test: Part, outputs: Sequence[Output]) -> Verdict:
     """Return whether the estimator in its file predicts what the fitted one did."""
     name = "integrity.round_trip"
     apart = max(
