@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BayesianOptimization,
         Checks,
         Data,
+        FineTune,
         Fit,
         GridSearch,
         Holdout,
@@ -60,6 +61,7 @@ __all__ = [
     "Checks",
     "Data",
     "DataError",
+    "FineTune",
     "Fit",
     "GridSearch",
     "HistoryError",
@@ -110,7 +112,7 @@ __getattr__, __dir__ = door(
         "histories": ("history",),
         "records": ("Run",),
         "specs": (
-            *("BayesianOptimization", "Checks", "Data", "Fit", "GridSearch", "Holdout"),
+            *("BayesianOptimization", "Checks", "Data", "FineTune", "Fit", "GridSearch", "Holdout"),
             *(
                 "Hyperband",
                 "KFold",

@@ -305,7 +305,9 @@ def check_search(
     if tuned.best.score is None:
         return warnings
     objective = spec.search.objective
-    curves = [refit["curve"].get(objective.metric, ()) for refit in validation.refits]
+    # Those of the phase that trains what the search did.
+    first = [refit["phases"][0] if "phases" in refit else refit for refit in validation.refits]
+    curves = [phase["curve"].get(objective.metric, ()) for phase in first]
     if not isinstance(spec.validation, Holdout) or not all(curves):
         reason = f"the refits do not measure {objective.metric} on the rows the search did"
         refitted = check_verdict(

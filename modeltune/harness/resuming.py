@@ -228,8 +228,9 @@ def refit_notation(spec: Spec) -> Notation[RefitTask, RefitResult]:
     A failed refit is written like any other, but trained again when it is met again.
     """
     identity = run_identity(spec)
-    threshold = [identity.get(name) for name in ("threshold", "code of the threshold")]
-    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec), threshold
+    named = ("threshold", "code of the threshold", "code of fine_tune")
+    parts = [identity.get(name) for name in named]
+    rules = repr(spec.validation), repr(spec.gates), gates_identity(spec), parts
 
     def key(task: RefitTask) -> str:
         values = sorted(task.hyperparameters["values"].items())

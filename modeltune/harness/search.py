@@ -357,7 +357,11 @@ def _out_of_time(
 def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
     """Return how long one more trial like the best, and then its refits, should take."""
     rounds = math.ceil(len(spec.validation.refits()) / slots)
-    return best.seconds + best.seconds / max(best.epochs, 1) * spec.refit_epochs * rounds
+    tuned = spec.validation.fine_tune
+    # Which of the epochs train more layers, and how much longer those take, is not known.
+    more = tuned.epochs if tuned is not None and isinstance(tuned.epochs, int) else 0
+    epochs = spec.refit_epochs + more
+    return best.seconds + best.seconds / max(best.epochs, 1) * epochs * rounds
 
 
 def _seconds_left(spec: Spec, trials: Sequence[Trial], seconds: float) -> float | None:

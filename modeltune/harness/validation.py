@@ -128,6 +128,11 @@ def validate(
                 "trained_by": refitted.trained_by,
                 "curve": refitted.curve,
                 **({"thresholds": refitted.thresholds} if refitted.thresholds else {}),
+                **(
+                    {"phases": [vars(phase) for phase in refitted.phases]}
+                    if refitted.phases
+                    else {}
+                ),
             }
             for refit, refitted in zip(refits, ordered, strict=True)
         ),

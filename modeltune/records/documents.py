@@ -18,11 +18,23 @@ DOCUMENTS = ("search", "fit", "validation", "data", "environment", "task_report"
 
 
 @dataclass(frozen=True)
+class _Phase:
+    name: str
+    epochs: int
+    seconds: float
+    trained_by: str
+    curve: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    from_layer: str | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class _Refit:
     seed: int
     fold: int | None
     curve: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    phases: tuple[_Phase, ...] = ()
 
 
 @dataclass(frozen=True)

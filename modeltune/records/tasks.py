@@ -154,13 +154,30 @@ class RefitTask:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One phase of a refit that has several: its epochs, its own fit history, and what trained it.
+
+    ``from_layer`` and ``learning_rate`` are those of fine-tuning, None of the phase before.
+    """
+
+    name: str
+    epochs: int
+    seconds: float
+    trained_by: str
+    curve: Mapping[str, tuple[float, ...]]
+    from_layer: str | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class RefitResult:
     """The scores of one refit by name, its report tables and fit history, or its failure.
 
     ``samples`` are its results on each test sample, packed. The refit whose weights are kept also
     has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know,
     ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value. ``thresholds`` are
-    by output those it says yes from, where the spec has it decide by any.
+    by output those it says yes from, where the spec has it decide by any. ``phases`` are its phases one
+    by one where it has several, whose fit histories ``curve`` joins.
     """
 
     scores: Mapping[str, float]
@@ -176,6 +193,7 @@ class RefitResult:
     cautions: tuple[Caution, ...] = ()
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.slice_bars import SliceBar, SliceGroup, slice_groups
 from modeltune.reports.tables import (
     MISSING,
+    PHASE_HEADERS,
     clean,
     distinct,
     flat,
@@ -44,6 +45,7 @@ from modeltune.reports.tables import (
     number,
     operating_point,
     parse_objective,
+    phase_rows,
     tested_metric,
     tracebacks_of,
 )
@@ -99,6 +101,7 @@ def html(reported: Sequence[ReportedRun]) -> str:
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},
         most_rows=MOST_ROWS,
+        phase_headers=PHASE_HEADERS,
         most_tracebacks=MOST_TRACEBACKS,
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
@@ -279,6 +282,11 @@ class _Part:
         recorded = self.run.validation.get("refits")
         refits = recorded if isinstance(recorded, list | tuple) else []
         return [refit for refit in refits if isinstance(refit, Mapping)]
+
+    @property
+    def phases(self) -> list[list[str]]:
+        """The phases of refits that have several, the columns as ``PHASE_HEADERS``."""
+        return phase_rows(self.run)[:MOST_ROWS]
 
     @cached_property
     def tasks(self) -> list[_Task]:

@@ -38,6 +38,13 @@ def lines(event: Event) -> Iterator[str]:
         count = f"{refits} {_plural('refit', refits)}"
         if event.epochs is not None:
             count += f" of {event.epochs} {_plural('epoch', event.epochs)}"
+            if (tuned := event.validation.fine_tune) is not None:
+                more = (
+                    f"{tuned.epochs} {_plural('epoch', tuned.epochs)}"
+                    if isinstance(tuned.epochs, int)
+                    else "some"
+                )
+                count += f", then {more} of fine-tuning"
         which = "best" if event.is_searched else "default"
         if isinstance(event.validation, Scoring):
             yield f"  scoring {refits} trained {_plural('model', refits)}"

@@ -486,12 +486,13 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
     yield _with_title("scores on test", _score_table(run, columns))
     yield _with_title("trials", trial_table(run, columns))
     yield hanging("", _where_trials_failed(run), columns)
+    yield _with_title("phases of the refits", text_table(PHASE_HEADERS, phase_rows(run), columns))
     yield _with_title("model", _model(run, columns))
     for title, document in {
         "task report": _task_report(run),
         "search": run.search,
         "fit": run.fit,
-        "validation": run.validation,
+        "validation": _without_phases(run.validation),
         "data": run.data,
         "fingerprints": run.fingerprints,
         "environment": run.environment,
@@ -550,6 +551,42 @@ def _slice_table(run: Run, columns: int | None) -> str:
             outcome = part.outcome.value
             rows.append([verdict.gate, part.slice, str(part.n), measured, bound, outcome])
     return text_table(["gate", "slice", "samples", "measured", "bound", "outcome"], rows, columns)
+
+
+PHASE_HEADERS = ["refit", "phase", "epochs", "from layer", "learning rate", "seconds", "trained by"]
+"""What ``phase_rows`` are of."""
+
+
+def phase_rows(run: Run) -> list[list[str]]:
+    """Return a row for each phase of the refits that were trained in several; none without."""
+    rows = []
+    for place, refit in enumerate(run.validation.get("refits") or (), start=1):
+        for phase in refit.get("phases", ()) if isinstance(refit, Mapping) else ():
+            rate = phase.get("learning_rate")
+            rows.append(
+                [
+                    str(place),
+                    clean(phase["name"]),
+                    str(phase["epochs"]),
+                    clean(phase.get("from_layer") or MISSING),
+                    MISSING if rate is None else f"{rate:g}",
+                    seconds(phase["seconds"]),
+                    clean(phase["trained_by"]),
+                ]
+            )
+    return rows
+
+
+def _without_phases(validation: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return how a run was validated without the phases of its refits, which have a table."""
+    refits = validation.get("refits")
+    if not isinstance(refits, list | tuple):
+        return validation
+    kept = [
+        {n: v for n, v in r.items() if n != "phases"} if isinstance(r, Mapping) else r
+        for r in refits
+    ]
+    return {**validation, "refits": kept}
 
 
 def _score_table(run: Run, columns: int | None) -> str:

@@ -93,7 +93,7 @@ if TYPE_CHECKING:
     from modeltune.specs.series_windows import Windows, windows
     from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
     from modeltune.specs.tables import PreparedTable, Table, table
-    from modeltune.specs.validations import Holdout, KFold, Refit, Scoring, Validation
+    from modeltune.specs.validations import FineTune, Holdout, KFold, Refit, Scoring, Validation
 
 __all__ = [
     "CHECKS",
@@ -114,6 +114,7 @@ __all__ = [
     "Data",
     "DecidedMetric",
     "Direction",
+    "FineTune",
     "Fit",
     "Gate",
     "GridSearch",
@@ -282,6 +283,7 @@ __getattr__, __dir__ = door(
         "tables": ("PreparedTable", "Table", "table"),
         "labelled_texts": ("LabelledTexts", "texts"),
         "validations": (
+            "FineTune",
             "Scoring",
             "Holdout",
             "KFold",

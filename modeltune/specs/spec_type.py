@@ -418,7 +418,12 @@ class Spec:
         fit, default = protocol.fit, Fit()
         named = [n for n in EPOCHS_AND_BATCHES if getattr(fit, n) != getattr(default, n)]
         fields = [f"fit.{name}" for name in named]
-        return (*fields, *(["validation.epochs"] if protocol.validation.epochs else []))
+        fields += [
+            f"validation.{name}"
+            for name in ("epochs", "fine_tune")
+            if getattr(protocol.validation, name) is not None
+        ]
+        return tuple(fields)
 
     def with_models(self, models: int) -> Spec:
         """Return a copy of this spec whose build function is known to return so many trained models."""
@@ -447,9 +452,12 @@ class Spec:
         fields: dict[str, Any] = {"most_rows": rows, "examples": False}
         if not self.is_given:
             is_folded = isinstance(self.validation, KFold)
+            tuned = self.validation.fine_tune
+            tuned = tuned and dataclasses.replace(tuned, epochs=1)
+            small = KFold(k=2, epochs=1) if is_folded else Holdout(epochs=1, seeds=1)
             fields |= {
                 "fit": dataclasses.replace(self.fit, epochs=1, tensorboard=False),
-                "validation": KFold(k=2, epochs=1) if is_folded else Holdout(epochs=1, seeds=1),
+                "validation": dataclasses.replace(small, fine_tune=tuned),
                 "escalate": None,
             }
             if self.protocol.search is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-from modeltune.ground import Problem, as_typed, is_integer
+from modeltune.ground import Problem, as_typed, is_integer, is_positive_number, typed
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,63 @@ class Refit:
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold + 1}")
 
 
+OfValues: TypeAlias = Callable[[Any], Any]
+"""A function of the hyperparameters ``hp`` of the best values, as the build function gets them."""
+
+
+@dataclass(frozen=True, repr=False)
+class FineTune:
+    """A second phase of each refit, in which frozen layers are trained too, slowly.
+
+    The search, and the first phase of each refit, train what the build function leaves trainable:
+    the head on a frozen base. Then the frozen layers from ``from_layer`` on are unfrozen, in the
+    order in which ``model.summary()`` lists them, the model is compiled again with a fresh optimizer
+    of the same kind at ``learning_rate``, and trained on under fresh callbacks. A frozen
+    ``BatchNormalization`` stays frozen and so keeps what it has learned of its inputs
+    (https://keras.io/guides/transfer_learning/).
+
+    Each argument may be a function of the best values:
+    ``learning_rate=lambda hp: hp.get("learning_rate") / 100``.
+
+    Args:
+        from_layer: the name of the first layer to unfreeze, of one in a nested model too, with the
+            names of the models around it where several have that name: "resnet50/conv5_block1_out".
+            None: all frozen layers.
+        epochs: epochs of this phase, after those of the first.
+        learning_rate: of this phase; it replaces a schedule too.
+    """
+
+    from_layer: str | OfValues | None = None
+    epochs: int | OfValues = 5
+    learning_rate: float | OfValues = 1e-5
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every broken field with its remedy."""
+        named = self.from_layer is None or (isinstance(self.from_layer, str) and self.from_layer)
+        if not (named or callable(self.from_layer)):
+            yield (
+                "from_layer",
+                f"{typed(self.from_layer)}: write the name of a layer, or None for all",
+            )
+        if not (is_integer(self.epochs) and self.epochs >= 1) and not callable(self.epochs):
+            yield "epochs", f"{typed(self.epochs)}: write 1 or more"
+        if not is_positive_number(self.learning_rate) and not callable(self.learning_rate):
+            yield (
+                "learning_rate",
+                f"{typed(self.learning_rate)}: write a number above 0, such as 1e-5, or a function: "
+                'lambda hp: hp.get("learning_rate") / 100',
+            )
+
+    @property
+    def functions(self) -> tuple[OfValues, ...]:
+        """The functions of the best values among the arguments."""
+        values = (self.from_layer, self.epochs, self.learning_rate)
+        return tuple(value for value in values if callable(value))
+
+    def __repr__(self) -> str:
+        return as_typed(self)
+
+
 @dataclass(frozen=True, repr=False)
 class Holdout:
     """Refit on train under several seeds, and score each refit on test.
@@ -37,10 +94,12 @@ class Holdout:
     Args:
         epochs: epochs of each refit; None for as many as the search's longest trial.
         seeds: the number of refits; their seeds are 0, 1, ...
+        fine_tune: how each refit goes on to train frozen layers; None: it does not.
     """
 
     epochs: int | None = None
     seeds: int = 3
+    fine_tune: FineTune | None = None
 
     label: ClassVar[str] = "holdout"
 
@@ -50,7 +109,7 @@ class Holdout:
 
     def problems(self) -> Iterator[Problem]:
         """Yield every broken field with its remedy."""
-        yield from _problems(epochs=self.epochs, seeds=self.seeds)
+        yield from _problems(self)
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -68,11 +127,13 @@ class KFold:
         k: the number of folds, at least 2.
         epochs: epochs of each refit; None for as many as the search's longest trial.
         seeds: how often the cross-validation is repeated, each time shuffled by another seed.
+        fine_tune: how each refit goes on to train frozen layers; None: it does not.
     """
 
     k: int = 5
     epochs: int | None = None
     seeds: int = 1
+    fine_tune: FineTune | None = None
 
     label: ClassVar[str] = "kfold"
 
@@ -84,7 +145,7 @@ class KFold:
         """Yield every broken field with its remedy."""
         if not is_integer(self.k) or self.k < 2:
             yield "k", f"{self.k!r}: write 2 or more"
-        yield from _problems(epochs=self.epochs, seeds=self.seeds)
+        yield from _problems(self)
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -101,6 +162,7 @@ class Scoring:
 
     label: ClassVar[str] = "scoring"
     epochs: ClassVar[int | None] = None
+    fine_tune: ClassVar[FineTune | None] = None
 
     @property
     def seeds(self) -> int:
@@ -122,7 +184,8 @@ class Scoring:
 Validation: TypeAlias = Holdout | KFold | Scoring
 
 
-def _problems(epochs: object, seeds: object) -> Iterator[Problem]:
+def _problems(validation: Holdout | KFold) -> Iterator[Problem]:
+    epochs, seeds, fine_tune = validation.epochs, validation.seeds, validation.fine_tune
     if epochs is not None and (not is_integer(epochs) or epochs < 1):
         yield (
             "epochs",
@@ -130,3 +193,8 @@ def _problems(epochs: object, seeds: object) -> Iterator[Problem]:
         )
     if not is_integer(seeds) or seeds < 1:
         yield "seeds", f"{seeds!r}: write 1 or more"
+    if isinstance(fine_tune, FineTune):
+        for field, text in fine_tune.problems():
+            yield f"fine_tune.{field}", text
+    elif fine_tune is not None:
+        yield "fine_tune", f"{typed(fine_tune)}: write mt.FineTune(...)"

@@ -153,10 +153,13 @@ def test_folds_are_fitted_apart_and_runs_are_reused_replayed_exported_and_lent(
 
 REFUSED: dict[str, tuple[dict[str, Any], Callable[[Any], Any], str]] = {
     "epochs": (
-        {"fit": mt.Fit(epochs=3, callbacks=[list]), "validation": mt.Holdout(epochs=2)},
+        {
+            "fit": mt.Fit(epochs=3, callbacks=[list]),
+            "validation": mt.Holdout(epochs=2, fine_tune=mt.FineTune()),
+        },
         forest,
         "fit.epochs: a RandomForestClassifier is fitted once, by its own fit, without epochs.*"
-        "fit.callbacks: .*validation.epochs: ",
+        "fit.callbacks: .*validation.epochs: .*validation.fine_tune: ",
     ),
     "no budget": (
         {"search": mt.Hyperband(ACCURATE, max_epochs=3)},

@@ -40,3 +40,21 @@ def test_seeds_that_change_nothing_are_told_unless_the_models_are_given(
     tuned = TunedModel(best, {"space": [], "values": {}}, Path("weights"))
     checks = [check.gate for check in check_search(spec, tuned, (), validation, rows=4)]
     assert ("search.seeds" in checks) is is_told
+
+
+def test_refits_are_held_against_the_search_by_the_phase_that_trains_what_it_did() -> None:
+    spec = spec_of(searched, search=mt.RandomSearch(mt.minimize("val_loss")))
+    first, second = ({"curve": {"val_loss": (value,)}} for value in (0.3, 9.0))
+    refits: tuple[dict[str, Any], ...] = tuple(
+        {"seed": seed, "fold": None, "curve": {"val_loss": (0.3, 9.0)}, "phases": [first, second]}
+        for seed in (0, 1, 2)
+    )
+    validation = ValidationResult({"loss": Scores((0.3, 0.31, 0.32))}, {}, refits)
+    tuned = TunedModel(Best(1, 0.3, {}), {"space": [], "values": {}}, Path("weights"))
+    (check,) = (
+        check
+        for check in check_search(spec, tuned, (), validation, rows=4)
+        if check.gate == "search.refit"
+    )
+    assert "0.3" in check.reason
+    assert "9" not in check.reason

@@ -82,6 +82,14 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
             ["  validating the best values: 4 refits of 30 epochs"],
         ),
         (
+            ValidationStarted(mt.Holdout(fine_tune=mt.FineTune(epochs=5)), 30),
+            ["  validating the best values: 3 refits of 30 epochs, then 5 epochs of fine-tuning"],
+        ),
+        (
+            ValidationStarted(mt.Holdout(fine_tune=mt.FineTune(epochs=lambda hp: 5)), 30),
+            ["  validating the best values: 3 refits of 30 epochs, then some of fine-tuning"],
+        ),
+        (
             RefitFinished(Refit(0), 1, 3, "accuracy", 0.95, seconds=0.25),
             ["  refit 1/3 (seed 0): accuracy 0.95 on test, 0.2s"],
         ),

@@ -254,6 +254,24 @@ cpus          2"""
     )
 
 
+def test_the_phases_of_refits_have_a_table_of_their_own() -> None:
+    curve = {"loss": [0.5, 0.4, 0.3]}
+    phase = {"name": "first", "epochs": 2, "seconds": 1.0, "trained_by": "graph", "curve": curve}
+    tuned = {"from_layer": "mixed5", "learning_rate": 1e-5}
+    phases = [
+        phase,
+        phase | {"name": "fine-tuning", "epochs": 1, "seconds": 2.0} | tuned,
+    ]
+    refit = {"seed": 0, "fold": None, "curve": curve, "phases": phases}
+    shown = show(replace(DIGITS, validation={"kind": "Holdout", "refits": [refit]}))
+    table = shown.partition("phases of the refits\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split() for line in table[2:]] == [
+        ["1", "first", "2", "-", "-", "1.0", "graph"],
+        ["1", "fine-tuning", "1", "mixed5", "1e-05", "2.0", "graph"],
+    ]
+    assert shown.count("fine-tuning") == 1
+
+
 def test_records_and_matrices_are_shown_as_tables_and_long_lists_by_their_beginning() -> None:
     per_class = [{"class": c, "f1": 0.5} for c in range(60)]
     refits = [{"seed": 0, "curve": {"loss": [0.25] * 100}}, {"seed": 1, "curve": {}}]

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -540,6 +540,16 @@ def wants_fixtures(tmp_path: Any, size: Any, *, seed: Any, cached: bool = True) 
 )
 def test_data_asks_for_fixtures_by_argument_name(data: object, names: list[str]) -> None:
     assert data_arguments(data) == names
+
+
+@pytest.mark.parametrize("validation", [mt.Holdout(epochs=9), mt.KFold(epochs=9)])
+def test_a_small_copy_fine_tunes_for_one_epoch(validation: Any) -> None:
+    declared = mt.FineTune("mixed5", epochs=9)
+    validation = replace(validation, fine_tune=declared)
+    small = protocol(validation=validation)(mlp).small(rows=8).validation
+    assert type(small) is type(validation)
+    assert (small.epochs, small.fine_tune) == (1, mt.FineTune("mixed5", epochs=1))
+    assert protocol(validation=mt.Holdout())(mlp).small(rows=8).validation.fine_tune is None
 
 
 # Gates that only look alike

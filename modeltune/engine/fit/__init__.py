@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         reset_states,
     )
     from modeltune.engine.fit.pretrained_weights import note_on_trained, starting_weights
+    from modeltune.engine.fit.second_phase import SecondPhase, fine_tuning
     from modeltune.engine.fit.shared_state import SEED_STATE
     from modeltune.engine.fit.states import load_weights, save_weights
     from modeltune.engine.fit.trial import train_trial
@@ -65,12 +66,14 @@ __all__ = [
     "FitPlan",
     "Model",
     "OtherKindBuild",
+    "SecondPhase",
     "assets_of",
     "budget_of",
     "can_evaluate",
     "can_predict",
     "caution",
     "data_for_model",
+    "fine_tuning",
     "fit",
     "fit_estimator",
     "fixed_batch",
@@ -160,6 +163,7 @@ __getattr__, __dir__ = door(
             "keeps_state",
             "reset_states",
         ),
+        "second_phase": ("SecondPhase", "fine_tuning"),
         "shared_state": ("SEED_STATE",),
         "pretrained_weights": (
             "note_on_trained",

@@ -21,6 +21,7 @@ from modeltune.engine.fit.fitting import FitPlan, rehearse
 from modeltune.engine.fit.fresh_start import start_anew
 from modeltune.engine.fit.hypermodel_fit import overrides_fit
 from modeltune.engine.fit.outside_layers import reserve_names
+from modeltune.engine.fit.second_phase import fine_tuning
 from modeltune.engine.fit.shared_state import SHARED, note_variables
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
@@ -46,7 +47,8 @@ def lend_model(spec: Spec, hp: ReadHyperParameters, seed: int) -> Iterator[Model
 
     Raises:
         SpecError: the build function returned something other than a compiled model, or one
-            that trains what was made outside it, or Keras knows no such dtype policy.
+            that trains what was made outside it, or cannot be fine-tuned as the validation says;
+            or Keras knows no such dtype policy.
         OtherKindBuild: it returned an estimator.
     """
     with surroundings(spec, seed):
@@ -148,6 +150,8 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
             "trains it: each would start from what the one before it has learned. Make it inside "
             f"{builder}, or freeze it (trainable = False)"
         )
+    if second := fine_tuning(spec, hp, model):
+        SHARED.keep(variable for variable in second.variables if id(variable) not in made)
     return model
 
 

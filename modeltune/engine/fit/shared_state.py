@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -75,9 +75,15 @@ class SharedState:
             elif not self._knows(variable):
                 layer = _owner(model, variable)
                 if layer.trainable or not is_of_keras(layer):
-                    value = np.asarray(variable.value).copy()
-                    self._first[id(variable)] = (weakref.ref(variable), value)
+                    self.keep([variable])
         return None
+
+    def keep(self, variables: Iterable[Any]) -> None:
+        """Keep the values of variables for ``restore``, unless those they had before are kept."""
+        for variable in variables:
+            if not self._knows(variable):
+                value = np.asarray(variable.value).copy()
+                self._first[id(variable)] = (weakref.ref(variable), value)
 
     def _knows(self, variable: Any) -> bool:
         reference, _ = self._first.get(id(variable), (None, None))

@@ -206,6 +206,16 @@ def inner_layers(layer: Any) -> list[Any]:
 # FROZEN_PREFIX
 
 
+def child_layers(layer: Any) -> list[Any]:
+    """Return the layers right inside a layer, those of a functional model from its inputs on."""
+    return list(private(layer, "_flatten_layers")(include_self=False, recursive=False))
+
+
+def freezable_variables(layer: Any) -> list[Any]:
+    """Return the variables of a layer itself that are trained unless it is frozen."""
+    return list(private(layer, "_trainable_variables"))
+
+
 def functional_of(sequential: Any) -> Any:
     """Return the functional model in a sequential one; None before it is built."""
     return private(sequential, "_functional")

@@ -24,9 +24,12 @@ from modeltune.engine.data import (
     map_arrays,
 )
 from modeltune.engine.fit import (
+    Candidate,
     FitPlan,
     Model,
+    SecondPhase,
     can_predict,
+    fine_tuning,
     fit,
     fixed_batch,
     for_model,
@@ -71,6 +74,7 @@ from modeltune.records import (
     EXAMPLES,
     LARGEST_ARCHITECTURE,
     Json,
+    Phase,
     RefitResult,
     RefitTask,
     Verdict,
@@ -121,10 +125,20 @@ def train_refit(
     try:
         parts = parts_of(spec, loaded, task.refit)
         plan = FitPlan(spec, hp, parts.train, parts.watched, task.epochs, seed, features=features)
-        with trainable(plan) as candidate:
+        with trainable(plan) as candidate, contextlib.ExitStack() as stack:
             started_from = starting_weights(candidate.model)
             curve, trained_by = fit(plan, candidate)
+            phases: tuple[Phase, ...] = ()
             failure = not_finite(spec, curve)
+            if failure is None and (second := fine_tuning(spec, hp, candidate.model)):
+                # Unfrozen until it is scored, as it was compiled.
+                unfrozen = stack.enter_context(second.begun(candidate))
+                first = Phase(
+                    "first", _epochs(curve), time.monotonic() - started, trained_by, curve
+                )
+                phases = first, _fine_tune(plan, unfrozen, second)
+                curve, trained_by = _joined_phases(phases)
+                failure = not_finite(spec, phases[-1].curve, plan.epochs)
             scored, notes = RefitResult({}, {}, {}, trained_by, 0.0, failure), [take_notes()]
             if failure is None:
                 scored = score_model(spec, hp, candidate.model, parts, task.weights, started_from)
@@ -137,9 +151,41 @@ def train_refit(
         scored,
         curve=curve,
         trained_by=trained_by,
+        phases=phases,
         seconds=seconds,
         note=_joined(notes),
         cautions=(*hp.cautions(spec.search), *take_cautions()),
+    )
+
+
+def _fine_tune(plan: FitPlan, candidate: Candidate, second: SecondPhase) -> Phase:
+    """Train a model on, once its second phase has begun; epochs, and their order, count on."""
+    began = time.monotonic()
+    epochs = plan.epochs + second.epochs
+    plan = replace(plan, initial_epoch=plan.epochs, epochs=epochs)
+    curve, trained_by = fit(plan, candidate)
+    return Phase(
+        "fine-tuning",
+        _epochs(curve),
+        time.monotonic() - began,
+        trained_by,
+        curve,
+        from_layer=second.from_layer,
+        learning_rate=second.learning_rate,
+    )
+
+
+def _epochs(curve: Mapping[str, Sequence[float]]) -> int:
+    return max(map(len, curve.values()), default=0)
+
+
+def _joined_phases(phases: Sequence[Phase]) -> tuple[dict[str, tuple[float, ...]], str]:
+    """Return the fit history of all phases, of what each of them logs, and what trained them."""
+    first, *others = phases
+    logged = [n for n in first.curve if all(n in phase.curve for phase in others)]
+    curve = {name: sum((tuple(p.curve[name]) for p in phases), ()) for name in logged}
+    return curve, "; ".join(
+        [first.trained_by, *(f"{phase.name}: {phase.trained_by}" for phase in others)]
     )
 
 

@@ -48,6 +48,7 @@ def run_identity(spec: Spec) -> dict[str, str]:
         **({} if spec.task is None else {"task": _task(spec.task)}),
         **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
         **_threshold(spec),
+        **_fine_tune(spec),
     }
 
 
@@ -62,6 +63,14 @@ def _threshold(spec: Spec) -> dict[str, str]:
     function = spec.threshold.function if isinstance(spec.threshold, Threshold) else None
     code = {} if function is None else {"code of the threshold": metric_identity(function)}
     return {"threshold": typed(spec.threshold), **code}
+
+
+def _fine_tune(spec: Spec) -> dict[str, str]:
+    """Return the code of the functions by which fine-tuning follows from the best values."""
+    fine_tune = spec.validation.fine_tune
+    functions = () if fine_tune is None else fine_tune.functions
+    code = digest(repr([metric_identity(function) for function in functions]))
+    return {"code of fine_tune": code} if functions else {}
 
 
 def recorded_identity(fingerprints: Mapping[str, str]) -> dict[str, str]:

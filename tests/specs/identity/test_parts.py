@@ -735,6 +735,27 @@ def test_validation_belongs_to_a_run_and_not_to_its_search(project: Project) -> 
     assert changed_parts(run_identity(spec), run_identity(other)) == ["validation"]
 
 
+@pytest.mark.parametrize("field", ["from_layer", "epochs", "learning_rate"])
+def test_the_code_that_fine_tuning_follows_from_belongs_to_a_run(field: str) -> None:
+    def build(hp: Any) -> None: ...
+
+    def one(hp: Any) -> Any:
+        return hp.get("one")
+
+    def other(hp: Any) -> Any:
+        return hp.get("other")
+
+    other.__name__ = other.__qualname__ = one.__name__
+
+    def identity(value: Any) -> dict[str, str]:
+        fine_tune = mt.FineTune(**{field: value})
+        validation = Holdout(fine_tune=fine_tune)
+        return run_identity(mt.spec(data=mt.Data(None), validation=validation)(build))
+
+    assert identity(one) == identity(one)
+    assert changed_parts(identity(one), identity(other)) == ["code of fine_tune"]
+
+
 def test_a_run_s_fingerprints_hold_its_identity(project: Project) -> None:
     spec = project.spec()
     prints = fingerprints(spec)
