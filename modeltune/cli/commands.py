@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeltune.cli.first_files import write_first_files
 from modeltune.cli.output import encodable, room, say
 from modeltune.cli.spec_files import node_of, spec_file, spec_folder
 from modeltune.ground import (
@@ -47,6 +48,11 @@ HISTORY_LIMIT = 50
 
 TREND_SPECS = 10
 """For how many specs ``modeltune history`` draws trends."""
+
+
+def begin_project(arguments: argparse.Namespace) -> str:
+    """Write the first files of a project into the working directory."""
+    return "\n".join(write_first_files(Path.cwd(), arguments.ci))
 
 
 def list_runs(arguments: argparse.Namespace) -> int:

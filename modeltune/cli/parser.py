@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from modeltune.cli import commands
+from modeltune.cli.first_files import CI_FILES
 from modeltune.ground import MaskedUrl, mask_urls
 
 
@@ -21,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command; ``command`` in its result is the function to call."""
     whole = _Parser(
         prog="modeltune",
-        description="Inspect recorded runs, and take care of their history.",
+        description="Begin a project, inspect recorded runs, and take care of their history.",
         allow_abbrev=False,
     )
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
@@ -40,6 +41,22 @@ def parser() -> argparse.ArgumentParser:
         default="table",
         help="how to print it (default: table, as wide as the terminal or COLUMNS allow)",
     )
+    begun = subparsers.add_parser(
+        "init",
+        allow_abbrev=False,
+        help="write a first spec, its data and a CI file into this folder; overwrite nothing",
+        description="Write model_specs/spec_first.py, a spec that passes at once, model_specs/datasets.py, "
+        "whose data are to be replaced by yours, and the file that runs both in CI. Files that are "
+        "there already stay as they are.",
+    )
+    begun.add_argument(
+        "--ci",
+        choices=tuple(CI_FILES),
+        default="github",
+        help="the CI service to write a file for (default: github, .github/workflows/models.yml; "
+        "gitlab: .gitlab-ci.yml)",
+    )
+    begun.set_defaults(command=commands.begin_project)
     history = subparsers.add_parser(
         "history", parents=[store, form], allow_abbrev=False, help="list runs, newest first"
     )

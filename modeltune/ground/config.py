@@ -33,9 +33,9 @@ class Config:
     Args:
         workers: number of trial processes; "auto": as many as keep the cores busy; 0: train in
             the pytest process.
-        store: URL of the history, with absolute paths.
+        store: URL of the history; a relative path begins at the folder of pyproject.toml.
         keep_trials: whether the scratch folder of a search stays after its run is recorded.
-        report: folder of the reports, as it was typed.
+        report: folder of the reports, which begins there too.
         strict: whether no_baseline and inconclusive are red.
         budget: time for the specs of the project in a session, such as "30m".
         reuse: whether the runs of unchanged specs are taken from the history.

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import os
 import re
+import subprocess
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
+import modeltune as mt
+from modeltune.cli import main
+from modeltune.cli.first_files import CI_FILES, first_files
+from modeltune.ground import Config
+from modeltune.records import Outcome, RunStatus, TrialStatus
 from tests.support import forked, guide
 from tests.support.example import Example, scripted_source
 from tests.support.guide import PAGES, README, ROOT, blocks
@@ -57,18 +67,46 @@ def test_every_block_of_python_in_the_guide_compiles() -> None:
     assert len(listed) >= 15
 
 
+def test_every_other_file_in_the_guide_can_be_read() -> None:
+    known = {field.name for field in dataclasses.fields(Config)}
+    for page in PAGES:
+        for block in blocks(page, "toml"):
+            settings = tomllib.loads(block.text).get("tool", {}).get("modeltune", {})
+            assert known >= settings.keys(), block.place
+        for block in blocks(page, "yaml"):
+            assert yaml.safe_load(block.text), block.place
+
+
+def test_every_outcome_and_error_has_its_place_in_the_guide() -> None:
+    text = (DOCS / "reference/outcomes.md").read_text(encoding="utf-8")
+    assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == [o.value for o in Outcome]
+    errors = [name for name in mt.__all__ if name.endswith("Error")]
+    for name in (*RunStatus, *TrialStatus, *errors):
+        shown = name if isinstance(name, str) else name.value
+        assert f"| `{shown}` |" in text
+
+
 def test_the_guide_runs_as_it_stands_there(pytester: pytest.Pytester) -> None:
     files = guide.files()
-    write(pytester.path, {**files, "pyproject.toml": "", "wandb.py": ""})
+    write(pytester.path, {**files, "wandb.py": ""})
 
     status, output = forked.Command(guide.run_blocks, folder=pytester.path).end()
     assert status == 0, output
 
-    options = "model_specs/", "--modeltune-smoke", "--modeltune-workers=0"
-    status, output = forked.Command(forked.pytest, *options, folder=pytester.path).end()
+    status, output = forked.Command(guide.smoke, folder=pytester.path).end()
     assert status == pytest.ExitCode.OK, output
     for path in files:
         assert f"{path}::" in output or not re.search(r"/spec_\w+\.py$", path), f"no run of {path}"
+
+
+def test_the_readme_in_portuguese_shows_the_same_code_and_pages() -> None:
+    portuguese = ROOT / "README.pt-BR.md"
+    assert [b.text for b in blocks(portuguese)] == [b.text for b in blocks(README)]
+    pages = [
+        set(re.findall(r"\]\(([^)]+)", file.read_text("utf-8"))) - {file.name, other.name}
+        for file, other in ((README, portuguese), (portuguese, README))
+    ]
+    assert pages[0] == pages[1]
 
 
 def test_the_readme_takes_five_minutes_and_leads_to_pages_that_are_there() -> None:
@@ -77,6 +115,68 @@ def test_the_readme_takes_five_minutes_and_leads_to_pages_that_are_there() -> No
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     assert not [link for link in links if not (ROOT / link).is_file()]
     assert len(links) > 10
+
+
+def scripted_in_ci(folder: Path, ci: str) -> list[str]:
+    """Return the commands that a new project runs in CI, as bash passes them to pip and pytest."""
+    path = CI_FILES[ci][0]
+    jobs = yaml.safe_load((folder / path).read_text("utf-8"))
+    steps = jobs["jobs"]["models"]["steps"] if ci == "github" else []
+    lines = [step["run"] for step in steps if "run" in step] or jobs["models"]["script"]
+    for program in ("pip", "pytest"):
+        shim = folder / "bin" / program
+        shim.parent.mkdir(exist_ok=True)
+        shim.write_text(f'#!/bin/sh\necho "{program} $*"\n')
+        shim.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    return [
+        subprocess.run(
+            ["bash", "-e", "-c", line], cwd=folder, env=environ, capture_output=True, text=True,
+            check=True, timeout=60,
+        ).stdout.strip()
+        for line in lines
+    ]  # fmt: skip
+
+
+def test_a_new_project_passes_by_the_commands_of_its_ci_files(
+    pytester: pytest.Pytester, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = pytester.path
+    commands = {}
+    for ci in CI_FILES:
+        assert main(["init", "--ci", ci]) == 0
+        commands[ci] = scripted_in_ci(folder, ci)
+    install, tested = commands["github"]
+    assert commands["gitlab"] == [install, tested]
+    assert install == "pip install modeltune"
+    program, *arguments = tested.split()
+    assert program == "pytest"
+
+    status, output = forked.Command(forked.pytest, *arguments, folder=folder).end()
+
+    assert status == pytest.ExitCode.OK, output
+    # What both keep with the job.
+    assert (folder / "models.xml").is_file()
+    assert (folder / ".modeltune/report/report.html").is_file()
+
+
+def test_the_tutorial_shows_what_a_new_project_gets() -> None:
+    shown = guide.files((DOCS / "tutorial.md",))
+    for ci, (path, _) in CI_FILES.items():
+        for name, text in first_files(ci).items():
+            if text:
+                expected = f"# {name}\n{text}"
+                assert shown[name] == expected, f"{name}, {path}"
+
+
+def test_every_command_in_the_guide_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [block.text for page in PAGES for block in blocks(page, "")]
+    typed = re.findall(r"^(?:\$ )?modeltune (\w+)", "\n".join(texts), re.MULTILINE)
+    for name in set(typed):
+        with pytest.raises(SystemExit) as done:
+            main([name, "--help"])
+        assert done.value.code == 0, capsys.readouterr().err
+    assert len(set(typed)) > 10
 
 
 def test_every_option_in_the_guide_exists(pytester: pytest.Pytester) -> None:

@@ -10,7 +10,9 @@ A block of Python is one of three:
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 
 README = ROOT / "README.md"
 
-PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    README,
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
+)
 
 FENCED = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -80,6 +85,7 @@ def run_blocks() -> None:
 
     Every page begins with ``import modeltune as mt``. Each list of gates is declared in a spec.
     """
+    sys.path.insert(0, os.getcwd())
     for page in PAGES:
         names: dict[str, Any] = {"__name__": "guide", "mt": mt}
         for block in blocks(page, "python"):
@@ -91,3 +97,13 @@ def run_blocks() -> None:
             if gates := names.pop("gates", None):
                 search = mt.RandomSearch(mt.maximize("val_accuracy"))
                 mt.spec(data=lambda: mt.Data(()), search=search, gates=gates)
+
+
+def smoke() -> None:
+    """Run the specs of the project in this folder under ``--modeltune-smoke``, all in this process."""
+    from tests.support import forked, lean_graphs
+
+    lean_graphs.leave_as_traced()
+    lean_graphs.note_no_stacks()
+    options = "--modeltune-smoke", "--modeltune-workers=0", "-pno:cacheprovider"
+    forked.pytest("model_specs/", *options)
