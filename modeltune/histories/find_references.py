@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError, first_line, parse_json
+from modeltune.ground import HistoryError, first_line, first_names, parse_json
 from modeltune.histories import baselines
 from modeltune.histories.artifacts import artifact_path, contents, verify
 from modeltune.histories.store import Store
@@ -24,7 +24,18 @@ from modeltune.records import (
     Scores,
     Summary,
 )
-from modeltune.specs import Gate, Reference, Scoring, Source, Spec, baseline
+from modeltune.specs import (
+    UNCOMPARABLE,
+    Gate,
+    Reference,
+    Scoring,
+    Source,
+    Spec,
+    baseline,
+    changed_parts,
+    recorded_identity,
+    run_identity,
+)
 
 if TYPE_CHECKING:
     from modeltune.records import Samples
@@ -65,7 +76,11 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     # The accepted run comes from a file, even when the history cannot be read.
     with history.reading() if len(named) > 1 else contextlib.nullcontext():
         for reference in named:
-            if reference.source is Source.BASELINE:
+            if reference.source is Source.OTHER:
+                other = reference.other.in_project(spec.root)
+                past = _run_of_other(other, spec, history, prints)
+                references_by_name[reference.name] = [past]
+            elif reference.source is Source.BASELINE:
                 past = _accepted_run(spec)
                 if past is None:
                     command = f'modeltune accept {run_id} --reason "..."'
@@ -253,6 +268,55 @@ def _recorded_runs(
         )
         pasts.append(_comparable(past, spec, history, prints, kind))
     return pasts
+
+
+def _run_of_other(other: Spec, spec: Spec, history: Store, prints: Mapping[str, str]) -> Past:
+    """Return the newest finished run of another spec, with its problem where it cannot be compared with."""
+    run_it = f"run it: pytest {other.id}"
+    finished = [run for run in history.runs(other.id, RECENT, root=other.root) if _counts(run)]
+    if not finished:
+        problem = f"{other.id} has no finished run to compare with; {run_it}"
+        return Past("", f"the run of {other.name}", problem=problem)
+    (run,) = history.whole([finished[0].id])
+    label = f"{other.name} (run {run.id[:8]})"
+    past = Past(
+        run=run.id,
+        label=label,
+        scores=run.scores,
+        refits=baselines.refits_of(run),
+        fingerprints=run.fingerprints,
+        validation=baselines.validation_kind(run),
+        is_of_other=True,
+    )
+    problem = _problem_of_other(past, other, spec, prints)
+    if problem is not None:
+        return replace(past, problem=f"{label} {problem}; {run_it}")
+    try:
+        return replace(past, samples=samples_of(run, history))
+    except HistoryError as error:
+        return replace(past, problem=str(error))
+
+
+def _problem_of_other(past: Past, other: Spec, spec: Spec, prints: Mapping[str, str]) -> str | None:
+    """Return why a run of another spec cannot be compared with, None where it can."""
+    recorded, today = recorded_identity(past.fingerprints), run_identity(other)
+    changed = [
+        name
+        for name in changed_parts(today, recorded)
+        if not today.get(name, "").startswith(UNCOMPARABLE)
+    ]
+    # Which fields the item of a parametrized spec has shows where it is run.
+    if recorded and changed and "[" not in other.name:
+        return f"is of other code: {first_names(changed)} changed since"
+    if past.fingerprints.get(TEST_PART) != prints.get(TEST_PART):
+        return "was measured on other test data; give both specs the same data"
+    kind = baselines.declared_validation_kind(spec.validation)
+    if past.validation != kind and not _is_of_one_given_model(past, spec, kind):
+        return (
+            f"was validated by {past.validation}, and this one by {kind}, so that their scores cannot be "
+            "compared; give both specs the same validation"
+        )
+    return None
 
 
 def recent(spec: Spec, history: Store) -> list[Summary]:

@@ -198,6 +198,11 @@ def _unknown(case: Case, value: float, pasts: Sequence[Past]) -> Verdict:
     if any(past.rescored for past in pasts):
         reason = f"{labels} has no value of {case.key}; accept a run on today's data"
         return _close(case, Outcome.INVALID, value, None, reason)
+    if any(past.is_of_other for past in pasts):
+        reason = (
+            f"{labels} did not measure {case.key}; have both specs measure it, with metrics=[...]"
+        )
+        return _close(case, Outcome.INVALID, value, None, reason)
     reason = f"{labels} did not measure {case.key}; accept a newer run"
     return _close(case, Outcome.NO_BASELINE, value, None, reason)
 
@@ -211,6 +216,8 @@ def _redefinition(case: Case, past: Past) -> str | None:
     is_loss_of_many = then is None and (case.key == "loss" or case.key.endswith("_loss"))
     if now == then or is_loss_of_many:  # older runs do not tell how several losses are computed
         return None
+    if past.is_of_other and (now is None or then is None):
+        return None  # a report, or an estimator, has a metric of this name that nobody compiled
     now, then = (text or "by the report, not compiled" for text in (now, then))
     return f"{case.key} is computed differently than by {past.label}: now {now}, then {then}"
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from modeltune.plugin.live_hooks import SMOKE, LiveHooks, is_github, is_xdist_worker, printable
+from modeltune.plugin.other_specs import others_of, with_others_first
 from modeltune.plugin.tuned_fixture import NoWinnerError, Winners, uses_tuned, with_specs_first
 
 if TYPE_CHECKING:
@@ -201,8 +202,9 @@ class Session:
             for item in items:
                 if isinstance(item, pytest.Function) and is_spec_function(item.function):
                     make_spec_item(item)
-            items[:] = with_specs_first(items, self.made)
-            self._is_winner_asked_for = any(map(uses_tuned, items))
+            items[:] = with_others_first(with_specs_first(items, self.made), self.made)
+            is_compared = any(item.spec.others for item in self.made)
+            self._is_winner_asked_for = is_compared or any(map(uses_tuned, items))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and compute the identity of each."""
@@ -295,6 +297,17 @@ class Session:
         return parameter_id(val)
 
     # running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Wait for the specs that a spec's gates compare with, where other workers of pytest-xdist run them."""
+        if not self.is_xdist_worker or "modeltune.plugin.items" not in sys.modules:
+            return
+        from modeltune.plugin.items import SpecItem
+
+        for other in others_of(item, self.made) if isinstance(item, SpecItem) else ():
+            if other.run is None and not self.has_ended(other.nodeid):
+                self.winners.wait_for(other, item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(

@@ -217,7 +217,7 @@ class Winners:
         draft.write_bytes(text.encode("utf-8", "surrogatepass"))
         draft.replace(self._file(nodeid, what))
 
-    def wait_for(self, item: SpecItem, request: pytest.FixtureRequest) -> None:
+    def wait_for(self, item: SpecItem, request: pytest.FixtureRequest | pytest.Item) -> None:
         """Wait until a spec of this session has ended in another worker, and give its run to its item.
 
         Returns at once where this worker itself has still to run it: then nobody else does. Gives up

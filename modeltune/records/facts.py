@@ -73,12 +73,14 @@ class ReferenceFacts:
         runs: of how many a median is taken.
         factor: what was multiplied by, 1 when nothing was.
         offset: what was added, 0 when nothing was.
+        other: the address of the other spec whose run is meant, None of the spec's own.
     """
 
     source: Source
     runs: int | None = None
     factor: float | None = 1.0
     offset: float | None = 0.0
+    other: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,8 +201,9 @@ def _slice_rule(slices: PerClass | On | By) -> SliceRule:
 
 def _reference_facts(reference: Reference) -> ReferenceFacts:
     symbols = "".join(symbol for symbol, _ in reference.operations)
+    other = None if reference.other is None else reference.other.id
     if symbols not in ("", "*", "+", "-", "*+", "*-"):
-        return ReferenceFacts(reference.source, reference.runs, None, None)
+        return ReferenceFacts(reference.source, reference.runs, None, None, other)
     numbers = dict(reference.operations)
     offset = -numbers["-"] if "-" in numbers else numbers.get("+", 0.0)
-    return ReferenceFacts(reference.source, reference.runs, numbers.get("*", 1.0), offset)
+    return ReferenceFacts(reference.source, reference.runs, numbers.get("*", 1.0), offset, other)

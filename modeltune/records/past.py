@@ -33,6 +33,7 @@ class Past:
         fingerprints: of the data it was measured on, among others.
         validation: how it was validated, as far as only the same compares.
         accepted: when it was accepted, if it was.
+        is_of_other: whether it is a run of another spec.
         groups: of a ``rescored`` run the groups that it was measured on, by the name they are by.
     """
 
@@ -49,6 +50,7 @@ class Past:
     validation: str = ""
     accepted: str | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_of_other: bool = False
 
     def groups_by(self, name: str) -> tuple[str, ...]:
         """Return the groups of the test part it was measured on; none where they were not kept."""

@@ -91,7 +91,7 @@ if TYPE_CHECKING:
         Search,
     )
     from modeltune.specs.series_windows import Windows, windows
-    from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, spec
+    from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, other, spec
     from modeltune.specs.tables import PreparedTable, Table, table
     from modeltune.specs.validations import FineTune, Holdout, KFold, Refit, Scoring, Validation
 
@@ -171,6 +171,7 @@ __all__ = [
     "metric_identity",
     "minimize",
     "minimum_functionality",
+    "other",
     "plain_function",
     "predictor_identity",
     "previous",
@@ -278,6 +279,7 @@ __getattr__, __dir__ = door(
             "FIELDS",
             "Spec",
             "data_arguments",
+            "other",
             "spec",
         ),
         "tables": ("PreparedTable", "Table", "table"),

@@ -198,24 +198,29 @@ class Source(Word):
     """The run before this one."""
     MEDIAN = "median"
     """The last runs, as many as are asked for."""
+    OTHER = "other"
+    """The run of another spec."""
 
 
 @dataclass(frozen=True)
 class Reference:
     """A bound taken from recorded runs, with arithmetic applied to it: ``mt.baseline - 0.01``.
 
-    ``runs`` is how many runs a median is taken over. ``operations`` are applied in order;
-    ``text`` is what was typed.
+    ``runs`` is how many runs a median is taken over, ``other`` the other spec. ``operations`` are applied
+    in order; ``text`` is what was typed.
     """
 
     source: Source
     runs: int | None = None
     operations: tuple[tuple[str, float], ...] = ()
     text: str = ""
+    other: Any = None
 
     @property
     def name(self) -> str:
-        """What the runs are looked up by: ``baseline``, ``previous``, ``median(10)``."""
+        """What the runs are looked up by: ``baseline``, ``previous``, ``median(10)``, ``other(spec_a.py::mlp)``."""
+        if self.other is not None:
+            return f"{self.source.value}({self.other.id})"
         return self.source.value if self.runs is None else f"{self.source.value}({self.runs})"
 
     def _then(self, symbol: str, operand: float, *, left: bool = False) -> Reference:

@@ -37,7 +37,9 @@ from modeltune.specs.gates import (
     Gate,
     Measure,
     On,
+    Reference,
     Seeds,
+    Source,
     Statistic,
     Subject,
     metric,
@@ -391,6 +393,14 @@ class Spec:
         return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
 
     @property
+    def others(self) -> tuple[Spec, ...]:
+        """The specs whose runs its gates compare with, in the order of the gates."""
+        bounds = [gate.bound for gate in self.gates if isinstance(gate, Gate)]
+        named = [bound.other for bound in bounds if isinstance(bound, Reference)]
+        found = {one.id: one for one in named if one is not None}
+        return tuple(one.in_project(self.root) for one in found.values())
+
+    @property
     def refit_epochs(self) -> int:
         """The epochs of each refit: those of the validation, or of the search's longest trial."""
         longest = self.search.max_epochs if isinstance(self.search, Hyperband) else self.fit.epochs
@@ -680,6 +690,28 @@ def spec(
     ]
     _refuse(problems, _file_of(caller), caller.f_lineno, "mt.spec(...)")
     return protocol
+
+
+def other(spec: Spec, parameters: str | None = None) -> Reference:
+    """Return the other spec's value of the same metric, to be used as a bound: ``>= mt.other(mlp) - 0.01``.
+
+    It is that of its run in this session, which runs first, or of its newest recorded run of today's code
+    and data. The gate compares both on the same test samples, as it does with ``mt.baseline``.
+
+    Args:
+        spec: what ``mt.spec`` has made of another build function.
+        parameters: of a parametrized spec, what stands in the brackets of its item's name.
+    """
+    if not isinstance(spec, Spec):
+        raise TypeError(
+            f"mt.other({typed(spec)}): this is no spec but a {type(spec).__name__}; give it what mt.spec has "
+            "made of a build function, such as mt.other(mlp)"
+        )
+    more = "" if parameters is None else f", {typed(parameters)}"
+    if parameters is not None:
+        spec = spec.with_fields(f"{spec.name}[{parameters}]")
+    text = f"mt.other({spec.name.partition('[')[0]}{more})"
+    return Reference(Source.OTHER, text=text, other=spec)
 
 
 def _gated(gates: Sequence[Gate | Behaviour]) -> Objective | None:
