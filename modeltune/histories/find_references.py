@@ -78,8 +78,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
         for reference in named:
             if reference.source is Source.OTHER:
                 other = reference.other.in_project(spec.root)
-                past = _run_of_other(other, spec, history, prints)
-                references_by_name[reference.name] = [past]
+                references_by_name[reference.name] = [_run_of_other(other, spec, history, prints)]
             elif reference.source is Source.BASELINE:
                 past = _accepted_run(spec)
                 if past is None:
@@ -288,9 +287,9 @@ def _run_of_other(other: Spec, spec: Spec, history: Store, prints: Mapping[str, 
         validation=baselines.validation_kind(run),
         is_of_other=True,
     )
-    problem = _problem_of_other(past, other, spec, prints)
-    if problem is not None:
-        return replace(past, problem=f"{label} {problem}; {run_it}")
+    unlike = _problem_of_other(past, other, spec, prints)
+    if unlike is not None:
+        return replace(past, problem=f"{label} {unlike}; {run_it}")
     try:
         return replace(past, samples=samples_of(run, history))
     except HistoryError as error:

@@ -21,7 +21,7 @@ def with_others_first(items: Sequence[pytest.Item], specs: Sequence[SpecItem]) -
     chosen: dict[str, SpecItem] = {}
     for item in items:
         if id(item) in made:
-            chosen[item.spec.id] = item  # type: ignore[attr-defined]
+            chosen[item.spec.id] = item  # type: ignore[attr-defined,assignment]
     ordered: dict[int, pytest.Item] = {}
 
     def add(item: SpecItem, above: tuple[str, ...]) -> None:

@@ -183,6 +183,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "slices": "between",
             "slice": "group",
             "value_change": "column",
+            "reference": "other",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
     for (name, key), members in WORDS.items():
