@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.disk_space import free_space, is_disk_full, says_disk_full
     from modeltune.ground.doors import later
+    from modeltune.ground.downloads import failed_download
     from modeltune.ground.durable_files import (
         append_durably,
         flush_to_disk,
@@ -150,6 +151,7 @@ __all__ = [
     "ending_signals_interrupt",
     "error_line",
     "error_text",
+    "failed_download",
     "first_line",
     "first_names",
     "flush_to_disk",
@@ -261,6 +263,7 @@ __getattr__, __dir__ = door(
             "typed",
         ),
         "disk_space": ("free_space", "is_disk_full", "says_disk_full"),
+        "downloads": ("failed_download",),
         "durable_files": (
             "append_durably",
             "flush_to_disk",

@@ -17,7 +17,14 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from modeltune.ground import PACKAGE, Deadline, ModeltuneError, SpecError, is_ours
+from modeltune.ground import (
+    PACKAGE,
+    Deadline,
+    ModeltuneError,
+    SpecError,
+    failed_download,
+    is_ours,
+)
 from modeltune.plugin.live_hooks import SMOKE, is_github
 from modeltune.plugin.parameters import Parameters, argument_names
 from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
@@ -342,6 +349,8 @@ def collect_error(
     """Return what to show when a file with specs cannot be collected; None: what pytest shows."""
     if isinstance(excinfo.value, ModeltuneError):
         return str(excinfo.value)
+    if lacking := failed_download(excinfo.value):
+        return f"{collector.path}: {lacking}"
     if "attempted relative import with no known parent package" in str(excinfo.value):
         hint = f"relative imports need a package; add an empty {collector.path.parent}/__init__.py"
         return f"{report.longrepr}\nHint: {hint}"

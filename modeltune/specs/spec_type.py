@@ -21,6 +21,7 @@ from modeltune.ground import (
     SpecError,
     count_of,
     error_text,
+    failed_download,
     is_cell,
     is_integer,
     notebook_file,
@@ -756,7 +757,8 @@ def _declare(protocol: Protocol, model: Any, module_globals: dict[str, Any]) -> 
         try:
             model = model()
         except Exception as error:
-            text = f"{name}() raised {error_text(error)}; pass an instance instead"
+            raised = f"{name}() raised {error_text(error)}; pass an instance instead"
+            text = failed_download(error) or raised
             raise SpecError(_problem_list([("model", text)], file, line, str(name))) from error
         problem = _model_problem(model)
     if problem is not None:

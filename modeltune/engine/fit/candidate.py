@@ -24,7 +24,7 @@ from modeltune.engine.fit.outside_layers import reserve_names
 from modeltune.engine.fit.second_phase import fine_tuning
 from modeltune.engine.fit.shared_state import SHARED, note_variables
 from modeltune.engine.oracles import ReadHyperParameters
-from modeltune.ground import SpecError
+from modeltune.ground import SpecError, failed_download
 from modeltune.records import TrialTask, own_values
 from modeltune.specs import Spec
 
@@ -126,7 +126,12 @@ def _set_dtype_policy(spec: Spec, current: Any) -> None:
 def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
     SHARED.restore()
     with note_variables() as made:
-        model = spec(hp)
+        try:
+            model = spec(hp)
+        except Exception as error:
+            if (lacking := failed_download(error)) is None:
+                raise
+            raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {lacking}") from error
     builder = getattr(spec.model, "__name__", type(spec.model).__name__)
     if not isinstance(model, keras.Model):
         if is_estimator(model):
