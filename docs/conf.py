@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from from_code import fill  # noqa: E402  it lies beside this file
+from from_code import MARK, fill  # noqa: E402  it lies beside this file
 
 import modeltune  # noqa: E402
 
@@ -42,4 +42,13 @@ def setup(app):
     def fill_page(app, page, source):
         source[0] = fill(source[0])
 
+    def filled_pages(app, env, added, changed, removed):
+        # Their sources stay the same when the code changes.
+        return [
+            page
+            for page in env.found_docs
+            if MARK.search(Path(env.doc2path(page)).read_text("utf-8"))
+        ]
+
     app.connect("source-read", fill_page)
+    app.connect("env-get-outdated", filled_pages)

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +48,8 @@ def commands() -> str:
     helped = {action.dest: action.help for action in subparsers._choices_actions}
     sections = []
     for name, command in subparsers.choices.items():
-        usage = " ".join(command.format_usage().removeprefix("usage: ").split())
+        typed = " ".join(command.format_usage().removeprefix("usage: ").split())
+        usage = textwrap.fill(typed, 88, subsequent_indent="    ", break_on_hyphens=False)
         rows = [
             (f"`{invocation(action)}`", (action.help or "") % {"default": action.default})
             for action in command._actions
