@@ -19,7 +19,13 @@ from tests.support.browser import chromium
 
 PICTURE = Path(__file__).parent / "images" / "report.png"
 
-WIDTH, HEIGHT = 1000, 1350
+WIDTH = 1000
+
+TOP = """
+const title = [...document.querySelectorAll("h3")].find(each => each.textContent.trim() == arguments[0]);
+return title.getBoundingClientRect().top + scrollY - 24;
+"""
+"""A script that returns where a section begins."""
 
 
 def run(folder: Path) -> Path:
@@ -34,19 +40,31 @@ def run(folder: Path) -> Path:
     return folder / ".modeltune/report/report.html"
 
 
-def photograph(report: Path, profile: Path) -> bytes:
-    """Return the top of a report as Chromium shows it, in PNG."""
+def photograph(report: Path, profile: Path) -> Image.Image:
+    """Return the top of a report and its charts as Chromium shows them, one below the other."""
     with chromium(profile) as browser:
         browser.command("Emulation.setScrollbarsHidden", hidden=True)
-        browser.open(report, width=WIDTH, height=HEIGHT)
-        browser.wait_for("document.querySelector('canvas, svg')")
-        taken = browser.command("Page.captureScreenshot", format="png")
-    return base64.b64decode(taken["data"])
+        browser.open(report, width=WIDTH, height=5000)  # charts are drawn once they are seen
+        browser.wait_for("document.querySelector('canvas')")
+        checks, search = (int(browser.run(TOP, title)) for title in ("Checks", "Search"))
+        parts = [(0, checks), (search, search + 640)]
+        taken = [
+            browser.command("Page.captureScreenshot", clip=clip)["data"]
+            for top, bottom in parts
+            for clip in [{"x": 0, "y": top, "width": WIDTH, "height": bottom - top, "scale": 1}]
+        ]
+    images = [Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB") for data in taken]
+    whole = Image.new("RGB", (WIDTH, sum(image.height for image in images)))
+    top = 0
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height
+    return whole
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         report = Path(sys.argv[1]) if sys.argv[1:] else run(Path(folder))
-        image = Image.open(io.BytesIO(photograph(report, Path(folder, "profile"))))
+        image = photograph(report, Path(folder, "profile"))
         # A few colours are enough, and a fifth of the size.
-        image.convert("RGB").quantize(64).save(PICTURE, optimize=True)
+        image.quantize(64).save(PICTURE, optimize=True)
