@@ -1,5 +1,8 @@
 """The gallery's data, all of it shipped with scikit-learn."""
 
+import re
+
+import keras
 import numpy as np
 from sklearn import datasets
 
@@ -21,15 +24,47 @@ def large_digits():
     return mt.Data(train=(x, bunch.target[:600]))
 
 
-def wine():
-    """178 wines of 13 measurements, standardised, from 3 growers."""
-    bunch = datasets.load_wine()
-    x = (bunch.data - bunch.data.mean(axis=0)) / bunch.data.std(axis=0)
-    return mt.Data(train=(x.astype("float32"), bunch.target))
+def wines():
+    """178 wines as a frame: 13 measurements, and which of 3 growers they come from."""
+    bunch = datasets.load_wine(as_frame=True)
+    growers = bunch.target.map(lambda number: f"grower {number}")
+    return bunch.data.assign(grower=growers)
 
 
 def diabetes():
     """442 patients of 10 measurements; the target is the disease's progression, in hundreds."""
-    bunch = datasets.load_diabetes()
-    x = bunch.data / bunch.data.std(axis=0)
-    return mt.Data(train=(x.astype("float32"), (bunch.target / 100).astype("float32")))
+    bunch = datasets.load_diabetes(scaled=False)
+    part = bunch.data.astype("float32"), (bunch.target / 100).astype("float32")
+    return mt.Data(train=part, prepare=scale_of_columns)
+
+
+def scale_of_columns(train):
+    """A layer that scales columns to mean 0 and variance 1 on train."""
+    layer = keras.layers.Normalization()
+    layer.adapt(train[0])
+    return layer
+
+
+def sentences():
+    """Sentences of scikit-learn's descriptions of its data sets; the label is which one."""
+    loads = (
+        datasets.load_breast_cancer,
+        datasets.load_digits,
+        datasets.load_iris,
+        datasets.load_wine,
+    )
+    texts, labels = [], []
+    for load in loads:
+        described = re.split(r"[.:]\s", " ".join(load().DESCR.split()))
+        found = [sentence for sentence in described if len(sentence.split()) >= 4]
+        texts += found
+        labels += [load.__name__.removeprefix("load_")] * len(found)
+    return mt.texts(texts, labels, length=30)()
+
+
+def demand():
+    """Nine hundred hours of a demand with a daily rhythm, a slower drift and noise."""
+    rng = np.random.default_rng(0)
+    hours = np.arange(900)
+    rhythm = np.sin(2 * np.pi * hours / 24) + 0.5 * np.sin(2 * np.pi * hours / 12)
+    return 10 + 3 * rhythm + np.cumsum(rng.normal(0, 0.05, 900)) + rng.normal(0, 0.3, 900)

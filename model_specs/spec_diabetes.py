@@ -1,4 +1,4 @@
-"""A regression, cross-validated, with early stopping."""
+"""A regression, cross-validated, with early stopping; each fold has the scale of its own train part."""
 
 import keras
 
@@ -23,9 +23,9 @@ from .datasets import diabetes
         mt.metric("rmse", severity="warn") <= 0.6,
     ],
 )
-def progression(hp):
+def progression(hp, scale):
     """Linear, or with one hidden layer whose width matters only then."""
-    model = keras.Sequential([keras.Input((10,))])
+    model = keras.Sequential([keras.Input((10,)), scale])
     if hp.Choice("kind", ["linear", "hidden"]) == "hidden":
         model.add(keras.layers.Dense(hp.Choice("units", [8, 16, 32]), activation="relu"))
     model.add(keras.layers.Dense(1))

@@ -15,6 +15,7 @@ import numpy as np
 
 from modeltune.engine.data import (
     PAD,
+    PREPARATION,
     Arrays,
     LoadedData,
     Part,
@@ -22,6 +23,7 @@ from modeltune.engine.data import (
     first_batches,
     leaves,
     map_arrays,
+    preparation_leaks,
 )
 from modeltune.engine.fit import (
     Candidate,
@@ -102,6 +104,7 @@ def _build_and_rehearse(spec: Spec, loaded: LoadedData, oracle: Oracle) -> Failu
         try:
             with lend_model(spec, hp, spec.search.seed) as model:
                 if first:
+                    _warn_of_leaks(spec, loaded, model)
                     _rehearse(spec, loaded, hp, model)
             # What the first build has made and kept shows in the second.
             with lend_model(spec, hp, spec.search.seed):
@@ -279,6 +282,15 @@ def _problems_of_own_fit(rehearsal: _Rehearsal) -> list[str]:
     _warn(spec, predicted, evaluated)
     problems += _problems_of_names(spec, curve, evaluated, outputs)
     return problems + _problems_of_gates(rehearsal, model, outputs)
+
+
+def _warn_of_leaks(spec: Spec, loaded: LoadedData, model: Model) -> None:
+    """Warn of what was fitted on more than train before models are built, or while they are."""
+    try:
+        for text in preparation_leaks(loaded, (spec.prepared, model)):
+            caution(PREPARATION, text)
+    except Exception as error:  # noqa: BLE001  what is prepared is the author's
+        caution(PREPARATION, f"the check raised {error_line(error)}")
 
 
 def _warn(spec: Spec, predicted: PartPredictions, evaluated: list[str]) -> None:

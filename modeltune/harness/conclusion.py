@@ -90,6 +90,7 @@ class RunInProgress:
     """The run to be judged: its id, its spec and the fingerprints of the data it saw.
 
     ``history`` holds earlier runs to compare it with, and ``listen`` is told how judging goes.
+    ``class_names`` are those that its data declare, by output.
     """
 
     id: str
@@ -97,6 +98,7 @@ class RunInProgress:
     fingerprints: Mapping[str, str]
     history: Store
     listen: Listener
+    class_names: object = None
 
 
 class Validator(Protocol):
@@ -135,7 +137,9 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
             listen(Note(f"{gates}: inconclusive, so the model is validated under {seeds} seeds"))
             known = replace(spec.validation, seeds=looks[look - 1]).refits()
             validation = validate(replace(spec.validation, seeds=seeds), known)
-        measured = _measurements(spec, validation, examined, unmeasured, tuned.weights)
+        measured = _measurements(
+            spec, validation, examined, unmeasured, tuned.weights, run.class_names
+        )
         judgement = judge_beside(past, spec, measured, history)
         if not any(_seeds_may_settle(verdict) for verdict in judgement.verdicts):
             break
@@ -234,6 +238,7 @@ def _measurements(
     examined: Examination,
     unmeasured: Mapping[str, tuple[Outcome, str]],
     weights: Path,
+    class_names: object,
 ) -> Measurements:
     scores = dict(validation.scores)
     is_kept = "not_kept" not in validation.model
@@ -263,6 +268,7 @@ def _measurements(
             if failure.traceback is not None
         },
         probes=examined.probed,
+        class_names=class_names,
     )
 
 
@@ -362,6 +368,7 @@ def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
         unmeasured=unmeasured,
         tracebacks=tracebacks,
         probes=probes,
+        class_names=run.data.get("class_names"),
     )
 
 

@@ -39,7 +39,16 @@ from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import NO_SPACE, TunedModel, validate
 from modeltune.histories import Acceptance, open_store
-from modeltune.records import Best, Event, Listener, Note, Run, RunRecorded, SearchStarted
+from modeltune.records import (
+    Best,
+    Event,
+    Listener,
+    Note,
+    PreparationFinished,
+    Run,
+    RunRecorded,
+    SearchStarted,
+)
 from modeltune.reports import lines
 from modeltune.specs import Spec, identity_assumptions, search_identity
 
@@ -127,6 +136,8 @@ def run(
             description, fingerprints = engine.load(lookup.data)
             del lookup  # The engine has its data; another copy would take memory all the run.
             draft.add_data(description, fingerprints)
+            if (prepared := description.get("prepared")) is not None:
+                draft.listen(PreparationFinished(spec.id, **prepared))
             for note in engine.notes()[len(known) :]:
                 draft.note(note)
             draft.add_checks(checks := engine.check())
@@ -171,7 +182,10 @@ def run(
             tuned = TunedModel(best, space, weights, has_epochs)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
             validator = partial(validate, spec, tuned, refits, draft.listen)
-            this_run = RunInProgress(run_id, spec, fingerprints, history, draft.listen)
+            this_run = RunInProgress(
+                *(run_id, spec, fingerprints, history, draft.listen),
+                class_names=description.get("class_names"),
+            )
             conclusion = conclude(this_run, tuned, engine, validator)
         for line in history.invalid.values():
             draft.note(line)

@@ -14,6 +14,7 @@ REMEDIES: Mapping[str, str] = {
         "Give the model as many units as there are targets and both one shape (y[:, None]); where it "
         "is meant, as for quantiles, repeat the targets in the loss"
     ),
+    "checks.preparation": "Fit it on train alone: mt.Data(..., prepare=function) is called with that",
     "model.names": "Give the metric a name of its own (name=...), or ask for what is meant",
     "model.own_fit": "Change copies of the data, and train the model that fit is given",
     "search.ranges": (

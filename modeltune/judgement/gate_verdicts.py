@@ -27,6 +27,7 @@ from modeltune.judgement.rows import Group, Rows
 from modeltune.records import (
     LOSS_IS_FINITE,
     Area,
+    ClassNames,
     MetricFacts,
     Outcome,
     RaisedError,
@@ -37,6 +38,7 @@ from modeltune.records import (
     Verdict,
     check_verdict,
     facts_of,
+    names_of_output,
 )
 from modeltune.specs import Behaviour, Gate, Severity, Waiver
 
@@ -192,10 +194,13 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
 
     evidence = case.evidence()
     rows: Sequence[Rows] = ()
+    names = ClassNames()
     why = "it is neither a mean over test samples nor part of the task's report"
     if rule.name is None:
         try:
             rows = classes_to_judge(case.key, samples)
+            prefix = samples.classified(case.key).removesuffix("_")
+            names = names_of_output(case.measured.class_names, prefix)
         except LookupError as error:
             why = str(error.args[0])
     elif rule.is_grouped:
@@ -211,7 +216,7 @@ def _slices(case: Case, spec: str) -> list[Slice] | Verdict:
         )
         return case.verdict(Outcome.ERROR, None, bound, reason)
     sizes = [int(evidence.on(row).mask(case.key).sum()) for row in rows]
-    return [Slice(row, size, rule.min_n) for row, size in zip(rows, sizes, strict=True)]
+    return [Slice(row, size, rule.min_n, names) for row, size in zip(rows, sizes, strict=True)]
 
 
 def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:

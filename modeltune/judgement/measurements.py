@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modeltune.judgement.rows import Group, Rows
 from modeltune.records import (
+    ClassNames,
     Details,
     MetricFacts,
     Outcome,
@@ -38,6 +39,7 @@ class Measurements:
         unmeasured: by metric why there is no value, as outcome and words.
         tracebacks: by metric that of what a function of the author's raised.
         probes: by a behaviour gate's ``demand`` what was tried and what came out.
+        class_names: by output, "" for the only one, what its classes are called.
     """
 
     scores: Mapping[str, Scores]
@@ -48,6 +50,7 @@ class Measurements:
     unmeasured: Mapping[str, tuple[Outcome, str]] | None = None
     tracebacks: Mapping[str, str] | None = None
     probes: Mapping[str, Probe] | None = None
+    class_names: object = None
 
     @property
     def outputs(self) -> list[str]:
@@ -64,18 +67,22 @@ class Slice:
         rows: which.
         size: how many samples it has.
         min_n: how many it takes to judge it.
+        class_names: what the classes of its output are called.
     """
 
     rows: Rows
     size: int
     min_n: int
+    class_names: ClassNames = field(default_factory=ClassNames, compare=False)
 
     @property
     def name(self) -> str:
         """What reports call it."""
         if isinstance(self.rows, Group):
             return str(self.rows)
-        return f'slice "{self.rows}"' if isinstance(self.rows, str) else f"class {self.rows}"
+        if isinstance(self.rows, str):
+            return f'slice "{self.rows}"'
+        return f"class {self.class_names.label(self.rows)}"
 
 
 @dataclass(frozen=True, eq=False)

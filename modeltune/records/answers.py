@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modeltune.records.class_names import ClassNames
 from modeltune.records.decision_curves import DecisionCurve, decision_scores
 from modeltune.specs import CONDITIONS, DECISION_METRICS
 
@@ -55,6 +56,7 @@ class Answers:
     truth: Array
     outputs: Array | None
     labels: Array
+    class_names: ClassNames = field(default_factory=ClassNames)
 
     def take(self, rows: Array) -> Answers:
         """Return the answers on some samples."""
@@ -217,26 +219,26 @@ def structural_components(truth: Array, scores: Array) -> tuple[Array, Array]:
     return above, below
 
 
-def require_both(truth: Array) -> None:
+def require_both(truth: Array, names: ClassNames | None = None) -> None:
     """Refuse samples of one class, of which neither an area nor a precision is defined.
 
     Raises:
         UndefinedMetricError: all samples are of a class, or none is.
     """
     if not truth.any() or truth.all():
-        raise UndefinedMetricError(_one_class(truth))
+        raise UndefinedMetricError(_one_class(truth, names or ClassNames()))
 
 
-def _one_class(truth: Array) -> str:
-    return (
-        f"all {len(truth)} samples are of class {int(truth.all())}" if len(truth) else "no samples"
-    )
+def _one_class(truth: Array, names: ClassNames) -> str:
+    if not len(truth):
+        return "no samples"
+    return f"all {len(truth)} samples are of class {names.label(int(truth.all()))}"
 
 
 def _mean_of_classes(answers: Answers, of_class: Callable[[Array, Array], float]) -> float:
     scores = answers.scores
     if answers.task == "binary":
-        require_both(answers.truth == 1)
+        require_both(answers.truth == 1, answers.class_names)
         return of_class(answers.truth == 1, scores)
     areas = []
     for label in range(scores.shape[1]):
@@ -245,7 +247,9 @@ def _mean_of_classes(answers: Answers, of_class: Callable[[Array, Array], float]
         if not truth.any() or truth.all():
             lack = "no" if not truth.any() else "only"
             what = "label" if answers.task == "multilabel" else "class"
-            raise UndefinedMetricError(f"there are {lack} samples of {what} {label}")
+            raise UndefinedMetricError(
+                f"there are {lack} samples of {what} {answers.class_names.label(label)}"
+            )
         areas.append(of_class(truth, scores[:, label]))
     return float(np.mean(areas))
 
@@ -396,7 +400,7 @@ def specificity(answers: Answers) -> float:
     others = n - true
     if answers.task == "binary":
         if not others[1]:
-            raise UndefinedMetricError(_one_class(answers.truth == 1))
+            raise UndefinedMetricError(_one_class(answers.truth == 1, answers.class_names))
         return float((others - (named - right))[1] / others[1])
     if not others.all():
         raise UndefinedMetricError("all samples are of one class")
@@ -500,7 +504,7 @@ def _decided_score(metric: str, answers: Answers) -> float:
     positives = int(truth.sum())
     score = float(decision_scores(metric, right, wrong, positives, len(truth) - positives))
     if math.isnan(score):
-        raise UndefinedMetricError(_one_class(truth))
+        raise UndefinedMetricError(_one_class(truth, answers.class_names))
     return score
 
 

@@ -21,6 +21,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "checks.streams": Area.DATA,
     "checks.weights": Area.DATA,
     "checks.broadcast": Area.DATA,
+    "checks.preparation": Area.DATA,
     "search.ranges": Area.SEARCH,
     "search.space": Area.SEARCH,
     "search.exhausted": Area.SEARCH,

@@ -11,6 +11,16 @@ from modeltune.specs import Refit, Search, Validation
 
 
 @dataclass(frozen=True)
+class PreparationFinished:
+    """What models are built with was fitted on so many samples of train, ``by`` a function, in ``seconds``."""
+
+    spec: str
+    by: str
+    samples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class SearchStarted:
     """The search begins; its declaration knows the schedule."""
 
@@ -99,7 +109,8 @@ class BaselineAccepted:
 
 
 Event: TypeAlias = (
-    SearchStarted
+    PreparationFinished
+    | SearchStarted
     | TaskProgress
     | TrialFinished
     | ValidationStarted

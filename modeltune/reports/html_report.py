@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeltune.records import (
     FITTED,
+    ClassNames,
     Confusion,
     ImageChange,
     Json,
@@ -25,7 +26,7 @@ from modeltune.records import (
     confusion_from_json,
 )
 from modeltune.reports.annotations import is_red
-from modeltune.reports.class_names import ClassNames, class_names
+from modeltune.reports.class_names import class_names
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
@@ -46,6 +47,7 @@ from modeltune.reports.tables import (
     operating_point,
     parse_objective,
     phase_rows,
+    preparation,
     tested_metric,
     tracebacks_of,
 )
@@ -301,7 +303,7 @@ class _Part:
     @cached_property
     def samples(self) -> list[_Sample]:
         documents = self.reported.examples.get("samples", ())
-        samples = [_sample(sample) for sample in documents if isinstance(sample, Mapping)]
+        samples = [_sample(sample, self.run) for sample in documents if isinstance(sample, Mapping)]
         return [sample for sample in samples if sample.inputs or sample.outputs]
 
     @cached_property
@@ -330,6 +332,11 @@ class _Part:
         layers = self.run.model.get("layers")
         recorded = layers if isinstance(layers, list | tuple) else []
         return [layer for layer in recorded if isinstance(layer, Mapping)][:MOST_ROWS]
+
+    @cached_property
+    def preparation(self) -> str | None:
+        """What was fitted on train before models were built."""
+        return preparation(self.run)
 
     @cached_property
     def facts(self) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -622,14 +629,17 @@ class _Sample:
     outputs: list[Mapping[str, str]]
 
 
-def _sample(sample: Mapping[str, Json]) -> _Sample:
+def _sample(sample: Mapping[str, Json], run: Run) -> _Sample:
     wrong = sample.get("is_wrong")
     verdict = {True: "wrong", False: "right"}.get(wrong, "") if isinstance(wrong, bool) else ""
     return _Sample(
         str(sample.get("index", MISSING)),
         verdict,
         [_input(name, x) for name, x in _entries(sample.get("x"))],
-        [_output(name, output) for name, output in _entries(sample.get("outputs"))],
+        [
+            _output(name, output, class_names(run, name))
+            for name, output in _entries(sample.get("outputs"))
+        ],
     )
 
 
@@ -663,26 +673,28 @@ def _input(name: str, x: Mapping[str, Json]) -> Mapping[str, Any]:
     return document
 
 
-def _output(name: str, output: Mapping[str, Json]) -> Mapping[str, str]:
+def _output(name: str, output: Mapping[str, Json], names: ClassNames) -> Mapping[str, str]:
     confidence, error = _float(output.get("confidence")), _float(output.get("error"))
     return {
         "name": "" if name == "output" else name,
-        "truth": _answer(output.get("truth")),
-        "predicted": _answer(output.get("predicted")),
+        "truth": _answer(output.get("truth"), names),
+        "predicted": _answer(output.get("predicted"), names),
         "sure": "" if confidence is None else f"{confidence:.0%}",
         "error": "" if error is None else number(error),
     }
 
 
-def _answer(value: Json) -> str:
+def _answer(value: Json, names: ClassNames) -> str:
     """Return what was true or predicted, empty where there are too many places to list."""
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        answer = ", ".join(_answer(part) or MISSING for part in value[:20])
+        answer = ", ".join(_answer(part, names) or MISSING for part in value[:20])
         return answer + (", …" if len(value) > 20 else "")
     known = _float(value)
-    return str(value) if known is None or isinstance(value, str) else number(known)
+    if known is None or isinstance(value, str):
+        return str(value)
+    return names.label(value) if isinstance(value, int) else number(known)
 
 
 def _float(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from modeltune.records import (
     BaselineAccepted,
     Event,
     Note,
+    PreparationFinished,
     RefitFinished,
     Run,
     SearchStarted,
@@ -27,7 +28,12 @@ from modeltune.specs import Hyperband, NoSearch, Refit, Scoring, Search
 
 def lines(event: Event) -> Iterator[str]:
     """Yield the lines that report one event."""
-    if isinstance(event, SearchStarted):
+    if isinstance(event, PreparationFinished):
+        yield (
+            f"{clean(event.spec)}: prepared by {clean(event.by)} on {event.samples} samples of train, "
+            f"{duration(event.seconds)}"
+        )
+    elif isinstance(event, SearchStarted):
         yield f"{clean(event.spec)}: {search_plan(event.search)}"
         if isinstance(event.search, Hyperband):
             yield from _schedule(event.search)

@@ -14,6 +14,7 @@ from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
     FITTED,
     Artifact,
+    ClassNames,
     ConfusionRow,
     Json,
     MetricFacts,
@@ -34,7 +35,7 @@ from modeltune.records import (
     confusion_from_json,
     from_plain,
 )
-from modeltune.reports.class_names import ClassNames, class_names
+from modeltune.reports.class_names import class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.specs import Objective, Severity, maximize, minimize
@@ -660,13 +661,18 @@ def cuts(run: Run) -> list[str]:
     """Return a sentence for each part of a run's data that was cut from train, and on what is prepared."""
     sentences = run.data.get("cuts")
     cut = [str(cut) for cut in sentences] if isinstance(sentences, list | tuple) else []
+    prepared = preparation(run)
+    return cut if prepared is None else [*cut, prepared]
+
+
+def preparation(run: Run) -> str | None:
+    """Return what was fitted on train before models were built, and how long it took; None if nothing was."""
     prepared = run.data.get("prepared")
-    if isinstance(prepared, Mapping):
-        spent = prepared.get("seconds")
-        took = f", {seconds(spent)} s" if isinstance(spent, int | float) else ""
-        rows = f"{prepared.get('samples')} samples of train"
-        cut.append(f"prepared by {prepared.get('by')} on {rows}{took}")
-    return cut
+    if not isinstance(prepared, Mapping):
+        return None
+    spent = prepared.get("seconds")
+    took = f", {seconds(spent)} s" if isinstance(spent, int | float) else ""
+    return f"prepared by {prepared.get('by')} on {prepared.get('samples')} samples of train{took}"
 
 
 def all_cuts(runs: Sequence[Run]) -> str:

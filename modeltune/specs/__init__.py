@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         minimum_functionality,
     )
     from modeltune.specs.checks import CHECKS, Checks
-    from modeltune.specs.datasets import Data
+    from modeltune.specs.datasets import CUT, Data
     from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
         RESOURCES,
@@ -98,6 +98,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKS",
     "CONDITIONS",
+    "CUT",
     "DECISION_METRICS",
     "DECLARATIONS",
     "FIELDS",
@@ -206,7 +207,7 @@ __getattr__, __dir__ = door(
             "CHECKS",
             "Checks",
         ),
-        "datasets": ("Data",),
+        "datasets": ("CUT", "Data"),
         "fit": ("Fit",),
         "gates": (
             "Source",

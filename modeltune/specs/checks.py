@@ -22,7 +22,8 @@ class Checks:
     checked as far as loading has read them.
 
     Args:
-        overlap: rows of test or validation that are also in train, or rows of test in validation.
+        overlap: rows of test or validation that are also in train, or rows of test in validation; and, of
+            data with ``groups``, groups that two parts share, which make the run red unless this is ``"warn"``.
         duplicates: rows of train that repeat an earlier row, with the same target or another.
         constant_features: columns of a table that never vary in train. An input with more axes,
             such as images, is reported only when it is the same in every sample.
@@ -34,7 +35,7 @@ class Checks:
             the shares. A larger distance is reported if chance cannot explain it.
     """
 
-    overlap: Severity | str = "warn"
+    overlap: Severity | str | None = None
     duplicates: Severity | str = "warn"
     constant_features: Severity | str = "warn"
     labels: Severity | str = "warn"
@@ -47,14 +48,22 @@ class Checks:
         """Yield every broken field with its remedy."""
         for name in CHECKS:
             value = getattr(self, name)
-            if not _is_severity(value):
+            if not _is_severity(value) and not (name == "overlap" and value is None):
                 yield name, f'{typed(value)}: write "fail" or "warn"'
         if not is_finite_number(self.max_drift) or not 0 < self.max_drift < 1:
             yield "max_drift", f"{typed(self.max_drift)}: write a distance between 0 and 1"
 
-    def severity(self, check: str) -> Severity:
-        """Return the severity of a check as an enum member."""
-        return Severity(getattr(self, check))
+    def severity(self, check: str, is_grave: bool = False) -> Severity:
+        """Return the severity of a check as an enum member.
+
+        Args:
+            check: its name.
+            is_grave: whether it found what makes a run red where nothing is declared.
+        """
+        declared = getattr(self, check)
+        if declared is None:
+            return Severity.FAIL if is_grave else Severity.WARN
+        return Severity(declared)
 
     def __repr__(self) -> str:
         severities = {name: getattr(self, name) for name in CHECKS}

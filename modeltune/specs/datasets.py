@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modeltune.ground import is_integer, typed
+
+CUT = 0.2
+"""The share of train that is cut for each missing part, of train as the data function returned it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -17,7 +22,9 @@ class Data:
       ``y`` may be dicts or tuples of arrays for several inputs or outputs;
     - ``x`` or ``(x,)`` for a model that has its loss inside, as an autoencoder or a GAN may;
     - a batched ``tf.data.Dataset`` or a ``keras.utils.PyDataset`` that yields these, which is read in
-      the process that trains.
+      the process that trains;
+    - a function without arguments that yields such batches, a generator function for instance. It is
+      called each time the part is read.
 
     A tuple or list is taken apart as Keras takes it apart: one of two is ``(x, y)``, one of three
     ``(x, y, sample_weight)``. Three inputs alone are ``((a, b, c),)``.
@@ -41,6 +48,16 @@ class Data:
     No model gets them: ``.by("region")`` judges the groups of a column, and a metric of your own gets
     them by an argument of this name. They belong to what the data are known by.
 
+    ``groups`` say which samples belong together, such as those of one patient: an array with a label per
+    row of train, or a dict of arrays by part, ``{"train": ..., "validation": ...}``. Parts that are cut
+    from train get whole groups, about a fifth of the rows each, and inherit their labels; ``mt.KFold``
+    draws folds of whole groups, from train and validation. Both are balanced by class where each class
+    has rows enough.
+
+    ``ordered=True`` says that the rows of train are in time, and train before validation before test:
+    missing parts are cut from the end of train, and ``mt.KFold`` trains each fold on what comes before
+    the rows it holds out. ``gap`` rows are left out between parts, and before the rows a fold holds out.
+
     ``prepare`` is a function that fits what a model needs on the train part, and on nothing else: it is
     called with ``(x, y)``, ``(x, y, sample_weight)`` or the stream that train is, and what it returns,
     such as an adapted ``keras.layers.Normalization``, is the second argument of a build function
@@ -60,8 +77,12 @@ class Data:
         default=None, kw_only=True
     )
     prepare: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    groups: object = field(default=None, kw_only=True)
+    ordered: bool = field(default=False, kw_only=True)
+    gap: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
+        self._check_rows()
         if self.prepare is not None and not callable(self.prepare):
             raise TypeError(
                 f"prepare is {self.prepare!r}; write a function that is called with the train part"
@@ -74,6 +95,27 @@ class Data:
             )
         for whose, names in self.names_by_output.items():
             _check_names(f"class_names[{whose!r}]" if whose else "class_names", names)
+
+    def _check_rows(self) -> None:
+        if not isinstance(self.ordered, bool):
+            raise TypeError(f"ordered is {typed(self.ordered)}; write True where rows are in time")
+        if not is_integer(self.gap) or self.gap < 0:
+            raise TypeError(
+                f"gap is {typed(self.gap)}; write how many rows are left out, from 0 on"
+            )
+        if self.gap and not self.ordered:
+            raise ValueError(
+                f"gap={self.gap} is left out between rows in time; write ordered=True too"
+            )
+        if callable(self.groups) or isinstance(self.groups, str):
+            raise TypeError(
+                f"groups is {typed(self.groups)}; write an array with a label per row of train, or a dict "
+                "of arrays by part"
+            )
+        if self.groups is not None and self.ordered:
+            raise ValueError(
+                "groups and ordered=True are both given, and parts are cut by one of them; leave one out"
+            )
 
     @property
     def names_by_output(self) -> dict[str, Sequence[str]]:

@@ -9,9 +9,6 @@ from typing import Any
 from modeltune.ground import DataError, error_line
 from modeltune.specs.addresses import root_here, root_of_file
 
-SHARE = 0.2
-"""The share of the rows that is test, and of the rest that is validation, where parts are cut here."""
-
 
 def module_of_caller() -> str:
     """Return the name of the module that calls the function that calls this one.
@@ -38,8 +35,8 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
 
     Args:
         what: begins each message.
-        source: a frame of pandas, or one of another library that has ``to_pandas`` (Polars, Arrow); the path of a
-            ``.csv`` or ``.parquet`` file; or a function that returns a frame.
+        source: a frame or column of pandas, or one of another library that has ``to_pandas`` (Polars, Arrow, Hugging
+            Face's datasets); the path of a ``.csv`` or ``.parquet`` file; or a function that returns a frame.
         root: the folder that a path starts from.
 
     Raises:
@@ -65,7 +62,9 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
         raise
     except Exception as error:
         raise DataError(f"{what}: it cannot be read: {error_line(error)}") from error
-    frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
+    for method in ("collect", "to_frame", "to_pandas"):
+        # A lazy frame of Polars, a single column, and a frame of another library than pandas.
+        frame = getattr(frame, method)() if hasattr(frame, method) else frame
     if not isinstance(frame, pd.DataFrame):
         raise DataError(
             f"{what}: it is a {type(frame).__name__}, and no frame; write a frame, the path of a .csv or "
@@ -80,11 +79,25 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
     return frame
 
 
-def cut_in_time(size: int) -> dict[str, tuple[int, int]]:
-    """Return where each part begins and ends among rows in time: the latest are test, those before validation."""
-    test = size - round(SHARE * size)
-    validation = test - round(SHARE * test)
-    return {"train": (0, validation), "validation": (validation, test), "test": (test, size)}
+def typed_column(column: Any) -> Any:
+    """Return a column of Python's truth values, dates or decimals as one of numbers or dates; any other as it is.
+
+    Other libraries, and files, give these as objects where some are missing.
+    """
+    import datetime
+    from decimal import Decimal
+
+    import pandas as pd
+
+    if column.dtype != object:
+        return column
+    known = column.dropna()
+    kinds = set(map(type, known))
+    if kinds and kinds <= {bool, Decimal}:
+        return column.astype("float64")
+    if kinds == {datetime.date}:
+        return pd.to_datetime(column)
+    return column
 
 
 def class_codes(labels: Any) -> tuple[Any, tuple[str, ...]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from modeltune.ground import DataError, first_names, is_integer, typed
-from modeltune.specs.datasets import Data
+from modeltune.ground import DataError, error_line, first_names, is_integer, typed
+from modeltune.specs.datasets import CUT, Data
 from modeltune.specs.frames import (
-    cut_in_time,
     module_of_caller,
     read_frame,
     root_of_module,
@@ -18,6 +17,9 @@ from modeltune.specs.frames import (
 WINDOW = "window"
 """The name of the only input."""
 
+LAST_VALUE = "last"
+"""The column of the metadata that has the target's last value in a window."""
+
 
 def windows(
     series: Any, *, length: int, horizon: int = 1, target: str | int | None = None
@@ -25,9 +27,15 @@ def windows(
     """Return a data function of windows of a series whose rows are in time.
 
     ``x`` is ``{"window": array of shape (n, length, columns)}``, float32; ``y`` of shape ``(n,)`` is the target ``horizon``
-    steps after the last of a window. The latest fifth of the steps is test, the latest of the rest validation, and no window
-    reaches from one part into another; ``mt.KFold`` draws its folds from the windows of train and validation, which
-    overlap. A build function with a second argument gets what was fitted on train::
+    steps after the last of a window. The latest fifth of the windows is test, the fifth before validation, and windows are left
+    out between parts so that no two parts share a step; so they are before the windows that a fold of ``mt.KFold`` holds
+    out, which is trained on those before. The metadata's column ``last`` is the target's last value in a window, which a metric
+    of one's own may hold predictions against::
+
+        def skill(y_true, y_pred, metadata):
+            return 1 - abs(y_true - y_pred).mean() / abs(y_true - metadata["last"]).mean()
+
+    A build function with a second argument gets what was fitted on train::
 
         @mt.spec(data=mt.windows("workouts.csv", length=14, target="minutes"), ...)
         def net(hp, prepared):
@@ -36,8 +44,8 @@ def windows(
             ...
 
     Args:
-        series: an array of shape (steps,) or (steps, columns); or a frame, the path of a ``.csv`` or ``.parquet`` file from the
-            project's root, or a function that returns a frame, all of whose columns are numbers.
+        series: an array of shape (steps,) or (steps, columns); or a frame or column, the path of a ``.csv`` or ``.parquet`` file from the
+            project's root, all of whose columns are numbers; or a function that returns one of these.
         length: the steps of a window.
         horizon: how many steps ahead the target is.
         target: the column to predict, by name or place; may be left out where there is one.
@@ -76,23 +84,36 @@ class Windows:
         """
         what = f"mt.windows({shown_source(self.series)})"
         steps, place = self._steps(what)
-        size = len(steps)
-        parts: dict[str, Any] = {}
-        for name, (first, last) in cut_in_time(size).items():
-            needed = self.length + self.horizon
-            if last - first < needed:
-                raise DataError(
-                    f"{what}: {name} has {last - first} of {size} steps, and a window with its target takes "
-                    f"{needed}; write a smaller length or horizon, or bring more steps"
-                )
-            parts[name] = self._windows(steps[first:last], place)
-        return Data(**parts, prepare=WindowScaling())
+        gap = self.length + self.horizon - 1
+        count = len(steps) - gap
+        cut = round(CUT * count)
+        if cut < 1 or count - 2 * cut - 2 * gap < 1:
+            raise DataError(
+                f"{what}: {len(steps)} steps are too few for windows of length {self.length} and horizon "
+                f"{self.horizon} in three parts that share no step; write a smaller length or horizon, or bring "
+                "more steps"
+            )
+        import pandas as pd
+
+        last = pd.DataFrame({LAST_VALUE: steps[self.length - 1 :, place][:count]})
+        return Data(
+            self._windows(steps, place, count),
+            metadata=last,
+            prepare=WindowScaling(),
+            ordered=True,
+            gap=gap,
+        )
 
     def _steps(self, what: str) -> tuple[Any, int]:
         """Return the series as float32 of shape (steps, columns), and the place of its target."""
         import numpy as np
 
         series, target = self.series, self.target
+        if callable(series):
+            try:
+                series = series()
+            except Exception as error:
+                raise DataError(f"{what}: it cannot be read: {error_line(error)}") from error
         if isinstance(series, np.ndarray | list | tuple):
             steps = np.asarray(series)
             steps = steps[:, None] if steps.ndim == 1 else steps
@@ -128,10 +149,9 @@ class Windows:
             )
         return steps.astype("float32"), int(place)
 
-    def _windows(self, steps: Any, place: int) -> tuple[Any, Any]:
+    def _windows(self, steps: Any, place: int, count: int) -> tuple[Any, Any]:
         import numpy as np
 
-        count = len(steps) - self.length - self.horizon + 1
         windows = np.lib.stride_tricks.sliding_window_view(steps, self.length, axis=0)[:count]
         x = np.ascontiguousarray(windows.transpose(0, 2, 1))
         return {WINDOW: x}, steps[self.length + self.horizon - 1 :, place][:count]

@@ -9,13 +9,12 @@ from typing import Any
 from modeltune.ground import DataError, error_line, first_names, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import (
-    SHARE,
     class_codes,
-    cut_in_time,
     module_of_caller,
     read_frame,
     root_of_module,
     shown_source,
+    typed_column,
 )
 
 NO_CATEGORY = "(missing)"
@@ -36,8 +35,8 @@ def table(
 ) -> Table:
     """Return a data function that reads a table, a row per sample.
 
-    ``x`` is a dict by column of arrays of shape ``(n, 1)``: float32 of numbers, dates (days since 1970) and truth
-    values, text of categories. A missing number is 0 and told by another column, ``age is missing``; a missing
+    ``x`` is a dict by column of arrays of shape ``(n, 1)``: float32 of numbers, dates (days since 1970), durations
+    (days) and truth values, text of categories. A missing number is 0 and told by another column, ``age is missing``; a missing
     category is ``"(missing)"``. Nothing of it is fitted. A build function with a second argument gets what was
     fitted on train::
 
@@ -47,7 +46,7 @@ def table(
             x = prepared.encode(inputs)  # one tensor, (batch, width)
             ...
 
-    Without ``time`` and ``groups`` validation and test are cut as of any other data.
+    Validation and test are cut as of any other data, by ``groups`` and ``time`` as by those of ``mt.Data``.
 
     Args:
         source: a pandas or Polars frame, the path of a ``.csv`` or ``.parquet`` file from the project's root, or a
@@ -56,10 +55,11 @@ def table(
             values become class numbers in the order of their names, which reports then show.
         categorical: columns of numbers that are names of something. Columns of text are categories anyway.
         weight: the column of sample weights.
-        groups: a column, such as a patient; parts are cut so that no group is in two of them. It is no input, and
-            is in the metadata. ``mt.KFold`` cuts its folds from train and validation without regard to it.
-        time: a column to order rows by; validation and test are the latest rows. It is no input, and is in the
-            metadata. ``mt.KFold`` does not regard it either; test stays apart.
+        groups: a column, such as a patient; no group is in two parts, or in two folds of ``mt.KFold``. It is no
+            input, and is in the metadata.
+        time: a column to order rows by; validation and test are the latest rows, and ``mt.KFold`` trains on what
+            comes before the rows it holds out. Text is read as dates (2026-11-30). It is no input, and is in the
+            metadata.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -114,7 +114,8 @@ class Table:
         frame = read_frame(self._what, self.source, root_of_module(self.module))
         self._check(frame)
         if self.time is not None:
-            frame = frame.sort_values(self.time, kind="stable").reset_index(drop=True)
+            rows = self._in_time(frame[self.time]).sort_values(kind="stable").index
+            frame = frame.loc[rows].reset_index(drop=True)
         apart = [name for name in (self.groups, self.time) if name is not None]
         left_out = {*self.targets, *apart} | ({self.weight} if self.weight else set())
         x: dict[str, Any] = {}
@@ -130,14 +131,14 @@ class Table:
         if self.weight is not None:
             arrays.append(self._numbers(self.weight, frame[self.weight], "sample weights"))
         prepare = TableEncoding({name: array.dtype.kind in "OSU" for name, array in x.items()})
-        parts = self._parts(frame, len(frame))
-        metadata = {part: frame.loc[rows, apart] for part, rows in parts.items()} if apart else None
-        if metadata is not None:
-            metadata = {part: rows.reset_index(drop=True) for part, rows in metadata.items()}
-        cut: dict[str, Any] = {
-            part: tuple(_rows(array, rows) for array in arrays) for part, rows in parts.items()
-        }
-        return Data(**cut, metadata=metadata, class_names=names, prepare=prepare)
+        return Data(
+            tuple(arrays),
+            metadata=frame[apart] if apart else None,
+            class_names=names,
+            prepare=prepare,
+            groups=None if self.groups is None else frame[self.groups].to_numpy(),
+            ordered=self.time is not None,
+        )
 
     @property
     def _what(self) -> str:
@@ -169,6 +170,9 @@ class Table:
 
         # A name of Keras's has none.
         name, column_name = name.replace("/", "_"), name
+        column = typed_column(column)
+        if pd.api.types.is_timedelta64_dtype(column):
+            column = column / pd.Timedelta(days=1)
         if pd.api.types.is_datetime64_any_dtype(column):
             column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(days=1)
         is_number = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
@@ -181,6 +185,20 @@ class Table:
         if missing.any():
             inputs[told_by(name)] = missing.astype("float32")[:, None]
         return inputs
+
+    def _in_time(self, column: Any) -> Any:
+        """Return what rows are ordered by: text as the dates it stands for."""
+        import pandas as pd
+
+        if not (pd.api.types.is_string_dtype(column) or column.dtype == object):
+            return column
+        try:
+            return pd.to_datetime(column, format="ISO8601")
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{self._what}: time {self.time!r} is text and no dates as 2026-11-30; convert it in a function "
+                f"that returns the frame ({error_line(error)})"
+            ) from error
 
     def _numbers(self, name: str, column: Any, what: str) -> Any:
         try:
@@ -205,43 +223,10 @@ class Table:
             return column.to_numpy("int64"), None
         return column.to_numpy("float32"), None
 
-    def _parts(self, frame: Any, size: int) -> dict[str, Any]:
-        """Return the rows of each part; of train alone where modeltune cuts the others."""
-        import numpy as np
-
-        if self.time is not None:
-            rows = [np.arange(*ends) for ends in cut_in_time(size).values()]
-        elif self.groups is not None:
-            from sklearn.model_selection import GroupShuffleSplit
-
-            labels = frame[self.groups].to_numpy()
-            if len(set(labels)) < 3:
-                raise DataError(
-                    f"{self._what}: groups {self.groups!r} has {len(set(labels))} groups, and each of three "
-                    "parts needs one; leave groups out"
-                )
-            split = GroupShuffleSplit(1, test_size=SHARE, random_state=0)
-            rest, test_rows = next(split.split(labels, groups=labels))
-            inside, outside = next(split.split(rest, groups=labels[rest]))
-            rows = [rest[inside], rest[outside], test_rows]
-        else:
-            return {"train": np.arange(size)}
-        parts = dict(zip(("train", "validation", "test"), rows, strict=True))
-        for part, chosen in parts.items():
-            if not len(chosen):
-                raise DataError(f"{self._what}: {size} rows are too few to cut {part} from")
-        return parts
-
 
 def told_by(name: str) -> str:
     """Return the name of the input that tells whether a number of a column is missing."""
     return f"{name} is missing"
-
-
-def _rows(array: Any, rows: Any) -> Any:
-    if isinstance(array, Mapping):
-        return {name: one[rows] for name, one in array.items()}
-    return array[rows]
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ class Holdout:
 class KFold:
     """Cross-validate on train and validation together, and score each refit on test.
 
-    Folds are seeded and stratified by class label. A refit trains on k - 1 folds, and its
+    Folds are seeded and stratified by class label; with ``mt.Data(groups=...)`` of whole groups, and with
+    ``ordered=True`` each is held out after the rows that are trained on. A refit trains on k - 1 folds, and its
     callbacks watch the remaining fold. Gates judge its scores on test; its scores on the
     remaining fold are recorded as ``fold_<metric>``.
 

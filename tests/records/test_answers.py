@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from modeltune.records import ClassNames
 from modeltune.records.answers import (
     Answers,
     UndefinedMetricError,
@@ -166,9 +167,11 @@ def test_a_class_against_the_rest_is_a_binary_answer() -> None:
             "all 4 samples are of class 1",
         ),
         (
-            Answers("binary", np.ones(4, int), np.ones(4), np.ones(4, int)),
+            Answers(
+                "binary", np.ones(4, int), np.ones(4), np.ones(4, int), ClassNames(["no", "yes"])
+            ),
             "specificity",
-            "all 4 samples are of class 1",
+            "all 4 samples are of class 1 yes",
         ),
         (
             multiclass().take(np.flatnonzero(multiclass().truth != 8)[:2]),

@@ -34,6 +34,15 @@ def test_reports_call_classes_by_number_and_name(output: str, key: str) -> None:
         assert "2 2" not in report
 
 
+def test_examples_are_called_by_name() -> None:
+    run = named(searched(2, 1), {"": ["cat", "dog"]})
+    answers: Json = {"output": {"truth": 1, "predicted": [0, 7], "confidence": 0.5}}
+    sample: Json = {"index": 3, "is_wrong": True, "x": {}, "outputs": answers}
+    page = html([ReportedRun(run, examples={"samples": [sample]})])
+    assert "true <b>1 dog</b>" in page
+    assert "predicted <b>0 cat, 7</b>" in page
+
+
 def test_without_names_and_beyond_them_a_class_is_its_number() -> None:
     run = searched(2, 1)
     assert class_names(run, "output").label(7) == "7"

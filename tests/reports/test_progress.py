@@ -12,6 +12,7 @@ import modeltune as mt
 from modeltune.records.events import (
     Event,
     Note,
+    PreparationFinished,
     RefitFinished,
     RunRecorded,
     SearchStarted,
@@ -96,6 +97,10 @@ HYPERBAND = mt.Hyperband(mt.maximize("val_accuracy"), max_epochs=3)
         (
             RefitFinished(Refit(0, fold=2), 3, 4, "auc", None, seconds=70),
             ["  refit 3/4 (seed 0, fold 3), 1m 10s"],
+        ),
+        (
+            PreparationFinished("spec_a.py::net", "mt.table", 36, seconds=0.25),
+            ["spec_a.py::net: prepared by mt.table on 36 samples of train, 0.2s"],
         ),
         (Note("test is cut\nfrom train"), ["  note: test is cut from train"]),
         (RunRecorded(DIGITS), []),

@@ -13,6 +13,8 @@ from modeltune.specs.gates import Severity
 def test_every_check_warns_unless_told_otherwise() -> None:
     assert {Checks().severity(name) for name in CHECKS} == {Severity.WARN}
     assert not list(Checks().problems())
+    assert Checks().severity("overlap", is_grave=True) is Severity.FAIL
+    assert Checks(overlap="warn").severity("overlap", is_grave=True) is Severity.WARN
 
 
 def test_every_check_is_a_field_in_the_order_of_the_verdicts() -> None:
@@ -65,4 +67,4 @@ def test_anything_else_is_left_for_the_spec_to_refuse(value: object) -> None:
 def test_all_checks_of_a_word_print_as_fields() -> None:
     listed = ", ".join(f'{name}="fail"' for name in CHECKS)
     assert repr(checks_of("fail")) == f"mt.Checks({listed})"
-    assert repr(checks_of("warn")) == "mt.Checks()"
+    assert repr(checks_of("warn")) == 'mt.Checks(overlap="warn")'

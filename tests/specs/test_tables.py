@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,10 @@ import tensorflow as tf
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.data.preparing import prepared_spec
-from modeltune.specs import tables
+from modeltune.engine.engine import Engine
+from modeltune.engine.score.rebuilt import rebuilt_model
+from modeltune.engine.score.refit import parts_of
+from modeltune.specs import Refit, tables
 from modeltune.specs.tables import told_by
 from tests.support.small_models import spec_of
 
@@ -82,23 +87,24 @@ def test_targets_keep_their_kind() -> None:
 
 
 def test_rows_come_in_time_and_the_latest_are_test() -> None:
-    frame = people()
-    data = read(frame, target="paid", time="since")
-    assert "since" not in data.train[0]
-    days = {part: data.metadata[part]["since"] for part in ("train", "validation", "test")}
-    assert days["train"].max() < days["validation"].min()
-    assert days["validation"].max() < days["test"].min()
-    assert [len(days[part]) for part in days] == [38, 10, 12]
+    data = load_data(spec_of(net, mt.table(people(), target="paid", time="since")))
+    assert "since" not in data.train.x
+    train, validation, test = (part.metadata["since"] for part in data.parts)
+    assert train.max() < validation.min()
+    assert validation.max() < test.min()
+    assert [part.size for part in data.parts] == [36, 12, 12]
 
 
-def test_no_group_is_in_two_parts() -> None:
+def test_no_group_is_in_two_parts_or_in_two_folds() -> None:
     frame = people().assign(patient=np.arange(60) // 5)
-    data = read(frame, target="paid", groups="patient")
-    patients = [set(data.metadata[part]["patient"]) for part in ("train", "validation", "test")]
-    assert not patients[0] & patients[1]
-    assert not (patients[0] | patients[1]) & patients[2]
-    assert len(set.union(*patients)) == 12
-    assert "patient" not in data.train[0]
+    table = mt.table(frame, target="paid", groups="patient")
+    spec = spec_of(net, table, validation=mt.KFold(k=3))
+    data = load_data(spec)
+    assert "patient" not in data.train.x
+    folds = [parts_of(spec, data, refit) for refit in spec.validation.refits()]
+    for parts in (data.parts, *((fold.train, fold.watched) for fold in folds)):
+        patients = [set(part.metadata["patient"]) for part in parts]
+        assert sum(map(len, patients)) == len(set.union(*patients))
 
 
 def test_weights_are_those_of_a_column() -> None:
@@ -122,12 +128,18 @@ def test_a_file_is_looked_for_from_the_project_s_root(
 
 def test_a_function_and_another_library_s_frame_are_read() -> None:
     class Foreign:
-        """As Polars and PyArrow have it."""
+        """As Polars, PyArrow and Hugging Face's datasets have it."""
 
         def to_pandas(self) -> pd.DataFrame:
             return people()
 
-    for source in (people, Foreign(), Foreign):
+    class Lazy:
+        """As Polars has it."""
+
+        def collect(self) -> Foreign:
+            return Foreign()
+
+    for source in (people, Foreign(), Foreign, Lazy, Lazy()):
         assert len(read(source, target="paid").train[1]) == 60
 
 
@@ -167,9 +179,59 @@ def test_of_many_categories_each_has_a_learned_vector_and_a_new_one_is_told_apar
 def test_a_table_trains_and_its_model_keeps_the_encoding(tmp_path: Path) -> None:
     spec = spec_of(net, mt.table(people(), target="paid"), search=None, validation=mt.KFold(k=2))
     run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
+    engine = Engine(spec, {}, tmp_path)
+    engine.load()
+    weights, exported = tmp_path / run.artifact.path, tmp_path / "exported.keras"
+    assert engine.write_model(run.best.values, 0, weights, exported) == ()
+    raw = tensors(engine.loaded().test.x)
+    model = keras.saving.load_model(exported)
+    with rebuilt_model(
+        engine.prepared(Refit(0, 0)), run.best.values, 0, weights, engine.loaded().test
+    ) as own:
+        assert np.allclose(model.predict(raw, verbose=0), own.predict(raw, verbose=0))
+    # Fitted on the train part of the first fold, whose weights are kept.
+    scale = next(layer for layer in model.layers if layer.name.startswith("normalization"))
+    fold = parts_of(spec, engine.loaded(), Refit(0, 0)).train.x
+    assert np.asarray(scale.mean).item() == pytest.approx(
+        fold["age"][fold[told_by("age")] == 0].mean()
+    )
     assert run.status.value == "passed"
     assert not [note for note in run.notes if "default candidate" in note]
     assert run.data["class_names"] == {"": ["no", "yes"]}
+
+
+def test_values_of_python_are_what_they_are() -> None:
+    """Polars and Parquet give truth values with gaps, dates and decimals as objects."""
+    day = datetime.date(2026, 1, 1)
+    frame = pd.DataFrame(
+        {
+            "member": pd.Series([True, None, False] * 4, dtype=object),
+            "day": pd.Series([day, None, day + datetime.timedelta(2)] * 4, dtype=object),
+            "price": [Decimal("1.50"), None, Decimal("2.5")] * 4,
+            "waited": pd.to_timedelta([36, None, 12] * 4, "h"),
+            "note": pd.Series([True, "yes", 1] * 4, dtype=object),
+            "y": [0, 1, 0] * 4,
+        }
+    )
+    x = read(frame, target="y").train[0]
+    shown = {name: x[name][:3, 0].tolist() for name in x if name not in map(told_by, x)}
+    assert shown == {
+        "member": [1, 0, 0], "day": [20454, 0, 20456], "price": [1.5, 0, 2.5], "waited": [1.5, 0, 0.5],
+        "note": ["True", "yes", "1"],
+    }  # fmt: skip
+    assert {name for name in x if name in map(told_by, x)} == set(map(told_by, [*shown][:4]))
+
+
+def test_a_time_of_text_is_read_as_a_date_or_refused() -> None:
+    frame = pd.DataFrame(
+        {"x": [1.0, 2, 3], "y": [0, 1, 0], "day": ["2026-10-01", "2026-09-30", "2025-12-31"]}
+    )
+    assert read(frame, target="y", time="day").train[0]["x"][:, 0].tolist() == [3, 2, 1]
+    frame["day"] = ["1/10/2026", "30/9/2026", "31/12/2025"]
+    with pytest.raises(
+        mt.DataError, match="time 'day' is text and no dates as 2026-11-30; convert it in a"
+    ):
+        read(frame, target="y", time="day")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +241,6 @@ def test_a_table_trains_and_its_model_keeps_the_encoding(tmp_path: Path) -> None
         ({"target": "paid", "weight": "w"}, "weight='w' is no column"),
         ({"target": "age"}, "target 'age' is missing in 9 of 60 rows; leave these rows out"),
         ({"target": ["code", "city"]}, "targets 'city' are no numbers"),
-        ({"target": "paid", "groups": "member"}, "has 2 groups, and each of three parts needs one"),
         ({"source": "nowhere.csv", "target": "paid"}, "there is no file"),
         ({"source": "people.xlsx", "target": "paid"}, "there is no file"),
         ({"source": 3, "target": "paid"}, "it is a int, and no frame"),

@@ -12,6 +12,8 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.data.checks import check_data, check_weights
     from modeltune.engine.data.cut_streams import first_batches
+    from modeltune.engine.data.cuts import fold_rows
+    from modeltune.engine.data.leaks import PREPARATION, preparation_leaks
     from modeltune.engine.data.loading import (
         DECLARE,
         PAD,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DECLARE",
     "PAD",
+    "PREPARATION",
     "RANDOM_STATES",
     "Arrays",
     "Column",
@@ -47,12 +50,14 @@ __all__ = [
     "class_labels",
     "concatenate",
     "first_batches",
+    "fold_rows",
     "is_shareable",
     "joined_metadata",
     "label_ranges",
     "leaves",
     "load_data",
     "map_arrays",
+    "preparation_leaks",
     "prepared_spec",
     "read_here",
     "read_parts",
@@ -68,6 +73,7 @@ __getattr__, __dir__ = door(
             "check_weights",
         ),
         "cut_streams": ("first_batches",),
+        "cuts": ("fold_rows",),
         "loading": (
             "DECLARE",
             "PAD",
@@ -83,6 +89,7 @@ __getattr__, __dir__ = door(
             "map_arrays",
         ),
         "metadata": ("joined_metadata", "text_codes"),
+        "leaks": ("PREPARATION", "preparation_leaks"),
         "preparing": ("prepared_spec",),
         "ragged": ("RaggedArray",),
         "sharing": (

@@ -36,6 +36,7 @@ from modeltune.records import (
     Overlap,
     Verdict,
     check_verdict,
+    names_of_output,
 )
 from modeltune.specs import CHECKS, Checks, Severity
 
@@ -71,7 +72,8 @@ FEW_CLASSES = 20
 class CheckResult:
     """The result of a check; ``bad`` is None when streams leave the question open.
 
-    ``unchecked`` names what they leave open: "rows that repeat an earlier one".
+    ``unchecked`` names what they leave open: "rows that repeat an earlier one". What ``is_grave`` is red
+    unless the spec says otherwise.
     """
 
     bad: bool | None
@@ -80,6 +82,7 @@ class CheckResult:
     reason: str
     details: CheckDetails | None = None
     unchecked: str = ""
+    is_grave: bool = False
 
 
 def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
@@ -114,8 +117,9 @@ def check_data(loaded: LoadedData, checks: Checks) -> tuple[Verdict, ...]:
             unchecked[name] = result.unchecked
         if result.bad is None and result.details is None:
             continue
-        outcome = _outcome(result.bad, checks.severity(name))
-        verdicts.append(_verdict(name, checks.severity(name), outcome, result.reason, result))
+        severity = checks.severity(name, result.is_grave)
+        outcome = _outcome(result.bad, severity)
+        verdicts.append(_verdict(name, severity, outcome, result.reason, result))
     return *verdicts, *_on_streams(loaded, unchecked, checks)
 
 
@@ -197,7 +201,8 @@ def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) 
     """
     sentences: list[str] = []
     if class_weight and (known := _classes_of(loaded.train)) is not None:
-        others = [str(key) for key in class_weight if key not in known]
+        called = names_of_output(loaded.class_names, "").label
+        others = [called(key) for key in class_weight if key not in known]
         if others:
             sentences.append(
                 f"fit.class_weight has weights for {_enumerate(others)}, but train has no row of "
@@ -440,12 +445,14 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         (loaded.test, loaded.validation),
     )
     sentences: list[str] = []
+    split_groups: list[str] = []
     open_pairs: list[str] = []
     shares: dict[str, float] = {}
     for part, other in pairs:
         if not part.size or not other.size:
             continue
         name = f"{part.name} in {other.name}"
+        split_groups += _split_groups(part, other)
         if part.stream is not None or other.stream is not None:
             if part.content and part.content == other.content:
                 shares[name] = 1.0
@@ -471,6 +478,12 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
     measured = max(shares.values()) if shares else None
     unchecked = f"rows in both parts ({', '.join(open_pairs)})" if open_pairs else ""
     details = Overlap(shares) if shares else None
+    if split_groups:
+        advice = (
+            "Remedy: keep each group in one part, or return train alone and have the others cut"
+        )
+        reason = f"{'; '.join([*split_groups, *sentences])}. {advice}"
+        return CheckResult(True, measured, 0.0, reason, details, unchecked, is_grave=True)
     if sentences:
         advice = "Remedy: keep rows that are equal, or come from one source, in one part"
         distinct: int | None = None
@@ -484,6 +497,19 @@ def _overlap(loaded: LoadedData, rows: _Rows) -> CheckResult:
         reason = f"no row of one part is in another, of {', '.join(shares)}"
         return CheckResult(None, measured, 0.0, reason, details, unchecked)
     return CheckResult(False, measured, 0.0, "no row of one part is in another", details)
+
+
+def _split_groups(part: Part, other: Part) -> Iterator[str]:
+    """Yield a sentence if some groups are in both parts."""
+    if part.groups is None or other.groups is None:
+        return
+    shared = np.intersect1d(part.groups, other.groups)
+    if len(shared):
+        rows = int(np.isin(part.groups, shared).sum())
+        groups, are = ("group", "is") if len(shared) == 1 else ("groups", "are")
+        yield (
+            f"{len(shared)} {groups} of {part.name}, with {_rows(rows, part.name)}, {are} also in {other.name}"
+        )
 
 
 def _first_twins(rows: _Rows, part: str, other: str, shared: Array) -> Iterator[tuple[int, int]]:
@@ -530,11 +556,11 @@ def _duplicates(train: Part, rows: _Rows) -> CheckResult:
         conflicts = int(np.count_nonzero(differs))
         again, earlier = again[differs], earlier[differs]
     if conflicts:
-        labels = class_labels(train.y)
+        labels, called = class_labels(train.y), names_of_output(train.class_names, "").label
         examples = [
             f"train[{a}] and train[{b}]"
             if labels is None
-            else f"train[{a}] is {labels[a]}, train[{b}] is {labels[b]}"
+            else f"train[{a}] is {called(labels[a])}, train[{b}] is {called(labels[b])}"
             for a, b in _pairs(again, earlier)
         ]
         word = "targets" if labels is None else "labels"
@@ -628,11 +654,14 @@ def _labels(loaded: LoadedData) -> CheckResult:
                 for name, labels in table.items()
             }
         output = f" of {_array_name('y', path)}" if path else ""
+        called = names_of_output(loaded.class_names, path).label
         for name in ("validation", "test"):
             lacking = [label for label in table.get(name, {}) if label not in in_train]
             missing += len(lacking)
             if lacking:
-                examples = [f"{label} ({_rows(table[name][label], name)})" for label in lacking]
+                examples = [
+                    f"{called(label)} ({_rows(table[name][label], name)})" for label in lacking
+                ]
                 sentences.append(
                     f"train has no row of class{_es(lacking)} {_enumerate(examples)}{output}"
                 )
@@ -640,7 +669,9 @@ def _labels(loaded: LoadedData) -> CheckResult:
             absent = [label for label in table["train"] if label not in table["test"]]
             missing += len(absent)
             if absent:
-                examples = [f"{label} ({_rows(in_train[label], 'train')})" for label in absent]
+                examples = [
+                    f"{called(label)} ({_rows(in_train[label], 'train')})" for label in absent
+                ]
                 sentences.append(
                     f"test has no row of class{_es(absent)} {_enumerate(examples)}{output}"
                 )

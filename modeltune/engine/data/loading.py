@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from modeltune.engine.data.cuts import RowOrder, group_cut, most_gap, random_cut, time_cut
+from modeltune.engine.data.groups import group_numbers, groups_digest
 from modeltune.engine.data.metadata import metadata_digest, metadata_frames
 from modeltune.engine.data.ragged import (
     RaggedArray,
@@ -22,6 +24,7 @@ from modeltune.engine.data.ragged import (
 from modeltune.engine.data.streams import (
     EndWatch,
     ReadingLimit,
+    dataset_of,
     is_dataset,
     is_py_dataset,
     length_of,
@@ -30,7 +33,7 @@ from modeltune.engine.data.streams import (
 )
 from modeltune.ground import DataError, SpecError, error_line, shorten
 from modeltune.records import Array, Json
-from modeltune.specs import Data, Fit, Gate, KFold, Spec, Threshold, data_arguments
+from modeltune.specs import CUT, Data, Fit, Gate, KFold, Spec, Threshold, data_arguments
 
 Arrays: TypeAlias = Any
 """An array, or a dict, tuple or list of Arrays."""
@@ -46,10 +49,6 @@ MOST_CLASSES_KEPT = 100_000
 
 SHORT = 2**48 - 1
 """Selects as much of a sample's digest as is kept in memory."""
-
-CUT = 0.2
-"""The share of train that is cut for each missing part, of train as the data function returned it."""
-
 
 PAD = (
     "pad it to one length, as value.to_tensor() does, and mask the padding "
@@ -89,6 +88,8 @@ class Part:
     ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
     "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
     ``metadata`` is a pandas frame of what else is known of the samples, a row for each in order.
+    ``groups`` are numbers, shape (size,): samples with the same one belong together. ``class_names`` are
+    those of each output that has some, by the path of its targets.
     """
 
     name: str
@@ -109,6 +110,8 @@ class Part:
     frames: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     whole: Mapping[str, Array] = field(default_factory=dict)
     metadata: Any = None
+    groups: Array | None = None
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def has_targets(self) -> bool:
@@ -125,7 +128,7 @@ class Part:
         if self.stream is not None:
             yield from _batches(self.stream, most=self.steps if self.is_endless else None)
             return
-        bare = replace(self, metadata=None)
+        bare = replace(self, metadata=None, groups=None)
         for start in range(0, self.size, batch_size):
             window = np.arange(start, min(start + batch_size, self.size))
             batch = bare.take(window)
@@ -169,6 +172,7 @@ class Part:
             metadata=None
             if self.metadata is None
             else self.metadata.iloc[rows].reset_index(drop=True),
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 
@@ -179,7 +183,8 @@ class LoadedData:
     ``cuts`` are sentences about parts that were cut from train, ``notes`` about how streams are known
     and read. A given model does without train and validation, which then are empty. ``metadata`` is
     a digest of those of all parts. ``class_names`` are those of each output that has some, "" for the
-    only one. ``prepare`` is the author's function that fits on train what models need.
+    only one. ``prepare`` is the author's function that fits on train what models need. ``groups`` is
+    a digest of which samples belong together, and ``order`` tells whether they are in time.
     """
 
     train: Part
@@ -190,6 +195,8 @@ class LoadedData:
     metadata: str = ""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     prepare: Callable[[Any], Any] | None = None
+    groups: str = ""
+    order: RowOrder = field(default_factory=RowOrder)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -198,12 +205,17 @@ class LoadedData:
 
     @property
     def description(self) -> dict[str, Json]:
-        """What the run record keeps about the data: samples per part, what was cut, class names."""
+        """What the run record keeps about the data: samples and groups per part, what was cut, class names."""
         named = {output: list(names) for output, names in self.class_names.items()}
+        grouped = {
+            part.name: len(np.unique(part.groups)) for part in self.parts if part.groups is not None
+        }
         return {
             "samples": {part.name: part.size for part in self.parts},
             "cuts": list(self.cuts),
             **({"class_names": named} if named else {}),
+            **({"groups": grouped} if grouped else {}),
+            **({"ordered": True, "gap": self.order.gap} if self.order.is_ordered else {}),
         }
 
     @property
@@ -211,10 +223,16 @@ class LoadedData:
         """The sha256 of each part's values, or of what an augmented stream is made of.
 
         That of a stream does not depend on its order. Metadata have one of their own: a run on the
-        same x and y is compared sample by sample whatever is known of these.
+        same x and y is compared sample by sample whatever is known of these. So have groups and the
+        order of rows, by which folds are drawn.
         """
         prints = {f"data/{part.name}": part.fingerprint for part in self.parts}
-        return prints | ({"data/metadata": self.metadata} if self.metadata else {})
+        beside = {
+            "metadata": self.metadata,
+            "groups": self.groups,
+            "order": self.order.fingerprint,
+        }
+        return prints | {f"data/{name}": digest for name, digest in beside.items() if digest}
 
 
 def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> LoadedData:
@@ -236,7 +254,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         for name in ("train", "validation", "test")
         if getattr(data, name) is not None
     }
-    parts = _with_metadata(where, data.metadata, parts)
+    parts, order = _with_rows(where, data, parts), RowOrder(data.ordered, data.gap)
     named, prepare = data.names_by_output, data.prepare
     if spec.takes_prepared and prepare is None and not spec.is_given:
         raise DataError(
@@ -254,7 +272,7 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     missing = [name for name in ("test", "validation") if name not in parts]
     if "validation" in missing:
         _refuse_steps(where, spec.fit.validation_steps)
-    cuts = _cut(where, parts, missing, spec.search.seed)
+    cuts = _cut(where, parts, missing, order, spec.search.seed)
     if spec.is_given and isinstance(spec.threshold, Threshold) and "validation" in missing:
         notes.append(
             "the threshold is chosen on a part of train, which a model that is given may have been trained "
@@ -262,16 +280,24 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         )
     _compare(where, parts)
     if isinstance(spec.validation, KFold):
-        _check_folds(where, parts, spec.validation.k)
+        _check_folds(where, parts, order, spec.validation.k)
     if spec.most_rows is not None:
+        size = parts["train"].size
         parts = {name: _fewer(part, spec) for name, part in parts.items()}
+        order = order.thinned(parts["train"].size / size)
     # hashlib and NumPy leave the interpreter to other threads meanwhile.
     with ThreadPoolExecutor(len(parts)) as threads:
         train, validation, test = threads.map(
             _with_fingerprint, (parts[name] for name in ("train", "validation", "test"))
         )
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
-    loaded = LoadedData(*(train, validation, test, cuts, tuple(notes), digest), prepare=prepare)
+    groups = groups_digest({part.name: part.groups for part in (train, validation, test)})
+    loaded = LoadedData(
+        *(train, validation, test, cuts, tuple(notes), digest),
+        prepare=prepare,
+        groups=groups,
+        order=order,
+    )
     return _with_names(where, named, loaded)
 
 
@@ -286,16 +312,25 @@ def _with_names(where: str, named: Mapping[str, Sequence[str]], loaded: LoadedDa
                     f"but {part.name} has the label {lowest if lowest < 0 else highest}; name every "
                     "class, in the order of the labels"
                 )
-    return replace(loaded, class_names=named)
+    parts = {
+        name: replace(getattr(loaded, name), class_names=named)
+        for name in ("train", "validation", "test")
+    }
+    return replace(loaded, class_names=named, **parts)
 
 
-def _with_metadata(where: str, metadata: object, parts: Mapping[str, Part]) -> dict[str, Part]:
+def _with_rows(where: str, data: Data, parts: Mapping[str, Part]) -> dict[str, Part]:
+    """Return the parts with what is known of each of their rows: metadata and groups."""
     sizes = {name: part.size for name, part in parts.items()}
     streams = {
         name: type(part.stream).__name__ for name, part in parts.items() if part.stream is not None
     }
-    frames = metadata_frames(where, metadata, sizes, streams)
-    return {name: replace(part, metadata=frames.get(name)) for name, part in parts.items()}
+    frames = metadata_frames(where, data.metadata, sizes, streams)
+    groups = group_numbers(where, data.groups, sizes, streams)
+    return {
+        name: replace(part, metadata=frames.get(name), groups=groups.get(name))
+        for name, part in parts.items()
+    }
 
 
 def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
@@ -321,6 +356,7 @@ def _for_given(spec: Spec, where: str, parts: dict[str, Part]) -> LoadedData:
         parts["test"],
         notes=("without train, the data are not checked for overlap, labels and drift",),
         metadata=metadata_digest({name: part.metadata for name, part in parts.items()}),
+        groups=groups_digest({name: part.groups for name, part in parts.items()}),
     )
 
 
@@ -422,6 +458,9 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
 
 def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> Part:
     steps = {"train": fit.steps_per_epoch, "validation": fit.validation_steps}.get(name)
+    _refuse_others(f"{where}: {name}", value)
+    if callable(value) and not is_py_dataset(value) and not is_dataset(value):
+        value = dataset_of(value, f"{where}: {name}")
     if is_dataset(value) or is_py_dataset(value):
         return _stream_part(where, name, value, steps, limit)
     if name == "validation":
@@ -433,7 +472,7 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
             what += f" of {len(value)}"
         raise DataError(
             f"{where}: {name} is {what}; a part is (x, y) or (x, y, sample_weight) of arrays, x alone, "
-            "a tf.data.Dataset or a keras.utils.PyDataset"
+            "a tf.data.Dataset, a keras.utils.PyDataset, or a function that yields batches"
         )
     x, y, sample_weight = (_arrays(part, f"{where}: {name}") for part in unpacked)
     columns = _columns(x, y, sample_weight)
@@ -457,6 +496,28 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
         if (names := _frame_columns(array))
     }
     return Part(name, size, "", {}, shapes, x, y, sample_weight, steps=steps, frames=frames)
+
+
+def _refuse_others(where: str, value: Any) -> None:
+    """Refuse what would be read as something else: a generator, and data sets of Hugging Face."""
+    if hasattr(value, "__next__"):
+        raise DataError(
+            f"{where} is a {type(value).__name__}, which can be read once only; return the function that makes it, "
+            "without calling it, mt.Data(train=batches, ...)"
+        )
+    columns = getattr(value, "column_names", None)
+    if not hasattr(value, "num_rows") or columns is None:
+        return
+    kind = type(value).__name__
+    if isinstance(columns, Mapping):
+        raise DataError(
+            f"{where} is a {kind} of {', '.join(map(str, columns))}; return columns of each, "
+            'mt.Data(train=(splits["train"]["text"], splits["train"]["label"]), ...)'
+        )
+    raise DataError(
+        f"{where} is a {kind} with the columns {', '.join(map(str, columns))}, and nothing says which is the "
+        'target; return its columns, (dataset["text"], dataset["label"]), or write data=mt.table(dataset, target="label")'
+    )
 
 
 def _refuse_steps(where: str, steps: int | None) -> None:
@@ -764,7 +825,15 @@ def _arrays(value: Any, where: str) -> Arrays:
         return ragged_array(value)
     if kind == "SparseTensor" or (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return _dense(value, kind, where)
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise DataError(
+            f"{where} holds a {kind} whose rows have different lengths; pad them to one, as "
+            "keras.utils.pad_sequences does, and mask the padding (Embedding(..., mask_zero=True))"
+        ) from error
 
 
 def _dense(value: Any, kind: str, where: str) -> Array:
@@ -837,7 +906,9 @@ def _bytes(array: Array) -> bytes | memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def _cut(where: str, parts: dict[str, Part], missing: Sequence[str], seed: int) -> tuple[str, ...]:
+def _cut(
+    where: str, parts: dict[str, Part], missing: Sequence[str], order: RowOrder, seed: int
+) -> tuple[str, ...]:
     """Cut missing parts from train, one after the other; return a sentence about each.
 
     The rows are drawn, so that every part is a copy. Train is copied once, however many are cut.
@@ -853,36 +924,49 @@ def _cut(where: str, parts: dict[str, Part], missing: Sequence[str], seed: int) 
     size = round(CUT * train.size)
     rows = np.arange(train.size)
     cuts: list[str] = []
-    for name in missing:
-        if size < 1 or len(rows) - size < 1:
-            raise DataError(
-                f"{where}: {name} is missing and train holds only {len(rows)} samples, too few to cut "
-                "it from; return mt.Data(train, validation, test)"
-            )
-        kept, cut, how = _drawn_rows(train.y, rows, size, seed)
-        cuts.append(f"{name}: {size} of {len(rows)} samples cut from train, {how}, seed {seed}")
-        parts[name] = replace(train.take(cut), name=name)
-        rows = kept
+    for number, name in enumerate(missing):
+        _check_cut(where, name, train, rows, size, order, len(missing) - number)
+        if order.is_ordered:
+            drawn = time_cut(rows, size, order.gap)
+        elif train.groups is not None:
+            labels, _ = _labels_of(train.y, rows)
+            drawn = group_cut(train.groups[rows], labels, rows, size, seed)
+        else:
+            drawn = random_cut(*_labels_of(train.y, rows), rows, size, seed)
+        cuts.append(f"{name}: {len(drawn.cut)} of {len(rows)} samples cut from train, {drawn.how}")
+        parts[name] = replace(train.take(drawn.cut), name=name)
+        rows = drawn.kept
     parts["train"] = train.take(rows)
     return tuple(cuts)
 
 
-def _drawn_rows(y: Arrays, rows: Array, size: int, seed: int) -> tuple[Array, Array, str]:
-    """Return the rows that are kept, those that are drawn, both in order, and how they are drawn."""
-    # The import takes a second; only data that lack a part need it.
-    from sklearn.model_selection import train_test_split
+def _check_cut(
+    where: str, name: str, train: Part, rows: Array, size: int, order: RowOrder, parts: int
+) -> None:
+    """Refuse to cut a part from these rows of train, and ``parts`` in all, where they are too few."""
+    remedy = "return mt.Data(train, validation, test)"
+    if size < 1 or len(rows) - size < 1:
+        raise DataError(
+            f"{where}: {name} is missing and train holds only {len(rows)} samples, too few to cut "
+            f"it from; {remedy}"
+        )
+    if len(rows) - size - order.gap < 1:
+        raise DataError(
+            f"{where}: {name} is missing and train holds only {len(rows)} samples, too few to cut "
+            f"{size} from with gap={order.gap} left out before them; {remedy}, or a smaller gap"
+        )
+    if train.groups is not None and (present := len(np.unique(train.groups[rows]))) <= parts:
+        raise DataError(
+            f"{where}: {name} is missing and train has only {present} groups, too few to cut "
+            f"it from: each part takes one at least; {remedy}, or leave groups out"
+        )
 
+
+def _labels_of(y: Arrays, rows: Array) -> tuple[Array | None, str]:
+    """Return the class labels of these rows, or None and why there are none."""
     has_labels = isinstance(y, np.ndarray) and y.ndim <= 2
-    labels, how = class_labels(y[rows]) if has_labels else None, "stratified by class"
-    if labels is None:
-        how = f"not stratified: {'there is no y' if y is None else 'y holds no class labels'}"
-    else:
-        _, counts = np.unique(labels, return_counts=True)
-        if counts.min() < 2 or len(counts) > min(size, len(rows) - size):
-            labels = None
-            how = f"not stratified: {len(counts)} classes, the rarest has {counts.min()}"
-    kept, drawn = train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
-    return np.sort(kept), np.sort(drawn), how
+    labels = class_labels(y[rows]) if has_labels else None
+    return labels, "there is no y" if y is None else "y holds no class labels"
 
 
 def _fewer(part: Part, spec: Spec) -> Part:
@@ -890,11 +974,11 @@ def _fewer(part: Part, spec: Spec) -> Part:
     most = spec.most_rows
     if most is None or part.stream is not None or part.size <= most:
         return part
-    _, drawn, _ = _drawn_rows(part.y, np.arange(part.size), most, spec.search.seed)
-    return part.take(drawn)
+    rows = np.arange(part.size)
+    return part.take(random_cut(*_labels_of(part.y, rows), rows, most, spec.search.seed).cut)
 
 
-def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
+def _check_folds(where: str, parts: Mapping[str, Part], order: RowOrder, k: int) -> None:
     for name in ("train", "validation"):
         if parts[name].stream is not None:
             raise DataError(
@@ -902,10 +986,29 @@ def _check_folds(where: str, parts: Mapping[str, Part], k: int) -> None:
                 f"{type(parts[name].stream).__name__}; return arrays, or validate with mt.Holdout"
             )
     samples = parts["train"].size + parts["validation"].size
-    if samples < k:
+    if samples < k + order.is_ordered:
         raise DataError(
             f"{where}: train and validation hold {samples} samples, too few for KFold(k={k})"
         )
+    if order.is_ordered and order.gap > most_gap(samples, k):
+        raise DataError(
+            f"{where}: train and validation hold {samples} samples, too few for KFold(k={k}) with "
+            f"gap={order.gap}: the first fold would be trained on none; write a smaller k or gap"
+        )
+    grouped = [name for name in ("train", "validation") if parts[name].groups is not None]
+    if len(grouped) == 1:
+        (lacking,) = {"train", "validation"} - {*grouped}
+        raise DataError(
+            f"{where}: KFold draws its folds from train and validation, and groups has the labels of "
+            f'{grouped[0]} alone; return groups={{"train": ..., "validation": ...}}, of {lacking} too'
+        )
+    if grouped:
+        groups = len({*np.unique(parts["train"].groups), *np.unique(parts["validation"].groups)})
+        if groups < k:
+            raise DataError(
+                f"{where}: train and validation have {groups} groups, too few for KFold(k={k}), whose "
+                "folds hold out one at least each; write a smaller k"
+            )
 
 
 def _compare(where: str, parts: Mapping[str, Part]) -> None:

@@ -71,7 +71,8 @@ def _map_parts(loaded: LoadedData, function: Callable[[Any], Any]) -> LoadedData
         arrays: dict[str, Arrays] = {
             name: map_arrays(function, getattr(part, name)) for name in ("x", "y", "sample_weight")
         }
-        return replace(part, **arrays)
+        groups = None if part.groups is None else function(part.groups)
+        return replace(part, groups=groups, **arrays)
 
     return replace(
         loaded,

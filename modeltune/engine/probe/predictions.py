@@ -153,7 +153,8 @@ def fell(
 ) -> tuple[bool, str]:
     """Tell whether a score moved against its direction, and how, in words."""
     before, after = score(one), score(other)
-    whose = "" if is_number(output) else f"P({1 if behaviour.of is None else behaviour.of}) "
+    label = output.class_names.label(1 if behaviour.of is None else behaviour.of)
+    whose = "" if is_number(output) else f"P({label}) "
     text = f"{whose}{before:.6g} -> {after:.6g}"
     if not (math.isfinite(before) and math.isfinite(after)):
         return True, f"{text}, not finite"
@@ -192,6 +193,9 @@ def in_words(output: Output, predicted: Array) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(decision).tobytes()).hexdigest()[:8]
         return f"{len(decision)} values #{digest}"
     probability = confidence(output, predicted)
-    text = ", ".join(f"{value:.6g}" for value in decision)
+    named = output.task in (OutputTask.BINARY, OutputTask.MULTICLASS)
+    text = ", ".join(
+        output.class_names.label(int(value)) if named else f"{value:.6g}" for value in decision
+    )
     text = text if len(decision) == 1 else f"[{text}]"
     return text if probability is None else f"{text} ({probability:.2f})"

@@ -21,6 +21,7 @@ from modeltune.records import (
     UndefinedMetricError,
     call_metric,
     decision_curve,
+    names_of_output,
 )
 from modeltune.specs import (
     DECISION_METRICS,
@@ -229,12 +230,13 @@ def _spread(curve: DecisionCurve, one: Answers, metric: str) -> tuple[float | No
     return float(low), float(high)
 
 
-def notes_on_points(points: Points) -> Iterator[str]:
+def notes_on_points(points: Points, outputs: Sequence[Output]) -> Iterator[str]:
     """Yield how unstable a threshold is that few samples chose, and labels that have none."""
+    names = {output.name: output.class_names for output in outputs}
     for name, point in points.items():
         of = f" of output {name}" if name else ""
         for label, threshold in enumerate(point.thresholds if point.part else ()):
-            which = f" of label {label}" if len(point.thresholds) > 1 else ""
+            which = f" of label {names[name].label(label)}" if len(point.thresholds) > 1 else ""
             positives = point.positives[label]
             fewest = min(positives, point.samples - positives)
             if point.scores[label] is None:
@@ -305,9 +307,10 @@ def check_threshold(spec: Spec, validation: Part) -> None:
     if isinstance(y, np.ndarray) and y.size == len(y) and y.dtype.kind in "biuf":
         labels = frozenset(np.unique(y).tolist())
     if labels is not None and len(labels) == 1:
+        names = names_of_output(validation.class_names, "")
         raise _refusal(
             rule,
-            f"validation has the class {next(iter(labels))} only, and a threshold is between two; "
+            f"validation has the class {names.label(next(iter(labels)))} only, and a threshold is between two; "
             "return samples of both",
         )
     if rule.function is not None and isinstance(y, np.ndarray) and labels == frozenset((0, 1)):

@@ -55,6 +55,7 @@ from modeltune.records import (
     Verdict,
     check_verdict,
     failure_of,
+    names_of_output,
     pack_samples,
 )
 from modeltune.specs import (
@@ -164,7 +165,12 @@ class GivenPredictor:
         """As ``outputs``, each with its classes."""
         raw, is_probability = self._raw(part)
         pairs = self._pairs(part, raw)
-        return [self._reading(part, pair, is_probability, len(pairs) > 1) for pair in pairs]
+        readings = [self._reading(part, pair, is_probability, len(pairs) > 1) for pair in pairs]
+        return [
+            replace(reading, output=replace(reading.output, class_names=names))
+            for reading in readings
+            for names in [names_of_output(part.class_names, reading.output.path)]
+        ]
 
     def reader(self, part: Part) -> tuple[list[Output], Callable[[Arrays], Arrays]]:
         """Return its outputs for a part, and what predicts other inputs in the form of these outputs.
@@ -568,7 +574,7 @@ def score_outputs(
         samples = None if samples is None else _with_accuracy(samples, output)
         if samples is not None and has_loss:
             samples = _with_loss(samples, output)
-    notes = [*note_on_width(outputs, asked), *notes_on_points(points)]
+    notes = [*note_on_width(outputs, asked), *notes_on_points(points, outputs)]
     undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():
         if measure.subject is Subject.GAP:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import KFold as Folds
-from sklearn.model_selection import StratifiedKFold
 
 from modeltune.engine.data import (
     Arrays,
@@ -20,6 +18,7 @@ from modeltune.engine.data import (
     Part,
     class_labels,
     concatenate,
+    fold_rows,
     joined_metadata,
     map_arrays,
 )
@@ -380,7 +379,10 @@ def _score(
     measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
     asked = spec.asked_metrics
     on_test, points = score_test(spec, model, parts, spec.slices)
-    notes = [*([] if on_test.note is None else [on_test.note]), *notes_on_points(points)]
+    notes = [
+        *([] if on_test.note is None else [on_test.note]),
+        *notes_on_points(points, on_test.predictions.outputs),
+    ]
     packed: Json = None
     try:
         in_train = targets(model, parts.train, on_test.predictions)
@@ -525,12 +527,15 @@ def parts_of(spec: Spec, loaded: LoadedData, refit: Refit) -> RefitParts:
     if refit.fold is None or not isinstance(spec.validation, KFold):
         return RefitParts(loaded.train, loaded.validation, loaded.test)
     both = _join(loaded.train, loaded.validation)
-    labels = class_labels(both.y)
-    rows = np.arange(both.size)
-    k = spec.validation.k
-    rare = labels is None or min(np.unique(labels, return_counts=True)[1]) < k
-    folds = (Folds if rare else StratifiedKFold)(k, shuffle=True, random_state=refit.seed)
-    inside, outside = list(folds.split(rows, None if rare else labels))[refit.fold]
+    inside, outside = fold_rows(
+        class_labels(both.y),
+        both.groups,
+        loaded.order,
+        both.size,
+        spec.validation.k,
+        refit.seed,
+        refit.fold,
+    )
     return RefitParts(both.take(inside), both.take(outside), loaded.test)
 
 
@@ -545,6 +550,9 @@ def _join(train: Part, validation: Part) -> Part:
         y=concatenate(train.y, validation.y),
         sample_weight=weights,
         metadata=joined_metadata(train.metadata, validation.metadata),
+        groups=None
+        if train.groups is None or validation.groups is None
+        else np.concatenate([train.groups, validation.groups]),
     )
 
 

@@ -43,7 +43,7 @@ from modeltune.engine.score.task_report import (
     report,
 )
 from modeltune.engine.score.task_samples import TaskScores, as_kept, task_samples, task_scores
-from modeltune.records import Array, Samples
+from modeltune.records import Array, Samples, names_of_output
 from modeltune.specs import By, MetricFunction, On
 
 MEANS = ("sum_over_batch_size", "mean")
@@ -219,7 +219,10 @@ def predict(
     whole = _join(targets), _join(predictions), _join(weights)
     mask = join_masks(masks)
     pairing = pairing_of(model, *whole)
-    outputs = outputs_of(model, pairing, *whole, mask, copies)
+    outputs = [
+        replace(one, class_names=names_of_output(part.class_names, one.path))
+        for one in outputs_of(model, pairing, *whole, mask, copies)
+    ]
     return PartPredictions(
         outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing
     )

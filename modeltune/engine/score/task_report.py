@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -16,6 +16,7 @@ from modeltune.records import (
     NUMBER_METRICS,
     Answers,
     Array,
+    ClassNames,
     Json,
     OperatingPoint,
     confusion_to_json,
@@ -51,6 +52,7 @@ class Output:
         loss: Keras's name of its loss in lower case without underscores, "" of none.
         is_hard: whether classes were predicted and nothing about how sure they are.
         point: from which probability on it says yes; None: above 0.5, and of two columns the larger one.
+        class_names: what its classes, or labels, are called.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Output:
     loss: str = ""
     is_hard: bool = False
     point: OperatingPoint | None = None
+    class_names: ClassNames = field(default_factory=ClassNames)
 
     @property
     def prefix(self) -> str:
@@ -186,11 +189,13 @@ def answers_of(output: Output) -> Answers | None:
             rows_of(output, array, width)
             for array in (output.y, shares, decisions(output, output.predicted))
         )
-        return Answers(task, true > 0.5, None if output.is_hard else shares, labels)
+        sure = None if output.is_hard else shares
+        return Answers(task, true > 0.5, sure, labels, output.class_names)
     true, labels = (rows_of(output, array, 1)[:, 0] for array in classes_of(output))
     width = 1 if output.task is OutputTask.BINARY else shares.shape[-1]
     shares = rows_of(output, shares, width)[:, 0] if width == 1 else rows_of(output, shares, width)
-    return Answers(task, true, None if output.is_hard else shares, labels)
+    sure = None if output.is_hard else shares
+    return Answers(task, true, sure, labels, output.class_names)
 
 
 def probabilities(output: Output, predicted: Array) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -295,6 +296,104 @@ def test_inputs_alone_are_cut_and_folded(tmp_path: Any) -> None:
     folds = spec_of(data=mt.Data(X), validation=mt.KFold(k=4))
     parts = parts_of(folds, data, folds.validation.refits()[1])
     assert (parts.train.size, parts.watched.size, parts.train.y) == (24, 8, None)
+
+
+# functions that yield batches, and columns of other libraries
+
+
+@pytest.mark.parametrize(
+    "of",
+    [(X, Y), [X, Y], {"a": X, "b": Y}, (X, Y, Y + 1)],
+    ids=["tuple", "list", "dict", "weights"],
+)
+def test_a_function_that_yields_batches_is_read_again_and_again(of: Any) -> None:
+    calls = []
+
+    def batches() -> Any:
+        calls.append(1)
+        for start in range(0, 40, 16):
+            rows = slice(start, start + 16)
+            yield keras.tree.map_structure(operator.itemgetter(rows), of)
+
+    data = loaded(mt.Data(batches, batches, batches))
+    as_dataset = mt.Data(*[elements(tuple(of) if isinstance(of, list) else of, True)] * 3)
+    assert data.fingerprints == loaded(as_dataset).fingerprints
+    assert data.train.size == 40
+    again = [sum(len(leaf) for _, leaf in leaves(x)) for x, _, _ in data.train.batches(16)]
+    assert len(again) == 3
+    assert len(calls) > 3
+
+
+def test_what_yields_once_or_nothing_is_one_error() -> None:
+    def batches() -> Any:
+        yield X, Y
+
+    def nothing() -> Any:
+        yield from ()
+
+    def fails() -> Any:
+        raise OSError("no such disk")
+        yield
+
+    other = (X, Y)
+    for train, message in [
+        (
+            batches(),
+            r"train is a generator, which can be read once only; return the function .*=batches",
+        ),
+        (nothing, "train is empty; nothing yields no batch"),
+        (fails, "train is the function fails, which raised OSError: no such disk"),
+        (lambda of: of, "which raised TypeError: .*; write one without arguments that yields"),
+    ]:
+        with pytest.raises(mt.DataError, match=message):
+            loaded(mt.Data(train, other, other))
+
+
+class Column(Sequence[Any]):
+    """A column as Hugging Face's datasets 5 have it: a lazy sequence, no array."""
+
+    def __init__(self, values: Sequence[Any]):
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
+
+
+class Rows:
+    """A data set as Hugging Face's are, besides its columns."""
+
+    column_names: Any = ("text", "label")
+    num_rows: Any = 40
+    shape = (40, 2)
+
+
+def test_columns_of_other_libraries_are_arrays() -> None:
+    x = {
+        "text": Column([f"text {n}" for n in range(40)]),
+        "image": Column(list(np.zeros((40, 4, 5, 3)))),
+    }
+    data = loaded(mt.Data((x, Column(Y.tolist()))))
+    assert {name: (a.dtype.kind, a.shape[1:]) for name, a in data.train.x.items()} == {
+        "text": ("U", ()), "image": ("f", (4, 5, 3)),
+    }  # fmt: skip
+    assert data.train.y.dtype.kind == "i"
+
+
+def test_a_data_set_whose_target_nobody_names_is_refused() -> None:
+    with pytest.raises(
+        mt.DataError, match="train is a Rows with the columns text, label, and nothing says"
+    ):
+        loaded(mt.Data(Rows()))
+    splits = type("Splits", (dict, Rows), {"column_names": {"train": [], "test": []}})
+    with pytest.raises(
+        mt.DataError, match=r"train is a Splits of train, test; return columns of each"
+    ):
+        loaded(mt.Data(splits(train=Rows())))
+    with pytest.raises(mt.DataError, match="train holds a list whose rows have different lengths"):
+        loaded(mt.Data(({"ids": [[1, 2], [3]] * 20}, Y)))
 
 
 # streams without an end

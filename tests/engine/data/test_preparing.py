@@ -15,6 +15,9 @@ from modeltune.engine.data.loading import load_data
 from modeltune.engine.data.preparing import prepared_spec
 from modeltune.engine.data.sharing import is_shareable
 from modeltune.ground import DataError
+from modeltune.records import PreparationFinished
+from modeltune.reports import html, markdown, show
+from modeltune.reports.reported_run import ReportedRun
 from modeltune.specs import Refit
 from modeltune.specs.spec_type import Spec
 from tests.support.small_models import dense, spec_of, values
@@ -130,8 +133,12 @@ def test_data_are_shared_where_every_process_can_name_the_function(
 
 @pytest.mark.parametrize("validation", [mt.Holdout(seeds=1), mt.KFold(k=2)])
 def test_a_run_scores_the_model_that_was_built_with_it(validation: Any, tmp_path: Path) -> None:
-    spec = spec_of(normalized, parts(prepare=scaled), validation=validation)
-    run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
+    spec, told = spec_of(normalized, parts(prepare=scaled), validation=validation), list[Any]()
+    run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db", listen=told.append)
     assert run.status.value == "passed"
-    assert run.data["prepared"]["by"] == "scaled"
+    prepared = run.data["prepared"]
+    assert told[0] == PreparationFinished(spec.id, "scaled", 20, prepared["seconds"])
+    for report in (html([ReportedRun(run)]), markdown([run]), show(run)):
+        assert "scaled" in report
+    assert "(prepared by scaled on 20 samples of train, " in html([ReportedRun(run)])
     assert [check.reason for check in run.checks if check.gate.startswith("round_trip")] == []

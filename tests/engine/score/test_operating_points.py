@@ -24,7 +24,7 @@ from modeltune.engine.score.operating_points import (
 )
 from modeltune.engine.score.task_report import Output, OutputTask, answers_of, decisions, report
 from modeltune.ground import SpecError
-from modeltune.records import Answers
+from modeltune.records import Answers, ClassNames
 from modeltune.specs.gates import Gate
 from modeltune.specs.spec_type import Spec
 
@@ -190,18 +190,18 @@ def labels_output(**others: Any) -> Output:
 
 
 def test_each_label_has_a_threshold_of_its_own() -> None:
-    one = labels_output()
+    one = labels_output(class_names=ClassNames(["red", "green", "blue"]))
     rule = mt.threshold(maximize="f1")
     points = chosen_points(rule, [one], "validation")
     for label in (0, 1):
         own = choose(rule, binary(one.y[:, label], one.predicted[:, label]))
         assert points[""].thresholds[label] == own.threshold
     assert points[""].thresholds[2] == 0.5
-    notes = list(notes_on_points(points))
+    notes = list(notes_on_points(points, [one]))
     assert notes[-1] == (
-        "the threshold of label 2 stays at 0.5: 0 of the 200 samples of validation have it"
+        "the threshold of label 2 blue stays at 0.5: 0 of the 200 samples of validation have it"
     )
-    assert any("of label 1 " in note and "is unstable; resamples" in note for note in notes)
+    assert any("of label 1 green " in note and "is unstable; resamples" in note for note in notes)
     (decided,) = at_points([one], points)
     assert np.array_equal(decisions(decided, one.predicted), one.predicted >= points[""].thresholds)
     assert report([decided])[1]["output"]["operating_point"]["rule"] == repr(rule)

@@ -447,6 +447,26 @@ EDITS = {
         def mlp(hp): return SIZE
         """, "SIZE = 5", "SIZE = 6", ["code in spec_bare.py"],
     ),
+    "what is fitted on train": (
+        """
+        def fit(train): return 1
+        @mt.spec(data=lambda: mt.Data(1, prepare=fit), search=SEARCH)
+        def mlp(hp, prepared): return 2
+        """, "return 1", "return 2", ["code in spec_bare.py"],
+    ),
+    "what is fitted on train of data that are declared": (
+        """
+        def fit(train): return 1
+        @mt.spec(data=mt.Data(1, prepare=fit), search=SEARCH)
+        def mlp(hp, prepared): return 2
+        """, "return 1", "return 2", ["code in spec_bare.py"],
+    ),
+    "a column of a table": (
+        """
+        @mt.spec(data=mt.table("a.csv", target="y"), search=SEARCH)
+        def mlp(hp, prepared): return 2
+        """, 'target="y"', 'target="y", groups="z"', [HELD + "the data function"],
+    ),
     "anything, where anything may be run": (
         """
         OTHER = 1

@@ -1,0 +1,56 @@
+"""A series: a forecast that has to beat the last value."""
+
+import keras
+
+import modeltune as mt
+
+from .datasets import demand
+
+
+def skill(y_true, y_pred, metadata):
+    """By how much the mean error is smaller than that of the last value; 1 is perfect."""
+    return 1 - abs(y_true - y_pred).mean() / abs(y_true - metadata["last"]).mean()
+
+
+class Places(keras.layers.Layer):
+    """Adds a learned vector to each step, without which attention knows no order."""
+
+    def build(self, shape):
+        self.vectors = self.add_weight(shape=shape[1:], initializer="normal")
+
+    def call(self, x):
+        return x + self.vectors
+
+
+on_demand = mt.spec(
+    data=mt.windows(demand, length=24, horizon=3),
+    fit=mt.Fit(batch_size=32),
+    validation=mt.Holdout(epochs=25, seeds=3),
+    gates=[mt.metric(skill) >= 0.4, mt.metric("mae") <= 1.5],
+)
+
+
+@on_demand
+def recurrent(hp, prepared):
+    """A recurrent network over the day before."""
+    inputs = prepared.inputs()
+    state = keras.layers.GRU(16)(prepared.encode(inputs))
+    return compiled(inputs, keras.layers.Dense(1)(state))
+
+
+@on_demand
+def attention(hp, prepared):
+    """One block of a Transformer encoder over the day before, whose hours have places."""
+    inputs = prepared.inputs()
+    x = Places()(keras.layers.Dense(16)(prepared.encode(inputs)))
+    x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(2, 8)(x, x)])
+    x = keras.layers.LayerNormalization()(x)
+    x = keras.layers.Add()([x, keras.layers.Dense(16, activation="relu")(x)])
+    return compiled(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
+
+
+def compiled(inputs, outputs):
+    """Scale the outputs to a demand, which is about 10, and compile."""
+    model = keras.Model(inputs, keras.layers.Rescaling(3.0, offset=10.0)(outputs))
+    model.compile(keras.optimizers.Adam(0.01), loss="mae", metrics=["mae"])
+    return model
