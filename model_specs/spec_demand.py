@@ -12,7 +12,7 @@ def skill(y_true, y_pred, metadata):
     return 1 - abs(y_true - y_pred).mean() / abs(y_true - metadata["last"]).mean()
 
 
-class Places(keras.layers.Layer):
+class Places(keras.layers.Layer):  # type: ignore[misc]
     """Adds a learned vector to each step, without which attention knows no order."""
 
     def build(self, shape):

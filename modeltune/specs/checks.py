@@ -77,9 +77,11 @@ class Checks:
 
 
 def checks_of(value: object) -> object:
-    """Return Checks of one severity for ``"fail"`` or ``"warn"``, and anything else unchanged."""
+    """Return Checks of one severity for ``"fail"``, the default ones for ``"warn"``, and anything else unchanged."""
     if not _is_severity(value):
         return value
+    if value in (Severity.WARN, "warn"):
+        return Checks()
     severities: dict[str, Any] = dict.fromkeys(CHECKS, Severity(value).value)
     return Checks(**severities)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def read_frame(what: str, source: Any, root: Path) -> Any:
     if len(twice):
         raise DataError(f"{what}: two columns are called {twice[0]!r}; rename one")
     return frame
+
+
+def frame_of(columns: Mapping[str, Any]) -> Any:
+    """Return a pandas frame of arrays by the names of their columns."""
+    import pandas as pd
+
+    return pd.DataFrame(columns)
 
 
 def typed_column(column: Any) -> Any:

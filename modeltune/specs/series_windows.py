@@ -8,6 +8,7 @@ from typing import Any
 from modeltune.ground import DataError, error_line, first_names, is_integer, typed
 from modeltune.specs.datasets import CUT, Data
 from modeltune.specs.frames import (
+    frame_of,
     module_of_caller,
     read_frame,
     root_of_module,
@@ -93,9 +94,7 @@ class Windows:
                 f"{self.horizon} in three parts that share no step; write a smaller length or horizon, or bring "
                 "more steps"
             )
-        import pandas as pd
-
-        last = pd.DataFrame({LAST_VALUE: steps[self.length - 1 :, place][:count]})
+        last = frame_of({LAST_VALUE: steps[self.length - 1 :, place][:count]})
         return Data(
             self._windows(steps, place, count),
             metadata=last,

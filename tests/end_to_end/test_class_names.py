@@ -10,9 +10,11 @@ import keras
 import numpy as np
 
 import modeltune as mt
+from modeltune.records import SliceResults
 from modeltune.reports import html, show
 from modeltune.reports.reported_run import ReportedRun
 from tests.support.small_models import dense, spec_of
+from tests.support.verdicts import details_of
 
 X = np.random.default_rng(0).normal(size=(120, 3)).astype("float32")
 Y = np.arange(120) % 2
@@ -41,15 +43,14 @@ def test_gates_slices_checks_and_probes_call_classes_by_name(tmp_path: Path) -> 
     spec = spec_of(net, named(), search=None, gates=gates, fit=mt.Fit(class_weight={0: 1, 2: 1}))
     run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
     recall, invariant, directional = run.verdicts[:3]
-    assert {part.slice for part in recall.details.slices} == {
+    slices = details_of(recall, SliceResults).slices
+    assert {part.slice for part in slices} == {
         "class 0 cat",
         "class 1 dog",
         "class 2 owl",
     }
     assert recall.reason.startswith(("class 0 cat (n=", "class 1 dog (n="))
-    assert any(
-        "class 2 owl has 3 of the 5 samples" in part.reason for part in recall.details.slices
-    )
+    assert any("class 2 owl has 3 of the 5 samples" in part.reason for part in slices)
     assert re.search(r": \d (cat|dog|owl) \(0.* -> \d (cat|dog|owl) \(0", invariant.reason)
     assert "P(1 dog) " in directional.reason
     checks = {check.gate: check.reason for check in run.checks}

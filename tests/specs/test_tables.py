@@ -181,6 +181,8 @@ def test_a_table_trains_and_its_model_keeps_the_encoding(tmp_path: Path) -> None
     run = mt.run(spec, store=f"sqlite:///{tmp_path}/history.db")
     engine = Engine(spec, {}, tmp_path)
     engine.load()
+    assert run.best is not None
+    assert run.artifact is not None
     weights, exported = tmp_path / run.artifact.path, tmp_path / "exported.keras"
     assert engine.write_model(run.best.values, 0, weights, exported) == ()
     raw = tensors(engine.loaded().test.x)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data.metadata import PARTS
+from modeltune.engine.data.metadata import PARTS, text_codes
 from modeltune.ground import DataError
 from modeltune.records import Array
 
@@ -31,8 +31,6 @@ def group_numbers(
     """
     if groups is None:
         return {}
-    import pandas as pd
-
     labels: dict[str, Array] = {}
     for name, (field, values) in _by_part(where, groups, sizes).items():
         if name in streams:
@@ -48,7 +46,7 @@ def group_numbers(
                 f"{where}: {field} has {len(array)} labels for the {sizes[name]} samples of {name}; "
                 f"{LABELS}, in its order"
             )
-        missing = pd.isna(array)
+        missing = text_codes(array)[0] < 0
         if missing.any():
             raise DataError(
                 f"{where}: {field} has no label in {int(missing.sum())} of {len(array)} rows, first in row "
@@ -57,7 +55,7 @@ def group_numbers(
         labels[name] = array
     if not labels:
         raise DataError(f"{where}: groups is an empty dict; {LABELS} of train")
-    numbers, different = pd.factorize(
+    numbers, different = text_codes(
         np.concatenate([array.astype(object) for array in labels.values()])
     )
     if len(different) < 2:

@@ -287,6 +287,6 @@ def _words(layer: Any, kind: str, array: Array) -> set[str]:
     places = (
         np.unique(tokens)
         if layer.get_config()["output_mode"] == "int"
-        else tokens.any(0).nonzero()[0]
+        else np.flatnonzero(tokens.any(axis=0))
     )
     return {str(vocabulary[int(place)]) for place in places}

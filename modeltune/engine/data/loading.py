@@ -24,7 +24,6 @@ from modeltune.engine.data.ragged import (
 from modeltune.engine.data.streams import (
     EndWatch,
     ReadingLimit,
-    dataset_of,
     is_dataset,
     is_py_dataset,
     length_of,
@@ -460,6 +459,8 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
     steps = {"train": fit.steps_per_epoch, "validation": fit.validation_steps}.get(name)
     _refuse_others(f"{where}: {name}", value)
     if callable(value) and not is_py_dataset(value) and not is_dataset(value):
+        from modeltune.engine.data.batch_functions import dataset_of  # imports TensorFlow
+
         value = dataset_of(value, f"{where}: {name}")
     if is_dataset(value) or is_py_dataset(value):
         return _stream_part(where, name, value, steps, limit)
@@ -995,18 +996,19 @@ def _check_folds(where: str, parts: Mapping[str, Part], order: RowOrder, k: int)
             f"{where}: train and validation hold {samples} samples, too few for KFold(k={k}) with "
             f"gap={order.gap}: the first fold would be trained on none; write a smaller k or gap"
         )
-    grouped = [name for name in ("train", "validation") if parts[name].groups is not None]
+    both = {name: parts[name].groups for name in ("train", "validation")}
+    grouped = {name: groups for name, groups in both.items() if groups is not None}
     if len(grouped) == 1:
-        (lacking,) = {"train", "validation"} - {*grouped}
+        (known,), (lacking,) = grouped, both.keys() - grouped.keys()
         raise DataError(
             f"{where}: KFold draws its folds from train and validation, and groups has the labels of "
-            f'{grouped[0]} alone; return groups={{"train": ..., "validation": ...}}, of {lacking} too'
+            f'{known} alone; return groups={{"train": ..., "validation": ...}}, of {lacking} too'
         )
     if grouped:
-        groups = len({*np.unique(parts["train"].groups), *np.unique(parts["validation"].groups)})
-        if groups < k:
+        count = len(np.unique(np.concatenate([*grouped.values()])))
+        if count < k:
             raise DataError(
-                f"{where}: train and validation have {groups} groups, too few for KFold(k={k}), whose "
+                f"{where}: train and validation have {count} groups, too few for KFold(k={k}), whose "
                 "folds hold out one at least each; write a smaller k"
             )
 

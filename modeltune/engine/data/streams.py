@@ -6,11 +6,9 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from modeltune.ground import DataError, error_line
 
 MOST_BATCHES = 10_000_000
 """A stream that says it has more batches is as good as endless."""
@@ -37,42 +35,6 @@ def is_dataset(value: Any) -> bool:
 def is_py_dataset(value: Any) -> bool:
     """Tell whether a value is a ``keras.utils.PyDataset``, without loading Keras."""
     return hasattr(value, "__getitem__") and hasattr(type(value), "num_batches")
-
-
-def dataset_of(batches: Callable[[], Iterable[Any]], where: str) -> Any:
-    """Return a ``tf.data.Dataset`` of what a function yields, which is called each time it is read.
-
-    Args:
-        batches: yields batches of arrays; those after the first have its dtypes, and its shapes but for the rows.
-        where: what messages begin with.
-
-    Raises:
-        DataError: the function raises at once, yields nothing, or is none that yields.
-    """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    name = getattr(batches, "__name__", type(batches).__name__)
-
-    def signature(array: Any) -> Any:
-        array = np.asarray(array)
-        return tf.TensorSpec((None, *array.shape[1:]) if array.ndim else (), array.dtype)
-
-    def again() -> Iterator[Any]:
-        return (tuple(batch) if isinstance(batch, list) else batch for batch in batches())
-
-    try:
-        first = next(again(), None)
-    except Exception as error:
-        raise DataError(
-            f"{where} is the function {name}, which raised {error_line(error)}; write one without arguments that "
-            "yields batches, (x, y)"
-        ) from error
-    if first is None:
-        raise DataError(f"{where} is empty; {name} yields no batch")
-    specs = keras.tree.map_structure(signature, first)
-    return tf.data.Dataset.from_generator(again, output_signature=specs)
 
 
 def length_of(stream: Any) -> float | None:
