@@ -53,13 +53,13 @@ def sentences():
         datasets.load_iris,
         datasets.load_wine,
     )
-    texts, labels = [], []
+    labels = {}
     for load in loads:
         described = re.split(r"[.:]\s", " ".join(load().DESCR.split()))
-        found = [sentence for sentence in described if len(sentence.split()) >= 4]
-        texts += found
-        labels += [load.__name__.removeprefix("load_")] * len(found)
-    return mt.texts(texts, labels, length=30)()
+        for sentence in described:
+            if len(sentence.split()) >= 4:
+                labels.setdefault(sentence, load.__name__.removeprefix("load_"))
+    return mt.texts(list(labels), list(labels.values()), length=30)()
 
 
 def demand():

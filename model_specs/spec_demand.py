@@ -25,7 +25,7 @@ class Places(keras.layers.Layer):  # type: ignore[misc]
 on_demand = mt.spec(
     data=mt.windows(demand, length=24, horizon=3),
     fit=mt.Fit(batch_size=32),
-    validation=mt.Holdout(epochs=25, seeds=3),
+    validation=mt.Holdout(epochs=15, seeds=2),
     gates=[mt.metric(skill) >= 0.4, mt.metric("mae") <= 1.5],
 )
 

@@ -9,9 +9,9 @@ from .datasets import sentences
 
 @mt.spec(
     data=sentences,
-    search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=3),
+    search=mt.RandomSearch(mt.maximize("val_accuracy"), max_trials=2),
     fit=mt.Fit(epochs=20, batch_size=16),
-    validation=mt.Holdout(epochs=20, seeds=3),
+    validation=mt.Holdout(epochs=20, seeds=2),
     gates=[
         mt.gain_over_dummy("accuracy") >= 0.15,
         mt.metric("parameters") <= 30_000,
