@@ -53,7 +53,7 @@ def sentences():
         datasets.load_iris,
         datasets.load_wine,
     )
-    labels = {}
+    labels: dict[str, str] = {}
     for load in loads:
         described = re.split(r"[.:]\s", " ".join(load().DESCR.split()))
         for sentence in described:
