@@ -117,7 +117,7 @@ def _stale(
     for gate in gates:
         if isinstance(gate, Behaviour) or not isinstance(gate.bound, Reference):
             continue
-        if gate.bound.source is not Source.BASELINE:
+        if gate.bound.source is not Source.BASELINE or gate.margin is not None:
             continue
         measured, past = _scores_of(gate, recent), accepted.scores.get(gate.measure.key)
         if gate.measure.slices is not None or past is None or len(measured) < ENOUGH:

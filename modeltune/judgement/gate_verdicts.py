@@ -294,7 +294,8 @@ def _combine(gate: Gate | Behaviour, parts: Sequence[tuple[Slice | None, Verdict
             return place, 0.0
         if not math.isfinite(verdict.measured):
             return place, -math.inf
-        return place, 0.0 if verdict.bound is None else sign * (verdict.measured - verdict.bound)
+        distance = 0.0 if verdict.bound is None else verdict.measured - verdict.bound
+        return place, -abs(distance) if gate.margin is not None else sign * distance
 
     ordered = sorted(results, key=rank)
     worst = ordered[0][1]

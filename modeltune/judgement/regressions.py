@@ -24,7 +24,7 @@ from modeltune.records import (
     Unit,
     Verdict,
 )
-from modeltune.specs import Reference, Statistic
+from modeltune.specs import Operator, Reference, Statistic
 
 if TYPE_CHECKING:
     from modeltune.judgement.evidence import Evidence
@@ -63,9 +63,16 @@ class OpenCase:
 
     @property
     def margin(self) -> float:
-        """The drop that is allowed; negative where an improvement is demanded."""
+        """The drop that is allowed, negative where an improvement is demanded; how far it may be of ``.within``."""
+        if self.case.facts.margin is not None:
+            return self.case.facts.margin
         sign = 1 if self.case.facts.comparison.wants_more else -1
         return sign * (self.reference - self.bound)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it has to be the same, and not only no worse."""
+        return self.case.facts.comparison is Operator.WITHIN
 
     @property
     def unit(self) -> Unit:
@@ -92,7 +99,9 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     mine, folds = case.evidence(), case.measured.folds
     if is_other_slice(mine, nearest.evidence):
         return _close(case, Outcome.INVALID, value, bound, f"it has other samples than in {label}")
-    sign = 1 if case.facts.comparison.wants_more else -1
+    # What has to be the same is better where it is more, as every number is.
+    is_more = case.facts.comparison.wants_more or case.facts.comparison is Operator.WITHIN
+    sign = 1 if is_more else -1
     overlap = 0.0 if folds is None else 1 / (folds - 1)
     try:
         pair = compare_evidence(case.key, sign, mine, nearest.evidence, overlap)
@@ -101,6 +110,11 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
         return _close(case, Outcome.ERROR, value, bound, reason)
     if pair.problem is not None:
         return _close(case, Outcome.INCONCLUSIVE, value, bound, f"cannot tell: {pair.problem}")
+    if pair.comparison is None and case.facts.margin is not None:
+        distance = abs(value - base)
+        outcome = Outcome.FAILED if distance > case.facts.margin else Outcome.INCONCLUSIVE
+        reason = f"{distance:.4g} from {label} ({base:.4g}); point estimate only: {pair.lack}"
+        return _close(case, outcome, value, bound, reason)
     if pair.comparison is None:
         note = f" ({label}: {base:.4g}); point estimate only: {pair.lack}"
         return judge_number(case, value, bound, note)
@@ -125,9 +139,14 @@ def adjusted_p(cases: Sequence[OpenCase]) -> Sequence[float]:
     """Return the p-value a failure of each case rests on, with Holm's correction over all."""
     if not cases:
         return ()
-    from modeltune.judgement.significance import p_violated
+    return holm([_p(case) for case in cases])
 
-    return holm([p_violated(case.comparison, case.margin) for case in cases])
+
+def _p(part: OpenCase) -> float:
+    """Return the p-value a failure of a case rests on, as if it were the only one."""
+    from modeltune.judgement.significance import p_outside, p_violated
+
+    return (p_outside if part.is_same else p_violated)(part.comparison, part.margin)
 
 
 def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
@@ -138,11 +157,11 @@ def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
         p: its p-value, of ``adjusted_p``.
         looks: at how many stages the same gates may be judged; alpha is split over them.
     """
-    from modeltune.judgement.significance import ALPHA, decide
+    from modeltune.judgement.significance import ALPHA, decide, decide_same
 
     comparison, alpha = part.comparison, ALPHA / looks
     margin = part.margin + float32_step(part.measured, part.bound)
-    outcome = decide(comparison, margin, p, alpha)
+    outcome = (decide_same if part.is_same else decide)(comparison, margin, p, alpha)
     is_strict = part.case.facts.comparison.is_strict
     if outcome is Outcome.PASSED and is_strict and is_on(part.measured, part.bound):
         # As good as the bound is not better than it.
@@ -238,9 +257,12 @@ def _reference(case: Case) -> Reference:
 
 
 def _details(part: OpenCase, p: float, alpha: float) -> Regression:
-    from modeltune.judgement.significance import p_violated
+    from modeltune.judgement.significance import settle_same
 
     comparison = part.comparison
+    settle = comparison.settle(part.margin, alpha)
+    if part.is_same:
+        settle = settle_same(comparison, part.margin, alpha)
     is_of_folds = part.unit is Unit.FOLDS
     return Regression(
         question=comparison.question,
@@ -253,11 +275,11 @@ def _details(part: OpenCase, p: float, alpha: float) -> Regression:
         rescored=part.past.rescored,
         delta=comparison.delta,
         margin=part.margin,
-        p=p_violated(comparison, part.margin),
+        p=_p(part),
         p_adjusted=p,
         interval=comparison.interval(alpha),
         alpha=alpha,
-        settle=comparison.settle(part.margin, alpha),
+        settle=settle,
         detectable=comparison.detectable(alpha),
     )
 
@@ -269,6 +291,15 @@ def _reason(part: OpenCase, details: Regression) -> str:
         count += f" against {details.reference_refits}"
     if part.is_kept_model:
         count += ", of the models that are kept"
+    if part.is_same:
+        from modeltune.judgement.significance import p_inside
+
+        change = "as good as" if details.delta == 0 else f"{details.delta:+.4g} against"
+        return (
+            f"{where}{change} {part.past.label} ({details.reference_value:.6g}), {details.margin:.4g} on either "
+            f"side is allowed; is this {details.question.value} the same: two one-sided tests, "
+            f"{details.test} on {count}, p = {p_inside(part.comparison, part.margin):.2g}"
+        )
     return (
         f"{where}{_change(details.delta)} {part.past.label} ({details.reference_value:.6g}), "
         f"{_allowance(details.margin)}; is this {details.question.value} worse: "

@@ -679,6 +679,45 @@ def decide(
     return Outcome.INCONCLUSIVE
 
 
+def p_outside(comparison: Comparison, margin: float) -> float:
+    """Return the p-value of "delta is within the margin on both sides": small when it is outside."""
+    return min(comparison.p_below(-margin), comparison.p_above(margin))
+
+
+def p_inside(comparison: Comparison, margin: float) -> float:
+    """Return the p-value of "delta is outside the margin": small when it is inside on both sides.
+
+    The larger of two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15,
+    1987, 657-680).
+    """
+    return max(comparison.p_above(-margin), comparison.p_below(margin))
+
+
+def decide_same(
+    comparison: Comparison, margin: float, p_adjusted: float, alpha: float = ALPHA
+) -> Outcome:
+    """Return PASSED where delta is proven to be within a margin above 0 on both sides, FAILED where outside.
+
+    ``p_adjusted`` is ``p_outside`` after ``holm``, or itself for a single gate.
+    """
+    if abs(comparison.delta) > margin + TOLERANCE and p_adjusted <= alpha:
+        return Outcome.FAILED
+    if p_inside(comparison, margin + TOLERANCE) <= alpha:
+        return Outcome.PASSED
+    return Outcome.INCONCLUSIVE
+
+
+def settle_same(comparison: Comparison, margin: float, alpha: float = ALPHA) -> int | None:
+    """Return how many samples (groups, or seeds a side) would prove on which side of the margin delta is.
+
+    None when it is on the margin, or its spread is not known.
+    """
+    found, distance = comparison.detectable(alpha), margin - abs(comparison.delta)
+    if found is None or abs(distance) <= TOLERANCE:
+        return None
+    return max(1, math.ceil(comparison.n * (found / distance) ** 2))
+
+
 def _settle(
     delta: float, margin: float, alpha: float, needed: Callable[[float, float], float]
 ) -> int | None:

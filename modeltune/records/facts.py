@@ -94,6 +94,7 @@ class MetricFacts:
         comparison: on which side of the bound it has to be.
         bound: the number that was typed, None when recorded runs give it.
         reference: the recorded runs that give the bound.
+        margin: how far from the bound it may be on either side, where it has to be the same.
         slices: the part of the test samples, None when all count.
         severity: what a value on the wrong side does to the run.
         waiver: what allows the gate to fail.
@@ -111,6 +112,7 @@ class MetricFacts:
     slices: SliceRule | None = None
     severity: Severity = Severity.FAIL
     waiver: Waiver | None = None
+    margin: float | None = None
 
     @property
     def key(self) -> str:
@@ -190,6 +192,7 @@ def facts_of(gate: Gate | Behaviour, outputs: Collection[str] = ()) -> Facts:
         slices=None if slices is None else _slice_rule(slices),
         severity=gate.severity,
         waiver=gate.waiver,
+        margin=gate.margin,
     )
 
 

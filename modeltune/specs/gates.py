@@ -43,6 +43,8 @@ class Operator(Word):
     AT_MOST = "<="
     ABOVE = ">"
     BELOW = "<"
+    WITHIN = "within"
+    """No farther from the bound than a margin, on either side."""
 
     @property
     def wants_more(self) -> bool:
@@ -55,7 +57,11 @@ class Operator(Word):
         return self in (Operator.ABOVE, Operator.BELOW)
 
     def holds(self, value: float, bound: float) -> bool:
-        """Tell whether a value is on the right side of the bound."""
+        """Tell whether a value is on the right side of the bound; ``WITHIN`` has no side.
+
+        Raises:
+            KeyError: it is ``WITHIN``.
+        """
         compare: Callable[[float, float], bool] = {
             Operator.AT_LEAST: operator.ge,
             Operator.AT_MOST: operator.le,
@@ -415,6 +421,20 @@ class Measure:
             else f"{self.subject.value}({self.metric})"
         )
 
+    def within(self, reference: object, margin: float) -> Gate:
+        """Hold the metric to be the same as in a recorded run, up to a margin on either side.
+
+        It passes only where both are proven: that it is no worse, and no better, than by the margin (two
+        one-sided tests at 5 %; Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987,
+        657-680). It fails where it is proven to be farther away, else it is inconclusive. For models that
+        were rewritten, converted or moved to other versions.
+
+        Args:
+            reference: ``mt.baseline``, ``mt.previous``, ``mt.median(n)`` or ``mt.other(spec)``.
+            margin: above 0, in the metric's own unit.
+        """
+        return Gate(self, Operator.WITHIN.value, reference, margin=margin)
+
     def __ge__(self, bound: object) -> Gate:
         return Gate(self, ">=", bound)
 
@@ -457,12 +477,16 @@ class Measure:
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """A measure, a comparison and a bound; ``repr`` is what was typed, ``str`` its short form."""
+    """A measure, a comparison and a bound; ``repr`` is what was typed, ``str`` its short form.
+
+    ``margin`` is how far from the bound it may be on either side, of ``.within(...)``.
+    """
 
     measure: Measure
     comparison: str
     bound: object
     waived: Waiver | None = None
+    margin: float | None = None
 
     def waive(self, *, until: str, reason: str) -> Gate:
         """Expect this gate to fail until the end of a day, with the reason every report shows.
@@ -510,7 +534,10 @@ class Gate:
             for text in _function_problems(plain_function(self.measure.function)):
                 yield "", f"{self!r}: {text}"
         yield from self._problems_of_point()
-        if not isinstance(self.bound, Reference):
+        if self.operator is Operator.WITHIN:
+            for text in self._problems_within():
+                yield "", f"{self!r}: {text}"
+        elif not isinstance(self.bound, Reference):
             if isinstance(self.bound, bool) or not isinstance(self.bound, int | float):
                 yield (
                     "",
@@ -537,6 +564,20 @@ class Gate:
         if between is not None:
             for text in self._problems_between(between):
                 yield "", f"{self!r}: {text}"
+
+    def _problems_within(self) -> Iterator[str]:
+        """Yield why a metric cannot be held to be the same as in a recorded run."""
+        if not isinstance(self.bound, Reference):
+            yield (
+                f"{typed(self.bound)} is no recorded run to be the same as; write mt.baseline, mt.previous, "
+                "mt.median(n) or mt.other(spec), or two gates, >= and <="
+            )
+        elif self.bound.operations:
+            yield f"the margin says how far it may be from a run; write {self.bound.source.value} alone"
+        if not is_finite_number(self.margin) or not self.margin or self.margin < 0:
+            yield f"the margin is {typed(self.margin)}; write a number above 0"
+        if self.measure.statistic is not Statistic.MEAN:
+            yield f".{self.measure.statistic.value} is not compared with that of a run; write .mean"
 
     def _problems_of_point(self) -> Iterator[Problem]:
         """Yield why a metric cannot be computed at the point that is asked for."""
@@ -580,10 +621,15 @@ class Gate:
         )
 
     def __str__(self) -> str:
+        if self.operator is Operator.WITHIN:
+            return f"{self.measure} within {typed(self.margin)} of {self.bound!r}"
         return f"{self.measure} {self.comparison} {self.bound!r}"
 
     def __repr__(self) -> str:
         text = f"{self.measure!r} {self.comparison} {typed(self.bound)}"
+        if self.operator is Operator.WITHIN:
+            text = f"{self.measure!r}.within({typed(self.bound)}, {typed(self.margin)})"
+            return f"{text}{self.waived or ''}"
         return f"({text}){self.waived!r}" if self.waived else text
 
 

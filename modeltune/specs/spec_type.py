@@ -38,6 +38,7 @@ from modeltune.specs.gates import (
     Gate,
     Measure,
     On,
+    Operator,
     Reference,
     Seeds,
     Source,
@@ -718,7 +719,8 @@ def other(spec: Spec, parameters: str | None = None) -> Reference:
 def _gated(gates: Sequence[Gate | Behaviour]) -> Objective | None:
     """Return the first metric of the test part that a gate bounds, in the direction it bounds it."""
     for gate in gates:
-        if isinstance(gate, Gate) and _is_of_predictions(gate.measure):
+        has_side = isinstance(gate, Gate) and gate.operator is not Operator.WITHIN
+        if isinstance(gate, Gate) and has_side and _is_of_predictions(gate.measure):
             optimize = maximize if gate.wants_more else minimize
             return optimize(f"val_{gate.measure.metric}")
     return None

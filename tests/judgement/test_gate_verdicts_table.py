@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -288,6 +289,88 @@ def test_against_a_recorded_run_of_several_seeds(
         gate = Gate(mt.metric("m"), comparison, source - sign * margin)
         result = verdict(gate, measurements, before)
         assert result.outcome.value == expected, result.reason
+
+
+# The same as a recorded run, up to a margin on either side
+
+WITHIN_OF_SAMPLES = """
+    margin  lost   won    | outcome
+    0.02    0      0      | passed
+    0.02    10     12     | passed        # 0.2 % better, proven to be within 2 %
+    0.02    12     10     | passed
+    0.001   0      0      | inconclusive  # 1000 samples cannot prove a thousandth
+    0.02    15     0      | inconclusive  # within the margin, perhaps
+    0.02    0      15     | inconclusive
+    0.02    60     0      | failed        # proven to be outside, ...
+    0.02    0      60     | failed        # ... and being better is no excuse
+    0.02    25     0      | inconclusive
+    0.02    120    120    | inconclusive  # equal, but models that differ so much ...
+"""
+
+
+@pytest.mark.parametrize(("margin", "lost", "won", "column", "expected"), params(WITHIN_OF_SAMPLES))
+def test_to_be_the_same_on_the_same_samples_is_to_be_proven(
+    margin: str, lost: str, won: str, column: str, expected: Outcome
+) -> None:
+    then = np.arange(1000) < 500 + int(lost)
+    now = then.copy()
+    now[: int(lost)] = False
+    now[1000 - int(won) :] = True
+    reference = past(float(then.mean()), samples=samples_of(then))
+    for source in SOURCES:
+        gate = mt.metric("m").within(source, float(margin))
+        result = verdict(gate, measured(float(now.mean()), samples=samples_of(now)), reference)
+        assert result.outcome is expected, result.reason
+        assert "two one-sided tests, exact McNemar on 1000 samples, p = " in result.reason
+
+
+WITHIN_OF_SEEDS: list[tuple[str, tuple[float, ...], tuple[float, ...], str]] = [
+    ("the same", (0.90, 0.92, 0.91), (0.90, 0.92, 0.91), "passed"),
+    ("a little worse", (0.90, 0.92, 0.91), (0.899, 0.921, 0.909), "passed"),
+    ("a little better", (0.90, 0.92, 0.91), (0.901, 0.919, 0.911), "passed"),
+    ("farther than seeds tell", (0.90, 0.92, 0.91), (0.92, 0.89, 0.90), "inconclusive"),
+    ("worse under every seed", (0.90, 0.92, 0.91), (0.82, 0.84, 0.832), "failed"),
+    ("better under every seed", (0.90, 0.92, 0.91), (0.98, 1.0, 0.992), "failed"),
+    ("NaN under one seed", (0.90, 0.92, 0.91), (0.90, NAN, 0.91), "failed"),
+    ("NaN under one seed then", (0.90, NAN, 0.91), (0.90, 0.92, 0.91), "invalid"),
+]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [row[1:] for row in WITHIN_OF_SEEDS],
+    ids=[row[0] for row in WITHIN_OF_SEEDS],
+)
+def test_to_be_the_same_over_seeds_is_to_be_proven(
+    then: tuple[float, ...], now: tuple[float, ...], expected: str
+) -> None:
+    result = verdict(mt.metric("m").within(B, 0.01), measured(*now), past(*then))
+    assert result.outcome.value == expected, result.reason
+
+
+@pytest.mark.parametrize(("now", "expected"), [(0.9, "inconclusive"), (0.7, "failed")])
+def test_one_number_alone_never_proves_to_be_the_same(now: float, expected: str) -> None:
+    result = verdict(mt.metric("m").within(B, 0.01), measured(now), past(0.9))
+    assert result.outcome.value == expected
+    assert "point estimate only: one refit, and no samples in common" in result.reason
+
+
+def test_the_class_that_is_farthest_away_is_named_first() -> None:
+    labels = np.arange(1000) % 2
+    right = np.ones(1000, bool)
+    # Class 0 is better by a tenth now, class 1 worse by a fiftieth.
+    then, now = right & ~((labels == 0) & (np.arange(1000) < 100)), right.copy()
+    now[(labels == 1) & (np.arange(1000) < 20)] = False
+    both = [
+        replace(samples_of(one), truth={"": labels}, classes={"": [0, 1]}) for one in (then, now)
+    ]
+    result = verdict(
+        mt.metric("m").per_class().within(B, 0.01),
+        measured(float(now.mean()), samples=both[1]),
+        past(float(then.mean()), samples=both[0]),
+    )
+    assert result.outcome is Outcome.FAILED
+    assert result.reason.startswith("class 0 (n=500): +0.1 against the accepted run 1a2b (0.9)")
 
 
 EXACTLY_AS_GOOD: list[tuple[str, str]] = [

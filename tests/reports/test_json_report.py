@@ -184,6 +184,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "slice": "group",
             "value_change": "column",
             "reference": "other",
+            "metric_facts": "margin",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
     for (name, key), members in WORDS.items():

@@ -51,6 +51,8 @@ def cost(y_true: Any, y_pred: Any, price: int = 1) -> Any:
         'mt.metric("recall").at(false_positive_rate=0.01).by("region").gap <= 0.1',
         'mt.metric("false_positive_rate", severity="warn").at(recall=1) <= mt.baseline + 0.01',
         "mt.metric(cost).at(threshold=0.3).worst <= 3",
+        'mt.metric("accuracy").within(mt.baseline, 0.01)',
+        'mt.metric("recall").by("region").within(mt.median(10), 0.05)',
     ],
 )
 def test_a_gate_prints_as_typed(typed: str) -> None:
@@ -65,6 +67,7 @@ def test_a_gate_prints_as_typed(typed: str) -> None:
         (accuracy >= 0.95, "accuracy >= 0.95"),
         (accuracy.worst >= mt.baseline - 0.01, "accuracy.worst >= mt.baseline - 0.01"),
         (mt.gap("accuracy") <= 0.05, "gap(accuracy) <= 0.05"),
+        (accuracy.within(mt.baseline, 0.01), "accuracy within 0.01 of mt.baseline"),
     ],
 )
 def test_the_short_form_names_the_measure(gate: Gate, text: str) -> None:
@@ -155,6 +158,20 @@ def test_a_median_is_over_a_number_of_runs(runs: Any) -> None:
         (mt.metric("a", severity="fatal") >= 1, 'severity is "fatal"; write "fail" or "warn"'),
         (mt.metric("a", severity=[]) >= 1, 'severity is []; write "fail" or "warn"'),  # type: ignore[arg-type]
         (mt.metric("") >= 1, "is no metric name; write a string"),
+        (accuracy.within(0.9, 0.01), "0.9 is no recorded run to be the same as; write mt.baseline"),
+        (
+            accuracy.within(mt.baseline - 0.01, 0.01),
+            "the margin says how far it may be from a run; write baseline alone",
+        ),
+        (accuracy.within(mt.baseline, 0), "the margin is 0; write a number above 0"),
+        (accuracy.within(mt.baseline, -0.1), "the margin is -0.1; write a number above 0"),
+        (accuracy.within(mt.baseline, math.nan), 'the margin is float("nan"); write a number'),
+        (accuracy.within(mt.baseline, "1 %"), 'the margin is "1 %"; write'),  # type: ignore[arg-type]
+        (accuracy.worst.within(mt.baseline, 0.1), ".worst is not compared with that of a run"),
+        (
+            accuracy.by("a").gap.within(mt.baseline, 0.1),
+            "a gap between groups is held to a number; to hold each group to mt.baseline",
+        ),
         (mt.metric("recall").at() >= 0.5, ".at has no condition; write one of threshold="),
         (
             mt.metric("recall").at(precision=0.9, threshold=0.3) >= 0.5,
