@@ -13,6 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from modeltune.judgement.group_flips import (
+    cluster_resamples,
+    compare_group_means,
+    compare_group_scores,
+    members,
+)
 from modeltune.judgement.rows import Group, Rows
 from modeltune.judgement.significance import (
     REPLICATES,
@@ -36,6 +42,7 @@ from modeltune.records import (
     Samples,
     Scores,
     UndefinedMetricError,
+    Unit,
     are_same_truth,
     call_metric,
     class_metric,
@@ -107,6 +114,18 @@ class Evidence:
         if isinstance(self.rows, str):
             return self.rows in self.samples.slices
         return self.rows is None or bool(self.samples.truth)
+
+    @property
+    def unit(self) -> Unit:
+        """What is independent of each other in it."""
+        is_clustered = self.samples is not None and self.samples.clusters is not None
+        return Unit.GROUPS if is_clustered else Unit.SAMPLES
+
+    def count(self, metric: str) -> int:
+        """Return how many of its units are in the slice, class or group."""
+        assert self.samples is not None
+        rows, clusters = self.mask(metric), self.samples.clusters
+        return int(np.count_nonzero(rows)) if clusters is None else len(np.unique(clusters[rows]))
 
     def is_told(self, metric: str) -> bool:
         """Tell whether the samples give the metric on some of them."""
@@ -277,43 +296,74 @@ def _by_samples(
     mine, theirs = candidate.samples, reference.samples
     assert mine is not None
     assert theirs is not None
+    clusters = theirs.clusters if mine.clusters is None else mine.clusters
     is_report_of_class = isinstance(candidate.rows, int) and metric not in mine.values
     if metric in mine.values and metric in theirs.values and not is_report_of_class:
         rows = candidate.mask(metric)
         one, other = mine.values[metric][:refits, rows], theirs.values[metric][:refits, rows]
         is_counted_alike = metric not in mine.weights and metric not in theirs.weights
-        if refits == 1 and one.dtype == other.dtype == bool and is_counted_alike:
+        if (
+            clusters is None
+            and refits == 1
+            and one.dtype == other.dtype == bool
+            and is_counted_alike
+        ):
             # A share of samples to be kept low is one of their complements to be kept high.
             return compare_outcomes(other[0] == (sign > 0), one[0] == (sign > 0))
         difference = one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)
-        if is_counted_alike:
-            return compare_samples(sign * difference)
         weights, others = mine.weights.get(metric), theirs.weights.get(metric)
-        if weights is None or others is None or not np.array_equal(weights, others):
+        if not is_counted_alike and (
+            weights is None or others is None or not np.array_equal(weights, others)
+        ):
             return None  # other steps count today
-        return compare_weighted(sign * difference, weights[rows])
+        counts = None if weights is None else weights[rows]
+        if clusters is not None:
+            return compare_group_means(sign * difference, clusters[rows], counts)
+        if counts is None:
+            return compare_samples(sign * difference)
+        return compare_weighted(sign * difference, counts)
     if not candidate.is_told(metric) or not reference.is_told(metric):
         return None
     if metric in mine.values or metric in theirs.values:
         return None  # one of them gave a value per sample, the other did not
-    areas = _areas(metric, candidate, reference, refits)
+    areas = None if clusters is not None else _areas(metric, candidate, reference, refits)
     if areas is not None:
         truth, one, other = areas
         one, other = (one, other) if sign > 0 else (other, one)
         return compare_areas(truth, other, one)
+    return _by_resamples(metric, sign, candidate, reference, refits, clusters)
+
+
+def _by_resamples(
+    metric: str,
+    sign: int,
+    candidate: Evidence,
+    reference: Evidence,
+    refits: int,
+    clusters: Array | None,
+) -> Comparison | str | None:
+    """Return the comparison of a metric of all samples together, as ``_by_samples`` does."""
+    mine, theirs = candidate.samples, reference.samples
+    assert mine is not None
+    assert theirs is not None
     rows = np.flatnonzero(candidate.mask(metric))
+    groups = None if clusters is None else clusters[_drawn_from(metric, candidate)]
     classes = None
-    if len(rows) > MOST_RESAMPLED:
+    if groups is None and len(rows) > MOST_RESAMPLED:
         classes = _class_replicates(metric, [candidate, reference], refits, rows, REPLICATES, 0)
+    left_out = np.zeros(0)
     if _answer_alike(mine, theirs, refits):
-        deltas, left_out = np.zeros(REPLICATES), np.zeros(0)
+        deltas = np.zeros(REPLICATES)
+    elif groups is not None:
+        deltas = _deltas(metric, candidate, reference, refits, members(groups, SCORED_REPLICATES))
     elif classes is not None:
         deltas = classes[0] - classes[1]
-        left_out = np.array(list(_differences(metric, candidate, reference, refits, jackknife)))
+        left_out = _deltas(metric, candidate, reference, refits, jackknife(len(rows)))
     else:
+        size = len(_drawn_from(metric, candidate))
         deltas, left_out = (
-            np.array(list(_differences(metric, candidate, reference, refits, picks)))
-            for picks in (_resampled, jackknife)
+            _deltas(metric, candidate, reference, refits, picks)
+            for picks in (_resampled(size), jackknife(size))
         )
     measured = [
         float(np.mean(evidence.values(metric)[:refits])) for evidence in (candidate, reference)
@@ -328,9 +378,11 @@ def _by_samples(
         )
     if not len(defined):
         return None
-    size = int(np.count_nonzero(candidate.mask(metric)))
+    delta = sign * (measured[0] - measured[1])
+    if groups is not None:
+        return compare_group_scores(sign * defined, delta, len(np.unique(groups)))
     effective = effective_size(left_out[np.isfinite(left_out)])
-    return compare_resampled(sign * defined, sign * (measured[0] - measured[1]), size, effective)
+    return compare_resampled(sign * defined, delta, len(rows), effective)
 
 
 def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
@@ -342,6 +394,10 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
     samples = evidence.samples
     assert samples is not None
     rows = np.flatnonzero(evidence.mask(metric))
+    if samples.clusters is not None:
+        score = _scorer(metric, evidence, samples.refits)
+        picks = cluster_resamples(samples.clusters[rows], seed, SCORED_REPLICATES)
+        return _scores(score, rows, picks)
     if metric in samples.values and metric not in samples.weights:
         values = samples.values[metric][:, rows]
         random = np.random.default_rng(seed)
@@ -358,15 +414,20 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
         if known is not None:
             return known[0]
     score = _scorer(metric, evidence, samples.refits)
+    batches = resamples(len(rows), SCORED_REPLICATES, seed)
+    return _scores(score, rows, (pick for batch in batches for pick in batch))
+
+
+def _scores(score: Callable[[Array], float], rows: Array, picks: Iterator[Array]) -> Array:
+    """Return what a scorer gives on picks of the rows, NaN where it has no value; (k,)."""
     scores = []
     with warnings.catch_warnings(), _checked_before():
         warnings.simplefilter("ignore")  # of a resample without some class
-        for picks in resamples(len(rows), SCORED_REPLICATES, seed):
-            for pick in picks:
-                try:
-                    scores.append(score(rows[pick]))
-                except UndefinedMetricError:
-                    scores.append(math.nan)
+        for pick in picks:
+            try:
+                scores.append(score(rows[pick]))
+            except UndefinedMetricError:
+                scores.append(math.nan)
     return np.array(scores)
 
 
@@ -469,29 +530,21 @@ def _resampled(n: int) -> Iterator[Array]:
         yield from batch
 
 
-def _differences(
-    metric: str,
-    candidate: Evidence,
-    reference: Evidence,
-    refits: int,
-    picks: Callable[[int], Iterator[Array]],
-) -> Iterator[float]:
-    """Yield candidate minus reference, of a metric of all samples together, on picks of the rows."""
-    mine = candidate.samples
-    assert mine is not None
-    is_report_of_class = isinstance(candidate.rows, int) and candidate.function is None
-    rows = np.arange(mine.size) if is_report_of_class else np.flatnonzero(candidate.mask(metric))
-    scores = [_scorer(metric, side, refits) for side in (candidate, reference)]
-    with warnings.catch_warnings(), _checked_before():
-        # Of a resample without some class; the samples themselves have been scored before.
-        warnings.simplefilter("ignore")
-        for pick in picks(len(rows)):
-            try:
-                one, other = (score(rows[pick]) for score in scores)
-            except UndefinedMetricError:
-                yield float("nan")
-            else:
-                yield one - other
+def _drawn_from(metric: str, candidate: Evidence) -> Array:
+    """Return the rows that resamples are drawn from: all where a class is scored by its row of the report."""
+    assert candidate.samples is not None
+    if isinstance(candidate.rows, int) and candidate.function is None:
+        return np.arange(candidate.samples.size)
+    return np.flatnonzero(candidate.mask(metric))
+
+
+def _deltas(
+    metric: str, candidate: Evidence, reference: Evidence, refits: int, picks: Iterator[Array]
+) -> Array:
+    """Return candidate minus reference, of a metric of all samples together, on picks of the rows; (k,)."""
+    rows = _drawn_from(metric, candidate)
+    one, other = (_scorer(metric, side, refits) for side in (candidate, reference))
+    return _scores(lambda picked: one(picked) - other(picked), rows, picks)
 
 
 def _checked_before() -> AbstractContextManager[None]:

@@ -167,7 +167,7 @@ def _judged(
                     Outcome.INCONCLUSIVE, measured, bound, reason, SliceResults(results)
                 )
             drawn.append(np.resize(known, len(scores)))
-        sizes = [part.size for part in large]
+        sizes = [case.on(part).evidence().count(case.key) for part in large]
         middle = [values[part] for part in large]
         test = compare_groups(middle, np.column_stack(drawn), sizes, bound, is_ratio)
         outcome = Outcome.FAILED if test.p <= alpha else Outcome.INCONCLUSIVE
@@ -182,7 +182,8 @@ def _judged(
         reason += f"; max-t bootstrap over {len(large)} groups, p = {test.p:.2g}"
         if outcome is Outcome.INCONCLUSIVE:
             few = "more" if test.settle is None else f"about {test.settle}"
-            reason += f": cannot tell; {few} samples in each of the two would settle it"
+            unit = case.evidence().unit.value
+            reason += f": cannot tell; {few} {unit} in each of the two would settle it"
     if small and outcome is Outcome.PASSED:
         outcome = Outcome.INCONCLUSIVE
         reason += f", but {listed([_value(part) for part in small])} too small to judge"

@@ -77,9 +77,9 @@ class OpenCase:
     @property
     def unit(self) -> Unit:
         """What the comparison counts."""
-        if self.comparison.question is Question.ARTIFACT:
-            return Unit.SAMPLES
-        return Unit.SEEDS if self.case.measured.folds is None else Unit.FOLDS
+        unit = self.comparison.unit
+        is_of_folds = unit is Unit.SEEDS and self.case.measured.folds is not None
+        return Unit.FOLDS if is_of_folds else unit
 
 
 def hold_against(case: Case, value: float) -> Verdict | OpenCase:

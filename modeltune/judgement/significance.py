@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from modeltune.records import Outcome, Question, structural_components
+from modeltune.records import Outcome, Question, Unit, structural_components
 
 Numbers = NDArray[np.float64]
 
@@ -35,7 +35,8 @@ BATCH = 1_000_000
 class Comparison(Protocol):
     """How much better a candidate is than a reference, and how sure that is; positive is better.
 
-    ``n`` counts the common test samples, or the candidate's seeds. All p-values are one-sided.
+    ``n`` counts the common test samples, their groups, or the candidate's seeds, as ``unit`` says. All
+    p-values are one-sided.
     """
 
     @property
@@ -50,7 +51,12 @@ class Comparison(Protocol):
 
     @property
     def n(self) -> int:
-        """The common test samples, or the candidate's seeds."""
+        """How much evidence there is."""
+        ...
+
+    @property
+    def unit(self) -> Unit:
+        """What ``n`` counts."""
         ...
 
     @property
@@ -86,7 +92,7 @@ class Comparison(Protocol):
         ...
 
     def settle(self, margin: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
-        """Return how many samples (or seeds a side) would decide, were the truth as observed.
+        """Return how many samples (groups, or seeds a side) would decide, were the truth as observed.
 
         To decide is to prove delta on its side of ``-margin``; for a drop of more than the margin,
         to find it significant and beyond the margin. None when no number would do, because the
@@ -114,6 +120,10 @@ class McNemar:
     @property
     def question(self) -> Question:
         return Question.ARTIFACT
+
+    @property
+    def unit(self) -> Unit:
+        return Unit.SAMPLES
 
     @property
     def test(self) -> str:
@@ -163,7 +173,7 @@ class McNemar:
             fewest = -math.log2(alpha) / telling
             return float(max(fewest, (quantiles / (self.delta - bound)) ** 2))
 
-        return _settle(self.delta, margin, alpha, needed)
+        return settle_claims(self.delta, margin, alpha, needed)
 
     def _z(self, bound: float) -> float:
         """Return Tango's score statistic of delta against a bound, positive when above it."""
@@ -212,6 +222,10 @@ class Bootstrap:
         return Question.ARTIFACT
 
     @property
+    def unit(self) -> Unit:
+        return Unit.SAMPLES
+
+    @property
     def test(self) -> str:
         return "paired bootstrap"
 
@@ -245,7 +259,7 @@ class Bootstrap:
             fewest = -math.log2(alpha)
             return max(fewest, self.n * (quantiles * self._error / (self.delta - bound)) ** 2)
 
-        return _settle(self.delta, margin, alpha, needed)
+        return settle_claims(self.delta, margin, alpha, needed)
 
     @property
     def _size(self) -> float:
@@ -287,6 +301,10 @@ class DeLong:
         return Question.ARTIFACT
 
     @property
+    def unit(self) -> Unit:
+        return Unit.SAMPLES
+
+    @property
     def test(self) -> str:
         return "DeLong"
 
@@ -316,7 +334,7 @@ class DeLong:
             quantiles = float(special.ndtri(power) - special.ndtri(alpha))
             return self.n * (quantiles * self._error / (self.delta - bound)) ** 2
 
-        return _settle(self.delta, margin, alpha, needed)
+        return settle_claims(self.delta, margin, alpha, needed)
 
     @property
     def _error(self) -> float:
@@ -341,6 +359,10 @@ class StudentT:
     @property
     def question(self) -> Question:
         return Question.RECIPE
+
+    @property
+    def unit(self) -> Unit:
+        return Unit.SEEDS
 
     @property
     def test(self) -> str:
@@ -382,7 +404,7 @@ class StudentT:
                 seeds += 1
             return seeds
 
-        return _settle(self.delta, margin, alpha, needed)
+        return settle_claims(self.delta, margin, alpha, needed)
 
     def _distance(self, seeds: tuple[int, ...], alpha: float, power: float) -> float:
         """Return how far from a bound delta must truly be for so many seeds to prove its side."""
@@ -718,7 +740,7 @@ def settle_same(comparison: Comparison, margin: float, alpha: float = ALPHA) -> 
     return max(1, math.ceil(comparison.n * (found / distance) ** 2))
 
 
-def _settle(
+def settle_claims(
     delta: float, margin: float, alpha: float, needed: Callable[[float, float], float]
 ) -> int | None:
     """Return the number that satisfies every claim which decides; ``needed(bound, alpha)`` each.

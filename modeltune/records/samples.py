@@ -83,6 +83,8 @@ class Samples:
             of all of them takes it.
         thresholds: by prefix from which probability on each refit says yes, float64 of shape (refits, 1),
             or (refits, k) of labels; nothing where it decides as its kind does.
+        clusters: which samples belong together, as several of one patient: the number of its group of
+            each, int of shape (n,). None where each is independent of the others.
     """
 
     size: int
@@ -99,6 +101,7 @@ class Samples:
     chart_outputs: Mapping[str, Array] = field(default_factory=dict)
     metadata: SampleMetadata | None = None
     thresholds: Mapping[str, Array] = field(default_factory=dict)
+    clusters: Array | None = None
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -277,6 +280,8 @@ class Samples:
         arrays += tuple(groups.codes for groups in self.groups.values())
         arrays += (*self.outputs.values(), *self.chart_outputs.values())
         arrays += tuple(self.thresholds.values())
+        if self.clusters is not None:
+            arrays += (self.clusters,)
         if self.metadata is not None:
             arrays += tuple(self.metadata.numbers.values())
             arrays += tuple(texts.codes for texts in self.metadata.texts.values())
@@ -467,6 +472,8 @@ def pack_samples(samples: Samples) -> Json:
     if samples.thresholds:
         points = sorted(samples.thresholds.items())
         data["thresholds"] = {name: _pack(array, is_exact=True) for name, array in points}
+    if samples.clusters is not None:
+        data["clusters"] = {"": _pack(samples.clusters)}
     if samples.metadata is not None:
         numbers, texts = (
             sorted(samples.metadata.numbers.items()),
@@ -505,12 +512,13 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         "metadata": (size,),
         "metadata_texts": (size,),
         "thresholds": (refits,),
+        "clusters": (size,),
     }
     arrays: dict[str, dict[str, Array]] = {}
     left = largest
     # Older ones have none of these.
     later = ("weights", "outputs", "groups", "chart_outputs", "metadata", "metadata_texts")
-    packed = {**{name: {} for name in (*later, "thresholds")}, **data}
+    packed = {**{name: {} for name in (*later, "thresholds", "clusters")}, **data}
     for kind, begin in begins.items():
         arrays[kind] = {}
         for name, array in _typed(packed[kind], dict, kind).items():
@@ -527,6 +535,9 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         for name, codes in arrays.pop("groups").items()
     }
     named = _typed(data.get("metadata_labels", {}), dict, "metadata_labels")
+    clusters = arrays.pop("clusters").get("")
+    if clusters is not None and (clusters.ndim != 1 or clusters.dtype.kind not in "iu"):
+        raise ValueError(f"clusters of shape {clusters.shape} and type {clusters.dtype}")
     numbers, codes_by_name = arrays.pop("metadata"), arrays.pop("metadata_texts")
     if any(column.ndim != 1 for column in numbers.values()):
         raise ValueError("a column of metadata with several values for a sample")
@@ -535,6 +546,7 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         size,
         refits,
         groups=groups,
+        clusters=clusters,
         metadata=SampleMetadata(numbers, texts) if "metadata" in data else None,
         classes={
             name: [_label(label) for label in _typed(labels, list, "classes")]

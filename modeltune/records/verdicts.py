@@ -47,6 +47,7 @@ class Unit(Word):
     """What a comparison counts as its evidence."""
 
     SAMPLES = "samples"
+    GROUPS = "groups"
     SEEDS = "seeds"
     FOLDS = "folds"
 
@@ -59,7 +60,7 @@ class Regression:
 
     Args:
         question, test: what was asked, and the statistical test's name.
-        n, unit: how much evidence there was: the common test samples, or this run's seeds.
+        n, unit: how much evidence there was: the common test samples, their groups, or this run's seeds.
         reference: the id of the run compared with.
         reference_value: what that run measured, by the same refits or samples.
         reference_refits: how many refits it has.
@@ -68,7 +69,7 @@ class Regression:
         margin: the drop that is allowed, negative where an improvement is demanded.
         p, p_adjusted: of "not worse", and the same with Holm's correction over the spec's gates.
         alpha: how often the gate may fail by chance.
-        settle: how many samples or seeds would decide, were the truth as observed.
+        settle: how many of these would decide, were the truth as observed.
         detectable: the smallest drop the gate can detect.
     """
 
