@@ -18,6 +18,7 @@ from modeltune.judgement.group_flips import (
     compare_group_means,
     compare_group_scores,
     members,
+    widening,
 )
 from modeltune.judgement.rows import Group, Rows
 from modeltune.judgement.significance import (
@@ -33,6 +34,7 @@ from modeltune.judgement.significance import (
     jackknife,
     resamples,
 )
+from modeltune.judgement.time_blocks import time_blocks
 from modeltune.records import (
     CLASS_METRICS,
     Answers,
@@ -296,18 +298,13 @@ def _by_samples(
     mine, theirs = candidate.samples, reference.samples
     assert mine is not None
     assert theirs is not None
-    clusters = theirs.clusters if mine.clusters is None else mine.clusters
+    is_apart = _are_apart(mine, theirs)
     is_report_of_class = isinstance(candidate.rows, int) and metric not in mine.values
     if metric in mine.values and metric in theirs.values and not is_report_of_class:
         rows = candidate.mask(metric)
         one, other = mine.values[metric][:refits, rows], theirs.values[metric][:refits, rows]
         is_counted_alike = metric not in mine.weights and metric not in theirs.weights
-        if (
-            clusters is None
-            and refits == 1
-            and one.dtype == other.dtype == bool
-            and is_counted_alike
-        ):
+        if is_apart and refits == 1 and one.dtype == other.dtype == bool and is_counted_alike:
             # A share of samples to be kept low is one of their complements to be kept high.
             return compare_outcomes(other[0] == (sign > 0), one[0] == (sign > 0))
         difference = one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)
@@ -317,8 +314,9 @@ def _by_samples(
         ):
             return None  # other steps count today
         counts = None if weights is None else weights[rows]
-        if clusters is not None:
-            return compare_group_means(sign * difference, clusters[rows], counts)
+        if not is_apart:
+            codes, unit = _units(mine, theirs, np.flatnonzero(rows), difference)
+            return compare_group_means(sign * difference, codes, counts, unit)
         if counts is None:
             return compare_samples(sign * difference)
         return compare_weighted(sign * difference, counts)
@@ -326,44 +324,69 @@ def _by_samples(
         return None
     if metric in mine.values or metric in theirs.values:
         return None  # one of them gave a value per sample, the other did not
-    areas = None if clusters is not None else _areas(metric, candidate, reference, refits)
+    areas = _areas(metric, candidate, reference, refits) if is_apart else None
     if areas is not None:
         truth, one, other = areas
         one, other = (one, other) if sign > 0 else (other, one)
         return compare_areas(truth, other, one)
-    return _by_resamples(metric, sign, candidate, reference, refits, clusters)
+    return _by_resamples(metric, sign, candidate, reference, refits)
+
+
+def _are_apart(one: Samples, other: Samples) -> bool:
+    """Tell whether each sample stands for itself. That one side says how they belong together is enough."""
+    return not any(samples.is_ordered or samples.clusters is not None for samples in (one, other))
+
+
+def _units(one: Samples, other: Samples, rows: Array, series: Array) -> tuple[Array, Unit]:
+    """Return which group, or block in time, each of these rows (k,) is in, int of shape (k,), and what they are.
+
+    ``series``, of shape (k,), says by which difference of both sides blocks are cut.
+    """
+    clusters = other.clusters if one.clusters is None else one.clusters
+    if clusters is not None:
+        return clusters[rows], Unit.GROUPS
+    return time_blocks(series), Unit.BLOCKS
+
+
+def _error(samples: Samples, prefix: str, refits: int, rows: Array) -> Array:
+    """Return how wrong an output is on each of these rows (k,), the mean over refits, float64 of shape (k,)."""
+    truth, predicted = samples.truth[prefix][rows], samples.predicted[prefix][:refits, rows]
+    if truth.dtype.kind == "f":
+        wrong = np.abs(np.nan_to_num(predicted.astype(np.float64) - truth))
+    else:
+        wrong = (predicted != truth).astype(np.float64)
+    error: Array = wrong.reshape(refits, len(rows), -1).mean(axis=(0, 2))
+    return error
 
 
 def _by_resamples(
-    metric: str,
-    sign: int,
-    candidate: Evidence,
-    reference: Evidence,
-    refits: int,
-    clusters: Array | None,
+    metric: str, sign: int, candidate: Evidence, reference: Evidence, refits: int
 ) -> Comparison | str | None:
     """Return the comparison of a metric of all samples together, as ``_by_samples`` does."""
     mine, theirs = candidate.samples, reference.samples
     assert mine is not None
     assert theirs is not None
-    rows = np.flatnonzero(candidate.mask(metric))
-    groups = None if clusters is None else clusters[_drawn_from(metric, candidate)]
+    rows, drawn = np.flatnonzero(candidate.mask(metric)), _drawn_from(metric, candidate)
+    codes, unit = None, Unit.SAMPLES
+    prefix = mine.reported(metric) or next(iter(mine.truth))
+    if not _are_apart(mine, theirs):
+        series = _error(theirs, prefix, refits, drawn) - _error(mine, prefix, refits, drawn)
+        codes, unit = _units(mine, theirs, drawn, series)
     classes = None
-    if groups is None and len(rows) > MOST_RESAMPLED:
+    if codes is None and len(rows) > MOST_RESAMPLED:
         classes = _class_replicates(metric, [candidate, reference], refits, rows, REPLICATES, 0)
     left_out = np.zeros(0)
     if _answer_alike(mine, theirs, refits):
         deltas = np.zeros(REPLICATES)
-    elif groups is not None:
-        deltas = _deltas(metric, candidate, reference, refits, members(groups, SCORED_REPLICATES))
+    elif codes is not None:
+        deltas = _deltas(metric, candidate, reference, refits, members(codes, SCORED_REPLICATES))
     elif classes is not None:
         deltas = classes[0] - classes[1]
         left_out = _deltas(metric, candidate, reference, refits, jackknife(len(rows)))
     else:
-        size = len(_drawn_from(metric, candidate))
         deltas, left_out = (
             _deltas(metric, candidate, reference, refits, picks)
-            for picks in (_resampled(size), jackknife(size))
+            for picks in (_resampled(len(drawn)), jackknife(len(drawn)))
         )
     measured = [
         float(np.mean(evidence.values(metric)[:refits])) for evidence in (candidate, reference)
@@ -379,8 +402,11 @@ def _by_resamples(
     if not len(defined):
         return None
     delta = sign * (measured[0] - measured[1])
-    if groups is not None:
-        return compare_group_scores(sign * defined, delta, len(np.unique(groups)))
+    if codes is not None:
+        defined = sign * defined
+        if unit is Unit.BLOCKS:
+            defined = delta + widening(np.bincount(codes, series)) * (defined - delta)
+        return compare_group_scores(defined, delta, len(np.unique(codes)), unit)
     effective = effective_size(left_out[np.isfinite(left_out)])
     return compare_resampled(sign * defined, delta, len(rows), effective)
 
@@ -394,10 +420,12 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
     samples = evidence.samples
     assert samples is not None
     rows = np.flatnonzero(evidence.mask(metric))
-    if samples.clusters is not None:
-        score = _scorer(metric, evidence, samples.refits)
-        picks = cluster_resamples(samples.clusters[rows], seed, SCORED_REPLICATES)
-        return _scores(score, rows, picks)
+    if not _are_apart(samples, samples):
+        prefix = samples.reported(metric) or next(iter(samples.truth))
+        errors = _error(samples, prefix, samples.refits, rows)
+        codes, _ = _units(samples, samples, rows, errors)
+        picks = cluster_resamples(codes, seed, SCORED_REPLICATES)
+        return _scores(_scorer(metric, evidence, samples.refits), rows, picks)
     if metric in samples.values and metric not in samples.weights:
         values = samples.values[metric][:, rows]
         random = np.random.default_rng(seed)

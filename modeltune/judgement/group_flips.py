@@ -1,4 +1,4 @@
-"""Compare two models on samples that belong together, by whole groups: only these are independent."""
+"""Compare two models on samples that belong together, by whole groups or blocks in time: only these are independent."""
 
 from __future__ import annotations
 
@@ -38,21 +38,22 @@ class GroupFlips:
     is a group of its own. The interval lies between quantiles of the subsets (Hartigan, JASA 64, 1969,
     1303-1317), which spread as delta itself does, for other metrics too. No p-value is below 2^-n; with
     fewer than ``FEWEST_GROUPS`` nothing is proven.
+
+    Args:
+        delta: candidate minus reference on all samples.
+        n: how many groups.
+        subsets: delta on each subset, in rising order.
+        unit: what the groups are.
     """
 
     delta: float
     n: int
-    """How many groups."""
     subsets: Numbers
-    """Delta on each subset, in rising order."""
+    unit: Unit = Unit.GROUPS
 
     @property
     def question(self) -> Question:
         return Question.ARTIFACT
-
-    @property
-    def unit(self) -> Unit:
-        return Unit.GROUPS
 
     @property
     def test(self) -> str:
@@ -107,14 +108,18 @@ def subsets(groups: int, number: int = REPLICATES, seed: int = 0) -> NDArray[np.
 
 
 def compare_group_means(
-    differences: ArrayLike, codes: ArrayLike, weights: ArrayLike | None = None
+    differences: ArrayLike,
+    codes: ArrayLike,
+    weights: ArrayLike | None = None,
+    unit: Unit = Unit.GROUPS,
 ) -> GroupFlips | None:
     """Compare a metric that is a mean over samples, by candidate minus reference on each.
 
     Args:
         differences: of each sample, shape (n,).
-        codes: the group of each sample by number, int of shape (n,).
+        codes: the group of each sample by number, int of shape (n,); of blocks in the order of time.
         weights: how much each counts, shape (n,); default: all alike.
+        unit: groups, or blocks of samples in time.
 
     Returns:
         None when no sample has any weight.
@@ -129,17 +134,32 @@ def compare_group_means(
     # Differences of equal means leave their last digits.
     sums[np.abs(sums) <= TOLERANCE * max(1.0, float(np.max(np.abs(values)))) * sizes] = 0.0
     drawn = subsets(len(sums))
-    return compare_group_scores(
-        (drawn @ sums) / (drawn @ sizes), float(sums.sum() / sizes.sum()), len(sums)
-    )
+    deltas, delta = (drawn @ sums) / (drawn @ sizes), float(sums.sum() / sizes.sum())
+    if unit is Unit.BLOCKS:
+        deltas = delta + widening(sums) * (deltas - delta)
+    return compare_group_scores(deltas, delta, len(sums), unit)
 
 
-def compare_group_scores(deltas: ArrayLike, delta: float, groups: int) -> GroupFlips:
+def compare_group_scores(
+    deltas: ArrayLike, delta: float, groups: int, unit: Unit = Unit.GROUPS
+) -> GroupFlips:
     """Compare a metric of all samples together (F1, R2): its delta on each subset of the groups, (B,).
 
     ``delta`` is the difference on all samples. Leave out subsets on which it has no value.
     """
-    return GroupFlips(delta, groups, np.sort(np.asarray(deltas, np.float64)))
+    return GroupFlips(delta, groups, np.sort(np.asarray(deltas, np.float64)), unit)
+
+
+def widening(sums: ArrayLike) -> float:
+    """Return how much more a sum of blocks spreads than it would, were neighbours of these sums (k,) independent.
+
+    By their covariance (Newey & West, Econometrica 55, 1987, 703-708, with one lag); at least 1.
+    """
+    values = np.asarray(sums, np.float64)
+    alone = float(values @ values)
+    if not alone:
+        return 1.0
+    return math.sqrt(max(1.0, 1 + 2 * float(values[1:] @ values[:-1]) / alone))
 
 
 def members(codes: ArrayLike, number: int = REPLICATES) -> Iterator[NDArray[np.integer]]:

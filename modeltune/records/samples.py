@@ -85,6 +85,7 @@ class Samples:
             or (refits, k) of labels; nothing where it decides as its kind does.
         clusters: which samples belong together, as several of one patient: the number of its group of
             each, int of shape (n,). None where each is independent of the others.
+        is_ordered: whether they are in the order of time, so that neighbours may be alike.
     """
 
     size: int
@@ -102,6 +103,7 @@ class Samples:
     metadata: SampleMetadata | None = None
     thresholds: Mapping[str, Array] = field(default_factory=dict)
     clusters: Array | None = None
+    is_ordered: bool = False
 
     def score(self, metric: str, refit: int, rows: Array | None = None) -> float | None:
         """Return the metric over these rows (default: all), None when samples do not tell it.
@@ -474,6 +476,8 @@ def pack_samples(samples: Samples) -> Json:
         data["thresholds"] = {name: _pack(array, is_exact=True) for name, array in points}
     if samples.clusters is not None:
         data["clusters"] = {"": _pack(samples.clusters)}
+    if samples.is_ordered:
+        data["is_ordered"] = True
     if samples.metadata is not None:
         numbers, texts = (
             sorted(samples.metadata.numbers.items()),
@@ -547,6 +551,7 @@ def unpack_samples(data: Mapping[str, Json], largest: int = LARGEST_UNPACKED) ->
         refits,
         groups=groups,
         clusters=clusters,
+        is_ordered=data.get("is_ordered") is True,
         metadata=SampleMetadata(numbers, texts) if "metadata" in data else None,
         classes={
             name: [_label(label) for label in _typed(labels, list, "classes")]

@@ -48,6 +48,7 @@ class Unit(Word):
 
     SAMPLES = "samples"
     GROUPS = "groups"
+    BLOCKS = "blocks"
     SEEDS = "seeds"
     FOLDS = "folds"
 
@@ -60,7 +61,8 @@ class Regression:
 
     Args:
         question, test: what was asked, and the statistical test's name.
-        n, unit: how much evidence there was: the common test samples, their groups, or this run's seeds.
+        n, unit: how much evidence there was: the common test samples, their
+            groups or blocks in time, or this run's seeds.
         reference: the id of the run compared with.
         reference_value: what that run measured, by the same refits or samples.
         reference_refits: how many refits it has.

@@ -125,7 +125,7 @@ def test_a_resample_holds_whole_groups() -> None:
 # Of a run's evidence
 
 
-def judged(share: float, is_clustered: bool = True) -> Evidence:
+def judged(share: float, is_clustered: bool = True, is_ordered: bool = False) -> Evidence:
     """Return a refit whose answers are right on this share of the groups, and wrong on whole others."""
     random = np.random.default_rng(6)
     truth = random.integers(0, 2, GROUPS * EACH)
@@ -142,6 +142,7 @@ def judged(share: float, is_clustered: bool = True) -> Evidence:
         {"accuracy": is_right[None], "loss": (1.0 - is_right)[None]},
         outputs={"": scores[None]},
         clusters=CODES if is_clustered else None,
+        is_ordered=is_ordered,
     )
     names = ("accuracy", "loss", "f1", "roc_auc")
     return Evidence(
@@ -179,3 +180,21 @@ def test_the_groups_of_a_slice_alone_count() -> None:
     compared = compare_evidence("accuracy", 1, one, other).comparison
     assert compared is not None
     assert compared.n == one.count("accuracy") == 30
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss", "f1", "roc_auc"])
+def test_rows_in_time_order_are_compared_by_blocks_of_them(metric: str) -> None:
+    sign = -1 if metric == "loss" else 1
+    pair = compare_evidence(
+        metric,
+        sign,
+        judged(0.5, is_clustered=False, is_ordered=True),
+        judged(0.9, is_clustered=False),
+    )
+    compared = pair.comparison
+    assert isinstance(compared, GroupFlips)
+    assert compared.unit is Unit.BLOCKS
+    assert FEWEST_GROUPS <= compared.n < GROUPS * EACH
+    assert compared.delta == pytest.approx(sign * (pair.candidate - pair.reference))
+    # Where they differ is one stretch of time: 1000 such samples are worth far fewer.
+    assert 0.001 < compared.p_worse < 0.2

@@ -67,6 +67,8 @@ def all_samples(draw: st.DrawFn) -> Samples:
         draw(st.dictionaries(names, floats(n), max_size=3)),
         groups=draw(st.dictionaries(names, st.lists(names, min_size=n, max_size=n).map(groups), max_size=2)),
         chart_outputs=draw(st.dictionaries(names, floats(n) | floats(n, columns), max_size=2)),
+        clusters=draw(st.none() | classes(n)),
+        is_ordered=draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -81,10 +83,17 @@ def same(one: Any, other: Any) -> bool:
     return bool(one.dtype == other.dtype and one.tobytes() == other.tobytes())
 
 
+ALONE = ("size", "refits", "classes", "definitions", "groups", "metadata", "is_ordered")
+"""Fields that are no arrays by name."""
+
+
 def equal(one: Samples, other: Samples) -> bool:
     for field in fields(Samples):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if field.name not in ("size", "refits", "classes", "definitions", "groups", "metadata"):
+        if field.name == "clusters":
+            if (mine is None) != (theirs is None) or not (mine is None or same(mine, theirs)):
+                return False
+        elif field.name not in ALONE:
             if set(mine) != set(theirs):
                 return False
             if not all(same(mine[name], theirs[name]) for name in mine):
