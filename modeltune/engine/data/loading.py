@@ -87,7 +87,8 @@ class Part:
     ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
     "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
     ``metadata`` is a pandas frame of what else is known of the samples, a row for each in order.
-    ``groups`` are numbers, shape (size,): samples with the same one belong together. ``class_names`` are
+    ``groups`` are numbers, shape (size,): samples with the same one belong together. ``is_ordered`` tells
+    that rows are in time. ``class_names`` are
     those of each output that has some, by the path of its targets.
     """
 
@@ -110,6 +111,7 @@ class Part:
     whole: Mapping[str, Array] = field(default_factory=dict)
     metadata: Any = None
     groups: Array | None = None
+    is_ordered: bool = False
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -327,7 +329,9 @@ def _with_rows(where: str, data: Data, parts: Mapping[str, Part]) -> dict[str, P
     frames = metadata_frames(where, data.metadata, sizes, streams)
     groups = group_numbers(where, data.groups, sizes, streams)
     return {
-        name: replace(part, metadata=frames.get(name), groups=groups.get(name))
+        name: replace(
+            part, metadata=frames.get(name), groups=groups.get(name), is_ordered=data.ordered
+        )
         for name, part in parts.items()
     }
 

@@ -38,6 +38,7 @@ from modeltune.engine.score.task_report import (
 from modeltune.engine.score.task_samples import (
     TaskScores,
     as_kept,
+    as_they_depend,
     note_on_width,
     task_samples,
     task_scores,
@@ -574,6 +575,7 @@ def score_outputs(
         samples = None if samples is None else _with_accuracy(samples, output)
         if samples is not None and has_loss:
             samples = _with_loss(samples, output)
+    samples = None if samples is None else as_they_depend(samples, test)
     notes = [*note_on_width(outputs, asked), *notes_on_points(points, outputs)]
     undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():

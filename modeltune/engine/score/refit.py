@@ -66,7 +66,12 @@ from modeltune.engine.score.scoring import (
 )
 from modeltune.engine.score.shown_samples import examples
 from modeltune.engine.score.task_report import report
-from modeltune.engine.score.task_samples import TaskScores, note_on_width, task_scores
+from modeltune.engine.score.task_samples import (
+    TaskScores,
+    as_they_depend,
+    note_on_width,
+    task_scores,
+)
 from modeltune.ground import error_line
 from modeltune.records import (
     ARCHITECTURE,
@@ -392,7 +397,7 @@ def _score(
         if parts.test.stream is not None and samples is not None and not samples.truth:
             # Only its targets show in which order a stream yielded its samples.
             samples = None
-        packed = None if samples is None else pack_samples(samples)
+        packed = None if samples is None else pack_samples(as_they_depend(samples, parts.test))
         notes += [] if samples is None else note_on_width(on_test.predictions.outputs, asked)
     except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
         notes.append(_not_measured("the results of single samples are not kept", error))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from modeltune.engine.data import Part
 from modeltune.engine.score.task_report import (
     Output,
     OutputTask,
@@ -243,6 +244,14 @@ def task_samples(
         scores.metadata,
         {prefix: np.array([point.thresholds]) for prefix, point in points.items()},
     )
+
+
+def as_they_depend(samples: Samples, part: Part) -> Samples:
+    """Return the samples of a part with what is known of how they depend on each other: groups, and time."""
+    clusters = None
+    if part.groups is not None:
+        clusters = np.unique(part.groups, return_inverse=True)[1].reshape(-1)
+    return replace(samples, clusters=clusters, is_ordered=part.is_ordered)
 
 
 def as_kept(values: Array) -> Array:
