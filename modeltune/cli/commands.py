@@ -369,6 +369,26 @@ def export_run(arguments: argparse.Namespace) -> str:
     return "\n".join((written, what, *notes))
 
 
+def best_of_protocol(arguments: argparse.Namespace) -> str:
+    """Rank the models of a protocol by the newest run of each, and export the best if asked to."""
+    from modeltune.harness import check_target, ranking_of
+    from modeltune.histories import open_store
+    from modeltune.reports import ranking_text
+    from modeltune.specs import root_here
+
+    if arguments.file is not None:
+        check_target(Path(arguments.file))
+    with open_store(arguments.store, create=False) as store, store.reading():
+        ranking = ranking_of(arguments.protocol, store, root_here())
+    text = ranking_text(ranking, room())
+    if arguments.file is None:
+        return text
+    if ranking.best is None:
+        raise HistoryError(f"{ranking.protocol}: no run passed, so that there is no best to export")
+    arguments.run = ranking.best.id
+    return f"{text}\n\n{export_run(arguments)}"
+
+
 def replay_weights(arguments: argparse.Namespace) -> int:
     """Evaluate a run's own weights again; return 0 if they give the recorded numbers, else 1."""
     from modeltune.harness import kept_weights, replay_from_json

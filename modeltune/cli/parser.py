@@ -171,6 +171,24 @@ def parser() -> argparse.ArgumentParser:
         help="the file to write, which must not exist yet; to x.weights.h5 go the weights alone",
     )
     exported.set_defaults(command=commands.export_run)
+    best = subparsers.add_parser(
+        "best",
+        parents=[store, specs],
+        allow_abbrev=False,
+        help="rank the models of a protocol, and say which are really different; export the best",
+    )
+    best.add_argument(
+        "protocol",
+        metavar="PROTOCOL",
+        help="its name, such as on_digits, or address, model_specs/spec_digits.py::on_digits",
+    )
+    best.add_argument(
+        "--export",
+        dest="file",
+        metavar="FILE",
+        help="write the best model, as modeltune export does",
+    )
+    best.set_defaults(command=commands.best_of_protocol)
     replayed = subparsers.add_parser(
         "replay",
         parents=[store, specs],

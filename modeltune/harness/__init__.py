@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeltune.harness.acceptance import accept_if_asked
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.pipeline import run
+    from modeltune.harness.protocol_rankings import ranking_of, rankings_of
     from modeltune.harness.replay import (
         check_target,
         export_kept,
@@ -48,6 +49,8 @@ __all__ = [
     "newest_run",
     "newest_runs",
     "notebook_view",
+    "ranking_of",
+    "rankings_of",
     "replay",
     "replay_from_json",
     "run",
@@ -68,6 +71,10 @@ __getattr__, __dir__ = door(
             "warm_up",
         ),
         "pipeline": ("run",),
+        "protocol_rankings": (
+            "ranking_of",
+            "rankings_of",
+        ),
         "replay": (
             "check_target",
             "export_kept",

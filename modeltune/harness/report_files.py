@@ -20,7 +20,7 @@ from modeltune.ground import (
 from modeltune.harness.run_differences import contrast
 from modeltune.histories import Store, contents, open_store, samples_of
 from modeltune.records import Json, Run, RunStatus, Summary, to_json, without_samples
-from modeltune.reports import Contrast, ReportedRun
+from modeltune.reports import Contrast, Ranking, ReportedRun
 from modeltune.specs import root_here, split_address
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PAST_RUNS = 40
 
 
 def write_reports(
-    folder: Path, reported: Sequence[ReportedRun]
+    folder: Path, reported: Sequence[ReportedRun], rankings: Sequence[Ranking] = ()
 ) -> tuple[list[Path], dict[str, Exception]]:
     """Write every kind of report of these runs into a folder, each file whole.
 
@@ -47,8 +47,8 @@ def write_reports(
     runs = [report.run for report in reported]
     kinds: dict[str, Callable[[Path], None]] = {
         "report.json": lambda file: write(file, [to_json(run) for run in runs]),
-        "report.md": lambda file: write_whole(file, markdown(runs)),
-        "report.html": lambda file: write_whole(file, html(reported)),
+        "report.md": lambda file: write_whole(file, markdown(runs, rankings)),
+        "report.html": lambda file: write_whole(file, html(reported, rankings)),
     }
     written: list[Path] = []
     problems: dict[str, Exception] = {}

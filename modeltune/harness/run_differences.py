@@ -101,6 +101,20 @@ def contrast(a: Run, b: Run, history: Store) -> Contrast:
     )
 
 
+def difference_in(metric: str, a: Run, b: Run, history: Store) -> Difference:
+    """Compare one metric of two runs, as ``contrast`` does."""
+    from modeltune.judgement import Evidence
+
+    evidence = []
+    for run in (a, b):
+        try:
+            samples = samples_of(run, history)
+        except HistoryError as error:
+            return Difference(None, f"not compared: {error}")
+        evidence.append(Evidence(dict(run.scores), baselines.refits_of(run), samples))
+    return _difference(metric, a, b, *evidence)
+
+
 def compare(a: Run | str | int, b: Run | str | int, *, store: str | None = None) -> RunComparison:
     """Return what differs between two runs: metrics with their noise and p, values, data, code, versions.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Event, Json, Run
-    from modeltune.reports import ReportedRun
+    from modeltune.reports import Ranking, ReportedRun
     from modeltune.specs import Spec
 
 # This is imported in every pytest run: modules of ours are imported by the hooks that meet a spec.
@@ -559,6 +559,7 @@ class Session:
             annotate,
             headline,
             markdown,
+            rankings_text,
             root_of,
             summary_table,
             undecided,
@@ -574,7 +575,10 @@ class Session:
         # Without what the history knows there is still what the runs say themselves.
         bare = [ReportedRun(run) for run in runs]
         reported = render("earlier runs in reports", lambda: self._reported(runs), bare)
-        self._report_files, problems = write_reports(self._report_file.parent, reported)
+        nothing: list[Ranking] = []
+        rankings = render("ranking of a protocol", lambda: self._rankings(runs), nothing)
+        folder = self._report_file.parent
+        self._report_files, problems = write_reports(folder, reported, rankings)
         unwritable = [str(error) for error in problems.values() if isinstance(error, OSError)]
         if unwritable:
             self._report_error = "; ".join(dict.fromkeys(unwritable))
@@ -584,7 +588,9 @@ class Session:
                 self._renderings.add(name, error_line(error))
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
-                page = render("page for GITHUB_STEP_SUMMARY", lambda: markdown(runs), None)
+                page = render(
+                    "page for GITHUB_STEP_SUMMARY", lambda: markdown(runs, rankings), None
+                )
                 if page is not None:
                     _append(Path(summary), page)
             except OSError as error:
@@ -605,6 +611,7 @@ class Session:
             self._end_of_summary = [
                 "\n".join(self._obeyed(files)),
                 render("summary", lambda: summary_table(runs), ""),
+                render("ranking of a protocol", lambda: rankings_text(rankings), ""),
                 render("list of cuts", lambda: all_cuts(runs), ""),
                 render("list of what is undecided", lambda: undecided(runs), ""),
             ]
@@ -783,6 +790,15 @@ class Session:
             for (store, examples), group in groups.items()
         }
         return [next(reported[key]) for key in keys]
+
+    def _rankings(self, runs: Sequence[Run]) -> list[Ranking]:
+        """Return the rankings of the protocols that several of these runs share."""
+        from modeltune.harness import rankings_of
+
+        groups: dict[StoreUrl, list[Run]] = {}
+        for run in runs:
+            groups.setdefault(self.options_of(run.file)["store"], []).append(run)
+        return [one for store, group in groups.items() for one in rankings_of(group, store)]
 
     def _is_recorded_elsewhere(self, run: Run) -> bool:
         """Tell whether the user named a history for a run, and it is not below the reports' folder."""

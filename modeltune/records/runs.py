@@ -205,6 +205,11 @@ class Run:
         return ", ".join(facts)
 
     @property
+    def protocol(self) -> str | None:
+        """The address of the protocol that its spec shares; None of one without a name, or of an earlier modeltune."""
+        return self.fingerprints.get("protocol")
+
+    @property
     def passed(self) -> bool:
         """Whether the run is green."""
         return self.status is RunStatus.PASSED

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
     from modeltune.reports.progress import RunProgress, follow, heartbeat, lines, live
+    from modeltune.reports.rankings import RankedRun, Ranking, ranking_text, rankings_text
     from modeltune.reports.replays import Replay, disagreements, recorded_scores, replay_report
     from modeltune.reports.reported_run import ReportedRun
     from modeltune.reports.tables import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         gated_metrics,
         headline,
         history_table,
+        parse_objective,
         show,
         show_trial,
         spec_trends,
@@ -53,6 +55,8 @@ __all__ = [
     "TREND",
     "Contrast",
     "Difference",
+    "RankedRun",
+    "Ranking",
     "Replay",
     "ReportedRun",
     "RunComparison",
@@ -81,6 +85,9 @@ __all__ = [
     "live",
     "markdown",
     "page_template",
+    "parse_objective",
+    "ranking_text",
+    "rankings_text",
     "recorded_scores",
     "replay_report",
     "require_matplotlib",
@@ -148,6 +155,7 @@ __getattr__, __dir__ = door(
             "lines",
             "live",
         ),
+        "rankings": ("Ranking", "RankedRun", "ranking_text", "rankings_text"),
         "replays": (
             "Replay",
             "disagreements",
@@ -163,6 +171,7 @@ __getattr__, __dir__ = door(
             "gated_metrics",
             "headline",
             "history_table",
+            "parse_objective",
             "show",
             "show_trial",
             "spec_trends",

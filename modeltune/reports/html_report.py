@@ -31,6 +31,7 @@ from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
 from modeltune.reports.progress import duration
+from modeltune.reports.rankings import HEADERS, Ranking, ranking_rows, ranking_title
 from modeltune.reports.reported_run import ReportedRun
 from modeltune.reports.slice_bars import SliceBar, SliceGroup, slice_groups
 from modeltune.reports.tables import (
@@ -89,7 +90,7 @@ ICONS = {
 _HERE = Path(__file__).parent
 
 
-def html(reported: Sequence[ReportedRun]) -> str:
+def html(reported: Sequence[ReportedRun], rankings: Sequence[Ranking] = ()) -> str:
     """Return the page over these runs, red ones first.
 
     Names and messages are shown literally, whatever they hold. Where there is too much to show, some is left out, and the page says so.
@@ -102,6 +103,8 @@ def html(reported: Sequence[ReportedRun]) -> str:
         is_red=any(not one.run.passed for one in ordered),
         parts=parts,
         opened={part.id for part in parts[:MOST_OPEN]},
+        rankings=[(ranking_title(one), ranking_rows(one), one.left_out) for one in rankings],
+        ranking_headers=HEADERS,
         most_rows=MOST_ROWS,
         phase_headers=PHASE_HEADERS,
         most_tracebacks=MOST_TRACEBACKS,

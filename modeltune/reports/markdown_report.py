@@ -14,6 +14,7 @@ from modeltune.records import FITTED, Json, Outcome, Regression, Run, Scores, Tr
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
 from modeltune.reports.progress import duration
+from modeltune.reports.rankings import HEADERS, Ranking, ranking_rows, ranking_title
 from modeltune.reports.tables import (
     MISSING,
     clean,
@@ -54,7 +55,7 @@ class _Block:
     text: str
 
 
-def markdown(runs: Sequence[Run]) -> str:
+def markdown(runs: Sequence[Run], rankings: Sequence[Ranking] = ()) -> str:
     """Return the page over these runs, red ones first, in less than 64 000 bytes of UTF-8.
 
     Names and messages are shown literally, whatever they hold. What does not fit is left out,
@@ -62,6 +63,7 @@ def markdown(runs: Sequence[Run]) -> str:
     """
     ordered = sorted(runs, key=lambda run: run.passed)
     blocks = [_Block("heading", _heading(ordered)), _Block("list of runs", _overview(ordered))]
+    blocks += [_Block("ranking of a protocol", _ranking(one)) for one in rankings]
     blocks += [_Block("error", _error(run)) for run in ordered if run.error]
     blocks += [
         _Block("table of gates", _gates(ordered)),
@@ -120,6 +122,12 @@ def _overview(runs: Sequence[Run]) -> str:
 
     headers = ["status", "spec", "tested", "search's best", "trials", "baseline", "time"]
     return _table(headers, runs, row, "run", 14_000)
+
+
+def _ranking(ranking: Ranking) -> str:
+    table = markdown_table(HEADERS, ranking_rows(ranking))
+    lines = [f"### {_prose(ranking_title(ranking))}", "", table, *map(_prose, ranking.left_out)]
+    return "\n".join(lines)
 
 
 def _error(run: Run) -> str:

@@ -419,6 +419,18 @@ class Spec:
         return f"{path_in_project(self.file, self.root)}::{self.name}"
 
     @property
+    def protocol_name(self) -> str | None:
+        """The address of its protocol, ``model_specs/spec_digits.py::on_digits``; None of one without a name."""
+        declared = self._declared.protocol
+        module = sys.modules.get(self.module)
+        names = vars(module).items() if module is not None else ()
+        name = next((name for name, value in names if value is declared), None)
+        if name is None:
+            return None
+        file = self.file if self.is_in_notebook else declared.place[0]
+        return f"{path_in_project(file, self.root)}::{name}"
+
+    @property
     def unused_fields(self) -> tuple[str, ...]:
         """The fields of its protocol that say how models are trained, which this one is already."""
         return _of_training(self.protocol) if self.is_given else ()

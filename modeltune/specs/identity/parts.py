@@ -31,8 +31,10 @@ VERSIONS = ("keras", "tensorflow", "keras-tuner", "numpy", "modeltune")
 
 def fingerprints(spec: Spec) -> dict[str, str]:
     """Return what a run record keeps of a spec: its text, its source, and the run's identity."""
+    shared = spec.protocol_name
     sources = {"source": _source(spec.model), "data_source": _source(spec.data)}
     return {
+        **({} if shared is None else {"protocol": shared}),
         **{name: digest(text) for name, text in {"spec": repr(spec), **sources}.items()},
         **{f"{PREFIX}{name}": part for name, part in run_identity(spec).items()},
         **{f"{GATES}{name}": part for name, part in gates_identity(spec).items()},
