@@ -47,7 +47,7 @@ def photograph(report: Path, profile: Path) -> Image.Image:
         browser.open(report, width=WIDTH, height=5000)  # charts are drawn once they are seen
         browser.wait_for("document.querySelector('canvas')")
         checks, search = (int(browser.run(TOP, title)) for title in ("Checks", "Search"))
-        parts = [(0, checks), (search, search + 640)]
+        parts = [(0, checks), (search, search + 470)]
         taken = [
             browser.command("Page.captureScreenshot", clip=clip)["data"]
             for top, bottom in parts
