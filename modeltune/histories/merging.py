@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from modeltune.ground import HistoryError, InvalidRunError
+from modeltune.ground import HistoryError, InvalidRunError, UnrecordableError
 from modeltune.histories.artifacts import artifact_path, copy_to, drop, foreign_files, keep, verify
 from modeltune.histories.store import Store
 from modeltune.records import Artifact, Run, to_json
@@ -80,8 +80,14 @@ def merge(into: Store, other: Store, *, without_files: bool = False) -> MergeRep
             lost += problems
             if id_ in known:
                 present.append(id_)
-            else:
+                continue
+            try:
                 into.record(run)
+            except UnrecordableError as error:
+                for artifact in needed.values():
+                    drop(into.folder, artifact.path)
+                refused.append(str(error))
+            else:
                 copied.append(id_)
     except HistoryError as error:
         # The caller tells what was copied before.

@@ -86,6 +86,8 @@ class Place:
 
 DAMAGED = "restore a copy, or move the file away to begin a new history"
 
+_DAMAGED_ON_SERVER = "restore a copy, or use another database to begin a new history"
+
 _WRITABLE = "make the file and its folder readable and writable, or name another --modeltune-store"
 
 _UNREACHABLE = "check the URL and that the server is up"
@@ -114,6 +116,8 @@ _ADVICE = {
     "authentication": "check the user and the password in the URL",
     "password": "check the user and the password in the URL",
     "role": "check the user in the URL",
+    "column": _DAMAGED_ON_SERVER,
+    "relation": _DAMAGED_ON_SERVER,
     "does not exist": "create the database first, or check its name in the URL",
     "too many": "wait for others to finish, or allow the server more connections",
     "connection slots": "wait for others to finish, or allow the server more connections",

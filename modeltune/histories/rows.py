@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -166,10 +167,17 @@ def read_run(connection: sa.Connection, run_id: str) -> Run:
 
     def cells(table: sa.Table, order: str) -> list[dict[str, Any]]:
         query = sa.select(table).where(table.c.run == run_id).order_by(table.c[order])
-        return [checked(table, row, run_id) for row in connection.execute(query)]
+        rows = [checked(table, row, run_id) for row in connection.execute(query)]
+        keys = {tuple(row[column.name] for column in table.primary_key) for row in rows}
+        if len(keys) < len(rows):
+            raise InvalidRowError(run_id, f"{table.name}.{order}", "stands in two rows")
+        return rows
 
-    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
-    run = checked(runs, row, run_id)
+    of_the_id = connection.execute(sa.select(runs).where(runs.c.id == run_id)).all()
+    if len(of_the_id) > 1:
+        # The history of a stranger may lack our keys.
+        raise InvalidRowError(run_id, "runs.id", f"stands in {len(of_the_id)} rows")
+    run = checked(runs, of_the_id[0], run_id)
     values: dict[tuple[str, str], list[float]] = {}
     for score in cells(scores, "refit"):
         values.setdefault((run_id, score["metric"]), []).append(score["value"])
@@ -369,6 +377,9 @@ def summaries(
             rows.append(checked(runs, row))
         except InvalidRowError as error:
             invalid[error.run] = error
+    for id_, number in Counter(row["id"] for row in rows).items():
+        if number > 1:
+            invalid[id_] = InvalidRowError(id_, "runs.id", f"stands in {number} rows")
     values: dict[tuple[str, str], list[float]] = {}
     for some in batches([row["id"] for row in rows]):
         measured = (

@@ -50,7 +50,10 @@ def newest(
     if by_name == spec:
         return list(itertools.islice(of_the_file, limit))
     by_path = _rows(connection, chosen.where(runs.c.spec == spec), limit)
-    both = heapq.merge(by_path, of_the_file, key=lambda row: -int(row.seq))
+    # What is no number is no run, and the caller says so.
+    both = heapq.merge(
+        by_path, of_the_file, key=lambda row: -row.seq if isinstance(row.seq, int) else 0
+    )
     return list(itertools.islice(both, limit))
 
 

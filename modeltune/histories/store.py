@@ -22,6 +22,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
+    IntegrityError,
     NoSuchModuleError,
     SQLAlchemyError,
 )
@@ -36,6 +37,7 @@ from modeltune.ground import (
     UnrecordableError,
     count_of,
     error_line,
+    first_line,
     make_folder,
     open_regular,
     require_regular,
@@ -134,17 +136,20 @@ class Store:
                 _make(self._place.path)
             try:
                 self._insert(run)
-            except (TypeError, ValueError, OverflowError, DataError) as error:
-                cause = getattr(error, "orig", error)
-                raise UnrecordableError(
-                    f"{self}: run {run.id} has no place in a record: {cause}"
-                ) from error
+            except (TypeError, ValueError, OverflowError, DataError, IntegrityError) as error:
+                raise self._unrecordable(run, error) from error
             except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) == _LIMIT_OF_SERVER:
+                    raise self._unrecordable(run, error) from error
                 if not error.connection_invalidated:
                     raise
                 # The server was restarted, or a packet was lost, and the COMMIT may have arrived or
                 # not: recording the same run again is right either way.
                 self._insert(run)
+
+    def _unrecordable(self, run: Run, error: Exception) -> UnrecordableError:
+        cause = first_line(getattr(error, "orig", error))
+        return UnrecordableError(f"{self}: run {run.id} has no place in a record: {cause}")
 
     def _insert(self, run: Run) -> None:
         with _writing(self._engine) as connection:
@@ -219,7 +224,8 @@ class Store:
         with self._reading() as connection:
             # One query for all specs would read all of their runs.
             rows = {spec: newest(connection, chosen, spec, root, limit) for spec in specs}
-            listed = self._valid(connection, [row for some in rows.values() for row in some])
+            by_seq = {row.seq: row for some in rows.values() for row in some}
+            listed = self._valid(connection, list(by_seq.values()))
             valid = {summary.seq: summary for summary in listed}
             return {
                 spec: [valid[row.seq] for row in some]
@@ -275,7 +281,7 @@ class Store:
                     ids.append(checked(runs, row)["id"])
                 except InvalidRowError as error:
                     self._leave_out(error)
-            return ids
+            return list(dict.fromkeys(ids))
 
     def files(self) -> list[tuple[str, str, Artifact]]:
         """Return every file that a run names, as (run id, kind, file); any schema will do.
@@ -505,7 +511,7 @@ class Store:
             raise HistoryError(
                 f'no run "{reference}": {holds}{latest}; `modeltune history` lists them'
             )
-        if len(rows) > 1:
+        if len({row.id for row in rows}) > 1:
             listed = ", ".join(f"{row.id!s:.100} ({row.spec!s:.200})" for row in rows[:_LISTED])
             more = ", ..." if len(rows) > _LISTED else ""
             raise HistoryError(f'"{reference}" begins more than one run: {listed}{more}; type more')
@@ -615,6 +621,9 @@ _IS_BY_DIGITS = sa.and_(
 
 In Danish "aa" comes after "z", in Welsh "dd" after "dz"; some collations sort numbers by their value.
 """
+
+_LIMIT_OF_SERVER = "54000"
+"""What PostgreSQL says of a name that is too long for an index, of some 2700 bytes."""
 
 _AFTER_INVALID = 200
 """How many rows are read at once after invalid ones: somebody may have damaged many."""

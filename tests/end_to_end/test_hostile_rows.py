@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import shutil
 import sqlite3
 import traceback
@@ -227,6 +228,24 @@ def variations(document: Any, seen: set[str] | None = None) -> Iterator[Any]:
                     changed = json.loads(json.dumps(document))
                     changed[key] = inner
                     yield changed
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_that_stands_twice_leaves_out_its_run_alone(project: Path, table: str) -> None:
+    rows, kept = f"SELECT * FROM {table}", f"CREATE TABLE kept AS SELECT * FROM {table}"
+    with closing(sqlite3.connect(".modeltune/history.db", isolation_level=None)) as connection:
+        # Where our keys are gone: the file is a stranger's.
+        connection.executescript(f"PRAGMA foreign_keys = OFF; {kept}; DROP TABLE {table};")
+        connection.execute(f"ALTER TABLE kept RENAME TO {table}")
+        key = "id" if table == "runs" else "run"
+        connection.execute(f"INSERT INTO {table} {rows} WHERE {key} = '{BAD}' LIMIT 1")
+    attack(project, table)
+    for path in Path.cwd().glob("into.db*"):
+        path.unlink()
+    status, out, err = said(["merge", "into.db", ".modeltune/history.db"])
+    assert (status, err.count("\n")) == (1, 1)
+    assert out.startswith("copied 1 run ")
+    assert re.search(rf"run {BAD} is left out: column {table}\.\w+: stands in (two|2) rows", err)
 
 
 def test_the_other_runs_are_in_the_frame_and_the_one_left_out_is_named(project: Path) -> None:

@@ -433,6 +433,41 @@ def test_runs_go_from_a_file_to_a_server_and_back_with_their_files(
         assert len(one.runs()) == 1
 
 
+def test_a_run_that_a_server_cannot_hold_is_left_out_of_a_merge_and_the_others_are_copied(
+    store: Store, tmp_path: Path
+) -> None:
+    with open_store(f"sqlite:///{tmp_path}/one/history.db") as other:
+        for name in ("a", "b", "c", "d"):
+            weights = keep(other.folder, f"artifacts/{name}.weights.h5", lambda to: to.touch())
+            # An index of the server takes 2700 bytes, and can pack what repeats.
+            spec = "".join(map(chr, range(0x4E00, 0x4E00 + 4000))) if name == "b" else "spec"
+            other.record(some_run(name, spec=spec, artifact=weights, files={}))
+        database = tmp_path / "one/history.db"
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            assert connection.execute(
+                f"UPDATE artifacts SET refit = {2**40} WHERE run = 'c'"
+            ).rowcount
+        for _ in range(2):
+            merged = merge(store, other)
+            assert [run.id for run in store.runs()] == ["d", "a"]
+            assert merged.stopped is None
+            assert [line.removeprefix(f"{store}: run ")[:27] for line in merged.refused] == [
+                "b has no place in a record:", "c has no place in a record:",
+            ]  # fmt: skip
+            assert all("\n" not in line for line in merged.refused)
+    kept = {path.name for path in (store.folder / "artifacts").glob("*.h5")}
+    assert kept == {"a.weights.h5", "d.weights.h5"}
+
+
+def test_a_database_that_lacks_a_column_is_not_taken_for_one_that_is_not_there(
+    store: Store, postgres: Server, database: str
+) -> None:
+    store.record(DIGITS)
+    postgres.ask("ALTER TABLE runs DROP COLUMN created", database)
+    with pytest.raises(HistoryError, match=r"runs\.created does not exist; restore a copy"):
+        store.runs()
+
+
 def test_what_a_history_on_a_server_names_is_no_leftover(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
