@@ -128,7 +128,9 @@ def compare(a: Run | str | int, b: Run | str | int, *, store: str | None = None)
     Raises:
         HistoryError: there is no such run, or the history cannot be read.
     """
-    with open_store(named_store(store) if store else default_store(), create=False) as history:
+    url = named_store(store) if store else default_store()
+    del store  # It may carry a password, which a traceback would show.
+    with open_store(url, create=False) as history:
         one, other = (run if isinstance(run, Run) else history.run(str(run)) for run in (a, b))
         return RunComparison(one, other, contrast(one, other, history))
 

@@ -39,6 +39,7 @@ from modeltune.ground import (
     error_line,
     first_line,
     make_folder,
+    named_store,
     open_regular,
     require_regular,
     sqlite_url,
@@ -545,8 +546,8 @@ def open_store(url: str | StoreUrl, *, create: bool = True, keep: bool = False) 
         HistoryError: what is there is damaged, is not a history, or was written by a newer
             modeltune; it is left as it was.
     """
+    url = named_store(url)  # A text may carry a password, which a traceback would show.
     place = place_of(url)
-    del url  # It may carry a password.
     with place.plain_errors():
         engine = _engine(place, is_kept=keep or not create)
         if place.path:
@@ -571,8 +572,8 @@ def open_as_it_is(url: str | StoreUrl) -> tuple[Store, str]:
         NoHistoryError: there is none.
         HistoryError: it cannot be read.
     """
+    url = named_store(url)  # A text may carry a password, which a traceback would show.
     place = place_of(url)
-    del url  # It may carry a password.
     opened = place
     if place.path:
         with place.plain_errors():

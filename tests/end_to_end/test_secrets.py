@@ -171,6 +171,44 @@ def test_no_traceback_shows_the_password_of_a_store(
     assert_hidden(project, *capsys.readouterr())
 
 
+def test_no_traceback_of_a_function_that_takes_the_url_shows_the_password(
+    project: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = """
+        import os
+        import pytest
+        import modeltune as mt
+        from modeltune.histories import open_as_it_is, open_store
+        from spec_a import scripted
+
+        CALLS = {
+            "run": lambda url: mt.run(scripted, store=url, listen=print),
+            "reuse": lambda url: mt.run(scripted, store=url, reuse=True, listen=print),
+            "history": lambda url: mt.history(url).frame(),
+            "a run": lambda url: mt.history(url).run(-1),
+            "compare": lambda url: mt.compare(-1, -2, store=url),
+            "open_store": open_store,
+            "open_as_it_is": open_as_it_is,
+        }
+
+        @pytest.mark.parametrize("url", os.environ["URLS"].split())
+        @pytest.mark.parametrize("call", CALLS)
+        def test_call(call, url):
+            CALLS[call](os.environ[url])
+        """
+    for name in ("nobody listens", "a port that is a word", "a file with options"):
+        monkeypatch.setenv(name.replace(" ", "_"), URLS[name])
+    monkeypatch.setenv("URLS", "nobody_listens a_port_that_is_a_word a_file_with_options")
+    project = project.with_files({"test_calls.py": calls})
+    for style in ("--full-trace", "--tb=long", "--tb=short"):
+        # The lambda is the user's own, and so is what it shows of its arguments.
+        ended = project.run_pytest("test_calls.py", "--showlocals", "-vv", style)
+        ended.assert_outcomes(failed=21)
+        ours = [part for part in ended.output.split("\n\n") if "lambda" not in part]
+        shown = [part for part in ours if SECRET in part and "modeltune/" in part]
+        assert not shown, shown[0]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
