@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -85,13 +86,14 @@ def log(
     """
     address, secrets = _without_password(MaskedUrl(uri))
     del uri
+    handled = sys.exception()
     with _set_environment(secrets):
         client, experiment = _connect(address, secrets)
         try:
             return _log(client, experiment, run, folder, pages)
         except Exception as error:
             raise ModeltuneError(
-                f"the run is logged only in part: {_cause_of(error, secrets)}"
+                f"the run is logged only in part: {_cause_of(error, secrets, handled)}"
             ) from error
 
 
@@ -278,6 +280,7 @@ def _connect(address: str, secrets: Secrets) -> tuple[MlflowClient, str]:
             f"MLflow's client is not installed ({error}): pip install 'modeltune[mlflow]'"
         ) from error
     name = _text(os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
+    handled = sys.exception()
     try:
         client = MlflowClient(tracking_uri=address)
         if (experiment := client.get_experiment_by_name(name)) is None:
@@ -290,9 +293,9 @@ def _connect(address: str, secrets: Secrets) -> tuple[MlflowClient, str]:
                     raise
         return client, experiment.experiment_id
     except Exception as error:
-        server, cause = secrets.mask(address), _cause_of(error, secrets)
+        server, cause = secrets.mask(address), _cause_of(error, secrets, handled)
         # An answer, such as 401 for a wrong password, is not an OSError.
-        if any(isinstance(origin, OSError) for origin in _chain(error)):
+        if any(isinstance(origin, OSError) for origin in _chain(error, handled)):
             raise Unreachable(f"{server} does not answer: {cause}") from error
         raise ModeltuneError(f"{server} refuses: {cause}") from error
 
@@ -347,17 +350,20 @@ def _set_environment(secrets: Secrets) -> Iterator[None]:
         os.environ.update(before.reveal())
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, the error it was raised from, and so on to the first one."""
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, the error it was raised from, and so on to the first one.
+
+    A run that ends in an error is logged while that error is ``handled``: it is no cause of ours.
+    """
     current: BaseException | None = error
-    while current is not None:
+    while current is not None and current is not handled:
         yield current
         current = current.__cause__ or current.__context__
 
 
-def _cause_of(error: BaseException, secrets: Secrets) -> str:
+def _cause_of(error: BaseException, secrets: Secrets, handled: BaseException | None) -> str:
     """Return the first error of a chain in one short line, without the server's password."""
-    *_, error = _chain(error)
+    *_, error = _chain(error, handled)
     return _clip(mask_urls(secrets.mask(" ".join(error_text(error).split()))), 300)
 
 
