@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +39,7 @@ from modeltune.engine.score import (
     scores_again,
     train_refit,
 )
-from modeltune.ground import CodeError, ModeltuneError, SpecError, error_text
+from modeltune.ground import CodeError, ModeltuneError, SpecError, error_text, monotonic
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -96,10 +95,10 @@ class Engine(DataEngine):
         description, fingerprints = super().load(loaded)
         prepare = self._data.prepare
         if prepare is not None and self._spec.takes_prepared:
-            started = time.monotonic()
+            started = monotonic()
             self.prepared()
             by = getattr(prepare, "__name__", type(prepare).__name__)
-            seconds = time.monotonic() - started
+            seconds = monotonic() - started
             samples = self._data.train.size
             description["prepared"] = {"by": by, "samples": samples, "seconds": seconds}
         return description, fingerprints

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -51,7 +50,7 @@ from modeltune.engine.score import (
     write_estimator,
     write_predictions,
 )
-from modeltune.ground import HistoryError, SpecError, error_line
+from modeltune.ground import HistoryError, SpecError, error_line, monotonic
 from modeltune.records import (
     ARCHITECTURE,
     ESTIMATOR,
@@ -133,7 +132,7 @@ class EstimatorEngine:
         Under Hyperband it is fitted anew for the share of its budget parameter that the epochs of the
         trial are of the longest one.
         """
-        started, spec = time.monotonic(), self._spec
+        started, spec = monotonic(), self._spec
         take_cautions()
         hp = ReadHyperParameters.of(task.hyperparameters)
         curve: dict[str, tuple[float, ...]] = {}
@@ -153,7 +152,7 @@ class EstimatorEngine:
         return TrialResult(
             curve,
             FITTED if curve else "not trained",
-            time.monotonic() - started,
+            monotonic() - started,
             hp.get_config(),
             frozenset(hp.read),
             failure,
@@ -163,7 +162,7 @@ class EstimatorEngine:
 
     def train_refit(self, task: RefitTask) -> RefitResult:
         """Fit the best values to this refit's part of the data, and score the estimator on test."""
-        started, spec, seed = time.monotonic(), self._prepared(task.refit, None), task.refit.seed
+        started, spec, seed = monotonic(), self._prepared(task.refit, None), task.refit.seed
         take_cautions()
         hp = ReadHyperParameters.of(task.hyperparameters)
         try:
@@ -174,7 +173,7 @@ class EstimatorEngine:
                 scored = self._scored(spec, estimator, loaded, task.weights)
                 curve = _curve(spec, estimator, loaded.validation)
         except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
-            seconds = time.monotonic() - started
+            seconds = monotonic() - started
             return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
         on_fields = note_on_fields(spec) if task.weights is not None else None
         notes = [*heard, scored.note, on_fields]
@@ -183,7 +182,7 @@ class EstimatorEngine:
             scores={**scored.scores, **_of_fold(spec, curve)},
             curve=curve,
             trained_by=FITTED,
-            seconds=time.monotonic() - started,
+            seconds=monotonic() - started,
             failure=not_finite(spec, curve),
             note="; ".join(filter(None, notes)) or None,
             cautions=(*hp.cautions(spec.search), *take_cautions()),
@@ -402,9 +401,9 @@ def _timer(model: Estimator, few: Part) -> Callable[[], float]:
     x = inputs_for(model, few)
 
     def seconds() -> float:
-        started = time.perf_counter()
+        started = monotonic()
         model.predict(x)
-        return time.perf_counter() - started
+        return monotonic() - started
 
     return seconds
 

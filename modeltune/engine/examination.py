@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ from modeltune.engine.score import (
     task_scores,
     with_weights,
 )
-from modeltune.ground import error_line, read_bounded
+from modeltune.ground import error_line, monotonic, read_bounded
 from modeltune.records import (
     LARGEST_ARCHITECTURE,
     Examination,
@@ -156,8 +155,8 @@ def _timer(model: Model, x: Arrays) -> Callable[[], float]:
     tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(x))
 
     def seconds() -> float:
-        started = time.perf_counter()
+        started = monotonic()
         model.predict_on_batch(tensors)
-        return time.perf_counter() - started
+        return monotonic() - started
 
     return seconds

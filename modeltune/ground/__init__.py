@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         read_json,
         require_regular,
     )
+    from modeltune.ground.clock import monotonic
     from modeltune.ground.config import (
         REPORT_VARIABLE,
         STORE_VARIABLE,
@@ -177,6 +178,7 @@ __all__ = [
     "mark_folder",
     "mask_urls",
     "message_of",
+    "monotonic",
     "named_store",
     "notebook_file",
     "open_own",
@@ -240,6 +242,7 @@ __getattr__, __dir__ = door(
             "remove_file",
             "remove_marked",
         ),
+        "clock": ("monotonic",),
         "config": (
             "Config",
             "Project",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from dataclasses import dataclass, field
+
+from modeltune.ground.clock import monotonic
 
 OVERDRAFT = 60.0
 """Seconds by which any budget may be overdrawn; one that is longer, by its own length."""
@@ -36,11 +37,11 @@ class Deadline:
     @classmethod
     def after(cls, seconds: float, budget: str) -> Deadline:
         """Return the deadline that is this many seconds from now."""
-        return cls(time.monotonic() + seconds, budget, max(seconds, OVERDRAFT))
+        return cls(monotonic() + seconds, budget, max(seconds, OVERDRAFT))
 
     def is_near(self, seconds: float) -> bool:
         """Tell whether something that takes this many seconds would end too late."""
-        return time.monotonic() + seconds >= self.at
+        return monotonic() + seconds >= self.at
 
 
 def seconds_of(budget: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from modeltune.ground import (
     StoreUrl,
     error_line,
     first_line,
+    monotonic,
 )
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
 from modeltune.harness.engines import lend_engine_alone
@@ -103,8 +103,8 @@ def look_up(
         try:
             if spec.is_given:
                 engine = stack.enter_context(lend_engine_alone(spec, fixtures, *how))
-                began = time.monotonic()
-                prints, seconds, take = engine.load()[1], time.monotonic() - began, engine.loaded
+                began = monotonic()
+                prints, seconds, take = engine.load()[1], monotonic() - began, engine.loaded
                 what = "model does"
                 prints |= given_prints(engine.identify())
             else:

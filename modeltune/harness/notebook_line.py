@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-from modeltune.ground import count_of
+from modeltune.ground import count_of, monotonic
 from modeltune.records import BaselineAccepted, Event, Note, RunRecorded
 from modeltune.reports import RunProgress, clean, cut, follow, live
 
@@ -19,7 +18,7 @@ LONGEST_PROGRESS = 120
 class NotebookLine:
     """Listen to a run, and show its progress in one line, replaced until the run is recorded."""
 
-    def __init__(self, spec: str, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, spec: str, clock: Callable[[], float] = monotonic):
         self._clock = clock
         self._progress = RunProgress(spec, clock(), clock())
         self._shown_at = -REDRAWN_EVERY

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from modeltune.ground import (
     first_line,
     is_disk_full,
     message_of,
+    monotonic,
     says_disk_full,
     typed,
 )
@@ -249,11 +249,11 @@ class RunDraft:
     @contextlib.contextmanager
     def phase(self, name: str, spent: float = 0.0) -> Iterator[None]:
         """Measure the seconds of a phase, also of one that is cut short; some may be ``spent``."""
-        started = time.monotonic()
+        started = monotonic()
         try:
             yield
         finally:
-            self._seconds[name] = spent + time.monotonic() - started
+            self._seconds[name] = spent + monotonic() - started
 
     def fail(self, error: BaseException) -> None:
         """Record why the run ended early; every gate says that it was not measured."""

@@ -7,14 +7,13 @@ import hashlib
 import itertools
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from modeltune.ground import Deadline, NoTrialError, SearchError, remove_file
+from modeltune.ground import Deadline, NoTrialError, SearchError, monotonic, remove_file
 from modeltune.harness.executors import Executor
 from modeltune.records import (
     Best,
@@ -111,7 +110,7 @@ def search(
         SearchError: no trial completed; shows the first failure's traceback.
     """
     oracle, executor, scratch = tuner.oracle, tuner.executor, tuner.scratch
-    started = time.monotonic()
+    started = monotonic()
     listen(SearchStarted(spec.id, spec.search))
     window = spec.search.window if spec.search.deterministic else executor.slots
     ids = itertools.count(1)
@@ -343,9 +342,9 @@ def _out_of_time(
 ) -> str | None:
     """Return why no other trial may begin, or None when there is time for one."""
     minutes = spec.search.max_minutes
-    if time.monotonic() - started >= 60 * (minutes or math.inf):
+    if monotonic() - started >= 60 * (minutes or math.inf):
         return f"max_minutes={minutes} are over"
-    if time.monotonic() >= deadline.end:
+    if monotonic() >= deadline.end:
         return f"the budget of {deadline.budget} is overdrawn"
     # A budget too short for one trial is overdrawn: without a trial there is nothing to judge.
     best = best_trial(spec, progress.trials)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from modeltune.ground import monotonic
 from modeltune.plugin.pytest_internals import (
     Writer,
     capture_disabled,
@@ -157,7 +157,7 @@ class LiveDisplay:
         terminal: Terminal,
         is_live: bool,
         printable: Callable[[str], str] = str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._terminal = terminal
         self._is_live = is_live

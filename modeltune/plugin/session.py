@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from modeltune.ground import monotonic
 from modeltune.plugin.live_hooks import SMOKE, LiveHooks, is_github, is_xdist_worker, printable
 from modeltune.plugin.other_specs import others_of, with_others_first
 from modeltune.plugin.tuned_fixture import NoWinnerError, Winners, uses_tuned, with_specs_first
@@ -94,7 +94,7 @@ class Session:
         self.is_xdist_worker = is_xdist_worker(config)
         self._is_report_prepared = self.is_xdist_worker
         self._is_interrupted = False
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._specs_left: dict[Path, int] = {}
         self._begun: dict[Path, float] = {}
         self._projects: dict[Path, Project] = {}
@@ -483,7 +483,7 @@ class Session:
         """
         from modeltune.ground import Deadline, seconds_of
 
-        root, now = self._project_of(file).root, time.monotonic()
+        root, now = self._project_of(file).root, monotonic()
         begun = self._begun.setdefault(root, now if self._begun else self._started)
         if budget := self._config.getoption("modeltune_budget"):
             specs_left, begun = sum(self._specs_left.values()), self._started

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from modeltune.ground import monotonic
+
 if TYPE_CHECKING:
     from modeltune.plugin.items import SpecItem
     from modeltune.records import Run
@@ -228,13 +230,13 @@ class Winners:
 
         place = request.session.items.index(item)
         ended, begun = self._file(item.nodeid, "ended"), self._file(item.nodeid, "begun")
-        idle_since = time.monotonic()
+        idle_since = monotonic()
         while not ended.exists():
             if is_still_to_run(request.config, place):
                 return
             if self._is_one_running():
-                idle_since = time.monotonic()
-            elif time.monotonic() > idle_since + PATIENCE_SECONDS:
+                idle_since = monotonic()
+            elif monotonic() > idle_since + PATIENCE_SECONDS:
                 return
             if begun.exists() and not _is_running(begun.read_text(encoding="utf-8")):
                 break

@@ -112,6 +112,21 @@ def test_what_trains_warns_of_nothing(project: Example) -> None:
 # options
 
 
+def test_a_test_s_frozen_time_overdraws_no_budget(scripted: Example) -> None:
+    # As freezegun does: every clock of this process stands at one moment, uptime or not.
+    conftest = """
+        import time
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def frozen(monkeypatch):
+            for name in ("time", "monotonic", "perf_counter"):
+                monkeypatch.setattr(time, name, lambda: 978307200.0)
+        """
+    project = scripted.with_spec(SCRIPTED).with_files({"conftest.py": conftest})
+    project.run_pytest("--modeltune-budget=3m").assert_outcomes(passed=1)
+
+
 def test_the_report_goes_where_the_option_says(scripted: Example) -> None:
     scripted = scripted.with_spec(SCRIPTED)
     assert scripted.run_pytest("--modeltune-report=out/deep").exit_code == 0
@@ -408,7 +423,8 @@ def test_a_run_without_a_spec_is_left_alone(
     with_us.stdout.fnmatch_lines(
         [
             "loaded []",
-            "ours [[]'modeltune', 'modeltune.ground', 'modeltune.ground.doors', 'modeltune.plugin', "
+            "ours [[]'modeltune', 'modeltune.ground', 'modeltune.ground.clock', "
+            "'modeltune.ground.doors', 'modeltune.plugin', "
             "'modeltune.plugin.hookspecs', 'modeltune.plugin.live_hooks', "
             "'modeltune.plugin.mlflow_plugin', 'modeltune.plugin.session', 'modeltune.plugin.tuned_fixture']",
         ]

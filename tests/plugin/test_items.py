@@ -677,7 +677,7 @@ def test_processes_are_warmed_up_while_specs_are_collected_when_they_will_run(
 def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
     project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1000.0)
     project = project.with_specs(
         spec_a=TWO.replace("@red", "@rules"), spec_b="@rules\ndef wide(hp): ..."
     )
@@ -693,7 +693,7 @@ def test_a_budget_is_shared_evenly_by_the_specs_that_are_left(
 def test_a_budget_in_settings_is_shared_by_the_specs_of_its_project(
     project: Project, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1000.0)
     two = RULES + inspect.cleandoc(TWO.replace("@red", "@rules"))
     one = RULES + "@rules\ndef wide(hp): ..."
     files = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,8 +157,8 @@ def test_a_spec_that_no_worker_runs_is_not_waited_for(
         if now[0] > 50:
             winners.tell_end("other")
 
-    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
-    monkeypatch.setattr(tuned_fixture, "time", clock)
+    monkeypatch.setattr(tuned_fixture, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(xdist_internals, "is_still_to_run", lambda config, place: False)
     config: Any = SimpleNamespace(getoption=lambda *names: str(tmp_path / "gw0"))
     session: Any = SimpleNamespace(is_xdist_worker=True, made=[])

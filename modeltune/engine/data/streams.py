@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from modeltune.ground import monotonic
 
 MOST_BATCHES = 10_000_000
 """A stream that says it has more batches is as good as endless."""
@@ -70,10 +71,10 @@ class ReadingLimit:
     def from_now(cls, data_minutes: float | None) -> ReadingLimit:
         """Return the limit that a spec sets, or the usual one."""
         if data_minutes is None:
-            return cls(time.monotonic() + 60 * MINUTES, f"{MINUTES:g} minutes")
+            return cls(monotonic() + 60 * MINUTES, f"{MINUTES:g} minutes")
         seconds = 60 * data_minutes
         seconds -= min(MARGIN, seconds / 2)
-        return cls(time.monotonic() + seconds, f"data_minutes={data_minutes:g}")
+        return cls(monotonic() + seconds, f"data_minutes={data_minutes:g}")
 
 
 class EndWatch:
@@ -93,7 +94,7 @@ class EndWatch:
                 f"has yielded its {len(self._different)} different batches over and over, "
                 f"{self._batches} in all"
             )
-        if time.monotonic() > self._limit.at:
+        if monotonic() > self._limit.at:
             return f"has yielded {self._batches} batches within {self._limit.name}"
         return None
 

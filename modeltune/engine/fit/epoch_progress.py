@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TypeAlias
+
+from modeltune.ground import monotonic
 
 Follower: TypeAlias = Callable[[int, float | None], None]
 """Called with the number of finished epochs and the objective's metric, None if not logged."""
@@ -27,7 +28,7 @@ def report_epochs_to(follower: Follower) -> Iterator[None]:
         _follower.reset(token)
 
 
-def follower(clock: Callable[[], float] = time.monotonic) -> Follower | None:
+def follower(clock: Callable[[], float] = monotonic) -> Follower | None:
     """Return the function that the fit beginning now calls after every epoch; None without follower.
 
     Most of it is not passed on: only what is due ``EVERY`` so many seconds.

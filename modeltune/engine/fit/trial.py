@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from modeltune.engine.data import Part
@@ -13,6 +12,7 @@ from modeltune.engine.fit.fitting import FitPlan, fit, input_tensors, not_finite
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
+from modeltune.ground import monotonic
 from modeltune.records import TrialResult, TrialTask, failure_of
 from modeltune.specs import Spec
 
@@ -25,7 +25,7 @@ def train_trial(
     ``features`` is the folder that keeps the outputs of frozen layers, for any trial and
     run; without one they are kept in memory.
     """
-    started = time.monotonic()
+    started = monotonic()
     take_cautions()  # of what ended before it could be told of
     hp = ReadHyperParameters.of(task.hyperparameters)
     plan = FitPlan(
@@ -53,7 +53,7 @@ def train_trial(
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a candidate raises is its own failure
         curve, trained_by = {}, "not trained"
         failure = failure_of(error)
-    seconds = time.monotonic() - started
+    seconds = monotonic() - started
     read = frozenset(hp.read)
     return TrialResult(
         curve,

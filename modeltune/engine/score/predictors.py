@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +43,7 @@ from modeltune.engine.score.task_samples import (
     task_scores,
 )
 from modeltune.engine.score.unmeasured_gates import gate_problems
-from modeltune.ground import SpecError, error_line, typed
+from modeltune.ground import SpecError, error_line, monotonic, typed
 from modeltune.records import (
     PREDICTOR,
     Area,
@@ -529,13 +528,13 @@ def digest_of_predictor(given: GivenPredictor, loaded: LoadedData) -> str:
 
 def score_predictor(given: GivenPredictor, loaded: LoadedData, task: RefitTask) -> RefitResult:
     """Score a predictor on test, as a refit is scored."""
-    started = time.monotonic()
+    started = monotonic()
     try:
         result = _scored(given, loaded, task.weights)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
-        seconds = time.monotonic() - started
+        seconds = monotonic() - started
         return RefitResult({}, {}, {}, GIVEN, seconds, failure_of(error))
-    return replace(result, seconds=time.monotonic() - started)
+    return replace(result, seconds=monotonic() - started)
 
 
 def predictor_scores(given: GivenPredictor, loaded: LoadedData) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,7 +71,7 @@ from modeltune.engine.score.task_samples import (
     note_on_width,
     task_scores,
 )
-from modeltune.ground import error_line
+from modeltune.ground import error_line, monotonic
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -122,7 +121,7 @@ def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> RefitResult:
     """Train the best values on this refit's part of the data, and score the model on test."""
-    started = time.monotonic()
+    started = monotonic()
     seed = task.refit.seed
     take_cautions()  # of what ended before it could be told of
     hp = ReadHyperParameters.of(task.hyperparameters)
@@ -137,9 +136,7 @@ def train_refit(
             if failure is None and (second := fine_tuning(spec, hp, candidate.model)):
                 # Unfrozen until it is scored, as it was compiled.
                 unfrozen = stack.enter_context(second.begun(candidate))
-                first = Phase(
-                    "first", _epochs(curve), time.monotonic() - started, trained_by, curve
-                )
+                first = Phase("first", _epochs(curve), monotonic() - started, trained_by, curve)
                 phases = first, _fine_tune(plan, unfrozen, second)
                 curve, trained_by = _joined_phases(phases)
                 failure = not_finite(spec, phases[-1].curve, plan.epochs)
@@ -148,9 +145,9 @@ def train_refit(
                 scored = score_model(spec, hp, candidate.model, parts, task.weights, started_from)
                 notes.append(scored.note)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
-        seconds = time.monotonic() - started
+        seconds = monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
-    seconds = time.monotonic() - started
+    seconds = monotonic() - started
     return replace(
         scored,
         curve=curve,
@@ -164,14 +161,14 @@ def train_refit(
 
 def _fine_tune(plan: FitPlan, candidate: Candidate, second: SecondPhase) -> Phase:
     """Train a model on, once its second phase has begun; epochs, and their order, count on."""
-    began = time.monotonic()
+    began = monotonic()
     epochs = plan.epochs + second.epochs
     plan = replace(plan, initial_epoch=plan.epochs, epochs=epochs)
     curve, trained_by = fit(plan, candidate)
     return Phase(
         "fine-tuning",
         _epochs(curve),
-        time.monotonic() - began,
+        monotonic() - began,
         trained_by,
         curve,
         from_layer=second.from_layer,
@@ -195,15 +192,15 @@ def _joined_phases(phases: Sequence[Phase]) -> tuple[dict[str, tuple[float, ...]
 
 def score_given(spec: Spec, loaded: LoadedData, task: RefitTask, model: Model) -> RefitResult:
     """Score a model that is trained already on test, as a refit is scored."""
-    started = time.monotonic()
+    started = monotonic()
     hp = ReadHyperParameters.of(task.hyperparameters)
     parts = RefitParts(loaded.train, loaded.validation, loaded.test)
     try:
         scored = score_model(spec, hp, model, parts, task.weights)
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
-        seconds = time.monotonic() - started
+        seconds = monotonic() - started
         return RefitResult({}, {}, {}, GIVEN, seconds, failure_of(error))
-    seconds = time.monotonic() - started
+    seconds = monotonic() - started
     note = _joined([take_notes(), scored.note])
     return replace(scored, seconds=seconds, note=note, cautions=take_cautions())
 

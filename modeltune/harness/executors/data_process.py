@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modeltune.ground import Deadline
+from modeltune.ground import Deadline, monotonic
 from modeltune.harness.executors.interface import discard_event
 from modeltune.harness.executors.lent_folders import lend_folder
 from modeltune.harness.executors.processes import (
@@ -141,7 +140,7 @@ def lend_data(
     def load() -> LoadedData:
         return load_data(spec, fixtures)
 
-    began = time.monotonic()
+    began = monotonic()
     with contextlib.ExitStack() as stack:
         if is_apart and not can_be_copied():
             try:
@@ -154,11 +153,11 @@ def lend_data(
                 is_apart = False
             else:
                 prints = engine.load()[1]
-                yield _Apart(prints, time.monotonic() - began, engine.loaded)
+                yield _Apart(prints, monotonic() - began, engine.loaded)
                 return
         if not is_apart:
             loaded = load()
-            yield _Here(loaded, time.monotonic() - began)
+            yield _Here(loaded, monotonic() - began)
             return
         limits = Limits(spec.search.trial_minutes, spec.search.data_minutes, deadline)
         supervisor = Supervisor(allowed_memory(spec.search.trial_gigabytes))
@@ -183,7 +182,7 @@ def lend_data(
             return None if written is None else read_parts(written)
 
         prints = answer_of(process, "load", limits.on_data(), tell_notes)
-        yield _Apart(prints, time.monotonic() - began, take)
+        yield _Apart(prints, monotonic() - began, take)
 
 
 def can_be_copied() -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from modeltune.engine import report_epochs_to
-from modeltune.ground import copies_end_here, end_copy_of
+from modeltune.ground import copies_end_here, end_copy_of, monotonic
 from modeltune.harness.executors.interface import discard_event, underway
 from modeltune.records import Listener, RefitTask, TrialTask
 
@@ -47,13 +46,13 @@ class Inline(Generic[_Task, _Result]):
 
     def wait(self) -> tuple[_Task, _Result]:
         """Run the oldest task and return it with its result."""
-        task, began = self._tasks.popleft(), time.monotonic()
+        task, began = self._tasks.popleft(), monotonic()
 
         process = os.getpid()
 
         def tell(epoch: int, value: float | None) -> None:
             end_copy_of(process)
-            self._listen(underway(task, time.monotonic() - began, epoch, value))
+            self._listen(underway(task, monotonic() - began, epoch, value))
 
         self._listen(underway(task, 0.0))
         with copies_end_here(), report_epochs_to(tell):

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import sys
-import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from modeltune.ground import (
     SearchError,
     error_text,
     first_line,
+    monotonic,
     usable_cores,
 )
 from modeltune.harness.executors.interface import discard_event, underway
@@ -107,16 +107,16 @@ class Limits:
 
         One ``is_spare`` when the run can do without it.
         """
-        since = time.monotonic() if since is None else since
+        since = monotonic() if since is None else since
         return self._earliest(since, self.trial, "trial_minutes", is_spare)
 
     def on_data(self) -> Limit:
         """Return the limit of a data function that begins now."""
-        return self._earliest(time.monotonic(), self.data, "data_minutes")
+        return self._earliest(monotonic(), self.data, "data_minutes")
 
     def on_rest(self) -> Limit:
         """Return the limit of what else begins now."""
-        return self._earliest(time.monotonic(), None, "")
+        return self._earliest(monotonic(), None, "")
 
     def _earliest(
         self, since: float, minutes: float | None, field: str, is_spare: bool = False
@@ -259,7 +259,7 @@ class _Worker:
         self.deaths = deaths
         self.unanswered = 1  # it reports when it has started
         self._limits = limits
-        self._since = time.monotonic()
+        self._since = monotonic()
         self._states: set[Path] = set()
         self._candidates: set[str] = set()
         self._settled: int | None = None
@@ -270,7 +270,7 @@ class _Worker:
     @property
     def seconds(self) -> float:
         """How long the task has been under way."""
-        return 0.0 if self.unanswered else time.monotonic() - self._since
+        return 0.0 if self.unanswered else monotonic() - self._since
 
     def prepare(self, name: str, *arguments: object) -> None:
         """Call a method of the engine that returns nothing."""
@@ -280,7 +280,7 @@ class _Worker:
     def note_answer(self, is_spare: bool) -> None:
         """Note that a preparation is done; its task may wait for it, one ``is_spare``."""
         self.unanswered -= 1
-        self._since = time.monotonic()
+        self._since = monotonic()
         if self.unanswered:
             # To take the data it may have to load them.
             self.process.limit(self._limits.on_data())
@@ -290,7 +290,7 @@ class _Worker:
     def perform(self, task: Task, is_spare: bool) -> None:
         """Begin a task; one ``is_spare`` that the run can do without."""
         self.task, self.is_announced = task, False
-        self._since = time.monotonic()
+        self._since = monotonic()
         if not self.unanswered:
             self.limit(is_spare)
         self.process.memory()

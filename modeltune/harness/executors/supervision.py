@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import psutil
 
-from modeltune.ground import SearchError, require_supported_system, usable_memory
+from modeltune.ground import SearchError, monotonic, require_supported_system, usable_memory
 from modeltune.harness.executors.socket_folder import choose_socket_folder
 from modeltune.harness.executors.worker import (
     DUMP_STACK,
@@ -233,7 +233,7 @@ class Process:
                 self._condemn(Failure("was stopped again whenever it was continued"))
             elif (limit := self._limit) is not None:
                 # What has been answered in time may not have been received yet.
-                if time.monotonic() > limit.at and not self.pipe.poll():
+                if monotonic() > limit.at and not self.pipe.poll():
                     self.is_late, reason = True, f"took longer than {limit.name}"
                     self._condemn(Failure(reason, is_final=limit.is_final))
                 elif held > memory:
@@ -300,8 +300,8 @@ class Process:
         self.condemned = reason
         with contextlib.suppress(OSError):
             os.kill(self.pid, DUMP_STACK)
-        until = time.monotonic() + DUMP_SECONDS
-        while not os.fstat(self._stack.fileno()).st_size and time.monotonic() < until:
+        until = monotonic() + DUMP_SECONDS
+        while not os.fstat(self._stack.fileno()).st_size and monotonic() < until:
             time.sleep(DUMP_SECONDS / 20)
         self._kill(self._family())
 

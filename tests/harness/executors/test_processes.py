@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras_tuner
@@ -164,8 +163,7 @@ def moods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CHILD", str(child))
-        later = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
-        patched.setattr(supervision, "time", later)
+        patched.setattr(supervision, "monotonic", monotonic)
         with started(process_specs.moody, folder) as (engine, executor):
             engine.load()
             tasks = [task(n, behaviour=mood) for n, mood in enumerate(behaviours)]

@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -63,13 +62,12 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def an_hour_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an hour pass for the supervisor when a process hangs, which then need not be waited for."""
-    hanging, clock = tmp_path / f"fault{process_specs.HANGING}", time.monotonic
+    hanging = tmp_path / f"fault{process_specs.HANGING}"
 
     def monotonic() -> float:
-        return clock() + 3600 * hanging.exists()
+        return time.monotonic() + 3600 * hanging.exists()
 
-    later = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
-    monkeypatch.setattr(supervision, "time", later)
+    monkeypatch.setattr(supervision, "monotonic", monotonic)
 
 
 @pytest.fixture
