@@ -732,11 +732,13 @@ def decide_same(
 def settle_same(comparison: Comparison, margin: float, alpha: float = ALPHA) -> int | None:
     """Return how many samples (groups, or seeds a side) would prove on which side of the margin delta is.
 
-    None when it is on the margin, or its spread is not known.
+    None when it is on the margin.
     """
     found, distance = comparison.detectable(alpha), margin - abs(comparison.delta)
-    if found is None or abs(distance) <= TOLERANCE:
+    if abs(distance) <= TOLERANCE:
         return None
+    if found is None:  # there is too little, or no spread in it
+        return comparison.settle(margin, alpha)
     return max(1, math.ceil(comparison.n * (found / distance) ** 2))
 
 

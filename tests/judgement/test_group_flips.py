@@ -19,7 +19,14 @@ from modeltune.judgement.group_flips import (
     cluster_resamples,
     compare_group_means,
 )
-from modeltune.judgement.significance import compare_outcomes, decide, p_violated
+from modeltune.judgement.significance import (
+    compare_outcomes,
+    decide,
+    decide_same,
+    p_outside,
+    p_violated,
+    settle_same,
+)
 from modeltune.records.runs import Scores
 from modeltune.records.samples import Samples
 from modeltune.records.verdicts import Outcome, Unit
@@ -100,6 +107,8 @@ def test_with_few_groups_nothing_is_proven_and_it_is_said_how_many_would_do() ->
     assert compared.interval() == (-math.inf, math.inf)
     assert compared.detectable() is None
     assert (compared.settle(0.01) or 0) >= FEWEST_GROUPS
+    assert decide_same(compared, 0.6, p_outside(compared, 0.6)) is Outcome.INCONCLUSIVE
+    assert (settle_same(compared, 0.6) or 0) >= FEWEST_GROUPS
     enough = flips(np.full(200, -0.5), np.repeat(np.arange(20), 10))
     assert decide(enough, 0.01, p_violated(enough, 0.01)) is Outcome.FAILED
 
