@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 from modeltune.judgement.bounds import judge_interval, judge_number
+from modeltune.judgement.flips import with_flips
 from modeltune.judgement.group_verdicts import (
     changes_of,
     gone_answers,
@@ -85,6 +86,8 @@ def judge(
     if not isinstance(measured, Measurements):
         measured = Measurements(measured)
     today = today or datetime.now(UTC).date()
+    named = [gate.measure.key for gate in gates if isinstance(gate, Gate)]
+    measured = with_flips(measured, named, references or {})
     answers = [_answers(gate, measured, spec, references or {}, looks) for gate in gates]
     undecided = [a for of_gate in answers for _, a in of_gate if isinstance(a, OpenCase)]
     p_values = iter(adjusted_p(undecided))

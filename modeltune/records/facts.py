@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from modeltune.ground import Word
 from modeltune.specs import (
+    NEGATIVE_FLIPS,
     RESOURCES,
     Behaviour,
     Between,
@@ -124,7 +125,7 @@ class MetricFacts:
     def needs_baseline(self) -> bool:
         """Whether it is measured beside, or held against, the accepted run."""
         is_referred = self.reference is not None and self.reference.source is Source.BASELINE
-        return is_referred or self.key == "latency_ratio"
+        return is_referred or self.key == "latency_ratio" or self.key.endswith(NEGATIVE_FLIPS)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modeltune.specs.datasets import CUT, Data
     from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
+        NEGATIVE_FLIPS,
         RESOURCES,
         Between,
         By,
@@ -104,6 +105,7 @@ __all__ = [
     "FIELDS",
     "GATES",
     "HELD",
+    "NEGATIVE_FLIPS",
     "RESOURCES",
     "UNCOMPARABLE",
     "BayesianOptimization",
@@ -211,6 +213,7 @@ __getattr__, __dir__ = door(
         "fit": ("Fit",),
         "gates": (
             "Source",
+            "NEGATIVE_FLIPS",
             "RESOURCES",
             "Between",
             "By",

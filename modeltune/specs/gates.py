@@ -288,6 +288,10 @@ RESOURCES = ("parameters", "artifact_bytes", "latency_ratio", "flops")
 """The resources that ``mt.metric`` can measure, by name."""
 
 
+NEGATIVE_FLIPS = "negative_flips"
+"""The share of test samples that the accepted model has right and this one wrong, by name."""
+
+
 class Subject(Word):
     """What a gate measures under a metric's name."""
 
@@ -554,6 +558,9 @@ class Gate:
         for part in (self.measure.slices, self.waiver):
             for text in part.problems() if part else ():
                 yield "", f"{self!r}: {text}"
+        is_of_flips = str(self.measure.key).endswith(NEGATIVE_FLIPS)
+        if is_of_flips and isinstance(self.bound, Reference):
+            yield "", f"{self!r}: it is counted against the accepted run already; write a number"
         if self.measure.key == "latency_ratio" and isinstance(self.bound, Reference):
             yield "", f"{self!r}: it is a ratio to the accepted model already; write a number"
         if self.measure.slices and self.measure.subject is not Subject.METRIC:
@@ -638,6 +645,8 @@ def metric(name: str | Callable[..., Any], *, severity: Severity | str = Severit
 
     Besides the compiled metrics and ``loss`` there are ``parameters`` and the usual numbers of the
     model's task, whatever it was compiled with. A compiled metric of the same name comes first.
+    ``negative_flips`` is the share of test samples that the kept model of the accepted run has right and
+    this run's has wrong, whatever the means are.
 
     - Two classes or more: ``precision``, ``recall`` and ``f1`` (macro averages), ``roc_auc``,
       ``average_precision``, ``log_loss``, ``brier``, ``ece`` (15 bins of equal width),

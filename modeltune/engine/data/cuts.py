@@ -80,7 +80,7 @@ def group_cut(groups: Array, labels: Array | None, rows: Array, size: int, seed:
 
 
 def time_cut(rows: Array, size: int, gap: int) -> RowCut:
-    """RowCut the latest rows, and leave out as many before them as the gap has."""
+    """Cut the latest rows, and leave out as many before them as the gap has."""
     last = len(rows) - size
     how = "the latest" + (f", the {gap} before them left out" if gap else "")
     return RowCut(rows[: last - gap], rows[last:], how)

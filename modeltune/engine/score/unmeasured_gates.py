@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from modeltune.specs import RESOURCES, Behaviour, KFold, Spec, Subject, metric
+from modeltune.specs import NEGATIVE_FLIPS, RESOURCES, Behaviour, KFold, Spec, Subject, metric
 
 
 def gate_problems(
@@ -14,7 +14,13 @@ def gate_problems(
 
     Gates on other resources than these are left to the caller.
     """
-    names = {*measured, *resources}
+    # Wherever a sample is right or wrong, it may have been right before.
+    flips = {
+        f"{name.removesuffix('precision')}{NEGATIVE_FLIPS}"
+        for name in measured
+        if name == "precision" or name.endswith("_precision")
+    }
+    names = {*measured, *resources, *flips}
     if isinstance(spec.validation, KFold):
         names |= {f"fold_{name}" for name in measured}
     for index, one in enumerate(spec.metrics):
