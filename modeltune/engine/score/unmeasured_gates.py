@@ -16,9 +16,9 @@ def gate_problems(
     """
     # Wherever a sample is right or wrong, it may have been right before.
     flips = {
-        f"{name.removesuffix('precision')}{NEGATIVE_FLIPS}"
+        f"{name.removesuffix('recall')}{NEGATIVE_FLIPS}"
         for name in measured
-        if name == "precision" or name.endswith("_precision")
+        if name == "recall" or name.endswith("_recall")
     }
     names = {*measured, *resources, *flips}
     if isinstance(spec.validation, KFold):
