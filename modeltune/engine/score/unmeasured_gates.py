@@ -14,13 +14,13 @@ def gate_problems(
 
     Gates on other resources than these are left to the caller.
     """
+    names = {*measured, *resources}
     # Wherever a sample is right or wrong, it may have been right before.
     flips = {
         f"{name.removesuffix('recall')}{NEGATIVE_FLIPS}"
         for name in measured
         if name == "recall" or name.endswith("_recall")
     }
-    names = {*measured, *resources, *flips}
     if isinstance(spec.validation, KFold):
         names |= {f"fold_{name}" for name in measured}
     for index, one in enumerate(spec.metrics):
@@ -39,7 +39,7 @@ def gate_problems(
             continue
         if gate.measure.point is not None:
             continue  # ``point_problems`` knows more of them
-        available = names if gate.measure.subject is Subject.METRIC else set(measured)
+        available = names | flips if gate.measure.subject is Subject.METRIC else set(measured)
         if gate.measure.function is not None:
             if gate.measure.metric in available:
                 yield (
