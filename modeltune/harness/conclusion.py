@@ -29,6 +29,7 @@ from modeltune.judgement import (
     judge,
 )
 from modeltune.records import (
+    HYPERMODEL_FIT,
     PREDICTOR,
     Area,
     BehaviourFacts,
@@ -312,7 +313,7 @@ def check_search(
         return warnings
     objective = spec.search.objective
     # Those of the phase that trains what the search did.
-    first = [refit["phases"][0] if "phases" in refit else refit for refit in validation.refits]
+    first = [_as_searched(refit) for refit in validation.refits]
     curves = [phase["curve"].get(objective.metric, ()) for phase in first]
     if not isinstance(spec.validation, Holdout) or not all(curves):
         reason = f"the refits do not measure {objective.metric} on the rows the search did"
@@ -331,6 +332,12 @@ def check_search(
     completed = [trial.values for trial in trials if trial.status is TrialStatus.COMPLETED]
     bounds = check_bounds(tuned.best.values, tuned.hyperparameters, completed)
     return refitted, bounds, *warnings
+
+
+def _as_searched(refit: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the phase of a refit that trains what the search did; all of it, where its own fit has several."""
+    phases = refit.get("phases") or [refit]
+    return refit if phases[-1].get("trained_by") == HYPERMODEL_FIT else phases[0]
 
 
 def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:

@@ -27,6 +27,9 @@ ESTIMATOR = "estimator"
 FITTED = "the estimator's own fit"
 """What trained an estimator, as its trials and refits say: once, without epochs."""
 
+HYPERMODEL_FIT = "HyperModel.fit"
+"""What trained a candidate, or each phase of it, by a fit of the author's."""
+
 LARGEST_ARCHITECTURE = 1 << 28
 """Bytes of a file that says how a model is built; a larger one is neither kept nor read."""
 
@@ -177,7 +180,8 @@ class RefitResult:
     has ``checks``, and in ``model`` how it is built; ``note`` is what else the user should know,
     ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value. ``thresholds`` are
     by output those it says yes from, where the spec has it decide by any. ``phases`` are its phases one
-    by one where it has several, whose fit histories ``curve`` joins.
+    by one where it has several: of fine-tuning ``curve`` joins their fit histories, of a fit of the author's
+    it is what that returned.
     """
 
     scores: Mapping[str, float]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         logged_numbers,
         not_finite,
         string_tensor,
+        take_phases,
         with_string_tensors,
     )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
@@ -101,6 +102,7 @@ __all__ = [
     "surroundings",
     "take_cautions",
     "take_notes",
+    "take_phases",
     "train_trial",
     "trainable",
     "vocabularies",
@@ -143,6 +145,7 @@ __getattr__, __dir__ = door(
             "logged_numbers",
             "not_finite",
             "string_tensor",
+            "take_phases",
             "with_string_tensors",
         ),
         "hypermodel_fit": ("overrides_fit",),

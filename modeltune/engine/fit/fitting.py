@@ -20,9 +20,10 @@ from modeltune.engine.fit.epoch_progress import Follower, follower
 from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.model_structure import can_evaluate
+from modeltune.engine.fit.own_phases import take_calls
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
-from modeltune.records import Array, Failure
+from modeltune.records import HYPERMODEL_FIT, Array, Failure, Phase
 from modeltune.specs import Spec
 
 Curve: TypeAlias = dict[str, tuple[float, ...]]
@@ -69,7 +70,7 @@ def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         if not plan.initial_epoch:
             del arguments["initial_epoch"]
         history = history_of_override(spec, plan.hp, candidate.model, arguments)
-        return _curve(history), "HyperModel.fit"
+        return _curve(history), HYPERMODEL_FIT
     train, validation = map(with_string_tensors, (plan.train, plan.validation))
     plan = replace(plan, train=train, validation=validation)
     is_streamed = train.stream is not None or validation.stream is not None
@@ -317,6 +318,26 @@ def _curve(history: Mapping[str, Any]) -> Curve:
             for own_name, number in logged_numbers({name: value}).items():
                 curve.setdefault(own_name, []).append(number)
     return {name: tuple(values) for name, values in curve.items()}
+
+
+MOST_PHASES = 10
+"""Calls of ``model.fit`` that are phases; of more, each is an epoch of a loop."""
+
+
+def take_phases() -> tuple[Phase, ...]:
+    """Return once the phases in which a fit of the author's has trained, as far as ``model.fit`` logged them.
+
+    None where it was called once, or more than ``MOST_PHASES`` times.
+    """
+    calls = take_calls()
+    if not 1 < len(calls) <= MOST_PHASES:
+        return ()
+    phases = []
+    for number, (seconds, history) in enumerate(calls, start=1):
+        curve = _curve(history)
+        epochs = max(map(len, curve.values()), default=0)
+        phases.append(Phase(f"fit {number}", epochs, seconds, HYPERMODEL_FIT, curve))
+    return tuple(phases)
 
 
 def logged_numbers(logs: Mapping[str, Any]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.own_fit_effects import OwnFitEffects
+from modeltune.engine.fit.own_phases import calls_noted
 from modeltune.ground import SpecError
 from modeltune.specs import Spec
 
@@ -63,7 +64,7 @@ def history_of_override(
     if not takes_all:
         # Nothing else ends an epoch of endless data.
         settings = {name: settings[name] for name in settings.keys() & {"steps_per_epoch"}}
-    with _defaults_of_fit(model, settings):
+    with _defaults_of_fit(model, settings), calls_noted(model):
         returned = override(hp, model, *data, **arguments)
     effects.warn()
     if hasattr(returned, "history"):

@@ -40,6 +40,7 @@ from modeltune.engine.fit import (
     starting_weights,
     take_cautions,
     take_notes,
+    take_phases,
     trainable,
 )
 from modeltune.engine.oracles import ReadHyperParameters
@@ -124,6 +125,7 @@ def train_refit(
     started = monotonic()
     seed = task.refit.seed
     take_cautions()  # of what ended before it could be told of
+    take_phases()
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
         parts = parts_of(spec, loaded, task.refit)
@@ -131,7 +133,7 @@ def train_refit(
         with trainable(plan) as candidate, contextlib.ExitStack() as stack:
             started_from = starting_weights(candidate.model)
             curve, trained_by = fit(plan, candidate)
-            phases: tuple[Phase, ...] = ()
+            phases = take_phases()
             failure = not_finite(spec, curve)
             if failure is None and (second := fine_tuning(spec, hp, candidate.model)):
                 # Unfrozen until it is scored, as it was compiled.

@@ -14,8 +14,10 @@ import tensorflow as tf
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.trial import train_trial
-from modeltune.records.tasks import TrialResult, TrialTask
+from modeltune.engine.score.refit import train_refit
+from modeltune.records.tasks import RefitResult, RefitTask, TrialResult, TrialTask
 from modeltune.specs.spec_type import Spec
+from modeltune.specs.validations import Refit
 from tests.support.small_models import digits, softmax, spec_of, values
 
 
@@ -243,3 +245,27 @@ def test_an_epoch_of_endless_data_ends_in_a_fit_that_names_no_steps(takes_all: b
     spec = spec_of(hypermodel, data, fit=mt.Fit(steps_per_epoch=2))
     assert trained(spec, epochs=3).failure is None
     assert hypermodel.steps == 6
+
+
+class Twice(Batched):
+    """Trains its head, then all of it, slower."""
+
+    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        model.fit(*args, **{**kwargs, "epochs": 2})
+        model.optimizer.learning_rate = 1e-4
+        return model.fit(*args, **kwargs)
+
+
+def test_a_fit_that_trains_in_phases_is_recorded_phase_by_phase() -> None:
+    def refit(model: Any) -> RefitResult:
+        spec, hp = spec_of(model), values().get_config()
+        return train_refit(spec, load_data(spec), RefitTask(Refit(0), hp, 1, None))
+
+    twice = refit(Twice())
+    assert [(phase.name, phase.epochs) for phase in twice.phases] == [("fit 1", 2), ("fit 2", 1)]
+    first, second = (phase.curve for phase in twice.phases)
+    assert len(first["val_accuracy"]) == 2
+    assert first["loss"][-1] > second["loss"][0]  # trained on
+    assert twice.curve == second  # what it returned, which the search has judged
+    # Nothing of it is left for the next one.
+    assert refit(softmax).phases == refit(Batched()).phases == ()
