@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -114,14 +114,24 @@ def fixed_batch(model: Model) -> int | None:
 
 def keeps_state(model: Model) -> bool:
     """Tell whether a layer keeps its state from batch to batch, so that all have to be as large."""
-    return any(getattr(layer, "stateful", False) for layer in getattr(model, "layers", ()))
+    return any(True for _ in _stateful_layers(model))
 
 
 def reset_states(model: Model) -> None:
     """Have layers that keep their state from batch to batch begin anew."""
-    for layer in getattr(model, "layers", ()):
-        if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
+    for layer in _stateful_layers(model):
+        if hasattr(layer, "reset_state"):
             layer.reset_state()
+
+
+def _stateful_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers that keep their state from batch to batch, those of models inside the model too."""
+    layers = getattr(model, "layers", ())
+    for layer in layers if isinstance(layers, list | tuple) else ():
+        if getattr(layer, "stateful", False):
+            yield layer
+        else:
+            yield from _stateful_layers(layer)
 
 
 def can_predict(model: Model) -> bool:

@@ -240,23 +240,21 @@ class TestEqualsFit:
             ),
         )
 
-    def test_of_masked_sequences(self) -> None:
+    def test_of_masked_sequences_both_ways_with_a_state_and_attention(self) -> None:
         def build() -> Any:
             keras.utils.set_random_seed(3)
-            model = keras.Sequential(
-                [
-                    keras.Input((16,), dtype="int32"),
-                    layers.Embedding(17, 4, mask_zero=True),
-                    layers.SimpleRNN(6, return_sequences=True),
-                    layers.GlobalAveragePooling1D(),
-                    layers.Dense(10, activation="softmax"),
-                ]
-            )
+            words = keras.Input((16,), batch_size=50, dtype="int32")
+            x = layers.Embedding(17, 4, mask_zero=True)(words)
+            x = layers.Bidirectional(layers.GRU(3, return_sequences=True, stateful=True))(x)
+            x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 3, dropout=0.1)(x, x))
+            x = layers.GlobalAveragePooling1D()(x)
+            model = keras.Model(words, layers.Dense(10, activation="softmax")(x))
             model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
             return model
 
-        words, more = PIXELS[:200, :16].astype("int32"), PIXELS[1000:1070, :16].astype("int32")
-        assert_as_fit(build, words, validation_data=(more, VY))
+        words, more = PIXELS[:200, :16].astype("int32"), PIXELS[1000:1050, :16].astype("int32")
+        validation = more, VY[:50]
+        assert_as_fit(build, words, validation_data=validation, batch_size=50)
 
     def test_of_convolutions_with_batch_normalisation_and_dropout(self) -> None:
         build = sequence(
