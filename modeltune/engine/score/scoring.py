@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -99,7 +100,9 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     part = with_string_tensors(part)
     if part.stream is not None:
         steps = part.steps if part.is_endless else None
-        with read_here([part.stream]):
+        with read_here([part.stream]), warnings.catch_warnings():
+            # Keras warns so at the end of any dataset of unknown length, as of a function that yields.
+            warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
             logs = model.evaluate(part.stream, steps=steps, verbose=0, return_dict=True)
     else:
         logs = model.evaluate(

@@ -94,6 +94,19 @@ def test_a_stream_is_evaluated_as_it_is(classifier: Any) -> None:
 # aligned
 
 
+def test_a_function_that_yields_batches_is_evaluated_to_its_end_without_a_warning(
+    classifier: Any,
+) -> None:
+    def batches() -> Any:
+        yield X[:50], Y[:50]
+        yield X[50:], Y[50:]
+
+    data = load_data(spec_of(data=mt.Data(batches, batches, batches)))
+    assert data.test.size == 90
+    expected = evaluate(classifier, part(), 50)
+    assert evaluate(classifier, data.test, 50) == pytest.approx(expected, rel=1e-6)
+
+
 def test_rows_of_a_reshuffling_dataset_stay_with_their_labels(classifier: Any) -> None:
     rows = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(90, reshuffle_each_iteration=True)
     shuffled = stream(rows.batch(16))
