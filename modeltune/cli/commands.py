@@ -543,4 +543,7 @@ def run_selftest(arguments: argparse.Namespace) -> int:
 
 
 def _no_history() -> str:
-    return "No history yet. Write a spec, model_specs/spec_*.py, and run: pytest model_specs/"
+    return (
+        "No history yet. Write a spec, model_specs/spec_*.py (modeltune init writes a first one), and "
+        "run: pytest model_specs/"
+    )

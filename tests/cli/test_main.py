@@ -27,7 +27,10 @@ from tests.support.traced import in_child
 pytestmark = pytest.mark.filterwarnings("error")
 
 ROOT = Path(__file__).parents[2]
-NO_HISTORY = "No history yet. Write a spec, model_specs/spec_*.py, and run: pytest model_specs/\n"
+NO_HISTORY = (
+    "No history yet. Write a spec, model_specs/spec_*.py (modeltune init writes a first one), and run: "
+    "pytest model_specs/\n"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -32,15 +32,9 @@ def masked(line: str) -> str:
     return re.sub(r"\d+(\.\d+)?s\b|\d\.\d+|trial \d+\)|seed \d", "#", line)
 
 
-def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
-    pytester: pytest.Pytester,
-) -> None:
-    write(pytester.path, guide.files((README,)))
-    example = next(b.text for b in blocks(README, "") if b.text.startswith("$ pytest model_specs/"))
-
-    status, output = forked.Command(forked.pytest, "model_specs/", folder=pytester.path).end()
-
-    assert status == pytest.ExitCode.OK, output
+def assert_printed(page: Path, output: str) -> None:
+    """Check that a run of pytest printed what a page shows of it, but for measured numbers."""
+    example = next(b.text for b in blocks(page, "") if b.text.startswith("$ pytest model_specs/"))
     printed = [masked(line) for line in output.splitlines()]
     position = 0
     for line in example.splitlines()[1:]:
@@ -50,6 +44,17 @@ def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
         if not re.match(r"  trial \d+/", line):
             # Trials that run at once may end in any order.
             position = printed.index(masked(line), position) + 1
+
+
+def test_the_readme_opens_with_a_spec_that_runs_and_shows_its_real_output(
+    pytester: pytest.Pytester,
+) -> None:
+    write(pytester.path, guide.files((README,)))
+
+    status, output = forked.Command(forked.pytest, "model_specs/", folder=pytester.path).end()
+
+    assert status == pytest.ExitCode.OK, output
+    assert_printed(README, output)
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
@@ -156,6 +161,7 @@ def test_a_new_project_passes_by_the_commands_of_its_ci_files(
     status, output = forked.Command(forked.pytest, *arguments, folder=folder).end()
 
     assert status == pytest.ExitCode.OK, output
+    assert_printed(DOCS / "tutorial.md", output)
     # What both keep with the job.
     assert (folder / "models.xml").is_file()
     assert (folder / ".modeltune/report/report.html").is_file()
