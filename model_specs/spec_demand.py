@@ -12,16 +12,6 @@ def skill(y_true, y_pred, metadata):
     return 1 - abs(y_true - y_pred).mean() / abs(y_true - metadata["last"]).mean()
 
 
-class Places(keras.layers.Layer):  # type: ignore[misc]
-    """Adds a learned vector to each step, without which attention knows no order."""
-
-    def build(self, shape):
-        self.vectors = self.add_weight(shape=shape[1:], initializer="normal")
-
-    def call(self, x):
-        return x + self.vectors
-
-
 on_demand = mt.spec(
     data=mt.windows(demand, length=24, horizon=3),
     fit=mt.Fit(batch_size=32),
@@ -40,9 +30,9 @@ def recurrent(hp, prepared):
 
 @on_demand
 def attention(hp, prepared):
-    """One block of a Transformer encoder over the day before, whose hours have places."""
+    """One block of a Transformer encoder behind a convolution, without which it knows no order."""
     inputs = prepared.inputs()
-    x = Places()(keras.layers.Dense(16)(prepared.encode(inputs)))
+    x = keras.layers.Conv1D(16, 3, padding="causal")(prepared.encode(inputs))
     x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(2, 8)(x, x)])
     x = keras.layers.LayerNormalization()(x)
     x = keras.layers.Add()([x, keras.layers.Dense(16, activation="relu")(x)])

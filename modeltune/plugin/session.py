@@ -19,7 +19,6 @@ import pytest
 
 from modeltune.ground import monotonic
 from modeltune.plugin.live_hooks import SMOKE, LiveHooks, is_github, is_xdist_worker, printable
-from modeltune.plugin.other_specs import others_of, with_others_first
 from modeltune.plugin.tuned_fixture import NoWinnerError, Winners, uses_tuned, with_specs_first
 
 if TYPE_CHECKING:
@@ -198,6 +197,7 @@ class Session:
         """Make items of specs, too, where another plugin has made plain ones to repeat a spec."""
         if "modeltune.plugin.items" in sys.modules:
             from modeltune.plugin.items import is_spec_function, make_spec_item
+            from modeltune.plugin.other_specs import with_others_first
 
             for item in items:
                 if isinstance(item, pytest.Function) and is_spec_function(item.function):
@@ -304,6 +304,7 @@ class Session:
         if not self.is_xdist_worker or "modeltune.plugin.items" not in sys.modules:
             return
         from modeltune.plugin.items import SpecItem
+        from modeltune.plugin.other_specs import others_of
 
         for other in others_of(item, self.made) if isinstance(item, SpecItem) else ():
             if other.run is None and not self.has_ended(other.nodeid):

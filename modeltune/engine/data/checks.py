@@ -793,9 +793,14 @@ def _drift(loaded: LoadedData, max_drift: float) -> CheckResult:
     examples = [f"{one.feature} by {one.distance:.2f} ({one.method})" for one, _ in far]
     reason = (
         f"{len(far)} of {len(distances)} {which} differ between train and test: "
-        f"{_enumerate(examples)}; up to {max_drift:g} is harmless. Remedy: split the data at random, "
-        "or find out where test comes from"
+        f"{_enumerate(examples)}; up to {max_drift:g} is harmless. Remedy: "
     )
+    if loaded.order.is_ordered:
+        reason += (
+            "train on what is nearer in time, or give and predict differences instead of levels"
+        )
+    else:
+        reason += "split the data at random, or find out where test comes from"
     return CheckResult(True, measured, max_drift, reason, details)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from modeltune.engine.data.checks import (
     check_weights,
     row_hashes,
 )
+from modeltune.engine.data.cuts import RowOrder
 from modeltune.engine.data.loading import LoadedData, Part, load_data
 from modeltune.records.check_details import ClassCounts, Drift, Duplicates, Overlap
 from modeltune.records.plain_data import plain
@@ -490,7 +492,12 @@ def test_a_random_split_of_many_features_does_not_drift() -> None:
 def test_a_split_by_order_drifts() -> None:
     x, y = datasets.load_wine(return_X_y=True)
     data = loaded((x[:100], y[:100]), (x[100:130], y[100:130]), (x[130:], y[130:]))
-    assert verdict("drift", data).outcome is Outcome.WARNED
+    drift = verdict("drift", data)
+    assert drift.outcome is Outcome.WARNED
+    assert "Remedy: split the data at random" in drift.reason
+    # Nobody draws rows in time at random.
+    in_time = verdict("drift", replace(data, order=RowOrder(is_ordered=True)))
+    assert "Remedy: train on what is nearer in time" in in_time.reason
 
 
 @given(seed=st.integers(0, 2**16), shift=st.floats(0, 3))
