@@ -16,7 +16,9 @@ class Fit:
     Args:
         epochs: epochs per trial; Hyperband sets each trial's epochs itself.
         batch_size: samples per gradient step of array data; datasets bring their own.
-        class_weight: weight of the loss per class index, as in ``model.fit``.
+        class_weight: weight of the loss per class index, as in ``model.fit``. Of several outputs such
+            a dict for each by its name: ``{"animal": {0: 1.0, 1: 5.0}}``, which Keras trains by as
+            sample weights; outputs that are not named weigh 1.
         callbacks: factories, called without arguments for a fresh callback per fit:
             ``lambda: keras.callbacks.EarlyStopping(patience=3)``.
         dtype_policy: the Keras dtype policy during build and training (``"mixed_float16"``),
@@ -37,7 +39,7 @@ class Fit:
 
     epochs: int = 10
     batch_size: int = 32
-    class_weight: Mapping[int, float] | None = None
+    class_weight: Mapping[int, float] | Mapping[str, Mapping[int, float]] | None = None
     callbacks: Sequence[Callable[[], Any]] = ()
     dtype_policy: str | None = None
     shuffle: bool = True
@@ -63,6 +65,8 @@ class Fit:
                 "class_weight",
                 f"{typed(self.class_weight)}: write a dict of class index to weight",
             )
+        elif self.class_weight is not None:
+            yield from _weight_problems("class_weight", self.class_weight)
         if not isinstance(self.callbacks, Sequence) or isinstance(self.callbacks, str):
             yield "callbacks", f"{typed(self.callbacks)}: write a list of factories"
         else:
@@ -83,3 +87,18 @@ class Fit:
 
     def __repr__(self) -> str:
         return as_typed(self)
+
+
+def _weight_problems(name: str, weights: Mapping[Any, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with weights by class index, or with such weights by output."""
+    for key, value in weights.items():
+        if isinstance(value, Mapping) and isinstance(key, str) and name == "class_weight":
+            yield from _weight_problems(f"{name}[{typed(key)}]", value)
+        elif isinstance(key, str) or isinstance(value, Mapping):
+            yield (
+                f"{name}[{typed(key)}]",
+                f"{typed(value)}: write a weight for each class index, {{0: 1.0, 1: 5.0}}, or of several "
+                'outputs such a dict for each by its name, {"animal": {0: 1.0, 1: 5.0}}',
+            )
+    if len({isinstance(key, str) for key in weights}) > 1:
+        yield name, "has class indices and names of outputs; write either"

@@ -308,6 +308,7 @@ class Measure:
     seeds and folds. Comparing with ``>=``, ``<=``, ``>`` or ``<`` makes a gate.
     ``metric`` is the name its values are recorded under; ``function`` computes it if it is the
     author's own. ``point`` is where on the curve of all thresholds it is computed, part of the name.
+    ``path`` is the name as it was typed with its output before a slash, "price/mae" of "price_mae".
     """
 
     subject: Subject
@@ -318,6 +319,7 @@ class Measure:
     waiver: Waiver | None = None
     function: MetricFunction | None = None
     point: CurvePoint | None = None
+    path: str | None = None
 
     def at(self, *unnamed: object, **condition: float) -> Measure:
         """Compute the metric at a point of the curve of all thresholds, on the part that is scored.
@@ -474,8 +476,8 @@ class Measure:
         measured = typed(self.metric)
         if self.function is not None:
             measured = typed(plain_function(self.function))
-        elif self.point is not None:
-            measured = typed(self._named)
+        elif self.path is not None or self.point is not None:
+            measured = typed(self.path or self._named)
         return f"mt.{self.subject.value}({measured}{severity}){self.point or ''}{refined}"
 
 
@@ -645,6 +647,7 @@ def metric(name: str | Callable[..., Any], *, severity: Severity | str = Severit
 
     Besides the compiled metrics and ``loss`` there are ``parameters`` and the usual numbers of the
     model's task, whatever it was compiled with. A compiled metric of the same name comes first.
+    That of one of several outputs is named ``"price/mae"``, or ``"price_mae"`` as Keras logs it.
     ``negative_flips`` is the share of test samples that the kept model of the accepted run has right and
     this run's has wrong, whatever the means are.
 
@@ -667,13 +670,13 @@ def metric(name: str | Callable[..., Any], *, severity: Severity | str = Severit
     recorded under the function's name.
     """
     if isinstance(name, str) or not callable(name):
-        return Measure(Subject.METRIC, name, severity=severity)
+        return _of_name(Subject.METRIC, name, severity)
     return Measure(Subject.METRIC, _recorded_name(name), severity=severity, function=name)
 
 
 def gap(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
     """Measure train minus test of a metric, both evaluated on the final weights."""
-    return Measure(Subject.GAP, name, severity=severity)
+    return _of_name(Subject.GAP, name, severity)
 
 
 def gain_over_dummy(name: str, *, severity: Severity | str = Severity.FAIL) -> Measure:
@@ -682,7 +685,15 @@ def gain_over_dummy(name: str, *, severity: Severity | str = Severity.FAIL) -> M
     ``(score - dummy) / (perfect - dummy)`` on the test part: 0 is the dummy (class
     shares or target mean of train as constant prediction), 1 is perfect.
     """
-    return Measure(Subject.GAIN_OVER_DUMMY, name, severity=severity)
+    return _of_name(Subject.GAIN_OVER_DUMMY, name, severity)
+
+
+def _of_name(subject: Subject, name: str, severity: Severity | str) -> Measure:
+    """Measure a metric by its name, or as "price/mae" by that of its output and its own."""
+    parts = name.split("/") if isinstance(name, str) else []
+    if len(parts) != 2 or not all(parts):
+        return Measure(subject, name, severity=severity)
+    return Measure(subject, "_".join(parts), severity=severity, path=name)
 
 
 def _recorded_name(function: Any) -> str:

@@ -319,3 +319,16 @@ def test_two_functions_of_one_name_are_refused() -> None:
         mt.SpecError, match=r'gates\[0\] records another function.s values as "cost"'
     ):
         gates(cost, other())
+
+
+def test_a_metric_of_an_output_is_named_with_a_slash_or_as_keras_logs_it() -> None:
+    for measure in (mt.metric, mt.gap, mt.gain_over_dummy):
+        by_path, as_logged = measure("price/mae"), measure("price_mae")
+        assert by_path.key == as_logged.key
+        assert repr(by_path) == f'mt.{by_path.subject.value}("price/mae")'
+    refined = mt.metric("animal/recall", severity="warn").at(precision=0.9).worst >= 0.5
+    assert repr(refined) == (
+        'mt.metric("animal/recall", severity="warn").at(precision=0.9).worst >= 0.5'
+    )
+    assert refined.measure.metric.startswith("animal_recall")
+    assert mt.metric("a/b/c").metric == "a/b/c"

@@ -194,13 +194,14 @@ def _verdict(
     )
 
 
-def check_weights(loaded: LoadedData, class_weight: Mapping[int, float] | None) -> Verdict | None:
+def check_weights(loaded: LoadedData, class_weight: Mapping[Any, Any] | None) -> Verdict | None:
     """Warn of weights that train nothing: of classes that are not there, or all of them zero.
 
     None where there is nothing to warn of. The weights of a stream's samples are kept by nobody.
     """
     sentences: list[str] = []
-    if class_weight and (known := _classes_of(loaded.train)) is not None:
+    by_index = class_weight and not any(isinstance(name, str) for name in class_weight)
+    if class_weight and by_index and (known := _classes_of(loaded.train)) is not None:
         called = names_of_output(loaded.class_names, "").label
         others = [called(key) for key in class_weight if key not in known]
         if others:

@@ -198,7 +198,9 @@ def _weights(spec: Spec, estimator: Estimator, train: Part) -> dict[str, Any]:
     """
     found = [one for _, one in leaves(train.sample_weight)]
     weight = found[0] if found else None
-    by_class = spec.fit.class_weight
+    by_class: Mapping[Any, Any] | None = spec.fit.class_weight
+    if by_class is not None and any(isinstance(name, str) for name in by_class):
+        raise SpecError("fit.class_weight: an estimator has one output; write {0: 1.0, 1: 5.0}")
     if by_class is not None:
         classes = class_labels(next(y for _, y in leaves(train.y)))
         if classes is None:

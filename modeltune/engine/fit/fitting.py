@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, RaggedArray, leaves, map_arrays, read_here
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
+from modeltune.engine.fit.class_weights import is_by_output, weighted
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.epoch_progress import Follower, follower
@@ -62,8 +63,8 @@ def fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
 
 
 def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
-    spec = plan.spec
     plan = _for_model(plan, candidate.model)
+    spec = plan.spec
     callbacks = _callbacks(spec)
     if overrides_fit(spec.model):
         arguments = _fit_arguments(plan, callbacks)
@@ -100,7 +101,7 @@ def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
         initial_epoch=plan.initial_epoch,
         validation_data=_evaluation(validation) if can_evaluate(model) else None,
         callbacks=callbacks,
-        class_weight=spec.fit.class_weight,
+        class_weight=_by_index(spec),
         shuffle=spec.fit.shuffle,
         seed=plan.seed,
     )
@@ -132,13 +133,17 @@ def rehearse(plan: FitPlan, candidate: Candidate, head: bool) -> Any:
         train.sample_weight,
         batch_size=plan.spec.fit.batch_size,
         validation_data=_evaluation(validation),
-        class_weight=plan.spec.fit.class_weight,
+        class_weight=_by_index(plan.spec),
     )
 
 
 def _for_model(plan: FitPlan, model: Model) -> FitPlan:
     train, validation = (for_model(model, part) for part in (plan.train, plan.validation))
-    return replace(plan, train=train, validation=validation)
+    spec = plan.spec
+    if is_by_output(spec.fit.class_weight):
+        train = weighted(train, model, cast(Any, spec.fit.class_weight))
+        spec = spec.with_fields(fit=replace(spec.fit, class_weight=None))
+    return replace(plan, spec=spec, train=train, validation=validation)
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):  # type: ignore[misc]
@@ -246,9 +251,14 @@ def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
             arguments["sample_weight"] = train.sample_weight
     if train.steps is not None:
         arguments["steps_per_epoch"] = train.steps
-    if spec.fit.class_weight is not None:
-        arguments["class_weight"] = _class_weight(spec.fit.class_weight, train)
+    if (weights := _by_index(spec)) is not None:
+        arguments["class_weight"] = _class_weight(weights, train)
     return arguments
+
+
+def _by_index(spec: Spec) -> Mapping[int, float] | None:
+    """Return the weights of classes; those of several outputs have become sample weights."""
+    return cast("Mapping[int, float] | None", spec.fit.class_weight)
 
 
 def _class_weight(weights: Mapping[int, float], train: Part) -> dict[int, float]:
