@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Project,
         default_store,
         named_store,
+        project_name,
         project_of,
         project_root,
     )
@@ -185,6 +186,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "private_name",
+    "project_name",
     "project_of",
     "project_root",
     "read_bounded",
@@ -250,6 +252,7 @@ __getattr__, __dir__ = door(
             "STORE_VARIABLE",
             "default_store",
             "named_store",
+            "project_name",
             "project_of",
             "project_root",
         ),

@@ -113,6 +113,18 @@ def project_root(folder: Path) -> Path:
     return _folder_with_pyproject(folder.absolute()) or folder.absolute()
 
 
+def project_name(root: Path) -> str | None:
+    """Return what the pyproject.toml in a folder calls its project; None where it does not."""
+    import tomllib
+
+    try:
+        content = read_bounded(root / "pyproject.toml", LARGEST_SETTINGS)
+        name = tomllib.loads(content.decode("utf-8-sig"))["project"]["name"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) and name else None
+
+
 def default_store(folder: Path | None = None) -> StoreUrl:
     """Return the URL of the history of the project of a folder, by default the working directory.
 

@@ -18,7 +18,7 @@ from modeltune.ground import (
     monotonic,
 )
 from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
-from modeltune.harness.engines import lend_engine_alone
+from modeltune.harness.engines import lend_engine_alone, note_idle_limits
 from modeltune.harness.executors import discard_event, lend_data
 from modeltune.histories import (
     RECENT,
@@ -97,6 +97,9 @@ def look_up(
     """
     with open_store(store) as history:
         scratch = history.folder / "scratch"
+    if not is_apart:
+        # Before anything is loaded, which may hang.
+        note_idle_limits(spec, "while a recorded run is looked up without workers", listen)
     with contextlib.ExitStack() as stack:
         how = scratch, listen, deadline, is_apart
         what = "data do"

@@ -67,14 +67,18 @@ def lend_engine(
     with quietly():
         from modeltune.engine import start_engine
 
-    limits = spec.search.trial_minutes, spec.search.trial_gigabytes, spec.search.data_minutes
-    if any(limits):
-        names = "trial_minutes, trial_gigabytes and data_minutes"
-        listen(Note(f"{names} limit nothing in a run without workers"))
+    note_idle_limits(spec, "in a run without workers", listen)
     with quietly():
         # TensorFlow looks for devices, and says what it does not find.
         own = start_engine(spec, fixtures, features)
     yield Local(own), Inline(own.perform, listen)
+
+
+def note_idle_limits(spec: Spec, where: str, listen: Listener) -> None:
+    """Tell that the limits which a spec declares limit nothing there, if it declares any."""
+    if any((spec.search.trial_minutes, spec.search.trial_gigabytes, spec.search.data_minutes)):
+        names = "trial_minutes, trial_gigabytes and data_minutes"
+        listen(Note(f"{names} limit nothing {where}"))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeltune.ground import HistoryError, first_line, first_names, parse_json
+from modeltune.ground import HistoryError, first_line, first_names, parse_json, project_name
 from modeltune.histories import baselines
 from modeltune.histories.artifacts import artifact_path, contents, verify
 from modeltune.histories.store import Store
@@ -25,6 +25,7 @@ from modeltune.records import (
     Summary,
 )
 from modeltune.specs import (
+    PROJECT,
     UNCOMPARABLE,
     Gate,
     Reference,
@@ -99,7 +100,18 @@ def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Su
     """Return the last runs of a spec recorded before this one, newest first."""
     listed = history.runs(spec.id, limit, root=spec.root)
     ids = [run.id for run in listed]
-    return listed[ids.index(run_id) + 1 :] if run_id in ids else listed
+    before = listed[ids.index(run_id) + 1 :] if run_id in ids else listed
+    return _of_project(before, spec.root)
+
+
+def _of_project(recorded: Sequence[Summary], root: Path) -> list[Summary]:
+    """Return the runs that may be of the project in a folder.
+
+    Projects that share a history may have specs of the same path. A run that was recorded without
+    the name of its project, by an earlier modeltune for instance, may be of any.
+    """
+    name = project_name(root)
+    return [run for run in recorded if name in (None, run.fingerprints.get(PROJECT, name))]
 
 
 def to_rescore(references: References, folder: Path) -> dict[str, KeptModel]:
@@ -272,7 +284,8 @@ def _recorded_runs(
 def _run_of_other(other: Spec, spec: Spec, history: Store, prints: Mapping[str, str]) -> Past:
     """Return the newest finished run of another spec, with its problem where it cannot be compared with."""
     run_it = f"run it: pytest {other.id}"
-    finished = [run for run in history.runs(other.id, RECENT, root=other.root) if _counts(run)]
+    recent = history.runs(other.id, RECENT, root=other.root)
+    finished = [run for run in _of_project(recent, other.root) if _counts(run)]
     if not finished:
         problem = f"{other.id} has no finished run to compare with; {run_it}"
         return Past("", f"the run of {other.name}", problem=problem)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from modeltune.specs.identity import (
         GATES,
         HELD,
+        PROJECT,
         UNCOMPARABLE,
         changed_parts,
         edited_parts,
@@ -106,6 +107,7 @@ __all__ = [
     "GATES",
     "HELD",
     "NEGATIVE_FLIPS",
+    "PROJECT",
     "RESOURCES",
     "UNCOMPARABLE",
     "BayesianOptimization",
@@ -241,6 +243,7 @@ __getattr__, __dir__ = door(
             "UNCOMPARABLE",
             "changed_parts",
             "edited_parts",
+            "PROJECT",
             "fingerprints",
             "gates_identity",
             "identity_assumptions",

@@ -109,6 +109,27 @@ def test_under_xdist_the_end_says_which_settings_are_obeyed(scripted: Example) -
     assert len(ended.reported) == 2
 
 
+def test_a_run_is_not_compared_with_one_of_another_project_in_the_same_history(
+    scripted: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared.db"
+    spec = scripted_source().replace(">= 0.5", ">= mt.previous")
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        folder.joinpath("pyproject.toml").write_text(f'[project]\nname = "{name}"\n')
+        folder.joinpath("spec_a.py").write_text(spec)
+    compared = []
+    for name in ("one", "other", "one"):
+        monkeypatch.chdir(tmp_path / name)
+        scripted.run_pytest(f"--modeltune-store=sqlite:///{shared}")
+        with open_store(f"sqlite:///{shared}", create=False) as history:
+            run = history.run("-1")
+        compared.append((run.spec, run.verdicts[0].outcome.value))
+    outcomes = ["no_baseline", "no_baseline", "passed"]
+    assert compared == [("spec_a.py::scripted", outcome) for outcome in outcomes]
+
+
 def test_inside_a_package_the_command_finds_what_pytest_wrote_from_outside(
     scripted: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

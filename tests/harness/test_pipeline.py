@@ -260,6 +260,13 @@ def test_a_spec_that_cannot_travel_is_trained_in_this_process_and_the_run_says_w
     assert run(spec, tmp_path).notes[0] == (
         "trial_minutes, trial_gigabytes and data_minutes limit nothing in a run without workers"
     )
+    # Nor where a recorded run is served: its data are loaded in this process to be compared.
+    heard: list[Event] = []
+    assert run(spec, tmp_path, reuse=True, listen=heard.append).cached
+    assert heard[0] == Note(
+        "trial_minutes, trial_gigabytes and data_minutes limit nothing while a recorded run is "
+        "looked up without workers"
+    )
 
 
 def streams() -> mt.Data:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
     from modeltune.specs.identity.parts import (
         GATES,
+        PROJECT,
         changed_parts,
         edited_parts,
         fingerprints,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GATES",
     "HELD",
+    "PROJECT",
     "UNCOMPARABLE",
     "changed_parts",
     "edited_parts",
@@ -55,6 +57,7 @@ __getattr__, __dir__ = door(
             "GATES",
             "changed_parts",
             "edited_parts",
+            "PROJECT",
             "fingerprints",
             "gates_identity",
             "identity_assumptions",

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from modeltune.ground import project_root, typed
+from modeltune.ground import project_name, project_root, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.identity.contents import HELD, UNCOMPARABLE, content, digest
 from modeltune.specs.identity.dependencies import Dependencies
@@ -25,16 +25,20 @@ PREFIX = "identity/"
 GATES = "gates/"
 """How the keys of a run's fingerprints begin that hold the functions in its gates."""
 
+PROJECT = "project"
+"""The key of a run's fingerprints that holds the name of its project in pyproject.toml."""
+
 VERSIONS = ("keras", "tensorflow", "keras-tuner", "numpy", "modeltune")
 """The packages whose versions are part of every search's identity."""
 
 
 def fingerprints(spec: Spec) -> dict[str, str]:
-    """Return what a run record keeps of a spec: its text, its source, and the run's identity."""
-    shared = spec.protocol_name
+    """Return what a run record keeps of a spec: its project, text and source, and the run's identity."""
+    shared, project = spec.protocol_name, project_name(spec.root)
     sources = {"source": _source(spec.model), "data_source": _source(spec.data)}
     return {
         **({} if shared is None else {"protocol": shared}),
+        **({} if project is None else {PROJECT: project}),
         **{name: digest(text) for name, text in {"spec": repr(spec), **sources}.items()},
         **{f"{PREFIX}{name}": part for name, part in run_identity(spec).items()},
         **{f"{GATES}{name}": part for name, part in gates_identity(spec).items()},
