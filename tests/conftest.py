@@ -27,15 +27,22 @@ ENGINE, HISTORIES = (Path(__file__).parent / name for name in ("engine", "histor
 LONG = [
     f"test_{name}.py"
     for name in [
-        "epoch_graph",
-        "kills",
-        "accepting",
-        "compiled_pool",
+        "guide",
         "selftest",
-        "frozen_prefix",
+        "epoch_graph",
+        "accepting",
+        "kills",
+        "predictors",
         "workers",
-        "sessions",
+        "supervision",
+        "replay",
+        "refit",
+        "oracles",
+        "compiled_pool",
+        "frozen_prefix",
         "resuming",
+        "given_models",
+        "sessions",
     ]
 ]
 """What takes longest, a minute or two each; begun first, so that workers end at the same time."""
