@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from modeltune.engine.backends import backend
 from modeltune.engine.data import (
     PAD,
     PREPARATION,
@@ -235,8 +236,8 @@ def _problems(rehearsal: _Rehearsal) -> list[str]:
     """Return what does not fit, once the model was trained on a few rows as ``model.fit`` does."""
     spec, loaded, few = rehearsal.spec, rehearsal.loaded, rehearsal.few
     rehearsed, batch, held_out = _behind_frozen_layers(rehearsal)
-    # One eager step costs a tenth of tracing it, and logs the same names.
-    rehearsed.run_eagerly = True
+    # With TensorFlow an eager step costs a tenth of tracing it, and logs the same names.
+    rehearsed.run_eagerly = backend().steps_eagerly
     predicted = predict(rehearsed, batch, batch.size)
     outputs = predicted.outputs
     problems = [*_label_problems(loaded, predicted)]

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from modeltune.engine.data import LoadedData, prepared_spec
+from modeltune.engine.backends import is_tensorflow, note_on_backend, why_only_numbers
+from modeltune.engine.data import LoadedData, RaggedArray, leaves, prepared_spec
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import environment, git_problem, old_keras
@@ -39,7 +40,14 @@ from modeltune.engine.score import (
     scores_again,
     train_refit,
 )
-from modeltune.ground import CodeError, ModeltuneError, SpecError, error_text, monotonic
+from modeltune.ground import (
+    CodeError,
+    DataError,
+    ModeltuneError,
+    SpecError,
+    error_text,
+    monotonic,
+)
 from modeltune.records import (
     Examination,
     ExamineTask,
@@ -93,6 +101,7 @@ class Engine(DataEngine):
             As ``DataEngine.load``; the description says what was prepared, and how long it took.
         """
         description, fingerprints = super().load(loaded)
+        self._refuse_other_than_numbers()
         prepare = self._data.prepare
         if prepare is not None and self._spec.takes_prepared:
             started = monotonic()
@@ -103,6 +112,31 @@ class Engine(DataEngine):
             description["prepared"] = {"by": by, "samples": samples, "seconds": seconds}
         return description, fingerprints
 
+    def take(self, written: bytes | None, fingerprints: Mapping[str, str]) -> None:
+        """As ``DataEngine.take``."""
+        super().take(written, fingerprints)
+        self._refuse_other_than_numbers()
+
+    def _refuse_other_than_numbers(self) -> None:
+        """Refuse what Keras has no tensors of with the backend of this process.
+
+        Raises:
+            DataError: names the array.
+        """
+        why = why_only_numbers()
+        for part in self._data.parts if why else ():
+            for kind, arrays in (("x", part.x), ("y", part.y)):
+                for path, array in leaves(arrays):
+                    if isinstance(array, RaggedArray) or array.dtype.kind in "OUS":
+                        name = f"{kind}.{path}" if path else kind
+                        is_ragged = isinstance(array, RaggedArray)
+                        what = "rows of different lengths" if is_ragged else "texts"
+                        raise DataError(
+                            f"{self._spec.id}: data: {part.name} {name} holds {what}: {why}; make "
+                            "numbers of one length of them in the data function, or compute with "
+                            "TensorFlow (KERAS_BACKEND=tensorflow)"
+                        )
+
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""
         spec = self._spec
@@ -112,11 +146,11 @@ class Engine(DataEngine):
     def notes(self) -> tuple[str, ...]:
         """Say which private names the libraries lack and what happens instead, and that Keras is too old.
 
-        Also say why git tells nothing of the spec's repository; and, once data are loaded, what is
+        Also say what the backend is slower at or cannot do, and why git tells nothing of the spec's repository; and, once data are loaded, what is
         to be known of them. Which names are lacking is of given models said by ``identify``, whose
         process looks them up anyway: it builds models to do so.
         """
-        notes = [old_keras(), git_problem(Path(self._spec.file).parent)]
+        notes = [old_keras(), note_on_backend(), git_problem(Path(self._spec.file).parent)]
         notes += [] if self._spec.is_given else _lacking_names()
         loaded = () if self._loaded is None else self._loaded.notes
         return (*(note for note in notes if note), *loaded)
@@ -362,4 +396,5 @@ class Engine(DataEngine):
 
 
 def _lacking_names() -> list[str | None]:
-    return [library.note() for library in (KERAS, TENSORFLOW, KERAS_TUNER)]
+    libraries = (KERAS, TENSORFLOW, KERAS_TUNER) if is_tensorflow() else (KERAS, KERAS_TUNER)
+    return [library.note() for library in libraries]

@@ -10,18 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modeltune.ground import text_of
 from modeltune.records import Json
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-PACKAGES = ("modeltune", "tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
-
-BACKENDS = {"jax": ("jax", "jaxlib"), "tensorflow": ("tensorflow",)}
-"""The modules that compute under a backend; of other backends, the module of their own name."""
+PACKAGES = ("modeltune", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
 
 SAFE_KERAS = (3, 15, 1)
 """The first Keras that guards against hostile weight files."""
@@ -32,17 +25,16 @@ def environment(
 ) -> dict[str, Json]:
     """Describe what numbers depend on besides the spec; ``folder`` and ``sources`` as of ``git_revision``."""
     import keras
-    import tensorflow as tf
 
+    from modeltune.engine.backends import backend
+
+    computing = backend()
     return {
-        **machine(folder, _backend_versions(keras.backend.backend()), sources),
-        "devices": [f"{device.device_type}: {_device(device)}" for device in devices()],
+        **machine(folder, _versions_of(computing.modules), sources),
+        "devices": computing.devices(_cpu()),
         "backend": keras.backend.backend(),
         "dtype_policy": dtype_policy or keras.config.dtype_policy().name,
-        "threads": {
-            "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
-            "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
-        },
+        "threads": computing.threads(),
         # Its kernels sum in another order than TensorFlow's own.
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
     }
@@ -64,12 +56,6 @@ def machine(
     }
 
 
-def set_up_tensorflow(threads: int) -> None:
-    """Let TensorFlow compute with so many threads, and find its devices: it logs when it does."""
-    use_threads(threads)
-    devices()
-
-
 def old_keras() -> str | None:
     """Say that the installed Keras is older than what modeltune asks for; None if it is not.
 
@@ -85,21 +71,6 @@ def old_keras() -> str | None:
         f"Keras {version} follows links out of weight files and can be made to hang by one; use "
         f"{'.'.join(map(str, SAFE_KERAS))} or newer, and until then open no weights of others"
     )
-
-
-def use_threads(threads: int) -> None:
-    """Let TensorFlow compute with so many threads, unless it has begun with others.
-
-    What it does compute with is in ``environment``: numbers can depend on it.
-    """
-    import tensorflow as tf
-
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        # Set for good by whatever TensorFlow was first asked to compute in this process.
-        return
 
 
 def git_revision(folder: Path, sources: Sequence[str] = ("*.py",)) -> dict[str, Json]:
@@ -142,39 +113,24 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _backend_versions(backend: str) -> dict[str, str]:
+def _versions_of(names: Sequence[str]) -> dict[str, str]:
     """Return the versions of what computes, as its modules tell them.
 
     Distributions have other names: tensorflow-cpu, tf-nightly, a build of one's own.
     """
-    modules = ((name, sys.modules.get(name)) for name in BACKENDS.get(backend, (backend,)))
+    modules = ((name, sys.modules.get(name)) for name in names)
     found = ((name, getattr(module, "__version__", None)) for name, module in modules)
     return {name: str(version) for name, version in found if version is not None}
 
 
-def devices() -> list[tf.config.PhysicalDevice]:
-    """Return the devices TensorFlow trains on: its GPUs, or the CPU."""
-    import tensorflow as tf
-
-    gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
-    return gpus or tf.config.list_physical_devices("CPU")
-
-
 def _cpu() -> str:
-    """Return the name of the processor: TensorFlow chooses kernels by its instruction set."""
+    """Return the name of the processor: kernels are chosen by its instruction set."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     except OSError:
         models = []
     return models[0] if models else platform.processor() or platform.machine()
-
-
-def _device(device: tf.config.PhysicalDevice) -> str:
-    import tensorflow as tf
-
-    details = tf.config.experimental.get_device_details(device)
-    return str(details.get("device_name") or _cpu())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

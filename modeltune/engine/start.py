@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeltune.ground import SpecError
 from modeltune.specs import Spec, uses_package
 
 if TYPE_CHECKING:
@@ -27,16 +28,24 @@ KERAS_PACKAGES = (
 def start_engine(
     spec: Spec, fixtures: Mapping[str, object], features: Path
 ) -> Engine | PredictorEngine:
-    """Set up TensorFlow in this process as the spec wants it, and return an engine of its run.
+    """Set up what computes in this process as the spec wants it, and return an engine of its run.
 
     Nothing of it is imported for a model that is given by code that leads to no Keras.
+
+    Raises:
+        SpecError: Keras computes with a backend that does not train.
     """
 
     def with_keras() -> Engine:
+        from modeltune.engine.backends import backend, is_tensorflow, why_no_training
         from modeltune.engine.engine import Engine
-        from modeltune.engine.environments import set_up_tensorflow
+        from modeltune.engine.internals import KERAS, Feature, keras_internals
 
-        set_up_tensorflow(spec.fit.threads)
+        if not spec.is_given and (why := why_no_training()):
+            raise SpecError(f"{spec.id}: {why}")
+        if not is_tensorflow() and not KERAS.why_not(Feature.SEEDS):
+            keras_internals.seed_without_loading_tensorflow()
+        backend().set_up(spec.fit.threads)
         return Engine(spec, fixtures, features)
 
     if needs_keras(spec):

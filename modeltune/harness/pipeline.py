@@ -34,7 +34,10 @@ from modeltune.harness.resuming import (
     refit_notation,
     trial_notation,
 )
-from modeltune.harness.run_differences import note_on_random_values
+from modeltune.harness.run_differences import (
+    note_on_baseline_of_other_backend,
+    note_on_random_values,
+)
 from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
 from modeltune.harness.validation import NO_SPACE, TunedModel, validate
@@ -198,6 +201,8 @@ def run(
             draft.note("no gates declared: nothing was demanded of this model")
         draft.keep(tuned.weights, validation.samples)
         draft.add_judgement(conclusion.judgement, strictness)
+        if note := note_on_baseline_of_other_backend(spec, draft.run):
+            draft.note(note)
     if accept is not None and not accept.later:
         accept_if_asked(draft.run, spec, store, accept, listen)
     return draft.run

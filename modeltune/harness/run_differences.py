@@ -10,6 +10,8 @@ from modeltune.histories import TEST_PART, Store, baselines, open_store, samples
 from modeltune.records import Run
 from modeltune.reports import Contrast, Difference, RunComparison
 from modeltune.specs import (
+    BACKEND_PART,
+    DEFAULT_BACKEND,
     GATES,
     HELD,
     UNCOMPARABLE,
@@ -70,6 +72,25 @@ def note_on_random_values(spec: Spec, elsewhere: Mapping[str, str], history: Sto
 
 def _held(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(HELD)]
+
+
+def note_on_baseline_of_other_backend(spec: Spec, run: Run) -> str | None:
+    """Say that the baseline which judged a run was computed with another backend of Keras.
+
+    None where it was the same, or nothing was judged by a baseline.
+    """
+    accepted = baselines.read_or_none(baselines.find(spec)) if run.baseline else None
+    if accepted is None:
+        return None
+    theirs, ours = (
+        one.get("backend") or DEFAULT_BACKEND for one in (accepted.versions, run.environment)
+    )
+    if theirs == ours:
+        return None
+    return (
+        f"the accepted run {accepted.run} was computed with {theirs}, this one with {ours}: what differs "
+        "may come from that, as their random numbers and their rounding do"
+    )
 
 
 def contrast(a: Run, b: Run, history: Store) -> Contrast:
@@ -196,7 +217,7 @@ def _code(a: Run, b: Run) -> tuple[str, ...] | None:
         [
             name + (" (cannot be compared)" if _is_uncomparable(name, one, other) else "")
             for name in changed_parts(one, other)
-            if name not in DECLARED and name.removeprefix(VERSION) not in versions
+            if name not in (*DECLARED, BACKEND_PART) and name.removeprefix(VERSION) not in versions
         ]
         + list(_gates(a, b))
     )
@@ -227,8 +248,9 @@ def differing_code(today: dict[str, str], run: Run) -> tuple[tuple[str, ...], tu
             notes.append(f"{name} cannot be compared between processes")
         elif name in DECLARED:
             notes.append(f"the declaration of {name} changed since")
-        elif name.startswith(VERSION):
-            was, now = recorded.get(name, "none"), today.get(name, "none")
+        elif name == BACKEND_PART or name.startswith(VERSION):
+            absent = DEFAULT_BACKEND if name == BACKEND_PART else "none"
+            was, now = recorded.get(name, absent), today.get(name, absent)
             notes.append(f"{name} was {was}, is {now}")
         else:
             code.append(name)

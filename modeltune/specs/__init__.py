@@ -53,6 +53,8 @@ if TYPE_CHECKING:
         seeds,
     )
     from modeltune.specs.identity import (
+        BACKEND_PART,
+        DEFAULT_BACKEND,
         GATES,
         HELD,
         PROJECT,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
         fingerprints,
         gates_identity,
         identity_assumptions,
+        keras_backend,
         metric_identity,
         predictor_identity,
         recorded_identity,
@@ -98,11 +101,13 @@ if TYPE_CHECKING:
     from modeltune.specs.validations import FineTune, Holdout, KFold, Refit, Scoring, Validation
 
 __all__ = [
+    "BACKEND_PART",
     "CHECKS",
     "CONDITIONS",
     "CUT",
     "DECISION_METRICS",
     "DECLARATIONS",
+    "DEFAULT_BACKEND",
     "FIELDS",
     "GATES",
     "HELD",
@@ -168,6 +173,7 @@ __all__ = [
     "identity_assumptions",
     "image_folder",
     "invariant",
+    "keras_backend",
     "keras_dataset",
     "maximize",
     "median",
@@ -238,6 +244,9 @@ __getattr__, __dir__ = door(
             "seeds",
         ),
         "identity": (
+            "BACKEND_PART",
+            "DEFAULT_BACKEND",
+            "keras_backend",
             "GATES",
             "HELD",
             "UNCOMPARABLE",

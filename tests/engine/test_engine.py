@@ -13,18 +13,19 @@ import pytest
 import tensorflow as tf
 
 import modeltune as mt
-from modeltune.engine import engine, environments
+from modeltune.engine import engine
+from modeltune.engine.backends.on_tensorflow import OnTensorFlow
 from modeltune.engine.start import start_engine
 from modeltune.ground.errors import DataError
 from modeltune.specs.fit import Fit
 from tests.support.small_models import dense, spec_of
 
 
-def test_making_an_engine_does_nothing_and_starting_one_sets_up_tensorflow(
+def test_making_an_engine_does_nothing_and_starting_one_sets_up_what_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up: list[int] = []
-    monkeypatch.setattr(environments, "set_up_tensorflow", set_up.append)
+    monkeypatch.setattr(OnTensorFlow, "set_up", lambda self, threads: set_up.append(threads))
     spec = spec_of(fit=Fit(threads=3))
     engine.Engine(spec, {}, tmp_path / "features")
     assert set_up == []
@@ -108,3 +109,19 @@ def test_a_model_that_is_given_is_warned_of_as_one_that_is_built(tmp_path: Path)
     made.load()
     checks = [caution.check for caution in made.identify().cautions]
     assert checks == ["checks.broadcast", "model.names"]
+
+
+@pytest.mark.parametrize(
+    ("x", "what"),
+    [
+        ({"city": np.array(["Rome", "Oslo"] * 20)}, "x.city holds texts"),
+        (tf.ragged.constant([[1.0], [2.0, 3.0]] * 20), "x holds rows of different lengths"),
+    ],
+)
+def test_what_keras_has_no_tensors_of_with_another_backend_is_refused_as_the_data_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x: Any, what: str
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    spec = spec_of(data=lambda: mt.Data(train=(x, np.arange(40) % 2)))
+    with pytest.raises(DataError, match=f"train {what}: .* with jax; make numbers"):
+        engine.Engine(spec, {}, tmp_path).load()

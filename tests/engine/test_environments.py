@@ -6,20 +6,18 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import pytest
 import tensorflow as tf
 
+from modeltune.engine.backends import backend
 from modeltune.engine.environments import (
     environment,
     git_problem,
     git_revision,
     old_keras,
-    use_threads,
 )
 
 
@@ -49,17 +47,6 @@ def test_the_version_of_tensorflow_is_what_the_module_says_whatever_its_distribu
     assert environment(tmp_path, None)["versions"]["tensorflow"] == "9.9-nightly"
 
 
-@pytest.mark.parametrize(("backend", "names"), [("jax", ["jax", "jaxlib"]), ("torch", ["torch"])])
-def test_another_backend_is_named_with_its_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, names: list[str]
-) -> None:
-    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
-    for name in names:
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace(__version__=f"9.9+{name}"))
-    versions = environment(tmp_path, None)["versions"]
-    assert {name: versions[name] for name in names} == {name: f"9.9+{name}" for name in names}
-
-
 def test_without_a_policy_of_its_own_a_run_has_keras_current_one(tmp_path: Path) -> None:
     assert environment(tmp_path, None)["dtype_policy"] == keras.config.dtype_policy().name
 
@@ -73,7 +60,7 @@ def test_threads_are_those_tensorflow_computes_with_not_those_asked_for_too_late
         "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
     }
-    use_threads(before["intra_op"] + 3)
+    backend().set_up(before["intra_op"] + 3)
     assert environment(tmp_path, None)["threads"] == before
 
 

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 import modeltune as mt
-from modeltune.harness.run_differences import note_on_random_values
-from modeltune.specs.identity import fingerprints, search_identity
+from modeltune.harness import run_differences
+from modeltune.harness.run_differences import (
+    differing_code,
+    note_on_baseline_of_other_backend,
+    note_on_random_values,
+)
+from modeltune.specs.identity import fingerprints, run_identity, search_identity
 from modeltune.specs.spec_type import Spec
 
 
@@ -71,3 +76,27 @@ def test_nothing_is_said_where_nothing_shows_that_a_base_is_random(
 def test_values_that_no_process_can_compare_are_not_called_random() -> None:
     one, other = (imported(letter for letter in "ab") for _ in range(2))
     assert note_on_random_values(one, search_identity(other), history()) is None
+
+
+def test_a_baseline_of_another_backend_is_compared_with_a_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def note(run: SimpleNamespace) -> str | None:
+        return note_on_baseline_of_other_backend(imported(1), run)  # type: ignore[arg-type]
+
+    accepted = SimpleNamespace(run="0a1b", versions={"backend": "tensorflow"})
+    monkeypatch.setattr(run_differences.baselines, "read_or_none", lambda path: accepted)
+    on_jax, alike = ({"backend": name} for name in ("jax", "tensorflow"))
+    said = note(SimpleNamespace(baseline="0a1b", environment=on_jax))
+    assert said is not None
+    assert said.startswith("the accepted run 0a1b was computed with tensorflow, this one with jax")
+    assert note(SimpleNamespace(baseline="0a1b", environment=alike)) is None
+    assert note(SimpleNamespace(baseline=None, environment=on_jax)) is None
+
+
+def test_another_backend_is_no_other_code() -> None:
+    today = run_identity(imported(1)) | {"the backend of Keras": "jax"}
+    before: Any = SimpleNamespace(fingerprints=fingerprints(imported(1)))
+    code, notes = differing_code(today, before)
+    assert not code
+    assert "the backend of Keras was tensorflow, is jax" in notes

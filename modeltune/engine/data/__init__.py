@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modeltune.engine.data.ragged import RaggedArray
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
-    from modeltune.engine.data.streams import read_here
+    from modeltune.engine.data.streams import is_dataset, read_here
 
 __all__ = [
     "DECLARE",
@@ -51,6 +51,7 @@ __all__ = [
     "concatenate",
     "first_batches",
     "fold_rows",
+    "is_dataset",
     "is_shareable",
     "joined_metadata",
     "label_ranges",
@@ -98,6 +99,6 @@ __getattr__, __dir__ = door(
             "write_parts",
         ),
         "stream_sources": ("RANDOM_STATES",),
-        "streams": ("read_here",),
+        "streams": ("is_dataset", "read_here"),
     },
 )

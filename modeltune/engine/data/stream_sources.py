@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from modeltune.engine.backends import tf
 from modeltune.engine.internals import TENSORFLOW, Feature, tensorflow_internals
 from modeltune.records import Array
 
@@ -133,8 +134,6 @@ class _Source:
 
 
 def _is_of_single_whole_numbers(root: Any) -> bool:
-    import tensorflow as tf
-
     return all(
         isinstance(spec, tf.TensorSpec) and spec.shape.rank == 0 and spec.dtype.is_integer
         for spec in tf.nest.flatten(root.element_spec)
@@ -143,8 +142,6 @@ def _is_of_single_whole_numbers(root: Any) -> bool:
 
 def _arrays(root: Any) -> Iterator[Array]:
     """Yield the elements of a dataset as arrays, many in each where their shapes are equal."""
-    import tensorflow as tf
-
     specs = tf.nest.flatten(root.element_spec)
     if all(isinstance(spec, tf.TensorSpec) and spec.shape.is_fully_defined() for spec in specs):
         for batch in root.batch(AT_A_TIME):

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from modeltune.engine.backends import is_tensorflow
 from modeltune.engine.data import Part
 from modeltune.engine.fit import compiled_pool
 from modeltune.engine.fit.compiled_pool import Candidate
@@ -177,7 +178,7 @@ def _take_for_promotion(hp: ReadHyperParameters, task: TrialTask) -> Candidate |
 
 def _step_signature(spec: Spec, parts: tuple[Part, Part]) -> str | None:
     """Return the types and shapes that a compiled step depends on; None where none can be reused."""
-    if keras.backend.backend() != "tensorflow" or overrides_fit(spec.model):
+    if not is_tensorflow() or overrides_fit(spec.model):
         return None
     if parts[0].steps is not None:
         return None

@@ -18,8 +18,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import tf
 from modeltune.engine.data import Part
 from modeltune.engine.fit import epoch_graph, fresh_start
 from modeltune.engine.fit.epoch_graph import Model
@@ -71,7 +71,7 @@ class Candidate:
 
     @functools.cached_property
     def bytes(self) -> int:
-        return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables(self.model))
+        return sum(math.prod(v.shape) * dtype_bytes(v.dtype) for v in variables(self.model))
 
     def keep_cut(self, cut: Cut, *parts: Part) -> None:
         """Keep a cut of the model, made with its present weights for these parts of the data."""
@@ -100,6 +100,12 @@ class Origin:
     seed: int
     read: frozenset[str]
     random_states: tuple[Any, Any]
+
+
+def dtype_bytes(dtype: str) -> int:
+    """Return the bytes of one number of a dtype, which its name tells: "bfloat16", "float8_e4m3fn"."""
+    bits = re.search(r"\d+", dtype)
+    return max(1, int(bits.group()) // 8) if bits else 1
 
 
 class CompiledPool:
@@ -399,17 +405,13 @@ def _describe_object(
             if name not in keras_internals.VOLATILE_ATTRIBUTES:
                 _describe(value, f"{path}.{name}", values, paths)
     else:
-        _require(isinstance(thing, PASSIVE), thing)
+        _require(_is_passive(thing), thing)
 
 
-PASSIVE = (
-    types.ModuleType,
-    inspect.Signature,
-    tf.distribute.Strategy,
-    tf.DType,
-    tf.TensorShape,
-)
-"""Objects of other libraries in layers and optimizers that change nothing about a step."""
+def _is_passive(thing: object) -> bool:
+    """Tell an object of another library in layers and optimizers that changes nothing about a step."""
+    kinds = types.ModuleType, inspect.Signature, tf.distribute.Strategy, tf.DType, tf.TensorShape
+    return isinstance(thing, kinds)
 
 
 def _require(holds: bool, thing: object) -> None:

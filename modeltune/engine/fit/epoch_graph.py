@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Arrays
 from modeltune.engine.internals import Feature, keras_internals, tensorflow_internals
 
@@ -60,7 +60,8 @@ def fit_graph(
 
     The order of epoch ``e`` follows from ``seed`` and ``e`` alone, so a later call with
     ``initial_epoch`` continues as if never interrupted. ``model.fit`` is fed that same
-    order unless ``trained_by`` says "in Keras's own order".
+    order unless ``trained_by`` says "in Keras's own order". Where another backend than TensorFlow
+    computes, it always trains.
 
     Args:
         validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, evaluated after every
@@ -89,19 +90,16 @@ def fit_graph(
         )
         return FitResult.of(history, trained_by)
 
-    missing = keras_internals.KERAS.why_not(Feature.EPOCH_GRAPH)
-    rows = (
-        _Rows.plainly(train, batch_size) if missing else _Rows.of(train, batch_size, class_weight)
-    )
+    missing = _why_no_graph()
+    count = len(keras.tree.flatten(x)[0])
 
     def order(epoch: int) -> np.ndarray:
         if not shuffle:
-            return np.arange(rows.count)
-        return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows.count)
+            return np.arange(count)
+        return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
 
-    if only_steps := missing or _why_only_steps(model, callbacks, [train, validation]):
-        dataset, follow = _in_order(rows, order)
-        history = model.fit(
+    def by_steps(dataset: Any, follow: Any) -> Any:
+        return model.fit(
             dataset,
             class_weight=_of_every_class(class_weight, y) if missing and class_weight else None,
             epochs=epochs,
@@ -112,7 +110,15 @@ def fit_graph(
             shuffle=False,
             verbose=0,
         )
-        return FitResult.of(history, f"fit: {only_steps}")
+
+    if not is_tensorflow():
+        batches = BatchesInOrder(train, batch_size, order)
+        return FitResult.of(by_steps(batches, batches.follower()), f"fit: {missing}")
+    rows = (
+        _Rows.plainly(train, batch_size) if missing else _Rows.of(train, batch_size, class_weight)
+    )
+    if only_steps := missing or _why_only_steps(model, callbacks, [train, validation]):
+        return FitResult.of(by_steps(*_in_order(rows, order)), f"fit: {only_steps}")
 
     held_out = None if validation is None else _Rows.of(validation, batch_size)
     history = _fit_by_graph(model, rows, order, epochs, initial_epoch, held_out, callbacks)
@@ -162,9 +168,7 @@ class _Rows:
     @classmethod
     def plainly(cls, arrays: Arrays, batch_size: int) -> _Rows:
         """Pack and convert them without that adapter, to the same tensors but for class weights."""
-        x, y, sample_weight = arrays
-        if isinstance(sample_weight, np.ndarray):  # it counts for every output
-            sample_weight = keras.tree.map_structure(lambda _: arrays[2], y)
+        x, y, sample_weight = _for_every_output(arrays)
         packed = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
         return cls(_map(as_tensor, packed), len(keras.tree.flatten(x)[0]), batch_size)
 
@@ -178,6 +182,48 @@ class _Rows:
         return _map(
             lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), self.tensors
         )
+
+
+class BatchesInOrder(keras.utils.PyDataset):  # type: ignore[misc]
+    """The rows of arrays in batches, in the order of the epoch under way: what any backend trains on.
+
+    Args:
+        arrays: x, y and sample weights, of which the last two may be None.
+        batch_size: rows of a batch; the last one holds the rest.
+        order: see ``Order``.
+    """
+
+    def __init__(self, arrays: tuple[Arrays, Arrays, Arrays], batch_size: int, order: Order):
+        super().__init__()
+        given = [one for one in _for_every_output(arrays) if one is not None]
+        self._arrays = keras.tree.lists_to_tuples(_map(_in_floatx, tuple(given)))
+        self._batch_size = batch_size
+        self._order = order
+        self._rows = order(0)
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // self._batch_size)
+
+    def __getitem__(self, number: int) -> Any:
+        start = number * self._batch_size
+        rows = self._rows[start : start + self._batch_size]
+        return _map(lambda array: array[rows], self._arrays)
+
+    def follower(self) -> Any:
+        """Return the callback that gives each epoch its order."""
+
+        def begin(epoch: int, logs: Any) -> None:
+            self._rows = self._order(epoch)
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=begin)
+
+
+def _for_every_output(arrays: tuple[Arrays, Arrays, Arrays]) -> tuple[Arrays, Arrays, Arrays]:
+    """Return x, y and sample weights; weights that are one array count for every output."""
+    x, y, sample_weight = arrays
+    if isinstance(sample_weight, np.ndarray):
+        return x, y, keras.tree.map_structure(lambda _: sample_weight, y)
+    return arrays
 
 
 def _fit_by_graph(
@@ -399,17 +445,19 @@ def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
     return dataset.prefetch(tf.data.AUTOTUNE), follow
 
 
+def _why_no_graph() -> str | None:
+    """Return why no model of this process is trained in a graph; None where Keras lets us."""
+    if not is_tensorflow():
+        return f"the backend is {keras.backend.backend()}"
+    return keras_internals.KERAS.why_not(Feature.EPOCH_GRAPH)
+
+
 def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
     """Return why ``model.fit`` must get the arrays themselves and batch them; None if it need not."""
-    if keras.backend.backend() != "tensorflow":
-        return f"the backend is {keras.backend.backend()}"
     if not model.compiled:
         return "the model is not compiled"
-    if (
-        tf.distribute.has_strategy()
-        or model.distribute_strategy is not tf.distribute.get_strategy()
-    ):
-        return f"a {type(model.distribute_strategy).__name__} distributes it"
+    if distributed := _distribution(model):
+        return f"a {type(distributed).__name__} distributes it"
     if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
         return "keras.config limits epochs or steps"
     if _overrides(model, "fit"):
@@ -446,6 +494,15 @@ def _why_only_steps(model: Model, callbacks: Sequence[Any], parts: Sequence[Arra
     return None
 
 
+def _distribution(model: Model) -> Any:
+    """Return what spreads a model over devices; None where nothing does."""
+    if not is_tensorflow():
+        return keras.distribution.distribution()
+    is_default = model.distribute_strategy is tf.distribute.get_strategy()
+    is_spread = tf.distribute.has_strategy() or not is_default
+    return model.distribute_strategy if is_spread else None
+
+
 def _overrides(model: Model, method: str) -> bool:
     return getattr(type(model), method) is not getattr(keras.Model, method)
 
@@ -462,8 +519,12 @@ def _available_memory() -> int:
 
 def as_tensor(array: np.ndarray) -> Any:
     """Return an array as a tensor, floats as floatx, as Keras's array adapter does."""
-    is_float = array.dtype.kind == "f"
-    return tf.convert_to_tensor(array.astype(keras.config.floatx()) if is_float else array)
+    return tf.convert_to_tensor(_in_floatx(array))
+
+
+def _in_floatx(array: np.ndarray) -> np.ndarray:
+    """Return an array with floats in Keras's default type; one of it, or of others, is not copied."""
+    return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
 
 
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:

@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import tf
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.fit.epoch_graph import Model, as_tensor
 from modeltune.engine.fit.model_structure import without_names

@@ -10,9 +10,17 @@ from typing import Any, TypeAlias, cast
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from modeltune.engine.data import Arrays, Part, RaggedArray, leaves, map_arrays, read_here
+from modeltune.engine.backends import tf
+from modeltune.engine.data import (
+    Arrays,
+    Part,
+    RaggedArray,
+    is_dataset,
+    leaves,
+    map_arrays,
+    read_here,
+)
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
 from modeltune.engine.fit.class_weights import is_by_output, weighted
 from modeltune.engine.fit.compiled_pool import Candidate
@@ -242,8 +250,8 @@ def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
     if train.stream is not None:
         arguments["x"] = train.stream
         # Keras warns when it is asked to shuffle a tf.data.Dataset, its default, or endless data.
-        is_dataset = isinstance(train.stream, tf.data.Dataset)
-        arguments["shuffle"] = spec.fit.shuffle and not is_dataset and not train.is_endless
+        is_of_tf = is_dataset(train.stream)
+        arguments["shuffle"] = spec.fit.shuffle and not is_of_tf and not train.is_endless
     else:
         arguments |= {"x": train.x, "y": train.y, "batch_size": spec.fit.batch_size}
         arguments["shuffle"] = spec.fit.shuffle

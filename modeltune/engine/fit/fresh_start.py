@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from modeltune.engine.backends import is_tensorflow
 from modeltune.engine.internals import TENSORFLOW, Feature, SeedWatch, kernels_kept
 
 
@@ -29,7 +30,7 @@ def start_anew(seed: int) -> None:
     costs a third of a small trial's time. Only kernels with a random state have to go, so
     all others are kept. Keras's own layers keep their random states in variables.
     """
-    if TENSORFLOW.why_not(Feature.KERNELS) or keras.backend.backend() != "tensorflow":
+    if not is_tensorflow() or TENSORFLOW.why_not(Feature.KERNELS):
         _clear(seed)
         return
     KERNELS.watch.begin()

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Part
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.feature_files import (
@@ -182,7 +182,8 @@ def _head(model: Model, graph: Model, frontier: list[Any]) -> Model:
 
 def freezes(model: Model) -> bool:
     """Tell whether a model has both frozen and trainable weights; False where the cut is off."""
-    if keras_internals.KERAS.why_not(Feature.FROZEN_PREFIX) or not model.trainable_variables:
+    is_off = not is_tensorflow() or keras_internals.KERAS.why_not(Feature.FROZEN_PREFIX)
+    if is_off or not model.trainable_variables:
         return False
     return any(
         keras_internals.own_variables(layer) and not layer.trainable

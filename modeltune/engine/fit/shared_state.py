@@ -82,7 +82,7 @@ class SharedState:
         """Keep the values of variables for ``restore``, unless those they had before are kept."""
         for variable in variables:
             if not self._knows(variable):
-                value = np.asarray(variable.value).copy()
+                value = np.asarray(variable).copy()
                 self._first[id(variable)] = (weakref.ref(variable), value)
 
     def _knows(self, variable: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +20,7 @@ ARRAY_ADAPTER = "keras.src.trainers.data_adapters.array_data_adapter"
 ARRAY_SLICING = "keras.src.trainers.data_adapters.array_slicing"
 BACKEND = "keras.src.backend"
 PYTHON_UTILS = "keras.src.utils.python_utils"
+RNG_UTILS = "keras.src.utils.rng_utils"
 LOSS = "keras.src.losses.loss"
 REDUCTION = "keras.src.metrics.reduction_metrics"
 
@@ -95,6 +98,7 @@ KERAS = Library(
         Name(LOSS, "apply_mask", _VALUES),
         Name(LOSS, "squeeze_or_expand_to_same_rank", _VALUES),
         Name(REDUCTION, "reduce_to_samplewise_values", _VALUES),
+        Name(RNG_UTILS, "tf", (Feature.SEEDS,)),
         Name("metric", "_fn", _VALUES),
         Name("metric", "_fn_kwargs", _VALUES),
     ),
@@ -134,6 +138,30 @@ One that a version of Keras does not have is simply never met.
 
 OWN_STEPS = ("train_step", "test_step", "compute_metrics", "get_metrics_result", "_make_function")
 """Methods of a model that decide what a step does; replaced on an instance, it is no longer plain."""
+
+
+# SEEDS
+
+
+class _IfLoaded:
+    """TensorFlow as Keras holds it for its seed, available only once something else has loaded it."""
+
+    def __init__(self, module: Any):
+        self._module = module
+
+    @property
+    def available(self) -> bool:
+        return "tensorflow" in sys.modules and bool(self._module.available)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def seed_without_loading_tensorflow() -> None:
+    """Have ``keras.utils.set_random_seed`` seed TensorFlow where it is loaded, and not load it."""
+    module = private(RNG_UTILS, "tf")
+    if not isinstance(module, _IfLoaded):
+        setattr(importlib.import_module(RNG_UTILS), "tf", _IfLoaded(module))  # noqa: B010  a name of the table
 
 
 # EPOCH_GRAPH

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import leaves
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.outputs import Use, is_loss_of_keras, keras_tensor
@@ -67,7 +67,7 @@ def broadcast_cautions(predictions: PartPredictions) -> tuple[Caution, ...]:
     The functions are traced for some rows, not run. Those that cannot be traced are left out, and
     so are all where another backend than TensorFlow computes.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not is_tensorflow():
         return ()
     targets, flat = dict(leaves(predictions.y)), keras.tree.flatten(predictions.predicted)
     names = {output.place: output.name for output in predictions.outputs}

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 
 import keras
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Arrays
 from modeltune.engine.fit import Model, input_tensors
 
@@ -27,7 +27,7 @@ def flops_of(model: Model, x: Arrays) -> float:
     Raises:
         ValueError: Keras computes with something else than TensorFlow.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not is_tensorflow():
         raise ValueError(f"it is counted with TensorFlow, and Keras uses {keras.backend.backend()}")
     predict = tf.function(lambda sample: model(sample, training=False))
     graph = predict.get_concrete_function(input_tensors(x)).graph

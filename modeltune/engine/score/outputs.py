@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Arrays, leaves, map_arrays
 from modeltune.engine.fit import Model, keeps_state, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
@@ -369,17 +369,18 @@ def mask_reader(model: Model, x: Arrays) -> Callable[[Arrays], Masks] | None:
         ]
 
     # A graph runs only what the masks are made of.
-    in_graph = (
-        tf.function(read, reduce_retracing=True)
-        if keras.backend.backend() == "tensorflow"
-        else read
-    )
+    in_graph = tf.function(read, reduce_retracing=True) if is_tensorflow() else read
 
     def masks(x: Arrays) -> Masks:
         found = in_graph(map_arrays(keras_tensor, x))
-        return [None if mask is None else np.asarray(mask).astype(bool) for mask in found]
+        return [None if mask is None else _numbers(mask).astype(bool) for mask in found]
 
     return masks
+
+
+def _numbers(tensor: Any) -> Array:
+    array: Array = keras.ops.convert_to_numpy(tensor)
+    return array
 
 
 def join_masks(batches: Sequence[Masks]) -> Masks:
@@ -430,6 +431,6 @@ def _not_ignored(loss: Any, y: Array, predicted: Array) -> Array | None:
         masks = [
             mask_on(slice(start, start + TARGET_ROWS)) for start in range(0, len(y), TARGET_ROWS)
         ]
-        return np.concatenate([np.asarray(mask) for mask in masks])
+        return np.concatenate([_numbers(mask) for mask in masks])
     except Exception:  # noqa: BLE001  a loss of the user's
         return None

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import RANDOM_STATES, Arrays, map_arrays
 from modeltune.engine.fit import SEED_STATE, Model, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
@@ -28,7 +28,7 @@ def random_states(model: Model) -> list[tuple[Any, Array]]:
     for variable in _own_states(model):
         owners = [one for one in layers if any(v is variable for v in one.variables)]
         owner = min(owners, key=lambda one: len(one.variables))
-        states.append((owner, np.asarray(variable.value).copy()))
+        states.append((owner, np.asarray(variable).copy()))
     return states
 
 
@@ -76,7 +76,7 @@ def _traced(model: Model, x: Arrays) -> tuple[Callable[[Arrays], Arrays], list[A
     Traced anew, it draws from the generator that Keras has now, and operations of TensorFlow get
     the seeds of now, which are no variables.
     """
-    if keras.backend.backend() == "tensorflow":
+    if is_tensorflow():
         function = tf.function(lambda x: model.predict_step((x,)), autograph=False)
 
         def predict(x: Arrays) -> Arrays:

@@ -12,8 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
+from modeltune.engine.backends import backend
 from modeltune.engine.data import LoadedData, Part
-from modeltune.engine.environments import set_up_tensorflow
 from modeltune.engine.fit import (
     Model,
     data_for_model,
@@ -43,7 +43,7 @@ def rebuilt_model(
     Raises:
         SpecError: the spec's build function raised, or the weights do not fit its model.
     """
-    set_up_tensorflow(spec.fit.threads)
+    backend().set_up(spec.fit.threads)
     hp = ReadHyperParameters()
     hp.values = dict(values)
     with contextlib.ExitStack() as stack:

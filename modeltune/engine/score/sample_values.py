@@ -111,7 +111,7 @@ def _of_metric(
             return None
         if sums is None:
             return None
-        values, counts = (None if one is None else np.asarray(one, np.float64) for one in sums)
+        values, counts = (None if one is None else _numbers(one).astype(np.float64) for one in sums)
         if values is None or values.shape != (len(some),):
             return None
         parts.append(values)
@@ -133,7 +133,7 @@ def _of_loss(
     if loss is None:
         return None
     values, weights, mask = (
-        None if one is None else np.asarray(one) for one in (loss.values, loss.weights, loss.mask)
+        None if one is None else _numbers(one) for one in (loss.values, loss.weights, loss.mask)
     )
     n = len(y)
     if values is None or values.ndim == 0 or len(values) != n or sum(sizes) != n:
@@ -159,6 +159,11 @@ def _of_loss(
     whole = of_batch(own)
     share = np.where(whole > 0, in_batch * own / np.where(whole > 0, whole, 1), 1.0)
     return SampleValues(_ratio(in_sample, own), share)
+
+
+def _numbers(tensor: Any) -> Array:
+    array: Array = keras.ops.convert_to_numpy(tensor)
+    return array
 
 
 def _ratio(numerators: Array, denominators: Array) -> Array:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
 from modeltune.engine.score.scoring import PartPredictions
+from modeltune.engine.score.small_images import png_of, resized
 from modeltune.engine.score.task_report import (
     Output,
     OutputTask,
@@ -305,9 +305,10 @@ def _image(array: Array, low: float, high: float) -> Json:
     scaled = (pixels - low) / ((high - low) or 1)
     longest = max(array.shape[:2])
     if longest > SIDE:
-        size = [max(1, round(side * SIDE / longest)) for side in array.shape[:2]]
-        scaled = tf.image.resize(scaled[None], size, method="area")[0].numpy()
-    png = tf.io.encode_png(np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)).numpy()
+        scaled = resized(
+            scaled, *(max(1, round(side * SIDE / longest)) for side in array.shape[:2])
+        )
+    png = png_of(np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8))
     height, width = scaled.shape[:2]
     encoded = base64.b64encode(png).decode("ascii")
     return {"kind": "image", "png": encoded, "width": width, "height": height}

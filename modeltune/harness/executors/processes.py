@@ -54,7 +54,7 @@ from modeltune.records import (
     failure_result,
     own_values,
 )
-from modeltune.specs import Spec, search_identity
+from modeltune.specs import Spec, keras_backend, search_identity
 
 if TYPE_CHECKING:
     from modeltune.engine import LoadedData
@@ -569,6 +569,7 @@ def _birth(spec: Spec, fixtures: Mapping[str, object], features: Path) -> Birth:
     return Birth(
         declared=declared,
         code=search_identity(spec),
+        backend=keras_backend(),
         features=features,
         environ=dict(os.environ),
         folder=os.getcwd(),

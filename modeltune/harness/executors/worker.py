@@ -68,6 +68,7 @@ class Birth:
 
     declared: bytes
     code: Mapping[str, str]
+    backend: str
     features: Path
     environ: Mapping[str, str] = field(repr=False)  # MODELTUNE_STORE may hold a password
     folder: str
@@ -256,9 +257,14 @@ def _follow() -> None:
 
 def _engine(birth: Birth) -> Any:
     from modeltune.engine import start_engine
-    from modeltune.specs import edited_parts, search_identity
+    from modeltune.specs import edited_parts, keras_backend, search_identity
 
     spec, fixtures = pickle.loads(birth.declared)
+    if (ours := keras_backend()) != birth.backend:
+        raise CodeError(
+            f"Keras is to compute with {birth.backend}, but the processes had been started with {ours} "
+            f"before; set KERAS_BACKEND={birth.backend} where pytest is called, not in its code"
+        )
     if changed := edited_parts(birth.code, search_identity(spec)):
         raise CodeError(f"{', '.join(changed)} was edited since {spec.file} was collected")
     return start_engine(spec, fixtures, birth.features)

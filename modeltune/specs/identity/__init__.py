@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modeltune.ground import door
 
 if TYPE_CHECKING:
+    from modeltune.specs.identity.backends import BACKEND_PART, DEFAULT_BACKEND, keras_backend
     from modeltune.specs.identity.contents import HELD, UNCOMPARABLE
     from modeltune.specs.identity.parts import (
         GATES,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BACKEND_PART",
+    "DEFAULT_BACKEND",
     "GATES",
     "HELD",
     "PROJECT",
@@ -38,6 +41,7 @@ __all__ = [
     "fingerprints",
     "gates_identity",
     "identity_assumptions",
+    "keras_backend",
     "metric_identity",
     "predictor_identity",
     "recorded_identity",
@@ -52,6 +56,11 @@ __getattr__, __dir__ = door(
         "contents": (
             "HELD",
             "UNCOMPARABLE",
+        ),
+        "backends": (
+            "BACKEND_PART",
+            "DEFAULT_BACKEND",
+            "keras_backend",
         ),
         "parts": (
             "GATES",

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from modeltune.ground import project_name, project_root, typed
 from modeltune.specs.datasets import Data
+from modeltune.specs.identity.backends import backend_packages, backend_parts
 from modeltune.specs.identity.contents import HELD, UNCOMPARABLE, content, digest
 from modeltune.specs.identity.dependencies import Dependencies
 from modeltune.specs.operating_points import MetricFunction, Threshold
@@ -28,8 +29,8 @@ GATES = "gates/"
 PROJECT = "project"
 """The key of a run's fingerprints that holds the name of its project in pyproject.toml."""
 
-VERSIONS = ("keras", "tensorflow", "keras-tuner", "numpy", "modeltune")
-"""The packages whose versions are part of every search's identity."""
+VERSIONS = ("keras", "keras-tuner", "numpy", "modeltune")
+"""The packages whose versions are part of every search's identity, besides what Keras computes with."""
 
 
 def fingerprints(spec: Spec) -> dict[str, str]:
@@ -106,7 +107,8 @@ def search_identity(spec: Spec) -> dict[str, str]:
 
     A search takes over finished trials only when all parts are the same. They cover:
 
-    - the search, the fit, and the versions of Python and of the packages that are imported;
+    - the search, the fit, the backend of Keras where it is not TensorFlow, and the versions of
+      Python and of the packages that are imported;
     - the code in the user's own files that the build function, the data function and the
       callbacks lead to by name. It counts as Python reads it: comments, formatting and
       docstrings do not matter;
@@ -252,8 +254,9 @@ def _versions(packages: set[str]) -> dict[str, str]:
         "the version of python": minor,
         **{
             f"the version of {name}": _version(name)
-            for name in sorted({*VERSIONS, *filter(None, imported)})
+            for name in sorted({*VERSIONS, *backend_packages(), *filter(None, imported)})
         },
+        **backend_parts(),
     }
 
 

@@ -644,7 +644,9 @@ class TestFallback:
         assert_same_state(fit, graph)
 
     @pytest.mark.parametrize("case", ["class weights", "two outputs"])
-    def test_where_keras_lacks_a_private_name_to_the_same_numbers(self, case: str) -> None:
+    def test_without_a_private_name_or_with_another_backend_to_the_same_numbers(
+        self, case: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def two_outputs() -> Any:
             random.seed(3)
             keras.utils.set_random_seed(3)
@@ -666,8 +668,14 @@ class TestFallback:
             "class_weight": {0: 2.0, 3: 0.5} if case == "class weights" else None,
             "seed": 7,
         }
-        graph, fit = build(), build()
+        graph, fit, fed = build(), build(), build()
         by_graph = epoch_graph.fit_graph(graph, X, y, weights, **options)
+        with monkeypatch.context() as patched:
+            patched.setattr(keras.backend, "backend", lambda: "jax")
+            by_batches = epoch_graph.fit_graph(fed, X, y, weights, **options)
+        assert by_batches.trained_by == "fit: the backend is jax"
+        assert by_batches.curve == by_graph.curve
+        assert_same_state(fed, graph)
         names = [name for name in KERAS.names if Feature.EPOCH_GRAPH in name.features]
         with lacking(*names):
             by_fit = epoch_graph.fit_graph(fit, X, y, weights, **options)

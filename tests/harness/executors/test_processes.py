@@ -309,6 +309,17 @@ def test_a_spec_without_a_name_in_its_module_cannot_travel(tmp_path: Path) -> No
         pass
 
 
+def test_a_backend_of_keras_that_is_set_too_late_cannot_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "keras_backend", lambda: "jax")
+    with (
+        pytest.raises(NotPortableError, match="set KERAS_BACKEND=jax where pytest is called"),
+        started(process_specs.steady, tmp_path),
+    ):
+        pass
+
+
 def test_a_fixture_that_cannot_be_pickled_cannot_travel(tmp_path: Path) -> None:
     with (
         pytest.raises(NotPortableError, match="pickle"),

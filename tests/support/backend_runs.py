@@ -1,0 +1,37 @@
+"""Run the specs of a backend's contract in one process, then export and replay a run of several."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import modeltune as mt
+from modeltune.cli import main
+
+ALONE = "sqlite:///alone.db"
+
+
+def run_alone(recorded: str) -> None:
+    """Run specs in this process; export and replay a recorded run, and predict with what was exported."""
+    from model_specs import spec_kinds
+
+    for spec in (spec_kinds.classifier, spec_kinds.two_outputs):
+        mt.run(spec, store=ALONE, workers=0, listen=lambda event: None)
+    assert main(["export", recorded, "exported.keras"]) == 0
+    assert main(["replay", recorded]) == 0
+    predict("exported.keras")
+    spec_kinds.only_one_backend()
+
+
+def predict(file: str) -> None:
+    """Load an exported model, and have it predict."""
+    import keras
+    import numpy as np
+
+    model: Any = keras.saving.load_model(file)
+    assert model.predict(np.zeros((3, 4)), verbose=0).shape == (3, 2)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, ".")
+    run_alone(sys.argv[1])
