@@ -43,8 +43,8 @@ def start_engine(
 
         if not spec.is_given and (why := why_no_training()):
             raise SpecError(f"{spec.id}: {why}")
-        if not is_tensorflow() and not KERAS.why_not(Feature.SEEDS):
-            keras_internals.seed_without_loading_tensorflow()
+        if not is_tensorflow() and not KERAS.why_not(Feature.ALONE):
+            keras_internals.leave_tensorflow_out()
         backend().set_up(spec.fit.threads)
         return Engine(spec, fixtures, features)
 

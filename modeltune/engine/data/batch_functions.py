@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.ground import DataError, error_line
 
 
@@ -20,9 +20,15 @@ def dataset_of(batches: Callable[[], Iterable[Any]], where: str) -> Any:
         where: what messages begin with.
 
     Raises:
-        DataError: the function raises at once, yields nothing, or is none that yields.
+        DataError: the function raises at once, yields nothing, or is none that yields, or another
+            backend than TensorFlow computes.
     """
     name = getattr(batches, "__name__", type(batches).__name__)
+    if not is_tensorflow():
+        raise DataError(
+            f"{where} is the function {name}, whose batches TensorFlow reads, and Keras computes with "
+            f"{keras.backend.backend()}; return a keras.utils.PyDataset"
+        )
 
     def signature(array: Any) -> Any:
         array = np.asarray(array)

@@ -21,6 +21,8 @@ ARRAY_SLICING = "keras.src.trainers.data_adapters.array_slicing"
 BACKEND = "keras.src.backend"
 PYTHON_UTILS = "keras.src.utils.python_utils"
 RNG_UTILS = "keras.src.utils.rng_utils"
+SERIALIZATION = "keras.src.saving.serialization_lib"
+JSON = "keras.src.legacy.saving.json_utils"
 LOSS = "keras.src.losses.loss"
 REDUCTION = "keras.src.metrics.reduction_metrics"
 
@@ -98,7 +100,9 @@ KERAS = Library(
         Name(LOSS, "apply_mask", _VALUES),
         Name(LOSS, "squeeze_or_expand_to_same_rank", _VALUES),
         Name(REDUCTION, "reduce_to_samplewise_values", _VALUES),
-        Name(RNG_UTILS, "tf", (Feature.SEEDS,)),
+        Name(RNG_UTILS, "tf", (Feature.ALONE,)),
+        Name(SERIALIZATION, "tf", (Feature.ALONE,)),
+        Name(JSON, "tf", (Feature.ALONE,)),
         Name("metric", "_fn", _VALUES),
         Name("metric", "_fn_kwargs", _VALUES),
     ),
@@ -140,11 +144,11 @@ OWN_STEPS = ("train_step", "test_step", "compute_metrics", "get_metrics_result",
 """Methods of a model that decide what a step does; replaced on an instance, it is no longer plain."""
 
 
-# SEEDS
+# ALONE
 
 
 class _IfLoaded:
-    """TensorFlow as Keras holds it for its seed, available only once something else has loaded it."""
+    """TensorFlow as a module of Keras holds it, available only once something else has loaded it."""
 
     def __init__(self, module: Any):
         self._module = module
@@ -157,11 +161,12 @@ class _IfLoaded:
         return getattr(self._module, name)
 
 
-def seed_without_loading_tensorflow() -> None:
-    """Have ``keras.utils.set_random_seed`` seed TensorFlow where it is loaded, and not load it."""
-    module = private(RNG_UTILS, "tf")
-    if not isinstance(module, _IfLoaded):
-        setattr(importlib.import_module(RNG_UTILS), "tf", _IfLoaded(module))  # noqa: B010  a name of the table
+def leave_tensorflow_out() -> None:
+    """Have Keras load TensorFlow neither to seed it nor to know its objects: there are none before."""
+    for name in (RNG_UTILS, SERIALIZATION, JSON):
+        module = private(name, "tf")
+        if not isinstance(module, _IfLoaded):
+            setattr(importlib.import_module(name), "tf", _IfLoaded(module))  # noqa: B010  a name of the table
 
 
 # EPOCH_GRAPH

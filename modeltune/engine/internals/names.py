@@ -29,7 +29,7 @@ class Feature(enum.Enum):
     GRADIENTS = "TensorFlow keeps the gradients of finished models in memory"
     READS = "trials count as different even if they differ in values that no build reads"
     PROPOSALS = "keras-tuner may propose the same model again"
-    SEEDS = "keras.utils.set_random_seed imports TensorFlow where another backend computes"
+    ALONE = "Keras imports TensorFlow where another backend computes"
     RUNGS = "Hyperband keeps the states of all its trials until the search ends"
 
 
