@@ -14,7 +14,7 @@ from modeltune.engine.backends import is_tensorflow, note_on_backend, why_only_n
 from modeltune.engine.data import LoadedData, RaggedArray, leaves, prepared_spec
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
-from modeltune.engine.environments import environment, git_problem, old_keras
+from modeltune.engine.environments import KERAS_PACKAGES, environment, git_problem, old_keras
 from modeltune.engine.estimator_engine import EstimatorEngine
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import (
@@ -64,7 +64,7 @@ from modeltune.records import (
     Values,
     failure_of,
 )
-from modeltune.specs import Refit, Spec, Validation
+from modeltune.specs import Refit, Spec, Validation, uses_package
 
 T = TypeVar("T")
 
@@ -118,12 +118,13 @@ class Engine(DataEngine):
         self._refuse_other_than_numbers()
 
     def _refuse_other_than_numbers(self) -> None:
-        """Refuse what Keras has no tensors of with the backend of this process.
+        """Refuse what Keras has no tensors of with the backend of this process, where it trains.
 
         Raises:
             DataError: names the array.
         """
-        why = why_only_numbers()
+        is_of_keras = uses_package(self._spec, KERAS_PACKAGES)  # an estimator takes texts as well
+        why = why_only_numbers() if is_of_keras else None
         for part in self._data.parts if why else ():
             for kind, arrays in (("x", part.x), ("y", part.y)):
                 for path, array in leaves(arrays):

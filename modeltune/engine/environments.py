@@ -14,6 +14,17 @@ from pathlib import Path
 from modeltune.ground import text_of
 from modeltune.records import Json
 
+KERAS_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "keras_tuner",
+    "keras_hub",
+    "keras_nlp",
+    "keras_cv",
+    "tf_keras",
+)
+"""Packages that a build function of a Keras model leads to."""
+
 PACKAGES = ("modeltune", "keras", "keras-tuner", "numpy", "scikit-learn", "pytest")
 
 SAFE_KERAS = (3, 15, 1)

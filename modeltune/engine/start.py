@@ -6,23 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeltune.engine.environments import KERAS_PACKAGES
 from modeltune.ground import SpecError
 from modeltune.specs import Spec, uses_package
 
 if TYPE_CHECKING:
     from modeltune.engine.engine import Engine
     from modeltune.engine.predictor_engine import PredictorEngine
-
-KERAS_PACKAGES = (
-    "keras",
-    "tensorflow",
-    "keras_tuner",
-    "keras_hub",
-    "keras_nlp",
-    "keras_cv",
-    "tf_keras",
-)
-"""Packages that a build function of a Keras model leads to."""
 
 
 def start_engine(
