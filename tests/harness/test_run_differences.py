@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import modeltune as mt
-from modeltune.harness import run_differences
 from modeltune.harness.run_differences import (
     differing_code,
     note_on_baseline_of_other_backend,
     note_on_random_values,
 )
+from modeltune.histories import baselines
 from modeltune.specs.identity import fingerprints, run_identity, search_identity
 from modeltune.specs.spec_type import Spec
 
@@ -85,7 +85,7 @@ def test_a_baseline_of_another_backend_is_compared_with_a_note(
         return note_on_baseline_of_other_backend(imported(1), run)  # type: ignore[arg-type]
 
     accepted = SimpleNamespace(run="0a1b", versions={"backend": "tensorflow"})
-    monkeypatch.setattr(run_differences.baselines, "read_or_none", lambda path: accepted)
+    monkeypatch.setattr(baselines, "read_or_none", lambda path: accepted)
     on_jax, alike = ({"backend": name} for name in ("jax", "tensorflow"))
     said = note(SimpleNamespace(baseline="0a1b", environment=on_jax))
     assert said is not None

@@ -21,5 +21,5 @@ def test_a_png_holds_the_pixels(channels: int) -> None:
 def test_a_pixel_of_a_smaller_image_is_the_mean_of_its_area() -> None:
     rows = np.array([[0.0, 3.0, 6.0], [3.0, 6.0, 9.0], [9.0, 9.0, 9.0]])[..., None]
     # Each new pixel covers one and a half old ones along each side.
-    expected = [[2, 6], [16.5 / 2.25, 19.5 / 2.25]]
+    expected = np.array([[2, 6], [16.5 / 2.25, 19.5 / 2.25]])
     np.testing.assert_allclose(resized(rows, 2, 2)[..., 0], expected, rtol=0, atol=1e-12)
