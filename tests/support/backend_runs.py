@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -13,8 +14,7 @@ ALONE = "sqlite:///alone.db"
 
 def run_alone(recorded: str) -> None:
     """Run a spec in this process; export and replay a recorded run, and predict with what was exported."""
-    from model_specs import spec_kinds
-
+    spec_kinds = importlib.import_module("model_specs.spec_kinds")  # of the project here
     mt.run(spec_kinds.classifier, store=ALONE, workers=0, listen=lambda event: None)
     assert main(["export", recorded, "exported.keras"]) == 0
     assert main(["replay", recorded]) == 0
