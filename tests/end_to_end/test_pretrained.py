@@ -107,4 +107,4 @@ def test_an_inception_in_a_constructor_is_searched_and_fine_tuned_and_a_resnet_t
     assert [len(phase["curve"]["loss"]) for phase in (head, base)] == [1, 1]
     assert base["from_layer"] == "mixed4"
     assert run.best is not None
-    assert base["learning_rate"] == pytest.approx(run.best.values["learning_rate"] / 100)
+    assert base["learning_rate"] == pytest.approx(float(run.best.values["learning_rate"]) / 100)
