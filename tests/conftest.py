@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+# As the engine does; but a test may import TensorFlow first, and with it JAX, which sets another.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 if TYPE_CHECKING:
     from tests.support.example import Example
     from tests.support.postgres import Server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -332,6 +333,7 @@ def test_one_that_was_killed_anywhere_is_finished_by_another(tmp_path: Path) -> 
         with open_store(url(tmp_path, f"into-{step}")) as into:
             pid = os.fork()
             if not pid:
+                gc.disable()  # as of ``in_child``
                 killed_at(step)
                 merge(into, other)
                 os._exit(0)

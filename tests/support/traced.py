@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ def in_child(action: Callable[[], object]) -> tuple[int, str]:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
+            # A stream of TensorFlow's that nobody holds any more would wait for its threads, which no copy has.
+            gc.disable()
             try:
                 _allow_tracing()
                 output.write(str(action()))
