@@ -49,7 +49,8 @@ def save_model(model: Model, path: Path, x: Arrays = None) -> tuple[str, ...]:
     loaded = _load(model, path, foreign)
     notes = []
     if foreign:
-        named = ", ".join(f"{name!r}: {name}" for name in foreign)
+        # Registered in a package, a function is known as "package>name".
+        named = ", ".join(f"{name!r}: {name.rpartition('>')[2]}" for name in foreign)
         notes.append(f"load it with custom_objects={{{named}}}, code that is not Keras's own")
     if isinstance(before, str):
         return *notes, f"loaded again, but no predictions were compared: {before}"
