@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from modeltune.ground import (
@@ -22,6 +21,7 @@ from modeltune.harness.acceptance import accept_if_asked, strictness_of
 from modeltune.harness.cached_runs import Lookup, given_prints, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
+from modeltune.harness.ensembles import choose
 from modeltune.harness.recording import (
     drop_lost,
     keep_beginning,
@@ -40,7 +40,7 @@ from modeltune.harness.run_differences import (
 )
 from modeltune.harness.search import Tuner, search
 from modeltune.harness.trackers import tensorboard
-from modeltune.harness.validation import NO_SPACE, TunedModel, validate
+from modeltune.harness.validation import NO_SPACE, TunedModel, ValidationResult, validate
 from modeltune.histories import Acceptance, open_store
 from modeltune.records import (
     Best,
@@ -53,7 +53,7 @@ from modeltune.records import (
     SearchStarted,
 )
 from modeltune.reports import lines
-from modeltune.specs import Spec, identity_assumptions, search_identity
+from modeltune.specs import Refit, Spec, Validation, identity_assumptions, search_identity
 
 
 def run(
@@ -184,7 +184,18 @@ def run(
             space = NO_SPACE if spec.is_given else engine.space_at(best.values)
             tuned = TunedModel(best, space, weights, has_epochs)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
-            validator = partial(validate, spec, tuned, refits, draft.listen)
+            told: tuple[Refit, ...] = ()
+            if spec.validation.ensemble is not None and has_epochs:  # no estimator is averaged
+                tried = draft.progress.trials
+                choice = choose(spec, tuned, tried, engine.space_at, refits, draft.listen)
+                tuned, told = choice.tuned, spec.validation.refits()
+                draft.add_choice(choice.record)
+
+            def validator(
+                validation: Validation, known: Collection[Refit] = ()
+            ) -> ValidationResult:
+                return validate(spec, tuned, refits, draft.listen, validation, known or told)
+
             this_run = RunInProgress(
                 *(run_id, spec, fingerprints, history, draft.listen),
                 class_names=description.get("class_names"),

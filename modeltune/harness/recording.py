@@ -167,6 +167,11 @@ class RunDraft:
         """Add the winner of the search."""
         self.run = replace(self.run, best=best)
 
+    def add_choice(self, record: Mapping[str, Json]) -> None:
+        """Add whether the average of the best trials was chosen, and why."""
+        validation = {**self.run.validation, "ensemble_choice": plain(record)}
+        self.run = replace(self.run, validation=validation)
+
     def add_validation(self, result: ValidationResult) -> None:
         """Add what validation measured, how the tuned model is built, and the checks on it."""
         environment = dict(self.run.environment)

@@ -34,6 +34,7 @@ from modeltune.records import (
     Values,
     from_plain,
     plain,
+    values_of_kept,
 )
 from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import (
@@ -296,12 +297,11 @@ def _lend_engine(
             notes.append(event.text)
 
     weights = kept_weights(run, history).absolute()
-    assert run.best is not None  # a run without a winner has no weights
     with (
         tempfile.TemporaryDirectory() as folder,
         lend_engine_alone(spec, fixtures, Path(folder, "data"), listen) as engine,
     ):
-        yield engine, weights, run.best.values
+        yield engine, weights, values_of_kept(run)
 
 
 def kept_refit(run: Run, spec: Spec) -> Refit:

@@ -359,7 +359,8 @@ def _seconds_to_finish(spec: Spec, best: Trial, slots: int) -> float:
     tuned = spec.validation.fine_tune
     # Which of the epochs train more layers, and how much longer those take, is not known.
     more = tuned.epochs if tuned is not None and isinstance(tuned.epochs, int) else 0
-    epochs = spec.refit_epochs + more
+    # An ensemble is refitted besides the winner.
+    epochs = (spec.refit_epochs + more) * (1 + (spec.validation.ensemble or 0))
     return best.seconds + best.seconds / max(best.epochs, 1) * epochs * rounds
 
 

@@ -54,6 +54,7 @@ class ValidationResult:
     ``samples`` are what the refits did on each test sample, None when they did not see the same
     samples; ``checks`` are the verdicts on the model that is kept, ``model`` says how it is built.
     ``cautions`` are what is to be warned of in any refit, ``unmeasured`` why a metric has no value.
+    ``watched`` is what each refit did on the validation part, where an ensemble may be chosen by it.
     """
 
     scores: Mapping[str, Scores]
@@ -64,6 +65,7 @@ class ValidationResult:
     model: Mapping[str, Json] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
+    watched: tuple[Json, ...] = ()
 
 
 def validate(
@@ -73,6 +75,8 @@ def validate(
     listen: Listener,
     validation: Validation,
     known: Collection[Refit] = (),
+    *,
+    may_fail: bool = False,
 ) -> ValidationResult:
     """Refit and score the winner, and write the first refit's weights.
 
@@ -86,6 +90,7 @@ def validate(
         listen: told when refitting starts, and of each refit.
         validation: the spec's, or the same with more seeds.
         known: refits of a validation before, which the listener was told of then.
+        may_fail: whether the run goes on without these refits: the executor is left with none of them.
 
     Raises:
         SearchError: a refit failed; shows its traceback.
@@ -102,6 +107,9 @@ def validate(
     for number in range(1, len(refits) + 1):
         task, refitted = executor.wait()
         if refitted.failure is not None:
+            if may_fail:
+                for _ in range(len(refits) - number - len(executor.withdraw())):
+                    executor.wait()
             detail = f"\n{refitted.failure.traceback}" if refitted.failure.traceback else ""
             raise SearchError(
                 f"{spec.id}: validation failed at {task.refit.name}: {refitted.failure.reason}{detail}"
@@ -136,17 +144,19 @@ def validate(
             }
             for refit, refitted in zip(refits, ordered, strict=True)
         ),
-        samples=_samples([refitted.samples for refitted in ordered]),
+        samples=joined_samples([refitted.samples for refitted in ordered]),
         checks=ordered[0].checks,
         model=ordered[0].model,
         cautions=tuple(caution for refitted in ordered for caution in refitted.cautions),
         unmeasured={
             name: failure for refitted in ordered for name, failure in refitted.unmeasured.items()
         },
+        watched=tuple(refitted.watched for refitted in ordered if refitted.watched),
     )
 
 
-def _samples(packed: Sequence[Json]) -> Samples | None:
+def joined_samples(packed: Sequence[Json]) -> Samples | None:
+    """Return packed samples of several refits as those of all; None where any has none, or others."""
     if not all(packed):
         return None
     from modeltune.records import join_samples, unpack_samples

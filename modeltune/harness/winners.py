@@ -12,7 +12,7 @@ from modeltune.harness.cached_runs import look_up
 from modeltune.harness.replay import kept_refit, kept_weights, refuse_unkept
 from modeltune.histories import open_store, verify
 from modeltune.judgement import Strictness
-from modeltune.records import ESTIMATOR, PREDICTOR, Run
+from modeltune.records import ESTIMATOR, PREDICTOR, Run, values_of_kept
 from modeltune.specs import Predictions, Spec
 
 
@@ -53,8 +53,7 @@ def winner_of(run: Run, spec: Spec, fixtures: Mapping[str, object], store: str |
                 return model
     with quietly():
         from modeltune.engine import load_data, rebuilt_model
-    assert run.best is not None  # a run without a winner has no weights
-    values, seed = run.best.values, kept_refit(run, spec).seed
+    values, seed = values_of_kept(run), kept_refit(run, spec).seed
     with rebuilt_model(spec, values, seed, weights, load_data(spec, fixtures).test) as model:
         return model
 

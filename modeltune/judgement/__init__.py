@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         check_seeds,
         check_space,
     )
-    from modeltune.judgement.significance import Comparison, McNemar
+    from modeltune.judgement.significance import ALPHA, Comparison, McNemar
 
 __all__ = [
+    "ALPHA",
     "ENOUGH_SEEDS",
     "Comparison",
     "Evidence",
@@ -70,6 +71,7 @@ __getattr__, __dir__ = door(
             "check_space",
         ),
         "significance": (
+            "ALPHA",
             "Comparison",
             "McNemar",
         ),

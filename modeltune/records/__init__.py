@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     )
     from modeltune.records.decision_curves import DecisionCurve
     from modeltune.records.documents import DOCUMENT_KEYS, DOCUMENTS, document_from_json
+    from modeltune.records.ensembles import (
+        averaged_trials,
+        members_of,
+        values_of_ensemble,
+        values_of_kept,
+    )
     from modeltune.records.events import (
         BaselineAccepted,
         Event,
@@ -287,6 +293,7 @@ __all__ = [
     "are_same_truth",
     "as_number",
     "at_threshold",
+    "averaged_trials",
     "call_metric",
     "check_verdict",
     "class_metric",
@@ -302,6 +309,7 @@ __all__ = [
     "is_usual",
     "join_samples",
     "label_metric",
+    "members_of",
     "names_of_output",
     "old_verdict",
     "own_values",
@@ -319,6 +327,8 @@ __all__ = [
     "usual_names",
     "usual_scores",
     "values_from_json",
+    "values_of_ensemble",
+    "values_of_kept",
     "verdict_from_json",
     "without_samples",
 ]
@@ -365,6 +375,12 @@ __getattr__, __dir__ = door(
             "Overlap",
             "RefitScores",
             "WinnerAtBounds",
+        ),
+        "ensembles": (
+            "averaged_trials",
+            "members_of",
+            "values_of_ensemble",
+            "values_of_kept",
         ),
         "events": (
             "BaselineAccepted",

@@ -38,6 +38,20 @@ class _Refit:
 
 
 @dataclass(frozen=True)
+class _Member:
+    trial: int
+    score: float
+    values: Mapping[str, bool | int | float | str]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    is_ensemble: bool
+    reason: str
+    members: tuple[_Member, ...]
+
+
+@dataclass(frozen=True)
 class _Prepared:
     by: str
     samples: int
@@ -73,7 +87,7 @@ class _Cells:
 
 
 _TYPES: Mapping[str, Mapping[str, Any]] = {
-    "validation": {"kind": str, "k": int, "refits": tuple[_Refit, ...]},
+    "validation": {"kind": str, "k": int, "refits": tuple[_Refit, ...], "ensemble_choice": _Choice},
     "environment": {
         "git_revision": str | None,
         "git_dirty": bool | None,

@@ -181,7 +181,8 @@ class RefitResult:
     ``cautions`` what is to be warned of, ``unmeasured`` by metric why it has no value. ``thresholds`` are
     by output those it says yes from, where the spec has it decide by any. ``phases`` are its phases one
     by one where it has several: of fine-tuning ``curve`` joins their fit histories, of a fit of the author's
-    it is what that returned.
+    it is what that returned, of an ensemble that of its first member. ``watched`` are, of a spec with an
+    ensemble, ``scores`` and packed ``samples`` of the validation part.
     """
 
     scores: Mapping[str, float]
@@ -198,6 +199,7 @@ class RefitResult:
     unmeasured: Mapping[str, Failure] = field(default_factory=dict)
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
+    watched: Json = None
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,11 @@ class Protocol:
             else:
                 for field, text in value.problems():
                     yield f"{name}.{field}", text
+        if self.search is None and getattr(self.validation, "ensemble", None) is not None:
+            yield (
+                "validation.ensemble",
+                "without a search there is one model and nothing to average; declare a search",
+            )
         if not isinstance(self.checks, Checks):
             yield "checks", f'{typed(self.checks)}: write "fail", "warn" or mt.Checks(...)'
         else:
@@ -444,7 +449,7 @@ class Spec:
         fields = [f"fit.{name}" for name in named]
         fields += [
             f"validation.{name}"
-            for name in ("epochs", "fine_tune")
+            for name in ("epochs", "fine_tune", "ensemble")
             if getattr(protocol.validation, name) is not None
         ]
         return tuple(fields)
@@ -478,10 +483,11 @@ class Spec:
             is_folded = isinstance(self.validation, KFold)
             tuned = self.validation.fine_tune
             tuned = tuned and dataclasses.replace(tuned, epochs=1)
+            ensemble = self.validation.ensemble
             small = KFold(k=2, epochs=1) if is_folded else Holdout(epochs=1, seeds=1)
             fields |= {
                 "fit": dataclasses.replace(self.fit, epochs=1, tensorboard=False),
-                "validation": dataclasses.replace(small, fine_tune=tuned),
+                "validation": dataclasses.replace(small, fine_tune=tuned, ensemble=ensemble),
                 "escalate": None,
             }
             if self.protocol.search is not None:

@@ -95,11 +95,14 @@ class Holdout:
         epochs: epochs of each refit; None for as many as the search's longest trial.
         seeds: the number of refits; their seeds are 0, 1, ...
         fine_tune: how each refit goes on to train frozen layers; None: it does not.
+        ensemble: how many of the best trials' models are averaged too, at least 2. Their average is
+            judged and kept in place of the winner alone where it is proven better on validation.
     """
 
     epochs: int | None = None
     seeds: int = 3
     fine_tune: FineTune | None = None
+    ensemble: int | None = None
 
     label: ClassVar[str] = "holdout"
 
@@ -110,6 +113,15 @@ class Holdout:
     def problems(self) -> Iterator[Problem]:
         """Yield every broken field with its remedy."""
         yield from _problems(self)
+        if self.ensemble is None:
+            return
+        if not is_integer(self.ensemble) or self.ensemble < 2:
+            yield "ensemble", f"{typed(self.ensemble)}: write 2 or more, or None"
+        elif self.fine_tune is not None:
+            yield (
+                "ensemble",
+                f"{self.ensemble}: no model is averaged that is fine-tuned; leave one out",
+            )
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -129,12 +141,14 @@ class KFold:
         epochs: epochs of each refit; None for as many as the search's longest trial.
         seeds: how often the cross-validation is repeated, each time shuffled by another seed.
         fine_tune: how each refit goes on to train frozen layers; None: it does not.
+        ensemble: None; only ``mt.Holdout`` averages models.
     """
 
     k: int = 5
     epochs: int | None = None
     seeds: int = 1
     fine_tune: FineTune | None = None
+    ensemble: int | None = None
 
     label: ClassVar[str] = "kfold"
 
@@ -147,6 +161,12 @@ class KFold:
         if not is_integer(self.k) or self.k < 2:
             yield "k", f"{self.k!r}: write 2 or more"
         yield from _problems(self)
+        if self.ensemble is not None:
+            yield (
+                "ensemble",
+                f"{typed(self.ensemble)}: folds have no validation part in common, on which an average "
+                "could be held against the winner; write mt.Holdout(..., ensemble=...)",
+            )
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -164,6 +184,7 @@ class Scoring:
     label: ClassVar[str] = "scoring"
     epochs: ClassVar[int | None] = None
     fine_tune: ClassVar[FineTune | None] = None
+    ensemble: ClassVar[int | None] = None
 
     @property
     def seeds(self) -> int:

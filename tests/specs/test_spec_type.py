@@ -552,6 +552,17 @@ def test_a_small_copy_fine_tunes_for_one_epoch(validation: Any) -> None:
     assert protocol(validation=mt.Holdout())(mlp).small(rows=8).validation.fine_tune is None
 
 
+def test_an_ensemble_wants_a_search_and_a_small_copy_keeps_it() -> None:
+    validation = mt.Holdout(epochs=9, ensemble=3)
+    assert protocol(validation=validation)(mlp).small(rows=8).validation == mt.Holdout(
+        epochs=1, seeds=1, ensemble=3
+    )
+    with pytest.raises(
+        mt.SpecError, match=r"validation\.ensemble: without a search there is one model"
+    ):
+        protocol(validation=validation, search=None)(mlp)
+
+
 # Gates that only look alike
 
 

@@ -32,3 +32,17 @@ def test_fine_tuning_prints_as_typed_and_its_problems_are_all_named() -> None:
     assert not [*mt.Holdout(fine_tune=mt.FineTune(learning_rate=lambda hp: 1e-4)).problems()]
     wrong = mt.Holdout(fine_tune=5)  # type: ignore[arg-type]
     assert [*wrong.problems()] == [("fine_tune", "5: write mt.FineTune(...)")]
+
+
+def test_an_ensemble_that_cannot_be_made_is_refused_as_declared() -> None:
+    declared = mt.Holdout(epochs=2, ensemble=5)
+    assert repr(declared) == "mt.Holdout(epochs=2, ensemble=5)"
+    assert not [*declared.problems()]
+    refused = (
+        mt.Holdout(ensemble=1),
+        mt.Holdout(ensemble=True),
+        mt.Holdout(ensemble=2, fine_tune=mt.FineTune()),
+        mt.KFold(ensemble=2),
+    )
+    for validation in refused:
+        assert [field for field, _ in validation.problems()] == ["ensemble"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.candidate import lend_model, surroundings, trainable
     from modeltune.engine.fit.cautions import caution, take_cautions
     from modeltune.engine.fit.compiled_pool import Candidate
+    from modeltune.engine.fit.ensembles import build, members
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.estimators import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         can_evaluate,
         can_predict,
         fixed_batch,
+        is_from_logits,
         keeps_state,
         reset_states,
     )
@@ -70,6 +72,7 @@ __all__ = [
     "SecondPhase",
     "assets_of",
     "budget_of",
+    "build",
     "can_evaluate",
     "can_predict",
     "caution",
@@ -83,10 +86,12 @@ __all__ = [
     "input_tensors",
     "inputs_for",
     "is_estimator",
+    "is_from_logits",
     "keeps_state",
     "lend_model",
     "load_weights",
     "logged_numbers",
+    "members",
     "no_budget",
     "not_finite",
     "note_on_fields",
@@ -120,6 +125,10 @@ __getattr__, __dir__ = door(
             "trainable",
         ),
         "compiled_pool": ("Candidate",),
+        "ensembles": (
+            "build",
+            "members",
+        ),
         "epoch_graph": ("Model",),
         "epoch_progress": ("report_epochs_to",),
         "cautions": (
@@ -163,6 +172,7 @@ __getattr__, __dir__ = door(
             "can_evaluate",
             "can_predict",
             "fixed_batch",
+            "is_from_logits",
             "keeps_state",
             "reset_states",
         ),

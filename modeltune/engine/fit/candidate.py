@@ -16,6 +16,7 @@ from modeltune.engine.backends import is_tensorflow
 from modeltune.engine.data import Part
 from modeltune.engine.fit import compiled_pool
 from modeltune.engine.fit.compiled_pool import Candidate
+from modeltune.engine.fit.ensembles import build, check_member
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.estimators import OtherKindBuild, is_estimator
 from modeltune.engine.fit.fitting import FitPlan, rehearse
@@ -128,7 +129,7 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
     SHARED.restore()
     with note_variables() as made:
         try:
-            model = spec(hp)
+            model = build(spec, hp)
         except Exception as error:
             if (lacking := failed_download(error)) is None:
                 raise
@@ -156,6 +157,8 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
             "trains it: each would start from what the one before it has learned. Make it inside "
             f"{builder}, or freeze it (trainable = False)"
         )
+    if spec.validation.ensemble:
+        check_member(spec, model, made)
     if second := fine_tuning(spec, hp, model):
         SHARED.keep(variable for variable in second.variables if id(variable) not in made)
     return model

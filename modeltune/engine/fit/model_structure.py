@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -142,3 +143,20 @@ def can_predict(model: Model) -> bool:
 def can_evaluate(model: Model) -> bool:
     """Tell whether a model can be evaluated: it is called then, unless by a step of its own."""
     return can_predict(model) or type(model).test_step is not keras.Model.test_step
+
+
+def is_from_logits(loss: Any) -> bool:
+    """Tell whether a loss says that it takes logits."""
+    while loss is not None:
+        if (told := getattr(loss, "from_logits", None)) is not None:
+            return bool(told)
+        if isinstance(loss, functools.partial):
+            if "from_logits" in loss.keywords:
+                return bool(loss.keywords["from_logits"])
+            loss = loss.func
+            continue
+        try:
+            return bool(loss.get_config()["from_logits"])
+        except Exception:  # noqa: BLE001  no configuration, or one of the user's
+            loss = getattr(loss, "fn", None)
+    return False

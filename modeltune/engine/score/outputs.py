@@ -13,7 +13,7 @@ import numpy as np
 
 from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Arrays, leaves, map_arrays
-from modeltune.engine.fit import Model, keeps_state, string_tensor
+from modeltune.engine.fit import Model, is_from_logits, keeps_state, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.task_report import Output, OutputTask, Target
 from modeltune.records import Array
@@ -166,7 +166,7 @@ def outputs_of(
         loss = _declared_loss(model, name, len(flat)) if use is None else use.function
         kind, target = _loss_name(loss), targets[path]
         task = _task_of(kind, _head(model, place), target, array, path in copies)
-        output = Output(name, path, task, _from_logits(loss), target, array, place, None, kind)
+        output = Output(name, path, task, is_from_logits(loss), target, array, place, None, kind)
         weight = None if use is None or use.weight is None else weights.get(use.weight)
         mask = masks[place] if place < len(masks) else None
         counted = _counted_places(loss, target, array, weight, mask)
@@ -268,22 +268,6 @@ def _loss_name(loss: Any) -> str:
 
 def _squeezed(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _from_logits(loss: Any) -> bool:
-    while loss is not None:
-        if (told := getattr(loss, "from_logits", None)) is not None:
-            return bool(told)
-        if isinstance(loss, functools.partial):
-            if "from_logits" in loss.keywords:
-                return bool(loss.keywords["from_logits"])
-            loss = loss.func
-            continue
-        try:
-            return bool(loss.get_config()["from_logits"])
-        except Exception:  # noqa: BLE001  no configuration, or one of the user's
-            loss = getattr(loss, "fn", None)
-    return False
 
 
 # Tasks

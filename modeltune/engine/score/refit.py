@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,13 +27,16 @@ from modeltune.engine.fit import (
     FitPlan,
     Model,
     SecondPhase,
+    build,
     can_predict,
     fine_tuning,
     fit,
     fixed_batch,
     for_model,
     input_tensors,
+    lend_model,
     load_weights,
+    members,
     not_finite,
     note_on_trained,
     read_assets,
@@ -83,6 +87,7 @@ from modeltune.records import (
     RefitTask,
     Verdict,
     failure_of,
+    members_of,
     pack_samples,
 )
 from modeltune.specs import By, Gate, KFold, Measure, MetricFunction, On, Refit, Spec, Subject
@@ -121,7 +126,12 @@ class PartScores:
 def train_refit(
     spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None = None
 ) -> RefitResult:
-    """Train the best values on this refit's part of the data, and score the model on test."""
+    """Train the best values on this refit's part of the data, and score the model on test.
+
+    Values of an ensemble: train its members one by one, and score their average.
+    """
+    if members_of(task.hyperparameters["values"]):
+        return _train_ensemble(spec, loaded, task, features)
     started = monotonic()
     seed = task.refit.seed
     take_cautions()  # of what ended before it could be told of
@@ -158,6 +168,55 @@ def train_refit(
         seconds=seconds,
         note=_joined(notes),
         cautions=(*hp.cautions(spec.search), *take_cautions()),
+    )
+
+
+def _train_ensemble(
+    spec: Spec, loaded: LoadedData, task: RefitTask, features: Path | None
+) -> RefitResult:
+    """Train each member as a refit of its own values, and score the average of all."""
+    started, seed = monotonic(), task.refit.seed
+    take_cautions()  # of what ended before it could be told of
+    phases: list[Phase] = []
+    try:
+        parts = parts_of(spec, loaded, task.refit)
+        with tempfile.TemporaryDirectory() as folder:
+            files = []
+            for number, values in enumerate(members_of(task.hyperparameters["values"]), start=1):
+                take_phases()
+                began, file = monotonic(), Path(folder, f"{number}.weights.h5")
+                hp = ReadHyperParameters.of({**task.hyperparameters, "values": dict(values)})
+                plan = FitPlan(
+                    spec, hp, parts.train, parts.watched, task.epochs, seed, features=features
+                )
+                with trainable(plan) as candidate:
+                    curve, trained_by = fit(plan, candidate)
+                    failure = not_finite(spec, curve)
+                    if failure is not None:
+                        seconds = monotonic() - started
+                        return RefitResult({}, {}, {}, trained_by, seconds, failure)
+                    save_weights(candidate.model, file)
+                files.append(file)
+                epochs, seconds = _epochs(curve), monotonic() - began
+                phases.append(Phase(f"member {number}", epochs, seconds, trained_by, curve))
+            take_phases()
+            notes, whole = [take_notes()], ReadHyperParameters.of(task.hyperparameters)
+            with lend_model(spec, whole, seed) as model:
+                for member, file in zip(members(model), files, strict=True):
+                    with_weights(member, file, parts.test)
+                scored = score_model(spec, whole, model, parts, task.weights)
+            notes.append(scored.note)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
+        seconds = monotonic() - started
+        return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
+    return replace(
+        scored,
+        curve=phases[0].curve,
+        trained_by=f"{len(phases)} members: {phases[0].trained_by}",
+        phases=tuple(phases),
+        seconds=monotonic() - started,
+        note=_joined(notes),
+        cautions=take_cautions(),
     )
 
 
@@ -223,6 +282,7 @@ def score_model(
     on_test, samples, notes, points = _score(spec, model, parts)
     thresholds = {name or "output": point.thresholds for name, point in points.items()}
     scores, tables = on_test.scores, on_test.tables
+    watched = _on_watched(spec, model, parts.watched, points) if spec.validation.ensemble else None
     if weights is None:
         note = _joined(notes)
         return RefitResult(
@@ -231,6 +291,7 @@ def score_model(
             note=note,
             unmeasured=on_test.task.undefined,
             thresholds=thresholds,
+            watched=watched,
         )
     weights.parent.mkdir(parents=True, exist_ok=True)
     if not can_predict(model):
@@ -265,7 +326,23 @@ def score_model(
         note=_joined(notes),
         unmeasured=on_test.task.undefined,
         thresholds=thresholds,
+        watched=watched,
     )
+
+
+def _on_watched(spec: Spec, model: Model, part: Part, points: Points) -> Json:
+    """Return scores and packed samples of the validation part, by which an ensemble is chosen.
+
+    A stream may yield its samples in another order each time: they are not compared one by one.
+    """
+    on_part = score_part(model, part, spec.fit.batch_size, (), spec.asked_metrics, points)
+    packed: Json = None
+    if part.stream is None:
+        samples = refit_samples(
+            model, on_part.predictions, on_part.scores, {}, on_part.task, spec.asked_metrics
+        )
+        packed = None if samples is None else pack_samples(as_they_depend(samples, part))
+    return {"scores": dict(on_part.scores), "samples": packed}
 
 
 def _joined(notes: Iterable[str | None]) -> str | None:
@@ -286,7 +363,7 @@ def _note_on_random_metrics(model: Model, test: Part, batch_size: int) -> str | 
 
 def restore(spec: Spec, hp: ReadHyperParameters, weights: Path, part: Part) -> Model:
     """Return a newly built model of these values, with the weights in a file."""
-    return with_weights(spec(hp), weights, part)
+    return with_weights(build(spec, hp), weights, part)
 
 
 def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Model:
@@ -321,7 +398,7 @@ def _restored(
     fresh: Model | None = None
     note = None
     try:
-        fresh = spec(hp)
+        fresh = build(spec, hp)
         note = note_on_trained(started_from, starting_weights(fresh)) if started_from else None
         return with_weights(fresh, weights, part, fixed_batch(model) or 1), note
     except (Exception, SystemExit) as error:  # noqa: BLE001  a model that was trained is not lost

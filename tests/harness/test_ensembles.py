@@ -1,0 +1,116 @@
+"""The average of the best trials is chosen where validation proves it better, and never for test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modeltune as mt
+from modeltune.harness.ensembles import Choice, best_distinct, choose
+from modeltune.harness.executors.inline import Inline
+from modeltune.harness.validation import TunedModel
+from modeltune.records.ensembles import members_of
+from modeltune.records.events import Event, Note
+from modeltune.records.runs import Best, Trial, TrialStatus
+from modeltune.records.tasks import Failure, RefitResult, RefitTask
+from modeltune.specs.spec_type import Spec
+from tests.support.small_models import softmax, spec_of
+
+ALONE = (0.80, 0.82, 0.81)
+
+
+def declared() -> Spec:
+    return spec_of(softmax, validation=mt.Holdout(epochs=1, seeds=3, ensemble=2))
+
+
+def trial(id: int, width: int, score: float | None) -> Trial:
+    status = TrialStatus.FAILED if score is None else TrialStatus.COMPLETED
+    return Trial(
+        *(id, status, {"width": width}, score, None, 1, 0, None, 1, 0.1, 0, {}, "steps"),
+    )
+
+
+TRIALS = [trial(1, 4, 0.7), trial(2, 8, 0.9), trial(3, 8, 0.8), trial(4, 16, None)]
+
+
+def chosen(
+    together: Sequence[float | None],
+    tmp_path: Path,
+    notes: list[str],
+    trials: Sequence[Trial] = TRIALS,
+    on_test: float = 0.1,
+) -> Choice:
+    """Return the choice where the average has these scores on validation, None for a failed refit."""
+
+    def perform(task: RefitTask) -> RefitResult:
+        is_average = bool(members_of(task.hyperparameters["values"]))
+        score = (together if is_average else ALONE)[task.refit.seed]
+        test = on_test if is_average else 0.5
+        done = RefitResult({"accuracy": test}, {}, {}, "steps", 0.1)
+        if score is None:
+            return replace(done, failure=Failure("the loss is nan"))
+        return replace(done, watched={"scores": {"accuracy": score}, "samples": None})
+
+    def space_at(values: Any) -> Any:
+        return {"space": [], "values": dict(values)}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    executor: Any = Inline(perform)
+    tuned = TunedModel(Best(2, 0.9, {"width": 8}), space_at({"width": 8}), tmp_path / "w.h5")
+    choice = choose(declared(), tuned, trials, space_at, executor, listen)
+    assert executor.withdraw() == []
+    assert choice.record["is_ensemble"] == (choice.tuned is not tuned)
+    return choice
+
+
+def test_an_average_that_is_proven_better_on_validation_is_chosen_whatever_it_does_on_test(
+    tmp_path: Path,
+) -> None:
+    notes: list[str] = []
+    choice = chosen((0.90, 0.92, 0.91), tmp_path, notes)
+    assert members_of(choice.tuned.hyperparameters["values"]) == [{"width": 8}, {"width": 4}]
+    assert choice.tuned.weights.parent != tmp_path
+    assert [member["trial"] for member in choice.record["members"]] == [2, 1]
+    assert notes[-1].startswith(
+        "ensemble: trials 2, 1 averaged are chosen: val_accuracy 0.91 beside 0.81 of the winner alone (p "
+    )
+
+
+@pytest.mark.parametrize(
+    ("together", "why"),
+    [
+        (ALONE, "not proven to be better (p 0.5,"),
+        ((0.99, 0.79, 0.81), "not proven to be better (p 0."),
+        ((0.7, 0.7, 0.7), "not proven to be better (p 0.99"),
+        ((0.9, None, 0.9), "not chosen, for it could not be refitted"),
+    ],
+)
+def test_the_winner_stays_where_the_average_is_not_proven_better(
+    together: tuple[float | None, ...], why: str, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    choice = chosen(together, tmp_path, notes, on_test=0.99)
+    assert not choice.record["is_ensemble"]
+    assert why in notes[-1]
+    assert why in choice.record["reason"]
+
+
+def test_fewer_trials_than_members_are_said_and_one_is_not_averaged(tmp_path: Path) -> None:
+    notes: list[str] = []
+    choice = chosen((), tmp_path, notes, trials=TRIALS[1:])
+    assert not choice.record["is_ensemble"]
+    assert notes == ["ensemble: not made, for 1 trial has finished with values of its own"]
+
+
+def test_the_best_trials_come_best_first_and_once_for_the_same_values() -> None:
+    assert [t.id for t in best_distinct(declared(), TRIALS, 5)] == [2, 1]
+    assert [t.id for t in best_distinct(declared(), [*TRIALS, trial(5, 32, 0.9)], 2)] == [2, 5]
+    lowest = declared().with_fields(search=mt.RandomSearch(mt.minimize("val_loss")))
+    assert [t.id for t in best_distinct(lowest, TRIALS, 5)] == [1, 3]
