@@ -32,6 +32,7 @@ from modeltune.records import (
     TrialStatus,
     Values,
     Verdict,
+    averaged_trials,
     confusion_from_json,
     from_plain,
 )
@@ -468,6 +469,7 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
         "best": best
         and best.trial is not None
         and f"trial {best.trial}, score {number(best.score)}: {_values(best.values)}",
+        "ensemble": ", ".join(f"trial {trial}" for trial in averaged_trials(run)),
         "values": best and best.trial is None and _values(best.values),
         "trials": _completed_share(run),
         "seconds": (", ".join(f"{phase} {seconds(spent)}" for phase, spent in phases(run).items())),

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
 import modeltune as mt
+from modeltune.engine.data.loading import load_data
+from modeltune.engine.score.rebuilt import rebuilt_model
+from modeltune.harness import pipeline
 from modeltune.harness.ensembles import Choice, best_distinct, choose
 from modeltune.harness.executors.inline import Inline
+from modeltune.harness.replay import kept_weights
 from modeltune.harness.validation import TunedModel
-from modeltune.records.ensembles import members_of
+from modeltune.histories.store import open_store
+from modeltune.records.ensembles import members_of, values_of_kept
 from modeltune.records.events import Event, Note
 from modeltune.records.runs import Best, Trial, TrialStatus
 from modeltune.records.tasks import Failure, RefitResult, RefitTask
+from modeltune.reports.tables import show
 from modeltune.specs.spec_type import Spec
+from tests.support import small_models
 from tests.support.small_models import softmax, spec_of
 
 ALONE = (0.80, 0.82, 0.81)
@@ -114,3 +124,77 @@ def test_the_best_trials_come_best_first_and_once_for_the_same_values() -> None:
     assert [t.id for t in best_distinct(declared(), [*TRIALS, trial(5, 32, 0.9)], 2)] == [2, 5]
     lowest = declared().with_fields(search=mt.RandomSearch(mt.minimize("val_loss")))
     assert [t.id for t in best_distinct(lowest, TRIALS, 5)] == [1, 3]
+
+
+# A whole run
+
+
+def digits() -> mt.Data:
+    return small_models.digits(train=200, validation=600, test=400)
+
+
+class Fits(keras.callbacks.Callback):
+    """Count the fits of this process."""
+
+    count = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        Fits.count += 1
+
+
+@pytest.fixture
+def narrow() -> Spec:
+    """Return a spec whose models are too narrow for the digits, each in a way of its own."""
+
+    def build(hp: Any) -> Any:
+        width = hp.Choice("width", [6, 7, 8])
+        hidden = keras.layers.Dense(width, activation="relu")
+        model = small_models.dense(hidden, keras.layers.Dense(10, activation="softmax"))
+        model.optimizer.learning_rate = 0.5
+        return model
+
+    return spec_of(
+        build,
+        digits(),
+        search=mt.GridSearch(mt.minimize("val_loss")),
+        fit=mt.Fit(epochs=15, batch_size=32, callbacks=[Fits]),
+        validation=mt.Holdout(epochs=15, seeds=1, ensemble=3),
+        gates=[mt.metric("accuracy") >= 0],
+    )
+
+
+def test_an_interrupted_run_goes_on_with_its_ensemble_and_keeps_a_model_that_is_rebuilt(
+    narrow: Spec, tmp_path: Path
+) -> None:
+    store = f"sqlite:///{tmp_path / 'history.db'}"
+    rehearsal, Fits.count = 1, 0
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Note) and event.text == "ensemble: averaging the 3 best trials":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(narrow, store=store, listen=interrupt)
+    trained, Fits.count = Fits.count, 0
+    assert trained == rehearsal + 3 + 1
+
+    finished = pipeline.run(narrow, store=store, listen=lambda event: None)
+
+    assert Fits.count == rehearsal + 3
+    choice = finished.validation["ensemble_choice"]
+    assert choice["is_ensemble"], choice["reason"]
+    assert choice["ensemble"] < choice["winner"]
+    assert re.search(r"^ensemble +trial \d, trial \d, trial \d$", show(finished), re.MULTILINE)
+    phases = finished.validation["refits"][0]["phases"]
+    assert [phase["name"] for phase in phases] == ["member 1", "member 2", "member 3"]
+    with open_store(store) as history:
+        kept = history.run(finished.id)
+        weights = kept_weights(kept, history)
+    # The winner alone has other weights, and no file of them is left.
+    test = load_data(narrow).test
+    with rebuilt_model(narrow, values_of_kept(kept), 0, weights, test) as model:
+        predicted = model.predict(test.x, verbose=0)
+    accuracy = float(np.mean(predicted.argmax(axis=1) == test.y))
+    assert finished.scores["accuracy"].values == pytest.approx((accuracy,))
+    assert finished.best is not None
+    assert set(finished.best.values) == {"width"}

@@ -44,11 +44,11 @@ def two_outputs(hp: Any) -> Any:
 
 
 def data() -> mt.Data:
-    parts = digits(train=96, validation=32, test=48)
+    known: Any = digits(train=96, validation=32, test=48)
     return mt.Data(
         *(
             (x, {"digit": y, "ink": x.mean(axis=1, keepdims=True)})
-            for x, y in (parts.train, parts.validation, parts.test)  # type: ignore[misc]
+            for x, y in (known.train, known.validation, known.test)
         )
     )
 
@@ -73,9 +73,9 @@ def test_an_ensemble_predicts_the_mean_of_its_members_and_leaves_as_a_model_of_k
         model: Any = of_architecture(weights.with_name(ARCHITECTURE), weights)
         alone.append(model.predict(x, verbose=0))
     mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in ("digit", "ink")}
-    weights, chosen = tmp_path / "both" / "refit.weights.h5", values_of_ensemble([SMALL, LARGE])
+    weights, both = tmp_path / "both" / "refit.weights.h5", values_of_ensemble([SMALL, LARGE])
 
-    result = refitted(declared, chosen, weights)
+    result = refitted(declared, both, weights)
 
     accuracy = float(np.mean(mean["digit"].argmax(axis=1) == y["digit"]))
     assert result.scores["digit_accuracy"] == pytest.approx(accuracy, abs=1e-6)
@@ -87,7 +87,7 @@ def test_an_ensemble_predicts_the_mean_of_its_members_and_leaves_as_a_model_of_k
     counts = [64 * w + w + w * 10 + 10 + w + 1 for w in (4, 16)]
     assert result.scores["parameters"] == sum(counts)
     loaded = load_data(declared).test
-    with rebuilt_model(declared, chosen, 3, weights, loaded) as rebuilt:
+    with rebuilt_model(declared, both, 3, weights, loaded) as rebuilt:
         save_model(rebuilt, tmp_path / "model.keras", x[:4])
     of_kept: Any = of_architecture(weights.with_name(ARCHITECTURE), weights)
     for model in (keras.saving.load_model(tmp_path / "model.keras"), of_kept):
