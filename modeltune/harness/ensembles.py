@@ -32,21 +32,21 @@ from modeltune.specs import Direction, Spec
 
 
 @dataclass(frozen=True)
-class Choice:
+class EnsembleChoice:
     """The model that is judged and kept, and what its run records of how it was chosen."""
 
     tuned: TunedModel
     record: Mapping[str, Json]
 
 
-def choose(
+def choose_model(
     spec: Spec,
     tuned: TunedModel,
     trials: Sequence[Trial],
     space_at: Callable[[Values], HyperParameters],
     executor: Executor[RefitTask, RefitResult],
     listen: Listener,
-) -> Choice:
+) -> EnsembleChoice:
     """Refit the winner and the average of the best trials, and return the one to judge.
 
     That is the average where it is proven better by the objective on the validation part, at the
@@ -71,10 +71,12 @@ def choose(
         "members": [{"trial": t.id, "score": t.score, "values": dict(t.values)} for t in members]
     }
 
-    def chosen(model: TunedModel, reason: str, **facts: Json) -> Choice:
+    def chosen(model: TunedModel, reason: str, **facts: Json) -> EnsembleChoice:
         is_ensemble = model is not tuned
         listen(Note(f"ensemble: {reason}"))
-        return Choice(model, {"is_ensemble": is_ensemble, "reason": reason, **record, **facts})
+        return EnsembleChoice(
+            model, {"is_ensemble": is_ensemble, "reason": reason, **record, **facts}
+        )
 
     if len(members) < 2:
         return chosen(

@@ -21,7 +21,7 @@ from modeltune.harness.acceptance import accept_if_asked, strictness_of
 from modeltune.harness.cached_runs import Lookup, given_prints, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
-from modeltune.harness.ensembles import choose
+from modeltune.harness.ensembles import choose_model
 from modeltune.harness.recording import (
     drop_lost,
     keep_beginning,
@@ -187,7 +187,7 @@ def run(
             told: tuple[Refit, ...] = ()
             if spec.validation.ensemble is not None and has_epochs:  # no estimator is averaged
                 tried = draft.progress.trials
-                choice = choose(spec, tuned, tried, engine.space_at, refits, draft.listen)
+                choice = choose_model(spec, tuned, tried, engine.space_at, refits, draft.listen)
                 tuned, told = choice.tuned, spec.validation.refits()
                 draft.add_choice(choice.record)
 

@@ -16,7 +16,7 @@ import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.score.rebuilt import rebuilt_model
 from modeltune.harness import pipeline
-from modeltune.harness.ensembles import Choice, best_distinct, choose
+from modeltune.harness.ensembles import EnsembleChoice, best_distinct, choose_model
 from modeltune.harness.executors.inline import Inline
 from modeltune.harness.replay import kept_weights
 from modeltune.harness.validation import TunedModel
@@ -53,7 +53,7 @@ def chosen(
     notes: list[str],
     trials: Sequence[Trial] = TRIALS,
     on_test: float = 0.1,
-) -> Choice:
+) -> EnsembleChoice:
     """Return the choice where the average has these scores on validation, None for a failed refit."""
 
     def perform(task: RefitTask) -> RefitResult:
@@ -74,7 +74,7 @@ def chosen(
 
     executor: Any = Inline(perform)
     tuned = TunedModel(Best(2, 0.9, {"width": 8}), space_at({"width": 8}), tmp_path / "w.h5")
-    choice = choose(declared(), tuned, trials, space_at, executor, listen)
+    choice = choose_model(declared(), tuned, trials, space_at, executor, listen)
     assert executor.withdraw() == []
     assert choice.record["is_ensemble"] == (choice.tuned is not tuned)
     return choice

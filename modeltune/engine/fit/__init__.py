@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.candidate import lend_model, surroundings, trainable
     from modeltune.engine.fit.cautions import caution, take_cautions
     from modeltune.engine.fit.compiled_pool import Candidate
-    from modeltune.engine.fit.ensembles import build, members
+    from modeltune.engine.fit.ensembles import build, members_in
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.estimators import (
@@ -91,7 +91,7 @@ __all__ = [
     "lend_model",
     "load_weights",
     "logged_numbers",
-    "members",
+    "members_in",
     "no_budget",
     "not_finite",
     "note_on_fields",
@@ -127,7 +127,7 @@ __getattr__, __dir__ = door(
         "compiled_pool": ("Candidate",),
         "ensembles": (
             "build",
-            "members",
+            "members_in",
         ),
         "epoch_graph": ("Model",),
         "epoch_progress": ("report_epochs_to",),

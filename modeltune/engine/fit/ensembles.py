@@ -15,7 +15,7 @@ from modeltune.ground import SpecError
 from modeltune.records import members_of
 from modeltune.specs import Spec
 
-OWN_STEPS = (
+NOT_AVERAGED = (
     *("call", "compile", "train_step", "test_step", "predict_step"),
     *("compute_loss", "compute_metrics"),
 )
@@ -41,7 +41,7 @@ def build(spec: Spec, hp: ReadHyperParameters) -> Any:
 def average(models: list[Model]) -> Model:
     """Return one model of all these, whose outputs are the means of theirs, compiled as the first is.
 
-    Outputs keep their names, shapes and structure. The models become ``members``.
+    Outputs keep their names, shapes and structure. The models become its members.
     """
     first = models[0]
     inputs, outputs, names = _ends(first)
@@ -70,7 +70,7 @@ def _ends(model: Model) -> tuple[Any, Any, list[str]]:
     return model.input, model.output, list(model.output_names)
 
 
-def members(ensemble: Model) -> list[Model]:
+def members_in(ensemble: Model) -> list[Model]:
     """Return the members of an average, in the order in which their values were given."""
     found = [layer for layer in ensemble.layers if layer.name.startswith(MEMBER)]
     return sorted(found, key=lambda layer: int(layer.name.removeprefix(MEMBER)))
@@ -95,7 +95,7 @@ def _why_not(model: Model, made: Collection[int]) -> str | None:
             f"the inputs of {type(model).__name__} are not known before it is called, so that no average "
             "can be built on them; begin the model with keras.Input(...), or leave ensemble out"
         )
-    own = [name for name in OWN_STEPS if _is_own(model, name)]
+    own = [name for name in NOT_AVERAGED if _is_own(model, name)]
     if own:
         listed = ", ".join(f"{name}()" for name in own)
         return (

@@ -36,7 +36,7 @@ from modeltune.engine.fit import (
     input_tensors,
     lend_model,
     load_weights,
-    members,
+    members_in,
     not_finite,
     note_on_trained,
     read_assets,
@@ -202,7 +202,7 @@ def _train_ensemble(
             take_phases()
             notes, whole = [take_notes()], ReadHyperParameters.of(task.hyperparameters)
             with lend_model(spec, whole, seed) as model:
-                for member, file in zip(members(model), files, strict=True):
+                for member, file in zip(members_in(model), files, strict=True):
                     with_weights(member, file, parts.test)
                 scored = score_model(spec, whole, model, parts, task.weights)
             notes.append(scored.note)
