@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -118,6 +119,7 @@ def killed_writer(folder: Path) -> None:
     """Leave what a process leaves that is killed while it writes to the database."""
     pid = os.fork()
     if not pid:
+        gc.disable()  # as of ``in_child``
         connection = sqlite3.connect(folder / "history.db", isolation_level=None)
         # Written to the file before it is committed.
         connection.execute("PRAGMA cache_size = 1")

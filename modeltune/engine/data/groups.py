@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from modeltune.engine.data.metadata import PARTS, text_codes
+from modeltune.engine.data.metadata import named_parts, text_codes
 from modeltune.ground import DataError
 from modeltune.records import Array
 
@@ -31,8 +31,11 @@ def group_numbers(
     """
     if groups is None:
         return {}
+    by_part = {"train": ("groups", groups)}
+    if isinstance(groups, Mapping):
+        by_part = named_parts(where, "groups", groups, sizes)
     labels: dict[str, Array] = {}
-    for name, (field, values) in _by_part(where, groups, sizes).items():
+    for name, (field, values) in by_part.items():
         if name in streams:
             raise DataError(
                 f"{where}: {field} cannot be joined with {name}, a {streams[name]}, which may yield its "
@@ -64,23 +67,6 @@ def group_numbers(
         )
     ends = np.cumsum([len(array) for array in labels.values()])[:-1]
     return dict(zip(labels, np.split(numbers.astype(np.int64), ends), strict=True))
-
-
-def _by_part(where: str, groups: Any, parts: Collection[str]) -> dict[str, tuple[str, Any]]:
-    """Return by part what messages call its labels, and the labels."""
-    if not isinstance(groups, Mapping):
-        return {"train": ("groups", groups)}
-    for name in groups:
-        if name not in PARTS:
-            raise DataError(
-                f"{where}: groups name the part {name!r}; the parts are {', '.join(PARTS)}"
-            )
-        if name not in parts:
-            raise DataError(
-                f'{where}: groups["{name}"] are of a part that mt.Data does not have: one that is cut '
-                "from train inherits its labels; leave it out"
-            )
-    return {name: (f'groups["{name}"]', labels) for name, labels in groups.items()}
 
 
 def groups_digest(groups: Mapping[str, Array | None]) -> str:

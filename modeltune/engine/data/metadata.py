@@ -74,17 +74,28 @@ def _by_part(where: str, metadata: Any, parts: Collection[str]) -> dict[str, tup
                 f"metadata={{{listed}}}"
             )
         return dict.fromkeys(parts, ("metadata", metadata))
-    for name in metadata:
+    return named_parts(where, "metadata", metadata, parts)
+
+
+def named_parts(
+    where: str, field: str, values: Mapping[Any, Any], parts: Collection[str]
+) -> dict[str, tuple[str, Any]]:
+    """Return by part what messages call its entry in a dict by part, and the entry.
+
+    Raises:
+        DataError: it names something that is no part, or one that ``mt.Data`` does not have.
+    """
+    for name in values:
         if name not in PARTS:
             raise DataError(
-                f"{where}: metadata names the part {name!r}; the parts are {', '.join(PARTS)}"
+                f"{where}: {field}[{name!r}] is of no part; the parts are {', '.join(PARTS)}"
             )
         if name not in parts:
             raise DataError(
-                f'{where}: metadata["{name}"] is of a part that mt.Data does not have: one that is cut '
-                "from train inherits its rows; leave it out"
+                f'{where}: {field}["{name}"] is of a part that mt.Data does not have: one that is cut '
+                "from train inherits what its rows have; leave it out"
             )
-    return {name: (f'metadata["{name}"]', frame) for name, frame in metadata.items()}
+    return {name: (f'{field}["{name}"]', entry) for name, entry in values.items()}
 
 
 def joined_metadata(first: Any, second: Any) -> Any:

@@ -140,9 +140,9 @@ def test_processes_share_groups_and_a_smoke_run_thins_the_gap(tmp_path: Path) ->
         ({"groups": [1, 2]}, "groups has 2 labels for the 200 samples of train; give each row"),
         (
             {"groups": {"train": PATIENT, "test": [1]}},
-            r'groups\["test"\] are of a part that mt.Data does not have',
+            r'groups\["test"\] is of a part that mt.Data does not have',
         ),
-        ({"groups": {"tets": [1]}}, "groups name the part 'tets'; the parts are train"),
+        ({"groups": {"tets": [1]}}, r"groups\['tets'\] is of no part; the parts are train"),
         ({"groups": {}}, "groups is an empty dict"),
         (
             {"groups": np.where(X[:, 0] == 7, np.nan, X[:, 0])},

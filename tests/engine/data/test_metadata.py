@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[mt.Data, str]] = {
     ),
     "no such part": (
         mt.Data((X, Y), metadata={"tests": frame()}),
-        "metadata names the part 'tests'; the parts are train, validation, test",
+        "metadata['tests'] is of no part; the parts are train, validation, test",
     ),
     "of a part that is cut": (
         mt.Data((X, Y), metadata={"test": frame(8)}),
