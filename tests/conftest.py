@@ -3,6 +3,7 @@
 import enum
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,12 @@ hypothesis.settings.register_profile("laws", derandomize=True, deadline=None, ma
 hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=10)
 hypothesis.settings.load_profile("laws")
 
+
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+    # Where temporary folders lie, unless one is named: what a test writes durably, thousands of
+    # times, then waits for no disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 ENGINE, HISTORIES = (Path(__file__).parent / name for name in ("engine", "histories"))
 

@@ -43,6 +43,7 @@ NOT_LOADED = {
     "modeltune.judgement.gate_verdicts": "tensorflow keras keras_tuner numpy scipy pandas sqlalchemy sklearn",
     # The distributions of scipy.stats take longer to import than all else of pytest's process.
     "modeltune.judgement.significance": "scipy.stats scipy.optimize pandas sqlalchemy sklearn",
+    "modeltune.engine.score.estimator_files": "tensorflow keras keras_tuner skops",
     "modeltune.records.samples": "tensorflow keras keras_tuner scipy pandas sqlalchemy sklearn",
 }
 """By module what importing it must not load."""

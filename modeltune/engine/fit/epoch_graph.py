@@ -435,10 +435,10 @@ def _in_order(rows: _Rows, order: Order) -> tuple[Any, Any]:
     """Return the rows as a dataset of batches, and the callback that gives it each epoch's order."""
     current = tf.Variable(np.arange(rows.count), dtype=tf.int64, trainable=False)
     length = _static_length(rows.count, rows.batch_size)
-    dataset = tf.data.Dataset.range(rows.batches).map(
-        lambda i: _batch(rows.tensors, current, i, rows.batch_size, length),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    take = tf.autograph.experimental.do_not_convert(  # it has nothing to convert, and tries long
+        lambda i: _batch(rows.tensors, current, i, rows.batch_size, length)
     )
+    dataset = tf.data.Dataset.range(rows.batches).map(take, num_parallel_calls=tf.data.AUTOTUNE)
     follow = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: current.assign(order(epoch))
     )

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import sklearn
-import skops
-from skops import io as files
 
 from modeltune.engine.fit import Estimator
 from modeltune.ground import HistoryError, error_line
@@ -22,6 +20,10 @@ def write_estimator(estimator: Estimator, path: Path, architecture: Path) -> Non
     Raises:
         Exception: whatever skops raises of an object that it cannot write.
     """
+    # Importing it takes a second, which runs without estimators spare.
+    import skops
+    from skops import io as files
+
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(files.dumps(estimator))
     described = {
@@ -43,6 +45,8 @@ def load_estimator(path: Path, known: Collection[str]) -> Estimator:
     Raises:
         HistoryError: it is no such file, or holds something else.
     """
+    from skops import io as files
+
     try:
         with zipfile.ZipFile(path) as file:
             packed = [one.filename for one in file.infolist() if one.compress_type]
@@ -61,6 +65,8 @@ def load_estimator(path: Path, known: Collection[str]) -> Estimator:
 
 def parts_of_estimator(estimator: Estimator) -> list[str]:
     """Return the classes and functions that an estimator is made of, besides those harmless to skops."""
+    from skops import io as files
+
     found: list[str] = files.get_untrusted_types(data=files.dumps(estimator))
     return found
 
@@ -71,6 +77,8 @@ def parts_in_file(path: Path) -> list[str]:
     Raises:
         HistoryError: it is no such file.
     """
+    from skops import io as files
+
     try:
         found: list[str] = files.get_untrusted_types(file=path)
     except Exception as error:
