@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         write_parts,
     )
     from modeltune.engine.engine import Engine
+    from modeltune.engine.environments import commit_time
     from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
     from modeltune.engine.quiet import quietly
     from modeltune.engine.score import (
@@ -39,6 +40,7 @@ __all__ = [
     "DECLARE",
     "Engine",
     "LoadedData",
+    "commit_time",
     "for_model",
     "is_shareable",
     "load_data",
@@ -71,6 +73,7 @@ __getattr__, __dir__ = door(
             "write_parts",
         ),
         "engine": ("Engine",),
+        "environments": ("commit_time",),
         "fit": (
             "for_model",
             "report_epochs_to",

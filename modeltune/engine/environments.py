@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -96,6 +97,12 @@ def git_revision(folder: Path, sources: Sequence[str] = ("*.py",)) -> dict[str, 
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     untracked = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", *sources)
     return {"git_revision": revision, "git_dirty": bool(changed or untracked)}
+
+
+def commit_time(folder: Path) -> datetime | None:
+    """Return when the commit that a folder is at was made, by its committer's clock; None outside of git."""
+    text = _git(folder, "log", "-1", "--format=%cI")
+    return datetime.fromisoformat(text) if text else None
 
 
 def git_problem(folder: Path) -> str | None:

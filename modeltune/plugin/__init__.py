@@ -107,6 +107,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TEXT",
         help="why the runs are accepted; kept in the baseline files",
     )
+    group.addoption(
+        "--modeltune-shard",
+        metavar="NUMBER/OF",
+        type=_shard,
+        help="run one share of the items, such as 2/5: every item is in one of the five, divided by "
+        "the recorded durations of specs; give all of them the same history, or none",
+    )
     parser.addini(
         "modeltune_files", "names of spec files, as patterns", type="args", default=["spec_*.py"]
     )
@@ -131,6 +138,15 @@ def _budget(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _shard(text: str) -> object:
+    from modeltune.plugin.shards import shard_of
+
+    try:
+        return shard_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _has_option(config: pytest.Config, option: str) -> bool:

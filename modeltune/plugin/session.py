@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modeltune.ground import Deadline, MaskedUrl, Project, StoreUrl
     from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
+    from modeltune.plugin.shards import Division
     from modeltune.records import Event, Json, Run
     from modeltune.reports import Ranking, ReportedRun
     from modeltune.specs import Spec
@@ -101,6 +102,7 @@ class Session:
         self._ended: set[str] = set()
         self._is_winner_asked_for = False
         self._smoked = 0
+        self._division: Division | None = None
         self.winners = Winners(self, config)
 
     # collection
@@ -203,8 +205,27 @@ class Session:
                 if isinstance(item, pytest.Function) and is_spec_function(item.function):
                     make_spec_item(item)
             items[:] = with_others_first(with_specs_first(items, self.made), self.made)
+            self._take_shard(items)
             is_compared = any(item.spec.others for item in self.made)
             self._is_winner_asked_for = is_compared or any(map(uses_tuned, items))
+
+    def _take_shard(self, items: list[pytest.Item]) -> None:
+        """Leave out what other sessions run; see ``--modeltune-shard``."""
+        shard = self._config.getoption("modeltune_shard", None)
+        if shard is None:
+            return
+        from modeltune.ground import ModeltuneError
+        from modeltune.plugin.shards import divide_items, recorded_seconds
+
+        try:
+            seconds = recorded_seconds(items, self.options_of)
+        except ModeltuneError as error:
+            raise pytest.UsageError(f"--modeltune-shard={shard}: {error}") from None
+        self._division = divide_items(shard, items, seconds)
+        kept = set(map(id, self._division.kept))
+        left_out = [item for item in items if id(item) not in kept]
+        self._config.hook.pytest_deselected(items=left_out)
+        items[:] = self._division.kept
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the specs that share the budget, and compute the identity of each."""
@@ -268,7 +289,8 @@ class Session:
             return []
         from modeltune.plugin.items import SpecItem
 
-        return self._obeyed(item.spec.file for item in items if isinstance(item, SpecItem))
+        lines = self._obeyed(item.spec.file for item in items if isinstance(item, SpecItem))
+        return lines if self._division is None else [*lines, f"modeltune: {self._division}"]
 
     def _obeyed(self, files: Iterable[str]) -> list[str]:
         projects: dict[Project, list[Path]] = {}
@@ -545,6 +567,12 @@ class Session:
                 self._renderings.add("more reports", reason)
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
                 self._is_interrupted = True
+        is_nothing_left = (
+            self._division is not None and self._division.collected and not self._division.kept
+        )
+        if is_nothing_left and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            # More shards than specs: what there is runs in the others.
+            session.exitstatus = pytest.ExitCode.OK
         is_green = session.exitstatus == pytest.ExitCode.OK
         is_report_missing = self._report_error is not None and self._is_report_needed
         if is_green and (self._renderings.problems or is_report_missing):
