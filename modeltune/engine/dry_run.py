@@ -246,8 +246,8 @@ def _problems(rehearsal: _Rehearsal) -> list[str]:
         one = _few(_with_first_labels(batch), few)
         other = held_out = _few(_with_first_labels(held_out), few)
     else:
-        one = _like_its_part(loaded.train, batch, few)
-        other = _like_its_part(loaded.validation, held_out, few)
+        one = _like_its_part(rehearsed, loaded.train, batch, few)
+        other = _like_its_part(rehearsed, loaded.validation, held_out, few)
     plan = FitPlan(spec, rehearsal.hp, one, other, epochs=1, seed=spec.search.seed)
     curve, _ = fit(plan, Candidate(rehearsed))
     evaluated = _metric_names(spec, rehearsed, held_out)
@@ -383,27 +383,27 @@ def _first_batch(part: Part, most: int) -> Part:
     return replace(part, size=size, stream=None, steps=None, is_endless=False, **arrays)
 
 
-def _like_its_part(part: Part, batch: Part, most: int) -> Part:
+def _like_its_part(model: Model, part: Part, batch: Part, most: int) -> Part:
     """Return a batch in the form of its part: a few rows of arrays, a dataset or a PyDataset."""
     if part.stream is None:
         return _few(batch, most)
     is_py_dataset = isinstance(part.stream, keras.utils.PyDataset)
-    return replace(batch, stream=_OneBatch(batch) if is_py_dataset else part.stream.take(1))
+    return replace(batch, stream=_OneBatch(model, batch) if is_py_dataset else part.stream.take(1))
 
 
 class _OneBatch(keras.utils.PyDataset):  # type: ignore[misc]
     """A PyDataset of one batch."""
 
-    def __init__(self, batch: Part):
+    def __init__(self, model: Model, batch: Part):
         super().__init__()
-        self._batch = batch
+        self._model, self._batch = model, batch
 
     def __len__(self) -> int:
         return 1
 
     def __getitem__(self, index: int) -> tuple[Arrays, ...]:
         batch = self._batch
-        x = input_tensors(batch.x)
+        x = input_tensors(self._model, batch.x)
         if batch.sample_weight is not None:
             return x, batch.y, batch.sample_weight
         return (x,) if batch.y is None else (x, batch.y)

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 # TensorFlow logs its view of the machine to stderr when it is imported, below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
+
 from modeltune.engine.backends import is_tensorflow, note_on_backend, why_only_numbers
-from modeltune.engine.data import LoadedData, RaggedArray, leaves, prepared_spec
+from modeltune.engine.data import LoadedData, leaves, padded, prepared_spec
 from modeltune.engine.data_engine import DataEngine
 from modeltune.engine.dry_run import dry_run, rehearse_given
 from modeltune.engine.environments import KERAS_PACKAGES, environment, git_problem, old_keras
@@ -68,6 +70,15 @@ from modeltune.specs import Refit, Spec, Validation, uses_package
 
 T = TypeVar("T")
 
+REMEDIES = {
+    "x": (
+        "declare them with mt.texts or mt.table, have what is prepared on train give numbers for them "
+        "by a method numbers(x), or make numbers of them in the data function"
+    ),
+    "y": "make class numbers of them in the data function",
+}
+"""What to do about texts where Keras has no tensors of them."""
+
 SAMPLES = 4
 """Samples of test that a model and the file it is written to both predict."""
 
@@ -101,7 +112,7 @@ class Engine(DataEngine):
             As ``DataEngine.load``; the description says what was prepared, and how long it took.
         """
         description, fingerprints = super().load(loaded)
-        self._refuse_other_than_numbers()
+        self._suit_backend()
         prepare = self._data.prepare
         if prepare is not None and self._spec.takes_prepared:
             started = monotonic()
@@ -115,28 +126,37 @@ class Engine(DataEngine):
     def take(self, written: bytes | None, fingerprints: Mapping[str, str]) -> None:
         """As ``DataEngine.take``."""
         super().take(written, fingerprints)
-        self._refuse_other_than_numbers()
+        self._suit_backend()
 
-    def _refuse_other_than_numbers(self) -> None:
-        """Refuse what Keras has no tensors of with the backend of this process, where it trains.
+    def _suit_backend(self) -> None:
+        """Pad rows of different lengths, and refuse texts, that the backend has no tensors of.
+
+        What models are built with may give numbers for the texts of inputs.
 
         Raises:
             DataError: names the array.
         """
-        is_of_keras = uses_package(self._spec, KERAS_PACKAGES)  # an estimator takes texts as well
-        why = why_only_numbers() if is_of_keras else None
-        for part in self._data.parts if why else ():
+        why = why_only_numbers()
+        # An estimator takes texts as well.
+        if why is None or not uses_package(self._spec, KERAS_PACKAGES):
+            return
+        self._loaded = padded(self._data, keras.backend.backend())
+        prepares = self._data.prepare is not None and self._spec.takes_prepared
+        gives_numbers: bool | None = None
+        for part in self._data.parts:
             for kind, arrays in (("x", part.x), ("y", part.y)):
                 for path, array in leaves(arrays):
-                    if isinstance(array, RaggedArray) or array.dtype.kind in "OUS":
-                        name = f"{kind}.{path}" if path else kind
-                        is_ragged = isinstance(array, RaggedArray)
-                        what = "rows of different lengths" if is_ragged else "texts"
-                        raise DataError(
-                            f"{self._spec.id}: data: {part.name} {name} holds {what}: {why}; make "
-                            "numbers of one length of them in the data function, or compute with "
-                            "TensorFlow (KERAS_BACKEND=tensorflow)"
-                        )
+                    if array.dtype.kind not in "OUS":
+                        continue
+                    if kind == "x" and prepares and gives_numbers is None:
+                        gives_numbers = callable(getattr(self.prepared().prepared, "numbers", None))
+                    if kind == "x" and gives_numbers:
+                        continue
+                    name = f"{kind}.{path}" if path else kind
+                    raise DataError(
+                        f"{self._spec.id}: data: {part.name} {name} holds texts: {why}; {REMEDIES[kind]}, or "
+                        "compute with TensorFlow (KERAS_BACKEND=tensorflow)"
+                    )
 
     def environment(self) -> dict[str, Json]:
         """Describe what numbers depend on besides the spec."""

@@ -10,7 +10,14 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
-from modeltune.engine.fit import Model, data_for_model, for_model, input_tensors, lend_model
+from modeltune.engine.fit import (
+    Model,
+    data_for_model,
+    for_model,
+    input_tensors,
+    lend_model,
+    model_of,
+)
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks, without_inputs
 from modeltune.engine.score import (
@@ -86,7 +93,7 @@ def _restore_kept(kept: KeptModel, part: Part) -> Model:
         raise ValueError(
             f"{', '.join(foreign)} of it may not be what it was, for it is no code of Keras's"
         )
-    return with_weights(keras.models.model_from_json(config.decode()), kept.weights, part)
+    return with_weights(model_of(config.decode()), kept.weights, part)
 
 
 def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> RescoreResult:
@@ -152,7 +159,7 @@ def ratio_of_seconds(pair: Sequence[Callable[[], float]]) -> tuple[float, float,
 
 
 def _timer(model: Model, x: Arrays) -> Callable[[], float]:
-    tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(x))
+    tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(model, x))
 
     def seconds() -> float:
         started = monotonic()

@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from modeltune.specs.series_windows import Windows, windows
     from modeltune.specs.spec_type import DECLARATIONS, FIELDS, Spec, data_arguments, other, spec
     from modeltune.specs.tables import PreparedTable, Table, table
+    from modeltune.specs.text_numbers import TextNumbers
     from modeltune.specs.validations import FineTune, Holdout, KFold, Refit, Scoring, Validation
 
 __all__ = [
@@ -155,6 +156,7 @@ __all__ = [
     "Statistic",
     "Subject",
     "Table",
+    "TextNumbers",
     "Threshold",
     "Validation",
     "Waiver",
@@ -299,6 +301,7 @@ __getattr__, __dir__ = door(
             "spec",
         ),
         "tables": ("PreparedTable", "Table", "table"),
+        "text_numbers": ("TextNumbers",),
         "labelled_texts": ("LabelledTexts", "texts"),
         "validations": (
             "FineTune",

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from modeltune.ground import DataError, is_integer, typed
 from modeltune.specs.datasets import Data
 from modeltune.specs.frames import class_codes
+from modeltune.specs.text_numbers import (
+    TextNumbers,
+    WordNumbers,
+    commonest_words,
+    has_text_tensors,
+)
 
 TEXT = "text"
 """The name of the only input."""
@@ -94,12 +101,9 @@ class TextEncoding:
 
     def __call__(self, train: Any) -> PreparedTexts:
         """Return the words of a train part, the most frequent first."""
-        from keras import layers
-
-        words = layers.TextVectorization(max_tokens=self.max_tokens)
-        words.adapt(train[0][TEXT].reshape(-1).astype(str))
-        # Without those that stand for nothing and for an unknown word.
-        return PreparedTexts(tuple(words.get_vocabulary()[2:]), self.length)
+        # Without the two numbers that stand for nothing and for an unknown word.
+        words = commonest_words(train[0][TEXT].reshape(-1), self.max_tokens - 2)
+        return PreparedTexts(words, self.length)
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,23 @@ class PreparedTexts:
         """How many numbers words have: of an ``Embedding`` the ``input_dim``."""
         return len(self.vocabulary) + 2
 
+    @cached_property
+    def numbers(self) -> TextNumbers:
+        """What puts the numbers of words in the place of texts, for a backend without tensors of texts."""
+        return TextNumbers({TEXT: WordNumbers(self.vocabulary, self.length)})
+
     def inputs(self) -> dict[str, Any]:
-        """Return a new ``keras.Input`` of strings by its name, ``text``."""
+        """Return a new ``keras.Input`` by its name, ``text``: of strings, with JAX and PyTorch of numbers of words."""
         import keras
 
+        if not has_text_tensors():
+            return {TEXT: keras.Input((self.length,), name=TEXT, dtype="int32")}
         return {TEXT: keras.Input((1,), name=TEXT, dtype="string")}
 
     def encode(self, inputs: dict[str, Any]) -> Any:
-        """Return the numbers of the words, int64 of shape ``(batch, length)``; 0 is nothing, 1 a word not in train."""
+        """Return the numbers of the words, integers of shape ``(batch, length)``; 0 is nothing, 1 a word not in train."""
+        if not has_text_tensors():
+            return inputs[TEXT]
         from keras import layers
 
         vectorize = layers.TextVectorization(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from modeltune.ground import DataError, error_line, first_names, typed
@@ -16,6 +17,7 @@ from modeltune.specs.frames import (
     shown_source,
     typed_column,
 )
+from modeltune.specs.text_numbers import CategoryNumbers, TextNumbers, has_text_tensors
 
 NO_CATEGORY = "(missing)"
 """What stands for a category that is not known."""
@@ -279,13 +281,24 @@ class PreparedTable:
     variances: Mapping[str, float]
     vocabularies: Mapping[str, tuple[str, ...]]
 
+    @cached_property
+    def numbers(self) -> TextNumbers:
+        """What puts the places of categories in the place of texts, for a backend without tensors of texts."""
+        return TextNumbers(
+            {name: CategoryNumbers(known) for name, known in self.vocabularies.items()}
+        )
+
     def inputs(self) -> dict[str, Any]:
-        """Return a new ``keras.Input`` of shape ``(1,)`` for each column, by its name."""
+        """Return a new ``keras.Input`` of shape ``(1,)`` for each column, by its name.
+
+        A category is a text, with JAX and PyTorch its place in the vocabulary.
+        """
         import keras
 
+        of_category = "string" if has_text_tensors() else "int32"
         return {
             name: keras.Input(
-                (1,), name=name, dtype="string" if name in self.vocabularies else None
+                (1,), name=name, dtype=of_category if name in self.vocabularies else None
             )
             for name in self.names
         }
@@ -317,10 +330,14 @@ class PreparedTable:
     def _category(self, name: str, column: Any) -> Any:
         from keras import layers
 
-        vocabulary = list(self.vocabularies[name])
+        vocabulary, are_texts = list(self.vocabularies[name]), has_text_tensors()
         if len(vocabulary) <= MOST_ONE_HOT:
-            one_hot = layers.StringLookup(vocabulary=vocabulary, output_mode="one_hot")
+            one_hot = (
+                layers.StringLookup(vocabulary=vocabulary, output_mode="one_hot")
+                if are_texts
+                else layers.CategoryEncoding(len(vocabulary) + 1, output_mode="one_hot")
+            )
             return one_hot(column)
-        places = layers.StringLookup(vocabulary=vocabulary)(column)
+        places = layers.StringLookup(vocabulary=vocabulary)(column) if are_texts else column
         width = round(len(vocabulary) ** 0.5)
         return layers.Flatten()(layers.Embedding(len(vocabulary) + 1, width)(places))

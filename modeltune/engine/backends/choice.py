@@ -35,7 +35,6 @@ def note_on_backend() -> str | None:
         "frozen layers run in every epoch",
         "flops are not counted",
         "losses and metrics that broadcast targets are not found",
-        "inputs of texts and of rows of different lengths are refused",
     ]
     return f"Keras computes with {keras.backend.backend()}: {'; '.join(slower)}"
 

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
         map_arrays,
     )
     from modeltune.engine.data.metadata import joined_metadata, text_codes
+    from modeltune.engine.data.padding import padded
     from modeltune.engine.data.preparing import prepared_spec
     from modeltune.engine.data.ragged import RaggedArray
     from modeltune.engine.data.sharing import is_shareable, read_parts, write_parts
     from modeltune.engine.data.stream_sources import RANDOM_STATES
-    from modeltune.engine.data.streams import is_dataset, read_here
+    from modeltune.engine.data.streams import is_batch_function, is_dataset, read_here
 
 __all__ = [
     "DECLARE",
@@ -51,6 +52,7 @@ __all__ = [
     "concatenate",
     "first_batches",
     "fold_rows",
+    "is_batch_function",
     "is_dataset",
     "is_shareable",
     "joined_metadata",
@@ -58,6 +60,7 @@ __all__ = [
     "leaves",
     "load_data",
     "map_arrays",
+    "padded",
     "preparation_leaks",
     "prepared_spec",
     "read_here",
@@ -91,6 +94,7 @@ __getattr__, __dir__ = door(
         ),
         "metadata": ("joined_metadata", "text_codes"),
         "leaks": ("PREPARATION", "preparation_leaks"),
+        "padding": ("padded",),
         "preparing": ("prepared_spec",),
         "ragged": ("RaggedArray",),
         "sharing": (
@@ -99,6 +103,6 @@ __getattr__, __dir__ = door(
             "write_parts",
         ),
         "stream_sources": ("RANDOM_STATES",),
-        "streams": ("is_dataset", "read_here"),
+        "streams": ("is_batch_function", "is_dataset", "read_here"),
     },
 )

@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 
-from modeltune.engine.data.streams import is_dataset, length_of
+from modeltune.engine.data.streams import is_batch_function, is_dataset, length_of
 
 
 def first_batches(stream: Any, most: int) -> Any:
     """Return a stream of the same kind that ends after at most so many batches."""
-    return stream.take(most) if is_dataset(stream) else FirstBatches(stream, most)
+    if is_dataset(stream):
+        return stream.take(most)
+    return stream.first(most) if is_batch_function(stream) else FirstBatches(stream, most)
 
 
 class FirstBatches(keras.utils.PyDataset):  # type: ignore[misc]

@@ -24,6 +24,7 @@ from modeltune.engine.data.ragged import (
 from modeltune.engine.data.streams import (
     EndWatch,
     ReadingLimit,
+    is_batch_function,
     is_dataset,
     is_py_dataset,
     length_of,
@@ -627,8 +628,10 @@ def _endless(where: str, name: str, why: str, may_end: bool, stream: Any) -> Dat
         "validation": "set mt.Fit(validation_steps=n), or ",
     }
     end = "end it with .take(n)" if is_dataset(stream) else "give it a num_batches"
+    if is_batch_function(stream):
+        end = "have the function end"
     message = f"{where}: {name} {why}; {remedies.get(name, '')}{end}"
-    if may_end:
+    if may_end and is_dataset(stream):
         message += (
             ". If it does end, say after how many batches, with "
             ".apply(tf.data.experimental.assert_cardinality(n))"

@@ -38,6 +38,11 @@ def is_py_dataset(value: Any) -> bool:
     return hasattr(value, "__getitem__") and hasattr(type(value), "num_batches")
 
 
+def is_batch_function(value: Any) -> bool:
+    """Tell whether a value is a ``BatchFunction``, without loading Keras."""
+    return bool(getattr(value, "yields_in_order", False))
+
+
 def length_of(stream: Any) -> float | None:
     """Return how many batches a stream says it has: infinity if it has no end, None if it cannot tell."""
     if is_dataset(stream):
@@ -45,6 +50,9 @@ def length_of(stream: Any) -> float | None:
         if batches == -2:
             return None
         batches = math.inf if batches == -1 else batches
+    elif is_batch_function(stream):
+        # Its end shows when it is read.
+        return None if stream.num_batches is None else int(stream.num_batches)
     else:
         batches = math.inf if stream.num_batches is None else int(stream.num_batches)
     return math.inf if batches is None or batches > MOST_BATCHES else batches
@@ -52,10 +60,10 @@ def length_of(stream: Any) -> float | None:
 
 def raw_batches(stream: Any, most: int | None = None) -> Iterator[Any]:
     """Return the batches of a stream in order, the first ``most`` of them; None: all."""
-    if is_dataset(stream):
+    if is_dataset(stream) or is_batch_function(stream):
         return itertools.islice(stream, most)
     length = length_of(stream)
-    assert length is not None  # only a dataset cannot tell
+    assert length is not None  # only the others cannot tell
     numbers = itertools.count() if math.isinf(length) else range(int(length))
     return (stream[number] for number in itertools.islice(numbers, most))
 

@@ -12,6 +12,7 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.fit import frozen_prefix
+    from modeltune.engine.fit.architectures import architecture_of, model_of
     from modeltune.engine.fit.candidate import lend_model, surroundings, trainable
     from modeltune.engine.fit.cautions import caution, take_cautions
     from modeltune.engine.fit.compiled_pool import Candidate
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.fitting import (
         FitPlan,
         fit,
-        input_tensors,
         logged_numbers,
         not_finite,
-        string_tensor,
         take_phases,
-        with_string_tensors,
     )
     from modeltune.engine.fit.hypermodel_fit import overrides_fit
+    from modeltune.engine.fit.input_texts import (
+        input_tensors,
+        numbers_of,
+        string_tensor,
+        text_inputs,
+        with_text_inputs,
+    )
     from modeltune.engine.fit.layer_assets import (
         assets_of,
         read_assets,
@@ -70,6 +75,7 @@ __all__ = [
     "Model",
     "OtherKindBuild",
     "SecondPhase",
+    "architecture_of",
     "assets_of",
     "budget_of",
     "build",
@@ -92,10 +98,12 @@ __all__ = [
     "load_weights",
     "logged_numbers",
     "members_in",
+    "model_of",
     "no_budget",
     "not_finite",
     "note_on_fields",
     "note_on_trained",
+    "numbers_of",
     "overrides_fit",
     "read_assets",
     "refusals",
@@ -108,10 +116,11 @@ __all__ = [
     "take_cautions",
     "take_notes",
     "take_phases",
+    "text_inputs",
     "train_trial",
     "trainable",
     "vocabularies",
-    "with_string_tensors",
+    "with_text_inputs",
     "without_assets",
 ]
 
@@ -119,6 +128,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".": ("frozen_prefix",),
+        "architectures": ("architecture_of", "model_of"),
         "candidate": (
             "lend_model",
             "surroundings",
@@ -150,12 +160,9 @@ __getattr__, __dir__ = door(
         "fitting": (
             "FitPlan",
             "fit",
-            "input_tensors",
             "logged_numbers",
             "not_finite",
-            "string_tensor",
             "take_phases",
-            "with_string_tensors",
         ),
         "hypermodel_fit": ("overrides_fit",),
         "layer_assets": (
@@ -185,6 +192,13 @@ __getattr__, __dir__ = door(
         "states": (
             "load_weights",
             "save_weights",
+        ),
+        "input_texts": (
+            "input_tensors",
+            "numbers_of",
+            "string_tensor",
+            "text_inputs",
+            "with_text_inputs",
         ),
         "trial": ("train_trial",),
     },

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.input_texts import give_prepared_numbers
 from modeltune.engine.fit.model_structure import is_from_logits
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.oracles import ReadHyperParameters
@@ -29,13 +30,16 @@ def build(spec: Spec, hp: ReadHyperParameters) -> Any:
     """Return what the spec builds of these values; of those of an ensemble, the average of its members."""
     members = members_of(hp.values)
     if not members:
-        return spec(hp)
-    models = []
-    for values in members:
-        of_member = ReadHyperParameters()
-        of_member.values = dict(values)
-        models.append(spec(of_member))
-    return average(models)
+        model = spec(hp)
+    else:
+        models = []
+        for values in members:
+            of_member = ReadHyperParameters()
+            of_member.values = dict(values)
+            models.append(spec(of_member))
+        model = average(models)
+    give_prepared_numbers(model, spec.prepared)
+    return model
 
 
 def average(models: list[Model]) -> Model:

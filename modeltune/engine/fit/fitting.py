@@ -11,28 +11,21 @@ from typing import Any, TypeAlias, cast
 import keras
 import numpy as np
 
-from modeltune.engine.backends import tf
-from modeltune.engine.data import (
-    Arrays,
-    Part,
-    RaggedArray,
-    is_dataset,
-    leaves,
-    map_arrays,
-    read_here,
-)
+from modeltune.engine.backends import is_tensorflow
+from modeltune.engine.data import Part, is_batch_function, is_dataset, read_here
 from modeltune.engine.fit import compiled_pool, epoch_graph, frozen_prefix
 from modeltune.engine.fit.class_weights import is_by_output, weighted
 from modeltune.engine.fit.compiled_pool import Candidate
 from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.epoch_progress import Follower, follower
 from modeltune.engine.fit.hypermodel_fit import history_of_override, overrides_fit
+from modeltune.engine.fit.input_texts import with_text_inputs
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.model_structure import can_evaluate
 from modeltune.engine.fit.own_phases import take_calls
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError
-from modeltune.records import HYPERMODEL_FIT, Array, Failure, Phase
+from modeltune.records import HYPERMODEL_FIT, Failure, Phase
 from modeltune.specs import Spec
 
 Curve: TypeAlias = dict[str, tuple[float, ...]]
@@ -74,13 +67,17 @@ def _fit(plan: FitPlan, candidate: Candidate) -> tuple[Curve, str]:
     plan = _for_model(plan, candidate.model)
     spec = plan.spec
     callbacks = _callbacks(spec)
+    train, validation = (
+        with_text_inputs(candidate.model, part) for part in (plan.train, plan.validation)
+    )
     if overrides_fit(spec.model):
-        arguments = _fit_arguments(plan, callbacks)
+        # With TensorFlow it gets arrays of texts as they are.
+        own = plan if is_tensorflow() else replace(plan, train=train, validation=validation)
+        arguments = _fit_arguments(own, callbacks)
         if not plan.initial_epoch:
             del arguments["initial_epoch"]
         history = history_of_override(spec, plan.hp, candidate.model, arguments)
         return _curve(history), HYPERMODEL_FIT
-    train, validation = map(with_string_tensors, (plan.train, plan.validation))
     plan = replace(plan, train=train, validation=validation)
     is_streamed = train.stream is not None or validation.stream is not None
     if is_streamed or train.steps is not None:
@@ -250,8 +247,8 @@ def _fit_arguments(plan: FitPlan, callbacks: list[Any]) -> dict[str, Any]:
     if train.stream is not None:
         arguments["x"] = train.stream
         # Keras warns when it is asked to shuffle a tf.data.Dataset, its default, or endless data.
-        is_of_tf = is_dataset(train.stream)
-        arguments["shuffle"] = spec.fit.shuffle and not is_of_tf and not train.is_endless
+        has_order = is_dataset(train.stream) or is_batch_function(train.stream)
+        arguments["shuffle"] = spec.fit.shuffle and not has_order and not train.is_endless
     else:
         arguments |= {"x": train.x, "y": train.y, "batch_size": spec.fit.batch_size}
         arguments["shuffle"] = spec.fit.shuffle
@@ -287,46 +284,6 @@ def _evaluation(part: Part) -> Any:
     if part.sample_weight is None:
         return part.x, part.y
     return part.x, part.y, part.sample_weight
-
-
-def with_string_tensors(part: Part) -> Part:
-    """Return a part as ``string_tensor`` has its inputs, and targets that are ragged: Keras trains on them.
-
-    Of arrays it takes only numbers.
-    """
-    if part.stream is not None:
-        return part
-    if part.has_ragged_targets:
-        part = replace(part, y=map_arrays(string_tensor, part.y))
-    if not any(a.dtype.kind in "OUS" for _, a in leaves(part.x)):
-        return part
-    return replace(part, x=map_arrays(string_tensor, part.x))
-
-
-def input_tensors(x: Arrays) -> Arrays:
-    """Return a batch as tensors if one of its inputs has to be one; Keras mixes no others with arrays."""
-    if not any(array.dtype.kind in "OUS" for _, array in leaves(x)):
-        return x
-
-    def tensor(array: Array) -> Any:
-        is_float = array.dtype.kind == "f"
-        dtype = keras.config.floatx() if is_float else None
-        return keras.ops.convert_to_tensor(string_tensor(array), dtype=dtype)
-
-    return map_arrays(tensor, x)
-
-
-def string_tensor(array: Array) -> Any:
-    """Return an array of texts, or one of rows of different lengths, as a tensor; any other as it is."""
-    if isinstance(array, RaggedArray):
-        inner = array.values
-        if isinstance(inner, RaggedArray):
-            return tf.RaggedTensor.from_row_lengths(string_tensor(inner), array.lengths)
-        values = tf.convert_to_tensor(inner)
-        if values.dtype.is_floating:
-            values = tf.cast(values, keras.config.floatx())
-        return tf.RaggedTensor.from_row_lengths(values, array.lengths)
-    return tf.constant(array) if array.dtype.kind in "OUS" else array
 
 
 def _curve(history: Mapping[str, Any]) -> Curve:

@@ -8,7 +8,8 @@ from modeltune.engine.data import Part
 from modeltune.engine.fit.candidate import trainable
 from modeltune.engine.fit.cautions import take_cautions
 from modeltune.engine.fit.feature_files import take_notes
-from modeltune.engine.fit.fitting import FitPlan, fit, input_tensors, not_finite
+from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
+from modeltune.engine.fit.input_texts import input_tensors
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
@@ -44,7 +45,7 @@ def train_trial(
             if task.continue_from is not None:
                 if not model.built:
                     x = next(for_model(model, train).batches(1))[0]
-                    model.predict_on_batch(input_tensors(x))
+                    model.predict_on_batch(input_tensors(model, x))
                 load_state(model, task.continue_from)
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve, task.initial_epoch)

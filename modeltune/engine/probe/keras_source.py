@@ -30,4 +30,5 @@ class KerasSource:
 
     def predict(self, x: Arrays) -> Arrays:
         """As ``PredictionSource.predict``."""
-        return map_arrays(np.asarray, self._model.predict_on_batch(input_tensors(x)))
+        tensors = input_tensors(self._model, x)
+        return map_arrays(np.asarray, self._model.predict_on_batch(tensors))

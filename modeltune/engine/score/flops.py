@@ -30,7 +30,7 @@ def flops_of(model: Model, x: Arrays) -> float:
     if not is_tensorflow():
         raise ValueError(f"it is counted with TensorFlow, and Keras uses {keras.backend.backend()}")
     predict = tf.function(lambda sample: model(sample, training=False))
-    graph = predict.get_concrete_function(input_tensors(x)).graph
+    graph = predict.get_concrete_function(input_tensors(model, x)).graph
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()
     with _without_advice():

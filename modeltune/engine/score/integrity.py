@@ -113,7 +113,7 @@ class _Rows:
         reset_states(model)
         for start in range(0, self.size, step):
             batch = _slice(self.x, start, min(start + step, self.size))
-            predicted = map_arrays(_numbers, predict(input_tensors(batch)))
+            predicted = map_arrays(_numbers, predict(input_tensors(model, batch)))
             joined = predicted if joined is None else concatenate(joined, predicted)
         return joined
 

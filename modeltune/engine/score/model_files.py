@@ -12,11 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from modeltune.engine.data import Arrays, map_arrays
-from modeltune.engine.fit import Model, string_tensor
+from modeltune.engine.data import Arrays
+from modeltune.engine.fit import Model, numbers_of, text_inputs
 from modeltune.engine.internals import keras_internals
 from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
+from modeltune.specs import TextNumbers
+
+TEXTS = "texts.json"
+"""The file in that of a model with the words and categories whose numbers it takes."""
 
 MADE_UP_ROWS = 4
 """Samples to predict, made up where no data are at hand."""
@@ -43,11 +47,17 @@ def save_model(model: Model, path: Path, x: Arrays = None) -> tuple[str, ...]:
         # Keras warns whoever loads a file whose optimizer has no variables yet.
         model.optimizer.build(model.trainable_variables)
     model.save(path)
+    numbers = numbers_of(model)
     foreign = sorted(set(foreign_names(_config(path))))
-    samples = _made_up(model) if x is None else map_arrays(string_tensor, x)
+    samples = _made_up(model) if x is None else text_inputs(model, x)
     before = _predictions(model, samples)
     loaded = _load(model, path, foreign)
     notes = []
+    if isinstance(numbers, TextNumbers):
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr(TEXTS, json.dumps(numbers.to_json(), ensure_ascii=False, indent=1))
+        listed = "; ".join(numbers.in_words())
+        notes.append(f"{listed}; the file is a zip archive, in which {TEXTS} lists them in order")
     if foreign:
         # Registered in a package, a function is known as "package>name".
         named = ", ".join(f"{name!r}: {name.rpartition('>')[2]}" for name in foreign)

@@ -13,7 +13,7 @@ import numpy as np
 
 from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import Arrays, leaves, map_arrays
-from modeltune.engine.fit import Model, is_from_logits, keeps_state, string_tensor
+from modeltune.engine.fit import Model, is_from_logits, keeps_state, string_tensor, text_inputs
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.task_report import Output, OutputTask, Target
 from modeltune.records import Array
@@ -340,7 +340,8 @@ def mask_reader(model: Model, x: Arrays) -> Callable[[Arrays], Masks] | None:
         if not outputs:
             # Its call is the user's, so one row has to be predicted to see what it returns.
             some = None if keeps_state(model) else 1  # with a state, all batches are as large
-            row = map_arrays(lambda array: keras_tensor(array[:some]), x)
+            row = map_arrays(lambda array: array[:some], x)
+            row = map_arrays(_batch_tensor, text_inputs(model, row))
             outputs = model(row, training=False)
         if all(keras_internals.mask_of(one) is None for one in keras.tree.flatten(outputs)):
             return None
@@ -356,10 +357,14 @@ def mask_reader(model: Model, x: Arrays) -> Callable[[Arrays], Masks] | None:
     in_graph = tf.function(read, reduce_retracing=True) if is_tensorflow() else read
 
     def masks(x: Arrays) -> Masks:
-        found = in_graph(map_arrays(keras_tensor, x))
+        found = in_graph(map_arrays(_batch_tensor, text_inputs(model, x)))
         return [None if mask is None else _numbers(mask).astype(bool) for mask in found]
 
     return masks
+
+
+def _batch_tensor(value: Any) -> Any:
+    return keras_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def _numbers(tensor: Any) -> Array:

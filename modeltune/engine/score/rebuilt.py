@@ -10,8 +10,6 @@ from pathlib import Path
 # TensorFlow, imported below, logs facts about the machine to stderr otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-
 from modeltune.engine.backends import backend
 from modeltune.engine.data import LoadedData, Part
 from modeltune.engine.fit import (
@@ -20,6 +18,7 @@ from modeltune.engine.fit import (
     for_model,
     lend_model,
     load_weights,
+    model_of,
     without_assets,
 )
 from modeltune.engine.oracles import ReadHyperParameters
@@ -102,7 +101,7 @@ def of_architecture(architecture: Path, weights: Path) -> Model | str:
     """
     try:
         config = read_bounded(architecture, LARGEST_ARCHITECTURE).decode()
-        model = keras.models.model_from_json(config)
+        model = model_of(config)
         load_weights(model, weights)
         lacking = without_assets(model, weights)
     except Exception as error:  # noqa: BLE001  classes of the user's, refused lambdas, ...

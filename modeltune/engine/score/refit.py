@@ -27,6 +27,7 @@ from modeltune.engine.fit import (
     FitPlan,
     Model,
     SecondPhase,
+    architecture_of,
     build,
     can_predict,
     fine_tuning,
@@ -379,7 +380,7 @@ def with_weights(model: Model, weights: Path, part: Part, rows: int = 1) -> Mode
             read_assets(model, weights)
         if can_predict(model):
             x, _, _ = next(for_model(model, part).batches(rows))
-            model(input_tensors(x), training=False)
+            model(input_tensors(model, x), training=False)
         else:
             model.built = True  # as in ``train_refit``
     load_weights(model, weights)
@@ -424,7 +425,7 @@ def _write_architecture(model: Model, path: Path) -> None:
     """
     path.unlink(missing_ok=True)
     try:
-        content = model.to_json().encode()
+        content = architecture_of(model).encode()
     except Exception:  # noqa: BLE001  get_config is the user's code
         return
     if len(content) <= LARGEST_ARCHITECTURE:

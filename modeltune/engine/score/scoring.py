@@ -19,7 +19,7 @@ from modeltune.engine.fit import (
     input_tensors,
     logged_numbers,
     reset_states,
-    with_string_tensors,
+    with_text_inputs,
 )
 from modeltune.engine.internals import keras_internals
 from modeltune.engine.score.dummies import CERTAIN, dummy_predictions, gain, perfect_predictions
@@ -97,7 +97,7 @@ def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
     if not model.compiled or not can_evaluate(model):
         return {}
     reset_states(model)
-    part = with_string_tensors(part)
+    part = with_text_inputs(model, part)
     if part.stream is not None:
         steps = part.steps if part.is_endless else None
         with read_here([part.stream]), warnings.catch_warnings():
@@ -210,7 +210,8 @@ def predict(
         if not sizes:
             read = mask_reader(model, x)
         targets.append(y)
-        predictions.append(map_arrays(np.asarray, model.predict_on_batch(input_tensors(x))))
+        predicted = model.predict_on_batch(input_tensors(model, x))
+        predictions.append(map_arrays(np.asarray, predicted))
         weights.append(sample_weight)
         sizes.append(len(next(leaves(x))[1]))
         if read is not None:
