@@ -70,7 +70,7 @@ from modeltune.specs import Refit, Spec, Validation, uses_package
 
 T = TypeVar("T")
 
-REMEDIES = {
+INSTEAD_OF_TEXTS = {
     "x": (
         "declare them with mt.texts or mt.table, have what is prepared on train give numbers for them "
         "by a method numbers(x), or make numbers of them in the data function"
@@ -154,7 +154,7 @@ class Engine(DataEngine):
                         continue
                     name = f"{kind}.{path}" if path else kind
                     raise DataError(
-                        f"{self._spec.id}: data: {part.name} {name} holds texts: {why}; {REMEDIES[kind]}, or "
+                        f"{self._spec.id}: data: {part.name} {name} holds texts: {why}; {INSTEAD_OF_TEXTS[kind]}, or "
                         "compute with TensorFlow (KERAS_BACKEND=tensorflow)"
                     )
 

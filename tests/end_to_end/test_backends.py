@@ -70,10 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "conftest.py").write_text(LOOKS, "utf-8")
     end(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--modeltune-workers=2")
     (folder / "conftest.py").unlink()
-    recorded = runs_of(folder, OF_PROCESSES)
-    ids = [recorded[name].id for name in ("classifier", "prepared")]
+    recorded = runs_of(folder, OF_PROCESSES)["texts"].id
     (folder / "alone.txt").write_text(
-        end(folder, "-m", "tests.support.backend_runs", *ids), "utf-8"
+        end(folder, "-m", "tests.support.backend_runs", recorded), "utf-8"
     )
     return folder
 
@@ -106,7 +105,7 @@ def numbers(run: Run) -> dict[str, Any]:
 
 
 def test_every_kind_of_spec_is_trained_judged_and_recorded(runs: Mapping[str, Run]) -> None:
-    assert sorted(runs) == ["classifier", "prepared", "streamed", "two_outputs"]
+    assert sorted(runs) == ["classifier", "texts", "two_outputs"]
     for run in runs.values():
         assert run.passed
         assert run.environment["backend"] == BACKEND
@@ -136,3 +135,10 @@ def test_one_note_says_what_is_slower_or_not_available(runs: Mapping[str, Run]) 
 def test_a_run_of_several_processes_is_exported_and_replayed(folder: Path) -> None:
     printed = (folder / "alone.txt").read_text("utf-8")
     assert printed.count("numbers agree with the recorded ones") == 1
+    assert '"text" takes numbers of words, int32 of shape (n, 4)' in printed
+
+
+def test_texts_are_probed_as_they_are_and_trained_on_as_numbers(runs: Mapping[str, Run]) -> None:
+    run = runs["texts"]
+    assert run.data["prepared"]["by"] == "mt.texts"
+    assert [v.outcome.value for v in run.verdicts if "invariant" in v.gate] == ["passed"]

@@ -111,17 +111,25 @@ def test_a_model_that_is_given_is_warned_of_as_one_that_is_built(tmp_path: Path)
     assert checks == ["checks.broadcast", "model.names"]
 
 
-@pytest.mark.parametrize(
-    ("x", "what"),
-    [
-        ({"city": np.array(["Rome", "Oslo"] * 20)}, "x.city holds texts"),
-        (tf.ragged.constant([[1.0], [2.0, 3.0]] * 20), "x holds rows of different lengths"),
-    ],
-)
-def test_what_keras_has_no_tensors_of_with_another_backend_is_refused_as_the_data_are_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x: Any, what: str
+def test_texts_that_nothing_gives_numbers_for_are_refused_as_they_are_loaded_with_another_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    x = {"city": np.array(["Rome", "Oslo"] * 20)}
     spec = spec_of(data=lambda: mt.Data(train=(x, np.arange(40) % 2)))
-    with pytest.raises(DataError, match=f"train {what}: .* with jax; make numbers"):
+    with pytest.raises(DataError, match=r"train x.city holds texts: .* with jax; declare them"):
         engine.Engine(spec, {}, tmp_path).load()
+    spec = spec_of(data=lambda: mt.Data(train=(np.ones((40, 1)), x["city"])))
+    with pytest.raises(DataError, match=r"train y holds texts: .* with jax; make class"):
+        engine.Engine(spec, {}, tmp_path).load()
+
+
+def test_rows_of_different_lengths_are_padded_for_another_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    x = tf.ragged.constant([[1.0], [2.0, 3.0]] * 20)
+    made = engine.Engine(spec_of(data=lambda: mt.Data(train=(x, np.arange(40) % 2))), {}, tmp_path)
+    made.load()
+    assert made.loaded().train.x.shape[1:] == (2,)
+    assert [note for note in made.notes() if "they are padded, x to 2" in note]

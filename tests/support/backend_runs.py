@@ -28,7 +28,7 @@ def predict(file: str) -> None:
     import numpy as np
 
     model: Any = keras.saving.load_model(file)
-    assert model.predict(np.zeros((3, 4)), verbose=0).shape == (3, 2)
+    assert model.predict({"text": np.zeros((3, 4), "int32")}, verbose=0).shape == (3, 1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from modeltune.engine.fit.epoch_graph import Model
 from modeltune.engine.fit.input_texts import give_numbers, numbers_of
 from modeltune.specs import TextNumbers
 
-NUMBERS = "modeltune_text_numbers"
+NUMBERS_KEY = "modeltune_text_numbers"
 """The key beside those of Keras under which the words and categories stand that numbers stand for."""
 
 
@@ -24,7 +24,7 @@ def architecture_of(model: Model) -> str:
     numbers = numbers_of(model)
     if not isinstance(numbers, TextNumbers):
         return written
-    return json.dumps({**json.loads(written), NUMBERS: numbers.to_json()})
+    return json.dumps({**json.loads(written), NUMBERS_KEY: numbers.to_json()})
 
 
 def model_of(architecture: str) -> Model:
@@ -35,7 +35,7 @@ def model_of(architecture: str) -> Model:
         ValueError: it does not say what its numbers stand for.
     """
     model = keras.models.model_from_json(architecture)
-    described = json.loads(architecture).get(NUMBERS)
+    described = json.loads(architecture).get(NUMBERS_KEY)
     if described is not None:
         give_numbers(model, TextNumbers.from_json(described))
     return model

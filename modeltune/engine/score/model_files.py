@@ -19,7 +19,7 @@ from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
 from modeltune.specs import TextNumbers
 
-TEXTS = "texts.json"
+TEXTS_FILE = "texts.json"
 """The file in that of a model with the words and categories whose numbers it takes."""
 
 MADE_UP_ROWS = 4
@@ -55,9 +55,11 @@ def save_model(model: Model, path: Path, x: Arrays = None) -> tuple[str, ...]:
     notes = []
     if isinstance(numbers, TextNumbers):
         with zipfile.ZipFile(path, "a") as file:
-            file.writestr(TEXTS, json.dumps(numbers.to_json(), ensure_ascii=False, indent=1))
+            file.writestr(TEXTS_FILE, json.dumps(numbers.to_json(), ensure_ascii=False, indent=1))
         listed = "; ".join(numbers.in_words())
-        notes.append(f"{listed}; the file is a zip archive, in which {TEXTS} lists them in order")
+        notes.append(
+            f"{listed}; the file is a zip archive, in which {TEXTS_FILE} lists them in order"
+        )
     if foreign:
         # Registered in a package, a function is known as "package>name".
         named = ", ".join(f"{name!r}: {name.rpartition('>')[2]}" for name in foreign)
