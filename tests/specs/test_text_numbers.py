@@ -84,7 +84,8 @@ def test_numbers_survive_json_and_say_what_a_model_takes() -> None:
         "that is known",
         '"module" takes numbers of categories, int32 of shape (n, 1): 0 is an unknown one, 1 the first',
     ]
-    for strange in (None, [{}], [{"input": "text", "words": "good", "length": 3}], {"a": 1}):
+    others: list[Any] = [None, [{}], [{"input": "text", "words": "good", "length": 3}], {"a": 1}]
+    for strange in others:
         with pytest.raises(ValueError, match="no numbers of texts"):
             TextNumbers.from_json(strange)
 
