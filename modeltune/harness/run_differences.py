@@ -34,7 +34,11 @@ DECLARED = ("search", "fit", "validation", "threshold")
 EXACT = ("parameters", "artifact_bytes", "flops")
 """Metrics without noise."""
 
-QUESTIONS = {"artifact": "are these models different", "recipe": "are these recipes different"}
+QUESTIONS = {
+    "artifact": "are these models different",
+    "recipe": "are these recipes different",
+    "recipe_on_new_data": "are these recipes different for new data and new seeds",
+}
 """The question a comparison answers, by its kind, when neither run is the reference."""
 
 
@@ -167,14 +171,16 @@ def _difference(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -> 
     overlap = 1 / (k - 1) if isinstance(k, int) and k > 1 else 0.0
     try:
         # Which direction is better does not matter here: both tails count.
-        comparison = compare_evidence(metric, 1, other, one, overlap).comparison
+        pair = compare_evidence(metric, 1, other, one, overlap)
     except ValueError as error:
         return Difference(None, f"not compared: {error}")
+    comparison = pair.comparison
     if comparison is None:
         return Difference(None, "not compared: one value each, and no samples that measure it")
     question = comparison.question.value
-    by = f"{QUESTIONS[question]}: {comparison.test} on {comparison.n} "
-    by += "samples" if question == "artifact" else "seeds"
+    by = f"{QUESTIONS[question]}: {comparison.test} on {comparison.n} {comparison.unit.value}"
+    if question == "recipe_on_new_data" and pair.crossed is not None:
+        by += f" and {pair.crossed.samples} {pair.crossed.sample_unit.value}"
     if question == "artifact" and len(a.scores[metric].values) != len(b.scores[metric].values):
         by += ", of the two whose weights are kept"
     return Difference(_two_sided(comparison), by)

@@ -21,6 +21,15 @@ from modeltune.judgement.group_flips import (
     widening,
 )
 from modeltune.judgement.rows import Group, Rows
+from modeltune.judgement.seeds_and_samples import (
+    CrossedT,
+    SampleNoise,
+    compare_crossed,
+    influences_left_out,
+    influences_of_means,
+    influences_of_parts,
+    is_worth_pairing,
+)
 from modeltune.judgement.significance import (
     REPLICATES,
     Comparison,
@@ -58,6 +67,12 @@ from modeltune.specs import CurvePoint, MetricFunction
 
 ENOUGH_SEEDS = 3
 """With so many refits on both sides, the recipes are compared; with fewer, two of their models."""
+
+MANY_SEEDS = 5
+"""With so many refits on both sides the seeds alone decide which recipe is better."""
+
+AS_SMALL = 1.01
+"""By what factor two drops may differ that count as alike: the one decides that holds for new data too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +135,27 @@ class Evidence:
     @property
     def unit(self) -> Unit:
         """What is independent of each other in it."""
-        is_clustered = self.samples is not None and self.samples.clusters is not None
-        return Unit.GROUPS if is_clustered else Unit.SAMPLES
+        if self.samples is None or _are_apart(self.samples, self.samples):
+            return Unit.SAMPLES
+        return Unit.BLOCKS if self.samples.clusters is None else Unit.GROUPS
+
+    def units(self, metric: str) -> Array:
+        """Return which of its units each sample of the slice, class or group is in, int of shape (k,)."""
+        samples = self.samples
+        assert samples is not None
+        rows = np.flatnonzero(self.mask(metric))
+        if self.unit is Unit.SAMPLES:
+            return rows
+        if metric in samples.values:
+            series = samples.values[metric][:, rows].mean(axis=0, dtype=np.float64)
+        else:
+            prefix = samples.reported(metric) or next(iter(samples.truth))
+            series = _error(samples, prefix, samples.refits, rows)
+        return _units(samples, samples, rows, series)[0]
 
     def count(self, metric: str) -> int:
         """Return how many of its units are in the slice, class or group."""
-        assert self.samples is not None
-        rows, clusters = self.mask(metric), self.samples.clusters
-        return int(np.count_nonzero(rows)) if clusters is None else len(np.unique(clusters[rows]))
+        return len(np.unique(self.units(metric)))
 
     def is_told(self, metric: str) -> bool:
         """Tell whether the samples give the metric on some of them."""
@@ -208,7 +236,8 @@ class ValuePair:
     """A candidate's and a reference's value, and the test of their difference, if one is possible.
 
     ``is_kept_model`` tells that only the refits whose weights are kept were compared. ``lack`` says
-    why there is no test, ``problem`` why nothing can be told.
+    why there is no test, ``problem`` why nothing can be told. ``crossed`` is the comparison for new data and
+    new seeds, where there are several refits on the same samples; it may be the one that decides.
     """
 
     candidate: float
@@ -217,6 +246,7 @@ class ValuePair:
     is_kept_model: bool = False
     lack: str = "one refit, and no samples in common"
     problem: str | None = None
+    crossed: CrossedT | None = None
 
 
 MOST_UNDEFINED = 0.05
@@ -239,6 +269,9 @@ def compare_evidence(
 ) -> ValuePair:
     """Compare by seeds when both have three or more, else sample by sample, else by what there is.
 
+    On the same samples three or more seeds are also compared for new data and new seeds. That decides with
+    fewer than ``MANY_SEEDS`` if it can detect as small a drop, and where the seeds have no spread at all.
+
     Args:
         metric: measured by both.
         sign: 1 where more is better, -1 where less is.
@@ -246,8 +279,9 @@ def compare_evidence(
     """
     mine, theirs = candidate.values(metric), reference.values(metric)
     fewest = min(len(mine), len(theirs))
-    is_paired = candidate.refits == reference.refits and len(mine) == len(theirs)
-    lack = ValuePair.lack
+    lack, crossed = ValuePair.lack, None
+    if fewest >= 2 and not overlap:
+        crossed = _crossed(metric, sign, candidate, reference)
     if fewest < ENOUGH_SEEDS and _are_same_samples(candidate, reference):
         if is_kept_model := len(mine) != len(theirs):
             mine, theirs = mine[:1], theirs[:1]
@@ -256,17 +290,39 @@ def compare_evidence(
         if isinstance(by_samples, str):
             return ValuePair(*means, None, is_kept_model, problem=by_samples)
         if by_samples is not None:
-            return ValuePair(*means, by_samples, is_kept_model)
+            return ValuePair(*means, by_samples, is_kept_model, crossed=crossed)
         mine, theirs = candidate.values(metric), reference.values(metric)
         if candidate.function is not None or candidate.is_told(metric):
             lack = NOT_KEPT
     means = float(np.mean(mine)), float(np.mean(theirs))
     if fewest < 2:
         return ValuePair(*means, None, lack=lack)
-    by_seeds = compare_seeds(
-        sign * np.array(theirs), sign * np.array(mine), paired=is_paired, overlap=overlap
-    )
-    return ValuePair(*means, by_seeds)
+    if crossed is None:
+        before, after = (sign * np.array(values) for values in (theirs, mine))
+        is_paired = candidate.refits == reference.refits and len(mine) == len(theirs)
+        return ValuePair(*means, compare_seeds(before, after, is_paired, overlap))
+    decides = _is_better(crossed, fewest)
+    return ValuePair(*means, crossed if decides else crossed.over_seeds, crossed=crossed)
+
+
+def _crossed(metric: str, sign: int, candidate: Evidence, reference: Evidence) -> CrossedT | None:
+    """Return the comparison for new data and new seeds, None where no samples tell how the values vary with them."""
+    mine, theirs = candidate.values(metric), reference.values(metric)
+    noise = None
+    if _are_same_samples(candidate, reference):
+        noise = _sample_noise(metric, candidate, reference, (len(mine), len(theirs)))
+    if noise is None:
+        return None
+    is_paired = candidate.refits == reference.refits and is_worth_pairing(noise)
+    return compare_crossed(sign * np.array(theirs), sign * np.array(mine), noise, is_paired)
+
+
+def _is_better(crossed: CrossedT, seeds: int) -> bool:
+    """Tell whether the comparison for new data finds as small drops as the seeds alone, which must be few."""
+    smallest, of_seeds = crossed.detectable(), crossed.over_seeds.detectable()
+    if of_seeds is None or smallest is None:  # one of them has no spread, or too few groups
+        return of_seeds is None
+    return seeds < MANY_SEEDS and smallest <= of_seeds * AS_SMALL
 
 
 def _are_same_samples(one: Evidence, other: Evidence) -> bool:
@@ -330,6 +386,68 @@ def _by_samples(
         one, other = (one, other) if sign > 0 else (other, one)
         return compare_areas(truth, other, one)
     return _by_resamples(metric, sign, candidate, reference, refits)
+
+
+PARTS = 100
+"""Into how many parts samples are divided at most, to compute a metric without each."""
+
+
+def _sample_noise(
+    metric: str, candidate: Evidence, reference: Evidence, refits: tuple[int, int]
+) -> SampleNoise | None:
+    """Return how the scores of all refits vary with the samples; None where these do not tell the metric."""
+    mine, theirs = candidate.samples, reference.samples
+    assert mine is not None
+    assert theirs is not None
+    if (mine.refits, theirs.refits) != refits or (metric in mine.values) != (
+        metric in theirs.values
+    ):
+        return None
+    codes, unit = None, Unit.SAMPLES
+    if metric in mine.values:
+        rows = np.flatnonzero(candidate.mask(metric))
+        values = np.concatenate([side.values[metric][:, rows] for side in (mine, theirs)])
+        weights, others = mine.weights.get(metric), theirs.weights.get(metric)
+        if (weights is None) != (others is None) or not np.array_equal(weights, others):
+            return None  # other steps count today
+        if weights is not None:
+            rows, values = rows[weights[rows] > 0], values[:, weights[rows] > 0]
+            weights = weights[rows]
+        if not len(rows):
+            return None
+        if not _are_apart(mine, theirs):
+            apart = np.split(values, [refits[0]])
+            series = apart[0].mean(axis=0, dtype=np.float64) - apart[1].mean(axis=0)
+            codes, unit = _units(mine, theirs, rows, series)
+        influences = influences_of_means(values, codes, weights)
+        return SampleNoise(influences, refits[0], influences.shape[1], unit)
+    if not candidate.is_told(metric) or not reference.is_told(metric):
+        return None
+    rows = _drawn_from(metric, candidate)
+    parts = np.arange(len(rows))
+    if not _are_apart(mine, theirs):
+        prefix = mine.reported(metric) or next(iter(mine.truth))
+        series = _error(theirs, prefix, refits[1], rows) - _error(mine, prefix, refits[0], rows)
+        parts, unit = _units(mine, theirs, rows, series)
+    _, parts = np.unique(parts, return_inverse=True)
+    n = int(parts.max(initial=-1)) + 1
+    # Blocks stay beside their neighbours.
+    parts = parts * min(n, PARTS) // n if unit is Unit.BLOCKS else parts % PARTS
+    # Of many samples a part tells enough by itself, and takes a hundredth of the time.
+    is_alone = len(rows) > MOST_RESAMPLED
+    picks = [np.flatnonzero((parts == part) == is_alone) for part in range(min(n, PARTS))]
+    scores = np.array(
+        [
+            _scores(partial(_refit_scorer(metric, side), refit), rows, iter(picks))
+            for side, count in zip((candidate, reference), refits, strict=True)
+            for refit in range(count)
+        ]
+    )
+    is_defined = np.isfinite(scores).all(axis=0)
+    if np.count_nonzero(is_defined) < max(2, (1 - MOST_UNDEFINED) * len(picks)):
+        return None
+    influences_of = influences_of_parts if is_alone else influences_left_out
+    return SampleNoise(influences_of(scores[:, is_defined]), refits[0], n, unit)
 
 
 def _are_apart(one: Samples, other: Samples) -> bool:
@@ -420,11 +538,8 @@ def group_replicates(metric: str, evidence: Evidence, seed: int) -> Array:
     samples = evidence.samples
     assert samples is not None
     rows = np.flatnonzero(evidence.mask(metric))
-    if not _are_apart(samples, samples):
-        prefix = samples.reported(metric) or next(iter(samples.truth))
-        errors = _error(samples, prefix, samples.refits, rows)
-        codes, _ = _units(samples, samples, rows, errors)
-        picks = cluster_resamples(codes, seed, SCORED_REPLICATES)
+    if evidence.unit is not Unit.SAMPLES:
+        picks = cluster_resamples(evidence.units(metric), seed, SCORED_REPLICATES)
         return _scores(_scorer(metric, evidence, samples.refits), rows, picks)
     if metric in samples.values and metric not in samples.weights:
         values = samples.values[metric][:, rows]
@@ -589,17 +704,21 @@ def _checked_before() -> AbstractContextManager[None]:
 
 def _scorer(metric: str, side: Evidence, refits: int) -> Callable[[Array], float]:
     """Return the function that scores a side on the samples of some numbers, its refits' mean."""
+    score = _refit_scorer(metric, side)
+    return lambda picked: float(np.mean([score(refit, picked) for refit in range(refits)]))
+
+
+def _refit_scorer(metric: str, side: Evidence) -> Callable[[int, Array], float]:
+    """Return the function that scores a refit of a side on the samples of some numbers."""
     samples, function = side.samples, side.function
     assert samples is not None
     if metric in samples.values:  # a weighted mean
-        scored = [partial(samples.score, metric, refit) for refit in range(refits)]
-        return lambda picked: float(np.mean([_require(score(picked)) for score in scored]))
+        return lambda refit, picked: _require(samples.score(metric, refit, picked))
     if function is not None:
 
-        def own(picked: Array) -> float:
-            named = [samples.outputs_by_name(refit, picked) for refit in range(refits)]
-            known = samples.metadata_on(picked)
-            return float(np.mean([own_value(function, answers, known) for answers in named]))
+        def own(refit: int, picked: Array) -> float:
+            answers, known = samples.outputs_by_name(refit, picked), samples.metadata_on(picked)
+            return own_value(function, answers, known)
 
         return own
     prefix = samples.reported(metric)
@@ -625,7 +744,7 @@ def _scorer(metric: str, side: Evidence, refits: int) -> Callable[[Array], float
             return float("nan")
         return class_metric(name, truth[picked], predicted[refit][picked], label)
 
-    return lambda picked: float(np.mean([score(refit, picked) for refit in range(refits)]))
+    return score
 
 
 def _require(value: float | None) -> float:

@@ -28,6 +28,7 @@ from modeltune.specs import Operator, Reference, Statistic
 
 if TYPE_CHECKING:
     from modeltune.judgement.evidence import Evidence
+    from modeltune.judgement.seeds_and_samples import CrossedT
     from modeltune.judgement.significance import Comparison
 
 
@@ -51,6 +52,7 @@ class OpenCase:
         past: that run.
         comparison: of both.
         is_kept_model: whether of several refits only those were compared whose weights are kept.
+        crossed: the comparison for new data and new seeds, where there is one; it may be the one that decides.
     """
 
     case: Case
@@ -60,6 +62,7 @@ class OpenCase:
     past: Past
     comparison: Comparison
     is_kept_model: bool = False
+    crossed: CrossedT | None = None
 
     @property
     def margin(self) -> float:
@@ -125,7 +128,9 @@ def hold_against(case: Case, value: float) -> Verdict | OpenCase:
     else:
         # The median of an even number of runs lies between two; the drop is against one of them.
         base = nearest.value
-    return OpenCase(case, value, bound, base, past, pair.comparison, pair.is_kept_model)
+    return OpenCase(
+        case, value, bound, base, past, pair.comparison, pair.is_kept_model, pair.crossed
+    )
 
 
 def undefined(case: Case, error: ValueError) -> Verdict:
@@ -142,11 +147,12 @@ def adjusted_p(cases: Sequence[OpenCase]) -> Sequence[float]:
     return holm([_p(case) for case in cases])
 
 
-def _p(part: OpenCase) -> float:
-    """Return the p-value a failure of a case rests on, as if it were the only one."""
+def _p(part: OpenCase, comparison: Comparison | None = None) -> float:
+    """Return the p-value a failure of a case rests on, as if it were the only one; by another comparison if given."""
     from modeltune.judgement.significance import p_outside, p_violated
 
-    return (p_outside if part.is_same else p_violated)(part.comparison, part.margin)
+    compared = part.comparison if comparison is None else comparison
+    return (p_outside if part.is_same else p_violated)(compared, part.margin)
 
 
 def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
@@ -263,6 +269,10 @@ def _details(part: OpenCase, p: float, alpha: float) -> Regression:
     settle = comparison.settle(part.margin, alpha)
     if part.is_same:
         settle = settle_same(comparison, part.margin, alpha)
+    crossed, settle_unit = part.crossed, None
+    if settle is None and crossed is comparison and crossed is not None and not part.is_same:
+        settle = crossed.settle_samples(part.margin, alpha)
+        settle_unit = None if settle is None else crossed.sample_unit
     is_of_folds = part.unit is Unit.FOLDS
     return Regression(
         question=comparison.question,
@@ -281,14 +291,27 @@ def _details(part: OpenCase, p: float, alpha: float) -> Regression:
         alpha=alpha,
         settle=settle,
         detectable=comparison.detectable(alpha),
+        settle_unit=settle_unit,
+        samples=None if crossed is None else crossed.samples,
+        sample_unit=None if crossed is None else crossed.sample_unit,
+        p_on_new_data=None if crossed is None else _p(part, crossed),
     )
 
 
 def _reason(part: OpenCase, details: Regression) -> str:
     where = f"{part.case.slice.name} (n={part.case.slice.size}): " if part.case.slice else ""
     count = f"{details.n} {details.unit.value}"
-    if details.question is Question.RECIPE and details.n != details.reference_refits:
+    is_by_seeds = details.question is not Question.ARTIFACT
+    if is_by_seeds and details.n != details.reference_refits:
         count += f" against {details.reference_refits}"
+    beside = ""
+    if details.question is Question.RECIPE_ON_NEW_DATA:
+        count += f" and {_samples(details)}"
+    elif part.crossed is not None and not part.is_same:
+        beside = (
+            f"; {part.crossed.question.asked('worse')}: {part.crossed.test} on {part.crossed.n} seeds and "
+            f"{_samples(details)}, p = {details.p_on_new_data:.2g}"
+        )
     if part.is_kept_model:
         count += ", of the models that are kept"
     if part.is_same:
@@ -297,14 +320,20 @@ def _reason(part: OpenCase, details: Regression) -> str:
         change = "as good as" if details.delta == 0 else f"{details.delta:+.4g} against"
         return (
             f"{where}{change} {part.past.label} ({details.reference_value:.6g}), {details.margin:.4g} on either "
-            f"side is allowed; is this {details.question.value} the same: two one-sided tests, "
+            f"side is allowed; {details.question.asked('the same')}: two one-sided tests, "
             f"{details.test} on {count}, p = {p_inside(part.comparison, part.margin):.2g}"
         )
     return (
         f"{where}{_change(details.delta)} {part.past.label} ({details.reference_value:.6g}), "
-        f"{_allowance(details.margin)}; is this {details.question.value} worse: "
-        f"{details.test} on {count}, p = {details.p_adjusted:.2g}"
+        f"{_allowance(details.margin)}; {details.question.asked('worse')}: "
+        f"{details.test} on {count}, p = {details.p_adjusted:.2g}{beside}"
     )
+
+
+def _samples(details: Regression) -> str:
+    """Say how many samples, groups or blocks a comparison for new data rests on."""
+    assert details.sample_unit is not None
+    return f"{details.samples} {details.sample_unit.value}"
 
 
 def _change(delta: float) -> str:
@@ -320,10 +349,16 @@ def _allowance(margin: float) -> str:
 
 
 def _would_settle(details: Regression) -> str:
-    unit = details.unit.value
-    if details.settle is None:
+    unit, there = details.unit.value, details.n
+    if details.settle_unit is not None and details.samples is not None:
+        unit, there = details.settle_unit.value, details.samples
+    is_on_new_data = details.question is Question.RECIPE_ON_NEW_DATA
+    if details.settle is None and is_on_new_data and not is_on(details.delta, -details.margin):
+        assert details.sample_unit is not None
+        text = f"it takes more seeds and more {details.sample_unit.value}"
+    elif details.settle is None:
         text = "it is exactly on the bound"
-    elif details.settle <= details.n:
+    elif details.settle <= there:
         text = f"about as many {unit} once more would settle it"
     else:
         text = f"{details.settle} {unit} would settle it"

@@ -406,6 +406,11 @@ class StudentT:
 
         return settle_claims(self.delta, margin, alpha, needed)
 
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom of the standard error."""
+        return self._error(self.seeds)[1]
+
     def _distance(self, seeds: tuple[int, ...], alpha: float, power: float) -> float:
         """Return how far from a bound delta must truly be for so many seeds to prove its side."""
         error, freedom = self._error(seeds)

@@ -42,6 +42,15 @@ class Question(Word):
     RECIPE = "recipe"
     """Is this recipe worse? Both are trained under several seeds."""
 
+    RECIPE_ON_NEW_DATA = "recipe_on_new_data"
+    """Is this recipe worse for new data and new seeds? Both are trained under several, and judged on the same samples."""
+
+    def asked(self, claim: str) -> str:
+        """Return the question in words; a claim is what is asked: "worse", "the same"."""
+        if self is Question.RECIPE_ON_NEW_DATA:
+            return f"is this recipe {claim} for new data and new seeds"
+        return f"is this {self.value} {claim}"
+
 
 class Unit(Word):
     """What a comparison counts as its evidence."""
@@ -73,6 +82,11 @@ class Regression:
         alpha: how often the gate may fail by chance.
         settle: how many of these would decide, were the truth as observed.
         detectable: the smallest drop the gate can detect.
+        settle_unit: what ``settle`` counts, None where it is the unit.
+        samples, sample_unit: how many common test samples (groups, blocks) there were beside the seeds, and
+            what they are; None where only one of both was looked at.
+        p_on_new_data: as ``p``, for new data and new seeds, whichever question decided; None where that
+            could not be asked.
     """
 
     KIND: ClassVar[str] = "regression"
@@ -93,6 +107,10 @@ class Regression:
     alpha: float
     settle: int | None = None
     detectable: float | None = None
+    settle_unit: Unit | None = None
+    samples: int | None = None
+    sample_unit: Unit | None = None
+    p_on_new_data: float | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class Data:
     them by an argument of this name. They belong to what the data are known by.
 
     ``groups`` say which samples belong together, such as those of one patient: an array with a label per
-    row of train, or a dict of arrays by part, ``{"train": ..., "validation": ...}``. Parts that are cut
+    row of train, or a dict of arrays by part, ``{"train": ..., "validation": ...}``; of streams a function of
+    a batch, ``groups=lambda x, y: x["patient"]``, or a dict of functions. Parts that are cut
     from train get whole groups, about a fifth of the rows each, and inherit their labels; ``mt.KFold``
     draws folds of whole groups, from train and validation. Both are balanced by class where each class
     has rows enough.
@@ -107,10 +108,10 @@ class Data:
             raise ValueError(
                 f"gap={self.gap} is left out between rows in time; write ordered=True too"
             )
-        if callable(self.groups) or isinstance(self.groups, str):
+        if isinstance(self.groups, str):
             raise TypeError(
-                f"groups is {typed(self.groups)}; write an array with a label per row of train, or a dict "
-                "of arrays by part"
+                f"groups is {typed(self.groups)}; write an array with a label per row of train, a dict "
+                "of arrays by part, or a function of a batch"
             )
         if self.groups is not None and self.ordered:
             raise ValueError(

@@ -291,6 +291,77 @@ def test_against_a_recorded_run_of_several_seeds(
         assert result.outcome.value == expected, result.reason
 
 
+# A recorded run of several seeds on the same samples: which question decides, and what it comes to
+
+CROSSED: list[tuple[str, int, int, int, float, str, str]] = [
+    # what it says, the seeds of each side, samples of 2000 that each model loses on its own and that all
+    # lose, the margin, the outcome, and the question that decides
+    ("as good", 3, 0, 0, 0.0, "passed", "recipe_on_new_data"),
+    ("worse by mistakes of their own", 3, 40, 0, 0.01, "failed", "recipe_on_new_data"),
+    ("better by mistakes of their own", 3, -40, 0, 0.01, "passed", "recipe_on_new_data"),
+    ("worse on the margin", 3, 20, 0, 0.01, "inconclusive", "recipe_on_new_data"),
+    ("worse within the margin", 4, 10, 0, 0.01, "passed", "recipe_on_new_data"),
+    ("less than the improvement demanded", 4, 0, 0, -0.01, "failed", "recipe_on_new_data"),
+    ("worse on some samples, which only seeds can tell", 3, 0, 40, 0.01, "failed", "recipe"),
+    ("many seeds decide by themselves", 5, 40, 0, 0.01, "failed", "recipe"),
+    ("models without luck lose four", 3, 0, 4, 0.0, "inconclusive", "recipe_on_new_data"),
+    ("models without luck lose many", 5, 0, 40, 0.01, "failed", "recipe_on_new_data"),
+    ("two seeds are few", 2, 40, 0, 0.01, "failed", "artifact"),
+]  # fmt: skip
+
+
+def of_seeds(seeds: int, own: int, shared: int, is_lucky: bool, first: int) -> Any:
+    """Return on which of 2000 samples each model is right: (seeds, 2000); it is wrong on others than ``first``'s."""
+    right = np.ones((seeds, 2000), bool)
+    right[:, 1900 : 1900 + shared] = False
+    for seed in range(seeds):
+        start = first + 100 * seed if is_lucky else 0
+        right[seed, start : start + 50 + own + 2 * seed * is_lucky] = False
+    return right
+
+
+@pytest.mark.parametrize("comparison", [">=", "<="])
+@pytest.mark.parametrize(
+    ("seeds", "own", "shared", "margin", "expected", "question", "is_lucky"),
+    [(*row[1:], "without luck" not in row[0]) for row in CROSSED],
+    ids=[row[0] for row in CROSSED],
+)
+def test_against_a_recorded_run_of_several_seeds_on_the_same_samples(
+    seeds: int,
+    own: int,
+    shared: int,
+    margin: float,
+    expected: str,
+    question: str,
+    is_lucky: bool,
+    comparison: str,
+) -> None:
+    sides = [
+        of_seeds(seeds, 0, 0, is_lucky, 0),
+        of_seeds(seeds, own, shared, is_lucky, 900),
+    ]
+    if comparison == "<=":  # of errors, of which fewer are better
+        sides = [~side for side in sides]
+    one = samples_of(sides[0][0])
+    then, now = (
+        replace(one, refits=seeds, predicted={}, values={"m": side}) for side in sides
+    )
+    before = past(*map(float, sides[0].mean(axis=1)), samples=then)
+    after = measured(*map(float, sides[1].mean(axis=1)), samples=now)
+    for source in SOURCES:
+        gate = Gate(mt.metric("m"), comparison, source - SIGN[comparison] * margin)
+        result = verdict(gate, after, before)
+        assert result.outcome.value == expected, result.reason
+        regression = result.regression
+        assert regression is not None
+        assert regression.question.value == question, result.reason
+        assert (regression.samples, str(regression.sample_unit)) == (2000, "samples")
+        asked = f"is this recipe worse for new data and new seeds: crossed t on {seeds} seeds and 2000 samples, p = "
+        assert asked in result.reason
+        if question == "recipe_on_new_data":
+            assert regression.p_on_new_data == regression.p
+
+
 # The same as a recorded run, up to a margin on either side
 
 WITHIN_OF_SAMPLES = """

@@ -236,6 +236,19 @@ def test_what_is_between_groups_fails_only_beyond_chance(
         assert f"about {between.settle} samples in each of the two would settle it" in judged.reason
 
 
+@pytest.mark.parametrize(
+    ("fields", "unit"),
+    [({"clusters": np.arange(200) // 2}, "groups"), ({"is_ordered": True}, "blocks")],
+)
+def test_between_groups_what_would_settle_it_is_counted_in_what_is_resampled(
+    fields: dict[str, Any], unit: str
+) -> None:
+    now = replace(samples({"a": (100, 90), "b": (100, 78)}), **fields)
+    judged = verdict(HIT.by("region").gap <= 0.1, now)
+    assert judged.outcome is Outcome.INCONCLUSIVE
+    assert f"{unit} in each of the two would settle it" in judged.reason
+
+
 def test_between_groups_a_small_one_counts_neither_way_and_is_said() -> None:
     now = samples({"a": (100, 90), "b": (100, 88), "c": (5, 0)})
     judged = verdict(HIT.by("region").gap <= 0.1, now)

@@ -12,8 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from modeltune.engine.data.cuts import RowOrder, group_cut, most_gap, random_cut, time_cut
-from modeltune.engine.data.groups import group_numbers, groups_digest
-from modeltune.engine.data.metadata import metadata_digest, metadata_frames
+from modeltune.engine.data.groups import (
+    BatchGroups,
+    group_functions,
+    group_numbers,
+    groups_digest,
+    refuse_one_group,
+)
+from modeltune.engine.data.metadata import PARTS, metadata_digest, metadata_frames
 from modeltune.engine.data.ragged import (
     RaggedArray,
     Shape,
@@ -88,7 +94,8 @@ class Part:
     ``frames`` maps the name of each array that was a frame to its columns, in order. ``whole`` maps
     "x" and "y" to the array of a frame that a model takes by its columns, which stand in its place.
     ``metadata`` is a pandas frame of what else is known of the samples, a row for each in order.
-    ``groups`` are numbers, shape (size,): samples with the same one belong together. ``is_ordered`` tells
+    ``groups`` are numbers, shape (size,): samples with the same one belong together; of a stream they are
+    those of its samples in rising order, and ``groups_of`` gives those of a batch. ``is_ordered`` tells
     that rows are in time. ``class_names`` are
     those of each output that has some, by the path of its targets.
     """
@@ -112,6 +119,7 @@ class Part:
     whole: Mapping[str, Array] = field(default_factory=dict)
     metadata: Any = None
     groups: Array | None = None
+    groups_of: BatchGroups | None = None
     is_ordered: bool = False
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -251,10 +259,11 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     limit = ReadingLimit.from_now(spec.search.data_minutes)
     data = _call(spec, fixtures or {})
     where = f"{spec.id}: data"
+    names = [name for name in PARTS if getattr(data, name) is not None]
+    grouped = group_functions(where, data.groups, names)
     parts = {
-        name: _part(where, name, getattr(data, name), spec.fit, limit)
-        for name in ("train", "validation", "test")
-        if getattr(data, name) is not None
+        name: _part(where, name, getattr(data, name), spec.fit, limit, grouped.get(name))
+        for name in names
     }
     parts, order = _with_rows(where, data, parts), RowOrder(data.ordered, data.gap)
     named, prepare = data.names_by_output, data.prepare
@@ -328,7 +337,9 @@ def _with_rows(where: str, data: Data, parts: Mapping[str, Part]) -> dict[str, P
         name: type(part.stream).__name__ for name, part in parts.items() if part.stream is not None
     }
     frames = metadata_frames(where, data.metadata, sizes, streams)
-    groups = group_numbers(where, data.groups, sizes, streams)
+    known = {name: part.groups for name, part in parts.items() if part.groups is not None}
+    refuse_one_group(where, known)
+    groups = known or group_numbers(where, data.groups, sizes, streams)
     return {
         name: replace(
             part, metadata=frames.get(name), groups=groups.get(name), is_ordered=data.ordered
@@ -460,7 +471,14 @@ def _call(spec: Spec, fixtures: Mapping[str, object]) -> Data:
     return data
 
 
-def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> Part:
+def _part(
+    where: str,
+    name: str,
+    value: Any,
+    fit: Fit,
+    limit: ReadingLimit,
+    groups_of: BatchGroups | None,
+) -> Part:
     steps = {"train": fit.steps_per_epoch, "validation": fit.validation_steps}.get(name)
     _refuse_others(f"{where}: {name}", value)
     if callable(value) and not is_py_dataset(value) and not is_dataset(value):
@@ -468,7 +486,7 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
 
         value = dataset_of(value, f"{where}: {name}")
     if is_dataset(value) or is_py_dataset(value):
-        return _stream_part(where, name, value, steps, limit)
+        return _stream_part(where, name, value, steps, limit, groups_of)
     if name == "validation":
         _refuse_steps(where, steps)
     unpacked = _unpacked(value)
@@ -501,7 +519,13 @@ def _part(where: str, name: str, value: Any, fit: Fit, limit: ReadingLimit) -> P
         for label, array in _columns(*unpacked).items()
         if (names := _frame_columns(array))
     }
-    return Part(name, size, "", {}, shapes, x, y, sample_weight, steps=steps, frames=frames)
+    groups = None if groups_of is None else groups_of(x, y, sample_weight, size)
+    return Part(
+        *(name, size, "", {}, shapes, x, y, sample_weight),
+        steps=steps,
+        frames=frames,
+        groups=groups,
+    )
 
 
 def _refuse_others(where: str, value: Any) -> None:
@@ -640,7 +664,12 @@ def _endless(where: str, name: str, why: str, may_end: bool, stream: Any) -> Dat
 
 
 def _stream_part(
-    where: str, name: str, stream: Any, steps: int | None, limit: ReadingLimit
+    where: str,
+    name: str,
+    stream: Any,
+    steps: int | None,
+    limit: ReadingLimit,
+    groups_of: BatchGroups | None,
 ) -> Part:
     """Read the stream once: count, check and hash its samples, independently of their order.
 
@@ -662,6 +691,7 @@ def _stream_part(
     seen: set[int] = set()
     labels: dict[str, tuple[int, int]] = {}
     classes: set[int] | None = set()
+    groups: list[Array] = []
     is_ragged = False
     shapes = _declared_shapes(stream)
     for x, y, sample_weight in _batches(stream, f"{where}: {name}", most):
@@ -681,6 +711,8 @@ def _stream_part(
             shape = sample_shape(array)
             shapes[label] = _common(shapes.get(label, shape), shape)
         samples = next(iter(sizes.values()))
+        if groups_of is not None:
+            groups.append(groups_of(x, y, sample_weight, samples))
         numbers = list(_row_digests(columns, samples))
         batch = sum(numbers)
         digest = (digest + batch) % 2**256
@@ -712,6 +744,9 @@ def _stream_part(
         steps=steps,
         is_endless=is_endless,
         is_ragged=is_ragged,
+        # It may yield its samples in another order each time.
+        groups=np.sort(np.concatenate(groups)) if groups else None,
+        groups_of=groups_of,
     )
 
 

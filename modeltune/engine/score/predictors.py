@@ -574,7 +574,7 @@ def score_outputs(
         samples = None if samples is None else _with_accuracy(samples, output)
         if samples is not None and has_loss:
             samples = _with_loss(samples, output)
-    samples = None if samples is None else as_they_depend(samples, test)
+    samples = None if samples is None else as_they_depend(samples, test, test.groups)
     notes = [*note_on_width(outputs, asked), *notes_on_points(points, outputs)]
     undefined = dict(own.undefined)
     for measure in {gate.measure.key: gate.measure for gate in gates}.values():

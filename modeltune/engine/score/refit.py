@@ -342,7 +342,9 @@ def _on_watched(spec: Spec, model: Model, part: Part, points: Points) -> Json:
         samples = refit_samples(
             model, on_part.predictions, on_part.scores, {}, on_part.task, spec.asked_metrics
         )
-        packed = None if samples is None else pack_samples(as_they_depend(samples, part))
+        packed = (
+            None if samples is None else pack_samples(as_they_depend(samples, part, part.groups))
+        )
     return {"scores": dict(on_part.scores), "samples": packed}
 
 
@@ -474,7 +476,9 @@ def _score(
         if parts.test.stream is not None and samples is not None and not samples.truth:
             # Only its targets show in which order a stream yielded its samples.
             samples = None
-        packed = None if samples is None else pack_samples(as_they_depend(samples, parts.test))
+        groups = on_test.predictions.groups
+        if samples is not None:
+            packed = pack_samples(as_they_depend(samples, parts.test, groups))
         notes += [] if samples is None else note_on_width(on_test.predictions.outputs, asked)
     except (Exception, SystemExit) as error:  # noqa: BLE001  metrics and losses are the user's code
         notes.append(_not_measured("the results of single samples are not kept", error))

@@ -75,7 +75,8 @@ class PartPredictions:
     """All outputs of a model on a part, with the sample weights and slices of the same rows.
 
     ``y`` and ``predicted`` are what Keras's losses and metrics get, ``sizes`` the samples of each
-    batch; ``masks`` come with the predictions, in the order of ``keras.tree.flatten``.
+    batch; ``masks`` come with the predictions, in the order of ``keras.tree.flatten``. ``groups`` are the
+    numbers of the groups of the same rows, (n,), None where there are none.
     """
 
     outputs: list[Output]
@@ -86,6 +87,7 @@ class PartPredictions:
     masks: Masks = ()
     sizes: Sequence[int] = ()
     pairing: Pairing = field(default_factory=Pairing)
+    groups: Array | None = None
 
 
 def evaluate(model: Model, part: Part, batch_size: int) -> dict[str, float]:
@@ -201,6 +203,7 @@ def predict(
     masks: list[Masks] = []
     sizes: list[int] = []
     chosen: list[dict[str, Array]] = []
+    groups: list[Array] = []
     read: Callable[[Arrays], Masks] | None = None
     copies: set[str] = set()
     reset_states(model)
@@ -218,6 +221,8 @@ def predict(
             masks.append(read(x))
         if part.stream is not None:
             chosen.append(slice_masks(slices, x, y))
+        if part.groups_of is not None:
+            groups.append(part.groups_of(x, y, sample_weight, sizes[-1]))
     if part.stream is None:
         chosen.append(slice_masks(slices, part.x, part.y, part))
     whole = _join(targets), _join(predictions), _join(weights)
@@ -228,7 +233,8 @@ def predict(
         for one in outputs_of(model, pairing, *whole, mask, copies)
     ]
     return PartPredictions(
-        outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing
+        *(outputs, whole[2], _join(chosen), whole[0], whole[1], mask, sizes, pairing),
+        groups=np.concatenate(groups) if groups else part.groups,
     )
 
 

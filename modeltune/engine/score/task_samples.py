@@ -246,11 +246,14 @@ def task_samples(
     )
 
 
-def as_they_depend(samples: Samples, part: Part) -> Samples:
-    """Return the samples of a part with what is known of how they depend on each other: groups, and time."""
+def as_they_depend(samples: Samples, part: Part, groups: Array | None) -> Samples:
+    """Return the samples of a part with what is known of how they depend on each other: groups, and time.
+
+    ``groups`` are the numbers of theirs, (n,), in the order in which they were read.
+    """
     clusters = None
-    if part.groups is not None:
-        clusters = np.unique(part.groups, return_inverse=True)[1].reshape(-1)
+    if groups is not None:
+        clusters = np.unique(groups, return_inverse=True)[1].reshape(-1)
     return replace(samples, clusters=clusters, is_ordered=part.is_ordered)
 
 

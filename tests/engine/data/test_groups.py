@@ -181,11 +181,6 @@ def test_folds_that_cannot_be_drawn_are_one_error_before_training() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        (
-            {"groups": lambda batch: 1},
-            TypeError,
-            "groups is .*; write an array with a label per row",
-        ),
         ({"groups": "patient"}, TypeError, 'groups is "patient"; write an array'),
         ({"groups": PATIENT, "ordered": True}, ValueError, "are both given"),
         ({"ordered": "time"}, TypeError, 'ordered is "time"; write True'),
@@ -199,3 +194,87 @@ def test_a_field_of_another_kind_is_refused_when_it_is_written(
 ) -> None:
     with pytest.raises(error, match=message):
         mt.Data((X, Y), **fields)
+
+
+# Functions of a batch
+
+
+def stream(rows: Any, seed: int | None = None) -> Any:
+    """Return a stream of rows and their patients as a second column, shuffled anew by each reading with a seed."""
+    x = np.stack([X[rows, 0], PATIENT[rows]], axis=1)
+    samples = tf.data.Dataset.from_tensor_slices((x, Y[rows]))
+    if seed is not None:
+        samples = samples.shuffle(len(rows), seed)
+    return samples.batch(16)
+
+
+BY_GROUP = [np.flatnonzero(np.isin(PATIENT, which)) for which in np.split(np.arange(40), [24, 32])]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        lambda x, y: x[:, 1],
+        lambda x: [f"patient {n:g}" for n in x[:, 1]],
+        lambda x, y, sample_weight: x[:, 1:],
+        dict.fromkeys(("train", "validation", "test"), lambda x: x[:, 1].astype(str).astype(bytes)),
+    ],
+)
+def test_groups_of_streams_are_a_function_of_a_batch(groups: Any) -> None:
+    data = loaded(mt.Data(*map(stream, BY_GROUP), groups=groups))
+    assert data.description["groups"] == {"train": 24, "validation": 8, "test": 8}
+    again = loaded(mt.Data(*(stream(rows, 1) for rows in BY_GROUP), groups=groups))
+    assert again.fingerprints == data.fingerprints, "whatever the order"
+
+
+def test_a_group_in_two_streams_is_a_finding_too() -> None:
+    rows = [BY_GROUP[0], BY_GROUP[1], np.append(BY_GROUP[2], BY_GROUP[0][:3])]
+    data = loaded(mt.Data(*map(stream, rows), groups=lambda x, y: x[:, 1]))
+    check = check_data(data, mt.Checks())[0]
+    shared = len(set(PATIENT[BY_GROUP[0][:3]]))
+    assert check.outcome.value == "failed"
+    assert check.reason.startswith(f"{shared} groups of test, with 3 test rows, are also in train")
+
+
+def test_a_function_groups_arrays_as_labels_do() -> None:
+    x = np.stack([X[:, 0], PATIENT], axis=1)
+    ours = loaded(mt.Data((x, Y), groups=lambda x, y: x[:, 1]))
+    theirs = loaded(mt.Data((x, Y), groups=PATIENT))
+    assert ours.description["groups"] == theirs.description["groups"]
+    assert not set(ours.train.x[:, 1]) & set(ours.test.x[:, 1])
+
+
+def a_group_for_all(x: Any, y: Any) -> Any:
+    return np.ones(3)
+
+
+def nothing_known(x: Any, y: Any) -> Any:
+    return np.where(x[:, 0] > 150, np.nan, x[:, 1])
+
+
+def wrong_key(x: Any, y: Any) -> Any:
+    return x["patient"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (
+            a_group_for_all,
+            r"groups returned values of shape \(3,\) for a batch of 16 samples; give each row",
+        ),
+        (nothing_known, "groups has no label in .* rows of a batch, first in row"),
+        (wrong_key, "groups raised IndexError.*; write a function of x, or of x and y, of a batch"),
+        (lambda x, y: np.zeros(len(x)), "groups are one group only; leave groups out"),
+        (
+            {"train": lambda x: x[:, 1], "test": PATIENT},
+            r'groups\["test"\] are labels, and those of other parts a function',
+        ),
+        ({"tets": lambda x: x[:, 1]}, r"groups\['tets'\] is of no part"),
+    ],
+)
+def test_a_function_that_gives_no_groups_is_one_error_before_training(
+    groups: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        loaded(mt.Data(*map(stream, BY_GROUP), groups=groups))
