@@ -388,7 +388,7 @@ def _by_samples(
     return _by_resamples(metric, sign, candidate, reference, refits)
 
 
-PARTS = 100
+NOISE_PARTS = 100
 """Into how many parts samples are divided at most, to compute a metric without each."""
 
 
@@ -408,9 +408,11 @@ def _sample_noise(
         rows = np.flatnonzero(candidate.mask(metric))
         values = np.concatenate([side.values[metric][:, rows] for side in (mine, theirs)])
         weights, others = mine.weights.get(metric), theirs.weights.get(metric)
-        if (weights is None) != (others is None) or not np.array_equal(weights, others):
+        if (weights is None) != (others is None):
             return None  # other steps count today
-        if weights is not None:
+        if weights is not None and others is not None:
+            if not np.array_equal(weights, others):
+                return None
             rows, values = rows[weights[rows] > 0], values[:, weights[rows] > 0]
             weights = weights[rows]
         if not len(rows):
@@ -432,10 +434,10 @@ def _sample_noise(
     _, parts = np.unique(parts, return_inverse=True)
     n = int(parts.max(initial=-1)) + 1
     # Blocks stay beside their neighbours.
-    parts = parts * min(n, PARTS) // n if unit is Unit.BLOCKS else parts % PARTS
+    parts = parts * min(n, NOISE_PARTS) // n if unit is Unit.BLOCKS else parts % NOISE_PARTS
     # Of many samples a part tells enough by itself, and takes a hundredth of the time.
     is_alone = len(rows) > MOST_RESAMPLED
-    picks = [np.flatnonzero((parts == part) == is_alone) for part in range(min(n, PARTS))]
+    picks = [np.flatnonzero((parts == part) == is_alone) for part in range(min(n, NOISE_PARTS))]
     scores = np.array(
         [
             _scores(partial(_refit_scorer(metric, side), refit), rows, iter(picks))

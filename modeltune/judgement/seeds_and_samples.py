@@ -77,7 +77,7 @@ class SampleNoise:
         0 where both sides have other numbers of models.
         """
         scale = math.sqrt(self._own[0] * self._own[1])
-        return float(np.clip(self._shared / scale, -1, 1)) if scale else 0.0
+        return min(1.0, max(-1.0, self._shared / scale)) if scale else 0.0
 
     @cached_property
     def _difference(self) -> Numbers:
@@ -88,7 +88,7 @@ class SampleNoise:
 
     @property
     def _bessel(self) -> float:
-        units = self.influences.shape[1]
+        units = int(self.influences.shape[1])
         return units / max(units - 1, 1)
 
     @cached_property
@@ -286,9 +286,7 @@ def compare_crossed(
     scale = max(float(np.max(np.abs(side))) for side in (reference, candidate))
     # Of models that answer alike, and of recipes that do, arithmetic leaves the last digits.
     is_rounding = noise.of_delta <= (TOLERANCE * scale) ** 2 or added <= 1e-9 * noise.of_delta
-    return CrossedT(
-        over_seeds, 0.0 if is_rounding else added, noise.freedom, noise.n, noise.unit
-    )
+    return CrossedT(over_seeds, 0.0 if is_rounding else added, noise.freedom, noise.n, noise.unit)
 
 
 def influences_of_means(

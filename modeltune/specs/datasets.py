@@ -58,6 +58,7 @@ class Data:
     ``ordered=True`` says that the rows of train are in time, and train before validation before test:
     missing parts are cut from the end of train, and ``mt.KFold`` trains each fold on what comes before
     the rows it holds out. ``gap`` rows are left out between parts, and before the rows a fold holds out.
+    With ``groups`` too no part is cut and no fold drawn: return all three.
 
     ``prepare`` is a function that fits what a model needs on the train part, and on nothing else: it is
     called with ``(x, y)``, ``(x, y, sample_weight)`` or the stream that train is, and what it returns,
@@ -113,9 +114,12 @@ class Data:
                 f"groups is {typed(self.groups)}; write an array with a label per row of train, a dict "
                 "of arrays by part, or a function of a batch"
             )
-        if self.groups is not None and self.ordered:
+        missing = [name for name in ("validation", "test") if getattr(self, name) is None]
+        if self.groups is not None and self.ordered and self.train is not None and missing:
             raise ValueError(
-                "groups and ordered=True are both given, and parts are cut by one of them; leave one out"
+                f"groups and ordered=True are both given, and {missing[0]} is missing: a part that is cut in time "
+                "would cut groups in two, and whole groups are in no order; return mt.Data(train, validation, "
+                "test), or leave one of both out"
             )
 
     @property

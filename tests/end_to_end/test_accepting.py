@@ -156,8 +156,9 @@ def test_a_worse_recipe_is_red_and_the_reason_names_the_question(
     assert result.exit_code == 1
     regression = verdict(project)
     assert regression["outcome"] == "failed"
-    assert regression["details"]["question"] == "recipe"
-    assert "is this recipe worse: paired t over seeds on 3 seeds" in regression["reason"]
+    assert regression["details"]["question"] == "recipe_on_new_data"
+    asked = "is this recipe worse for new data and new seeds: crossed t on 3 seeds and 12 samples"
+    assert asked in regression["reason"]
 
 
 def test_one_refit_each_is_paired_on_samples(scripted: Example) -> None:
@@ -425,7 +426,7 @@ def test_more_seeds_are_bought_only_while_a_gate_is_inconclusive(
         ["*note: mt.metric* inconclusive, so the model is validated under 5 seeds"]
     )
     assert verdict(project)["outcome"] == "inconclusive"
-    assert "Welch's t over seeds on 5 seeds against 3" in verdict(project)["reason"]
+    assert "crossed t on 5 seeds against 3 and 12 samples" in verdict(project)["reason"]
     assert verdict(project)["details"]["alpha"] == 0.025  # split over two looks
     assert len(project.history()[0].scores["loss"].values) == 5
 

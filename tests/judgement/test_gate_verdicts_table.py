@@ -343,9 +343,7 @@ def test_against_a_recorded_run_of_several_seeds_on_the_same_samples(
     if comparison == "<=":  # of errors, of which fewer are better
         sides = [~side for side in sides]
     one = samples_of(sides[0][0])
-    then, now = (
-        replace(one, refits=seeds, predicted={}, values={"m": side}) for side in sides
-    )
+    then, now = (replace(one, refits=seeds, predicted={}, values={"m": side}) for side in sides)
     before = past(*map(float, sides[0].mean(axis=1)), samples=then)
     after = measured(*map(float, sides[1].mean(axis=1)), samples=now)
     for source in SOURCES:

@@ -153,7 +153,8 @@ def test_seeds_are_paired_where_models_of_the_same_seed_make_the_same_mistakes()
     assert is_worth_pairing(noise_of(alike))
     assert noise_of(alike).correlation == pytest.approx(1, abs=0.05)
     assert not is_worth_pairing(noise_of([alike[0], alike[1][:2]])), "other numbers of seeds"
-    paired = compare_crossed(*(side.mean(axis=1) for side in alike), noise_of(alike), paired=True)
+    one, other = (side.mean(axis=1) for side in alike)
+    paired = compare_crossed(one, other, noise_of(alike), paired=True)
     assert paired.over_samples < 0.001
 
 

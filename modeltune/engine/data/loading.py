@@ -303,6 +303,10 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
         )
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
     groups = groups_digest({part.name: part.groups for part in (train, validation, test)})
+    if not groups and not order.is_ordered:
+        from modeltune.engine.data.group_hints import group_hints
+
+        notes += group_hints((train, validation, test))
     loaded = LoadedData(
         *(train, validation, test, cuts, tuple(notes), digest),
         prepare=prepare,
@@ -1039,6 +1043,11 @@ def _check_folds(where: str, parts: Mapping[str, Part], order: RowOrder, k: int)
             f"gap={order.gap}: the first fold would be trained on none; write a smaller k or gap"
         )
     both = {name: parts[name].groups for name in ("train", "validation")}
+    if order.is_ordered and any(groups is not None for groups in both.values()):
+        raise DataError(
+            f"{where}: groups and ordered=True are both given, and a fold of KFold(k={k}) in time would cut groups in "
+            "two; leave one of both out, or validate with mt.Holdout"
+        )
     grouped = {name: groups for name, groups in both.items() if groups is not None}
     if len(grouped) == 1:
         (known,), (lacking,) = grouped, both.keys() - grouped.keys()

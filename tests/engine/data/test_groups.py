@@ -122,6 +122,13 @@ def test_what_a_run_is_known_by_tells_groups_and_order_but_not_their_names() -> 
     assert len({str(p) for p in (plain, prints(ordered=True), prints(ordered=True, gap=1))}) == 3
 
 
+def test_groups_in_time_are_taken_where_nothing_is_cut() -> None:
+    parts = ((X[:120], Y[:120]), (X[120:160], Y[120:160]), (X[160:], Y[160:]))
+    data = loaded(mt.Data(*parts, groups=lambda x: x[:, 0] // 10, ordered=True))
+    assert data.description["groups"] == {"train": 12, "validation": 4, "test": 4}
+    assert data.description["ordered"] is True
+
+
 def test_processes_share_groups_and_a_smoke_run_thins_the_gap(tmp_path: Path) -> None:
     data = loaded(mt.Data((X, Y), groups=PATIENT))
     again = read_parts(write_parts(data, tmp_path / "data"))
@@ -171,6 +178,8 @@ def test_folds_that_cannot_be_drawn_are_one_error_before_training() -> None:
         folds(mt.Data((X, Y), test=test, groups=np.arange(200) % 3))
     with pytest.raises(DataError, match=r"labels of train alone; return groups=.*, of validation"):
         folds(mt.Data((X, Y), test, test, groups=PATIENT))
+    with pytest.raises(DataError, match=r"a fold of KFold\(k=4\) in time would cut groups in two"):
+        folds(mt.Data((X, Y), test, test, groups=lambda x: x[:, 0] // 9, ordered=True))
     with pytest.raises(DataError, match=r"KFold\(k=4\) with gap=45: the first fold"):
         folds(mt.Data((X, Y), None, test, ordered=True, gap=45))
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
@@ -182,7 +191,11 @@ def test_folds_that_cannot_be_drawn_are_one_error_before_training() -> None:
     ("fields", "error", "message"),
     [
         ({"groups": "patient"}, TypeError, 'groups is "patient"; write an array'),
-        ({"groups": PATIENT, "ordered": True}, ValueError, "are both given"),
+        (
+            {"groups": PATIENT, "ordered": True},
+            ValueError,
+            "are both given, and validation is missing",
+        ),
         ({"ordered": "time"}, TypeError, 'ordered is "time"; write True'),
         ({"gap": 2}, ValueError, "gap=2 is left out between rows in time; write ordered=True too"),
         ({"gap": -1, "ordered": True}, TypeError, "gap is -1; write how many rows"),
@@ -219,6 +232,7 @@ BY_GROUP = [np.flatnonzero(np.isin(PATIENT, which)) for which in np.split(np.ara
         lambda x, y, sample_weight: x[:, 1:],
         dict.fromkeys(("train", "validation", "test"), lambda x: x[:, 1].astype(str).astype(bytes)),
     ],
+    ids=["x and y", "x", "weights too", "by part, bytes"],
 )
 def test_groups_of_streams_are_a_function_of_a_batch(groups: Any) -> None:
     data = loaded(mt.Data(*map(stream, BY_GROUP), groups=groups))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from keras import layers
 from sklearn import metrics
 
 import modeltune as mt
+from modeltune.engine.data.groups import BatchGroups
 from modeltune.engine.data.loading import Part, load_data
 from modeltune.engine.score import task_samples
 from modeltune.engine.score.scoring import (
@@ -28,7 +30,7 @@ from modeltune.engine.score.slice_masks import check_slices
 from modeltune.engine.score.task_report import Output, OutputTask, Target, report, report_names
 from modeltune.engine.score.task_samples import note_on_width
 from modeltune.records.confusion import confusion_from_json
-from modeltune.records.samples import pack_samples, unpack_samples
+from modeltune.records.samples import Samples, pack_samples, unpack_samples
 from modeltune.specs.gates import On
 from tests.support.small_models import LABELS, PATIENTS, PIXELS, PROGRESS, dense, spec_of
 
@@ -185,6 +187,17 @@ def test_multilabel_columns_are_judged_on_their_own() -> None:
     assert [row["precision"] for row in tables["output"]["per_class"]] == [2 / 3, 1.0]
     assert tables["output"]["confusion"] is None
     assert numbers["recall"] == 1.0
+
+
+def test_the_groups_of_a_stream_are_those_of_the_samples_in_the_order_they_are_read() -> None:
+    by_label = BatchGroups("groups", lambda x, y: [f"of {label}" for label in y])
+    rows = tf.data.Dataset.from_tensor_slices((np.eye(10)[Y], Y)).shuffle(90)
+    read = predict(identity(10), replace(stream(rows.batch(16)), groups_of=by_label), 16)
+    truth = read.outputs[0].y
+    assert read.groups is not None
+    assert not np.array_equal(truth, Y)
+    kept = task_samples.as_they_depend(Samples(90, 1), stream(rows), read.groups).clusters
+    assert [len(set(truth[kept == one])) for one in range(10)] == [1] * 10
 
 
 @pytest.mark.parametrize("as_stream", [False, True], ids=["arrays", "stream"])

@@ -1,0 +1,128 @@
+"""Point at samples that look as if they belonged together, where nobody has said so. These are hints: nothing is judged by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modeltune.engine.data.metadata import text_codes
+from modeltune.records import Array
+
+if TYPE_CHECKING:
+    from modeltune.engine.data.loading import Part
+
+WHOSE = (
+    "patient|subject|user|customer|client|person|participant|household|family|session|visit|device|speaker|"
+    "author|student|worker|recording|video|document|group"
+)
+ID_NAME = re.compile(r"([^a-z]|^)(u?u?id|nr|number)$|[a-z]Id$|[a-z]ID$")
+WHOSE_NAME = re.compile(rf"([^a-z]|^)({WHOSE})$", re.IGNORECASE)
+"""Names of columns that say whose a row is: an id, or a noun."""
+
+MANY = 20
+"""With so many different values a column named by a noun is taken to say whose a row is, and not of which kind."""
+
+MOSTLY_SHARED = 0.5
+"""The share of rows that have an id with another row, from which on it is said."""
+
+COMPARED_ROWS = 1000
+"""Rows that are compared with each other."""
+
+FEWEST_COLUMNS = 10
+"""With fewer, any two rows lie close together."""
+
+NEIGHBOUR = 20
+"""By how far away the neighbour of this number is, a row is called close to its nearest."""
+
+NEARLY_NONE = 0.05
+"""Which part of that distance counts as nearly none."""
+
+NEARLY_TWICE = 0.1
+"""The share of rows that are nearly another's, from which on it is said."""
+
+KEEP_TOGETHER = "samples that belong together are then kept in one part, and count as one where models are compared"
+
+
+def group_hints(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield a sentence on a column of ids that several rows share, and on rows that are nearly copies of others.
+
+    Args:
+        parts: without groups; rows are in no order.
+    """
+    arrays = [part for part in parts if part.stream is None and part.size]
+    if not arrays:
+        return
+    yield from _shared_ids(arrays)
+    yield from _near_copies(arrays[0])
+
+
+def _shared_ids(parts: Sequence[Part]) -> Iterator[str]:
+    for name, columns in _named_columns(parts).items():
+        is_id, is_noun = ID_NAME.search(name), WHOSE_NAME.search(name)
+        if not (is_id or is_noun):
+            continue
+        values = np.concatenate([np.asarray(column, object) for column in columns])
+        if any(isinstance(one, float) and not one.is_integer() for one in values[:COMPARED_ROWS]):
+            continue
+        codes, labels = text_codes(values)
+        counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+        shared = int(counts[counts > 1].sum())
+        if len(labels) >= (2 if is_id else MANY) and shared >= MOSTLY_SHARED * len(values):
+            yield (
+                f'column "{name}" has {len(labels)} different values in {len(values)} rows, and looks as if it '
+                f"said which belong together; if it does, declare it: mt.Data(..., groups=labels): {KEEP_TOGETHER}"
+            )
+            return
+
+
+def _named_columns(parts: Sequence[Part]) -> dict[str, list[Any]]:
+    """Return the columns with a name, of metadata and of inputs, that all parts have."""
+    found: dict[str, list[Any]] = {}
+    for part in parts:
+        if part.metadata is not None:
+            for name in part.metadata.columns:
+                found.setdefault(str(name), []).append(part.metadata[name].to_numpy())
+        if isinstance(part.x, Mapping):
+            for name, array in part.x.items():
+                if getattr(array, "size", 0) == part.size:
+                    found.setdefault(name, []).append(np.reshape(array, -1))
+        elif isinstance(part.x, np.ndarray) and part.x.ndim == 2:
+            for place, column in enumerate(part.frames.get("x", ())):
+                found.setdefault(column.name, []).append(part.x[:, place])
+    return {name: columns for name, columns in found.items() if len(columns) == len(parts)}
+
+
+def _near_copies(part: Part) -> Iterator[str]:
+    x = part.x
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or len(x) <= 5 * NEIGHBOUR:
+        return
+    rows = x[:COMPARED_ROWS].reshape(min(len(x), COMPARED_ROWS), -1).astype(np.float64)
+    rows = rows[:, np.ptp(rows, axis=0) > 0]
+    if rows.shape[1] < FEWEST_COLUMNS:
+        return
+    near = _share_of_near_copies(rows)
+    if near >= NEARLY_TWICE:
+        yield (
+            f"{100 * near:.0f} % of the first {len(rows)} rows of {part.name} are nearly copies of another, as "
+            "augmented ones or several shots of one thing are; if they are, say which belong together: "
+            f"mt.Data(..., groups=labels): {KEEP_TOGETHER}"
+        )
+
+
+def _share_of_near_copies(rows: Array) -> float:
+    """Return the share of rows, (n, k), that lie much closer to another, but not on it, than to all but a few."""
+    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    squares = np.square(rows).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * rows @ rows.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.partition(distances, [0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1], axis=1)
+    first, far, farther = (nearest[:, n] for n in (0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1))
+    # Rows along a line, which one number is behind, lie four times as far apart there, and any two close together.
+    if np.median(farther / np.maximum(far, 1e-300)) > 2**2:
+        return 0.0
+    # What equal rows are apart by rounding.
+    is_other = first > 1e-9 * squares.mean()
+    return float(np.mean(is_other & (first < NEARLY_NONE**2 * far)))
