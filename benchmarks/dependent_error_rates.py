@@ -5,6 +5,11 @@ alpha 0.05. In groups a sample is with probability sqrt(r) as its group, so that
 by r; in time order it is with probability r as the one before. Beside our rule stand what takes samples
 for independent (McNemar's exact test) and two simple rules that do not: Student's t on the sums of groups
 or blocks, and a bootstrap of these. All fail a drop larger than the margin with p at most 0.05.
+
+A second table is of recipes, three models a side, for new data and new seeds. The recipes are equally good, and
+each is wrong on samples of its own; what is wrong with one sample of a group is with probability sqrt(r) wrong with
+all, and so are the mistakes of single models. It shows how often a drop is called significant at all: by the
+crossed t on groups or blocks, by the same as if samples were independent, and by the seeds alone.
 """
 
 from __future__ import annotations
@@ -17,6 +22,11 @@ import numpy as np
 from scipy import stats
 
 from modeltune.judgement.group_flips import compare_group_means
+from modeltune.judgement.seeds_and_samples import (
+    SampleNoise,
+    compare_crossed,
+    influences_of_means,
+)
 from modeltune.judgement.significance import ALPHA, McNemar
 from modeltune.judgement.time_blocks import time_blocks
 from modeltune.records import Unit
@@ -94,8 +104,54 @@ RULES: dict[str, Callable[[Any, Any, Unit], float]] = {
 }
 
 
+SEEDS = 3
+
+
+def mistakes(situation: Situation, share: float, random: np.random.Generator) -> Any:
+    """Return which of the samples have something wrong, bool of shape (n,), a share of them."""
+    n, r = situation.samples, situation.correlation
+    own = random.random(n) < share
+    if situation.groups:
+        shared = np.repeat(random.random(situation.groups) < share, n // situation.groups)
+        return np.where(random.random(n) < np.sqrt(r), shared, own)
+    is_copied = random.random(n) < r
+    is_copied[0] = False
+    return own[np.maximum.accumulate(np.where(is_copied, 0, np.arange(n)))]
+
+
+def significant(situation: Situation, draws: int, random: np.random.Generator) -> list[float]:
+    """Return how often equally good recipes differ by more than chance: by ours, as if independent, by seeds."""
+    counts = np.zeros(3)
+    codes = None
+    if situation.groups:
+        codes = np.arange(situation.samples) * situation.groups // situation.samples
+    for _ in range(draws):
+        sides = []
+        for _ in range(2):
+            of_recipe = mistakes(situation, 0.06, random)
+            own = [mistakes(situation, 0.06, random) for _ in range(SEEDS)]
+            sides.append(~(np.array(own) | of_recipe))
+        values = np.concatenate(sides)
+        means = [side.mean(axis=1) for side in sides]
+        blocks = codes
+        if codes is None:
+            blocks = time_blocks(sides[0].mean(axis=0) - sides[1].mean(axis=0))
+        unit = Unit.GROUPS if situation.groups else Unit.BLOCKS
+        noises = [
+            SampleNoise(one, SEEDS, one.shape[1], kind)
+            for one, kind in (
+                (influences_of_means(values, blocks), unit),
+                (influences_of_means(values), Unit.SAMPLES),
+            )
+        ]
+        ours, alone = (compare_crossed(means[1], means[0], noise, False) for noise in noises)
+        p_values = ours.p_worse, alone.p_worse, ours.over_seeds.p_worse
+        counts += np.array(p_values) <= ALPHA
+    return [float(count) for count in counts / draws]
+
+
 def main() -> None:
-    """Print a table for each true drop."""
+    """Print a table for each true drop, and that of recipes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--draws", type=int, default=1500, help="a row")
     options = parser.parse_args()
@@ -119,6 +175,14 @@ def main() -> None:
                     failed[name] += rule(values, codes, unit) <= ALPHA
             cells = [f"{100 * count / options.draws:.1f}%" for count in failed.values()]
             print(f"| {situation.name} | {' | '.join(cells)} |", flush=True)
+    print(
+        "\n| equal recipes, called worse | crossed t | as if independent | seeds alone |\n|---|---|---|---|"
+    )
+    random = np.random.default_rng(2)
+    for situation in SITUATIONS:
+        shares = significant(situation, options.draws, random)
+        cells = [f"{100 * share:.1f}%" for share in shares]
+        print(f"| {situation.name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
