@@ -421,8 +421,10 @@ def _sample_noise(
             apart = np.split(values, [refits[0]])
             series = apart[0].mean(axis=0, dtype=np.float64) - apart[1].mean(axis=0)
             codes, unit = _units(mine, theirs, rows, series)
-        influences = influences_of_means(values, codes, weights)
-        return SampleNoise(influences, refits[0], influences.shape[1], unit)
+        n = len(rows) if codes is None else len(np.unique(codes))
+        if codes is None and n > MOST_RESAMPLED:
+            codes = np.arange(n) % MOST_RESAMPLED  # sums of some samples each tell as much
+        return SampleNoise(influences_of_means(values, codes, weights), refits[0], n, unit)
     if not candidate.is_told(metric) or not reference.is_told(metric):
         return None
     rows = _drawn_from(metric, candidate)
