@@ -133,7 +133,7 @@ def significant(situation: Situation, draws: int, random: np.random.Generator) -
             sides.append(~(np.array(own) | of_recipe))
         values = np.concatenate(sides)
         means = [side.mean(axis=1) for side in sides]
-        blocks = codes
+        blocks: Any = codes
         if codes is None:
             blocks = time_blocks(sides[0].mean(axis=0) - sides[1].mean(axis=0))
         unit = Unit.GROUPS if situation.groups else Unit.BLOCKS
