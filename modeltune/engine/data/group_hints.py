@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from modeltune.engine.data.metadata import text_codes
 from modeltune.records import Array
-
-if TYPE_CHECKING:
-    from modeltune.engine.data.loading import Part
 
 WHOSE = (
     "patient|subject|user|customer|client|person|participant|household|family|session|visit|device|speaker|"
@@ -46,20 +43,36 @@ NEARLY_TWICE = 0.1
 KEEP_TOGETHER = "samples that belong together are then kept in one part, and count as one where models are compared"
 
 
-def group_hints(parts: Sequence[Part]) -> Iterator[str]:
+class RowsOfPart(NamedTuple):
+    """The rows of an array part that are looked at.
+
+    Args:
+        name: of the part.
+        size: how many there are.
+        x: its inputs.
+        columns: the names of those of x, where it was a frame.
+        metadata: a pandas frame, or None.
+    """
+
+    name: str
+    size: int
+    x: Any
+    columns: Sequence[str]
+    metadata: Any
+
+
+def group_hints(parts: Sequence[RowsOfPart]) -> Iterator[str]:
     """Yield a sentence on a column of ids that several rows share, and on rows that are nearly copies of others.
 
     Args:
-        parts: without groups; rows are in no order.
+        parts: without groups, train first; rows are in no order.
     """
-    arrays = [part for part in parts if part.stream is None and part.size]
-    if not arrays:
-        return
-    yield from _shared_ids(arrays)
-    yield from _near_copies(arrays[0])
+    if parts:
+        yield from _shared_ids(parts)
+        yield from _near_copies(parts[0])
 
 
-def _shared_ids(parts: Sequence[Part]) -> Iterator[str]:
+def _shared_ids(parts: Sequence[RowsOfPart]) -> Iterator[str]:
     for name, columns in _named_columns(parts).items():
         is_id, is_noun = ID_NAME.search(name), WHOSE_NAME.search(name)
         if not (is_id or is_noun):
@@ -78,7 +91,7 @@ def _shared_ids(parts: Sequence[Part]) -> Iterator[str]:
             return
 
 
-def _named_columns(parts: Sequence[Part]) -> dict[str, list[Any]]:
+def _named_columns(parts: Sequence[RowsOfPart]) -> dict[str, list[Any]]:
     """Return the columns with a name, of metadata and of inputs, that all parts have."""
     found: dict[str, list[Any]] = {}
     for part in parts:
@@ -90,12 +103,12 @@ def _named_columns(parts: Sequence[Part]) -> dict[str, list[Any]]:
                 if getattr(array, "size", 0) == part.size:
                     found.setdefault(name, []).append(np.reshape(array, -1))
         elif isinstance(part.x, np.ndarray) and part.x.ndim == 2:
-            for place, column in enumerate(part.frames.get("x", ())):
-                found.setdefault(column.name, []).append(part.x[:, place])
+            for place, name in enumerate(part.columns):
+                found.setdefault(name, []).append(part.x[:, place])
     return {name: columns for name, columns in found.items() if len(columns) == len(parts)}
 
 
-def _near_copies(part: Part) -> Iterator[str]:
+def _near_copies(part: RowsOfPart) -> Iterator[str]:
     x = part.x
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or len(x) <= 5 * NEIGHBOUR:
         return

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from modeltune.engine.data.cuts import RowOrder, group_cut, most_gap, random_cut, time_cut
+from modeltune.engine.data.group_hints import RowsOfPart, group_hints
 from modeltune.engine.data.groups import (
     BatchGroups,
     group_functions,
@@ -304,9 +305,19 @@ def load_data(spec: Spec, fixtures: Mapping[str, object] | None = None) -> Loade
     digest = metadata_digest({part.name: part.metadata for part in (train, validation, test)})
     groups = groups_digest({part.name: part.groups for part in (train, validation, test)})
     if not groups and not order.is_ordered:
-        from modeltune.engine.data.group_hints import group_hints
-
-        notes += group_hints((train, validation, test))
+        notes += group_hints(
+            [
+                RowsOfPart(
+                    part.name,
+                    part.size,
+                    part.x,
+                    [column.name for column in part.frames.get("x", ())],
+                    part.metadata,
+                )
+                for part in (train, validation, test)
+                if part.stream is None and part.size
+            ]
+        )
     loaded = LoadedData(
         *(train, validation, test, cuts, tuple(notes), digest),
         prepare=prepare,
