@@ -95,16 +95,17 @@ def _named_columns(parts: Sequence[RowsOfPart]) -> dict[str, list[Any]]:
     """Return the columns with a name, of metadata and of inputs, that all parts have."""
     found: dict[str, list[Any]] = {}
     for part in parts:
-        if part.metadata is not None:
-            for name in part.metadata.columns:
-                found.setdefault(str(name), []).append(part.metadata[name].to_numpy())
+        own: dict[str, Any] = {}
         if isinstance(part.x, Mapping):
             for name, array in part.x.items():
                 if getattr(array, "size", 0) == part.size:
-                    found.setdefault(name, []).append(np.reshape(array, -1))
+                    own[name] = np.reshape(array, -1)
         elif isinstance(part.x, np.ndarray) and part.x.ndim == 2:
-            for place, name in enumerate(part.columns):
-                found.setdefault(name, []).append(part.x[:, place])
+            own |= {name: part.x[:, place] for place, name in enumerate(part.columns)}
+        if part.metadata is not None:
+            own |= {str(name): part.metadata[name].to_numpy() for name in part.metadata.columns}
+        for name, values in own.items():
+            found.setdefault(name, []).append(values)
     return {name: columns for name, columns in found.items() if len(columns) == len(parts)}
 
 
