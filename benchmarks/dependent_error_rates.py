@@ -104,7 +104,7 @@ RULES: dict[str, Callable[[Any, Any, Unit], float]] = {
 }
 
 
-SEEDS = 3
+SEEDS, RECIPE_DRAWS = 3, 800
 
 
 def mistakes(situation: Situation, share: float, random: np.random.Generator) -> Any:
@@ -180,7 +180,7 @@ def main() -> None:
     )
     random = np.random.default_rng(2)
     for situation in SITUATIONS:
-        shares = significant(situation, options.draws, random)
+        shares = significant(situation, RECIPE_DRAWS, random)
         cells = [f"{100 * share:.1f}%" for share in shares]
         print(f"| {situation.name} | {' | '.join(cells)} |", flush=True)
 

@@ -325,7 +325,7 @@ def main() -> None:
     parser.add_argument("--worse", type=int, default=100, help="models of the worse recipe")
     parser.add_argument("--digits", type=int, default=300, help="what the worse ones train on")
     parser.add_argument("--draws", type=int, default=20_000, help="a row of tables 1 and 2")
-    parser.add_argument("--group-draws", type=int, default=4000, help="a row of table 3")
+    parser.add_argument("--group-draws", type=int, default=1000, help="a row of table 3")
     parser.add_argument(
         "--bank", help="a file to keep the trained models' answers in, and take them from"
     )
