@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         Holdout,
         Hyperband,
         KFold,
+        LiteRT,
+        Onnx,
         Predictions,
         RandomSearch,
         Spec,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         table,
         texts,
         threshold,
+        tuned,
         windows,
     )
 
@@ -69,7 +72,9 @@ __all__ = [
     "Holdout",
     "Hyperband",
     "KFold",
+    "LiteRT",
     "ModeltuneError",
+    "Onnx",
     "Predictions",
     "RandomSearch",
     "Run",
@@ -100,6 +105,7 @@ __all__ = [
     "table",
     "texts",
     "threshold",
+    "tuned",
     "windows",
 ]
 
@@ -128,7 +134,7 @@ __getattr__, __dir__ = door(
             *("metamorphic", "other"),
             *("metric", "minimize", "minimum_functionality", "previous", "seeds", "spec", "table"),
             *("image_folder", "texts", "windows"),
-            "threshold",
+            *("LiteRT", "Onnx", "threshold", "tuned"),
         ),
     },
 )

@@ -341,6 +341,8 @@ def export_run(arguments: argparse.Namespace) -> str:
     from modeltune.histories import open_store
 
     target = Path(arguments.file)
+    if getattr(arguments, "export", None) is not None:
+        return _write_export(arguments, target)
     check_target(target)
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
@@ -366,6 +368,19 @@ def export_run(arguments: argparse.Namespace) -> str:
     if is_of_estimator(target):
         what = "the fitted estimator of the run's first refit, in a file of skops, which holds no pickle"
     written = f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}"
+    return "\n".join((written, what, *notes))
+
+
+def _write_export(arguments: argparse.Namespace, target: Path) -> str:
+    """Write a kept export of a run, as it was judged, to a new file."""
+    from modeltune.harness import copy_export
+    from modeltune.histories import open_store
+
+    with open_store(arguments.store, create=False) as store:
+        run = store.run(arguments.run)
+        notes = copy_export(run, store, arguments.export, target)
+    written = f"written: {target} ({target.stat().st_size} bytes), run {run.id} of {run.spec}"
+    what = f'its export "{arguments.export}", the file that the run was judged by'
     return "\n".join((written, what, *notes))
 
 

@@ -160,7 +160,13 @@ def parser() -> argparse.ArgumentParser:
         "export",
         parents=[store, specs],
         allow_abbrev=False,
-        help="write the tuned model, compiled, with the run's own weights",
+        help="write the tuned model, compiled, with the run's own weights, or one of its exports",
+    )
+    exported.add_argument(
+        "--as",
+        dest="export",
+        metavar="NAME",
+        help="write the export of this name, as the spec declares it: --as lite model.tflite",
     )
     exported.add_argument(
         "run", metavar="RUN", help="id of the run, or the start of it; -1 is the newest run"
@@ -168,7 +174,8 @@ def parser() -> argparse.ArgumentParser:
     exported.add_argument(
         "file",
         metavar="model.keras",
-        help="the file to write, which must not exist yet; to x.weights.h5 go the weights alone",
+        help="the file to write, which must not exist yet; to x.weights.h5 go the weights alone, and with "
+        "--as to x.tflite or x.onnx the export",
     )
     exported.set_defaults(command=commands.export_run)
     best = subparsers.add_parser(

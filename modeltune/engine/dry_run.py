@@ -54,6 +54,7 @@ from modeltune.engine.score import (
     all_metrics,
     broadcast_cautions,
     evaluate,
+    export_problems,
     gate_problems,
     is_loss_of_keras,
     name_cautions,
@@ -152,7 +153,7 @@ def rehearse_given(
         _warn(spec, predicted, evaluated)
         names = [*evaluated, *report_names(outputs, spec.asked_metrics)]
         problems += [*threshold_problems_of(spec, outputs), *gate_problems(spec, names)]
-        problems += point_problems(spec, outputs)
+        problems += [*point_problems(spec, outputs), *export_problems(spec, model, loaded)]
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
@@ -313,13 +314,15 @@ def _problems_of_names(
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:
     """Return what slices and behaviours cannot be measured with this model, or with its head."""
     spec, train = rehearsal.spec, rehearsal.train
+    exports = export_problems(spec, rehearsal.model, rehearsal.loaded)
     has_targets = train.has_targets and not train.has_ragged_targets
     problems = [
         *(
             _slice_problems(spec, rehearsed, outputs, rehearsal.loaded.test.size)
             if has_targets
             else _target_problems(spec, train)
-        )
+        ),
+        *exports,
     ]
     if rehearsal.loaded.train.stream is None:
         few = _few(train, rehearsal.few)

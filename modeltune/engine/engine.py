@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from modeltune.engine.estimator_engine import EstimatorEngine
 from modeltune.engine.examination import examine_model
 from modeltune.engine.fit import (
     OtherKindBuild,
+    data_for_model,
     for_model,
     surroundings,
     take_cautions,
@@ -32,6 +33,7 @@ from modeltune.engine.predictor_engine import PredictorEngine
 from modeltune.engine.score import (
     digest_of,
     is_keras_model,
+    kept_points,
     load_given,
     notes_on_given,
     parts_of,
@@ -40,6 +42,7 @@ from modeltune.engine.score import (
     save_model,
     score_given,
     scores_again,
+    scores_of_exports,
     train_refit,
 )
 from modeltune.ground import (
@@ -310,6 +313,31 @@ class Engine(DataEngine):
                 [],
             ),
         )
+
+    def score_exports(
+        self,
+        values: Values,
+        refit: Refit,
+        validation: Validation | None,
+        weights: Path,
+        files: Mapping[str, Path],
+        thresholds: Mapping[str, Sequence[float]],
+    ) -> dict[str, float]:
+        """Score the kept files of exports by their runtimes on today's test part.
+
+        Args:
+            values, refit, validation, weights: as of ``score_again``.
+            files: by the name of each export its file.
+            thresholds: by output from where on the run's model says yes.
+
+        Raises:
+            SpecError: the model cannot be built, or a file cannot be run.
+        """
+        spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
+        built = self.prepared(refit, spec.validation)
+        points = kept_points({name: tuple(one) for name, one in thresholds.items()})
+        with rebuilt_model(built, values, refit.seed, weights, self._data.test) as model:
+            return scores_of_exports(built, model, data_for_model(model, self._data), points, files)
 
     def write_model(self, values: Values, seed: int, weights: Path, path: Path) -> tuple[str, ...]:
         """Write the model that the spec builds from these values; return notes on the file.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from modeltune.engine.data import LoadedData, Part, class_labels
-from modeltune.engine.examination import ratio_of_seconds
 from modeltune.engine.fit import (
     Estimator,
     OtherKindBuild,
@@ -44,6 +43,7 @@ from modeltune.engine.score import (
     parts_of,
     parts_of_estimator,
     predictor_checks,
+    ratio_of_seconds,
     rehearse_predictor,
     score_outputs,
     score_part_of,

@@ -1,13 +1,12 @@
-"""Examine the tuned model: its behaviour, its speed, and accepted models on today's data."""
+"""Examine the tuned model: its behaviour, its speed, its exports, and accepted models on today's data."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
-import numpy as np
 
 from modeltune.engine.data import Arrays, LoadedData, Part, map_arrays
 from modeltune.engine.fit import (
@@ -26,7 +25,9 @@ from modeltune.engine.score import (
     evaluate,
     foreign_names,
     kept_points,
+    make_export,
     predict,
+    ratio_of_seconds,
     refit_samples,
     report,
     restore,
@@ -46,17 +47,11 @@ from modeltune.records import (
 )
 from modeltune.specs import Behaviour, Spec
 
-PAIRS = 60
-"""How many times both models are timed, in turns."""
-
-WARM_UP = 5
-"""Pairs that do not count: a model's first calls are slower, since they are traced."""
-
 LATENCY_BATCH = 32
 
 
 def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examination:
-    """Probe the tuned model, score accepted models on today's data, compare latencies: as gates need."""
+    """Probe the tuned model, score accepted models on today's data, compare latencies, make exports."""
     hp = ReadHyperParameters.of(task.hyperparameters)
     seed = spec.search.seed
     with lend_model(spec, hp, seed) as today:
@@ -76,8 +71,13 @@ def examine_model(spec: Spec, loaded: LoadedData, task: ExamineTask) -> Examinat
         ratio: tuple[float, float, float] | str | None = None
         if task.faster_than is not None:
             ratio = _latency_ratio(model, task.faster_than, loaded.test)
+        points = kept_points(task.thresholds)
+        exports = {
+            name: make_export(spec, name, model, own, points, path)
+            for name, path in task.exports.items()
+        }
     lacking = what_hypothesis_lacks() if probed else None
-    return Examination(probed, rescored, ratio, notes=() if lacking is None else (lacking,))
+    return Examination(probed, rescored, ratio, exports, () if lacking is None else (lacking,))
 
 
 def _restore_kept(kept: KeptModel, part: Part) -> Model:
@@ -125,9 +125,7 @@ def _rescore(spec: Spec, today: Model, kept: KeptModel, loaded: LoadedData) -> R
 def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, float, float] | str:
     """Return the median of this model's time over the kept one's, with its 90 % interval.
 
-    Both predict the same batch in turns, in this process and on this machine, each first as
-    often as second. The interval lies between order statistics of the ratios (binomial, see
-    Conover, Practical Nonparametric Statistics, 1999, 3.2).
+    Both predict the same batch in turns, in this process and on this machine.
     """
     try:
         other = _restore_kept(kept, test)
@@ -138,24 +136,6 @@ def _latency_ratio(model: Model, kept: KeptModel, test: Part) -> tuple[float, fl
     except Exception as error:  # noqa: BLE001
         return error_line(error)
     return ratio_of_seconds(pair)
-
-
-def ratio_of_seconds(pair: Sequence[Callable[[], float]]) -> tuple[float, float, float]:
-    """Return the median of the first's seconds over the second's, with its 90 % interval.
-
-    As ``_latency_ratio``; each of the pair predicts once, and returns how long that took.
-    """
-    from scipy import stats
-
-    ratios = []
-    for number in range(WARM_UP + PAIRS):
-        first, second = (0, 1) if number % 2 else (1, 0)
-        seconds = {first: pair[first](), second: pair[second]()}
-        if number >= WARM_UP:
-            ratios.append(seconds[0] / seconds[1])
-    ratios.sort()
-    low = int(stats.binom.ppf(0.05, PAIRS, 0.5)) - 1
-    return float(np.median(ratios)), ratios[low], ratios[PAIRS - 1 - low]
 
 
 def _timer(model: Model, x: Arrays) -> Callable[[], float]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeltune.harness.protocol_rankings import ranking_of, rankings_of
     from modeltune.harness.replay import (
         check_target,
+        copy_export,
         export_kept,
         is_of_estimator,
         is_of_weights,
@@ -41,6 +42,7 @@ __all__ = [
     "check_target",
     "compare",
     "contrast",
+    "copy_export",
     "export_kept",
     "gather",
     "is_of_estimator",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = door(
         ),
         "replay": (
             "check_target",
+            "copy_export",
             "export_kept",
             "is_of_estimator",
             "is_of_weights",

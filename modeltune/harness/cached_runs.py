@@ -39,6 +39,7 @@ from modeltune.records import (
     RescoreResult,
     Run,
     RunStatus,
+    exports_of,
     without_samples,
 )
 from modeltune.specs import (
@@ -214,7 +215,9 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
         )
         return not is_known or _gates_differ(run, spec)
     measure = gate.measure
-    if measure.key == LATENCY:
+    if measure.export is not None and exports_of(run).get(measure.export) is None:
+        return True
+    if measure.key == LATENCY and measure.export is None:
         # A ratio holds for the model it was measured beside.
         path = baselines.find(spec)
         if LATENCY not in run.scores:
@@ -262,7 +265,8 @@ def _judge_today(
     past = references(spec, history, prints, run.id)
     notes = (*notes, *history.invalid.values())
     past = with_rescored(past, _not_rescored(past))
-    judgement = judge_beside(past, spec, recorded_measurements(run, spec, samples), history)
+    measured = recorded_measurements(run, spec, samples, history)
+    judgement = judge_beside(run.id, past, spec, measured, history)
     if kept is not None:
         path = artifact_path(history.folder, kept, run.id)
         # Its sha256 is checked when it is loaded: reading a large model takes its time.

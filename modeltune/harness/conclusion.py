@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from modeltune.ground import DataError, HistoryError
+from modeltune.ground import DataError, HistoryError, typed
+from modeltune.harness.exports import (
+    check_exports,
+    export_paths,
+    measured_exports,
+    recorded_exports,
+    tuned_model,
+    unpacked_samples,
+)
 from modeltune.harness.validation import TunedModel, ValidationResult
 from modeltune.histories import (
     Store,
@@ -29,6 +37,7 @@ from modeltune.judgement import (
     judge,
 )
 from modeltune.records import (
+    EXPORTS,
     HYPERMODEL_FIT,
     PREDICTOR,
     Area,
@@ -37,6 +46,7 @@ from modeltune.records import (
     Counterexample,
     Examination,
     ExamineTask,
+    ExportResult,
     KeptModel,
     Listener,
     MeasuredInterval,
@@ -46,6 +56,7 @@ from modeltune.records import (
     Probe,
     RaisedError,
     References,
+    RefitId,
     RescoreResult,
     Run,
     Scores,
@@ -53,6 +64,8 @@ from modeltune.records import (
     TrialStatus,
     Verdict,
     check_verdict,
+    export_record,
+    exports_to_json,
 )
 from modeltune.specs import (
     Behaviour,
@@ -62,6 +75,7 @@ from modeltune.specs import (
     KFold,
     Refit,
     Scoring,
+    Source,
     Spec,
     Validation,
 )
@@ -80,10 +94,14 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Conclusion:
-    """What a run measured and its judgement; an escalation adds refits to the validation."""
+    """What a run measured and its judgement; an escalation adds refits to the validation.
+
+    ``exports`` are the files that the tuned model was converted to, by name.
+    """
 
     validation: ValidationResult
     judgement: Judgement
+    exports: Mapping[str, ExportResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,13 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     for note in examined.notes:
         listen(Note(note))
     past = with_rescored(past, examined.rescored)
+    exports = {
+        name: export_record(typed(spec.exports[name]), result)
+        for name, result in examined.exports.items()
+    }
+    of_exports = measured_exports(
+        *(exports, unpacked_samples(examined.exports), _ids(validation), run.class_names)
+    )
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
     judgement = Judgement((), None, ())
@@ -141,14 +166,28 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
         measured = _measurements(
             spec, validation, examined, unmeasured, tuned.weights, run.class_names
         )
-        judgement = judge_beside(past, spec, measured, history)
+        measured = replace(measured, exports=of_exports)
+        judgement = judge_beside(run.id, past, spec, measured, history)
         if not any(_seeds_may_settle(verdict) for verdict in judgement.verdicts):
             break
-    return Conclusion(replace(validation, scores=measured.scores), judgement)
+    validation = replace(
+        validation,
+        scores=measured.scores,
+        checks=(*validation.checks, *check_exports(exports)),
+        model={**validation.model, **({EXPORTS: exports_to_json(exports)} if exports else {})},
+    )
+    return Conclusion(validation, judgement, examined.exports)
 
 
-def judge_beside(past: References, spec: Spec, measured: Measurements, history: Store) -> Judgement:
-    """Judge what was measured by today's gates, beside the recorded runs that they name."""
+def judge_beside(
+    run_id: str, past: References, spec: Spec, measured: Measurements, history: Store
+) -> Judgement:
+    """Judge what was measured by today's gates, beside the recorded runs that they name.
+
+    Exports are held beside the tuned model of the run itself, whose id is given.
+    """
+    if measured.exports:
+        past = {**past, Source.TUNED.value: [tuned_model(run_id, measured)]}
     verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
     accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
     today = datetime.now(UTC).date()
@@ -172,7 +211,8 @@ def _task(
     behaviours = [gate for gate in spec.gates if isinstance(gate, Behaviour)]
     unmeasured: dict[str, tuple[Outcome, str]] = {}
     faster_than: KeptModel | None = None
-    if any(isinstance(gate, Gate) and gate.measure.key == LATENCY for gate in spec.gates):
+    measures = [gate.measure for gate in spec.gates if isinstance(gate, Gate)]
+    if any(measure.key == LATENCY and measure.export is None for measure in measures):
         kept = accepted_model(spec, history.folder)
         if kept is None:
             unmeasured[LATENCY] = (Outcome.NO_BASELINE, str(past["baseline"]))
@@ -182,7 +222,7 @@ def _task(
         else:
             faster_than = kept
     rescore = to_rescore(past, history.folder)
-    if not behaviours and not rescore and faster_than is None:
+    if not behaviours and not rescore and faster_than is None and not spec.exports:
         return None, unmeasured
     known = known_counterexamples(history, spec, behaviours)
     demands = tuple(behaviour.demand for behaviour in behaviours)
@@ -190,7 +230,8 @@ def _task(
     decided = validation.refits[0].get("thresholds", {}) if validation.refits else {}
     thresholds = {name: tuple(values) for name, values in decided.items()}
     files = tuned.hyperparameters, tuned.weights
-    task = ExamineTask(*files, known, rescore, faster_than, demands, thresholds)
+    exports = export_paths(spec, tuned.weights)
+    task = ExamineTask(*files, known, rescore, faster_than, demands, thresholds, exports)
     return task, unmeasured
 
 
@@ -209,12 +250,14 @@ def _examined(task: ExamineTask, engine: Any) -> Examination:
             probed={demand: Probe(error=reason) for demand in task.behaviours},
             rescored={name: RescoreResult(problem=reason) for name in task.rescore},
             latency_ratio=reason if task.faster_than else None,
+            exports={name: ExportResult(failure=examined.failure) for name in task.exports},
         )
     alone = [_examined(part, engine) for part in parts]
     return Examination(
         probed={demand: probe for one in alone for demand, probe in one.probed.items()},
         rescored={name: result for one in alone for name, result in one.rescored.items()},
-        latency_ratio=alone[-1].latency_ratio,
+        latency_ratio=next((one.latency_ratio for one in alone if one.latency_ratio), None),
+        exports={name: result for one in alone for name, result in one.exports.items()},
         notes=tuple(dict.fromkeys(note for one in alone for note in one.notes)),
     )
 
@@ -251,7 +294,7 @@ def _measurements(
         intervals[LATENCY] = examined.latency_ratio
     return Measurements(
         scores=scores,
-        refits=tuple((refit["seed"], refit["fold"]) for refit in validation.refits),
+        refits=_ids(validation),
         samples=validation.samples,
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         intervals=intervals,
@@ -271,6 +314,10 @@ def _measurements(
         probes=examined.probed,
         class_names=class_names,
     )
+
+
+def _ids(validation: ValidationResult) -> tuple[RefitId, ...]:
+    return tuple((refit["seed"], refit["fold"]) for refit in validation.refits)
 
 
 def refuse(spec: str, checks: Sequence[Verdict]) -> None:
@@ -340,7 +387,7 @@ def _as_searched(refit: Mapping[str, Any]) -> Mapping[str, Any]:
     return refit if phases[-1].get("trained_by") == HYPERMODEL_FIT else phases[0]
 
 
-def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
+def recorded_measurements(run: Run, spec: Spec, samples: Any, history: Store) -> Measurements:
     """Return what a recorded run measured, for today's gates to judge."""
     unmeasured = {}
     if LATENCY not in run.scores:
@@ -353,6 +400,8 @@ def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
     tracebacks = {}
     for verdict in run.verdicts:
         facts, details = verdict.facts, verdict.details
+        if isinstance(facts, MetricFacts) and facts.export is not None:
+            continue  # the record of the export has what was measured of it
         if (
             isinstance(facts, MetricFacts)
             and verdict.outcome is Outcome.ERROR
@@ -376,6 +425,7 @@ def recorded_measurements(run: Run, spec: Spec, samples: Any) -> Measurements:
         tracebacks=tracebacks,
         probes=probes,
         class_names=run.data.get("class_names"),
+        exports=recorded_exports(run, history),
     )
 
 

@@ -22,6 +22,7 @@ from modeltune.harness.cached_runs import Lookup, given_prints, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.ensembles import choose_model
+from modeltune.harness.exports import require_runtimes
 from modeltune.harness.recording import (
     drop_lost,
     keep_beginning,
@@ -128,6 +129,7 @@ def run(
         ),
     ):
         record_crashed(history, draft.listen)
+        require_runtimes(spec)
         draft.add_environment(engine.environment())
         for note in (known := engine.notes()):
             draft.note(note)
@@ -210,7 +212,7 @@ def run(
         draft.add_checks(check_search(spec, tuned, draft.progress.trials, validation, rows))
         if not spec.gates:
             draft.note("no gates declared: nothing was demanded of this model")
-        draft.keep(tuned.weights, validation.samples)
+        draft.keep(tuned.weights, validation.samples, conclusion.exports)
         draft.add_judgement(conclusion.judgement, strictness)
         if note := note_on_baseline_of_other_backend(spec, draft.run):
             draft.note(note)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modeltune.ground import (
@@ -37,9 +38,11 @@ from modeltune.histories import (
     Store,
     baselines,
     drop,
+    export_files_in,
     is_shared,
     keep,
     left_runs,
+    name_of_export,
     names_of,
     pending,
 )
@@ -47,10 +50,12 @@ from modeltune.judgement import Strictness, check_cautions, not_measured, status
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
+    Artifact,
     Best,
     Caution,
     Durations,
     Event,
+    ExportResult,
     Json,
     Listener,
     Note,
@@ -210,7 +215,12 @@ class RunDraft:
             strict=strictness.is_strict,
         )
 
-    def keep(self, weights: Path, samples: Samples | None) -> None:
+    def keep(
+        self,
+        weights: Path,
+        samples: Samples | None,
+        exports: Mapping[str, ExportResult] = MappingProxyType({}),
+    ) -> None:
         """Copy the validated model beside the history, before the row that names its files."""
         folder = self._history.folder
         weights_name, architecture_name, samples_name, examples_name = names_of(self.run.id)
@@ -239,7 +249,26 @@ class RunDraft:
             files["samples"] = keep(
                 folder, samples_name, lambda path: path.write_text(text, encoding="utf-8")
             )
+        for export, result in exports.items():
+            files |= self._kept_export(export, result, samples is not None)
         self.run = replace(self.run, artifact=kept, files=files)
+
+    def _kept_export(
+        self, name: str, result: ExportResult, with_samples: bool
+    ) -> dict[str, Artifact]:
+        """Copy the file of an export, and write what it predicts on each test sample."""
+        folder, run = self._history.folder, self.run.id
+        files: dict[str, Artifact] = {}
+        if result.file is not None:
+            target = name_of_export(run, name, result.file.suffix)
+            files[f"export-{name}"] = keep(folder, target, partial(shutil.copyfile, result.file))
+        if result.samples is not None and with_samples:
+            text = json.dumps(result.samples, allow_nan=False)
+            target = name_of_export(run, name, ".samples.json")
+            files[f"export-{name}-samples"] = keep(
+                folder, target, lambda path: path.write_text(text, encoding="utf-8")
+            )
+        return files
 
     def listen(self, event: Event) -> None:
         """Pass an event on; notes stay with the run."""
@@ -388,7 +417,7 @@ def drop_lost(history: Store, runs: Sequence[str], specs: Path) -> None:
     kept |= set().union(*baselines.run_ids_in(specs))
     for run in runs:
         if run not in kept:
-            for name in names_of(run):
+            for name in (*names_of(run), *export_files_in(history.folder, run)):
                 drop(history.folder, name)
 
 

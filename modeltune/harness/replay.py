@@ -26,13 +26,17 @@ from modeltune.histories import Store, copy_to, verify
 from modeltune.records import (
     ESTIMATOR,
     PREDICTOR,
+    Artifact,
     Event,
     Json,
     Note,
     OperatingPoint,
     Run,
     Values,
+    export_file,
+    exports_of,
     from_plain,
+    of_export,
     plain,
     values_of_kept,
 )
@@ -40,6 +44,8 @@ from modeltune.reports import Replay, recorded_scores
 from modeltune.specs import (
     Holdout,
     KFold,
+    LiteRT,
+    Onnx,
     Refit,
     Scoring,
     Spec,
@@ -92,6 +98,11 @@ def check_target(target: Path) -> None:
             f"{target}: Keras writes a model to a file that ends in {MODEL}, and its weights alone to "
             f"one that ends in {WEIGHTS}; an estimator is written to one that ends in {SKOPS}"
         )
+    _refuse_existing(target)
+
+
+def _refuse_existing(target: Path) -> None:
+    """Refuse a file that exists, or whose folder does not."""
     if target.exists() or target.is_symlink():
         raise HistoryError(f"{target} exists; name another file, nothing is overwritten")
     if not target.absolute().parent.is_dir():
@@ -139,9 +150,37 @@ def export_kept(run: Run, history: Store, target: Path) -> str | tuple[str, ...]
     return (*_write(model, target), *write_points(run, target))
 
 
+def copy_export(run: Run, history: Store, name: str, target: Path) -> tuple[str, ...]:
+    """Write the kept file of a run's export to a new file; return notes on it.
+
+    Raises:
+        HistoryError: the run has no such export, its file is missing or was changed, or the target is
+            refused.
+    """
+    exports = exports_of(run)
+    if name not in exports:
+        known = ", ".join(exports) or "none"
+        raise HistoryError(f"run {run.id} of {run.spec} has no export {name!r}; it has: {known}")
+    kept = export_file(run, name)
+    if kept is None:
+        why = exports[name].problem or "its file was not kept"
+        raise HistoryError(f"run {run.id} of {run.spec}: the export {name!r} was not made: {why}")
+    suffix = Path(kept.path).suffix
+    if not target.name.endswith(suffix):
+        raise HistoryError(
+            f"{target}: the export {name!r} is {exports[name].declared}; name a file that ends in {suffix}"
+        )
+    _refuse_existing(target)
+    check_point_file(run, target)
+    verify(history.folder, kept, run.id)
+    _write_new(target, lambda path: copy_to(history.folder, kept, run.id, path))
+    return write_points(run, target)
+
+
 def point_file(target: Path) -> Path:
     """Return the file beside an exported model that says from where on it says yes."""
-    ending = next((end for end in (WEIGHTS, MODEL, SKOPS) if target.name.endswith(end)), "")
+    endings = (WEIGHTS, MODEL, SKOPS, LiteRT.SUFFIX, Onnx.SUFFIX)
+    ending = next((end for end in endings if target.name.endswith(end)), "")
     return target.with_name(f"{target.name.removesuffix(ending)}{POINT}")
 
 
@@ -253,11 +292,26 @@ def rescore_run(spec: Spec, fixtures: Mapping[str, object], run: Run, history: S
             )
             if "artifact_bytes" in recorded:
                 again["artifact_bytes"] = float(weights.stat().st_size)
+            files = {
+                name: verify(history.folder, file, run.id) for name, file in _made(run).items()
+            }
+            if files:
+                for name, path in files.items():
+                    again[of_export("artifact_bytes", name)] = float(path.stat().st_size)
+                refit = kept_refit(run, spec)
+                points = run.validation["refits"][0].get("thresholds", {})
+                again |= engine.score_exports(values, refit, validation, weights, files, points)
         except ModeltuneError as error:
             since = f"; code changed since: {', '.join(code)}" if code else ""
             raise HistoryError(f"{error}{since}") from error
     random = [name for name in random if name in again]
     return Replay(again, code, (*notes, *heard), tuple(random))
+
+
+def _made(run: Run) -> dict[str, Artifact]:
+    """Return the kept files of a run's exports by name."""
+    files = {name: export_file(run, name) for name in exports_of(run)}
+    return {name: file for name, file in files.items() if file is not None}
 
 
 def _write_given(spec: Spec, run: Run, history: Store, file: Path) -> None:

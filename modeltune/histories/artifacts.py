@@ -34,6 +34,14 @@ LARGEST_LIST = MEBIBYTE
 
 _SUFFIXES = ("weights.h5", "architecture.json", "samples.json", "examples.json")
 
+_ENDING = "|".join(
+    [
+        *map(re.escape, _SUFFIXES),
+        r"export-[a-z][a-z0-9_]{0,31}\.(?:tflite|onnx|samples\.json)",
+    ]
+)
+"""What follows the id in the name of a run's file, as a pattern; of exports by their names."""
+
 _LARGEST = {
     "architecture.json": LARGEST_ARCHITECTURE,
     "samples.json": 1536 * MEBIBYTE,
@@ -44,9 +52,7 @@ _LARGEST = {
 Samples take at most ``LARGEST_UNPACKED`` in memory, and less than half as much again as text.
 """
 
-_OF_A_RUN = re.compile(
-    rf"(?:new-)?([0-9a-f]{{16}})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
-)
+_OF_A_RUN = re.compile(rf"(?:new-)?([0-9a-f]{{16}})\.(?:{_ENDING})")
 
 _RUN_ID = re.compile(r"[0-9a-z]+(?:-[0-9a-z]+)*")
 """Of a run that has files; lower case only, since some file systems take "A" and "a" for one name."""
@@ -55,7 +61,7 @@ LONGEST_ID = 64
 
 # What modeltune writes for a run: its files, and the run itself while it waits to be recorded.
 _NAME = re.compile(
-    rf"{ARTIFACTS}/(?:{_RUN_ID.pattern})\.(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIXES)})"
+    rf"{ARTIFACTS}/(?:{_RUN_ID.pattern})\.(?:{_ENDING})"
     rf"|pending/(?:{_RUN_ID.pattern})\.json"
 )
 
@@ -82,6 +88,28 @@ def names_of(run_id: str) -> tuple[str, str, str, str]:
         f"{ARTIFACTS}/{run_id}.{suffix}" for suffix in _SUFFIXES
     )
     return weights, architecture, samples, examples
+
+
+def name_of_export(run_id: str, export: str, ending: str) -> str:
+    """Return the name of a file of an export: ``ending`` is ``.tflite``, ``.onnx`` or ``.samples.json``.
+
+    Raises:
+        HistoryError: no file can be named by this id.
+    """
+    if not is_run_id(run_id):
+        raise HistoryError(f"{run_id!r:.100} is no id of a run with files: a-z, 0-9 and dashes")
+    return f"{ARTIFACTS}/{run_id}.export-{export}{ending}"
+
+
+def export_files_in(folder: Path, run_id: str) -> list[str]:
+    """Return the names of the files that exports of a run have left in the store's folder."""
+    paths = (folder / ARTIFACTS).glob(f"*{run_id}.export-*") if is_run_id(run_id) else ()
+    named = sorted({f"{ARTIFACTS}/{path.name.removeprefix('new-')}" for path in paths})
+    return [
+        name
+        for name in named
+        if _NAME.fullmatch(name) and name.startswith(f"{ARTIFACTS}/{run_id}.")
+    ]
 
 
 def foreign_files(run: Run) -> list[str]:
@@ -161,7 +189,9 @@ def contents(folder: Path, artifact: Artifact, run_id: str) -> bytes:
     path = artifact_path(folder, artifact, run_id)
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
-        largest = _LARGEST.get(path.name.partition(".")[2], size)
+        # Samples of an export are as those of its run.
+        _, _, ending = re.sub(r"\.export-\w+\.", ".", path.name).partition(".")
+        largest = _LARGEST.get(ending, size)
         content = file.read(size) if size == artifact.bytes and size <= largest else None
     if size == artifact.bytes and content is None:
         raise HistoryError(
@@ -228,8 +258,8 @@ def _draft(target: Path) -> Path:
 
 
 def _foreign(artifact: Artifact, run_id: str) -> str | None:
-    own = names_of(run_id) if is_run_id(run_id) else ()
-    if artifact.path in own:
+    own = f"{ARTIFACTS}/{run_id}."
+    if is_run_id(run_id) and artifact.path.startswith(own) and _NAME.fullmatch(artifact.path):
         return None
     # As in JSON: a name of a stranger may have anything in it.
     name = json.dumps(f"{artifact.path:.200}")

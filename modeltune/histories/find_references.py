@@ -186,13 +186,15 @@ def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
     return past.problem or _kept_model(past, folder)
 
 
-def samples_of(run: Run, history: Store) -> Samples | None:
+def samples_of(run: Run, history: Store, export: str | None = None) -> Samples | None:
     """Return what a recorded run predicted for each test sample, None when that was not kept.
+
+    With ``export`` it is what that export of the run predicted.
 
     Raises:
         HistoryError: the file is gone or was changed.
     """
-    kept = run.files.get("samples")
+    kept = run.files.get("samples" if export is None else f"export-{export}-samples")
     if kept is None:
         return None
     from modeltune.records import unpack_samples
@@ -211,6 +213,7 @@ def _references_of(spec: Spec) -> list[Reference]:
         gate.bound
         for gate in spec.gates
         if isinstance(gate, Gate) and isinstance(gate.bound, Reference)
+        if gate.bound.source is not Source.TUNED
     ]
     return list({reference.name: reference for reference in [baseline, *bounds]}.values())
 

@@ -56,6 +56,8 @@ def _far_bounds(gates: Sequence[Gate | Behaviour], recent: Sequence[Summary]) ->
             continue
         if gate.measure.statistic is Statistic.STD or gate.measure.slices is not None:
             continue
+        if gate.measure.export is not None:  # the scores of runs are those of the tuned model
+            continue
         measured = _scores_of(gate, recent)
         if len(measured) < ENOUGH:
             continue

@@ -41,7 +41,7 @@ from modeltune.records import (
     facts_of,
     names_of_output,
 )
-from modeltune.specs import Behaviour, Gate, Severity, Waiver
+from modeltune.specs import Behaviour, Gate, Severity, Source, Waiver
 
 Answer: TypeAlias = tuple[Slice | None, Verdict | OpenCase]
 """A slice, None for a gate without slices, with its verdict or the comparison that will decide it."""
@@ -86,8 +86,7 @@ def judge(
     if not isinstance(measured, Measurements):
         measured = Measurements(measured)
     today = today or datetime.now(UTC).date()
-    named = [gate.measure.key for gate in gates if isinstance(gate, Gate)]
-    measured = with_flips(measured, named, references or {})
+    measured = _with_all_flips(measured, gates, references or {})
     answers = [_answers(gate, measured, spec, references or {}, looks) for gate in gates]
     undecided = [a for of_gate in answers for _, a in of_gate if isinstance(a, OpenCase)]
     p_values = iter(adjusted_p(undecided))
@@ -110,6 +109,22 @@ def not_measured(gates: Sequence[Gate | Behaviour], reason: str) -> tuple[Verdic
     )
 
 
+def _with_all_flips(
+    measured: Measurements, gates: Sequence[Gate | Behaviour], references: References
+) -> Measurements:
+    """Return the measurements with the negative flips that gates name, of the exports too."""
+    measures = [gate.measure for gate in gates if isinstance(gate, Gate)]
+    own = [measure.key for measure in measures if measure.export is None]
+    of_tuned = {Source.BASELINE.value: references.get(Source.TUNED.value, ())}
+    exports = {
+        name: one
+        if isinstance(one, str)
+        else with_flips(one, [m.key for m in measures if m.export == name], of_tuned)
+        for name, one in measured.exports.items()
+    }
+    return replace(with_flips(measured, own, references), exports=exports)
+
+
 # One gate
 
 
@@ -121,7 +136,15 @@ def _answers(
         return [(None, _behaviour_verdict(gate, measured))]
     facts = facts_of(gate, measured.outputs)
     assert isinstance(facts, MetricFacts)
-    case = Case(gate, facts, measured, references)
+    of_export = measured if facts.export is None else measured.exports.get(facts.export)
+    if not isinstance(of_export, Measurements):
+        reason = of_export or f'the run has no export "{facts.export}"; run the spec once more'
+        bound = None if facts.bound is None else float(facts.bound)
+        return [(None, Verdict(repr(gate), Outcome.ERROR, None, bound, reason, facts))]
+    if facts.export is not None:
+        # Its groups are held against those of the tuned model alone.
+        references = {n: pasts for n, pasts in references.items() if n == Source.TUNED.value}
+    case = Case(gate, facts, of_export, references)
     if facts.slices is None:
         return [(None, _on_all(case, spec))]
     if case.key not in measured.scores:
@@ -278,6 +301,8 @@ def _with_notes(
     """Return a verdict on groups with what is to be said of them besides."""
     facts = verdict.facts
     if isinstance(gate, Behaviour) or not isinstance(facts, MetricFacts) or facts.slices is None:
+        return verdict
+    if facts.export is not None:  # its groups are those of the tuned model
         return verdict
     changes = changes_of(Case(gate, facts, measured, references or {}))
     return with_group_notes(verdict, changes) if facts.slices.is_grouped else verdict

@@ -40,6 +40,7 @@ class Measurements:
         tracebacks: by metric that of what a function of the author's raised.
         probes: by a behaviour gate's ``demand`` what was tried and what came out.
         class_names: by output, "" for the only one, what its classes are called.
+        exports: by the name of each export what was measured of it, or why nothing was.
     """
 
     scores: Mapping[str, Scores]
@@ -51,6 +52,7 @@ class Measurements:
     tracebacks: Mapping[str, str] | None = None
     probes: Mapping[str, Probe] | None = None
     class_names: object = None
+    exports: Mapping[str, Measurements | str] = field(default_factory=dict)
 
     @property
     def outputs(self) -> list[str]:

@@ -35,6 +35,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "integrity.predict_twice": Area.MODEL,
     "integrity.single_row": Area.MODEL,
     "integrity.probabilities": Area.MODEL,
+    "integrity.exports": Area.MODEL,
     LOSS_IS_FINITE: Area.MODEL,
 }
 """By its code what each check looks at. Codes stay as they are: histories and scripts hold them."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modeltune.records.exports import EXPORTS, ExportRecord
 from modeltune.records.operating_points import OperatingPoint
 from modeltune.records.plain_data import Json, from_plain
 
@@ -101,6 +102,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
         "trainable": int,
         "layers": tuple[_Layer, ...],
         "layers_total": int,
+        EXPORTS: Mapping[str, ExportRecord],
     },
 }
 

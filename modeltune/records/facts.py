@@ -99,6 +99,7 @@ class MetricFacts:
         slices: the part of the test samples, None when all count.
         severity: what a value on the wrong side does to the run.
         waiver: what allows the gate to fail.
+        export: the name of the export it is measured of, None of the tuned model.
     """
 
     KIND: ClassVar[str] = "metric"
@@ -114,6 +115,7 @@ class MetricFacts:
     severity: Severity = Severity.FAIL
     waiver: Waiver | None = None
     margin: float | None = None
+    export: str | None = None
 
     @property
     def key(self) -> str:
@@ -124,6 +126,8 @@ class MetricFacts:
     @property
     def needs_baseline(self) -> bool:
         """Whether it is measured beside, or held against, the accepted run."""
+        if self.export is not None:
+            return False
         is_referred = self.reference is not None and self.reference.source is Source.BASELINE
         return is_referred or self.key == "latency_ratio" or self.key.endswith(NEGATIVE_FLIPS)
 
@@ -194,6 +198,7 @@ def facts_of(gate: Gate | Behaviour, outputs: Collection[str] = ()) -> Facts:
         severity=gate.severity,
         waiver=gate.waiver,
         margin=gate.margin,
+        export=measure.export,
     )
 
 

@@ -446,6 +446,15 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
     )
 
 
+def first_refit(samples: Samples) -> Samples:
+    """Return what the first refit did on each sample."""
+    by_name = ("predicted", "values", "outputs", "thresholds")
+    first = {
+        kind: {n: array[:1] for n, array in getattr(samples, kind).items()} for kind in by_name
+    }
+    return replace(samples, refits=1, **first)
+
+
 def pack_samples(samples: Samples) -> Json:
     """Return samples as JSON data: sorted, in short lines, most of it compressed."""
     data: dict[str, Json] = {

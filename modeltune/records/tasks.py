@@ -249,6 +249,7 @@ class ExamineTask:
         faster_than: the model whose latency it is held against, None when no gate asks.
         behaviours: the behaviours to probe, by what they demand.
         thresholds: by output those the tuned model says yes from, where any was chosen or declared.
+        exports: by the name of each export the file to write.
     """
 
     hyperparameters: HyperParameters
@@ -258,14 +259,16 @@ class ExamineTask:
     faster_than: KeptModel | None = None
     behaviours: tuple[str, ...] = ()
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    exports: Mapping[str, Path] = field(default_factory=dict)
 
     def parts(self) -> list[ExamineTask]:
         """Return one task for each thing that this one is to find out."""
-        nothing = replace(self, rescore={}, faster_than=None, behaviours=())
+        nothing = replace(self, rescore={}, faster_than=None, behaviours=(), exports={})
         parts = [replace(nothing, behaviours=(demand,)) for demand in self.behaviours]
         parts += [replace(nothing, rescore={name: kept}) for name, kept in self.rescore.items()]
         if self.faster_than is not None:
             parts.append(replace(nothing, faster_than=self.faster_than))
+        parts += [replace(nothing, exports={name: path}) for name, path in self.exports.items()]
         return parts
 
 
@@ -279,16 +282,40 @@ class RescoreResult:
 
 
 @dataclass(frozen=True)
+class ExportResult:
+    """What the file of an export scores on test by its own runtime, or why there is none.
+
+    Args:
+        file: where it was written, None where it was not.
+        runtime: what ran it, with its version.
+        scores: by metric.
+        samples: its results on each test sample, packed.
+        latency_ratio: the time of one sample by it over that by the tuned model, with its 90 % interval.
+        unmeasured: by metric why it has no value.
+        failure: why the export was not made, or not measured.
+    """
+
+    file: Path | None = None
+    runtime: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    samples: Json = None
+    latency_ratio: tuple[float, float, float] | None = None
+    unmeasured: Mapping[str, Failure] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
 class Examination:
     """The result of an examination; ``latency_ratio`` with its 90 % interval, or why there is none.
 
-    ``notes`` say what a library lacks, and what was done instead; ``failure`` why there is no
+    ``exports`` are by name what became of each. ``notes`` say what a library lacks, and what was done instead; ``failure`` why there is no
     result at all.
     """
 
     probed: Mapping[str, Probe] = field(default_factory=dict)
     rescored: Mapping[str, RescoreResult] = field(default_factory=dict)
     latency_ratio: tuple[float, float, float] | str | None = None
+    exports: Mapping[str, ExportResult] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
 

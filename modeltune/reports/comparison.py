@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from modeltune.ground import in_a_line, later
 from modeltune.records import Json, Run, Scores, plain
 from modeltune.reports.columns import hanging
+from modeltune.reports.exports import export_numbers
 from modeltune.reports.tables import MISSING, clean, flat, mean_std, number, text_table
 
 DIGITS = 12
@@ -162,6 +163,9 @@ def differences(a: Run, b: Run, contrast: Contrast = Contrast()) -> Iterator[Sec
     if contrast.notes:
         yield Section("", summary="\n".join(clean(note) for note in contrast.notes))
     yield _metrics(a, b, contrast.metrics)
+    exports = [export_numbers(run) for run in (a, b)]
+    if any(exports):
+        yield _differences("exports", *exports)
     # As typed, with all digits: values are copied from here into code.
     values = [
         {n: v if isinstance(v, str) else repr(v) for n, v in run.best.values.items()}

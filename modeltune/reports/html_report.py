@@ -29,6 +29,7 @@ from modeltune.reports.annotations import is_red
 from modeltune.reports.class_names import class_names
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
+from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
 from modeltune.reports.progress import duration
 from modeltune.reports.rankings import HEADERS, Ranking, ranking_rows, ranking_title
@@ -107,6 +108,7 @@ def html(reported: Sequence[ReportedRun], rankings: Sequence[Ranking] = ()) -> s
         ranking_headers=HEADERS,
         most_rows=MOST_ROWS,
         phase_headers=PHASE_HEADERS,
+        export_headers=EXPORT_HEADERS,
         most_tracebacks=MOST_TRACEBACKS,
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
@@ -292,6 +294,11 @@ class _Part:
     def phases(self) -> list[list[str]]:
         """The phases of refits that have several, the columns as ``PHASE_HEADERS``."""
         return phase_rows(self.run)[:MOST_ROWS]
+
+    @cached_property
+    def exports(self) -> list[list[str]]:
+        """What became of each export, the columns as ``EXPORT_HEADERS``."""
+        return export_rows(self.run)
 
     @cached_property
     def tasks(self) -> list[_Task]:

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, TypeVar
 from modeltune.records import FITTED, Json, Outcome, Regression, Run, Scores, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.progress import duration
 from modeltune.reports.rankings import HEADERS, Ranking, ranking_rows, ranking_title
 from modeltune.reports.tables import (
@@ -218,6 +219,8 @@ def _sections(run: Run) -> Iterator[str]:
     yield _table(
         ["metric", "on test", "of each refit"], [*run.scores.items()], score, "metric", 5_000
     )
+    exports = export_rows(run)
+    yield _table(EXPORT_HEADERS, exports, lambda row: [*map(_prose, row)], "export", 4_000)
     if run.best:
         title = "value" if run.best.trial is None else f"best value (trial {run.best.trial})"
         values = [(name, _value(value)) for name, value in run.best.values.items()]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modeltune.ground import count_of
-from modeltune.records import Run
+from modeltune.records import Run, exports_of, of_export
 from modeltune.reports.tables import MISSING, clean, distinct, number, text_table
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
@@ -91,14 +91,21 @@ def replay_report(run: Run, replayed: Replay) -> str:
 
 
 def recorded_scores(run: Run) -> dict[str, float]:
-    """Return what the refit scored whose weights were kept."""
+    """Return what the refit scored whose weights were kept, and what its exports did."""
     refit = run.artifact.refit if run.artifact else 0
-    return {
+    exports = {
+        of_export(metric, name): value
+        for name, export in exports_of(run).items()
+        for metric, value in {"artifact_bytes": export.bytes, **export.scores}.items()
+        if value is not None
+    }
+    own = {
         # What is measured once, such as bytes, is measured on the kept refit.
         metric: scores.values[refit if refit < len(scores.values) else 0]
         for metric, scores in run.scores.items()
         if scores.values
     }
+    return {**own, **exports}
 
 
 def _agrees(recorded: float, again: float) -> bool:

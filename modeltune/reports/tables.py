@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
+    EXPORTS,
     FITTED,
     Artifact,
     ClassNames,
@@ -39,6 +40,7 @@ from modeltune.records import (
 from modeltune.reports.class_names import class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.specs import Objective, Severity, maximize, minimize
 
 MISSING = "-"
@@ -487,6 +489,7 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
     yield _with_title("checks", _verdict_table("check", run.checks, columns))
     yield _with_title("advice", _lines(run.advice, columns))
     yield _with_title("scores on test", _score_table(run, columns))
+    yield _with_title("exports", text_table(EXPORT_HEADERS, export_rows(run), columns))
     yield _with_title("trials", trial_table(run, columns))
     yield hanging("", _where_trials_failed(run), columns)
     yield _with_title("phases of the refits", text_table(PHASE_HEADERS, phase_rows(run), columns))
@@ -619,7 +622,7 @@ def _model(run: Run, columns: int | None) -> str:
         for layer in layers[:LAYERS]
     ]
     facts = _facts(
-        flat({name: fact for name, fact in run.model.items() if name != "layers"}), columns
+        flat({n: fact for n, fact in run.model.items() if n not in ("layers", EXPORTS)}), columns
     )
     headers = ["layer", "kind", "output", "parameters", "trainable"]
     layer_table = text_table(headers, rows, columns)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from modeltune.specs.checks import CHECKS, Checks
     from modeltune.specs.datasets import CUT, Data
+    from modeltune.specs.exports import Export, LiteRT, Onnx
     from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
         NEGATIVE_FLIPS,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         metric,
         previous,
         seeds,
+        tuned,
     )
     from modeltune.specs.identity import (
         BACKEND_PART,
@@ -125,6 +127,7 @@ __all__ = [
     "Data",
     "DecidedMetric",
     "Direction",
+    "Export",
     "FineTune",
     "Fit",
     "Gate",
@@ -136,11 +139,13 @@ __all__ = [
     "KerasDataset",
     "Kind",
     "LabelledTexts",
+    "LiteRT",
     "Measure",
     "MetricFunction",
     "NoSearch",
     "Objective",
     "On",
+    "Onnx",
     "Operator",
     "PerClass",
     "Predictions",
@@ -198,6 +203,7 @@ __all__ = [
     "table",
     "texts",
     "threshold",
+    "tuned",
     "uses_package",
     "windows",
 ]
@@ -220,6 +226,7 @@ __getattr__, __dir__ = door(
             "Checks",
         ),
         "datasets": ("CUT", "Data"),
+        "exports": ("Export", "LiteRT", "Onnx"),
         "fit": ("Fit",),
         "gates": (
             "Source",
@@ -244,6 +251,7 @@ __getattr__, __dir__ = door(
             "metric",
             "previous",
             "seeds",
+            "tuned",
         ),
         "identity": (
             "BACKEND_PART",

@@ -206,6 +206,8 @@ class Source(Word):
     """The last runs, as many as are asked for."""
     OTHER = "other"
     """The run of another spec."""
+    TUNED = "tuned"
+    """The tuned model of the same run, which an export is made of."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,10 @@ previous = Reference(Source.PREVIOUS)
 """The value of the run before this one."""
 
 
+tuned = Reference(Source.TUNED)
+"""The value of the tuned model that an export of the same run is made of: for ``.of("lite")``."""
+
+
 def median(runs: int) -> Reference:
     """Return the median over the last ``runs`` recorded runs, to be used as a bound."""
     if not is_integer(runs) or runs < 1:
@@ -290,6 +296,12 @@ RESOURCES = ("parameters", "artifact_bytes", "latency_ratio", "flops")
 
 NEGATIVE_FLIPS = "negative_flips"
 """The share of test samples that the accepted model has right and this one wrong, by name."""
+
+OF_NO_EXPORT = {
+    "parameters": "its file keeps them in another form; hold artifact_bytes",
+    "flops": "they are counted of the tuned model alone",
+}
+"""The resources that an export has no value of, and why or what to do."""
 
 
 class Subject(Word):
@@ -309,6 +321,7 @@ class Measure:
     ``metric`` is the name its values are recorded under; ``function`` computes it if it is the
     author's own. ``point`` is where on the curve of all thresholds it is computed, part of the name.
     ``path`` is the name as it was typed with its output before a slash, "price/mae" of "price_mae".
+    ``export`` is the name of the export that is measured in place of the tuned model.
     """
 
     subject: Subject
@@ -320,6 +333,20 @@ class Measure:
     function: MetricFunction | None = None
     point: CurvePoint | None = None
     path: str | None = None
+    export: str | None = None
+
+    def of(self, export: str) -> Measure:
+        """Measure an export in place of the tuned model: what its file predicts, by its real runtime.
+
+        Metrics are those of the tuned model, on the same test samples. ``artifact_bytes`` is the size of
+        the file, ``latency_ratio`` the time of one sample by the file's runtime over that by the tuned
+        model's ``predict_on_batch``, and ``negative_flips`` the share of samples that the tuned model
+        has right and the export wrong. The export is made of the model whose weights the run keeps.
+
+        Args:
+            export: its name in ``mt.spec(..., exports={"lite": mt.LiteRT()})``.
+        """
+        return dataclasses.replace(self, export=export)
 
     def at(self, *unnamed: object, **condition: float) -> Measure:
         """Compute the metric at a point of the curve of all thresholds, on the part that is scored.
@@ -436,7 +463,8 @@ class Measure:
         were rewritten, converted or moved to other versions.
 
         Args:
-            reference: ``mt.baseline``, ``mt.previous``, ``mt.median(n)`` or ``mt.other(spec)``.
+            reference: ``mt.baseline``, ``mt.previous``, ``mt.median(n)`` or ``mt.other(spec)``; of an
+                export ``mt.tuned``.
             margin: above 0, in the metric's own unit.
         """
         return Gate(self, Operator.WITHIN.value, reference, margin=margin)
@@ -463,7 +491,8 @@ class Measure:
 
     def __str__(self) -> str:
         statistic = "" if self.statistic is Statistic.MEAN else f".{self.statistic.value}"
-        return f"{self.key}{self.slices or ''}{statistic}"
+        export = "" if self.export is None else f".of({typed(self.export)})"
+        return f"{self.key}{export}{self.slices or ''}{statistic}"
 
     def __repr__(self) -> str:
         severity = (
@@ -478,7 +507,8 @@ class Measure:
             measured = typed(plain_function(self.function))
         elif self.path is not None or self.point is not None:
             measured = typed(self.path or self._named)
-        return f"mt.{self.subject.value}({measured}{severity}){self.point or ''}{refined}"
+        export = "" if self.export is None else f".of({typed(self.export)})"
+        return f"mt.{self.subject.value}({measured}{severity}){self.point or ''}{export}{refined}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -540,6 +570,8 @@ class Gate:
             for text in _function_problems(plain_function(self.measure.function)):
                 yield "", f"{self!r}: {text}"
         yield from self._problems_of_point()
+        for text in self._problems_of_export():
+            yield "", f"{self!r}: {text}"
         if self.operator is Operator.WITHIN:
             for text in self._problems_within():
                 yield "", f"{self!r}: {text}"
@@ -562,9 +594,11 @@ class Gate:
                 yield "", f"{self!r}: {text}"
         is_of_flips = str(self.measure.key).endswith(NEGATIVE_FLIPS)
         if is_of_flips and isinstance(self.bound, Reference):
-            yield "", f"{self!r}: it is counted against the accepted run already; write a number"
+            whom = "accepted run" if self.measure.export is None else "tuned model"
+            yield "", f"{self!r}: it is counted against the {whom} already; write a number"
         if self.measure.key == "latency_ratio" and isinstance(self.bound, Reference):
-            yield "", f"{self!r}: it is a ratio to the accepted model already; write a number"
+            whose = "accepted" if self.measure.export is None else "tuned"
+            yield "", f"{self!r}: it is a ratio to the {whose} model already; write a number"
         if self.measure.slices and self.measure.subject is not Subject.METRIC:
             yield "", f"{self!r}: only mt.metric(...) is measured on slices"
         if self.measure.slices and self.measure.statistic is Statistic.STD:
@@ -587,6 +621,31 @@ class Gate:
             yield f"the margin is {typed(self.margin)}; write a number above 0"
         if self.measure.statistic is not Statistic.MEAN:
             yield f".{self.measure.statistic.value} is not compared with that of a run; write .mean"
+
+    def _problems_of_export(self) -> Iterator[str]:
+        """Yield why an export cannot be held to this, or the tuned model not to itself."""
+        measure, bound = self.measure, self.bound
+        is_of_tuned = isinstance(bound, Reference) and bound.source is Source.TUNED
+        if measure.export is None:
+            if is_of_tuned:
+                yield (
+                    'mt.tuned is this run\'s own model; name an export, mt.metric(...).of("lite"), or write '
+                    "mt.baseline"
+                )
+            return
+        if not isinstance(measure.export, str) or not measure.export:
+            yield f'.of({typed(measure.export)}): write the name of an export, such as .of("lite")'
+        if isinstance(bound, Reference) and not is_of_tuned:
+            yield (
+                f"an export is held to a number or to mt.tuned, the model it is made of; hold that one to "
+                f"{bound!r}, in a gate without .of"
+            )
+        if measure.subject is not Subject.METRIC:
+            yield f"{measure.subject.value} is not measured of an export; only mt.metric(...) is"
+        elif measure.metric in OF_NO_EXPORT:
+            yield f"{measure.metric} is not measured of an export: {OF_NO_EXPORT[measure.metric]}"
+        if measure.statistic is not Statistic.MEAN:
+            yield f".{measure.statistic.value} is over refits, and one model is exported; leave it out"
 
     def _problems_of_point(self) -> Iterator[Problem]:
         """Yield why a metric cannot be computed at the point that is asked for."""

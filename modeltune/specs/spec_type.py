@@ -31,6 +31,7 @@ from modeltune.specs.addresses import path_in_project, root_of_file
 from modeltune.specs.behaviours import Behaviour
 from modeltune.specs.checks import Checks, checks_of
 from modeltune.specs.datasets import Data
+from modeltune.specs.exports import Export, export_problems
 from modeltune.specs.fit import Fit
 from modeltune.specs.gates import (
     RESOURCES,
@@ -61,7 +62,7 @@ DECLARATIONS = "__modeltune_declared__"
 
 FIELDS = (
     "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
-    "task", "metrics", "threshold",
+    "task", "metrics", "threshold", "exports",
 )  # fmt: skip
 """The fields of a spec, each of which parametrize can vary."""
 
@@ -87,6 +88,7 @@ class Protocol:
     task: str | Mapping[str, str] | None = None
     metrics: tuple[str | Callable[..., Any], ...] = ()
     threshold: Threshold | float | None = None
+    exports: Mapping[str, Export] = dataclasses.field(default_factory=dict)
     place: tuple[str, int] = ("", 0)
     most_rows: int | None = None
 
@@ -161,6 +163,7 @@ class Protocol:
         if self.threshold is not None:
             yield from threshold_problems(self.threshold)
         yield from self._metric_problems()
+        yield from export_problems(self.exports)
         if not isinstance(self.gates, tuple):
             yield "gates", f"{typed(self.gates)}: write a list of gates"
             return
@@ -175,6 +178,7 @@ class Protocol:
             else:
                 for _, text in gate.problems():
                     yield f"gates[{index}]", text
+        yield from self._gates_of_undeclared_exports()
         yield from self._ambiguous_gates()
 
     def _metric_problems(self) -> Iterator[Problem]:
@@ -186,6 +190,20 @@ class Protocol:
             # A gate on it, whatever its bound, has the same to say.
             for _, text in (metric(one) >= 0).problems():
                 yield f"metrics[{index}]", text.partition(": ")[2]
+
+    def _gates_of_undeclared_exports(self) -> Iterator[Problem]:
+        """Yield gates on an export that the spec does not declare."""
+        declared = self.exports if isinstance(self.exports, Mapping) else {}
+        for index, gate in enumerate(self.gates):
+            name = gate.measure.export if isinstance(gate, Gate) else None
+            if not isinstance(name, str) or not name or name in declared:
+                continue
+            known = ", ".join(map(typed, declared)) or "none"
+            yield (
+                f"gates[{index}]",
+                f"{gate!r}: the spec declares no export {typed(name)}; declared: {known}. Write "
+                f"exports={{{typed(name)}: mt.LiteRT()}}, or mt.Onnx()",
+            )
 
     def _ambiguous_gates(self) -> Iterator[Problem]:
         """Yield gates that share a name with an earlier one: measurements are stored by name."""
@@ -233,7 +251,7 @@ class Protocol:
         fields = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "place":
+            if field.name == "place" or (field.name == "exports" and not value):
                 continue
             if value != () and (field.name in ("fit", "validation") or value != field.default):
                 fields.append(
@@ -385,6 +403,11 @@ class Spec:
     def threshold(self) -> Threshold | float | None:
         """From which probability on a model's yes is a yes, or how that is chosen; None: as its kind has it."""
         return self.protocol.threshold
+
+    @property
+    def exports(self) -> Mapping[str, Export]:
+        """The files that the tuned model is converted to, by name."""
+        return self.protocol.exports
 
     @property
     def slices(self) -> list[On | By]:
@@ -646,6 +669,7 @@ def spec(
     task: str | Mapping[str, str] | None = None,
     metrics: Sequence[str | Callable[..., Any]] = (),
     threshold: Threshold | float | None = None,
+    exports: Mapping[str, Export] | None = None,
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol under which models are searched, validated and judged.
@@ -676,6 +700,9 @@ def spec(
         threshold: the probability from which on a model that says yes or no, of two classes or of labels,
             is taken to say yes: ``mt.threshold(maximize="f1")`` chooses it on validation, 0.3 is one. Without,
             a yes is above 0.5, and of two columns the larger one.
+        exports: by a name of your own the files that the tuned model is converted to, ``{"lite":
+            mt.LiteRT(quantize="int8"), "onnx": mt.Onnx()}``. Each is run on test by its own runtime, kept
+            with the run, and judged by gates such as ``mt.metric("accuracy").of("lite") >= mt.tuned - 0.01``.
 
     Raises:
         SpecError: names every broken field, the file and the line.
@@ -699,6 +726,7 @@ def spec(
         task,
         _as_tuple(metrics),
         threshold,
+        {} if exports is None else exports,
         (caller.f_code.co_filename, caller.f_lineno),
     )
     if data is _REQUIRED:
@@ -758,7 +786,8 @@ def _are_equal(one: object, other: object) -> bool:
 def _is_of_predictions(measure: Measure) -> bool:
     """Tell whether a measure is the size of a metric of predictions, such as an accuracy."""
     is_size = measure.subject is Subject.METRIC and measure.statistic is not Statistic.STD
-    return is_size and measure.metric not in RESOURCES
+    is_of_tuned = measure.export is None
+    return is_size and is_of_tuned and measure.metric not in RESOURCES
 
 
 def _as_tuple(listed: Any) -> Any:

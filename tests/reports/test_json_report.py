@@ -184,7 +184,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "slice": "group",
             "value_change": "column",
             "reference": "other",
-            "metric_facts": "margin",
+            "metric_facts": "margin export",
             "regression": "settle_unit samples sample_unit p_on_new_data",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}

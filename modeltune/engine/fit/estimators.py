@@ -151,6 +151,11 @@ def refusals(spec: Spec, estimator: Estimator) -> Iterator[str]:
                 f"{field}: a {type(estimator).__name__} is fitted once, by its own fit, without epochs, "
                 "batches and callbacks; leave it out"
             )
+    if spec.exports:
+        yield (
+            f"exports: a {type(estimator).__name__} is no Keras model, and only these are converted; leave "
+            "exports out"
+        )
     if type(spec.model).__name__ != "function" and _overrides_fit(spec.model):
         yield (
             f"{type(spec.model).__name__}.fit: what build returns is fitted by its own fit; make that a step "

@@ -12,6 +12,11 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
+    from modeltune.engine.score.conversions import (
+        export_problems,
+        make_export,
+        scores_of_exports,
+    )
     from modeltune.engine.score.estimator_files import (
         load_estimator,
         parts_in_file,
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.score.given import digest_of, notes_on_given
     from modeltune.engine.score.given_models import is_keras_model, load_given
+    from modeltune.engine.score.latencies import ratio_of_seconds
     from modeltune.engine.score.metric_names import name_cautions
     from modeltune.engine.score.model_files import foreign_names, save_model
     from modeltune.engine.score.operating_points import (
@@ -96,6 +102,7 @@ __all__ = [
     "digest_of",
     "digest_of_predictor",
     "evaluate",
+    "export_problems",
     "foreign_names",
     "gate_problems",
     "is_keras_model",
@@ -103,6 +110,7 @@ __all__ = [
     "kept_points",
     "load_estimator",
     "load_given",
+    "make_export",
     "name_cautions",
     "names_without_samples",
     "notes_on_given",
@@ -117,6 +125,7 @@ __all__ = [
     "predictor_scores",
     "probabilities",
     "random_scores",
+    "ratio_of_seconds",
     "rebuilt_model",
     "refit_samples",
     "rehearse_predictor",
@@ -129,6 +138,7 @@ __all__ = [
     "score_part_of",
     "score_predictor",
     "scores_again",
+    "scores_of_exports",
     "targets",
     "task_scores",
     "threshold_problems_of",
@@ -142,6 +152,8 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
+        "conversions": ("export_problems", "make_export", "scores_of_exports"),
+        "latencies": ("ratio_of_seconds",),
         "unmeasured_gates": ("gate_problems",),
         "estimator_files": (
             "load_estimator",

@@ -470,6 +470,8 @@ def _tasks_of_no_output(spec: Spec, outputs: Sequence[Output]) -> Iterator[str]:
 
 
 def _unfit_gates(given: GivenPredictor, is_fixed: bool) -> Iterator[str]:
+    if given.spec.exports and not given.is_fitted_here:
+        yield f"exports: {given.name} is no Keras model, and only these are converted; leave exports out"
     measured = MEASURED_HERE if given.is_fitted_here else ()
     for index, gate in enumerate(given.spec.gates):
         where = f"gates[{index}]: {gate!r}"

@@ -188,10 +188,15 @@ def random_metrics(model: Model, part: Part, batch_size: int) -> dict[str, tuple
 
 
 def predict(
-    model: Model, part: Part, batch_size: int, slices: Sequence[On | By] = ()
+    model: Model,
+    part: Part,
+    batch_size: int,
+    slices: Sequence[On | By] = (),
+    run: Callable[[Arrays], Arrays] | None = None,
 ) -> PartPredictions:
     """Return aligned targets, predictions, weights and slices; read every batch exactly once.
 
+    ``run`` predicts a batch in place of the model, as a file does that the model was converted to.
     A model without a ``call``, as a GAN, predicts nothing, so it has no outputs. Nor are there any
     that compare with targets of different lengths, sample by sample.
     """
@@ -213,7 +218,7 @@ def predict(
         if not sizes:
             read = mask_reader(model, x)
         targets.append(y)
-        predicted = model.predict_on_batch(input_tensors(model, x))
+        predicted = model.predict_on_batch(input_tensors(model, x)) if run is None else run(x)
         predictions.append(map_arrays(np.asarray, predicted))
         weights.append(sample_weight)
         sizes.append(len(next(leaves(x))[1]))

@@ -54,6 +54,7 @@ def run_identity(spec: Spec) -> dict[str, str]:
         "checks": typed(spec.checks),
         **({} if spec.task is None else {"task": _task(spec.task)}),
         **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
+        **({"exports": typed(dict(spec.exports))} if spec.exports else {}),
         **_threshold(spec),
         **_fine_tune(spec),
     }
