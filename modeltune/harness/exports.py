@@ -29,9 +29,6 @@ from modeltune.specs import Spec
 if TYPE_CHECKING:
     from modeltune.records import Samples
 
-NEEDED = {"litert": ("tensorflow",), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
-"""By the format of an export the packages that convert the model and run the file."""
-
 ARTIFACT_BYTES, LATENCY = "artifact_bytes", "latency_ratio"
 
 CHECK = "integrity.exports"
@@ -44,7 +41,9 @@ def require_runtimes(spec: Spec) -> None:
         SpecError: says what to install.
     """
     for name, export in spec.exports.items():
-        lacking = [one for one in NEEDED[export.FORMAT] if importlib.util.find_spec(one) is None]
+        # LiteRT's own interpreter is in TensorFlow, too.
+        needed = [name for name in export.PACKAGES if name != "ai-edge-litert"]
+        lacking = [name for name in needed if importlib.util.find_spec(name) is None]
         if lacking:
             raise SpecError(
                 f"{spec.id}: exports[{typed(name)}]: {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} "

@@ -20,21 +20,22 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 class LiteRT:
     """A ``.tflite`` file, converted by ``model.export(format="litert")`` and run by LiteRT's interpreter.
 
+    Its operations are LiteRT's own: those of TensorFlow besides need a library that interpreters for Python
+    do not have.
+
     Args:
         quantize: None keeps float32. "int8" keeps weights and activations as 8-bit integers, whose ranges
             are measured on ``samples`` rows of train; what has no such form stays float32, as inputs and
             outputs do. "dynamic" keeps weights alone as 8-bit integers, "float16" as half precision. See
             https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_quantization.
         samples: how many rows of train the ranges are measured on, of a stream the first ones.
-        select_tf_ops: allow operations of TensorFlow that LiteRT itself does not have, as many recurrent
-            layers need. Only TensorFlow's interpreter, or LiteRT's with its Flex library, runs such a file.
     """
 
     quantize: str | None = None
     samples: int = 128
-    select_tf_ops: bool = False
 
     FORMAT: ClassVar[str] = "litert"
+    PACKAGES: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
     SUFFIX: ClassVar[str] = ".tflite"
 
     def problems(self) -> Iterator[Problem]:
@@ -44,8 +45,6 @@ class LiteRT:
             yield "quantize", f"{typed(self.quantize)}: write one of {listed}, or None for float32"
         if not is_integer(self.samples) or self.samples < 1:
             yield "samples", f"{typed(self.samples)}: write 1 or more"
-        if not isinstance(self.select_tf_ops, bool):
-            yield "select_tf_ops", f"{typed(self.select_tf_ops)}: write True or False"
 
     @property
     def needs_train(self) -> bool:
@@ -66,6 +65,7 @@ class Onnx:
     opset: int | None = None
 
     FORMAT: ClassVar[str] = "onnx"
+    PACKAGES: ClassVar[tuple[str, ...]] = ("tf2onnx", "onnx", "onnxruntime")
     SUFFIX: ClassVar[str] = ".onnx"
     needs_train: ClassVar[bool] = False
 

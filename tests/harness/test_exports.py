@@ -114,7 +114,7 @@ def test_what_is_not_installed_is_named_with_what_to_type(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if "onnx" in name else found(name)
     )
-    with pytest.raises(mt.SpecError, match="::model: exports.*pip install") as refused:
+    with pytest.raises(mt.SpecError, match=r"::model: exports.*pip install") as refused:
         require_runtimes(model)
     assert 'exports["o"]: tf2onnx, onnx, onnxruntime are not installed' in str(refused.value)
     assert 'pip install "modeltune[onnx]"' in str(refused.value)

@@ -14,7 +14,7 @@ import modeltune as mt
     [
         "mt.LiteRT()",
         'mt.LiteRT(quantize="int8", samples=50)',
-        'mt.LiteRT(quantize="float16", select_tf_ops=True)',
+        'mt.LiteRT(quantize="float16")',
         "mt.Onnx(opset=17)",
         'mt.metric("accuracy").of("lite") >= mt.tuned - 0.01',
         'mt.metric("recall").at(precision=0.9).of("lite").by("region").within(mt.tuned, 0.05)',

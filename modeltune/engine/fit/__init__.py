@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         can_predict,
         fixed_batch,
         is_from_logits,
+        is_of_keras,
         keeps_state,
         reset_states,
     )
@@ -93,6 +94,7 @@ __all__ = [
     "inputs_for",
     "is_estimator",
     "is_from_logits",
+    "is_of_keras",
     "keeps_state",
     "lend_model",
     "load_weights",
@@ -180,6 +182,7 @@ __getattr__, __dir__ = door(
             "can_predict",
             "fixed_batch",
             "is_from_logits",
+            "is_of_keras",
             "keeps_state",
             "reset_states",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -49,6 +50,16 @@ from modeltune.records import (
     pack_samples,
 )
 from modeltune.specs import Export, LiteRT, Onnx, Spec
+
+NAMES = {LiteRT.FORMAT: "LiteRT", Onnx.FORMAT: "ONNX"}
+"""What the formats are called."""
+
+NO_OPERATION = re.compile(
+    r"'tf\.(\w+)' op is neither a custom op nor a flex op"
+    r'|error: loc\(callsite\(fused\["(\w+):"'
+    r"|No Op registered for (\w+)"
+)
+"""How LiteRT's converter and onnxruntime say which operation they do not have, or not so."""
 
 MOST_LAYERS = 100
 """Layers of a model that are converted one by one to find the one that has no form in a file."""
@@ -122,7 +133,8 @@ def make_export(
         predicted = map_arrays(np.asarray, model.predict_on_batch(input_tensors(row)))
         runtime = _converted(model, export, loaded.train, spec.fit.threads, path)
         run = caller_of(runtime, model, predicted)
-        run(row)
+        with _silence():
+            run(row)  # what a runtime says of its first call
         scores, samples, unmeasured = _scored(spec, model, loaded, points, run)
         ratio = ratio_of_seconds([_timer(lambda: run(row)), _timer(_called(model, row))])
     except CodeError as error:
@@ -146,9 +158,8 @@ def scores_of_exports(
     """
     scores: dict[str, float] = {}
     for name, path in files.items():
-        kind = Onnx() if path.suffix == Onnx.SUFFIX else LiteRT()
         try:
-            runtime = _loaded(path, spec.exports.get(name, kind), spec.fit.threads)
+            runtime = _loaded(path, spec.fit.threads)
             row = input_tensors(_row(loaded.test))
             predicted = map_arrays(np.asarray, model.predict_on_batch(row))
             again = _scored(spec, model, loaded, points, caller_of(runtime, model, predicted))[0]
@@ -171,15 +182,12 @@ def _converted(
     try:
         return _written(model, export, train, threads, path)
     except Exception as error:
-        why = _first_reason(error)
+        why = _first_reason(error, export)
         alone = path.with_name(f"layer-{path.name}")
         layer = _unconverted_layer(model, lambda one: _written(one, export, None, threads, alone))
         alone.unlink(missing_ok=True)
         what = "the model" if layer is None else f'layer "{layer.name}" ({type(layer).__name__})'
-        hint = ""
-        if isinstance(export, LiteRT) and not export.select_tf_ops:
-            hint = "; mt.LiteRT(select_tf_ops=True) allows operations of TensorFlow"
-        raise CodeError(f"{what} cannot be converted to {export.FORMAT}: {why}{hint}") from error
+        raise CodeError(f"{what} cannot be converted to {NAMES[export.FORMAT]}: {why}") from error
 
 
 def _written(
@@ -191,14 +199,14 @@ def _written(
             write_litert(model, path, export, train)
         else:
             write_onnx(model, path, export)
-    return _loaded(path, export, threads)
+    return _loaded(path, threads)
 
 
-def _loaded(path: Path, export: Export, threads: int) -> ExportRuntime:
+def _loaded(path: Path, threads: int) -> ExportRuntime:
+    """Load a file into the runtime that its name says."""
+    load = load_onnx if path.suffix == Onnx.SUFFIX else load_litert
     with _silence():
-        if isinstance(export, LiteRT):
-            return load_litert(path, export, threads)
-        return load_onnx(path, threads)
+        return load(path, threads)
 
 
 @contextlib.contextmanager
@@ -209,15 +217,13 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _first_reason(error: BaseException) -> str:
-    """Return the line of an error that tells most: a converter's own is long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = next((line for line in lines if "is neither a custom op nor a flex op" in line), None)
-    if told is not None:
-        return "its " + told.rpartition(": '")[2].replace("'", "", 1).replace(
-            "op is neither a custom op nor a flex op", "operation is none of LiteRT's"
-        )
-    return error_line(error)
+def _first_reason(error: BaseException, export: Export) -> str:
+    """Return what an error of a converter or a runtime comes to, in a line: their own are long."""
+    lacking = NO_OPERATION.search(str(error))
+    if lacking is None:
+        return error_line(error)
+    operation = next(filter(None, lacking.groups()))
+    return f"its operation {operation} has no form in {NAMES[export.FORMAT]}"
 
 
 def _unconverted_layer(model: Model, convert: Callable[[Model], object]) -> Any | None:

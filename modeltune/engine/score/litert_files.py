@@ -27,9 +27,7 @@ def write_litert(model: Model, path: Path, export: LiteRT, train: Part | None) -
         train: where the ranges of activations are measured, as the model takes it. Without it floats
             stay as they are.
     """
-    ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    ops += [tf.lite.OpsSet.SELECT_TF_OPS] if export.select_tf_ops else []
-    target: dict[str, Any] = {"supported_ops": ops}
+    target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     options: dict[str, Any] = {"target_spec": target}
     if train is not None and export.quantize is not None:
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
@@ -65,15 +63,13 @@ def _cast(model: Model, name: str, array: Array) -> Array:
     return np.ascontiguousarray(array, dtypes.get(name, "float32"))
 
 
-def load_litert(path: Path, export: LiteRT, threads: int) -> ExportRuntime:
+def load_litert(path: Path, threads: int) -> ExportRuntime:
     """Load a file into the interpreter of ``ai_edge_litert``, else into that of TensorFlow.
-
-    Operations of TensorFlow are in its own interpreter alone.
 
     Raises:
         ValueError, RuntimeError: the interpreter does not take the file.
     """
-    interpreter_class, name = _interpreter(export)
+    interpreter_class, name = _interpreter()
     interpreter = interpreter_class(model_path=str(path), num_threads=threads)
     call = interpreter.get_signature_runner()
     inputs = {n: np.dtype(one["dtype"]) for n, one in call.get_input_details().items()}
@@ -85,12 +81,9 @@ def load_litert(path: Path, export: LiteRT, threads: int) -> ExportRuntime:
     return ExportRuntime(name, inputs, list(call.get_output_details()), run)
 
 
-def _interpreter(export: LiteRT) -> tuple[Any, str]:
-    if not export.select_tf_ops:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            pass
-        else:
-            return Interpreter, f"ai-edge-litert {metadata.version('ai-edge-litert')}"
-    return tf.lite.Interpreter, f"LiteRT of TensorFlow {tf.__version__}"
+def _interpreter() -> tuple[Any, str]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return tf.lite.Interpreter, f"LiteRT of TensorFlow {tf.__version__}"
+    return Interpreter, f"ai-edge-litert {metadata.version('ai-edge-litert')}"

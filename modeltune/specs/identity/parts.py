@@ -54,10 +54,17 @@ def run_identity(spec: Spec) -> dict[str, str]:
         "checks": typed(spec.checks),
         **({} if spec.task is None else {"task": _task(spec.task)}),
         **({"metrics": typed(spec.metrics)} if spec.metrics else {}),
-        **({"exports": typed(dict(spec.exports))} if spec.exports else {}),
+        **_exports(spec),
         **_threshold(spec),
         **_fine_tune(spec),
     }
+
+
+def _exports(spec: Spec) -> dict[str, str]:
+    """Return what exports depend on besides the model: as which they are declared, and what makes and runs them."""
+    packages = {name for export in spec.exports.values() for name in export.PACKAGES}
+    versions = {f"the version of {name}": _version(name) for name in sorted(packages)}
+    return {"exports": typed(dict(spec.exports)), **versions} if spec.exports else {}
 
 
 def _task(task: str | Mapping[str, str]) -> str:
