@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeltune.ground.errors import HistoryError, InvalidRunError
-from modeltune.histories.artifacts import contents, keep, verify
+from modeltune.histories.artifacts import (
+    artifact_path,
+    contents,
+    export_files_in,
+    is_artifact_name,
+    keep,
+    verify,
+)
 from modeltune.records.runs import Artifact
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -226,3 +233,32 @@ def test_nothing_is_read_whole_that_is_larger_than_a_run_writes(tmp_path: Path) 
     with pytest.raises(HistoryError, match="more than the 16777216 that modeltune writes"):
         contents(tmp_path, artifact, RUN)
     assert verify(tmp_path, artifact, RUN) == path
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_own"),
+    [
+        ("export-lite.tflite", True),
+        ("export-a_1.onnx", True),
+        ("export-lite.samples.json", True),
+        ("export-Lite.tflite", False),
+        ("export-lite.py", False),
+        ("export-../../x.onnx", False),
+        (f"export-{'a' * 33}.onnx", False),
+    ],
+)
+def test_the_exports_of_a_run_are_files_of_its_own(
+    ending: str, is_own: bool, tmp_path: Path
+) -> None:
+    name = f"artifacts/{RUN}.{ending}"
+    assert is_artifact_name(name) is is_own
+    if not is_own:
+        with pytest.raises(InvalidRunError, match="none that modeltune keeps"):
+            artifact_path(tmp_path, Artifact(name, "0" * 64, 1, 0), RUN)
+        return
+    artifact = keep(tmp_path, name, write)
+    assert artifact_path(tmp_path, artifact, RUN).read_bytes() == WEIGHTS
+    with pytest.raises(InvalidRunError, match="none that modeltune keeps"):
+        artifact_path(tmp_path, artifact, "another")
+    assert export_files_in(tmp_path, RUN) == [name]
+    assert export_files_in(tmp_path, "another") == []
