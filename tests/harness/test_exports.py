@@ -39,7 +39,7 @@ def answers(wrong: int, refits: int = 1) -> Samples:
 
 
 RECORD = ExportRecord(
-    "mt.LiteRT()", "LiteRT", 1200, {"accuracy": 0.9}, latency_ratio=(0.3, 0.2, 0.6)
+    "mt.LiteRT()", "LiteRT", 1200, {"accuracy": 0.9, "loss": 2.0}, latency_ratio=(0.3, 0.2, 0.6)
 )
 REFITS = ((0, None), (1, None), (2, None))
 
@@ -49,7 +49,11 @@ def verdict(gate: Any, record: ExportRecord = RECORD, wrong: int = 100) -> Verdi
     exports = measured_exports({"lite": record}, {"lite": answers(wrong)}, REFITS, None)
     tuned = answers(10, refits=3)
     measured = Measurements(
-        {"accuracy": Scores((0.99, 0.6, 0.6)), "artifact_bytes": Scores((4000.0,))},
+        {
+            "accuracy": Scores((0.99, 0.6, 0.6)),
+            "loss": Scores((1.0, 4.0, 4.0)),
+            "artifact_bytes": Scores((4000.0,)),
+        },
         *(REFITS, tuned),
         exports=exports,
     )
@@ -69,6 +73,7 @@ accuracy = mt.metric("accuracy").of("lite")
         (accuracy.within(mt.tuned, 0.01), Outcome.FAILED),
         (accuracy.per_class() >= mt.tuned - 0.01, Outcome.FAILED),
         (accuracy >= 0.89, Outcome.PASSED),
+        (mt.metric("loss").of("lite") <= mt.tuned + 0.1, Outcome.FAILED),
         (mt.metric("artifact_bytes").of("lite") <= 1200, Outcome.PASSED),
         (mt.metric("artifact_bytes").of("lite") <= mt.tuned * 0.2, Outcome.FAILED),
         (mt.metric("latency_ratio").of("lite") <= 0.7, Outcome.PASSED),
@@ -133,5 +138,5 @@ def test_the_record_of_an_export_survives_json_and_is_shown() -> None:
 def test_a_record_that_is_no_export_is_refused() -> None:
     run = searched()
     data = to_json(replace(run, model={"exports": {"lite": {"declared": 3}}}))
-    with pytest.raises(mt.HistoryError, match="exports"):
+    with pytest.raises(ValueError, match="has under exports what no run records there"):
         from_json(data)
