@@ -54,7 +54,6 @@ from modeltune.engine.score import (
     all_metrics,
     broadcast_cautions,
     evaluate,
-    export_problems,
     gate_problems,
     is_loss_of_keras,
     name_cautions,
@@ -63,6 +62,7 @@ from modeltune.engine.score import (
     predict,
     report_names,
     threshold_problems_of,
+    unfit_exports,
 )
 from modeltune.ground import DataError, SpecError, error_line, first_line, shorten
 from modeltune.records import Failure, RehearsalResult, failure_of
@@ -153,7 +153,7 @@ def rehearse_given(
         _warn(spec, predicted, evaluated)
         names = [*evaluated, *report_names(outputs, spec.asked_metrics)]
         problems += [*threshold_problems_of(spec, outputs), *gate_problems(spec, names)]
-        problems += [*point_problems(spec, outputs), *export_problems(spec, model, loaded)]
+        problems += [*point_problems(spec, outputs), *unfit_exports(spec, model, loaded)]
         rows = loaded.test.size
         problems += (
             _slice_problems(spec, model, outputs, rows)
@@ -314,7 +314,7 @@ def _problems_of_names(
 def _problems_of_gates(rehearsal: _Rehearsal, rehearsed: Model, outputs: list[Output]) -> list[str]:
     """Return what slices and behaviours cannot be measured with this model, or with its head."""
     spec, train = rehearsal.spec, rehearsal.train
-    exports = export_problems(spec, rehearsal.model, rehearsal.loaded)
+    exports = unfit_exports(spec, rehearsal.model, rehearsal.loaded)
     has_targets = train.has_targets and not train.has_ragged_targets
     problems = [
         *(

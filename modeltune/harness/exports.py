@@ -22,7 +22,6 @@ from modeltune.records import (
     Verdict,
     check_verdict,
     exports_of,
-    first_refit,
 )
 from modeltune.specs import Spec
 
@@ -61,12 +60,17 @@ def export_paths(spec: Spec, weights: Path) -> dict[str, Path]:
 
 def tuned_model(run: str, measured: Measurements) -> Past:
     """Return the tuned model whose weights a run keeps, for its exports to be compared with."""
+    samples = None
+    if measured.samples is not None:
+        from modeltune.records import first_refit
+
+        samples = first_refit(measured.samples)
     return Past(
         run,
         "the tuned model",
         {name: Scores(one.values[:1]) for name, one in measured.scores.items()},
         measured.refits[:1],
-        None if measured.samples is None else first_refit(measured.samples),
+        samples,
     )
 
 

@@ -14,9 +14,9 @@ from modeltune.plugin import hookspecs
 from modeltune.plugin.live_hooks import LiveHooks
 from modeltune.plugin.mlflow_plugin import MlflowPlugin
 from modeltune.plugin.session import Session
-from modeltune.plugin.tuned_fixture import tuned
+from modeltune.plugin.tuned_fixture import lend_tuned
 
-__all__ = ["pytest_addhooks", "pytest_addoption", "pytest_configure", "tuned"]
+__all__ = ["lend_tuned", "pytest_addhooks", "pytest_addoption", "pytest_configure"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

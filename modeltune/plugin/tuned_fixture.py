@@ -33,8 +33,8 @@ class NoWinnerError(Exception):
     __module__ = "modeltune"
 
 
-@pytest.fixture
-def tuned(request: pytest.FixtureRequest) -> Tuned:
+@pytest.fixture(name=FIXTURE)
+def lend_tuned(request: pytest.FixtureRequest) -> Tuned:
     """Lend the winner of a spec to a test: ``tuned(mlp)`` is its model, ``tuned.run(mlp)`` its Run.
 
     Of a spec that returns a predictor it is that object, as the build function returns it today.

@@ -13,9 +13,9 @@ from modeltune.ground import door
 if TYPE_CHECKING:
     from modeltune.engine.score.broadcasts import broadcast_cautions
     from modeltune.engine.score.conversions import (
-        export_problems,
         make_export,
         scores_of_exports,
+        unfit_exports,
     )
     from modeltune.engine.score.estimator_files import (
         load_estimator,
@@ -102,7 +102,6 @@ __all__ = [
     "digest_of",
     "digest_of_predictor",
     "evaluate",
-    "export_problems",
     "foreign_names",
     "gate_problems",
     "is_keras_model",
@@ -143,6 +142,7 @@ __all__ = [
     "task_scores",
     "threshold_problems_of",
     "train_refit",
+    "unfit_exports",
     "with_weights",
     "write_estimator",
     "write_predictions",
@@ -152,7 +152,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "broadcasts": ("broadcast_cautions",),
-        "conversions": ("export_problems", "make_export", "scores_of_exports"),
+        "conversions": ("unfit_exports", "make_export", "scores_of_exports"),
         "latencies": ("ratio_of_seconds",),
         "unmeasured_gates": ("gate_problems",),
         "estimator_files": (

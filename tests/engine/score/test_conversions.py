@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import modeltune as mt
 from modeltune.engine.data import load_data
-from modeltune.engine.score.conversions import export_problems, make_export
+from modeltune.engine.score.conversions import make_export, unfit_exports
 from modeltune.engine.score.export_runtime import ExportRuntime, caller_of, inputs_by_name
 
 
@@ -41,14 +41,14 @@ def only_test() -> mt.Data:
 
 def classifier(*hidden: Any, inputs: Any = None) -> Any:
     softmax = keras.layers.Dense(2, activation="softmax")
-    model = keras.Sequential([inputs or keras.Input((4,)), *hidden, softmax])
+    model = keras.Sequential([keras.Input((4,)) if inputs is None else inputs, *hidden, softmax])
     model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
 def spec(data: Any, **exports: Any) -> Any:
     @mt.spec(data=data, exports=exports)
-    def model(hp: Any) -> Any: ...
+    def model() -> Any: ...
 
     return model
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_trained(
     data: Any, inputs: Any, words: str | None
 ) -> None:
     declared = spec(data, lite=mt.LiteRT(quantize="int8"))
-    problems = list(export_problems(declared, classifier(inputs=inputs), load_data(declared, {})))
+    problems = list(unfit_exports(declared, classifier(inputs=inputs), load_data(declared, {})))
     assert len(problems) == (words is not None)
     assert all(words is not None and words in problem for problem in problems)
 
