@@ -448,11 +448,18 @@ def join_samples(refits: Sequence[Samples]) -> Samples | None:
 
 def first_refit(samples: Samples) -> Samples:
     """Return what the first refit did on each sample."""
-    by_name = ("predicted", "values", "outputs", "thresholds")
-    first = {
-        kind: {n: array[:1] for n, array in getattr(samples, kind).items()} for kind in by_name
-    }
-    return replace(samples, refits=1, **first)
+
+    def first(of_refits: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array[:1] for name, array in of_refits.items()}
+
+    return replace(
+        samples,
+        refits=1,
+        predicted=first(samples.predicted),
+        values=first(samples.values),
+        outputs=first(samples.outputs),
+        thresholds=first(samples.thresholds),
+    )
 
 
 def pack_samples(samples: Samples) -> Json:

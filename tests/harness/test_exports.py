@@ -18,7 +18,7 @@ from modeltune.harness.exports import (
     tuned_model,
 )
 from modeltune.judgement import Measurements, judge
-from modeltune.records import ExportRecord, Outcome, Samples, Scores, Verdict, plain
+from modeltune.records import ExportRecord, Outcome, References, Samples, Scores, Verdict, plain
 from modeltune.records.exports import exports_of
 from modeltune.records.json_form import from_json, to_json
 from modeltune.reports import show
@@ -57,7 +57,7 @@ def verdict(gate: Any, record: ExportRecord = RECORD, wrong: int = 100) -> Verdi
         *(REFITS, tuned),
         exports=exports,
     )
-    past = {"baseline": "none", "tuned": [tuned_model("1a2b", measured)]}
+    past: References = {"baseline": "none", "tuned": [tuned_model("1a2b", measured)]}
     (only,) = judge([gate], measured, "spec_a.py::a", past)
     return only
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ class ExportRuntime:
     """
 
     name: str
-    inputs: Mapping[str, np.dtype[object]]
+    inputs: Mapping[str, np.dtype[Any]]
     outputs: Sequence[str]
     run: Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
