@@ -186,9 +186,10 @@ def judge_beside(
 
     Exports are held beside the tuned model of the run itself, whose id is given.
     """
+    beside = past
     if measured.exports:
-        past = {**past, Source.TUNED.value: [tuned_model(run_id, measured)]}
-    verdicts = judge(spec.gates, measured, spec.id, past, looks=len(looks_of(spec)))
+        beside = {**past, Source.TUNED.value: [tuned_model(run_id, measured)]}
+    verdicts = judge(spec.gates, measured, spec.id, beside, looks=len(looks_of(spec)))
     accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
     today = datetime.now(UTC).date()
     try:
