@@ -51,7 +51,7 @@ from modeltune.records import (
 )
 from modeltune.specs import Export, LiteRT, Onnx, Spec
 
-FORMATS = {LiteRT.FORMAT: "LiteRT", Onnx.FORMAT: "ONNX"}
+FORMAT_NAMES = {LiteRT.FORMAT: "LiteRT", Onnx.FORMAT: "ONNX"}
 """What the formats are called."""
 
 NO_OPERATION = re.compile(
@@ -61,7 +61,7 @@ NO_OPERATION = re.compile(
 )
 """How LiteRT's converter and onnxruntime say which operation they do not have, or not so."""
 
-MOST_TRIED = 100
+LAYERS_TRIED = 100
 """Layers of a model that are converted one by one to find the one that has no form in a file."""
 
 
@@ -187,7 +187,9 @@ def _converted(
         layer = _unconverted_layer(model, lambda one: _written(one, export, None, threads, alone))
         alone.unlink(missing_ok=True)
         what = "the model" if layer is None else f'layer "{layer.name}" ({type(layer).__name__})'
-        raise CodeError(f"{what} cannot be converted to {FORMATS[export.FORMAT]}: {why}") from error
+        raise CodeError(
+            f"{what} cannot be converted to {FORMAT_NAMES[export.FORMAT]}: {why}"
+        ) from error
 
 
 def _written(
@@ -223,7 +225,7 @@ def _first_reason(error: BaseException, export: Export) -> str:
     if lacking is None:
         return error_line(error)
     operation = next(filter(None, lacking.groups()))
-    return f"its operation {operation} has no form in {FORMATS[export.FORMAT]}"
+    return f"its operation {operation} has no form in {FORMAT_NAMES[export.FORMAT]}"
 
 
 def _unconverted_layer(model: Model, convert: Callable[[Model], object]) -> Any | None:
@@ -232,7 +234,7 @@ def _unconverted_layer(model: Model, convert: Callable[[Model], object]) -> Any 
     Each is converted alone: first those that are not Keras's own.
     """
     layers = _own_layers(model)
-    for layer in sorted(layers, key=is_of_keras)[:MOST_TRIED]:
+    for layer in sorted(layers, key=is_of_keras)[:LAYERS_TRIED]:
         inner = _unconverted_layer(layer, convert)
         if inner is not None:
             return inner
