@@ -28,8 +28,6 @@ from modeltune.specs import Spec
 if TYPE_CHECKING:
     from modeltune.records import Samples
 
-ARTIFACT_BYTES, LATENCY = "artifact_bytes", "latency_ratio"
-
 CHECK = "integrity.exports"
 
 
@@ -108,10 +106,10 @@ def _measured(
     scores = {metric: Scores((value,)) for metric, value in record.scores.items()}
     intervals = {}
     if record.bytes is not None:
-        scores[ARTIFACT_BYTES] = Scores((float(record.bytes),))
+        scores["artifact_bytes"] = Scores((float(record.bytes),))
     if record.latency_ratio is not None:
-        scores[LATENCY] = Scores(record.latency_ratio[:1])
-        intervals[LATENCY] = record.latency_ratio
+        scores["latency_ratio"] = Scores(record.latency_ratio[:1])
+        intervals["latency_ratio"] = record.latency_ratio
     return Measurements(
         scores,
         refits[:1],
