@@ -39,8 +39,8 @@ def require_runtimes(spec: Spec) -> None:
     """
     for name, export in spec.exports.items():
         # LiteRT's own interpreter is in TensorFlow, too.
-        needed = [name for name in export.PACKAGES if name != "ai-edge-litert"]
-        lacking = [name for name in needed if importlib.util.find_spec(name) is None]
+        needed = [one for one in export.PACKAGES if one != "ai-edge-litert"]
+        lacking = [one for one in needed if importlib.util.find_spec(one) is None]
         if lacking:
             raise SpecError(
                 f"{spec.id}: exports[{typed(name)}]: {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} "
