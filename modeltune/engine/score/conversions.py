@@ -130,7 +130,7 @@ def make_export(
     export = spec.exports[name]
     try:
         row = _row(loaded.test)
-        predicted = map_arrays(np.asarray, model.predict_on_batch(input_tensors(row)))
+        predicted = map_arrays(np.asarray, model.predict_on_batch(input_tensors(model, row)))
         runtime = _converted(model, export, loaded.train, spec.fit.threads, path)
         run = caller_of(runtime, model, predicted)
         with _silence():
@@ -160,7 +160,7 @@ def scores_of_exports(
     for name, path in files.items():
         try:
             runtime = _loaded(path, spec.fit.threads)
-            row = input_tensors(_row(loaded.test))
+            row = input_tensors(model, _row(loaded.test))
             predicted = map_arrays(np.asarray, model.predict_on_batch(row))
             again = _scored(spec, model, loaded, points, caller_of(runtime, model, predicted))[0]
         except (Exception, SystemExit) as error:
@@ -281,7 +281,7 @@ def _scored(
     few = _few(test)
     if model.losses:
         # Penalties of activities are of the batch that was last seen, or symbols of a graph.
-        model(input_tensors(next(test.batches(size))[0]), training=False)
+        model(input_tensors(model, next(test.batches(size))[0]), training=False)
     evaluated = {
         name: score_predictions(model, on_test, plain, name)
         for name in evaluate(model, few, few.size)
@@ -311,7 +311,7 @@ def _row(part: Part) -> Arrays:
 
 
 def _called(model: Model, row: Arrays) -> Callable[[], object]:
-    tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(row))
+    tensors = map_arrays(keras.ops.convert_to_tensor, input_tensors(model, row))
     return lambda: model.predict_on_batch(tensors)
 
 
