@@ -292,7 +292,9 @@ def _scored(
     samples = refit_samples(model, on_test, scores, in_train, own, asked)
     if samples is not None and test.stream is not None and not samples.truth:
         samples = None  # only its targets show in which order a stream yielded its samples
-    packed = None if samples is None else pack_samples(as_they_depend(samples, test))
+    packed = (
+        None if samples is None else pack_samples(as_they_depend(samples, test, on_test.groups))
+    )
     undefined = {name: why for name, why in own.undefined.items() if name not in evaluated}
     return scores, packed, undefined
 
