@@ -296,6 +296,18 @@ def test_law_a_share_of_errors_is_judged_as_the_share_of_what_is_right(
 # Several gates
 
 
+@given(world=worlds(), margin=margins)
+def test_law_few_samples_never_prove_that_a_recipe_is_worse_for_new_data(
+    world: World, margin: float
+) -> None:
+    assume(world.is_told and min(len(world.now), len(world.then)) > 1)
+    regression = judged(mt.metric("m") >= mt.baseline - margin, world).regression
+    assert regression is not None
+    assert regression.p_on_new_data is not None
+    assert 2.0 ** -len(world.truth) <= regression.p_on_new_data <= 1
+    assert regression.samples == len(world.truth)
+
+
 @given(
     world=worlds(),
     gates=st.lists(st.tuples(comparisons, margins, refinements), min_size=1, max_size=4),

@@ -15,12 +15,12 @@ WHOSE = (
     "patient|subject|user|customer|client|person|participant|household|family|session|visit|device|speaker|"
     "author|student|worker|recording|video|document|group"
 )
-ID_NAME = re.compile(r"([^a-z]|^)(u?u?id|nr|number)$|[a-z]Id$|[a-z]ID$")
-WHOSE_NAME = re.compile(rf"([^a-z]|^)({WHOSE})$", re.IGNORECASE)
+ID_NAME = re.compile(r"([^a-z]|^)u?u?id$|[a-z]Id$|[a-z]ID$")
+WHOSE_NAME = re.compile(rf"([^a-z]|^)({WHOSE})($|_?id$)", re.IGNORECASE)
 """Names of columns that say whose a row is: an id, or a noun."""
 
 MANY = 20
-"""With so many different values a column named by a noun is taken to say whose a row is, and not of which kind."""
+"""With so many different values a column named by an id or a noun alone is taken to say whose a row is, not of which kind."""
 
 MOSTLY_SHARED = 0.5
 """The share of rows that have an id with another row, from which on it is said."""
@@ -83,7 +83,9 @@ def _shared_ids(parts: Sequence[RowsOfPart]) -> Iterator[str]:
         codes, labels = text_codes(values)
         counts = np.bincount(codes[codes >= 0], minlength=len(labels))
         shared = int(counts[counts > 1].sum())
-        if len(labels) >= (2 if is_id else MANY) and shared >= MOSTLY_SHARED * len(values):
+        if len(labels) >= (2 if is_id and is_noun else MANY) and shared >= MOSTLY_SHARED * len(
+            values
+        ):
             yield (
                 f'column "{name}" has {len(labels)} different values in {len(values)} rows, and looks as if it '
                 f"said which belong together; if it does, declare it: mt.Data(..., groups=labels): {KEEP_TOGETHER}"

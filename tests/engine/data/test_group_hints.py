@@ -56,6 +56,8 @@ def test_a_column_of_ids_that_rows_share_is_pointed_at(name: str, values: Any) -
         ("humid", PATIENT),
         ("grid", PATIENT),
         ("price", PATIENT),
+        ("category_id", PATIENT % 9),
+        ("room_number", PATIENT),
     ],
 )
 def test_other_columns_are_not(name: str, values: Any) -> None:
