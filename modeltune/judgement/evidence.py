@@ -261,6 +261,11 @@ MOST_RESAMPLED = 20_000
 MOST_COMBINATIONS = 10_000
 """Combinations of classes that are counted instead of drawing each sample of a resample."""
 
+NOT_TOLD = "one refit, and single samples do not tell this metric"
+NOT_TOLD_OF = {
+    unit: f"{NOT_TOLD}, so that their {unit.value} are not looked at"
+    for unit in (Unit.GROUPS, Unit.BLOCKS)
+}
 NOT_KEPT = "one refit, and the predictions it is computed from are not kept with both runs"
 
 
@@ -292,6 +297,7 @@ def compare_evidence(
         if by_samples is not None:
             return ValuePair(*means, by_samples, is_kept_model, crossed=crossed)
         mine, theirs = candidate.values(metric), reference.values(metric)
+        lack = NOT_TOLD if candidate.unit is Unit.SAMPLES else NOT_TOLD_OF[candidate.unit]
         if candidate.function is not None or candidate.is_told(metric):
             lack = NOT_KEPT
     means = float(np.mean(mine)), float(np.mean(theirs))

@@ -158,6 +158,31 @@ def test_the_evidence_is_the_best_that_both_have(
         assert value == pytest.approx(np.mean(side.scores[metric].values[:count]))
 
 
+@pytest.mark.parametrize(
+    ("fields", "lack"),
+    [
+        ({}, "one refit, and single samples do not tell this metric"),
+        (
+            {"clusters": np.arange(N) // 2},
+            "one refit, and single samples do not tell this metric, so that their groups are not looked at",
+        ),
+        (
+            {"is_ordered": True},
+            "one refit, and single samples do not tell this metric, so that their blocks are not looked at",
+        ),
+    ],
+    ids=["samples", "groups", "blocks"],
+)
+def test_a_metric_without_values_of_samples_says_what_becomes_of_groups(
+    fields: dict[str, Any], lack: str
+) -> None:
+    now, then = classifier(1), classifier(1)
+    assert now.samples is not None
+    now = replace(now, scores={"auc": Scores((0.8,))}, samples=replace(now.samples, **fields))
+    compared = compare_evidence("auc", 1, now, replace(then, scores={"auc": Scores((0.9,))}))
+    assert (compared.comparison, compared.lack) == (None, lack)
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "loss", "f1"])
 @pytest.mark.parametrize("what", ["another truth", "another order", "fewer samples"])
 @pytest.mark.parametrize(("refits", "test"), [(1, None), (2, "paired t over seeds")])
