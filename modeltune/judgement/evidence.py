@@ -297,7 +297,9 @@ def compare_evidence(
         if by_samples is not None:
             return ValuePair(*means, by_samples, is_kept_model, crossed=crossed)
         mine, theirs = candidate.values(metric), reference.values(metric)
-        lack = NOT_TOLD if candidate.unit is Unit.SAMPLES else NOT_TOLD_OF[candidate.unit]
+        units = (side.unit for side in (candidate, reference))
+        whole = next((unit for unit in units if unit is not Unit.SAMPLES), None)
+        lack = NOT_TOLD if whole is None else NOT_TOLD_OF[whole]
         if candidate.function is not None or candidate.is_told(metric):
             lack = NOT_KEPT
     means = float(np.mean(mine)), float(np.mean(theirs))
