@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +27,7 @@ from modeltune.engine.fit import (
     surroundings,
     take_cautions,
 )
-from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore
+from modeltune.engine.oracles import Oracle, ReadHyperParameters, explore, other_choices
 from modeltune.engine.probe import (
     PredictorSource,
     behaviour_problems,
@@ -102,13 +103,14 @@ class EstimatorEngine:
                 metric that it does not have; every problem found is listed.
         """
         take_cautions()  # of what ended before it could be told of
-        spec, failure, is_first = self._spec, None, True
+        spec, failure, is_first, has_epochs = self._spec, None, True, False
         for hp in explore(spec.model, oracle):
             try:
                 with surroundings(spec, spec.search.seed):
                     estimator = _built(spec, hp)
                     if is_first:
-                        self._try(estimator)
+                        has_epochs = self._may_be_of_keras(hp)
+                        self._try(estimator, has_epochs)
             except SpecError:
                 raise
             except OtherKindBuild:
@@ -123,7 +125,7 @@ class EstimatorEngine:
                     caution(one.check, one.text)
             is_first = False
         return RehearsalResult(
-            oracle.space.get_config(), failure, take_cautions(), has_epochs=False
+            oracle.space.get_config(), failure, take_cautions(), has_epochs=has_epochs
         )
 
     def train_trial(self, task: TrialTask) -> TrialResult:
@@ -242,10 +244,27 @@ class EstimatorEngine:
         except HistoryError as error:
             raise HistoryError(f"the estimator that the run kept is not loaded: {error}") from error
 
-    def _try(self, estimator: Estimator) -> None:
+    def _may_be_of_keras(self, hp: ReadHyperParameters) -> bool:
+        """Tell whether the build function returns a Keras model with another choice of one hyperparameter."""
+        for other in other_choices(hp):
+            with contextlib.suppress(Exception):  # what a choice raises shows in its trial
+                if is_keras_model(self._spec(other)):
+                    return True
+        return False
+
+    def _try(self, estimator: Estimator, has_epochs: bool) -> None:
+        """Fit the default candidate to a few rows, and have it scored.
+
+        Args:
+            estimator: the default candidate.
+            has_epochs: whether other candidates are Keras models, for which fields of epochs are declared.
+
+        Raises:
+            SpecError: every problem found is listed.
+        """
         spec, data = self._spec, self._data
         streams = [part.name for part in data.parts if part.stream is not None]
-        problems = [*refusals(spec, estimator)]
+        problems = [*refusals(spec, estimator, has_epochs)]
         if streams:
             problems.append(
                 f"data: {', '.join(streams)}: a stream, which only a Keras model reads; return arrays"

@@ -16,6 +16,7 @@ from modeltune.engine.fit import (
     input_tensors,
     lend_model,
     model_of,
+    predict_batch,
 )
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.probe import probe, what_hypothesis_lacks, without_inputs
@@ -143,7 +144,7 @@ def _timer(model: Model, x: Arrays) -> Callable[[], float]:
 
     def seconds() -> float:
         started = monotonic()
-        model.predict_on_batch(tensors)
+        predict_batch(model, tensors)
         return monotonic() - started
 
     return seconds

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.engine.hyperparameters import Fixed, Float, Int
+from keras_tuner.engine.hyperparameters import Boolean, Choice, Fixed, Float, Int
 
 from modeltune.engine.first_ranges import RANGES, ignored_range
 from modeltune.engine.float_ranges import with_upper_end
@@ -323,6 +323,15 @@ def explore(build: Any, oracle: Oracle) -> Iterator[ReadHyperParameters]:
             return
         hp.ensure_active_values()
         entered.append(waiting.pop(0))
+
+
+def other_choices(hp: ReadHyperParameters) -> Iterator[ReadHyperParameters]:
+    """Yield values that differ from these in one hyperparameter, which is one of a few choices."""
+    for entry in hp.space:
+        for choice in entry.values if isinstance(entry, Choice | Boolean) else ():
+            if choice != hp.values.get(entry.name):
+                values = {**hp.values, entry.name: choice}
+                yield ReadHyperParameters.of({"space": [], "values": values})
 
 
 def _enter(scope: Any, hp: ReadHyperParameters) -> bool:

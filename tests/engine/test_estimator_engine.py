@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,7 +34,7 @@ from modeltune.ground.errors import HistoryError, SpecError
 from modeltune.harness.replay import export_kept, rescore_run
 from modeltune.histories.store import open_store
 from modeltune.records.runs import Run
-from tests.support.small_models import LABELS, PIXELS, digits, softmax
+from tests.support.small_models import LABELS, PIXELS, dense, digits
 
 ACCURATE = mt.maximize("val_accuracy")
 ONE = mt.Holdout(seeds=1)
@@ -271,11 +272,14 @@ def test_tables_labels_and_numbers_are_judged_by_what_they_are(tmp_path: Path) -
     assert found.passed
 
 
-def test_a_search_may_choose_between_a_keras_model_and_an_estimator(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kinds", [["net", "trees"], ["trees", "net"]])
+def test_a_search_may_choose_between_a_keras_model_and_an_estimator_in_any_order(
+    kinds: list[str], tmp_path: Path
+) -> None:
     def either(hp: Any) -> Any:
-        if hp.Choice("kind", ["net", "trees"]) == "net":
-            return softmax(hp)
-        return RandomForestClassifier(hp.Choice("trees", [3, 9]))
+        if hp.Choice("kind", kinds) == "net":
+            return dense(keras.layers.Dense(10, activation="softmax"))
+        return RandomForestClassifier(9)
 
     found = run_of(
         either, tmp_path, search=mt.GridSearch(ACCURATE), fit=mt.Fit(epochs=1), validation=ONE

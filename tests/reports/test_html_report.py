@@ -16,6 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -611,6 +612,24 @@ def test_any_values_of_parameters_are_drawn(browser: Browser, tmp_path: Path) ->
     assert len(charts) == len(values)
     assert [kind for kind, ink, is_hued in charts if ink < 0.01 or not is_hued] == []
     quiet(browser, page)
+
+
+def test_numbers_that_are_all_the_same_stand_in_the_middle_of_their_charts(
+    browser: Browser, tmp_path: Path
+) -> None:
+    reported = regressor(50)
+    assert reported.samples is not None
+    zeros, ones = np.zeros((50, 1), np.float32), np.ones((1, 50, 1), np.float32)
+    same = replace(reported.samples, truth={"": zeros}, predicted={"": ones})
+    page = tmp_path / "same.html"
+    page.write_text(html([replace(reported, samples=same)]), encoding="utf-8")
+    browser.open(page)
+    drawn_everywhere(browser)
+    for chart in ("scatter", "residuals"):
+        canvas = f"figure[data-chart={chart}] canvas"
+        columns = browser.run(BLUE_COLUMNS, canvas)
+        width = browser.run(f"return document.querySelector('{canvas}').width")
+        assert 0.45 < sum(columns) / len(columns) / width < 0.65, chart
 
 
 def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> ReportedRun:

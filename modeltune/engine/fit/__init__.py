@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         is_from_logits,
         is_of_keras,
         keeps_state,
+        predict_batch,
         reset_states,
     )
     from modeltune.engine.fit.pretrained_weights import note_on_trained, starting_weights
@@ -107,6 +108,7 @@ __all__ = [
     "note_on_trained",
     "numbers_of",
     "overrides_fit",
+    "predict_batch",
     "read_assets",
     "refusals",
     "report_epochs_to",
@@ -184,6 +186,7 @@ __getattr__, __dir__ = door(
             "is_from_logits",
             "is_of_keras",
             "keeps_state",
+            "predict_batch",
             "reset_states",
         ),
         "second_phase": ("SecondPhase", "fine_tuning"),

@@ -460,7 +460,7 @@ def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
         return f"a {type(distributed).__name__} distributes it"
     if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
         return "keras.config limits epochs or steps"
-    if _overrides(model, "fit"):
+    if overrides(model, "fit"):
         return f"{type(model).__name__} overrides fit"
     for leaf in keras.tree.flatten(parts):
         if leaf is None:
@@ -477,7 +477,7 @@ def why_only_arrays(model: Model, parts: Sequence[Arrays]) -> str | None:
 def _why_only_steps(model: Model, callbacks: Sequence[Any], parts: Sequence[Arrays]) -> str | None:
     """Return why ``model.fit`` must run every step by itself; None if whole epochs will do."""
     for method in ("evaluate", "make_train_function", "make_test_function"):
-        if _overrides(model, method):
+        if overrides(model, method):
             return f"{type(model).__name__} overrides {method}"
     if model.run_eagerly or tf.config.functions_run_eagerly():
         return "the model runs eagerly"
@@ -503,7 +503,8 @@ def _distribution(model: Model) -> Any:
     return model.distribute_strategy if is_spread else None
 
 
-def _overrides(model: Model, method: str) -> bool:
+def overrides(model: Model, method: str) -> bool:
+    """Tell whether a model has a method of ``keras.Model`` of its own."""
     return getattr(type(model), method) is not getattr(keras.Model, method)
 
 

@@ -143,9 +143,12 @@ def targets_for(spec: Spec, estimator: Estimator, part: Part) -> Any:
     return y if classes is None else classes
 
 
-def refusals(spec: Spec, estimator: Estimator) -> Iterator[str]:
-    """Yield what a spec declares that an estimator cannot be trained with, and what to do."""
-    if spec.has_own_protocol:
+def refusals(spec: Spec, estimator: Estimator, has_epochs: bool) -> Iterator[str]:
+    """Yield what a spec declares that an estimator cannot be trained with, and what to do.
+
+    Fields of epochs are for other candidates where these are Keras models, so that it ``has_epochs``.
+    """
+    if spec.has_own_protocol and not has_epochs:
         for field in spec.fields_of_epochs:
             yield (
                 f"{field}: a {type(estimator).__name__} is fitted once, by its own fit, without epochs, "

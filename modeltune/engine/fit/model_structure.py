@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 
-from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.data import Arrays
+from modeltune.engine.fit.epoch_graph import Model, overrides
 from modeltune.engine.internals import keras_internals
 
 REFERENCES = ("keras_history", "input_layers", "output_layers")
@@ -143,6 +144,21 @@ def can_predict(model: Model) -> bool:
 def can_evaluate(model: Model) -> bool:
     """Tell whether a model can be evaluated: it is called then, unless by a step of its own."""
     return can_predict(model) or type(model).test_step is not keras.Model.test_step
+
+
+def predict_batch(model: Model, x: Arrays) -> Any:
+    """Return what a model predicts for a batch of tensors.
+
+    A model with an ``evaluate`` and a ``predict`` of its own may prepare its inputs there, as models
+    with a preprocessor do: its ``predict`` is asked, unless it has a ``predict_on_batch`` of its own too,
+    as those of KerasHub have.
+    """
+    has_own = overrides(model, "evaluate") and overrides(model, "predict")
+    if not has_own or overrides(model, "predict_on_batch"):
+        return model.predict_on_batch(x)
+    taken = inspect.signature(model.predict).parameters.values()
+    is_quiet = any(one.name == "verbose" or one.kind is one.VAR_KEYWORD for one in taken)
+    return model.predict(x, verbose=0) if is_quiet else model.predict(x)
 
 
 def is_from_logits(loss: Any) -> bool:

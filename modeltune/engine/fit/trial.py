@@ -11,6 +11,7 @@ from modeltune.engine.fit.feature_files import take_notes
 from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
 from modeltune.engine.fit.input_texts import input_tensors
 from modeltune.engine.fit.model_inputs import for_model
+from modeltune.engine.fit.model_structure import predict_batch
 from modeltune.engine.fit.states import load_state, save_state
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import monotonic
@@ -45,7 +46,7 @@ def train_trial(
             if task.continue_from is not None:
                 if not model.built:
                     x = next(for_model(model, train).batches(1))[0]
-                    model.predict_on_batch(input_tensors(model, x))
+                    predict_batch(model, input_tensors(model, x))
                 load_state(model, task.continue_from)
             curve, trained_by = fit(plan, candidate)
             failure = not_finite(spec, curve, task.initial_epoch)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, map_arrays
-from modeltune.engine.fit import Model, fixed_batch, input_tensors
+from modeltune.engine.fit import Model, fixed_batch, input_tensors, predict_batch
 from modeltune.engine.probe.transforms import PREDICTION_BATCH
 from modeltune.engine.score import Output, predict
 
@@ -31,4 +31,4 @@ class KerasSource:
     def predict(self, x: Arrays) -> Arrays:
         """As ``PredictionSource.predict``."""
         tensors = input_tensors(self._model, x)
-        return map_arrays(np.asarray, self._model.predict_on_batch(tensors))
+        return map_arrays(np.asarray, predict_batch(self._model, tensors))

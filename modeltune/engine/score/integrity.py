@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, concatenate, leaves, map_arrays
-from modeltune.engine.fit import Model, fixed_batch, input_tensors, reset_states
+from modeltune.engine.fit import Model, fixed_batch, input_tensors, predict_batch, reset_states
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.engine.score.random_numbers import (
     draws_in_training_only,
@@ -105,10 +105,10 @@ class _Rows:
     ) -> Arrays:
         """Return predictions for the rows, in batches of at most ``most`` rows.
 
-        ``predict`` takes the place of the model's ``predict_on_batch``.
+        ``predict`` takes the place of the model's own way to predict a batch.
         """
         step = most or self.batch_size
-        predict = predict or model.predict_on_batch
+        predict = predict or functools.partial(predict_batch, model)
         joined: Arrays = None
         reset_states(model)
         for start in range(0, self.size, step):

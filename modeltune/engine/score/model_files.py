@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays
-from modeltune.engine.fit import Model, numbers_of, text_inputs
+from modeltune.engine.fit import Model, numbers_of, predict_batch, text_inputs
 from modeltune.engine.internals import keras_internals
 from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
@@ -176,7 +176,7 @@ def _predictions(model: Model, x: Arrays) -> list[Array] | str:
     if x is None:
         return "the model does not tell what it takes"
     try:
-        predicted = model.predict_on_batch(x)
+        predicted = predict_batch(model, x)
         arrays = [np.asarray(array) for array in keras.tree.flatten(predicted)]
     except Exception as error:  # noqa: BLE001  call() may be the user's code, or reject such samples
         return error_line(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from modeltune.engine.backends import is_tensorflow, tf
 from modeltune.engine.data import RANDOM_STATES, Arrays, map_arrays
-from modeltune.engine.fit import SEED_STATE, Model, string_tensor
+from modeltune.engine.fit import SEED_STATE, Model, predict_batch, string_tensor
 from modeltune.engine.internals import Feature, keras_internals
 from modeltune.records import Array
 
@@ -88,7 +89,7 @@ def _traced(model: Model, x: Arrays) -> tuple[Callable[[Arrays], Arrays], list[A
             pass
         else:
             return predict, [v for v in variables if any(s in v.name for s in RANDOM_STATES)]
-    return model.predict_on_batch, _own_states(model)
+    return functools.partial(predict_batch, model), _own_states(model)
 
 
 def _own_states(model: Model) -> list[Any]:

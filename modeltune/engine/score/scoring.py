@@ -18,6 +18,7 @@ from modeltune.engine.fit import (
     can_predict,
     input_tensors,
     logged_numbers,
+    predict_batch,
     reset_states,
     with_text_inputs,
 )
@@ -218,7 +219,7 @@ def predict(
         if not sizes:
             read = mask_reader(model, x)
         targets.append(y)
-        predicted = model.predict_on_batch(input_tensors(model, x)) if run is None else run(x)
+        predicted = predict_batch(model, input_tensors(model, x)) if run is None else run(x)
         predictions.append(map_arrays(np.asarray, predicted))
         weights.append(sample_weight)
         sizes.append(len(next(leaves(x))[1]))

@@ -232,6 +232,9 @@
   // Room at both ends: uPlot leaves out points of several at the last x.
   const wider = (u, low, high) => {
     if (low === null || high === null) return [0, 1];
+    // Of values that are all the same uPlot has made a range of its own, with them at one end.
+    const xs = u.data[0];
+    if (xs[0] === xs[xs.length - 1]) low = high = xs[0];
     const pad = (high - low) * 0.04 || Math.abs(low) * 0.05 || 0.5;
     return [low - pad, high + pad];
   };

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from modeltune.engine.fit.model_structure import keeps_state, reset_states
+from modeltune.engine.fit.model_structure import keeps_state, predict_batch, reset_states
 
 X = np.random.default_rng(0).normal(size=(4, 5, 2)).astype("float32")
 
@@ -41,3 +41,31 @@ def test_a_state_is_kept_from_batch_to_batch_until_it_is_reset(build: Any) -> No
 def test_other_models_keep_none() -> None:
     assert not keeps_state(recurrent(False))
     assert not keeps_state(keras.Sequential([layers.Dense(1)]))
+
+
+class OwnPredict(keras.Sequential):
+    """What its ``predict`` returns need not be what its loss compares."""
+
+    def predict(self, x: Any) -> Any:
+        return super().predict(2 * x, verbose=0)
+
+
+class OwnEvaluate(OwnPredict):
+    """Prepares its inputs in ``evaluate`` as in ``predict``."""
+
+    def evaluate(self, x: Any = None, y: Any = None, **more: Any) -> Any:
+        return super().evaluate(2 * x, y, **more)
+
+
+class OfBatchesToo(OwnEvaluate):
+    def predict_on_batch(self, x: Any) -> Any:
+        return super().predict_on_batch(3 * x)
+
+
+@pytest.mark.parametrize(("kind", "times"), [(OwnPredict, 1), (OwnEvaluate, 2), (OfBatchesToo, 3)])
+def test_inputs_are_prepared_for_a_batch_as_the_model_does_it_to_evaluate(
+    kind: Any, times: int
+) -> None:
+    model = kind([keras.Input((1,)), layers.Rescaling(1.0)])
+    x = np.ones((2, 1), "float32")
+    assert np.array_equal(predict_batch(model, keras.ops.convert_to_tensor(x)), times * x)
