@@ -51,7 +51,10 @@ def scores_of_plain_keras(spec: Spec) -> dict[str, float]:
         x, y, batch_size=8, shuffle=is_shuffled, verbose=0,
         steps_per_epoch=spec.fit.steps_per_epoch, callbacks=[make() for make in spec.fit.callbacks],
     )  # fmt: skip
-    return model.evaluate(data.test.x, data.test.y, batch_size=8, verbose=0, return_dict=True)
+    scores: dict[str, float] = model.evaluate(
+        data.test.x, data.test.y, batch_size=8, verbose=0, return_dict=True
+    )
+    return scores
 
 
 @pytest.mark.parametrize("spec", KINDS, ids=lambda spec: spec.name)

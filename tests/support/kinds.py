@@ -90,7 +90,7 @@ SUM = X.sum(axis=1, keepdims=True)
 
 @kind(X, SUM.repeat(3, axis=1))
 def quantile_columns(hp: Any) -> Any:
-    return compiled(dense(6, 3), Pinball(np.float32(QUANTILES)))
+    return compiled(dense(6, 3), Pinball(np.array(QUANTILES, "float32")))
 
 
 @kind(X, {"low": SUM, "middle": SUM})

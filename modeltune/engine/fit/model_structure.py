@@ -153,8 +153,9 @@ def predict_batch(model: Model, x: Arrays) -> Any:
     with a preprocessor do: its ``predict`` is asked, unless it has a ``predict_on_batch`` of its own too,
     as those of KerasHub have.
     """
-    has_own = overrides(model, "evaluate") and overrides(model, "predict")
-    if not has_own or overrides(model, "predict_on_batch"):
+    if overrides(model, "predict_on_batch") or not (
+        overrides(model, "evaluate") and overrides(model, "predict")
+    ):
         return model.predict_on_batch(x)
     taken = inspect.signature(model.predict).parameters.values()
     is_quiet = any(one.name == "verbose" or one.kind is one.VAR_KEYWORD for one in taken)
