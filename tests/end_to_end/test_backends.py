@@ -19,7 +19,7 @@ import pytest
 from modeltune.histories.store import open_store
 from modeltune.records.json_form import to_json
 from modeltune.records.runs import Run
-from tests.support.backend_runs import ALONE
+from tests.support.backend_runs import ALONE, IN_PROCESSES
 
 BACKEND = os.environ.get("KERAS_BACKEND", "jax")
 
@@ -29,17 +29,7 @@ COMPILE_LITTLE = {
 }
 """XLA takes most of the time of models this small."""
 
-OF_PROCESSES = "sqlite:///.modeltune/history.db"
-
 ROOT = Path(__file__).parents[2]
-
-LOOKS = """
-def pytest_sessionfinish():
-    from model_specs.spec_kinds import only_one_backend
-
-    only_one_backend()
-"""
-"""Looks at what the process of pytest has imported; the specs look at those that train."""
 
 
 def end(folder: Path, *arguments: str) -> str:
@@ -67,13 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     specs.mkdir()
     (specs / "__init__.py").touch()
     shutil.copy(ROOT / "tests/support/backend_specs.py", specs / "spec_kinds.py")
-    (folder / "conftest.py").write_text(LOOKS, "utf-8")
-    end(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--modeltune-workers=2")
-    (folder / "conftest.py").unlink()
-    recorded = runs_of(folder, OF_PROCESSES)["texts"].id
-    (folder / "alone.txt").write_text(
-        end(folder, "-m", "tests.support.backend_runs", recorded), "utf-8"
-    )
+    (folder / "printed.txt").write_text(end(folder, "-m", "tests.support.backend_runs"), "utf-8")
     return folder
 
 
@@ -86,7 +70,7 @@ def runs_of(folder: Path, store: str) -> dict[str, Run]:
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> Mapping[str, Run]:
     """The runs of several processes by the names of their specs."""
-    return runs_of(folder, OF_PROCESSES)
+    return runs_of(folder, IN_PROCESSES)
 
 
 def numbers(run: Run) -> dict[str, Any]:
@@ -133,7 +117,7 @@ def test_one_note_says_what_is_slower_or_not_available(runs: Mapping[str, Run]) 
 
 
 def test_a_run_of_several_processes_is_exported_and_replayed(folder: Path) -> None:
-    printed = (folder / "alone.txt").read_text("utf-8")
+    printed = (folder / "printed.txt").read_text("utf-8")
     assert printed.count("numbers agree with the recorded ones") == 1
     assert '"text" takes numbers of words, int32 of shape (n, 4)' in printed
 

@@ -1,4 +1,4 @@
-"""Run the specs of a backend's contract in one process, then export and replay a run of several."""
+"""Run the specs of a backend's contract in processes and in one, then export and replay a run of the former."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import importlib
 import sys
 from typing import Any
 
+import pytest
+
 import modeltune as mt
 from modeltune.cli import main
+from modeltune.histories import open_store
 
+IN_PROCESSES = "sqlite:///.modeltune/history.db"
 ALONE = "sqlite:///alone.db"
+
+
+def run_in_processes() -> str:
+    """Run all specs in processes of their own, none of which imports another backend; return the id of one run."""
+    assert pytest.main(["-q", "-p", "no:cacheprovider", "--modeltune-workers=2"]) == 0
+    importlib.import_module("model_specs.spec_kinds").only_one_backend()
+    with open_store(IN_PROCESSES, create=False) as store:
+        return next(run.id for run in store.runs() if run.spec.endswith("::texts"))
 
 
 def run_alone(recorded: str) -> None:
@@ -33,4 +45,4 @@ def predict(file: str) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, ".")
-    run_alone(sys.argv[1])
+    run_alone(run_in_processes())
