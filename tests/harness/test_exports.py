@@ -21,7 +21,7 @@ from modeltune.judgement import Measurements, judge
 from modeltune.records import ExportRecord, Outcome, References, Samples, Scores, Verdict, plain
 from modeltune.records.exports import exports_of
 from modeltune.records.json_form import from_json, to_json
-from modeltune.reports import show
+from modeltune.reports import recorded_scores, show
 from tests.support.reported_runs import searched
 
 TRUTH = np.arange(1000) % 2
@@ -130,6 +130,8 @@ def test_the_record_of_an_export_survives_json_and_is_shown() -> None:
     run = replace(run, model={**run.model, "exports": plain({"lite": RECORD})})
     again = from_json(json.loads(json.dumps(to_json(run))))
     assert exports_of(again) == {"lite": RECORD}
+    replayed = recorded_scores(again)
+    assert (replayed['accuracy.of("lite")'], replayed['artifact_bytes.of("lite")']) == (0.9, 1200)
     shown = show(again)
     assert "0.3 (0.2 to 0.6)" in shown
     assert "accuracy 0.9 (tuned" in shown

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import modeltune as mt
 from modeltune.engine.data import load_data
-from modeltune.engine.score.conversions import make_export, unfit_exports
+from modeltune.engine.score.conversions import make_export, scores_of_exports, unfit_exports
 from modeltune.engine.score.export_runtime import ExportRuntime, caller_of, inputs_by_name
 
 
@@ -65,6 +65,20 @@ def test_the_layer_that_cannot_be_converted_is_named_inside_another_model_too(
     reason = "cannot be converted to LiteRT: its operation Erfinv has no form in LiteRT"
     assert result.failure.reason == f'layer "strange" (Odd) {reason}'
     assert not list(tmp_path.glob("layer-*"))
+
+
+def test_a_kept_file_scores_again_what_it_scored(tmp_path: Path) -> None:
+    model, declared = classifier(), spec(of_rows, lite=mt.LiteRT())
+    loaded, file = load_data(declared, {}), tmp_path / "model.tflite"
+    result = make_export(declared, "lite", model, loaded, {}, file)
+    assert result.failure is None
+    again = scores_of_exports(declared, model, loaded, {}, {"lite": file})
+    assert again == {f'{name}.of("lite")': value for name, value in result.scores.items()}
+    evaluated = model.evaluate(loaded.test.x, loaded.test.y, verbose=0, return_dict=True)
+    assert {name: result.scores[name] for name in evaluated} == pytest.approx(evaluated, rel=1e-5)
+    file.write_bytes(b"no model")
+    with pytest.raises(mt.SpecError, match="the export 'lite' cannot be run"):
+        scores_of_exports(declared, model, loaded, {}, {"lite": file})
 
 
 @pytest.mark.parametrize(
