@@ -272,6 +272,25 @@ def _check_file(arguments: argparse.Namespace) -> int:
     ).returncode
 
 
+def judge_together(arguments: argparse.Namespace) -> int:
+    """Judge the runs of several reports as one session; return the exit code pytest would have."""
+    from modeltune.harness import judge_reports, write_reports
+    from modeltune.reports import ReportedRun, family_table
+
+    judged = judge_reports([Path(report) for report in arguments.reports])
+    say(family_table(judged.runs, judged.family, room()))
+    if arguments.output:
+        reported = [ReportedRun(run) for run in judged.runs]
+        files, problems = write_reports(Path(arguments.output), reported)
+        for file in files:
+            say(f"written: {os.path.relpath(file)}")
+        for name, error in problems.items():
+            raise HistoryError(f"{name} cannot be written: {error_line(error)}")
+    if not judged.runs:
+        return 5
+    return 0 if all(run.passed for run in judged.runs) else 1
+
+
 def compare_runs(arguments: argparse.Namespace) -> str:
     """Show what differs between two runs."""
     from modeltune.harness import contrast

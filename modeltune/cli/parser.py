@@ -122,6 +122,21 @@ def parser() -> argparse.ArgumentParser:
         help="with a .keras file: the spec whose gates it is held to; the run is recorded as one of it",
     )
     checked.set_defaults(command=commands.check_run)
+    judged = subparsers.add_parser(
+        "judge",
+        allow_abbrev=False,
+        help="judge the runs of several report.json files as one session, without their histories",
+        description="Judge the specs of jobs that a suite was split over as one session: with family = "
+        '"session" or "fdr" in [tool.modeltune] their comparisons share one error rate. Exit with 0 '
+        "if all specs are green then, 1 if one is red, 5 if there is none.",
+    )
+    judged.add_argument(
+        "reports", nargs="+", metavar="REPORT", help="the report.json of a job; name them all"
+    )
+    judged.add_argument(
+        "--output", metavar="DIR", help="write report.html, report.md and report.json of all, too"
+    )
+    judged.set_defaults(command=commands.judge_together)
     compared = subparsers.add_parser(
         "compare",
         parents=[store, form],

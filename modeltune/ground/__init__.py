@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     )
     from modeltune.ground.machine import usable_cores, usable_memory
     from modeltune.ground.masked_urls import MASK, MaskedUrl, Secrets, mask_urls
-    from modeltune.ground.multiple_tests import holm
+    from modeltune.ground.multiple_tests import false_discovery_level, holm, holm_level
     from modeltune.ground.notebooks import (
         UNKNOWN_NOTEBOOK,
         ipython,
@@ -154,12 +154,14 @@ __all__ = [
     "error_line",
     "error_text",
     "failed_download",
+    "false_discovery_level",
     "first_line",
     "first_names",
     "flush_to_disk",
     "frames_of_others",
     "free_space",
     "holm",
+    "holm_level",
     "in_a_cell",
     "in_a_line",
     "ipython",
@@ -312,7 +314,7 @@ __getattr__, __dir__ = door(
             "Secrets",
             "mask_urls",
         ),
-        "multiple_tests": ("holm",),
+        "multiple_tests": ("false_discovery_level", "holm", "holm_level"),
         "signals": ("ending_signals_interrupt",),
         "store_urls": (
             "StoreUrl",

@@ -42,6 +42,9 @@ class Config:
         mlflow: the MLflow tracking server that every recorded run is logged to.
         examples: False: no run keeps test samples to look at, whatever its spec says.
         junit_properties: False: nothing of a run goes into the properties of ``--junitxml``.
+        family: which gates against recorded runs share the 5 % of false alarms: "spec", those of each
+            spec; "session", those of all specs of a session; "fdr", the same for the share of false alarms among alarms.
+        test_reads: how many runs may be judged on a test part before a run warns that it is used up.
     """
 
     workers: int | str | None = None
@@ -54,6 +57,8 @@ class Config:
     mlflow: MaskedUrl | None = None
     examples: bool | None = None
     junit_properties: bool | None = None
+    family: str | None = None
+    test_reads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -258,6 +263,14 @@ def _is_budget(value: object) -> bool:
         return False
 
 
+def _is_family(value: object) -> bool:
+    return value in ("spec", "session", "fdr")
+
+
+def _is_count(value: object) -> bool:
+    return is_integer(value) and value > 0
+
+
 def _is_boolean(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -272,5 +285,7 @@ _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "reuse": (_is_boolean, "true or false"),
     "examples": (_is_boolean, "true or false"),
     "junit_properties": (_is_boolean, "true or false"),
+    "family": (_is_family, '"spec", "session" or "fdr"'),
+    "test_reads": (_is_count, "how many runs, 1 or more, such as 200"),
     "mlflow": (_is_text, 'a tracking server such as "http://127.0.0.1:5000"'),
 }

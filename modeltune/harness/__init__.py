@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modeltune.harness import replay
     from modeltune.harness.acceptance import accept_if_asked
     from modeltune.harness.executors import auto, warm_up
+    from modeltune.harness.joint_reports import JointJudgement, judge_reports
     from modeltune.harness.pipeline import run
     from modeltune.harness.protocol_rankings import ranking_of, rankings_of
     from modeltune.harness.replay import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from modeltune.harness.winners import newest_run, winner_of
 
 __all__ = [
+    "JointJudgement",
     "accept_if_asked",
     "auto",
     "check_target",
@@ -47,6 +49,7 @@ __all__ = [
     "gather",
     "is_of_estimator",
     "is_of_weights",
+    "judge_reports",
     "kept_weights",
     "newest_run",
     "newest_runs",
@@ -76,6 +79,10 @@ __getattr__, __dir__ = door(
         "protocol_rankings": (
             "ranking_of",
             "rankings_of",
+        ),
+        "joint_reports": (
+            "JointJudgement",
+            "judge_reports",
         ),
         "replay": (
             "check_target",

@@ -17,7 +17,12 @@ from modeltune.ground import (
     first_line,
     monotonic,
 )
-from modeltune.harness.conclusion import LATENCY, judge_beside, recorded_measurements
+from modeltune.harness.conclusion import (
+    LATENCY,
+    allowance_of,
+    judge_beside,
+    recorded_measurements,
+)
 from modeltune.harness.engines import lend_engine_alone, note_idle_limits
 from modeltune.harness.executors import discard_event, lend_data
 from modeltune.histories import (
@@ -33,6 +38,7 @@ from modeltune.histories import (
 from modeltune.judgement import Strictness, status_of
 from modeltune.records import (
     BehaviourFacts,
+    Family,
     Listener,
     MetricFacts,
     References,
@@ -87,6 +93,7 @@ def look_up(
     deadline: Deadline = Deadline(),
     listen: Listener = discard_event,
     is_apart: bool = True,
+    family: Family | None = None,
 ) -> Lookup:
     """Load a spec's data, and look for the recorded run that a run on them would repeat.
 
@@ -118,7 +125,7 @@ def look_up(
             said = first_line(error) if isinstance(error, ModeltuneError) else error_line(error)
             return Lookup(reason=f"its {what} not load: {said}")
         with open_store(store) as history:
-            run = find_reusable(spec, history, prints, strictness, rejudge)
+            run = find_reusable(spec, history, prints, strictness, rejudge, family)
         if isinstance(run, Run):
             return Lookup(run)
         taken = None
@@ -139,6 +146,7 @@ def find_reusable(
     prints: Mapping[str, str],
     strictness: Strictness = Strictness(),
     rejudge: bool | str = False,
+    family: Family | None = None,
 ) -> Run | str:
     """Return the latest run that today's spec would repeat, judged by its gates, or why none fits.
 
@@ -155,6 +163,7 @@ def find_reusable(
         prints: the fingerprints of its data as it is today, ``LoadedData.fingerprints``.
         strictness: which outcomes are red.
         rejudge: take a run whatever ended its search; an id: that run only.
+        family: the specs that share the error rate of its comparisons.
 
     Raises:
         HistoryError: the history cannot be read.
@@ -187,7 +196,7 @@ def find_reusable(
             listed = ", ".join(map(repr, missing))
             same.append(f"run {run.id} did not measure what {listed} judges")
         else:
-            return _judge_today(run, spec, history, prints, strictness)
+            return _judge_today(run, spec, history, prints, strictness, family)
     others += history.invalid.values()
     return next(iter(same + others), "no finished run of this spec is recorded")
 
@@ -255,7 +264,12 @@ def _gates_differ(run: Run, spec: Spec) -> bool:
 
 
 def _judge_today(
-    run: Run, spec: Spec, history: Store, prints: Mapping[str, str], strictness: Strictness
+    run: Run,
+    spec: Spec,
+    history: Store,
+    prints: Mapping[str, str],
+    strictness: Strictness,
+    family: Family | None,
 ) -> Run:
     kept, notes, samples = run.artifact, run.notes, None
     try:
@@ -265,8 +279,9 @@ def _judge_today(
     past = references(spec, history, prints, run.id)
     notes = (*notes, *history.invalid.values())
     past = with_rescored(past, _not_rescored(past))
+    allowance = allowance_of(spec, history, run.id, run.fingerprints, family, past, discard_event)
     measured = recorded_measurements(run, spec, samples, history)
-    judgement = judge_beside(run.id, past, spec, measured, history)
+    judgement = judge_beside(run.id, past, spec, measured, history, allowance)
     if kept is not None:
         path = artifact_path(history.folder, kept, run.id)
         # Its sha256 is checked when it is loaded: reading a large model takes its time.

@@ -22,12 +22,14 @@ from modeltune.histories import (
     Store,
     accepted_model,
     baselines,
+    look_of,
     recent,
     references,
     to_rescore,
     with_rescored,
 )
 from modeltune.judgement import (
+    Allowance,
     Measurements,
     advise,
     check_bounds,
@@ -47,12 +49,14 @@ from modeltune.records import (
     Examination,
     ExamineTask,
     ExportResult,
+    Family,
     KeptModel,
     Listener,
     MeasuredInterval,
     MetricFacts,
     Note,
     Outcome,
+    Past,
     Probe,
     RaisedError,
     References,
@@ -106,10 +110,11 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class RunInProgress:
-    """The run to be judged: its id, its spec and the fingerprints of the data it saw.
+    """The run to be judged: its id, its spec and all its fingerprints, those of the data it saw among them.
 
     ``history`` holds earlier runs to compare it with, and ``listen`` is told how judging goes.
-    ``class_names`` are those that its data declare, by output.
+    ``class_names`` are those that its data declare, by output; ``family`` are the specs that share the
+    error rate with this one, None where it has its own.
     """
 
     id: str
@@ -118,6 +123,7 @@ class RunInProgress:
     history: Store
     listen: Listener
     class_names: object = None
+    family: Family | None = None
 
 
 class Validator(Protocol):
@@ -153,6 +159,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     of_exports = measured_exports(
         *(exports, unpacked_samples(examined.exports), _ids(validation), run.class_names)
     )
+    allowance = allowance_of(spec, history, run.id, run.fingerprints, run.family, past, listen)
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
     judgement = Judgement((), None, ())
@@ -167,7 +174,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
             spec, validation, examined, unmeasured, tuned.weights, run.class_names
         )
         measured = replace(measured, exports=of_exports)
-        judgement = judge_beside(run.id, past, spec, measured, history)
+        judgement = judge_beside(run.id, past, spec, measured, history, allowance)
         if not any(_seeds_may_settle(verdict) for verdict in judgement.verdicts):
             break
     validation = replace(
@@ -179,8 +186,59 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     return Conclusion(validation, judgement, examined.exports)
 
 
+def allowance_of(
+    spec: Spec,
+    history: Store,
+    run_id: str,
+    prints: Mapping[str, str],
+    family: Family | None,
+    past: References,
+    listen: Listener,
+) -> Allowance:
+    """Return what the failures of a spec's comparisons may spend of the 5 %.
+
+    Args:
+        spec: the declared model.
+        history: it tells how often a sequential spec was judged against its baseline.
+        run_id: the run to be judged; it need not be recorded yet.
+        prints: all its fingerprints.
+        family: the specs that share the error rate.
+        past: the recorded runs that its gates name.
+        listen: told where earlier looks may not be known.
+    """
+    if not spec.sequential:
+        return Allowance(family)
+    accepted = _accepted(past)
+    baseline = None if accepted is None else accepted.run
+    try:
+        look, is_known = look_of(spec, history, run_id, prints, baseline)
+    except HistoryError as error:
+        # Recording this run fails as well, and is never green.
+        listen(
+            Note(f"sequential: judged as the first look, for earlier ones are not known: {error}")
+        )
+        return Allowance(family, 1)
+    if not is_known:
+        listen(
+            Note(
+                "sequential: judged as the first look at its baseline, for this history has neither the "
+                "accepted run nor an earlier look; keep one history over all commits"
+            )
+        )
+    return Allowance(family, look)
+
+
+def _accepted(past: References) -> Past | None:
+    return None if isinstance(past["baseline"], str) else past["baseline"][0]
+
+
 def judge_beside(
-    run_id: str, past: References, spec: Spec, measured: Measurements, history: Store
+    run_id: str,
+    past: References,
+    spec: Spec,
+    measured: Measurements,
+    history: Store,
+    allowance: Allowance,
 ) -> Judgement:
     """Judge what was measured by today's gates, beside the recorded runs that they name.
 
@@ -189,8 +247,9 @@ def judge_beside(
     beside = past
     if measured.exports:
         beside = {**past, Source.TUNED.value: [tuned_model(run_id, measured)]}
-    verdicts = judge(spec.gates, measured, spec.id, beside, looks=len(looks_of(spec)))
-    accepted = None if isinstance(past["baseline"], str) else past["baseline"][0]
+    looks = len(looks_of(spec))
+    verdicts = judge(spec.gates, measured, spec.id, beside, looks=looks, allowance=allowance)
+    accepted = _accepted(past)
     today = datetime.now(UTC).date()
     try:
         past_runs = recent(spec, history)

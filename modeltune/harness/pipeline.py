@@ -46,6 +46,7 @@ from modeltune.histories import Acceptance, open_store
 from modeltune.records import (
     Best,
     Event,
+    Family,
     Listener,
     Note,
     PreparationFinished,
@@ -69,6 +70,7 @@ def run(
     reuse: bool = False,
     rejudge: bool | str = False,
     accept: Acceptance | None = None,
+    family: Family | None = None,
     listen: Listener | None = None,
 ) -> Run:
     """Search, validate and judge a spec as its test item would, and record the run.
@@ -86,6 +88,7 @@ def run(
             gates and marked ``cached``, instead of another run.
         rejudge: the same, but never train: True for the latest run, or a run's id.
         accept: make the run the baseline of its spec when it may be.
+        family: the specs whose comparisons share one error rate with those of this one.
         listen: called with every event; default: print progress lines to stderr, in a notebook keep
             one line in the cell's output up to date.
 
@@ -109,7 +112,9 @@ def run(
     strictness = strictness_of(spec, strict, accept)
     if reuse or rejudge:
         is_apart = workers != 0
-        lookup = look_up(spec, fixtures, store, strictness, rejudge, deadline, listen, is_apart)
+        lookup = look_up(
+            spec, fixtures, store, strictness, rejudge, deadline, listen, is_apart, family
+        )
         if lookup.run is not None:
             listen(RunRecorded(lookup.run))
             if accept is not None and not accept.later:
@@ -141,6 +146,7 @@ def run(
             description, fingerprints = engine.load(lookup.data)
             del lookup  # The engine has its data; another copy would take memory all the run.
             draft.add_data(description, fingerprints)
+            draft.add_reads(project.config.test_reads)
             if (prepared := description.get("prepared")) is not None:
                 draft.listen(PreparationFinished(spec.id, **prepared))
             for note in engine.notes()[len(known) :]:
@@ -199,8 +205,9 @@ def run(
                 return validate(spec, tuned, refits, draft.listen, validation, known or told)
 
             this_run = RunInProgress(
-                *(run_id, spec, fingerprints, history, draft.listen),
+                *(run_id, spec, draft.run.fingerprints, history, draft.listen),
                 class_names=description.get("class_names"),
+                family=family,
             )
             conclusion = conclude(this_run, tuned, engine, validator)
         for line in history.invalid.values():

@@ -34,6 +34,7 @@ from modeltune.harness.resuming import no_space
 from modeltune.harness.search import SearchProgress
 from modeltune.harness.validation import ValidationResult
 from modeltune.histories import (
+    TEST_PART,
     Ledger,
     Store,
     baselines,
@@ -46,7 +47,7 @@ from modeltune.histories import (
     names_of,
     pending,
 )
-from modeltune.judgement import Strictness, check_cautions, not_measured, status_of
+from modeltune.judgement import Strictness, check_cautions, check_reads, not_measured, status_of
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -161,6 +162,18 @@ class RunDraft:
         """Add what the data are."""
         all_prints = {**self.run.fingerprints, **prints}
         self.run = replace(self.run, data=description, fingerprints=all_prints)
+
+    def add_reads(self, limit: int | None) -> None:
+        """Add how many runs were judged on the test part, this one included; warn beyond the limit."""
+        if (part := self.run.fingerprints.get(TEST_PART)) is None:
+            return
+        try:
+            reads = self._history.reads_of(TEST_PART, part) + 1
+        except HistoryError as error:
+            self.note(f"how many verdicts the test part has given is not known: {error}")
+            return
+        self.run = replace(self.run, data={**self.run.data, "test_reads": reads})
+        self.add_checks(check_reads(reads, limit))
 
     def add_models(self, spec: Spec, prints: Mapping[str, str]) -> None:
         """Add which models are given, and how many."""

@@ -47,6 +47,7 @@ from modeltune.records import (
     Drift,
     Duplicates,
     Durations,
+    Family,
     ImageChange,
     MeasuredInterval,
     MetricFacts,
@@ -210,7 +211,14 @@ _counterexamples = st.builds(
     after=_json,
     shown=st.lists(_changes, max_size=2).map(tuple),
 )
-_regressions = st.builds(Regression, test=_texts, reference=_texts)
+_regressions = st.builds(
+    Regression,
+    test=_texts,
+    reference=_texts,
+    level=st.none() | _finite,
+    family=st.none() | st.builds(Family),
+    look=st.none() | st.integers(1, 1000),
+)
 _slices = st.builds(
     SliceResult,
     slice=_texts,
@@ -379,6 +387,33 @@ class StorageContract:
             store.record(replace(EXAMPLE, scores={"accuracy": Scores((1.0,))}))
         assert str(refused.value) == f"{store}: another run is already recorded as {EXAMPLE.id}"
         assert store.run(EXAMPLE.id).scores == EXAMPLE.scores
+
+    def test_what_is_decided_later_takes_the_place_of_the_verdicts_alone(
+        self, store: Store
+    ) -> None:
+        run = replace(EXAMPLE, trials=EXAMPLE.trials[:1])
+        store.record(run)
+        later = tuple(replace(verdict, reason="decided later") for verdict in run.verdicts)
+        revised = replace(run, verdicts=later, status=RunStatus.FAILED)
+        store.revise(replace(revised, scores={}, notes=("another",)))
+        store.revise(replace(revised, id="nobody"))
+        assert store.run(run.id) == revised
+        assert len(store.runs()) == 1
+
+    def test_the_runs_that_were_judged_on_a_test_part_are_counted(self, store: Store) -> None:
+        assert store.reads_of("data/test", "ab") == 0
+        # Nine were judged before the history was begun, or by runs that are out of its reach.
+        store.record(some_run("a", fingerprints={"data/test": "ab"}, data={"test_reads": 10}))
+        others: dict[str, dict[str, object]] = {
+            "failed": {"status": RunStatus.FAILED},
+            "early": {"status": RunStatus.ERROR},
+            "cached": {"cached": True},
+            "elsewhere": {"fingerprints": {"data/test": "cd"}},
+        }
+        for name, fields in others.items():
+            store.record(some_run(name, **{"fingerprints": {"data/test": "ab"}, **fields}))
+        assert store.reads_of("data/test", "ab") == 11
+        assert store.reads_of("data/test", "cd") == 1
 
     @pytest.mark.parametrize(
         "field",

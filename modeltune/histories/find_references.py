@@ -96,7 +96,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
     return references_by_name
 
 
-def _earlier(history: Store, spec: Spec, run_id: str, limit: int) -> Sequence[Summary]:
+def _earlier(history: Store, spec: Spec, run_id: str, limit: int | None) -> Sequence[Summary]:
     """Return the last runs of a spec recorded before this one, newest first."""
     listed = history.runs(spec.id, limit, root=spec.root)
     ids = [run.id for run in listed]
@@ -337,6 +337,36 @@ def _problem_of_other(past: Past, other: Spec, spec: Spec, prints: Mapping[str, 
 def recent(spec: Spec, history: Store) -> list[Summary]:
     """Return the last finished runs of a spec that were trained, newest first."""
     return [run for run in history.runs(spec.id, RECENT, root=spec.root) if _counts(run)]
+
+
+def look_of(
+    spec: Spec, history: Store, run_id: str, prints: Mapping[str, str], accepted: str | None
+) -> tuple[int, bool]:
+    """Return how often a spec was judged against its baseline, this time included, and whether that is known.
+
+    A run that repeats an earlier one, of the same code, data and gates, is no further look: it has
+    the number of that one. The number is not known where the history has no earlier look, nor the
+    accepted run: another history may have both.
+
+    Args:
+        spec: the spec as it is today.
+        history: the store.
+        run_id: the run to be judged; only runs recorded before it are looks.
+        prints: all its fingerprints.
+        accepted: the id of the accepted run, None before the first.
+    """
+    with history.reading():
+        earlier = [run for run in _earlier(history, spec, run_id, None) if _counts(run)]
+        compared = history.baselines([run.id for run in earlier])
+        is_known = accepted is None or bool(history.known([accepted]))
+    looks: dict[tuple[tuple[str, str], ...], None] = {}
+    for run in reversed(earlier):
+        if compared[run.id] == accepted:
+            looks[tuple(sorted(run.fingerprints.items()))] = None
+    today = tuple(sorted(prints.items()))
+    if today in looks:
+        return 1 + list(looks).index(today), True
+    return 1 + len(looks), is_known or bool(looks)
 
 
 def _counts(run: Summary) -> bool:

@@ -253,6 +253,64 @@ class Store:
                         self._leave_out(error)
         return {run: [] if run in self._invalid else judged for run, judged in by_run.items()}
 
+    def reads_of(self, part: str, fingerprint: str) -> int:
+        """Return how many of the recorded runs were judged on data of this fingerprint.
+
+        The last runs are counted, and the first of them says how many were before it. Runs that ended
+        early, or were taken from the history, are none.
+
+        Args:
+            part: under which name runs have the fingerprint, ``data/test``.
+            fingerprint: of that part.
+        """
+        columns = sa.select(*runs.c["id", "seq", "status", "cached", "fingerprints"])
+        latest = columns.order_by(runs.c.seq.desc()).limit(_RECENT)
+        judged: list[str] = []
+        with self._reading() as connection:
+            for row in connection.execute(latest):
+                try:
+                    cells = checked(runs, row)
+                except InvalidRowError as error:
+                    self._leave_out(error)
+                    continue
+                is_judged = cells["status"] in (RunStatus.PASSED, RunStatus.FAILED)
+                is_judged &= not cells["cached"]
+                if is_judged and cells["fingerprints"].get(part) == fingerprint:
+                    judged.append(cells["id"])
+            if not judged:
+                return 0
+            first = sa.select(*runs.c["id", "data"]).where(runs.c.id == judged[-1])
+            known = checked(runs, connection.execute(first).one())["data"].get("test_reads", 1)
+        return int(known) - 1 + len(judged)
+
+    def baselines(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Return by run id the accepted run that each of these runs was compared with, None of one without."""
+        compared: dict[str, str | None] = {}
+        with self._reading() as connection:
+            for some in batches(list(ids)):
+                chosen = sa.select(runs.c.id, runs.c.baseline).where(runs.c.id.in_(some))
+                compared |= {row.id: row.baseline for row in connection.execute(chosen)}
+        return compared
+
+    def revise(self, run: Run) -> None:
+        """Put the verdicts and the status of a recorded run in the place of those that it has.
+
+        For what is decided after it was recorded. Nothing happens where it is not recorded.
+
+        Raises:
+            HistoryError: it cannot be written now.
+        """
+        row = run_row(run)
+        with self._place.plain_errors(), _writing(self._engine) as connection:
+            is_of_run = runs.c.id == run.id
+            values = {"status": row["status"]}
+            if not connection.execute(runs.update().where(is_of_run).values(values)).rowcount:
+                return
+            connection.execute(verdicts.delete().where(verdicts.c.run == run.id))
+            for table, rows in parts(run):
+                if table is verdicts and rows:
+                    connection.execute(table.insert(), rows)
+
     def known(self, ids: Iterable[str]) -> dict[str, RunStatus | None]:
         """Return the status of those of these runs that are recorded, by id; None of an invalid one."""
         statuses: dict[str, RunStatus | None] = {}

@@ -12,8 +12,11 @@ from modeltune.ground import door
 
 if TYPE_CHECKING:
     from modeltune.judgement.advice import advise
+    from modeltune.judgement.allowances import Allowance
     from modeltune.judgement.cautions import check_cautions
+    from modeltune.judgement.data_checks import check_reads
     from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare_evidence
+    from modeltune.judgement.families import compared_specs, family_of, judge_family, open_gates
     from modeltune.judgement.gate_verdicts import judge, not_measured
     from modeltune.judgement.measurements import Measurements
     from modeltune.judgement.run_status import Strictness, status_of
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALPHA",
     "ENOUGH_SEEDS",
+    "Allowance",
     "Comparison",
     "Evidence",
     "McNemar",
@@ -36,12 +40,17 @@ __all__ = [
     "advise",
     "check_bounds",
     "check_cautions",
+    "check_reads",
     "check_refit",
     "check_seeds",
     "check_space",
     "compare_evidence",
+    "compared_specs",
+    "family_of",
     "judge",
+    "judge_family",
     "not_measured",
+    "open_gates",
     "status_of",
 ]
 
@@ -49,11 +58,19 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "advice": ("advise",),
+        "allowances": ("Allowance",),
         "cautions": ("check_cautions",),
+        "data_checks": ("check_reads",),
         "evidence": (
             "ENOUGH_SEEDS",
             "Evidence",
             "compare_evidence",
+        ),
+        "families": (
+            "compared_specs",
+            "family_of",
+            "judge_family",
+            "open_gates",
         ),
         "gate_verdicts": (
             "judge",

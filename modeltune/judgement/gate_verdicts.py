@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TypeAlias
 
+from modeltune.judgement.allowances import Allowance
 from modeltune.judgement.bounds import judge_interval, judge_number
 from modeltune.judgement.flips import with_flips
 from modeltune.judgement.group_verdicts import (
@@ -67,6 +68,7 @@ def judge(
     *,
     today: date | None = None,
     looks: int = 1,
+    allowance: Allowance = Allowance(),
 ) -> tuple[Verdict, ...]:
     """Return one verdict per gate, in order; a gate that cannot be evaluated is an error.
 
@@ -82,6 +84,7 @@ def judge(
         today: the day waivers are held against; default: this one, in UTC.
         looks: at how many stages of an escalation the same gates may be judged; the 5 % are
             split over them.
+        allowance: what the failures of gates against recorded runs may spend of the 5 %.
     """
     if not isinstance(measured, Measurements):
         measured = Measurements(measured)
@@ -92,13 +95,18 @@ def judge(
     p_values = iter(adjusted_p(undecided))
     verdicts = []
     for gate, of_gate in zip(gates, answers, strict=True):
-        decided = [
-            (part, decide_case(a, next(p_values), looks) if isinstance(a, OpenCase) else a)
-            for part, a in of_gate
-        ]
-        verdict = _as_severe(gate, _with_notes(gate, _combine(gate, decided), measured, references))
-        verdicts.append(verdict if gate.waiver is None else _waive(gate.waiver, verdict, today))
+        decided = [(part, _decided(a, p_values, looks, allowance)) for part, a in of_gate]
+        verdict = _with_notes(gate, _combine(gate, decided), measured, references)
+        verdicts.append(as_declared(gate.severity, gate.waiver, verdict, today))
     return (*verdicts, *_loss_verdict(measured.scores.get("loss")))
+
+
+def _decided(
+    answer: Verdict | OpenCase, p_values: Iterator[float], looks: int, allowance: Allowance
+) -> Verdict:
+    if isinstance(answer, OpenCase):
+        return decide_case(answer, next(p_values), looks, allowance)
+    return answer
 
 
 def not_measured(gates: Sequence[Gate | Behaviour], reason: str) -> tuple[Verdict, ...]:
@@ -353,11 +361,14 @@ def _slice_result(part: Slice, verdict: Verdict) -> SliceResult:
     )
 
 
-def _as_severe(gate: Gate | Behaviour, verdict: Verdict) -> Verdict:
+def as_declared(
+    severity: Severity, waiver: Waiver | None, verdict: Verdict, today: date
+) -> Verdict:
+    """Return a verdict as its gate's severity and waiver turn it."""
     is_measured = verdict.measured is None or math.isfinite(verdict.measured)
-    if verdict.outcome is Outcome.FAILED and gate.severity is Severity.WARN and is_measured:
-        return replace(verdict, outcome=Outcome.WARNED)
-    return verdict
+    if verdict.outcome is Outcome.FAILED and severity is Severity.WARN and is_measured:
+        verdict = replace(verdict, outcome=Outcome.WARNED)
+    return verdict if waiver is None else _waive(waiver, verdict, today)
 
 
 def _waive(waiver: Waiver, verdict: Verdict, today: date) -> Verdict:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modeltune.ground import holm
+from modeltune.judgement.allowances import Allowance
 from modeltune.judgement.bounds import float32_step, is_on, judge_number
 from modeltune.judgement.measurements import Case
 from modeltune.judgement.rows import Group
@@ -155,24 +156,26 @@ def _p(part: OpenCase, comparison: Comparison | None = None) -> float:
     return (p_outside if part.is_same else p_violated)(compared, part.margin)
 
 
-def decide_case(part: OpenCase, p: float, looks: int) -> Verdict:
+def decide_case(part: OpenCase, p: float, looks: int, allowance: Allowance) -> Verdict:
     """Return the verdict a comparison comes to, with everything a reader needs to redo it.
 
     Args:
         part: what is to be decided.
         p: its p-value, of ``adjusted_p``.
         looks: at how many stages the same gates may be judged; alpha is split over them.
+        allowance: what failures may spend of alpha. What passes spends nothing.
     """
     from modeltune.judgement.significance import ALPHA, decide, decide_same
 
     comparison, alpha = part.comparison, ALPHA / looks
+    level = allowance.level(alpha)
     margin = part.margin + float32_step(part.measured, part.bound)
-    outcome = (decide_same if part.is_same else decide)(comparison, margin, p, alpha)
+    outcome = (decide_same if part.is_same else decide)(comparison, margin, p, alpha, level)
     is_strict = part.case.facts.comparison.is_strict
     if outcome is Outcome.PASSED and is_strict and is_on(part.measured, part.bound):
         # As good as the bound is not better than it.
         outcome = Outcome.INCONCLUSIVE
-    details = _details(part, p, alpha)
+    details = _details(part, p, alpha, allowance)
     reason = _reason(part, details)
     if outcome is Outcome.INCONCLUSIVE:
         reason += f": cannot tell; {_would_settle(details)}"
@@ -262,16 +265,19 @@ def _reference(case: Case) -> Reference:
 # What a comparison says
 
 
-def _details(part: OpenCase, p: float, alpha: float) -> Regression:
+def _details(part: OpenCase, p: float, alpha: float, allowance: Allowance) -> Regression:
     from modeltune.judgement.significance import settle_same
 
     comparison = part.comparison
-    settle = comparison.settle(part.margin, alpha)
+    level = allowance.level(alpha)
+    is_outside = comparison.delta < -part.margin
     if part.is_same:
-        settle = settle_same(comparison, part.margin, alpha)
+        is_outside = abs(comparison.delta) > part.margin
+    settles = settle_same if part.is_same else type(comparison).settle
+    settle = settles(comparison, part.margin, level if is_outside else alpha)
     crossed, settle_unit = part.crossed, None
     if settle is None and crossed is comparison and crossed is not None and not part.is_same:
-        settle = crossed.settle_samples(part.margin, alpha)
+        settle = crossed.settle_samples(part.margin, level if is_outside else alpha)
         settle_unit = None if settle is None else crossed.sample_unit
     is_of_folds = part.unit is Unit.FOLDS
     return Regression(
@@ -290,11 +296,14 @@ def _details(part: OpenCase, p: float, alpha: float) -> Regression:
         interval=comparison.interval(alpha),
         alpha=alpha,
         settle=settle,
-        detectable=comparison.detectable(alpha),
+        detectable=comparison.detectable(level),
         settle_unit=settle_unit,
         samples=None if crossed is None else crossed.samples,
         sample_unit=None if crossed is None else crossed.sample_unit,
         p_on_new_data=None if crossed is None else _p(part, crossed),
+        level=level if str(allowance) else None,
+        family=allowance.family,
+        look=allowance.look,
     )
 
 
@@ -312,6 +321,10 @@ def _reason(part: OpenCase, details: Regression) -> str:
             f"; {part.crossed.question.asked('worse')}: {part.crossed.test} on {part.crossed.n} seeds and "
             f"{_samples(details)}, p = {details.p_on_new_data:.2g}"
         )
+    held = ""
+    if details.level is not None:
+        allowance = Allowance(details.family, details.look)
+        held = f" ({details.level:.2g} or less fails: {allowance})"
     if part.is_kept_model:
         count += ", of the models that are kept"
     if part.is_same:
@@ -322,11 +335,12 @@ def _reason(part: OpenCase, details: Regression) -> str:
             f"{where}{change} {part.past.label} ({details.reference_value:.6g}), {details.margin:.4g} on either "
             f"side is allowed; {details.question.asked('the same')}: two one-sided tests, "
             f"{details.test} on {count}, p = {p_inside(part.comparison, part.margin):.2g}"
+            + (f", to be outside p = {details.p_adjusted:.2g}{held}" if held else "")
         )
     return (
         f"{where}{_change(details.delta)} {part.past.label} ({details.reference_value:.6g}), "
         f"{_allowance(details.margin)}; {details.question.asked('worse')}: "
-        f"{details.test} on {count}, p = {details.p_adjusted:.2g}{beside}"
+        f"{details.test} on {count}, p = {details.p_adjusted:.2g}{held}{beside}"
     )
 
 

@@ -682,7 +682,11 @@ def p_violated(comparison: Comparison, margin: float) -> float:
 
 
 def decide(
-    comparison: Comparison, margin: float, p_adjusted: float, alpha: float = ALPHA
+    comparison: Comparison,
+    margin: float,
+    p_adjusted: float,
+    alpha: float = ALPHA,
+    level: float | None = None,
 ) -> Outcome:
     """Return FAILED, PASSED or INCONCLUSIVE for a permitted drop, or a demanded improvement.
 
@@ -694,10 +698,11 @@ def decide(
     proven to be less.
 
     ``p_adjusted`` is ``p_violated`` after ``holm``, or itself for a single gate. What passes needs
-    no adjustment: a false pass of one gate is not made likelier by the others.
+    no adjustment: a false pass of one gate is not made likelier by the others. ``level`` is what
+    ``p_adjusted`` is held against, alpha where it is None.
     """
     beyond = comparison.delta < -margin - TOLERANCE
-    if beyond and p_adjusted <= alpha:
+    if beyond and p_adjusted <= (alpha if level is None else level):
         return Outcome.FAILED
     if margin >= 0 and comparison.delta >= -TOLERANCE:
         return Outcome.PASSED
@@ -721,13 +726,19 @@ def p_inside(comparison: Comparison, margin: float) -> float:
 
 
 def decide_same(
-    comparison: Comparison, margin: float, p_adjusted: float, alpha: float = ALPHA
+    comparison: Comparison,
+    margin: float,
+    p_adjusted: float,
+    alpha: float = ALPHA,
+    level: float | None = None,
 ) -> Outcome:
     """Return PASSED where delta is proven to be within a margin above 0 on both sides, FAILED where outside.
 
-    ``p_adjusted`` is ``p_outside`` after ``holm``, or itself for a single gate.
+    ``p_adjusted`` is ``p_outside`` after ``holm``, or itself for a single gate; ``level`` as of ``decide``.
     """
-    if abs(comparison.delta) > margin + TOLERANCE and p_adjusted <= alpha:
+    if abs(comparison.delta) > margin + TOLERANCE and p_adjusted <= (
+        alpha if level is None else level
+    ):
         return Outcome.FAILED
     if p_inside(comparison, margin + TOLERANCE) <= alpha:
         return Outcome.PASSED

@@ -31,7 +31,7 @@ from modeltune.specs import DECLARATIONS, FIELDS, Spec, data_arguments
 
 if TYPE_CHECKING:
     from modeltune.ground import MissingNameError
-    from modeltune.records import Event, Run
+    from modeltune.records import Event, Family, Run
 
 THEIR_WARNINGS = (
     # keras-tuner 1.4.8 asks for its thread's name the old way at every call of an oracle.
@@ -103,6 +103,7 @@ class ItemContext:
         root: pytest's, where the addresses of specs start in a project without pyproject.toml.
         options: keyword arguments of ``harness.run``.
         deadline: called when an item begins to run; returns when it has to be done.
+        family: called then too; returns the specs that share one error rate with the item's.
         listen: called with an item's node id and every event while it runs.
         note: called where pytest lacks a name, with what is done instead.
         render: calls a function that renders something, and survives what it raises.
@@ -117,6 +118,7 @@ class ItemContext:
     note: Callable[[MissingNameError, str], None]
     render: Callable[[str, Callable[[], Any], Any], Any]
     is_testcase_told: bool
+    family: Callable[[], Family | None]
     is_smoke: bool = False
 
 
@@ -156,6 +158,7 @@ class SpecItem(pytest.Function):
                     self.spec,
                     fixtures=fixtures,
                     deadline=self.context.deadline(),
+                    family=self.context.family(),
                     listen=self._listen,
                     **self.context.options,
                 )

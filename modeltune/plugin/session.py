@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modeltune.histories import Acceptance
     from modeltune.plugin.items import SpecItem
     from modeltune.plugin.shards import Division
-    from modeltune.records import Event, Json, Run
+    from modeltune.records import Event, Family, Json, Run
     from modeltune.reports import Ranking, ReportedRun
     from modeltune.specs import Spec
 
@@ -77,6 +77,8 @@ class Session:
         self._runs: dict[str, Json] = {}
         self._accepted: dict[str, list[str]] = {}
         self._expected_failures: set[str] = set()
+        # Those, and items that passed although they are expected to fail.
+        self._allowed_failures: set[str] = set()
         # Node ids of items that have begun, and whose outcome is not reported yet.
         self._open: set[str] = set()
         self.made: list[SpecItem] = []
@@ -94,8 +96,11 @@ class Session:
         self.is_xdist_worker = is_xdist_worker(config)
         self._is_report_prepared = self.is_xdist_worker
         self._is_interrupted = False
+        self._has_failed_late = False
         self._started = monotonic()
         self._specs_left: dict[Path, int] = {}
+        # By the root of a project: how many specs compare with recorded runs.
+        self._compared: Counter[Path] = Counter()
         self._begun: dict[Path, float] = {}
         self._projects: dict[Path, Project] = {}
         self._options: dict[Path, Mapping[str, Any]] = {}
@@ -178,7 +183,8 @@ class Session:
         deadline, render = partial(self._deadline, obj.file), self._renderings.render
         is_told = self._is_told(obj.file) and not is_junit_case_bare(self._config)
         is_smoke = bool(self._config.getoption("modeltune_smoke"))
-        shared = root, options, deadline, self._listen, note, render, is_told
+        family = partial(self._family, obj.file)
+        shared = root, options, deadline, self._listen, note, render, is_told, family
         context = ItemContext(*shared, is_smoke=is_smoke)
         items = list(spec_items(collector, name, obj, context))
         self.made += items
@@ -239,6 +245,9 @@ class Session:
         shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         collected = Counter(self._project_of(spec.file).root for spec in specs)
         self._specs_left = {root: -(-count // shares) for root, count in collected.items()}
+        self._compared = Counter(
+            self._project_of(spec.file).root for spec in specs if spec.is_held_against_runs
+        )
         for spec in specs:
             # Computed now and kept: a file that is edited later does not change what was imported.
             search_identity(spec)
@@ -374,6 +383,14 @@ class Session:
         from modeltune.harness import accept_if_asked
 
         doubt = None if item.is_green else "pytest does not report its item as passed"
+        if doubt is None and self._family(item.spec.file) is not None:
+            from modeltune.judgement import open_gates
+
+            if open_ := open_gates(item.run):
+                doubt = (
+                    f"the session's other specs decide at its end whether {', '.join(open_)} fails; "
+                    f"where it does not: modeltune accept {item.run.id}"
+                )
         listen = partial(self._listen, item.nodeid)
         store = self.options_of(item.spec.file)["store"]
         try:
@@ -409,9 +426,12 @@ class Session:
         """Receive the runs of the workers of pytest-xdist, before the terminal asks what to show."""
         if report.when == "setup":
             self._expected_failures.discard(report.nodeid)
+            self._allowed_failures.discard(report.nodeid)
         self._smoked += report.when == "call" and SMOKE in report.user_properties
         if "modeltune.plugin.items" in sys.modules:
             self._tell_last_attempt(report)
+        if hasattr(report, "wasxfail"):
+            self._allowed_failures.add(report.nodeid)
         if report.skipped and hasattr(report, "wasxfail"):
             self._expected_failures.add(report.nodeid)
         text = getattr(report, "modeltune", None)
@@ -518,6 +538,76 @@ class Session:
         left = seconds_of(budget) - (now - begun)
         return Deadline.after(left / max(specs_left, 1), budget)
 
+    def _family(self, file: str) -> Family | None:
+        """Return the specs that share one error rate with those of a file, as its project's settings say."""
+        from modeltune.records import Family, FamilyKind
+
+        project = self._project_of(file)
+        kind = FamilyKind(project.config.family or FamilyKind.SPEC.value)
+        if kind is FamilyKind.SPEC:
+            return None
+        # Each worker of pytest-xdist has collected all.
+        return Family(kind, max(self._compared[project.root], 1))
+
+    def _decide_families(self) -> None:
+        """Judge the comparisons of all runs of each project together, now that all have ended.
+
+        What fails by then besides is shown as an error of its item, in junit.xml too, and recorded.
+        """
+        from modeltune.records import from_json, to_json
+
+        groups: dict[Path, list[str]] = {}
+        for item, run in self._runs.items():
+            groups.setdefault(self._project_of(run["file"]).root, []).append(item)
+        for root, items in groups.items():
+            if self._project_in(root).config.family in (None, "spec"):
+                continue
+            from modeltune.judgement import family_of, judge_family
+
+            runs = [from_json(self._runs[item]) for item in items]
+            family = family_of(runs)
+            if family is None:
+                continue
+            for item, before, run in zip(items, runs, judge_family(runs, family), strict=True):
+                if run == before:
+                    continue
+                self._runs[item] = to_json(run)
+                if before.passed and not run.passed:
+                    self._tell_late_failure(item, run)
+                if not run.cached:
+                    self._revise(run)
+
+    def _tell_late_failure(self, item: str, run: Run) -> None:
+        """Have pytest, and every plugin of it, know that an item is red after all."""
+        if item in self._allowed_failures:
+            self._expected_failures.add(item)
+            return
+        from modeltune.reports import failure, inert
+
+        text = self._renderings.render("table of a red spec", lambda: failure(run), run.spec)
+        if is_github():
+            text = inert(text)
+        report = pytest.TestReport(
+            nodeid=item,
+            location=(item.partition("::")[0], None, item.partition("::")[2]),
+            keywords={},
+            outcome="failed",
+            longrepr=text,
+            when="teardown",
+        )
+        self._config.hook.pytest_runtest_logreport(report=report)
+        self._has_failed_late = True
+
+    def _revise(self, run: Run) -> None:
+        from modeltune.ground import ModeltuneError
+        from modeltune.histories import open_store
+
+        try:
+            with open_store(self.options_of(run.file)["store"], create=False) as history:
+                history.revise(run)
+        except ModeltuneError as error:
+            self._renderings.add(f"final verdicts of run {run.id} in the history", str(error))
+
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show a run taken from the history as CACHED under -v."""
         if report.passed and self._runs.get(report.nodeid, {}).get("cached"):
@@ -559,6 +649,7 @@ class Session:
             return
         if self._runs:
             try:
+                self._decide_families()
                 self._report()
                 self._tell_testsuite()
             except KeyboardInterrupt:
@@ -575,7 +666,7 @@ class Session:
             session.exitstatus = pytest.ExitCode.OK
         is_green = session.exitstatus == pytest.ExitCode.OK
         is_report_missing = self._report_error is not None and self._is_report_needed
-        if is_green and (self._renderings.problems or is_report_missing):
+        if is_green and (self._renderings.problems or is_report_missing or self._has_failed_late):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _report(self) -> None:

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         Quantity,
         facts_of,
     )
+    from modeltune.records.families import Family, FamilyKind
     from modeltune.records.json_form import (
         SCHEMA,
         from_json,
@@ -240,6 +241,8 @@ __all__ = [
     "ExportRecord",
     "ExportResult",
     "Failure",
+    "Family",
+    "FamilyKind",
     "GivenModels",
     "Groups",
     "HyperParameters",
@@ -438,6 +441,7 @@ __getattr__, __dir__ = door(
             "DOCUMENTS",
             "document_from_json",
         ),
+        "families": ("Family", "FamilyKind"),
         "facts": (
             "Area",
             "BehaviourFacts",

@@ -22,6 +22,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "checks.weights": Area.DATA,
     "checks.broadcast": Area.DATA,
     "checks.preparation": Area.DATA,
+    "checks.test_reads": Area.DATA,
     "search.ranges": Area.SEARCH,
     "search.space": Area.SEARCH,
     "search.exhausted": Area.SEARCH,

@@ -96,7 +96,11 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
         "devices": tuple[str, ...],
     },
     "search": {"kind": str},
-    "data": {"class_names": Mapping[str, tuple[str, ...]], "prepared": _Prepared},
+    "data": {
+        "class_names": Mapping[str, tuple[str, ...]],
+        "prepared": _Prepared,
+        "test_reads": int,
+    },
     "model": {
         "parameters": int,
         "trainable": int,

@@ -9,6 +9,7 @@ from modeltune.ground import Word, in_a_line, later
 from modeltune.records.check_codes import CHECK_AREAS, section_of
 from modeltune.records.check_details import CheckDetails
 from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
+from modeltune.records.families import Family
 from modeltune.records.probes import Probe
 from modeltune.specs import Severity
 
@@ -87,6 +88,10 @@ class Regression:
             what they are; None where only one of both was looked at.
         p_on_new_data: as ``p``, for new data and new seeds, whichever question decided; None where that
             could not be asked.
+        level: what ``p_adjusted`` is held against for a failure, None where that is alpha.
+        family: the specs that share the error rate, None where it is the spec's own.
+        look: how often the spec was judged against the same baseline, this time included; None
+            where its error rate holds for each time alone.
     """
 
     KIND: ClassVar[str] = "regression"
@@ -111,6 +116,9 @@ class Regression:
     samples: int | None = None
     sample_unit: Unit | None = None
     p_on_new_data: float | None = None
+    level: float | None = None
+    family: Family | None = None
+    look: int | None = None
 
 
 @dataclass(frozen=True)
@@ -267,6 +275,13 @@ class Verdict:
         if isinstance(self.details, SliceResults):
             return self.details.slices[0].regression if self.details.slices else None
         return self.details if isinstance(self.details, Regression) else None
+
+    @property
+    def regressions(self) -> tuple[Regression, ...]:
+        """Every comparison with a recorded run, one for each slice that was compared."""
+        if isinstance(self.details, SliceResults):
+            return tuple(p.regression for p in self.details.slices if p.regression is not None)
+        return (self.details,) if isinstance(self.details, Regression) else ()
 
 
 def without_samples(verdict: Verdict) -> Verdict:

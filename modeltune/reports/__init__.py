@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RunComparison,
         comparison_report,
     )
+    from modeltune.reports.family_tables import family_table
     from modeltune.reports.filenames import file_name
     from modeltune.reports.formats import comparison_as, history_as, run_as, trial_as
     from modeltune.reports.html_report import html, page_template
@@ -71,6 +72,7 @@ __all__ = [
     "disagreements",
     "draw_pictures",
     "failure",
+    "family_table",
     "file_name",
     "follow",
     "gated_metrics",
@@ -133,6 +135,7 @@ __getattr__, __dir__ = door(
             "trial_as",
         ),
         "html_report": ("html", "page_template"),
+        "family_tables": ("family_table",),
         "json_report": (
             "write",
             "write_whole",

@@ -262,7 +262,8 @@ def _data(run: Run) -> dict[str, Json]:
         for name, digest in run.fingerprints.items()
         if name.startswith("data/")
     }
-    return {**run.data, **prints}
+    # How often the test part was read is no property of the data.
+    return {n: v for n, v in {**run.data, **prints}.items() if n != "test_reads"}
 
 
 def _environment(run: Run) -> dict[str, Json]:

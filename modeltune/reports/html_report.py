@@ -29,6 +29,7 @@ from modeltune.reports.annotations import is_red
 from modeltune.reports.class_names import class_names
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
+from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
 from modeltune.reports.progress import duration
@@ -269,6 +270,11 @@ class _Part:
             return sign * trial.score if known and trial.score is not None else math.inf
 
         return sorted(trials, key=loss)[:MOST_ROWS]
+
+    @property
+    def false_alarms(self) -> str:
+        """How often its gates against recorded runs fail by chance."""
+        return false_alarms(self.run)
 
     @cached_property
     def raised(self) -> Mapping[str, str]:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar
 
+from modeltune.ground import count_of
 from modeltune.records import FITTED, Json, Outcome, Regression, Run, Scores, Trial, Verdict
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.progress import duration
 from modeltune.reports.rankings import HEADERS, Ranking, ranking_rows, ranking_title
@@ -183,7 +185,9 @@ def _changes(runs: Sequence[Run]) -> str:
 
     headers = ["spec", "gate", "compared with", "then", "now", "change", "interval of the change"]
     table = _table(headers, changes, row, "comparison", 8_000)
-    return f"Changed since (more is better):\n\n{table}" if table else ""
+    rates = list(dict.fromkeys(filter(None, map(false_alarms, runs))))
+    chances = "".join(f"\n\nFalse alarms: {_prose(rate)}." for rate in rates)
+    return f"Changed since (more is better):\n\n{table}{chances}" if table else ""
 
 
 def _details(run: Run) -> str:
@@ -278,6 +282,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "search", str(run.search.get("kind") or "")
     samples = {name: part.get("samples") for name, part in run.data.items() if _is_object(part)}
     yield "samples", ", ".join(f"{name} {size}" for name, size in samples.items() if size)
+    if reads := run.data.get("test_reads"):
+        yield "test part", f"has given {count_of(reads, 'verdict')}, this one included"
     for cut in cuts(run):
         yield "cut", cut
     for name, table in run.task_report.items():

@@ -40,6 +40,7 @@ from modeltune.records import (
 from modeltune.reports.class_names import class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.specs import Objective, Severity, maximize, minimize
 
@@ -483,6 +484,7 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
     yield _facts(((name, value) for name, value in facts.items() if value), columns)
     yield _with_title("notes", _lines(run.notes, columns))
     yield _with_title("gates", gate_table(run, columns))
+    yield _with_title("false alarms", _lines(list(filter(None, [false_alarms(run)])), columns))
     yield _with_title("where gates raised", _where_gates_raised(run))
     yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
     yield _with_title("slices", _slice_table(run, columns))

@@ -62,7 +62,7 @@ DECLARATIONS = "__modeltune_declared__"
 
 FIELDS = (
     "data", "search", "fit", "validation", "gates", "checks", "escalate", "aliases", "examples",
-    "task", "metrics", "threshold", "exports",
+    "task", "metrics", "threshold", "exports", "sequential",
 )  # fmt: skip
 """The fields of a spec, each of which parametrize can vary."""
 
@@ -91,6 +91,7 @@ class Protocol:
     exports: Mapping[str, Export] = dataclasses.field(default_factory=dict)
     place: tuple[str, int] = ("", 0)
     most_rows: int | None = None
+    sequential: bool = False
 
     def __call__(self, model: Any) -> Spec:
         frame = sys._getframe(1)
@@ -148,6 +149,8 @@ class Protocol:
                 "aliases",
                 f'{typed(self.aliases)}: write a list of earlier names, ["spec_old.py::mlp"]',
             )
+        if not isinstance(self.sequential, bool):
+            yield "sequential", f"{typed(self.sequential)}: write True or False"
         if not isinstance(self.examples, bool):
             yield "examples", f"{typed(self.examples)}: write True or False"
         if isinstance(self.task, Mapping):
@@ -382,6 +385,11 @@ class Spec:
         return self.protocol.aliases
 
     @property
+    def sequential(self) -> bool:
+        """Whether the 5 % of false alarms hold over all runs that are judged against one baseline."""
+        return self.protocol.sequential
+
+    @property
     def examples(self) -> bool:
         return self.protocol.examples
 
@@ -421,6 +429,13 @@ class Spec:
         measures = [gate.measure for gate in self.gates if isinstance(gate, Gate)]
         measures += [metric(one) for one in self.metrics]
         return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
+
+    @property
+    def is_held_against_runs(self) -> bool:
+        """Whether a gate compares with recorded runs, and so may fail by chance."""
+        return any(
+            isinstance(gate, Gate) and isinstance(gate.bound, Reference) for gate in self.gates
+        )
 
     @property
     def others(self) -> tuple[Spec, ...]:
@@ -670,6 +685,7 @@ def spec(
     metrics: Sequence[str | Callable[..., Any]] = (),
     threshold: Threshold | float | None = None,
     exports: Mapping[str, Export] | None = None,
+    sequential: bool = False,
     **unknown: object,
 ) -> Protocol:
     """Declare the protocol under which models are searched, validated and judged.
@@ -703,6 +719,8 @@ def spec(
         exports: by a name of your own the files that the tuned model is converted to, ``{"lite":
             mt.LiteRT(quantize="int8"), "onnx": mt.Onnx()}``. Each is run on test by its own runtime, kept
             with the run, and judged by gates such as ``mt.metric("accuracy").of("lite") >= mt.tuned - 0.01``.
+        sequential: hold the 5 % of false alarms of gates against earlier runs over all runs that are
+            judged against one baseline, not for each run alone; the history counts them.
 
     Raises:
         SpecError: names every broken field, the file and the line.
@@ -728,6 +746,7 @@ def spec(
         threshold,
         {} if exports is None else exports,
         (caller.f_code.co_filename, caller.f_lineno),
+        sequential=sequential,
     )
     if data is _REQUIRED:
         problems.append(("data", "missing; every spec needs it"))

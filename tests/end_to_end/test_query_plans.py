@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import modeltune as mt
 from modeltune.harness.cached_runs import find_reusable
 from modeltune.harness.recording import drop_lost
-from modeltune.histories.find_references import references
+from modeltune.histories.find_references import look_of, references
 from modeltune.histories.store import Store, open_store
 from modeltune.specs.spec_type import Spec
 from tests.support.histories import DIGITS
@@ -96,6 +96,9 @@ ACTS: dict[str, Callable[[Store], object]] = {
     "files of killed runs": lambda store: drop_lost(store, ["run-1", "nobody"], Path()),
     "count of a spec": lambda store: store.count(spec().id),
     "by index": lambda store: store.run("-2"),
+    "reads of a test part": lambda store: store.reads_of("data/test", "ab"),
+    "looks": lambda store: look_of(spec(), store, "run-4", {}, None),
+    "late decision": lambda store: store.revise(replace(DIGITS, id="run-3", spec=spec().id)),
     "by id": lambda store: store.run("run-1"),
     "by start": lambda store: store.run("one"),
 }

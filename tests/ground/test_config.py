@@ -33,6 +33,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         '[tool.modeltune]\nworkers = 3\nstore = "sqlite:///a.db"\nkeep_trials = true\n'
         'report = "out"\nstrict = false\nbudget = "1h30m"\nreuse = true\n'
         "examples = false\njunit_properties = false\n"
+        'family = "session"\ntest_reads = 200\n'
     )
     assert project_of(tmp_path).config == Config(
         workers=3,
@@ -44,6 +45,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         reuse=True,
         examples=False,
         junit_properties=False,
+        family="session",
+        test_reads=200,
     )
 
 
@@ -67,10 +70,10 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     ("line", "message"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
-        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
+        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
         ("workers = -1", 'workers: an integer; write "auto", or 0 or more'),
         ("workers = true", 'workers: a boolean; write "auto", or 0 or more'),
         ("workers = 1.5", 'workers: a float; write "auto", or 0 or more'),
@@ -78,6 +81,11 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
         ("budget = 30", 'budget: an integer; write a time such as "90s", "30m" or "1h30m"'),
         ('budget = "soon"', 'budget: a string; write a time such as "90s", "30m" or "1h30m"'),
         ('budget = "0s"', 'budget: a string; write a time such as "90s", "30m" or "1h30m"'),
+        ('family = "suite"', 'family: a string; write "spec", "session" or "fdr"'),
+        ("family = true", 'family: a boolean; write "spec", "session" or "fdr"'),
+        ("test_reads = 0", "test_reads: an integer; write how many runs, 1 or more, such as 200"),
+        ("test_reads = 2.5", "test_reads: a float; write how many runs, 1 or more, such as 200"),
+        ("test_reads = true", "test_reads: a boolean; write how many runs, 1 or more, such as 200"),
         ("reuse = 1", "reuse: an integer; write true or false"),
         ("strict = 1", "strict: an integer; write true or false"),
         ('keep_trials = "no"', "keep_trials: a string; write true or false"),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from modeltune.records import check_details, facts, probes, verdicts
+from modeltune.records.families import Family, FamilyKind
 from modeltune.records.json_form import SCHEMA as NUMBER
 from modeltune.records.json_form import from_json, to_json
 from modeltune.records.runs import (
@@ -145,7 +146,7 @@ DESCRIBED = {
     "drift": check_details.Drift, "distance": check_details.Distance,
     "evaluate": check_details.MetricPairs, "metric_pair": check_details.MetricPair,
     "refit": check_details.RefitScores, "bounds": check_details.WinnerAtBounds,
-    "at_bound": check_details.AtBound,
+    "at_bound": check_details.AtBound, "family": Family,
 }  # fmt: skip
 """By definition of the schema the class it describes."""
 
@@ -160,6 +161,7 @@ WORDS = {
     ("check_facts", "area"): facts.Area,
     ("regression", "question"): verdicts.Question,
     ("regression", "unit"): verdicts.Unit,
+    ("family", "kind"): FamilyKind,
 }
 """By key the enum whose values it takes."""
 
@@ -185,7 +187,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "value_change": "column",
             "reference": "other",
             "metric_facts": "margin export",
-            "regression": "settle_unit samples sample_unit p_on_new_data",
+            "regression": "settle_unit samples sample_unit p_on_new_data family level look",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
     for (name, key), members in WORDS.items():

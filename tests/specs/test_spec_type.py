@@ -214,7 +214,7 @@ def test_all_that_is_wrong_is_named_at_once_with_file_and_line() -> None:
         message
         == f"""\
 {__file__}:{line + 2}: mt.spec(...) has 11 problems:
-  gate: unknown field; did you mean "gates"? A spec has data, search, fit, validation, gates, checks, escalate, aliases, examples, task, metrics, threshold, exports
+  gate: unknown field; did you mean "gates"? A spec has data, search, fit, validation, gates, checks, escalate, aliases, examples, task, metrics, threshold, exports, sequential
   data: 3: write a function that returns mt.Data, or an mt.Data
   search.objective: "acc" has no direction; write mt.maximize("acc") or mt.minimize("acc")
   search.max_epochs: 0: write 1 or more

@@ -98,7 +98,7 @@ class Script:
             if task.weights is not None:
                 task.weights.write_bytes(b"weights" * 1000)
                 task.weights.with_name(ARCHITECTURE).write_text('{"layers": []}')
-            samples = pack_samples(Samples(4, 1, values={"accuracy": RIGHT}))
+            samples = pack_samples(Samples(RIGHT.shape[1], 1, values={"accuracy": RIGHT}))
             return RefitResult({**SCORES}, {}, {"loss": (0.5,)}, name, 1.0, samples=samples)
         if task.continue_from is not None:
             assert task.continue_from.read_bytes() == b"state" * 1000
