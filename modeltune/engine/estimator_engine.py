@@ -48,6 +48,7 @@ from modeltune.engine.score import (
     rehearse_predictor,
     score_outputs,
     score_part_of,
+    warn_of_weak_slices,
     write_estimator,
     write_predictions,
 )
@@ -317,6 +318,7 @@ class EstimatorEngine:
         }
         if weights is None:
             return replace(result, model=model)
+        warn_of_weak_slices(result.samples, loaded.test)
         checks = [*predictor_checks(given, loaded.test, outputs)]
         weights.parent.mkdir(parents=True, exist_ok=True)
         note = result.note

@@ -16,6 +16,10 @@ REMEDIES: Mapping[str, str] = {
     ),
     "checks.preparation": "Fit it on train alone: mt.Data(..., prepare=function) is called with that",
     "model.names": "Give the metric a name of its own (name=...), or ask for what is meant",
+    "model.weak_slices": (
+        "Each was found on one half of test, and these are the numbers of the other. Have a gate judge it, "
+        'as mt.metric("accuracy") with what is printed, or give train more such samples'
+    ),
     "model.own_fit": "Change copies of the data, and train the model that fit is given",
     "search.ranges": (
         "Declare the widest range and cut the value in the build, or declare each range in a "

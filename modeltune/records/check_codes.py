@@ -23,6 +23,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "checks.broadcast": Area.DATA,
     "checks.preparation": Area.DATA,
     "checks.test_reads": Area.DATA,
+    "gates.power": Area.GATES,
     "search.ranges": Area.SEARCH,
     "search.space": Area.SEARCH,
     "search.exhausted": Area.SEARCH,
@@ -37,6 +38,7 @@ CHECK_AREAS: Mapping[str, Area] = {
     "integrity.single_row": Area.MODEL,
     "integrity.probabilities": Area.MODEL,
     "integrity.exports": Area.MODEL,
+    "model.weak_slices": Area.MODEL,
     LOSS_IS_FINITE: Area.MODEL,
 }
 """By its code what each check looks at. Codes stay as they are: histories and scripts hold them."""

@@ -46,6 +46,7 @@ class Area(Word):
     DATA = "data"
     SEARCH = "search"
     MODEL = "model"
+    GATES = "gates"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import numpy as np
@@ -92,11 +93,19 @@ def test_groups_are_judged_reported_reused_and_missed_when_they_are_gone(grouped
         rows = region == part["group"]
         expected = (age * wrong)[rows].sum() / age[rows].sum()
         assert part["measured"] == pytest.approx(expected, abs=1e-9)
+    # The weak group is found without being asked for, and every report has the code that selects it.
+    pasted = '.on("region is south", lambda metadata: metadata["region"] == "south")'
+    (weak,) = (check for check in report["checks"] if check["gate"] == "model.weak_slices")
+    assert weak["outcome"] == "warned"
+    assert pasted in weak["reason"]
+    assert report["status"] == "failed"
     # Every report has the groups in its table of slices.
     markdown = (grouped.path / ".modeltune/report/report.md").read_text("utf-8")
     page = (grouped.path / ".modeltune/report/report.html").read_text("utf-8")
     for text in (first.output, markdown, page):
-        assert 'region "south"' in text.replace("&#34;", '"').replace("&quot;", '"')
+        plain = html.unescape(text).replace("\\", "")
+        assert 'region "south"' in plain
+        assert pasted in " ".join(plain.split())
     status, shown = grouped.run_modeltune("show", report["id"])
     assert status == 0
     assert 'decade "30"' in shown

@@ -72,7 +72,11 @@ if TYPE_CHECKING:
         refit_samples,
         targets,
     )
-    from modeltune.engine.score.slice_masks import check_own_metrics, check_slices
+    from modeltune.engine.score.slice_masks import (
+        check_own_metrics,
+        check_slices,
+        masks_of,
+    )
     from modeltune.engine.score.task_report import (
         Output,
         OutputTask,
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.score.task_samples import names_without_samples, task_scores
     from modeltune.engine.score.unmeasured_gates import gate_problems
+    from modeltune.engine.score.weak_slices import warn_of_weak_slices
 
 __all__ = [
     "GivenPredictor",
@@ -110,6 +115,7 @@ __all__ = [
     "load_estimator",
     "load_given",
     "make_export",
+    "masks_of",
     "name_cautions",
     "names_without_samples",
     "notes_on_given",
@@ -143,6 +149,7 @@ __all__ = [
     "threshold_problems_of",
     "train_refit",
     "unfit_exports",
+    "warn_of_weak_slices",
     "with_weights",
     "write_estimator",
     "write_predictions",
@@ -155,6 +162,7 @@ __getattr__, __dir__ = door(
         "conversions": ("unfit_exports", "make_export", "scores_of_exports"),
         "latencies": ("ratio_of_seconds",),
         "unmeasured_gates": ("gate_problems",),
+        "weak_slices": ("warn_of_weak_slices",),
         "estimator_files": (
             "load_estimator",
             "parts_in_file",
@@ -218,7 +226,7 @@ __getattr__, __dir__ = door(
             "refit_samples",
             "targets",
         ),
-        "slice_masks": ("check_own_metrics", "check_slices"),
+        "slice_masks": ("check_own_metrics", "check_slices", "masks_of"),
         "task_report": (
             "Output",
             "OutputTask",

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn import base
 
 from modeltune.engine.data import Arrays, LoadedData, Part, leaves
-from modeltune.engine.fit import inputs_for
+from modeltune.engine.fit import inputs_for, take_cautions
 from modeltune.engine.score.dummies import dummy_predictions, gain, perfect_predictions
 from modeltune.engine.score.operating_points import (
     at_points,
@@ -43,6 +43,7 @@ from modeltune.engine.score.task_samples import (
     task_scores,
 )
 from modeltune.engine.score.unmeasured_gates import gate_problems
+from modeltune.engine.score.weak_slices import warn_of_weak_slices
 from modeltune.ground import SpecError, error_line, monotonic, typed
 from modeltune.records import (
     PREDICTOR,
@@ -549,7 +550,10 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
     if weights is not None:
         weights.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(weights, outputs)
-        result = replace(result, checks=tuple(predictor_checks(given, loaded.test, outputs)))
+        take_cautions()  # of what ended before it could be told of
+        warn_of_weak_slices(result.samples, loaded.test)
+        checks = tuple(predictor_checks(given, loaded.test, outputs))
+        result = replace(result, checks=checks, cautions=take_cautions())
     return replace(result, model={"kind": PREDICTOR, "name": given.name})
 
 

@@ -77,6 +77,7 @@ from modeltune.engine.score.task_samples import (
     note_on_width,
     task_scores,
 )
+from modeltune.engine.score.weak_slices import warn_of_weak_slices
 from modeltune.ground import error_line, monotonic
 from modeltune.records import (
     ARCHITECTURE,
@@ -305,6 +306,7 @@ def score_model(
     description = describe_model(model)
     restored, note = _restored(spec, hp, model, weights, parts.test, started_from or {})
     notes.append(note)
+    warn_of_weak_slices(samples, parts.test)
     checks: tuple[Verdict, ...] = ()
     if can_predict(model):
         compiled = {**scores, **on_test.evaluated}

@@ -40,6 +40,13 @@ def check_slices(slices: Sequence[On | By], part: Part) -> None:
         break
 
 
+def masks_of(slices: Sequence[On | By], part: Part) -> dict[str, Array]:
+    """Return ``slice_masks`` of a test part; nothing of a stream, whose samples are not at hand."""
+    if not slices or part.stream is not None:
+        return {}
+    return slice_masks(slices, part.x, part.y, part)
+
+
 def check_own_metrics(asked: Mapping[str, MetricFunction | None], part: Part) -> None:
     """Refuse a metric of the author's that takes metadata where there are none.
 
