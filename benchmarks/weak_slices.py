@@ -35,7 +35,8 @@ def known_of(source: Any, random: np.random.Generator) -> pd.DataFrame:
     n = len(source)
     frame = {f"of{k}": random.integers(0, k, n).astype(str) for k in (2, 4, 10)}
     frame |= {f"number{k}": random.normal(size=n) for k in range(3)}
-    return pd.DataFrame(frame).iloc[source].reset_index(drop=True)
+    known: pd.DataFrame = pd.DataFrame(frame).iloc[source].reset_index(drop=True)
+    return known
 
 
 WEAK: dict[str, Any] = {

@@ -468,6 +468,48 @@ def _under_pytest(run: Run, file: Path, url: StoreUrl, options: Sequence[str]) -
     return facts
 
 
+def power_of_specs(arguments: argparse.Namespace) -> int:
+    """Print which drops the regression gates of specs find; return 1 if data could not be loaded, else 0."""
+    from modeltune.reports import power_table
+
+    named = arguments.specs or ["model_specs"]
+    for spec in named:
+        if not Path(spec.partition("::")[0]).exists():
+            raise HistoryError(
+                f"{spec}: there is no such file; name a spec as model_specs/spec_x.py::net, its file, or "
+                "a folder of specs"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        to = Path(folder, "power.jsonl")
+        places = [str(Path(spec.partition("::")[0]).absolute()) for spec in named]
+        nodes = [
+            place + "".join(spec.partition("::")[1:])
+            for place, spec in zip(places, named, strict=True)
+        ]
+        command = [sys.executable, "-m", "pytest", *nodes, "-p", "modeltune.plugin.power_plugin"]
+        done = subprocess.run(
+            [*command, f"--modeltune-power-to={to}", "-p", "no:cacheprovider"],
+            check=False,
+            # The URL may carry a password.
+            env={**os.environ, STORE_VARIABLE: arguments.store.reveal()},
+            capture_output=True,
+        )
+        lines = to.read_text(encoding="utf-8").splitlines() if to.exists() else []
+    specs = [json.loads(line) for line in lines]
+    if not specs or done.returncode not in (0, 1):
+        say(text_of(done.stdout + done.stderr), sys.stderr)
+        raise HistoryError(
+            f"{', '.join(named)}: pytest found no spec there, see above"
+            if not specs
+            else f"pytest ended with exit code {done.returncode}, see above"
+        )
+    say(json.dumps(specs, indent=2) if arguments.json else power_table(specs, room()))
+    failed = [spec["error"] for spec in specs if spec["error"]]
+    for error in failed:
+        say(f"modeltune: {error}", sys.stderr)
+    return 1 if failed or done.returncode else 0
+
+
 def flush_runs(arguments: argparse.Namespace) -> int:
     """Record the runs that wait; return 1 if one still waits, else 0."""
     from modeltune.histories import flush

@@ -228,6 +228,22 @@ def parser() -> argparse.ArgumentParser:
         help="record the runs that wait in .modeltune/pending",
     )
     flushed.set_defaults(command=commands.flush_runs)
+    powered = subparsers.add_parser(
+        "power",
+        parents=[store],
+        allow_abbrev=False,
+        help="say which drops regression gates can find with the data there are, without training",
+        description="Load the data of specs, and print for each gate that is held against a recorded run the "
+        "smallest drop that it finds with a probability of 80 %. Nothing is trained or recorded.",
+    )
+    powered.add_argument(
+        "specs",
+        nargs="*",
+        metavar="SPEC",
+        help="a spec, such as model_specs/spec_digits.py::mlp, a file or a folder (default: model_specs)",
+    )
+    powered.add_argument("--json", action="store_true", help="print JSON")
+    powered.set_defaults(command=commands.power_of_specs)
     merged = subparsers.add_parser(
         "merge",
         allow_abbrev=False,

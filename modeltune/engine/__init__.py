@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         read_parts,
         write_parts,
     )
+    from modeltune.engine.data_engine import DataEngine
     from modeltune.engine.engine import Engine
     from modeltune.engine.environments import commit_time
     from modeltune.engine.fit import for_model, report_epochs_to, vocabularies
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECLARE",
+    "DataEngine",
     "Engine",
     "LoadedData",
     "commit_time",
@@ -72,6 +74,7 @@ __getattr__, __dir__ = door(
             "read_parts",
             "write_parts",
         ),
+        "data_engine": ("DataEngine",),
         "engine": ("Engine",),
         "environments": ("commit_time",),
         "fit": (

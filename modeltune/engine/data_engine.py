@@ -10,14 +10,15 @@ from modeltune.engine.data import (
     LoadedData,
     check_data,
     check_weights,
+    class_labels,
     is_shareable,
     load_data,
     read_parts,
     write_parts,
 )
-from modeltune.engine.score import check_own_metrics, check_slices, check_threshold
+from modeltune.engine.score import check_own_metrics, check_slices, check_threshold, masks_of
 from modeltune.ground import DataError, SpecError
-from modeltune.records import Json, Verdict
+from modeltune.records import Json, ScoredRows, Verdict
 from modeltune.specs import Spec, search_identity
 
 
@@ -108,6 +109,13 @@ class DataEngine:
         except SpecError as error:
             spec = self._spec
             raise SpecError(f"{spec.file}:{spec.line}: {spec.name}: {error}") from error
+
+    def scored_rows(self) -> ScoredRows:
+        """Return what is known of the test part before anything is scored on it."""
+        test = self._data.test
+        masks = masks_of(self._spec.slices, test)
+        labels = class_labels(test.y) if test.stream is None else None
+        return ScoredRows(test.size, test.groups, test.is_ordered, masks, labels)
 
     @property
     def _data(self) -> LoadedData:

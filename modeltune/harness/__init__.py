@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeltune.harness.executors import auto, warm_up
     from modeltune.harness.joint_reports import JointJudgement, judge_reports
     from modeltune.harness.pipeline import run
+    from modeltune.harness.power_preview import preview_power, regression_gates
     from modeltune.harness.protocol_rankings import ranking_of, rankings_of
     from modeltune.harness.replay import (
         check_target,
@@ -54,8 +55,10 @@ __all__ = [
     "newest_run",
     "newest_runs",
     "notebook_view",
+    "preview_power",
     "ranking_of",
     "rankings_of",
+    "regression_gates",
     "replay",
     "replay_from_json",
     "run",
@@ -76,6 +79,7 @@ __getattr__, __dir__ = door(
             "warm_up",
         ),
         "pipeline": ("run",),
+        "power_preview": ("preview_power", "regression_gates"),
         "protocol_rankings": (
             "ranking_of",
             "rankings_of",

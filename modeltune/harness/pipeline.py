@@ -23,6 +23,7 @@ from modeltune.harness.conclusion import RunInProgress, check_search, conclude, 
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.ensembles import choose_model
 from modeltune.harness.exports import require_runtimes
+from modeltune.harness.power_preview import regression_gates, tell_power
 from modeltune.harness.recording import (
     drop_lost,
     keep_beginning,
@@ -153,6 +154,10 @@ def run(
                 draft.note(note)
             draft.add_checks(checks := engine.check())
         refuse(spec.id, checks)
+        if regression_gates(spec) and spec.most_rows is None:
+            draft.add_checks(
+                tell_power(spec, engine.scored_rows(), history, fingerprints, draft.note)
+            )
         if spec.is_given:
             given = engine.identify()
             spec = spec.with_models(len(given.digests))

@@ -81,7 +81,7 @@ def references(spec: Spec, history: Store, prints: Mapping[str, str], run_id: st
                 other = reference.other.in_project(spec.root)
                 references_by_name[reference.name] = [_run_of_other(other, spec, history, prints)]
             elif reference.source is Source.BASELINE:
-                past = _accepted_run(spec)
+                past = accepted_run(spec)
                 if past is None:
                     command = f'modeltune accept {run_id} --reason "..."'
                     words = f"nothing is accepted yet; to accept this run: {command}"
@@ -180,7 +180,7 @@ def with_rescored(references: References, rescored: Mapping[str, RescoreResult])
 
 def accepted_model(spec: Spec, folder: Path) -> KeptModel | str | None:
     """Return the accepted model's files, why they cannot be used, or None: nothing is accepted."""
-    past = _accepted_run(spec)
+    past = accepted_run(spec)
     if past is None:
         return None
     return past.problem or _kept_model(past, folder)
@@ -218,7 +218,8 @@ def _references_of(spec: Spec) -> list[Reference]:
     return list({reference.name: reference for reference in [baseline, *bounds]}.values())
 
 
-def _accepted_run(spec: Spec) -> Past | None:
+def accepted_run(spec: Spec) -> Past | None:
+    """Return the accepted run as its file has it, with its problem where that cannot be read; None: there is none."""
     path = baselines.find(spec)
     if path is None:
         return None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modeltune.judgement.data_checks import check_reads
     from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare_evidence
     from modeltune.judgement.families import compared_specs, family_of, judge_family, open_gates
+    from modeltune.judgement.gate_power import GatePower, PastRun, check_power, power_of_gates
     from modeltune.judgement.gate_verdicts import judge, not_measured
     from modeltune.judgement.measurements import Measurements
     from modeltune.judgement.run_status import Strictness, status_of
@@ -34,12 +35,15 @@ __all__ = [
     "Allowance",
     "Comparison",
     "Evidence",
+    "GatePower",
     "McNemar",
     "Measurements",
+    "PastRun",
     "Strictness",
     "advise",
     "check_bounds",
     "check_cautions",
+    "check_power",
     "check_reads",
     "check_refit",
     "check_seeds",
@@ -51,6 +55,7 @@ __all__ = [
     "judge_family",
     "not_measured",
     "open_gates",
+    "power_of_gates",
     "status_of",
 ]
 
@@ -71,6 +76,12 @@ __getattr__, __dir__ = door(
             "family_of",
             "judge_family",
             "open_gates",
+        ),
+        "gate_power": (
+            "GatePower",
+            "PastRun",
+            "check_power",
+            "power_of_gates",
         ),
         "gate_verdicts": (
             "judge",

@@ -142,6 +142,7 @@ if TYPE_CHECKING:
         pack_samples,
         unpack_samples,
     )
+    from modeltune.records.scored_rows import ScoredRows
     from modeltune.records.tasks import (
         ARCHITECTURE,
         ESTIMATOR,
@@ -285,6 +286,7 @@ __all__ = [
     "RunStatus",
     "SampleMetadata",
     "Samples",
+    "ScoredRows",
     "Scores",
     "SearchStarted",
     "SliceResult",
@@ -507,6 +509,7 @@ __getattr__, __dir__ = door(
             "pack_samples",
             "unpack_samples",
         ),
+        "scored_rows": ("ScoredRows",),
         "tasks": (
             "ARCHITECTURE",
             "ESTIMATOR",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         verdict_view,
     )
     from modeltune.reports.pictures import draw_pictures, require_matplotlib
+    from modeltune.reports.power_tables import power_table
     from modeltune.reports.progress import RunProgress, follow, heartbeat, lines, live
     from modeltune.reports.rankings import RankedRun, Ranking, ranking_text, rankings_text
     from modeltune.reports.replays import Replay, disagreements, recorded_scores, replay_report
@@ -88,6 +89,7 @@ __all__ = [
     "markdown",
     "page_template",
     "parse_objective",
+    "power_table",
     "ranking_text",
     "rankings_text",
     "recorded_scores",
@@ -158,6 +160,7 @@ __getattr__, __dir__ = door(
             "lines",
             "live",
         ),
+        "power_tables": ("power_table",),
         "rankings": ("Ranking", "RankedRun", "ranking_text", "rankings_text"),
         "replays": (
             "Replay",

@@ -15,6 +15,7 @@ import modeltune as mt
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
 from modeltune.records.samples import Samples, pack_samples
+from modeltune.records.scored_rows import ScoredRows
 from modeltune.records.tasks import (
     ARCHITECTURE,
     Proposal,
@@ -65,6 +66,9 @@ class Script:
 
     def check(self) -> tuple[Verdict, ...]:
         return ()
+
+    def scored_rows(self) -> ScoredRows:
+        return ScoredRows(40)
 
     def begin(self, scratch: Path) -> RehearsalResult:
         return RehearsalResult({})

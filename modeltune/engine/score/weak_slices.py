@@ -179,8 +179,8 @@ def sample_errors(samples: Samples, prefix: str) -> Array | None:
     if predicted is None or not len(predicted) or predicted.shape[1:] != truth.shape:
         return None
     if truth.dtype.kind == "f":
-        errors: Array = np.abs(predicted[0].astype(np.float64) - truth)
-        return errors.reshape(len(truth), -1).mean(axis=1)
+        apart = np.abs(predicted[0].astype(np.float64) - truth)
+        return np.asarray(apart.reshape(len(truth), -1).mean(axis=1))
     wrong = (predicted[0] != truth).astype(np.float64)
     if truth.ndim > 1:
         return np.asarray(wrong.reshape(len(truth), -1).mean(axis=1))
@@ -378,7 +378,7 @@ def _units(errors: Array, clusters: Array | None, is_ordered: bool) -> Array | N
     if not is_ordered:
         return None
     # Blocks of n^(1/3) samples leave what is within them dependent on its neighbours: twice that.
-    return np.arange(len(errors)) // max(1, math.ceil(2 * len(errors) ** (1 / 3)))
+    return np.asarray(np.arange(len(errors)) // max(1, math.ceil(2 * len(errors) ** (1 / 3))))
 
 
 def _reaches(mask: Array, rows: Array, units: Array | None) -> bool:
