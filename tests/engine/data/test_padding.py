@@ -34,6 +34,11 @@ def test_all_parts_get_one_length_and_a_note() -> None:
     assert "with zeros at their end they are padded, x to 3; mask them" in note
 
 
+def test_the_longest_row_may_be_in_any_part() -> None:
+    data = padded(data_of(rows(1, 5)), "jax")
+    assert data.train.x.shape == data.test.x.shape == (2, 5)
+
+
 def test_data_of_one_length_stay_as_they_are() -> None:
     part = Part("train", 2, "", x=np.ones((2, 1)))
     data = LoadedData(part, part, part)
