@@ -31,6 +31,9 @@ SMALL_NOISE = 0.1
 AT_BOUND = 0.01
 """The share of a range at either end that counts as its bound."""
 
+FEWEST_VALUES = 4
+"""Of fewer values most are ends: a winner there says nothing."""
+
 
 def check_refit(
     search_score: float,
@@ -132,8 +135,9 @@ def check_bounds(
     """Tell whether the winner sits at an end of a range, where a better value may lie beyond.
 
     Ranges are those of ``hp.Int`` and ``hp.Float`` and the numbers of an ordered
-    ``hp.Choice``, of three values or more. The end is the last value a step reaches, or the
+    ``hp.Choice``, of ``FEWEST_VALUES`` or more. The end is the last value a step reaches, or the
     outermost hundredth of the range, on a logarithmic scale where that is how it is searched.
+    Nothing lies beyond 0, where a range begins, nor beyond 1 in one of fractions from 0 to 1.
 
     Args:
         best_values: the winner's values.
@@ -160,6 +164,8 @@ def check_bounds(
         if AT_BOUND < place < 1 - AT_BOUND:
             continue
         bound = low if place <= AT_BOUND else high
+        if bound == 0 == low or (bound == high == 1 and low == 0):
+            continue  # rates, shares and counts end there
         end = "lowest" if bound == low else "highest"
         there = sum(1 for values in trials if values.get(name) == value)
         of = f" ({there} of {len(trials)} trials there)" if trials else ""
@@ -242,7 +248,9 @@ def _range(kind: str, config: Json) -> tuple[float, float] | None:
     if kind == "Choice":
         values = set(config["values"])
         numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-        if not config.get("ordered") or len(numbers) < len(values) or len(numbers) < 3:
+        if not config.get("ordered") or len(numbers) < len(values):
+            return None
+        if len(numbers) < FEWEST_VALUES:
             return None
         return min(numbers), max(numbers)
     if kind not in ("Int", "Float"):
@@ -256,8 +264,7 @@ def _range(kind: str, config: Json) -> tuple[float, float] | None:
     elif step is not None:
         steps = math.floor((high - low) / step + 1e-8)
         high = low + steps * step
-    # One of only two values is not the end of a range.
-    return (low, high) if high > low and steps >= 2 else None
+    return (low, high) if high > low and steps >= FEWEST_VALUES - 1 else None
 
 
 def _place(value: float, low: float, high: float, sampling: str | None) -> float:

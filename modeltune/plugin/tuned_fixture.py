@@ -42,7 +42,8 @@ def lend_tuned(request: pytest.FixtureRequest) -> Tuned:
     The winner is that of this session's run of the spec, which runs before the tests that use this
     fixture; else that of the newest recorded run of the same code and data. ``tuned(mlp, "small")``
     is that of one item of a parametrized spec. All tests are lent the same model. If the spec is red
-    or never ran, the test is an error that names the command to run.
+    or never ran, the test is an error that names the command to run. Under ``--modeltune-smoke``, which
+    has no winner worth a test, it is skipped.
     """
     session: Any = request.config.pluginmanager.get_plugin("modeltune-session")
     return Tuned(session.winners, request)
@@ -142,6 +143,11 @@ class Winners:
                 "has made of a build function, such as tuned(mlp)"
             )
         item, spec = self._item_of(spec.in_project(request.config.rootpath), parameters)
+        if request.config.getoption("modeltune_smoke"):
+            pytest.skip(
+                f"--modeltune-smoke: {spec.id} is only exercised, so that there is no winner to test; "
+                f"leave it out: {_command(spec)}"
+            )
         if spec.id not in self._runs:
             self._runs[spec.id] = spec, self._run_of(item, spec, request)
         bound, run = self._runs[spec.id]

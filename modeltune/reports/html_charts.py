@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from modeltune.records import Json, MetricFacts, Outcome, Run, Summary, Trial
+from modeltune.records import FITTED, Json, MetricFacts, Outcome, Run, Summary, Trial
 from modeltune.reports.answer_charts import MOST_OUTPUTS, answer_charts, error_charts
 from modeltune.reports.chart_numbers import label, short
 from modeltune.reports.reported_run import ReportedRun
@@ -130,11 +130,12 @@ def _curves(run: Run, room: int, left_out: list[str]) -> Json:
     """Return the learning curves of trials and refits, as many epochs as there is room for.
 
     Those of the best trial and of the refits are the last to be thinned. Where the fewest
-    epochs of all others are too many, there are curves of some, from all over the search.
+    epochs of all others are too many, there are curves of some, from all over the search. An
+    estimator that its own fit has fitted has none: what it scored once is no curve.
     """
     refits = [refit for refit in run.validation.get("refits") or () if isinstance(refit, Mapping)]
     first = [_curve_of(refit) for refit in refits]
-    with_curves = [t for t in run.trials if t.curve]
+    with_curves = [t for t in run.trials if t.curve and t.trained_by != FITTED]
     best = [t for t in with_curves if run.best and t.id == run.best.trial]
     others = [t for t in with_curves if not run.best or t.id != run.best.trial]
     named = [*first, *(t.curve for t in best)]
@@ -180,7 +181,7 @@ def _size(curve: Mapping[str, Sequence[Any]], most: int) -> int:
 
 def _curve_of(refit: Mapping[str, Json]) -> dict[str, list[Any]]:
     curve = refit.get("curve")
-    if not isinstance(curve, Mapping):
+    if not isinstance(curve, Mapping) or refit.get("trained_by") == FITTED:
         return {}
     return {name: list(v) for name, v in curve.items() if isinstance(v, list | tuple)}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modeltune.ground import ModeltuneError
-from modeltune.records import Confusion, Json, Outcome, Run, confusion_from_json
+from modeltune.records import FITTED, Confusion, Json, Outcome, Run, confusion_from_json
 from modeltune.reports.class_names import class_names
 from modeltune.reports.filenames import file_name
 from modeltune.reports.html_charts import charts
@@ -197,7 +197,11 @@ def _curves(run: Run, curves: Json) -> Figure:
     objective = curves["objective"].removeprefix("val_")
     metrics_in_order = sorted(dict.fromkeys(named), key=lambda name: name != objective)
     metrics = metrics_in_order[:MOST_PANELS]
-    trials = _part(len(curves["trials"]), sum(bool(t.curve) for t in run.trials), "trials")
+    trials = _part(
+        len(curves["trials"]),
+        sum(bool(t.curve) and t.trained_by != FITTED for t in run.trials),
+        "trials",
+    )
     part = f"{_part(len(metrics), len(metrics_in_order), 'metrics')}{trials}"
     rows = [name for name in ("trials", "refits") if any(c["values"] for c in curves[name])]
     title = f"{run.spec}: learning curves"

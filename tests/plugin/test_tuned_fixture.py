@@ -96,6 +96,19 @@ def test_the_winner_of_this_session_is_lent_and_lacking_one_is_an_error(project:
     )
 
 
+def test_no_winner_is_tested_in_a_smoke_run(project: Example) -> None:
+    example = project.with_files({"spec_a.py": SPECS, "a_test.py": ASKING})
+    session = example.run_pytest("-rs", "--modeltune-smoke", "a_test.py")
+    session.assert_outcomes(skipped=4, errors=1)
+    session.stdout.fnmatch_lines(
+        [
+            "E*tuned(<function compiled at *>): this is no spec but a function; give it *",
+            "SKIPPED * a_test.py:*: --modeltune-smoke: spec_a.py::net is only exercised, so that there is no "
+            "winner to test; leave it out: pytest spec_a.py::net",
+        ]
+    )
+
+
 OF_PARAMETERS = """
 from spec_a import scripted
 

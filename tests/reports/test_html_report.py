@@ -30,6 +30,7 @@ from modeltune.histories.store import open_store
 from modeltune.records.confusion import confusion_to_json
 from modeltune.records.json_form import from_json, to_json
 from modeltune.records.runs import Run, RunStatus, Scores, TrialStatus
+from modeltune.records.tasks import FITTED
 from modeltune.records.verdicts import Outcome, SliceResult, SliceResults
 from modeltune.reports.html_charts import ROOM, charts
 from modeltune.reports.html_report import html
@@ -630,6 +631,15 @@ def test_numbers_that_are_all_the_same_stand_in_the_middle_of_their_charts(
         columns = browser.run(BLUE_COLUMNS, canvas)
         width = browser.run(f"return document.querySelector('{canvas}').width")
         assert 0.45 < sum(columns) / len(columns) / width < 0.65, chart
+
+
+def test_an_estimator_has_no_learning_curves() -> None:
+    run = searched()
+    fitted = [replace(trial, trained_by=FITTED) for trial in run.trials]
+    refits = [{"seed": 0, "fold": None, "trained_by": FITTED, "curve": {"val_accuracy": [0.9]}}]
+    of_estimator = replace(run, trials=tuple(fitted), validation={"refits": refits})
+    assert "Learning curves" in Page(content(html([ReportedRun(run)]))).text
+    assert "Learning curves" not in Page(content(html([ReportedRun(of_estimator)]))).text
 
 
 def trained(run: Run, *curves: dict[str, tuple[float, ...]]) -> ReportedRun:
