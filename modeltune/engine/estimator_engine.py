@@ -13,8 +13,10 @@ import numpy as np
 
 from modeltune.engine.data import LoadedData, Part, class_labels
 from modeltune.engine.fit import (
+    TWO_KINDS,
     Estimator,
     OtherKindBuild,
+    average_of,
     budget_of,
     caution,
     fit_estimator,
@@ -61,6 +63,7 @@ from modeltune.records import (
     ExamineTask,
     Failure,
     HyperParameters,
+    Json,
     KeptModel,
     Probe,
     RefitResult,
@@ -71,6 +74,7 @@ from modeltune.records import (
     TrialTask,
     Values,
     failure_of,
+    members_of,
 )
 from modeltune.specs import Behaviour, Hyperband, KFold, Refit, Spec, Validation
 
@@ -170,11 +174,12 @@ class EstimatorEngine:
         hp = ReadHyperParameters.of(task.hyperparameters)
         try:
             loaded = _of_refit(spec, self._data, task.refit)
+            estimator, heard = _fitted(spec, hp, loaded.train, seed)
             with surroundings(spec, seed):
-                estimator = _built(spec, hp)
-                heard = fit_estimator(spec, estimator, loaded.train, seed)
                 scored = self._scored(spec, estimator, loaded, task.weights)
                 curve = _curve(spec, estimator, loaded.validation)
+                if spec.validation.ensemble:
+                    scored = replace(scored, watched=_on_watched(spec, estimator, loaded, curve))
         except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
             seconds = monotonic() - started
             return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
@@ -232,9 +237,7 @@ class EstimatorEngine:
         spec = self._spec
         hp = ReadHyperParameters.of(hyperparameters)
         try:
-            with surroundings(spec, spec.search.seed):
-                own = _built(spec, hp)
-                self._fitted_to_few(own)
+            own = _made(spec, hp, spec.search.seed, self._fitted_to_few)
             known = parts_of_estimator(own)
         except Exception as error:
             raise SpecError(
@@ -384,6 +387,57 @@ def _built(spec: Spec, hp: ReadHyperParameters) -> Estimator:
     if is_keras_model(estimator) or not is_estimator(estimator):
         raise OtherKindBuild
     return estimator
+
+
+def _fitted(
+    spec: Spec, hp: ReadHyperParameters, train: Part, seed: int
+) -> tuple[Estimator, list[str]]:
+    """Return the estimator of these values fitted from a seed, and what its fits warned of."""
+    heard: list[str] = []
+
+    def fit(estimator: Estimator) -> None:
+        heard.extend(fit_estimator(spec, estimator, train, seed))
+
+    estimator = _made(spec, hp, seed, fit)
+    return estimator, list(dict.fromkeys(heard))
+
+
+def _made(
+    spec: Spec, hp: ReadHyperParameters, seed: int, fit: Callable[[Estimator], None]
+) -> Estimator:
+    """Return the fitted estimator of these values; of those of an ensemble, the average of its members.
+
+    Raises:
+        OtherKindBuild: the build function returned something else, of an ensemble for the first member.
+    """
+    chosen = [hp]
+    if members := members_of(hp.values):
+        configuration = hp.get_config()
+        chosen = [
+            ReadHyperParameters.of({**configuration, "values": dict(values)}) for values in members
+        ]
+    fitted: list[Estimator] = []
+    for values in chosen:
+        with surroundings(spec, seed):
+            try:
+                estimator = _built(spec, values)
+            except OtherKindBuild:
+                if not fitted:
+                    raise
+                raise SpecError(TWO_KINDS) from None
+            fit(estimator)
+        fitted.append(estimator)
+    return average_of(fitted) if members else fitted[0]
+
+
+def _on_watched(
+    spec: Spec, estimator: Estimator, loaded: LoadedData, curve: Mapping[str, tuple[float, ...]]
+) -> Json:
+    """Return scores and packed samples of the validation part, by which an ensemble is chosen."""
+    watched = replace(loaded, test=loaded.validation)
+    result, _ = score_outputs(GivenPredictor(estimator, spec, True), watched)
+    scores = {name.removeprefix("val_"): values[-1] for name, values in curve.items()}
+    return {"scores": {**scores, **result.scores}, "samples": result.samples}
 
 
 def _curve(spec: Spec, estimator: Estimator, part: Part) -> dict[str, tuple[float, ...]]:

@@ -28,7 +28,7 @@ from modeltune.records import (
     as_number,
     values_of_ensemble,
 )
-from modeltune.specs import Direction, Spec
+from modeltune.specs import Direction, KFold, Spec
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def choose_model(
 ) -> EnsembleChoice:
     """Refit the winner and the average of the best trials, and return the one to judge.
 
-    That is the average where it is proven better by the objective on the validation part, at the
-    level of gates: over seeds where there are enough, else sample by sample. Test is not looked at.
+    That is the average where it is proven better by the objective on the validation part, of folds on
+    those that are held out, at the level of gates: over seeds or folds where there are enough, else
+    sample by sample. Test is not looked at.
 
     Args:
         spec: the declared model; its validation says how many are averaged.
@@ -131,7 +132,9 @@ def compared(
     if not (ours.values(metric) and theirs.values(metric)):
         return False, f"models that are averaged do not measure {objective.metric}", {}
     sign = 1 if objective.direction is Direction.MAX else -1
-    pair = compare_evidence(metric, sign, ours, theirs)
+    folds = spec.validation.k if isinstance(spec.validation, KFold) else None
+    overlap = 0.0 if folds is None else 1 / (folds - 1)
+    pair = compare_evidence(metric, sign, ours, theirs, overlap)
     numbers = (
         f"{objective.metric} {pair.candidate:.6g} beside {pair.reference:.6g} of the winner alone"
     )

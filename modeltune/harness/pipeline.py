@@ -198,7 +198,7 @@ def run(
             tuned = TunedModel(best, space, weights, has_epochs)
             refits = ResumingExecutor(executor, ledger, refit_notation(spec), draft.note)
             told: tuple[Refit, ...] = ()
-            if spec.validation.ensemble is not None and has_epochs:  # no estimator is averaged
+            if spec.validation.ensemble is not None:
                 tried = draft.progress.trials
                 choice = choose_model(spec, tuned, tried, engine.space_at, refits, draft.listen)
                 tuned, told = choice.tuned, spec.validation.refits()

@@ -62,10 +62,9 @@ def _estimator(run: Run, spec: Spec, fixtures: Mapping[str, object], weights: Pa
     refuse_unkept(run)
     with quietly():
         from modeltune.engine import Engine
-    assert run.best is not None  # a run without a winner has no weights
     engine = Engine(spec, fixtures, weights.parent)
     engine.load()
-    return engine.estimator(run.best.values, weights)
+    return engine.estimator(values_of_kept(run), weights)
 
 
 def _predictor(run: Run, spec: Spec) -> Any:

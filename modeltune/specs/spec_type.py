@@ -487,7 +487,7 @@ class Spec:
         fields = [f"fit.{name}" for name in named]
         fields += [
             f"validation.{name}"
-            for name in ("epochs", "fine_tune", "ensemble")
+            for name in ("epochs", "fine_tune")
             if getattr(protocol.validation, name) is not None
         ]
         return tuple(fields)

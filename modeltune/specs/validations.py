@@ -113,15 +113,6 @@ class Holdout:
     def problems(self) -> Iterator[Problem]:
         """Yield every broken field with its remedy."""
         yield from _problems(self)
-        if self.ensemble is None:
-            return
-        if not is_integer(self.ensemble) or self.ensemble < 2:
-            yield "ensemble", f"{typed(self.ensemble)}: write 2 or more, or None"
-        elif self.fine_tune is not None:
-            yield (
-                "ensemble",
-                f"{self.ensemble}: no model is averaged that is fine-tuned; leave one out",
-            )
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -141,7 +132,8 @@ class KFold:
         epochs: epochs of each refit; None for as many as the search's longest trial.
         seeds: how often the cross-validation is repeated, each time shuffled by another seed.
         fine_tune: how each refit goes on to train frozen layers; None: it does not.
-        ensemble: None; only ``mt.Holdout`` averages models.
+        ensemble: as of ``mt.Holdout``; each fold has an average of its own, and the remaining folds show
+            whether it is better.
     """
 
     k: int = 5
@@ -161,12 +153,6 @@ class KFold:
         if not is_integer(self.k) or self.k < 2:
             yield "k", f"{self.k!r}: write 2 or more"
         yield from _problems(self)
-        if self.ensemble is not None:
-            yield (
-                "ensemble",
-                f"{typed(self.ensemble)}: folds have no validation part in common, on which an average "
-                "could be held against the winner; write mt.Holdout(..., ensemble=...)",
-            )
 
     def __repr__(self) -> str:
         return as_typed(self)
@@ -220,3 +206,6 @@ def _problems(validation: Holdout | KFold) -> Iterator[Problem]:
             yield f"fine_tune.{field}", text
     elif fine_tune is not None:
         yield "fine_tune", f"{typed(fine_tune)}: write mt.FineTune(...)"
+    ensemble = validation.ensemble
+    if ensemble is not None and (not is_integer(ensemble) or ensemble < 2):
+        yield "ensemble", f"{typed(ensemble)}: write 2 or more, or None"

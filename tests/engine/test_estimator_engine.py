@@ -21,6 +21,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from skops import io as files
 
 import modeltune as mt
@@ -270,6 +271,47 @@ def test_tables_labels_and_numbers_are_judged_by_what_they_are(tmp_path: Path) -
     )
     assert found.task_report["output"]["task"] == "multilabel"
     assert found.passed
+
+
+def test_the_best_are_averaged_where_validation_proves_that_better(tmp_path: Path) -> None:
+    def stump(hp: Any) -> Any:
+        features = hp.Choice("features", [0.1, 0.2, 0.3])
+        return DecisionTreeClassifier(max_depth=9, max_features=features, splitter="random")
+
+    def many() -> mt.Data:
+        return digits(train=200, validation=600, test=400)
+
+    declared = mt.spec(
+        data=many,
+        search=mt.GridSearch(ACCURATE),
+        validation=mt.Holdout(seeds=1, ensemble=3),
+        gates=[mt.metric("accuracy") >= 0.1],
+    )(stump)
+    found = run(declared, tmp_path)
+
+    choice = found.validation["ensemble_choice"]
+    assert choice["is_ensemble"], choice["reason"]
+    known: Any = many()
+    (x, y), (x_test, y_test) = known.train, known.test
+    alone = [
+        DecisionTreeClassifier(max_depth=9, max_features=one, splitter="random", random_state=0)
+        .fit(x, y)
+        .predict_proba(x_test)
+        for one in (member["values"]["features"] for member in choice["members"])
+    ]
+    right = np.mean(alone, axis=0).argmax(axis=1) == y_test
+    assert found.scores["accuracy"].values == (pytest.approx(right.mean()),)
+    assert "VotingClassifier" in found.model["estimator"]
+    store = f"sqlite:///{tmp_path}/history.db"
+    with open_store(store) as history:
+        again = rescore_run(declared, {}, found, history)
+        export_kept(found, history, tmp_path / "all.skops")
+    assert again.again["accuracy"] == pytest.approx(right.mean())
+    for kept in (
+        files.load(tmp_path / "all.skops"),
+        harness.winner_of(found, declared, {}, store),
+    ):
+        np.testing.assert_allclose(kept.predict_proba(x_test), np.mean(alone, axis=0))
 
 
 @pytest.mark.parametrize("kinds", [["net", "trees"], ["trees", "net"]])

@@ -53,12 +53,14 @@ def chosen(
     notes: list[str],
     trials: Sequence[Trial] = TRIALS,
     on_test: float = 0.1,
+    spec: Spec | None = None,
 ) -> EnsembleChoice:
     """Return the choice where the average has these scores on validation, None for a failed refit."""
 
     def perform(task: RefitTask) -> RefitResult:
         is_average = bool(members_of(task.hyperparameters["values"]))
-        score = (together if is_average else ALONE)[task.refit.seed]
+        place = task.refit.seed if task.refit.fold is None else task.refit.fold
+        score = (together if is_average else ALONE)[place]
         test = on_test if is_average else 0.5
         done = RefitResult({"accuracy": test}, {}, {}, "steps", 0.1)
         if score is None:
@@ -74,7 +76,7 @@ def chosen(
 
     executor: Any = Inline(perform)
     tuned = TunedModel(Best(2, 0.9, {"width": 8}), space_at({"width": 8}), tmp_path / "w.h5")
-    choice = choose_model(declared(), tuned, trials, space_at, executor, listen)
+    choice = choose_model(spec or declared(), tuned, trials, space_at, executor, listen)
     assert executor.withdraw() == []
     assert choice.record["is_ensemble"] == (choice.tuned is not tuned)
     return choice
@@ -110,6 +112,18 @@ def test_the_winner_stays_where_the_average_is_not_proven_better(
     assert not choice.record["is_ensemble"]
     assert why in notes[-1]
     assert why in choice.record["reason"]
+
+
+def test_folds_choose_an_average_by_what_they_hold_out_and_count_for_less_than_seeds(
+    tmp_path: Path,
+) -> None:
+    folds = declared().with_fields(validation=mt.KFold(k=3, epochs=1, ensemble=2))
+    together, notes = (0.90, 0.92, 0.93), []
+    by_fold = chosen(together, tmp_path, notes, spec=folds)
+    by_seed = chosen(together, tmp_path, notes)
+    assert by_fold.record["is_ensemble"]
+    # Models of folds are trained on nearly the same rows.
+    assert by_fold.record["p"] > by_seed.record["p"]
 
 
 def test_fewer_trials_than_members_are_said_and_one_is_not_averaged(tmp_path: Path) -> None:

@@ -41,8 +41,7 @@ def test_an_ensemble_that_cannot_be_made_is_refused_as_declared() -> None:
     refused = (
         mt.Holdout(ensemble=1),
         mt.Holdout(ensemble=True),
-        mt.Holdout(ensemble=2, fine_tune=mt.FineTune()),
-        mt.KFold(ensemble=2),
+        mt.KFold(ensemble=1),
     )
     for validation in refused:
         assert [field for field, _ in validation.problems()] == ["ensemble"]

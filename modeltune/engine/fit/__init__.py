@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from modeltune.engine.fit.epoch_graph import Model
     from modeltune.engine.fit.epoch_progress import report_epochs_to
     from modeltune.engine.fit.estimators import (
+        TWO_KINDS,
         Estimator,
         OtherKindBuild,
+        average_of,
         budget_of,
         fit_estimator,
         inputs_for,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEED_STATE",
+    "TWO_KINDS",
     "Candidate",
     "Estimator",
     "FitPlan",
@@ -79,6 +82,7 @@ __all__ = [
     "SecondPhase",
     "architecture_of",
     "assets_of",
+    "average_of",
     "budget_of",
     "build",
     "can_evaluate",
@@ -150,8 +154,10 @@ __getattr__, __dir__ = door(
             "take_cautions",
         ),
         "estimators": (
+            "TWO_KINDS",
             "Estimator",
             "OtherKindBuild",
+            "average_of",
             "budget_of",
             "fit_estimator",
             "inputs_for",

@@ -27,7 +27,7 @@ from modeltune.engine.fit.second_phase import fine_tuning
 from modeltune.engine.fit.shared_state import SHARED, note_variables
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.ground import SpecError, failed_download
-from modeltune.records import TrialTask, own_values
+from modeltune.records import TrialTask, members_of, own_values
 from modeltune.specs import Spec
 
 
@@ -157,6 +157,8 @@ def _build(spec: Spec, hp: ReadHyperParameters, seed: int) -> Model:
             "trains it: each would start from what the one before it has learned. Make it inside "
             f"{builder}, or freeze it (trainable = False)"
         )
+    if members_of(hp.values):
+        return model  # of members that were trained, and are not trained on
     if spec.validation.ensemble:
         check_member(spec, model, made)
     if second := fine_tuning(spec, hp, model):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import enum
+import functools
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -45,7 +47,9 @@ def build(spec: Spec, hp: ReadHyperParameters) -> Any:
 def average(models: list[Model]) -> Model:
     """Return one model of all these, whose outputs are the means of theirs, compiled as the first is.
 
-    Outputs keep their names, shapes and structure. The models become its members.
+    Outputs keep their names, shapes and structure. Of an output whose loss takes logits the mean is that
+    of the probabilities, as logits again: their softmax, or sigmoid, is the mean of the members'. The
+    models become its members.
     """
     first = models[0]
     inputs, outputs, names = _ends(first)
@@ -56,14 +60,72 @@ def average(models: list[Model]) -> Model:
         # Only the average is compiled: its optimizer would be another's of each member in a file.
         model.compiled, model.optimizer = False, None
         predicted.append(keras.tree.flatten(model(inputs)))
+    losses = _losses(arguments.get("loss"), outputs, names)
     means = [
-        # A mean of half numbers would lose what the members tell apart.
-        keras.layers.Average(name=name, dtype=same[0].dtype)(list(same))
-        for name, same in zip(names, zip(*predicted, strict=True), strict=True)
+        _mean(list(same), name, loss)
+        for name, same, loss in zip(names, zip(*predicted, strict=True), losses, strict=True)
     ]
     whole = keras.Model(inputs, keras.tree.pack_sequence_as(outputs, means), name="ensemble")
     keras.Model.compile(whole, **arguments, auto_scale_loss=False)
     return whole
+
+
+def _mean(same: list[Any], name: str, loss: Any) -> Any:
+    """Return the mean of an output of all members, by the name of that output."""
+    if not is_from_logits(loss):
+        # A mean of half numbers would lose what the members tell apart.
+        return keras.layers.Average(name=name, dtype=same[0].dtype)(same)
+    # In logarithms all the way, so that no share is rounded to 0 or 1. A constant added to all logits
+    # of a softmax, and to both sides of a sigmoid, changes neither: the number of members is left out.
+    full = [keras.ops.cast(one, "float32") for one in same]
+    if _kind_of_logits(loss) is LogitsKind.SOFTMAX:
+        axis = getattr(loss, "axis", -1)
+        mean = _log_of_sum([keras.ops.log_softmax(one, axis=axis) for one in full])
+    else:
+        yes = _log_of_sum([keras.ops.log_sigmoid(one) for one in full])
+        mean = yes - _log_of_sum([keras.ops.log_sigmoid(-one) for one in full])
+    return keras.layers.Identity(name=name, dtype="float32")(mean)
+
+
+def _log_of_sum(logarithms: list[Any]) -> Any:
+    return keras.ops.logsumexp(keras.ops.stack(logarithms, axis=0), axis=0)
+
+
+class LogitsKind(enum.Enum):
+    """What makes probabilities of logits."""
+
+    SOFTMAX = "categorical"
+    SIGMOID = "binary"
+
+
+def _kind_of_logits(loss: Any) -> LogitsKind | None:
+    """Return what a loss makes of logits, by its name in Keras; None of one that is not Keras's."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    kinds = [loss] if hasattr(loss, "__name__") else type(loss).__mro__
+    for kind in kinds:
+        name = kind.__name__.lower()
+        if kind.__module__.partition(".")[0] == "keras":
+            return next((one for one in LogitsKind if one.value in name), None)
+    return None
+
+
+def _losses(declared: Any, outputs: Any, names: list[str]) -> list[Any]:
+    """Return the loss of each output, as ``compile`` was given them by name, in order, or one for all."""
+    if isinstance(declared, Mapping):
+        keys = (
+            {id(tensor): key for key, tensor in outputs.items()}
+            if isinstance(outputs, Mapping)
+            else {}
+        )
+        flat = keras.tree.flatten(outputs)
+        return [
+            declared.get(keys.get(id(tensor)), declared.get(name))
+            for tensor, name in zip(flat, names, strict=True)
+        ]
+    if isinstance(declared, list | tuple) and len(declared) == len(names):
+        return list(declared)
+    return [declared] * len(names)
 
 
 def _ends(model: Model) -> tuple[Any, Any, list[str]]:
@@ -112,11 +174,14 @@ def _why_not(model: Model, made: Collection[int]) -> str | None:
             "share; make them inside, or leave ensemble out"
         )
     losses = keras.tree.flatten(keras_internals.compile_arguments(model).get("loss"))
-    if any(is_from_logits(loss) for loss in losses):
-        return (
-            "outputs are averaged as probabilities, and the loss says from_logits=True; end the model "
-            "with a softmax or sigmoid and leave from_logits out, or leave ensemble out"
-        )
+    for loss in losses:
+        if is_from_logits(loss) and _kind_of_logits(loss) is None:
+            name = getattr(loss, "__name__", type(loss).__name__)
+            return (
+                f"outputs are averaged as probabilities, and {name}, which says from_logits=True, is no "
+                "cross-entropy of Keras, so that it is not known what it makes of logits; end the model "
+                "with a softmax or sigmoid and leave from_logits out, or leave ensemble out"
+            )
     kinds = [tensor.dtype for tensor in model.outputs if "float" not in str(tensor.dtype)]
     if kinds:
         return f"an output is of {kinds[0]}, which has no mean; leave ensemble out"

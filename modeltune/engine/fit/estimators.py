@@ -6,12 +6,13 @@ import contextlib
 import inspect
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
-from sklearn import base, pipeline, preprocessing
+from sklearn import base, ensemble, pipeline, preprocessing
+from sklearn.utils import Bunch
 from threadpoolctl import threadpool_limits
 
 from modeltune.engine.data import Arrays, Part, class_labels, leaves
@@ -25,6 +26,12 @@ BUDGETS = ("n_estimators", "max_iter")
 """The parameters that say how long an estimator is fitted; Hyperband begins with a part of them."""
 
 SEED_PARAMETER = "random_state"
+
+
+TWO_KINDS = (
+    "some of the best trials are of Keras models and some of estimators, which have no average"
+)
+"""Why such trials have no ensemble."""
 
 
 class OtherKindBuild(BaseException):
@@ -71,6 +78,36 @@ def fit_estimator(
         return []  # that it did not converge is as it has to be
     texts = (f"{one.category.__name__}: {' '.join(str(one.message).split())}" for one in heard)
     return list(dict.fromkeys(texts))
+
+
+def average_of(fitted: Sequence[Estimator]) -> Estimator:
+    """Return the estimator of scikit-learn that averages fitted ones: their probabilities, or their values.
+
+    Raises:
+        SpecError: they have no average; says why.
+    """
+    named = [(f"member_{number}", estimator) for number, estimator in enumerate(fitted, start=1)]
+    if all(map(base.is_regressor, fitted)):
+        average: Estimator = ensemble.VotingRegressor(named)
+    elif all(base.is_classifier(one) and hasattr(one, "predict_proba") for one in fitted):
+        average = ensemble.VotingClassifier(named, voting="soft")
+        classes = [getattr(one, "classes_", None) for one in fitted]
+        first = classes[0]
+        if not all(isinstance(one, np.ndarray) and np.array_equal(one, first) for one in classes):
+            raise SpecError(
+                "the estimators have no one array of classes, so that they have no average"
+            )
+        average.le_ = preprocessing.LabelEncoder().fit(first)
+        average.classes_ = average.le_.classes_
+    else:
+        names = ", ".join(dict.fromkeys(type(one).__name__ for one in fitted))
+        raise SpecError(
+            f"{names}: estimators have an average where all are regressors, or all have predict_proba"
+        )
+    # As its own fit leaves it, which would fit the members again.
+    average.estimators_ = list(fitted)
+    average.named_estimators_ = Bunch(**dict(named))
+    return average
 
 
 def budget_of(estimator: Estimator) -> str | None:
@@ -189,8 +226,10 @@ def _parameters(estimator: Estimator, name: str) -> list[str]:
 
 def _takes_axes(estimator: Estimator) -> bool:
     """Tell whether an estimator's first step takes arrays of more than two axes."""
-    while isinstance(estimator, pipeline.Pipeline):
-        estimator = estimator.steps[0][1]
+    averages = ensemble.VotingClassifier, ensemble.VotingRegressor
+    while isinstance(estimator, (pipeline.Pipeline, *averages)):
+        is_pipeline = isinstance(estimator, pipeline.Pipeline)
+        estimator = (estimator.steps if is_pipeline else estimator.estimators)[0][1]
     if isinstance(estimator, preprocessing.FunctionTransformer):
         return not estimator.validate
     with contextlib.suppress(Exception):  # older versions have other tags, objects of others none

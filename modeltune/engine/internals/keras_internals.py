@@ -513,7 +513,8 @@ def function_of(metric: Any) -> Callable[..., Any] | None:
 def activation_of(tensor: Any) -> str | None:
     """Return the name of the activation that makes a symbolic tensor; None when it is not known.
 
-    Layers that only change shapes are looked through, as are models and wrappers around a layer.
+    Layers that only change shapes are looked through, as are models, wrappers around a layer, and
+    averages of what has all the same activation.
     """
     if KERAS.why_not(Feature.FROZEN_PREFIX):
         return None
@@ -527,6 +528,10 @@ def activation_of(tensor: Any) -> str | None:
                 return None
             tensor = operation.outputs[history.tensor_index]
             continue
+        if isinstance(operation, keras.layers.Average):
+            averaged = private(operation, "_inbound_nodes")[history.node_index].input_tensors
+            activations = {activation_of(one) for one in averaged}
+            return activations.pop() if len(activations) == 1 else None
         name = getattr(getattr(operation, "activation", None), "__name__", None)
         is_shape = isinstance(operation, SHAPES) or (
             isinstance(operation, keras.layers.Activation) and name == "linear"

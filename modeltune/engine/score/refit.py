@@ -23,9 +23,11 @@ from modeltune.engine.data import (
     map_arrays,
 )
 from modeltune.engine.fit import (
+    TWO_KINDS,
     Candidate,
     FitPlan,
     Model,
+    OtherKindBuild,
     SecondPhase,
     architecture_of,
     build,
@@ -83,6 +85,7 @@ from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
     LARGEST_ARCHITECTURE,
+    Failure,
     Json,
     Phase,
     RefitResult,
@@ -137,24 +140,16 @@ def train_refit(
     started = monotonic()
     seed = task.refit.seed
     take_cautions()  # of what ended before it could be told of
-    take_phases()
     hp = ReadHyperParameters.of(task.hyperparameters)
     try:
         parts = parts_of(spec, loaded, task.refit)
         plan = FitPlan(spec, hp, parts.train, parts.watched, task.epochs, seed, features=features)
         with trainable(plan) as candidate, contextlib.ExitStack() as stack:
             started_from = starting_weights(candidate.model)
-            curve, trained_by = fit(plan, candidate)
-            phases = take_phases()
-            failure = not_finite(spec, curve)
-            if failure is None and (second := fine_tuning(spec, hp, candidate.model)):
-                # Unfrozen until it is scored, as it was compiled.
-                unfrozen = stack.enter_context(second.begun(candidate))
-                first = Phase("first", _epochs(curve), monotonic() - started, trained_by, curve)
-                phases = first, _fine_tune(plan, unfrozen, second)
-                curve, trained_by = _joined_phases(phases)
-                failure = not_finite(spec, phases[-1].curve, plan.epochs)
-            scored, notes = RefitResult({}, {}, {}, trained_by, 0.0, failure), [take_notes()]
+            # Unfrozen until it is scored, as it was compiled.
+            fitted = _fit_in_phases(plan, candidate, stack)
+            failure = fitted.failure
+            scored, notes = RefitResult({}, {}, {}, fitted.trained_by, 0.0, failure), [take_notes()]
             if failure is None:
                 scored = score_model(spec, hp, candidate.model, parts, task.weights, started_from)
                 notes.append(scored.note)
@@ -164,13 +159,48 @@ def train_refit(
     seconds = monotonic() - started
     return replace(
         scored,
-        curve=curve,
-        trained_by=trained_by,
-        phases=phases,
+        curve=fitted.curve,
+        trained_by=fitted.trained_by,
+        phases=fitted.phases,
         seconds=seconds,
         note=_joined(notes),
         cautions=(*hp.cautions(spec.search), *take_cautions()),
     )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The fit history of a refit and what trained it, phase by phase where it has several; or its failure."""
+
+    curve: Mapping[str, tuple[float, ...]]
+    trained_by: str
+    phases: tuple[Phase, ...]
+    failure: Failure | None
+
+    def as_member(self, number: int, seconds: float) -> tuple[Phase, ...]:
+        """Return its phases as those of a member of an ensemble."""
+        name = f"member {number}"
+        if not self.phases:
+            return (Phase(name, _epochs(self.curve), seconds, self.trained_by, self.curve),)
+        return tuple(replace(phase, name=f"{name}, {phase.name}") for phase in self.phases)
+
+
+def _fit_in_phases(plan: FitPlan, candidate: Candidate, stack: contextlib.ExitStack) -> _Fitted:
+    """Train a model, and fine-tune it where the validation says so; it stays unfrozen within ``stack``."""
+    began = monotonic()
+    take_phases()
+    curve, trained_by = fit(plan, candidate)
+    phases, failure = take_phases(), not_finite(plan.spec, curve)
+    second = None if failure else fine_tuning(plan.spec, plan.hp, candidate.model)
+    if second is None:
+        return _Fitted(curve, trained_by, phases, failure)
+    unfrozen = stack.enter_context(second.begun(candidate))
+    first = Phase("first", _epochs(curve), monotonic() - began, trained_by, curve)
+    phases = first, _fine_tune(plan, unfrozen, second)
+    take_phases()
+    joined, trained_by = _joined_phases(phases)
+    failure = not_finite(plan.spec, phases[-1].curve, plan.epochs)
+    return _Fitted(joined, trained_by, phases, failure)
 
 
 def _train_ensemble(
@@ -179,42 +209,44 @@ def _train_ensemble(
     """Train each member as a refit of its own values, and score the average of all."""
     started, seed = monotonic(), task.refit.seed
     take_cautions()  # of what ended before it could be told of
+    fits: list[_Fitted] = []
     phases: list[Phase] = []
     try:
         parts = parts_of(spec, loaded, task.refit)
         with tempfile.TemporaryDirectory() as folder:
             files = []
             for number, values in enumerate(members_of(task.hyperparameters["values"]), start=1):
-                take_phases()
                 began, file = monotonic(), Path(folder, f"{number}.weights.h5")
                 hp = ReadHyperParameters.of({**task.hyperparameters, "values": dict(values)})
                 plan = FitPlan(
                     spec, hp, parts.train, parts.watched, task.epochs, seed, features=features
                 )
-                with trainable(plan) as candidate:
-                    curve, trained_by = fit(plan, candidate)
-                    failure = not_finite(spec, curve)
-                    if failure is not None:
+                with trainable(plan) as candidate, contextlib.ExitStack() as stack:
+                    fitted = _fit_in_phases(plan, candidate, stack)
+                    if fitted.failure is not None:
                         seconds = monotonic() - started
-                        return RefitResult({}, {}, {}, trained_by, seconds, failure)
+                        return RefitResult({}, {}, {}, fitted.trained_by, seconds, fitted.failure)
                     save_weights(candidate.model, file)
                 files.append(file)
-                epochs, seconds = _epochs(curve), monotonic() - began
-                phases.append(Phase(f"member {number}", epochs, seconds, trained_by, curve))
-            take_phases()
+                fits.append(fitted)
+                phases += fitted.as_member(number, monotonic() - began)
             notes, whole = [take_notes()], ReadHyperParameters.of(task.hyperparameters)
             with lend_model(spec, whole, seed) as model:
                 for member, file in zip(members_in(model), files, strict=True):
                     with_weights(member, file, parts.test)
                 scored = score_model(spec, whole, model, parts, task.weights)
             notes.append(scored.note)
+    except OtherKindBuild:
+        if not fits:
+            raise
+        return RefitResult({}, {}, {}, "not trained", monotonic() - started, Failure(TWO_KINDS))
     except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
         seconds = monotonic() - started
         return RefitResult({}, {}, {}, "not trained", seconds, failure_of(error))
     return replace(
         scored,
-        curve=phases[0].curve,
-        trained_by=f"{len(phases)} members: {phases[0].trained_by}",
+        curve=fits[0].curve,
+        trained_by=f"{len(fits)} members: {fits[0].trained_by}",
         phases=tuple(phases),
         seconds=monotonic() - started,
         note=_joined(notes),

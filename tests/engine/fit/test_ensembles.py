@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy import special
 
 import modeltune as mt
 from modeltune.engine.data.loading import load_data
 from modeltune.engine.fit.candidate import lend_model
+from modeltune.engine.fit.ensembles import average
+from modeltune.engine.internals.keras_internals import activation_of
 from modeltune.engine.oracles import ReadHyperParameters
 from modeltune.engine.score.model_files import save_model
 from modeltune.engine.score.rebuilt import of_architecture, rebuilt_model
@@ -27,12 +31,15 @@ from tests.support.small_models import dense, digits, spec_of, values
 
 SMALL, LARGE = {"width": 4}, {"width": 16}
 ENSEMBLE = mt.Holdout(epochs=2, seeds=1, ensemble=2)
+TUNED = mt.FineTune(from_layer="hidden", epochs=1, learning_rate=lambda hp: 0.1 / hp.get("width"))
 
 
 def two_outputs(hp: Any) -> Any:
     """Return a model of the digits with a distribution and a number, and layers of the same names."""
     inputs = keras.Input((64,), name="pixels")
-    x = layers.Dense(hp.Choice("width", [4, 16]), activation="relu", name="hidden")(inputs)
+    hidden = layers.Dense(hp.Choice("width", [4, 16]), activation="relu", name="hidden")
+    hidden.trainable = False
+    x = hidden(inputs)
     outputs = {
         "digit": layers.Dense(10, activation="softmax", name="digit")(x),
         "ink": layers.Dense(1, name="ink")(x),
@@ -63,7 +70,8 @@ def refitted(declared: Spec, chosen: Any, weights: Path) -> RefitResult:
 def test_an_ensemble_predicts_the_mean_of_its_members_and_leaves_as_a_model_of_keras(
     tmp_path: Path,
 ) -> None:
-    declared = spec_of(two_outputs, data(), validation=ENSEMBLE)
+    validation = replace(ENSEMBLE, fine_tune=TUNED)
+    declared = spec_of(two_outputs, data(), validation=validation)
     test: Any = data().test
     x, y = test
     alone = []
@@ -81,7 +89,14 @@ def test_an_ensemble_predicts_the_mean_of_its_members_and_leaves_as_a_model_of_k
     assert result.scores["digit_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     error = float(np.abs(mean["ink"] - y["ink"]).mean())
     assert result.scores["ink_mae"] == pytest.approx(error, rel=1e-5)
-    assert [phase.name for phase in result.phases] == ["member 1", "member 2"]
+    phases = [(phase.name, phase.epochs, phase.learning_rate) for phase in result.phases]
+    assert phases == [
+        ("member 1, first", 2, None),
+        ("member 1, fine-tuning", 1, 0.1 / 4),
+        ("member 2, first", 2, None),
+        ("member 2, fine-tuning", 1, 0.1 / 16),
+    ]
+    assert len(result.curve["loss"]) == 3  # of the winner
     assert set(result.watched["scores"]) >= {"loss", "digit_accuracy"}
     assert not [check for check in result.checks if check.outcome.is_red()]
     counts = [64 * w + w + w * 10 + 10 + w + 1 for w in (4, 16)]
@@ -94,6 +109,58 @@ def test_an_ensemble_predicts_the_mean_of_its_members_and_leaves_as_a_model_of_k
         predicted = model.predict(x, verbose=0)
         for name, expected in mean.items():
             np.testing.assert_allclose(predicted[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def of_logits(seed: int) -> Any:
+    """Return a model whose first output is logits of classes, the second one of a yes, the third probabilities."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    exclusive = layers.Dense(3, name="kind")(inputs)
+    outputs = [
+        exclusive,
+        layers.Dense(1, name="yes")(inputs),
+        layers.Softmax(name="own")(exclusive),
+    ]
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        "sgd",
+        loss=[
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            keras.losses.BinaryFocalCrossentropy(from_logits=True),
+            distance,
+        ],
+    )
+    return model
+
+
+@keras.saving.register_keras_serializable("test_ensembles")
+def distance(y: Any, predicted: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y - predicted), axis=-1)
+
+
+def test_logits_are_averaged_as_the_probabilities_that_they_stand_for(tmp_path: Path) -> None:
+    x = 30 * np.random.default_rng(0).normal(size=(6, 4)).astype(
+        "float32"
+    )  # some are all but certain
+    members = [of_logits(seed) for seed in range(3)]
+    alone = [[np.asarray(one, np.float64) for one in model(x)] for model in members]
+
+    whole = average(members)
+
+    whole.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    made_again = keras.models.model_from_json(whole.to_json())
+    assert made_again.output_names == whole.output_names == ["kind", "yes", "own"]
+    for model in (whole, loaded):
+        kind, yes, own = (np.asarray(one, np.float64) for one in model(x))
+        shares = np.mean([special.softmax(one[0], axis=-1) for one in alone], axis=0)
+        np.testing.assert_allclose(special.softmax(kind, axis=-1), shares, rtol=1e-4, atol=1e-30)
+        np.testing.assert_allclose(own, shares, rtol=1e-4, atol=1e-6)
+        for sign in (1, -1):
+            odds = np.mean([special.expit(sign * one[1]) for one in alone], axis=0)
+            np.testing.assert_allclose(special.expit(sign * yes), odds, rtol=1e-3, atol=1e-30)
+    # So that an own loss leaves no doubt about the task of the average.
+    assert activation_of(whole.outputs[2]) == "softmax"
 
 
 class OwnStep(keras.Model):
@@ -120,9 +187,15 @@ def own_step() -> Any:
     return compiled(OwnStep(inputs, layers.Dense(10, activation="softmax")(inputs)))
 
 
+class OwnLoss(keras.losses.Loss):
+    from_logits = True
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred
+
+
 def logits() -> Any:
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return dense(layers.Dense(10), loss=loss)
+    return dense(layers.Dense(10), loss=OwnLoss())
 
 
 BASE = layers.Dense(4, trainable=False)
@@ -130,7 +203,7 @@ BASE.build((None, 64))
 
 
 REFUSED = {
-    "logits": (logits, "averaged as probabilities, and the loss says from_logits=True"),
+    "logits": (logits, "OwnLoss, which says from_logits=True, is no cross-entropy of Keras"),
     "own step": (own_step, "OwnStep has its own test_step(), which an average"),
     "no inputs": (
         lambda: compiled(Subclassed()),
