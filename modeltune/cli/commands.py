@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 """What --format of history, show and compare takes."""
 
+MODEL_FILES = (".keras", ".skops")
+"""How the names of files end whose model is held to a spec."""
+
 HISTORY_LIMIT = 50
 """How many runs ``modeltune history`` lists without --limit."""
 
@@ -231,7 +234,7 @@ def check_run(arguments: argparse.Namespace) -> int:
     """Judge a run, or a model in a file, by today's gates under pytest; return pytest's exit code."""
     from modeltune.histories import open_store
 
-    if arguments.run.endswith(".keras") or arguments.spec is not None:
+    if arguments.run.endswith(MODEL_FILES) or arguments.spec is not None:
         return _check_file(arguments)
     with open_store(arguments.store, create=False) as store:
         run = store.run(arguments.run)
@@ -254,9 +257,11 @@ def _check_file(arguments: argparse.Namespace) -> int:
         raise HistoryError(
             f"{arguments.run}: say which spec it is held to: --spec model_specs/spec_x.py::net"
         )
-    if not file.is_file() or file.suffix != ".keras":
-        what = "is no .keras file" if file.exists() else "does not exist"
-        raise HistoryError(f"{arguments.run} {what}; name a model that Keras has saved")
+    if not file.is_file() or file.suffix not in MODEL_FILES:
+        what = "is no .keras and no .skops file" if file.exists() else "does not exist"
+        raise HistoryError(
+            f"{arguments.run} {what}; name a model that Keras has saved, or an estimator that skops has"
+        )
     spec, separator, name = arguments.spec.partition("::")
     if not separator or not name or not Path(spec).is_file():
         raise HistoryError(

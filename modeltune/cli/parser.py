@@ -114,12 +114,12 @@ def parser() -> argparse.ArgumentParser:
     checked.add_argument(
         "run",
         metavar="RUN|FILE",
-        help="id of the run, or the start of it; -1 is the newest run; or a .keras file",
+        help="id of the run, or the start of it; -1 is the newest run; or a .keras or .skops file",
     )
     checked.add_argument(
         "--spec",
         metavar="FILE.py::NAME",
-        help="with a .keras file: the spec whose gates it is held to; the run is recorded as one of it",
+        help="with a file: the spec whose gates it is held to; the run is recorded as one of it",
     )
     checked.set_defaults(command=commands.check_run)
     judged = subparsers.add_parser(

@@ -226,6 +226,8 @@ class Engine(DataEngine):
             return self.examine(task)
         if isinstance(task, IdentifyTask):
             return self.identify(task.with_behaviours)
+        if isinstance(task, RefitTask) and self._spec.is_of_estimator_file:
+            return self._estimators.score_file(task)
         if isinstance(task, RefitTask) and self._spec.is_given:
             models = self._given_models()
             if self._predictors is not None:
@@ -246,6 +248,8 @@ class Engine(DataEngine):
 
     def examine(self, task: ExamineTask) -> Examination:
         """Measure what gates need to know about the tuned model besides its scores."""
+        if self._spec.is_of_estimator_file:
+            return self._estimators.examine(task)
         if self._predictors is not None:
             return self._predictors.examine(task)
         try:
@@ -262,6 +266,8 @@ class Engine(DataEngine):
         Raises:
             SpecError: they cannot be loaded, or do not fit the data or the gates.
         """
+        if self._spec.is_of_estimator_file:
+            return self._estimators.identify_file(with_behaviours)
         models = self._given_models()
         if self._predictors is not None:
             return self._predictors.identify(with_behaviours)
@@ -296,6 +302,8 @@ class Engine(DataEngine):
         Raises:
             SpecError: the model cannot be built.
         """
+        if self._spec.is_of_estimator_file:
+            return self._estimators.score_again(values, refit, validation, weights, recorded), []
         if self._spec.is_given and self._given_models() and self._predictors is not None:
             return self._predictors.score_again(values, refit, validation, weights, recorded)
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
@@ -366,8 +374,7 @@ class Engine(DataEngine):
         Raises:
             SpecError, HistoryError: as ``EstimatorEngine.load``.
         """
-        estimators = EstimatorEngine(self._data, self.prepared)
-        return estimators.load({"space": [], "values": dict(values)}, weights)
+        return self._estimators.load({"space": [], "values": dict(values)}, weights)
 
     def _rehearsed(self, oracle: Oracle) -> RehearsalResult:
         return self._of_kind(
@@ -388,13 +395,17 @@ class Engine(DataEngine):
         for _ in range(2):
             try:
                 if self._is_of_estimators:
-                    return of_estimators(EstimatorEngine(self._data, self.prepared))
+                    return of_estimators(self._estimators)
                 return of_keras()
             except OtherKindBuild:
                 self._is_of_estimators = not self._is_of_estimators
         raise SpecError(
             f"{self._spec.id} builds a Keras model and then an estimator of the same values"
         )
+
+    @property
+    def _estimators(self) -> EstimatorEngine:
+        return EstimatorEngine(self._data, self.prepared)
 
     def _given_models(self) -> list[Any]:
         """Return the given models; predictors among them are left to another engine."""

@@ -38,8 +38,10 @@ from modeltune.engine.probe import (
     without_inputs,
 )
 from modeltune.engine.score import (
+    GIVEN,
     GivenPredictor,
     check_kept_estimator,
+    digest_of_predictor,
     is_keras_model,
     kept_points,
     load_estimator,
@@ -52,16 +54,19 @@ from modeltune.engine.score import (
     score_part_of,
     warn_of_weak_slices,
     write_estimator,
+    write_examples,
     write_predictions,
 )
 from modeltune.ground import HistoryError, SpecError, error_line, monotonic
 from modeltune.records import (
     ARCHITECTURE,
     ESTIMATOR,
+    EXAMPLES,
     FITTED,
     Examination,
     ExamineTask,
     Failure,
+    GivenModels,
     HyperParameters,
     Json,
     KeptModel,
@@ -81,12 +86,15 @@ from modeltune.specs import Behaviour, Hyperband, KFold, Refit, Spec, Validation
 FEW = 256
 """Rows of train that an estimator is rehearsed with, of each class some."""
 
+MOST_CHOICES = 50
+"""How many choices of a spec are built at most, to see what its estimators are made of."""
+
 TIMED = 32
 """Samples that two estimators predict in turns."""
 
 
 class EstimatorEngine:
-    """What an engine does with a spec whose build function returns an estimator.
+    """What an engine does with a spec whose build function returns an estimator, or that is given one in a file.
 
     Args:
         data: of the run.
@@ -99,6 +107,7 @@ class EstimatorEngine:
         self._data = data
         self._prepared = prepared
         self._spec = prepared(None, None)
+        self._own = self._spec.with_file(None)
 
     def rehearse(self, oracle: Oracle) -> RehearsalResult:
         """Build every conditional branch, and fit the default candidate to a few rows.
@@ -196,6 +205,68 @@ class EstimatorEngine:
             cautions=(*hp.cautions(spec.search), *take_cautions()),
         )
 
+    def identify_file(self, with_behaviours: bool) -> GivenModels:
+        """Load the estimator in the given file, and tell which it is; try behaviours once, if at all.
+
+        Raises:
+            SpecError: it cannot be loaded, or does not fit the data or the gates.
+        """
+        given = self._given()
+        rehearse_predictor(given, self._data)
+        if with_behaviours and (problems := self._behaviour_problems(given)):
+            raise given.refusal(_listed(problems))
+        digest = digest_of_predictor(given, self._data)
+        note = f"the estimator is given, in {self._spec.given_file}; nothing was trained"
+        return GivenModels((digest,), (note,))
+
+    def score_file(self, task: RefitTask) -> RefitResult:
+        """Score the estimator in the given file on test, and keep it, as a refit is."""
+        started = monotonic()
+        try:
+            result = self._scored(self._spec, self._given().model, self._data, task.weights)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  reported with its traceback by validate
+            seconds = monotonic() - started
+            return RefitResult({}, {}, {}, GIVEN, seconds, failure_of(error))
+        return replace(result, seconds=monotonic() - started)
+
+    def _given(self) -> GivenPredictor:
+        spec = self._spec
+        assert spec.given_file is not None  # else nothing is asked of it
+        try:
+            model = load_estimator(spec.given_file, self._parts_of_own())
+        except HistoryError as error:
+            raise SpecError(
+                f"{spec.file}:{spec.line}: {spec.name}: {spec.given_file.name}: {error}"
+            ) from error
+        return GivenPredictor(model, spec, True)
+
+    def _parts_of_own(self) -> set[str]:
+        """Return what the estimators are made of that the spec itself builds or is given, for any choice.
+
+        That of a Keras model is nothing: an estimator beside it is made of what skops takes for harmless.
+        """
+        parts: set[str] = set()
+        waiting, seen = [dict[str, Any]()], set[tuple[str, Any]]()
+        while waiting:
+            hp = ReadHyperParameters()
+            hp.values = waiting.pop(0)
+            try:
+                with surroundings(self._own, self._own.search.seed):
+                    estimator = _built(self._own, hp)
+                    if not self._own.is_given:
+                        self._fitted_to_few(estimator)
+                parts |= set(parts_of_estimator(estimator))
+            except OtherKindBuild:
+                continue
+            except Exception:  # noqa: BLE001  of the author's; another choice may do
+                continue
+            for one in hp.space:
+                for value in getattr(one, "values", ()):
+                    if (one.name, value) not in seen and len(seen) < MOST_CHOICES:
+                        seen.add((one.name, value))
+                        waiting.append({**hp.values, one.name: value})
+        return parts
+
     def examine(self, task: ExamineTask) -> Examination:
         """Probe the tuned estimator, score accepted ones on today's data, compare latencies: as gates need."""
         values = task.hyperparameters
@@ -224,7 +295,9 @@ class EstimatorEngine:
         spec = self._spec if validation is None else self._spec.with_fields(validation=validation)
         loaded = _of_refit(spec, self._data, refit)
         result, _ = score_outputs(GivenPredictor(estimator, spec, True), loaded)
-        scores = {**result.scores, **_of_fold(spec, _curve(spec, estimator, loaded.validation))}
+        scores = dict(result.scores)
+        if not spec.is_given:
+            scores |= _of_fold(spec, _curve(spec, estimator, loaded.validation))
         return {name: scores[name] for name in recorded if name in scores}
 
     def load(self, hyperparameters: HyperParameters, weights: Path) -> Estimator:
@@ -235,6 +308,8 @@ class EstimatorEngine:
             HistoryError: the file cannot be loaded, or holds something else.
         """
         spec = self._spec
+        if spec.is_of_estimator_file:
+            return load_estimator(weights, self._parts_of_own())
         hp = ReadHyperParameters.of(hyperparameters)
         try:
             own = _made(spec, hp, spec.search.seed, self._fitted_to_few)
@@ -291,11 +366,16 @@ class EstimatorEngine:
                 f"search.objective: {spec.search.objective!r} is none of what an estimator is measured by; "
                 f"there are: {', '.join(sorted(measured))}, and val_ with a name in metrics="
             )
-        if any(isinstance(gate, Behaviour) for gate in spec.gates):
-            source = PredictorSource(given, data.test)
-            problems += behaviour_problems(spec, source, data.test, data.train)
+        problems += self._behaviour_problems(given)
         if problems:
             raise given.refusal(_listed(problems))
+
+    def _behaviour_problems(self, given: GivenPredictor) -> list[str]:
+        spec, data = self._spec, self._data
+        if not any(isinstance(gate, Behaviour) for gate in spec.gates):
+            return []
+        source = PredictorSource(given, data.test)
+        return list(behaviour_problems(spec, source, data.test, data.train))
 
     def _fitted_to_few(self, estimator: Estimator) -> None:
         """Fit an estimator to a few rows; where these are too few for it, to all."""
@@ -324,7 +404,8 @@ class EstimatorEngine:
         warn_of_weak_slices(result.samples, loaded.test)
         checks = [*predictor_checks(given, loaded.test, outputs)]
         weights.parent.mkdir(parents=True, exist_ok=True)
-        note = result.note
+        of_examples = write_examples(spec, loaded.test, outputs, weights.with_name(EXAMPLES))
+        note = "; ".join(filter(None, [result.note, of_examples])) or None
         architecture = weights.with_name(ARCHITECTURE)
         try:
             write_estimator(estimator, weights, architecture)

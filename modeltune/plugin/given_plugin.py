@@ -1,4 +1,4 @@
-"""The pytest plugin that ``modeltune check FILE.keras`` loads: specs judge the model in the file.
+"""The pytest plugin that ``modeltune check FILE`` loads: specs judge the model in the file.
 
 Only pytest can import a spec and set up the fixtures of its data function. PYTEST_DONT_REWRITE
 """

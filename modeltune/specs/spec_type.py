@@ -504,8 +504,16 @@ class Spec:
         vars(spec)["prepared"] = prepared
         return spec
 
-    def with_file(self, file: Path) -> Spec:
-        """Return a copy of this spec that judges the model in a ``.keras`` file in place of its own."""
+    @property
+    def is_of_estimator_file(self) -> bool:
+        """Whether the given file is one of skops, which holds an estimator of scikit-learn's conventions."""
+        return self.given_file is not None and self.given_file.suffix == ".skops"
+
+    def with_file(self, file: Path | None) -> Spec:
+        """Return a copy of this spec that judges the model in a file in place of its own; None: its own again.
+
+        The file is a ``.keras`` file, or one of skops that ends in ``.skops``.
+        """
         spec = self.with_fields()
         vars(spec)["given_file"] = file
         return spec

@@ -204,7 +204,11 @@ def dense(hp):
     [
         (["models/0.keras"], "say which spec it is held to: --spec model_specs/spec_x.py::net"),
         (["none.keras", "--spec=spec_a.py::shipped"], "none.keras does not exist; name a model"),
-        (["spec_a.py", "--spec=spec_a.py::shipped"], "spec_a.py is no .keras file; name a model"),
+        (["none.skops"], "say which spec it is held to: --spec model_specs/spec_x.py::net"),
+        (
+            ["spec_a.py", "--spec=spec_a.py::shipped"],
+            "spec_a.py is no .keras and no .skops file; name a model",
+        ),
         (
             ["models/0.keras", "--spec=spec_b.py::net"],
             "--spec spec_b.py::net: there is no such spec",

@@ -333,6 +333,52 @@ def test_a_search_may_choose_between_a_keras_model_and_an_estimator_in_any_order
     assert found.best.values["kind"] == "trees"
 
 
+def linear_or_trees(hp: Any) -> Any:
+    if hp.Choice("kind", ["linear", "trees"]) == "linear":
+        return LogisticRegression(hp.Float("c", 0.1, 1.0))
+    return make_pipeline(
+        FunctionTransformer(np.negative), RandomForestClassifier(hp.Int("n", 2, 9))
+    )
+
+
+def test_an_estimator_in_a_file_is_held_to_the_gates_of_a_spec_of_any_kind(tmp_path: Path) -> None:
+    (x, y), _, (x_test, y_test) = parts()
+    fitted = make_pipeline(FunctionTransformer(np.negative), RandomForestClassifier(5)).fit(x, y)
+    write_estimator(fitted, tmp_path / "given.skops", tmp_path / "of_no_use")
+    gates = [mt.metric("accuracy") >= 0.1, mt.metric("artifact_bytes") >= 9]
+    declared = mt.spec(data=digits, search=None, validation=ONE, gates=gates)(linear_or_trees)
+
+    found = run(declared.with_file(tmp_path / "given.skops"), tmp_path)
+
+    assert found.passed, found.verdicts
+    shares = fitted.predict_proba(x_test)
+    expected = {
+        "accuracy": metrics.accuracy_score(y_test, fitted.predict(x_test)),
+        "loss": metrics.log_loss(y_test, shares, labels=range(10)),
+        "artifact_bytes": (tmp_path / "given.skops").stat().st_size,
+    }
+    for name, value in expected.items():
+        assert found.scores[name].values == (pytest.approx(value),), name
+    assert (
+        f"the estimator is given, in {tmp_path / 'given.skops'}; nothing was trained" in found.notes
+    )
+    (tmp_path / "given.skops").unlink()
+    with open_store(f"sqlite:///{tmp_path}/history.db") as history:
+        again = rescore_run(declared, {}, found, history)
+    assert again.again["loss"] == pytest.approx(expected["loss"])
+    # One that a spec of Keras models builds nothing of may hold what skops takes for harmless.
+    write_estimator(fitted[-1], tmp_path / "trees.skops", tmp_path / "of_no_use")
+    of_keras = mt.spec(data=digits, search=None, gates=gates[:1])(softmax)
+    assert run(of_keras.with_file(tmp_path / "trees.skops"), tmp_path).passed
+    write_estimator(
+        make_pipeline(FunctionTransformer(os.system), fitted[-1]),
+        tmp_path / "other.skops",
+        tmp_path / "of_no_use",
+    )
+    with pytest.raises(SpecError, match=r"linear_or_trees: other\.skops: it holds posix\.system"):
+        run(declared.with_file(tmp_path / "other.skops"), tmp_path)
+
+
 def test_a_kept_file_that_holds_other_parts_than_the_spec_builds_is_not_loaded(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from modeltune.engine.fit.epoch_graph import Model
+from modeltune.engine.fit.estimators import OtherKindBuild
 from modeltune.engine.fit.input_texts import give_prepared_numbers
 from modeltune.engine.fit.model_structure import is_from_logits
 from modeltune.engine.internals import keras_internals
@@ -29,7 +30,11 @@ MEMBER = "member_"
 
 
 def build(spec: Spec, hp: ReadHyperParameters) -> Any:
-    """Return what the spec builds of these values; of those of an ensemble, the average of its members."""
+    """Return what the spec builds of these values; of those of an ensemble, the average of its members.
+
+    Raises:
+        OtherKindBuild: a member is no Keras model.
+    """
     members = members_of(hp.values)
     if not members:
         model = spec(hp)
@@ -38,7 +43,10 @@ def build(spec: Spec, hp: ReadHyperParameters) -> Any:
         for values in members:
             of_member = ReadHyperParameters()
             of_member.values = dict(values)
-            models.append(spec(of_member))
+            member = spec(of_member)
+            if not isinstance(member, keras.Model):
+                raise OtherKindBuild
+            models.append(member)
         model = average(models)
     give_prepared_numbers(model, spec.prepared)
     return model

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from modeltune.engine.score.outputs import is_loss_of_keras
     from modeltune.engine.score.predictors import (
+        GIVEN,
         GivenPredictor,
         check_kept_estimator,
         digest_of_predictor,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         refit_samples,
         targets,
     )
+    from modeltune.engine.score.shown_samples import write_examples
     from modeltune.engine.score.slice_masks import (
         check_own_metrics,
         check_slices,
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from modeltune.engine.score.weak_slices import warn_of_weak_slices
 
 __all__ = [
+    "GIVEN",
     "GivenPredictor",
     "Output",
     "OutputTask",
@@ -152,6 +155,7 @@ __all__ = [
     "warn_of_weak_slices",
     "with_weights",
     "write_estimator",
+    "write_examples",
     "write_predictions",
 ]
 
@@ -192,6 +196,7 @@ __getattr__, __dir__ = door(
         ),
         "outputs": ("is_loss_of_keras",),
         "predictors": (
+            "GIVEN",
             "GivenPredictor",
             "check_kept_estimator",
             "digest_of_predictor",
@@ -226,6 +231,7 @@ __getattr__, __dir__ = door(
             "refit_samples",
             "targets",
         ),
+        "shown_samples": ("write_examples",),
         "slice_masks": ("check_own_metrics", "check_slices", "masks_of"),
         "task_report": (
             "Output",

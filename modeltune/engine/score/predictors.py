@@ -25,6 +25,7 @@ from modeltune.engine.score.operating_points import (
     threshold_problems_of,
 )
 from modeltune.engine.score.prediction_files import read_predictions
+from modeltune.engine.score.shown_samples import write_examples
 from modeltune.engine.score.slice_masks import slice_masks
 from modeltune.engine.score.task_report import (
     Output,
@@ -46,6 +47,7 @@ from modeltune.engine.score.unmeasured_gates import gate_problems
 from modeltune.engine.score.weak_slices import warn_of_weak_slices
 from modeltune.ground import SpecError, error_line, monotonic, typed
 from modeltune.records import (
+    EXAMPLES,
     PREDICTOR,
     Area,
     Array,
@@ -552,8 +554,13 @@ def _scored(given: GivenPredictor, loaded: LoadedData, weights: Path | None) -> 
         write_predictions(weights, outputs)
         take_cautions()  # of what ended before it could be told of
         warn_of_weak_slices(result.samples, loaded.test)
-        checks = tuple(predictor_checks(given, loaded.test, outputs))
-        result = replace(result, checks=checks, cautions=take_cautions())
+        note = write_examples(given.spec, loaded.test, outputs, weights.with_name(EXAMPLES))
+        result = replace(
+            result,
+            checks=tuple(predictor_checks(given, loaded.test, outputs)),
+            cautions=take_cautions(),
+            note="; ".join(filter(None, [result.note, note])) or None,
+        )
     return replace(result, model={"kind": PREDICTOR, "name": given.name})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +70,7 @@ from modeltune.engine.score.scoring import (
     refit_samples,
     targets,
 )
-from modeltune.engine.score.shown_samples import examples
+from modeltune.engine.score.shown_samples import write_examples
 from modeltune.engine.score.task_report import report
 from modeltune.engine.score.task_samples import (
     TaskScores,
@@ -334,7 +333,7 @@ def score_model(
     save_weights(model, weights)
     _write_architecture(model, weights.with_name(ARCHITECTURE))
     examples = weights.with_name(EXAMPLES)
-    notes.append(_write_examples(spec, parts.test, on_test.predictions, examples))
+    notes.append(write_examples(spec, parts.test, on_test.predictions.outputs, examples))
     description = describe_model(model)
     restored, note = _restored(spec, hp, model, weights, parts.test, started_from or {})
     notes.append(note)
@@ -466,25 +465,6 @@ def _write_architecture(model: Model, path: Path) -> None:
         return
     if len(content) <= LARGEST_ARCHITECTURE:
         path.write_bytes(content)
-
-
-def _write_examples(spec: Spec, test: Part, on_test: PartPredictions, path: Path) -> str | None:
-    """Write test samples to look at, unless there are none or the spec wants none.
-
-    Returns:
-        A note if this failed, else None. A finished refit is not lost over its examples.
-    """
-    path.unlink(missing_ok=True)
-    try:
-        document = examples(test, on_test) if spec.examples else None
-        if document is not None:
-            path.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a stream is the user's code
-        path.unlink(missing_ok=True)
-        return (
-            f"the run keeps no examples, because choosing them failed: {failure_of(error).reason}"
-        )
-    return None
 
 
 def _score(

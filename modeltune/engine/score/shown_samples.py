@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modeltune.engine.data import Arrays, Part, leaves, map_arrays
-from modeltune.engine.score.scoring import PartPredictions
 from modeltune.engine.score.small_images import png_of, resized
 from modeltune.engine.score.task_report import (
     Output,
@@ -21,7 +21,8 @@ from modeltune.engine.score.task_report import (
     decisions,
     probabilities,
 )
-from modeltune.records import Array, Json
+from modeltune.records import Array, Json, failure_of
+from modeltune.specs import Spec
 
 EXAMPLES_FORMAT = 1
 """The format number in a file of examples; it changes when a key changes its meaning."""
@@ -56,7 +57,26 @@ class _Answers:
     badness: Array | None = None
 
 
-def examples(part: Part, predictions: PartPredictions) -> Json:
+def write_examples(spec: Spec, test: Part, outputs: Sequence[Output], path: Path) -> str | None:
+    """Write test samples to look at, unless there are none or the spec wants none.
+
+    Returns:
+        A note if this failed, else None. A finished refit is not lost over its examples.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        document = examples(test, outputs) if spec.examples else None
+        if document is not None:
+            path.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a stream is the user's code
+        path.unlink(missing_ok=True)
+        return (
+            f"the run keeps no examples, because choosing them failed: {failure_of(error).reason}"
+        )
+    return None
+
+
+def examples(part: Part, outputs: Sequence[Output]) -> Json:
     """Return samples of a part for people to look at, as JSON; equal predictions give equal samples.
 
     With classes, samples with a wrong class come first, the most confident at the top, then
@@ -69,7 +89,6 @@ def examples(part: Part, predictions: PartPredictions) -> Json:
         (None without classes); and the "samples" of the "refit" whose weights are kept. None if a
         prediction is not finite, or if a stream does not yield the targets in the same order again.
     """
-    outputs = predictions.outputs
     if not outputs or any(
         len(output.y) != part.size
         or len(output.predicted) != part.size
@@ -135,7 +154,7 @@ def _decisions(output: Output) -> _Answers:
     """Return a classifier's answers: one class per sample, several labels, or a class per place."""
     size = len(output.y)
     shares = probabilities(output, output.predicted)
-    if shares.min(initial=0) < 0 or shares.max(initial=1) > 1 + 1e-6:
+    if output.is_hard or shares.min(initial=0) < 0 or shares.max(initial=1) > 1 + 1e-6:
         # These are not probabilities, so the model's confidence is unknown.
         shares = np.full(shares.shape, np.nan)
     if output.task is OutputTask.MULTICLASS:

@@ -46,7 +46,8 @@ def two_outputs(hp: Any) -> Any:
     }
     model = keras.Model(inputs, outputs)
     losses = {"digit": "sparse_categorical_crossentropy", "ink": "mse"}
-    model.compile("adam", loss=losses, metrics={"digit": ["accuracy"], "ink": ["mae"]})
+    metrics = {"digit": ["accuracy"], "ink": ["mae"]}
+    model.compile("adam", loss=losses, metrics=metrics, run_eagerly=True)
     return model
 
 

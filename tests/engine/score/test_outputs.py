@@ -181,7 +181,7 @@ def test_targets_that_repeat_the_input_are_numbers_and_nothing_is_called_wrong(
     shares = 1 / (1 + np.exp(-output.predicted.astype(float)))
     assert numbers["mse"] == pytest.approx(np.square(shares - pixels).mean(), rel=1e-5)
     assert "per_class" not in tables["output"]
-    document: Any = examples(test, predictions)
+    document: Any = examples(test, predictions.outputs)
     assert document["wrong"] is None
     scores = evaluate(model, test, 8)
     gain = dummy_gain(model, part(pixels, pixels), predictions, scores["loss"], "loss")
@@ -213,7 +213,7 @@ def test_masked_steps_count_nowhere() -> None:
     confusion = np.array(tables["output"]["confusion"])
     assert confusion.tolist() == metrics.confusion_matrix(TAGS[REAL], told[REAL]).tolist()
     assert np.trace(confusion) / confusion.sum() == pytest.approx(scores["accuracy"])
-    document: Any = examples(test, predictions)
+    document: Any = examples(test, predictions.outputs)
     for shown in document["samples"]:
         row = shown["index"]
         missed = (told[row] != TAGS[row])[REAL[row]].mean()
@@ -250,7 +250,7 @@ def test_a_class_that_the_loss_ignores_counts_nowhere(loss: Any) -> None:
     assert samples.classes[""] == [1, 2]
     assert samples.score("f1", 0) == pytest.approx(numbers["f1"])
     assert samples.score("loss", 0) == pytest.approx(scores["loss"], rel=1e-5)
-    document: Any = examples(test, predictions)
+    document: Any = examples(test, predictions.outputs)
     assert document["of"] == kept.sum()
     assert all(kept[shown["index"]] for shown in document["samples"])
 

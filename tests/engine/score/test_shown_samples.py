@@ -16,8 +16,7 @@ from keras import layers
 
 import modeltune as mt
 from modeltune.engine.data.loading import Part, load_data
-from modeltune.engine.score import refit
-from modeltune.engine.score.scoring import PartPredictions
+from modeltune.engine.score import refit, shown_samples
 from modeltune.engine.score.shown_samples import BYTES, CHARACTERS, OTHERS, SIDE, WORST, examples
 from modeltune.engine.score.task_report import Output, OutputTask
 from modeltune.harness.recording import RunDraft, first_draft
@@ -43,7 +42,7 @@ def shown(*outputs: Output, x: Any = None, stream: Any = None) -> Any:
     x = np.arange(size)[:, None] if x is None else x
     y = {one.name: one.y for one in outputs} if outputs[0].name else outputs[0].y
     part = Part("test", size, "", x=x, y=y, stream=stream)
-    return examples(part, PartPredictions(list(outputs), None))
+    return examples(part, list(outputs))
 
 
 def classified(y: list[int], predicted: list[int], sure: list[float]) -> Output:
@@ -418,7 +417,7 @@ def test_a_refit_is_not_lost_over_its_examples(
         raise OSError("this stream can be read twice only")
 
     spec, _, _ = recorded
-    monkeypatch.setattr(refit, "examples", broken)
+    monkeypatch.setattr(shown_samples, "examples", broken)
     (tmp_path / EXAMPLES).write_text("of an earlier refit")
     config = values(unused=1).get_config()
     task = RefitTask(spec.validation.refits()[0], config, 1, tmp_path / "refit.weights.h5")
