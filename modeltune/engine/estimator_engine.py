@@ -256,10 +256,8 @@ class EstimatorEngine:
                     if not self._own.is_given:
                         self._fitted_to_few(estimator)
                 parts |= set(parts_of_estimator(estimator))
-            except OtherKindBuild:
-                continue
-            except Exception:  # noqa: BLE001  of the author's; another choice may do
-                continue
+            except (Exception, OtherKindBuild):  # noqa: BLE001  of the author's; another choice may do
+                pass
             for one in hp.space:
                 for value in getattr(one, "values", ()):
                     if (one.name, value) not in seen and len(seen) < MOST_CHOICES:

@@ -267,7 +267,7 @@ def show_trial(run: Run, trial_id: int, columns: int | None = None) -> str:
     }
     sections = [
         _facts(((name, value) for name, value in facts.items() if value), columns),
-        _with_title("on validation", _score_table(trial, columns))
+        _with_title("on validation", _fitted_table(trial, columns))
         if trial.trained_by == FITTED
         else _with_title("learning curves", _curve_table(trial, columns)),
     ]
@@ -312,7 +312,7 @@ def _curve_table(trial: Trial, columns: int | None) -> str:
     return text_table(["metric", "first", "last", "lowest", "highest", "epochs"], rows, columns)
 
 
-def _score_table(trial: Trial, columns: int | None) -> str:
+def _fitted_table(trial: Trial, columns: int | None) -> str:
     """Return a row per metric of a trial without epochs."""
     rows = [[metric, *map(number, values)] for metric, values in trial.curve.items()]
     return text_table(["metric", "value"], rows, columns)

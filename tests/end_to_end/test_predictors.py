@@ -103,6 +103,8 @@ def test_a_fitted_classifier_is_scored_recorded_and_held_against_its_baseline(
     for name, value in expected.items():
         assert run.scores[name].mean == pytest.approx(value, abs=1e-9), name
     assert "artifact_bytes" not in run.scores
+    shown = json.loads((given.path / ".modeltune" / run.files["examples"].path).read_text())
+    assert shown["wrong"] == (labels != y).sum()
     # One that shrinks its probabilities predicts the same classes, and its log loss is worse.
     (given.path / "model.pkl").write_bytes(pickle.dumps(classifier(c=0.002)))
     worse = given.run_pytest("--modeltune-reuse")

@@ -118,7 +118,8 @@ def test_folds_choose_an_average_by_what_they_hold_out_and_count_for_less_than_s
     tmp_path: Path,
 ) -> None:
     folds = declared().with_fields(validation=mt.KFold(k=3, epochs=1, ensemble=2))
-    together, notes = (0.90, 0.92, 0.93), []
+    notes: list[str] = []
+    together = (0.90, 0.92, 0.93)
     by_fold = chosen(together, tmp_path, notes, spec=folds)
     by_seed = chosen(together, tmp_path, notes)
     assert by_fold.record["is_ensemble"]

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn import base, ensemble, pipeline, preprocessing
-from sklearn.utils import Bunch
 from threadpoolctl import threadpool_limits
 
 from modeltune.engine.data import Arrays, Part, class_labels, leaves
@@ -91,7 +90,7 @@ def average_of(fitted: Sequence[Estimator]) -> Estimator:
         average: Estimator = ensemble.VotingRegressor(named)
     elif all(base.is_classifier(one) and hasattr(one, "predict_proba") for one in fitted):
         average = ensemble.VotingClassifier(named, voting="soft")
-        classes = [getattr(one, "classes_", None) for one in fitted]
+        classes: list[Any] = [getattr(one, "classes_", None) for one in fitted]
         first = classes[0]
         if not all(isinstance(one, np.ndarray) and np.array_equal(one, first) for one in classes):
             raise SpecError(
@@ -106,7 +105,6 @@ def average_of(fitted: Sequence[Estimator]) -> Estimator:
         )
     # As its own fit leaves it, which would fit the members again.
     average.estimators_ = list(fitted)
-    average.named_estimators_ = Bunch(**dict(named))
     return average
 
 

@@ -246,7 +246,9 @@ def _choose_rows(answers: list[_Answers], counted: Array) -> tuple[Array, Array 
     return np.concatenate([worst, others[spread]]), wrong
 
 
-def _gather_inputs(part: Part, rows: Array, outputs: list[Output]) -> list[dict[str, Array]] | None:
+def _gather_inputs(
+    part: Part, rows: Array, outputs: Sequence[Output]
+) -> list[dict[str, Array]] | None:
     """Return the inputs of these rows, or None if a stream yields other targets than before."""
     if part.stream is None:
         return [_sample(part.x, row) for row in rows.tolist()]
