@@ -378,7 +378,9 @@ def test_an_estimator_in_a_file_is_held_to_the_gates_of_a_spec_of_any_kind(tmp_p
     # Of what a spec of Keras models knows nothing of, skops itself takes this for harmless.
     linear = LogisticRegression().fit(x, y)
     write_estimator(linear, tmp_path / "linear.skops", tmp_path / "of_no_use")
-    of_keras = mt.spec(data=digits, search=None, gates=gates[:1])(softmax)
+    of_keras = mt.spec(data=digits, search=None, gates=gates[:1])(
+        lambda hp: dense(keras.layers.Dense(10, activation="softmax"))
+    )
     assert run(of_keras.with_file(tmp_path / "linear.skops"), tmp_path).passed
     write_estimator(
         make_pipeline(FunctionTransformer(os.system), fitted[-1]),
