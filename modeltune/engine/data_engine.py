@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from modeltune.engine.data import (
     DECLARE,
     LoadedData,
     check_data,
+    check_suspects,
     check_weights,
     class_labels,
+    columns_of_values,
     is_shareable,
     load_data,
     read_parts,
     write_parts,
 )
-from modeltune.engine.score import check_own_metrics, check_slices, check_threshold, masks_of
+from modeltune.engine.score import (
+    check_own_metrics,
+    check_slices,
+    check_strong_baselines,
+    check_threshold,
+    masks_of,
+    shown_rows,
+)
 from modeltune.ground import DataError, SpecError
-from modeltune.records import Json, ScoredRows, Verdict
+from modeltune.records import Groups, Json, ScoredRows, Verdict
 from modeltune.specs import Spec, search_identity
 
 
@@ -93,7 +102,8 @@ class DataEngine:
         """As ``check``, without the slices that gates name."""
         verdicts = check_data(self._data, self._spec.checks)
         weights = check_weights(self._data, self._spec.fit.class_weight)
-        return verdicts if weights is None else (*verdicts, weights)
+        warned = () if weights is None else (weights,)
+        return (*verdicts, *warned, *check_suspects(self._data, self._spec.checks))
 
     def check_slices(self) -> None:
         """Call the functions that make the slices gates name, and look up what metrics and a threshold take.
@@ -103,8 +113,10 @@ class DataEngine:
                 validation cannot choose the threshold.
         """
         try:
-            check_slices(self._spec.slices, self._data.test)
+            is_whole = self._spec.most_rows is None
+            check_slices(self._spec.slices, self._data.test, is_whole)
             check_own_metrics(self._spec.asked_metrics, self._data.test)
+            check_strong_baselines(self._spec, self._data.train, self._data.test)
             check_threshold(self._spec, self._data.validation)
         except SpecError as error:
             spec = self._spec
@@ -116,6 +128,15 @@ class DataEngine:
         masks = masks_of(self._spec.slices, test)
         labels = class_labels(test.y) if test.stream is None else None
         return ScoredRows(test.size, test.groups, test.is_ordered, masks, labels)
+
+    def shown_rows(self, rows: Sequence[int]) -> list[Json]:
+        """Return these rows of the test part for people to look at."""
+        return shown_rows(self._data.test, rows)
+
+    def test_columns(self) -> dict[str, Groups]:
+        """Return which value of each column of metadata the test samples have; columns of ids are left out."""
+        frame = self._data.test.metadata
+        return {} if frame is None else columns_of_values(frame)
 
     @property
     def _data(self) -> LoadedData:

@@ -45,6 +45,7 @@ class Config:
         family: which gates against recorded runs share the 5 % of false alarms: "spec", those of each
             spec; "session", those of all specs of a session; "fdr", the same for the share of false alarms among alarms.
         test_reads: how many runs may be judged on a test part before a run warns that it is used up.
+        checks_off: names or numbers of checks that are silenced in every spec, such as ``["MT206"]``.
     """
 
     workers: int | str | None = None
@@ -59,6 +60,7 @@ class Config:
     junit_properties: bool | None = None
     family: str | None = None
     test_reads: int | None = None
+    checks_off: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,10 @@ def _config_in(path: Path, root: Path) -> Config | str | None:
             return f": store: {error}"
     if "mlflow" in table:
         table["mlflow"] = MaskedUrl(table["mlflow"])
+    if "checks_off" in table:
+        table["checks_off"] = tuple(
+            table["checks_off"]
+        )  # projects are told apart by their settings
     return Config(**table)
 
 
@@ -256,6 +262,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
 def _is_budget(value: object) -> bool:
     try:
         return isinstance(value, str) and seconds_of(value) > 0
@@ -287,5 +297,6 @@ _EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "junit_properties": (_is_boolean, "true or false"),
     "family": (_is_family, '"spec", "session" or "fdr"'),
     "test_reads": (_is_count, "how many runs, 1 or more, such as 200"),
+    "checks_off": (_is_texts, 'a list of checks such as ["MT206"]'),
     "mlflow": (_is_text, 'a tracking server such as "http://127.0.0.1:5000"'),
 }

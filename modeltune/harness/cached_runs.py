@@ -25,6 +25,7 @@ from modeltune.harness.conclusion import (
 )
 from modeltune.harness.engines import lend_engine_alone, note_idle_limits
 from modeltune.harness.executors import discard_event, lend_data
+from modeltune.harness.explanations import explain
 from modeltune.histories import (
     RECENT,
     artifact_path,
@@ -35,12 +36,13 @@ from modeltune.histories import (
     samples_of,
     with_rescored,
 )
-from modeltune.judgement import Strictness, status_of
+from modeltune.judgement import Strictness, silence, status_of
 from modeltune.records import (
     BehaviourFacts,
     Family,
     Listener,
     MetricFacts,
+    Outcome,
     References,
     RescoreResult,
     Run,
@@ -187,9 +189,15 @@ def find_reusable(
         except InvalidRunError as error:
             others.append(str(error))
             continue
+        silenced = {check.gate for check in run.checks if check.outcome is Outcome.WAIVED}
+        heard = sorted(silenced - spec.checks.silenced)
         missing = [gate for gate in spec.gates if _is_to_be_measured(gate, run, spec)]
         if run.search.get("cut_short") and not rejudge:
             same.append(f"the search of run {run.id} was cut short")
+        elif heard:
+            same.append(
+                f"run {run.id} has silenced {', '.join(heard)}, which today's spec does not"
+            )
         elif foreign := foreign_files(run):
             others.append(f"run {run.id} is refused: {'; '.join(foreign)}")
         elif missing:
@@ -253,7 +261,9 @@ def _is_to_be_measured(gate: Gate | Behaviour, run: Run, spec: Spec) -> bool:
         asked = {v.facts.metric for v in run.verdicts if isinstance(v.facts, MetricFacts)}
         is_by_samples = measure.slices is not None or isinstance(gate.bound, Reference)
         return measure.metric not in asked and (is_by_samples or measure.metric not in run.scores)
-    is_on_demand = measure.subject is not Subject.METRIC and measure.metric in run.scores
+    is_on_demand = measure.subject is Subject.GAIN_OVER or (
+        measure.subject is not Subject.METRIC and measure.metric in run.scores
+    )
     return is_on_demand and measure.key not in run.scores
 
 
@@ -288,15 +298,17 @@ def _judge_today(
         if not path.is_file() or path.stat().st_size != kept.bytes:
             how = "are gone or changed; run the spec without reuse to train them again"
             notes = (*notes, f"the weights of run {run.id} ({path}) {how}")
-    status = status_of(judgement.verdicts, strictness, run.checks)
+    checks = silence(run.checks, spec.checks.silenced)
+    status = status_of(judgement.verdicts, strictness, checks)
     files = {name: file for name, file in run.files.items() if name != "examples" or spec.examples}
-    verdicts = judgement.verdicts
+    verdicts = explain(judgement.verdicts, spec, run, measured, past, history, strictness)
     if not spec.examples:
         verdicts = tuple(map(without_samples, verdicts))
     return replace(
         run,
         file=spec.file,  # It may have been recorded in another checkout, whose settings are its own.
         verdicts=verdicts,
+        checks=checks,
         baseline=judgement.baseline,
         advice=judgement.advice,
         files=files,

@@ -100,11 +100,14 @@ class Judgement:
 class Conclusion:
     """What a run measured and its judgement; an escalation adds refits to the validation.
 
-    ``exports`` are the files that the tuned model was converted to, by name.
+    ``exports`` are the files that the tuned model was converted to, by name;
+    ``measured`` and ``past`` are what it was judged by: of this run, and of those that gates name.
     """
 
     validation: ValidationResult
     judgement: Judgement
+    measured: Measurements
+    past: References
     exports: Mapping[str, ExportResult] = field(default_factory=dict)
 
 
@@ -162,7 +165,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
     allowance = allowance_of(spec, history, run.id, run.fingerprints, run.family, past, listen)
     if isinstance(examined.latency_ratio, str):
         unmeasured[LATENCY] = (Outcome.INVALID, examined.latency_ratio)
-    judgement = Judgement((), None, ())
+    judgement, measured = Judgement((), None, ()), Measurements({})
     for look, seeds in enumerate(looks):
         if look:
             assert not isinstance(spec.validation, Scoring)  # it has no more models
@@ -183,7 +186,7 @@ def conclude(run: RunInProgress, tuned: TunedModel, engine: Any, validate: Valid
         checks=(*validation.checks, *check_exports(exports)),
         model={**validation.model, **({EXPORTS: exports_to_json(exports)} if exports else {})},
     )
-    return Conclusion(validation, judgement, examined.exports)
+    return Conclusion(validation, judgement, measured, past, examined.exports)
 
 
 def allowance_of(

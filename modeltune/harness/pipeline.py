@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modeltune.ground import (
     Deadline,
     HistoryError,
+    Project,
+    SpecError,
     StoreUrl,
     ending_signals_interrupt,
     kernel,
@@ -22,6 +25,7 @@ from modeltune.harness.cached_runs import Lookup, given_prints, look_up
 from modeltune.harness.conclusion import RunInProgress, check_search, conclude, refuse
 from modeltune.harness.engines import lend_engine
 from modeltune.harness.ensembles import choose_model
+from modeltune.harness.explanations import explain, metadata_columns, show_worse_samples
 from modeltune.harness.exports import require_runtimes
 from modeltune.harness.power_preview import regression_gates, tell_power
 from modeltune.harness.recording import (
@@ -56,7 +60,14 @@ from modeltune.records import (
     SearchStarted,
 )
 from modeltune.reports import lines
-from modeltune.specs import Refit, Spec, Validation, identity_assumptions, search_identity
+from modeltune.specs import (
+    Refit,
+    Spec,
+    Validation,
+    identity_assumptions,
+    search_identity,
+    silence_problems,
+)
 
 
 def run(
@@ -108,6 +119,7 @@ def run(
     store = store or project.store()
     if project.config.examples is False and spec.examples:
         spec = spec.with_fields(examples=False)
+    spec = with_checks_off(spec, project)
     run_id, fixtures = secrets.token_hex(8), fixtures or {}
     listen, lookup = listen or _listener(spec), Lookup()
     strictness = strictness_of(spec, strict, accept)
@@ -152,8 +164,8 @@ def run(
                 draft.listen(PreparationFinished(spec.id, **prepared))
             for note in engine.notes()[len(known) :]:
                 draft.note(note)
-            draft.add_checks(checks := engine.check())
-        refuse(spec.id, checks)
+            draft.add_checks(engine.check())
+        refuse(spec.id, draft.run.checks)
         if regression_gates(spec) and spec.most_rows is None:
             draft.add_checks(
                 tell_power(spec, engine.scored_rows(), history, fingerprints, draft.note)
@@ -224,13 +236,36 @@ def run(
         draft.add_checks(check_search(spec, tuned, draft.progress.trials, validation, rows))
         if not spec.gates:
             draft.note("no gates declared: nothing was demanded of this model")
+        verdicts = explain(
+            conclusion.judgement.verdicts,
+            *(spec, draft.run, conclusion.measured, conclusion.past, history, strictness),
+            columns=metadata_columns(engine, draft.note),
+        )
+        if spec.examples:
+            show_worse_samples(verdicts, tuned.weights, engine, draft.note)
         draft.keep(tuned.weights, validation.samples, conclusion.exports)
-        draft.add_judgement(conclusion.judgement, strictness)
+        draft.add_judgement(replace(conclusion.judgement, verdicts=verdicts), strictness)
         if note := note_on_baseline_of_other_backend(spec, draft.run):
             draft.note(note)
     if accept is not None and not accept.later:
         accept_if_asked(draft.run, spec, store, accept, listen)
     return draft.run
+
+
+def with_checks_off(spec: Spec, project: Project) -> Spec:
+    """Return a spec with the checks silenced that the settings of its project name.
+
+    Raises:
+        SpecError: they name no check, or one that cannot be silenced.
+    """
+    off = project.config.checks_off
+    if off is None:
+        return spec
+    if problems := list(silence_problems(off)):
+        raise SpecError(
+            f"{project.root / 'pyproject.toml'}: [tool.modeltune] checks_off: {'; '.join(problems)}"
+        )
+    return spec.with_fields(checks=replace(spec.checks, off=(*spec.checks.off, *off)))
 
 
 def _listener(spec: Spec) -> Listener:

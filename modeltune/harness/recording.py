@@ -47,7 +47,14 @@ from modeltune.histories import (
     names_of,
     pending,
 )
-from modeltune.judgement import Strictness, check_cautions, check_reads, not_measured, status_of
+from modeltune.judgement import (
+    Strictness,
+    check_cautions,
+    check_reads,
+    not_measured,
+    silence,
+    status_of,
+)
 from modeltune.records import (
     ARCHITECTURE,
     EXAMPLES,
@@ -208,12 +215,15 @@ class RunDraft:
         self._cautions_of_refits = result.cautions
 
     def add_checks(self, checks: Sequence[Verdict]) -> None:
-        """Add verdicts on the data or the model that no gate asks for."""
-        self.run = replace(self.run, checks=(*self.run.checks, *checks))
+        """Add verdicts on the data or the model that no gate asks for, as far as they are not silenced."""
+        told = silence(checks, self._spec.checks.silenced)
+        self.run = replace(self.run, checks=(*self.run.checks, *told))
 
     def add_cautions(self, cautions: Sequence[Caution]) -> None:
         """Tell what is to be warned of before anything is trained; the record has it as checks."""
         for caution in cautions:
+            if caution.check in self._spec.checks.silenced:
+                continue
             self._tell(Note(f"{caution.check}: {caution.text}"))
         self._cautions += cautions
 
@@ -331,7 +341,10 @@ class RunDraft:
         cautions = (*self._cautions, *self.progress.all_cautions, *self._cautions_of_refits)
         run = self.run = replace(
             self.run,
-            checks=(*self.run.checks, *check_cautions(cautions)),
+            checks=(
+                *self.run.checks,
+                *silence(check_cautions(cautions), self._spec.checks.silenced),
+            ),
             trials=tuple(self.progress.trials),
             search={**self.run.search, **({"cut_short": cut_short} if cut_short else {})},
             durations=Durations(**self._seconds),

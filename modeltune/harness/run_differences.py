@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modeltune.ground import HistoryError, default_store, named_store
 from modeltune.histories import TEST_PART, Store, baselines, open_store, samples_of
-from modeltune.records import Run
-from modeltune.reports import Contrast, Difference, RunComparison
+from modeltune.records import Change, Run
+from modeltune.reports import Contrast, Difference, RunComparison, differences
 from modeltune.specs import (
     BACKEND_PART,
     DEFAULT_BACKEND,
@@ -30,6 +31,12 @@ VERSION = "the version of "
 
 DECLARED = ("search", "fit", "validation", "threshold")
 """The parts of an identity that are declarations, not code."""
+
+CANNOT = " (cannot be compared)"
+"""What follows the name of a part that is made at random in each process."""
+
+COMMIT_DIGITS = 12
+"""How many characters of a commit are shown."""
 
 EXACT = ("parameters", "artifact_bytes", "flops")
 """Metrics without noise."""
@@ -213,6 +220,47 @@ def _incomparable(metric: str, a: Run, b: Run, one: Evidence, other: Evidence) -
     return None
 
 
+ASPECTS = (
+    "best values", "data", "fit", "search", "validation", "versions", "environment"
+)  # fmt: skip
+"""What may have changed between two runs besides code and commit, the likelier cause first."""
+
+MOST_OF_ASPECT = 12
+"""Changes of an aspect that are named."""
+
+
+def changes_since(reference: Run, run: Run, aspects: Sequence[str] = ASPECTS) -> tuple[Change, ...]:
+    """Return what is not as it was in an earlier run: code first; how long something took is none.
+
+    Args:
+        reference: the earlier run.
+        run: the later one.
+        aspects: what the earlier one tells besides its code and commit.
+    """
+    code = [name for name in _code(reference, run) or () if not name.endswith(CANNOT)]
+    changes = [Change("code", name) for name in code]
+    sections = {one.title: one for one in differences(reference, run)}
+    for aspect in aspects:
+        for name, then, now in sections[aspect].rows:
+            if aspect == "data" and name.endswith(" part"):
+                changes.append(Change(aspect, name))  # a digest says no more
+            elif not name.endswith("seconds"):
+                changes.append(Change(aspect, name, then, now))
+    revisions = [one.environment.get("git_revision") for one in (reference, run)]
+    if revisions[0] != revisions[1]:
+        sides = (None if one is None else str(one)[:COMMIT_DIGITS] for one in revisions)
+        changes.append(Change("git", "commit", *sides))
+    if run.environment.get("git_dirty") is True:
+        changes.append(Change("git", "uncommitted changes"))
+    kept: list[Change] = []
+    for aspect, listed in itertools.groupby(changes, key=lambda change: change.aspect):
+        of_aspect = list(listed)
+        kept += of_aspect[:MOST_OF_ASPECT]
+        if (more := len(of_aspect) - MOST_OF_ASPECT) > 0:
+            kept.append(Change(aspect, f"{more} more"))
+    return tuple(kept)
+
+
 def _code(a: Run, b: Run) -> tuple[str, ...] | None:
     """Return the names of the parts of code that differ, None when a run does not record them."""
     one, other = (recorded_identity(run.fingerprints) for run in (a, b))
@@ -221,7 +269,7 @@ def _code(a: Run, b: Run) -> tuple[str, ...] | None:
     versions = {*a.environment.get("versions", {}), *b.environment.get("versions", {})}
     return tuple(
         [
-            name + (" (cannot be compared)" if _is_uncomparable(name, one, other) else "")
+            name + (CANNOT if _is_uncomparable(name, one, other) else "")
             for name in changed_parts(one, other)
             if name not in (*DECLARED, BACKEND_PART) and name.removeprefix(VERSION) not in versions
         ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeltune.judgement.allowances import Allowance
     from modeltune.judgement.cautions import check_cautions
     from modeltune.judgement.data_checks import check_reads
+    from modeltune.judgement.drops import with_parts_and_samples
     from modeltune.judgement.evidence import ENOUGH_SEEDS, Evidence, compare_evidence
     from modeltune.judgement.families import compared_specs, family_of, judge_family, open_gates
     from modeltune.judgement.gate_power import GatePower, PastRun, check_power, power_of_gates
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         check_space,
     )
     from modeltune.judgement.significance import ALPHA, Comparison, McNemar
+    from modeltune.judgement.silenced_checks import silence
 
 __all__ = [
     "ALPHA",
@@ -56,7 +58,9 @@ __all__ = [
     "not_measured",
     "open_gates",
     "power_of_gates",
+    "silence",
     "status_of",
+    "with_parts_and_samples",
 ]
 
 __getattr__, __dir__ = door(
@@ -66,6 +70,7 @@ __getattr__, __dir__ = door(
         "allowances": ("Allowance",),
         "cautions": ("check_cautions",),
         "data_checks": ("check_reads",),
+        "drops": ("with_parts_and_samples",),
         "evidence": (
             "ENOUGH_SEEDS",
             "Evidence",
@@ -98,6 +103,7 @@ __getattr__, __dir__ = door(
             "check_seeds",
             "check_space",
         ),
+        "silenced_checks": ("silence",),
         "significance": (
             "ALPHA",
             "Comparison",

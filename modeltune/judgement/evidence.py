@@ -101,7 +101,7 @@ class Evidence:
         """Return the evidence with the metadata of the same samples, which a baseline file leaves out."""
         if self.samples is None or other.samples is None or other.samples.metadata is None:
             return self
-        if not _are_same_samples(self, other):
+        if not are_same_samples(self.samples, other.samples):
             return self
         return replace(self, samples=replace(self.samples, metadata=other.samples.metadata))
 
@@ -287,7 +287,7 @@ def compare_evidence(
     lack, crossed = ValuePair.lack, None
     if fewest >= 2 and not overlap:
         crossed = _crossed(metric, sign, candidate, reference)
-    if fewest < ENOUGH_SEEDS and _are_same_samples(candidate, reference):
+    if fewest < ENOUGH_SEEDS and are_same_samples(candidate.samples, reference.samples):
         if is_kept_model := len(mine) != len(theirs):
             mine, theirs = mine[:1], theirs[:1]
         by_samples = _by_samples(metric, sign, candidate, reference, len(mine))
@@ -317,7 +317,7 @@ def _crossed(metric: str, sign: int, candidate: Evidence, reference: Evidence) -
     """Return the comparison for new data and new seeds, None where no samples tell how the values vary with them."""
     mine, theirs = candidate.values(metric), reference.values(metric)
     noise = None
-    if _are_same_samples(candidate, reference):
+    if are_same_samples(candidate.samples, reference.samples):
         noise = _sample_noise(metric, candidate, reference, (len(mine), len(theirs)))
     if noise is None:
         return None
@@ -333,8 +333,8 @@ def _is_better(crossed: CrossedT, seeds: int) -> bool:
     return seeds < MANY_SEEDS and smallest <= of_seeds * AS_SMALL
 
 
-def _are_same_samples(one: Evidence, other: Evidence) -> bool:
-    mine, theirs = one.samples, other.samples
+def are_same_samples(mine: Samples | None, theirs: Samples | None) -> bool:
+    """Tell whether two runs were measured on the same test samples, as far as their truth shows."""
     if mine is None or theirs is None or mine.size != theirs.size:
         return False
     return all(
@@ -350,7 +350,7 @@ def is_other_slice(candidate: Evidence, reference: Evidence) -> bool:
         return False
     if not isinstance(candidate.rows, str | Group):
         return False
-    are_same = _are_same_samples(candidate, reference)
+    are_same = are_same_samples(candidate.samples, reference.samples)
     # The metric's name tells only which output a class is of.
     return are_same and not np.array_equal(candidate.mask(""), reference.mask(""))
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modeltune.judgement.measurements import Measurements
-from modeltune.records import Outcome, Past, References, Scores
-from modeltune.specs import NEGATIVE_FLIPS, Source
+from modeltune.judgement.measurements import Case, Measurements
+from modeltune.records import MOST_SAMPLES, Outcome, Past, References, Scores, Verdict
+from modeltune.specs import NEGATIVE_FLIPS, On, Source
 
 if TYPE_CHECKING:
     from modeltune.records import Array, Samples
@@ -40,6 +40,28 @@ def with_flips(
     return measured
 
 
+def is_of_pinned_samples(case: Case) -> bool:
+    """Tell a gate on the flips of a named slice: these very samples are meant, however few they are."""
+    return case.key.endswith(NEGATIVE_FLIPS) and isinstance(case.gate.measure.slices, On)
+
+
+def with_flipped_samples(case: Case, verdict: Verdict) -> Verdict:
+    """Return a failed verdict on flips with the test samples that flip in any refit, by their rows."""
+    samples = case.measured.samples
+    if verdict.outcome is not Outcome.FAILED or not case.key.endswith(NEGATIVE_FLIPS):
+        return verdict
+    if samples is None or case.key not in samples.values:
+        return verdict
+    flips = samples.values[case.key].any(axis=0) & case.evidence().mask(case.key)
+    if case.key in samples.weights:
+        flips &= samples.weights[case.key] > 0
+    rows = flips.nonzero()[0].tolist()
+    more = f" and {len(rows) - MOST_SAMPLES} more" if len(rows) > MOST_SAMPLES else ""
+    listed = ", ".join(map(str, rows[:MOST_SAMPLES]))
+    which = f"test sample{'' if len(rows) == 1 else 's'} {listed}{more}"
+    return replace(verdict, reason=f"{verdict.reason}; right before and wrong now: {which}")
+
+
 def _flips(
     samples: Samples | None, metric: str, references: References
 ) -> Samples | tuple[Outcome, str]:
@@ -50,7 +72,7 @@ def _flips(
     past = pasts[0]
     if past.problem:
         return Outcome.INVALID, past.problem
-    now = None if samples is None else _right(samples, prefix)
+    now = None if samples is None else right_answers(samples, prefix)
     if samples is None or now is None:
         reason = "no sample is right or wrong: the output has no classes, or its predictions are not kept"
         return Outcome.ERROR, reason
@@ -77,11 +99,11 @@ def _of_past(past: Past, samples: Samples, prefix: str) -> Array | None:
         return None
     if not are_same_truth(then.truth[prefix], samples.truth[prefix]):
         return None
-    return _right(then, prefix)
+    return right_answers(then, prefix)
 
 
-def _right(samples: Samples, prefix: str) -> Array | None:
-    """Return on which samples each refit is right, bool of shape (refits, n); None of numbers."""
+def right_answers(samples: Samples, prefix: str) -> Array | None:
+    """Return on which samples each refit of an output is right, bool of shape (refits, n); None of numbers."""
     import numpy as np
 
     truth, predicted = samples.truth.get(prefix), samples.predicted.get(prefix)

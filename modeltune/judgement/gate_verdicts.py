@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from modeltune.judgement.allowances import Allowance
 from modeltune.judgement.bounds import judge_interval, judge_number
-from modeltune.judgement.flips import with_flips
+from modeltune.judgement.flips import is_of_pinned_samples, with_flipped_samples, with_flips
 from modeltune.judgement.group_verdicts import (
     changes_of,
     gone_answers,
@@ -196,7 +196,7 @@ def _on_all(case: Case, spec: str) -> Verdict | OpenCase:
     interval = (measured.intervals or {}).get(case.key)
     if interval is not None:
         return judge_interval(case, value, bound, interval)
-    return _with_nearest(case, judge_number(case, value, bound))
+    return with_flipped_samples(case, _with_nearest(case, judge_number(case, value, bound)))
 
 
 def _with_nearest(case: Case, verdict: Verdict) -> Verdict:
@@ -268,7 +268,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
         return case.verdict(Outcome.ERROR, None, bound, NO_DEVIATION)
     if not math.isfinite(value):
         return case.verdict(Outcome.FAILED, value, bound, _not_finite(Scores(values)))
-    if part.size < part.min_n:
+    if part.size < part.min_n and not is_of_pinned_samples(case):
         reason = (
             f"{part.name} has {part.size} of the {part.min_n} samples it takes to judge it; "
             f"add {part.min_n - part.size} more to test"
@@ -276,7 +276,7 @@ def _on_slice(case: Case, part: Slice) -> Verdict | OpenCase:
         return case.verdict(Outcome.INCONCLUSIVE, value, bound, reason)
     if bound is None:
         return hold_against(case, value)
-    verdict = _with_nearest(case, judge_number(case, value, bound))
+    verdict = with_flipped_samples(case, _with_nearest(case, judge_number(case, value, bound)))
     return replace(verdict, reason=f"{part.name} (n={part.size}): {verdict.reason}")
 
 

@@ -215,8 +215,12 @@ class SpecItem(pytest.Function):
             table = self.context.render("table of a red spec", lambda: failure(run), otherwise)
             return self.failure_shown(table)
         if isinstance(excinfo.value, ModeltuneError):
+            from modeltune.records import number_of_error, outcome_section
+
             notes = getattr(excinfo.value, "__notes__", ())
-            return self.failure_shown("\n".join([str(excinfo.value), *notes]))
+            number = number_of_error(excinfo.type)
+            code = [] if number is None else [f"{number}: {outcome_section(number)}"]
+            return self.failure_shown("\n".join([str(excinfo.value), *notes, *code]))
         if not self.config.getoption("fulltrace", False):
             if _is_not_the_user_s(excinfo):
                 where = "Raised inside modeltune: --full-trace shows where."

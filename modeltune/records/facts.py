@@ -36,6 +36,8 @@ class Quantity(Word):
     """The metric on train minus the same on test."""
     GAIN_OVER_DUMMY = "gain_over_dummy"
     """The part of the way from a dummy to a perfect model that this model went."""
+    GAIN_OVER = "gain_over"
+    """How much better the model is than a strong one of scikit-learn; the metric is that one's name."""
     RESOURCE = "resource"
     """What the model takes: parameters, bytes, time."""
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 from modeltune.ground import Word, in_a_line, later
-from modeltune.records.check_codes import CHECK_AREAS, section_of
+from modeltune.records.check_codes import CHECK_AREAS, number_of, section_of
 from modeltune.records.check_details import CheckDetails
+from modeltune.records.drops import Drop
 from modeltune.records.facts import Area, CheckFacts, Facts, MetricFacts
 from modeltune.records.families import Family
 from modeltune.records.probes import Probe
@@ -92,6 +93,7 @@ class Regression:
         family: the specs that share the error rate, None where it is the spec's own.
         look: how often the spec was judged against the same baseline, this time included; None
             where its error rate holds for each time alone.
+        drop: what explains it, of a gate that is red.
     """
 
     KIND: ClassVar[str] = "regression"
@@ -119,6 +121,7 @@ class Regression:
     level: float | None = None
     family: Family | None = None
     look: int | None = None
+    drop: Drop | None = None
 
 
 @dataclass(frozen=True)
@@ -169,24 +172,30 @@ class BetweenGroups:
 class SliceResults:
     """What a gate came to on every slice, the worst first: its verdict is the gate's.
 
-    ``between`` is there where what is between groups was judged, and not each of them.
+    ``between`` is there where what is between groups was judged, and not each of them, ``drop`` what
+    explains a red comparison with a recorded run.
     """
 
     KIND: ClassVar[str] = "slices"
 
     slices: tuple[SliceResult, ...]
     between: BetweenGroups | None = None
+    drop: Drop | None = None
 
 
 @dataclass(frozen=True)
 class MeasuredInterval:
-    """The confidence interval of a number that was measured several times, such as a time."""
+    """The confidence interval of a number that was measured several times, such as a time.
+
+    ``drop`` explains a red comparison with a recorded run.
+    """
 
     KIND: ClassVar[str] = "interval"
 
     low: float
     high: float
     confidence: float
+    drop: Drop | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,13 @@ class RaisedError:
 
 
 Details: TypeAlias = (
-    Regression | SliceResults | MeasuredInterval | BehaviourResult | RaisedError | CheckDetails
+    Regression
+    | SliceResults
+    | MeasuredInterval
+    | BehaviourResult
+    | RaisedError
+    | Drop
+    | CheckDetails
 )
 
 
@@ -261,7 +276,9 @@ class Verdict:
     @property
     def explanation(self) -> str:
         """The reason; of a check that did not pass also the section of the page that explains it."""
-        return self.reason if self.section is None else f"{self.reason} ({self.section})"
+        if self.section is None:
+            return self.reason
+        return f"{self.reason} ({number_of(self.gate)}: {self.section})"
 
     @property
     def is_incomparable(self) -> bool:
@@ -282,6 +299,19 @@ class Verdict:
         if isinstance(self.details, SliceResults):
             return tuple(p.regression for p in self.details.slices if p.regression is not None)
         return (self.details,) if isinstance(self.details, Regression) else ()
+
+    @property
+    def drop(self) -> Drop | None:
+        """What explains a red comparison with a recorded run, None of any other verdict."""
+        if isinstance(self.details, Regression | SliceResults | MeasuredInterval):
+            return self.details.drop
+        return self.details if isinstance(self.details, Drop) else None
+
+    def with_drop(self, drop: Drop) -> Verdict:
+        """Return the verdict with what explains it, beside the details it has."""
+        if isinstance(self.details, Regression | SliceResults | MeasuredInterval):
+            return replace(self, details=replace(self.details, drop=drop))
+        return self if self.details is not None else replace(self, details=drop)
 
 
 def without_samples(verdict: Verdict) -> Verdict:

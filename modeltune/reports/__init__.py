@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Difference,
         RunComparison,
         comparison_report,
+        differences,
     )
     from modeltune.reports.family_tables import family_table
     from modeltune.reports.filenames import file_name
@@ -70,6 +71,7 @@ __all__ = [
     "comparison_report",
     "comparison_view",
     "cut",
+    "differences",
     "disagreements",
     "draw_pictures",
     "failure",
@@ -128,6 +130,7 @@ __getattr__, __dir__ = door(
             "Difference",
             "RunComparison",
             "comparison_report",
+            "differences",
         ),
         "filenames": ("file_name",),
         "formats": (

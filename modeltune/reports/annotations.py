@@ -106,7 +106,8 @@ def _findings(run: Run) -> Iterator[tuple[str, int, str, str]]:
     else:
         gates = list(zip(run.verdicts, lines, strict=True))
     # A check that could not decide is in the report only.
-    checks = [check for check in run.checks if check.outcome is not Outcome.INCONCLUSIVE]
+    silent = (Outcome.INCONCLUSIVE, Outcome.WAIVED)
+    checks = [check for check in run.checks if check.outcome not in silent]
     if run.error is not None:
         checks = [check for check in checks if not check.outcome.is_red()]
     judged = [*gates, *((check, spec_line) for check in checks)]
@@ -340,7 +341,8 @@ def _place(keyword: ast.keyword) -> tuple[int, str]:
 
 def _is_measure(node: ast.expr) -> bool:
     return any(
-        isinstance(part, ast.Attribute) and part.attr in ("metric", "gap", "gain_over_dummy")
+        isinstance(part, ast.Attribute)
+        and part.attr in ("metric", "gap", "gain_over_dummy", "gain_over")
         for part in ast.walk(node)
     )
 

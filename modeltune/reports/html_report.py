@@ -17,6 +17,7 @@ from modeltune.records import (
     FITTED,
     ClassNames,
     Confusion,
+    Drop,
     ImageChange,
     Json,
     Outcome,
@@ -29,6 +30,14 @@ from modeltune.reports.annotations import is_red
 from modeltune.reports.class_names import class_names
 from modeltune.reports.comparison import Section, differences
 from modeltune.reports.counterexamples import counterexample_of, counterexamples, grey
+from modeltune.reports.drops import (
+    DropGroup,
+    drop_groups,
+    part_text,
+    parts_line,
+    sample_text,
+    samples_line,
+)
 from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.html_charts import best_so_far, charts, mean, spread_places
@@ -48,6 +57,7 @@ from modeltune.reports.tables import (
     mean_std,
     number,
     operating_point,
+    outcome_codes,
     parse_objective,
     phase_rows,
     preparation,
@@ -78,6 +88,9 @@ MOST_TRACEBACKS = 10
 
 SPARK = 120
 """The most points of a line in a table: more could not be told apart."""
+
+WIDEST_ROW = 20
+"""Numbers of a row that is shown beside a sample that got worse."""
 
 MOST_OPEN = 4
 """Runs that are unfolded when the page opens, red ones first."""
@@ -111,6 +124,7 @@ def html(reported: Sequence[ReportedRun], rankings: Sequence[Ranking] = ()) -> s
         phase_headers=PHASE_HEADERS,
         export_headers=EXPORT_HEADERS,
         most_tracebacks=MOST_TRACEBACKS,
+        codes=outcome_codes([one.run for one in ordered]),
         attention=[(part, verdict) for part in parts for verdict in part.red],
         script=script,
         style=style,
@@ -166,6 +180,7 @@ def _environment() -> Environment:
         "mean_std": mean_std,
         "duration": lambda value: duration(value) if math.isfinite(value) else number(value),
         "key": _key,
+        "part_text": part_text,
         "tested": tested_metric,
         "typed": lambda value: value if isinstance(value, str) else repr(value),
         "icon": lambda word: ICONS.get(word, "open"),
@@ -323,6 +338,19 @@ class _Part:
         return [sample for sample in samples if sample.inputs or sample.outputs]
 
     @cached_property
+    def drops(self) -> list[_DropView]:
+        """What explains the red comparisons with recorded runs, by these."""
+        documents = [self.reported.examples.get(name, ()) for name in ("worse", "samples")]
+        shown = {
+            str(sample.get("index")): [_input(name, x) for name, x in _entries(sample.get("x"))]
+            for listed in documents
+            if isinstance(listed, list | tuple)
+            for sample in listed
+            if isinstance(sample, Mapping)
+        }
+        return [_DropView(group, shown) for group in drop_groups(self.run)]
+
+    @cached_property
     def features(self) -> int:
         """The length of the row that every sample is, 0 when samples are no rows of one length."""
         rows = [[x["kind"] for x in sample.inputs] == ["row"] for sample in self.samples]
@@ -372,6 +400,32 @@ class _Part:
         }
         groups = [(title, list(flat(document))) for title, document in documents.items()]
         return [(title, entries) for title, entries in groups if entries]
+
+
+@dataclass(frozen=True, eq=False)
+class _DropView:
+    """What explains the drops against a recorded run; ``shown`` has inputs of test samples by their row."""
+
+    group: DropGroup
+    shown: Mapping[str, list[Mapping[str, Any]]]
+
+    @property
+    def drops(self) -> list[tuple[Verdict, Drop, str, list[tuple[str, list[Mapping[str, Any]]]]]]:
+        """By gate what is known of it, how many samples got worse, and these: their text, and pictures of them."""
+        return [
+            (
+                verdict,
+                drop,
+                samples_line(drop).partition(":")[0],
+                [(sample_text(one), self._images(one.row)) for one in drop.samples],
+            )
+            for verdict, drop in self.group.drops
+            if parts_line(drop) or drop.samples
+        ]
+
+    def _images(self, row: int) -> list[Mapping[str, Any]]:
+        inputs = self.shown.get(str(row), [])
+        return [x for x in inputs if x["kind"] != "row" or len(x["values"]) <= WIDEST_ROW]
 
 
 @dataclass(frozen=True, eq=False)

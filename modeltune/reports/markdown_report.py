@@ -11,9 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar
 
 from modeltune.ground import count_of
-from modeltune.records import FITTED, Json, Outcome, Regression, Run, Scores, Trial, Verdict
+from modeltune.records import (
+    FITTED,
+    Json,
+    Outcome,
+    Regression,
+    Run,
+    Scores,
+    Trial,
+    Verdict,
+    number_of,
+)
 from modeltune.reports.annotations import is_red
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.drops import drop_groups, parts_line, samples_line
 from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.reports.progress import duration
@@ -27,6 +38,7 @@ from modeltune.reports.tables import (
     mean_std,
     number,
     operating_point,
+    outcome_codes,
     parse_objective,
     phases,
     seconds,
@@ -68,9 +80,12 @@ def markdown(runs: Sequence[Run], rankings: Sequence[Ranking] = ()) -> str:
     blocks = [_Block("heading", _heading(ordered)), _Block("list of runs", _overview(ordered))]
     blocks += [_Block("ranking of a protocol", _ranking(one)) for one in rankings]
     blocks += [_Block("error", _error(run)) for run in ordered if run.error]
+    codes = outcome_codes(ordered)
     blocks += [
         _Block("table of gates", _gates(ordered)),
+        _Block("codes of outcomes", _prose(codes) if codes else ""),
         _Block("table of changes", _changes(ordered)),
+        *(_Block("explanation of a drop", text) for run in ordered for text in _drops(run)),
         *(_Block("detail of a run", _details(run)) for run in ordered),
     ]
     return _page([block for block in blocks if block.text])
@@ -158,7 +173,7 @@ def _verdict(run: Run, verdict: Verdict) -> list[str]:
     outcome = f"**{verdict.outcome.value}**" if red else verdict.outcome.value
     reason = _prose(verdict.reason)
     if verdict.section is not None:
-        reason += f" ({_code(verdict.section)})"
+        reason += f" ({number_of(verdict.gate)}: {_code(verdict.section)})"
     return [_code(verdict.gate), measured, bound, outcome, reason]
 
 
@@ -188,6 +203,20 @@ def _changes(runs: Sequence[Run]) -> str:
     rates = list(dict.fromkeys(filter(None, map(false_alarms, runs))))
     chances = "".join(f"\n\nFalse alarms: {_prose(rate)}." for rate in rates)
     return f"Changed since (more is better):\n\n{table}{chances}" if table else ""
+
+
+def _drops(run: Run) -> Iterator[str]:
+    """Yield for each recorded run that red gates were held against what changed, and where it got worse."""
+    for group in drop_groups(run):
+        lines = [f"### {_prose(f'What changed since {group.label}')}", "", _code(run.spec), ""]
+        lines += [f"- {_prose(line)}" for line in group.changes or ["nothing that is recorded"]]
+        lines += [f"- {_prose(f'not known: {line}')}" for line in group.untold]
+        for verdict, drop in group.drops:
+            worse = [line for line in (parts_line(drop), samples_line(drop)) if line]
+            if worse:
+                lines += ["", f"Where it got worse, by {_code(verdict.gate)}:", ""]
+                lines += [f"- {_prose(line)}" for line in worse]
+        yield "\n".join(lines)
 
 
 def _details(run: Run) -> str:

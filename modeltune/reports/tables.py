@@ -14,6 +14,10 @@ from modeltune.ground import shorten, typed, without_escapes
 from modeltune.records import (
     EXPORTS,
     FITTED,
+    GATE_NUMBERS,
+    OUTCOMES_PAGE,
+    RUN_NUMBERS,
+    TRIAL_NUMBERS,
     Artifact,
     ClassNames,
     ConfusionRow,
@@ -40,6 +44,7 @@ from modeltune.records import (
 from modeltune.reports.class_names import class_names
 from modeltune.reports.columns import GAP, NARROWEST, fitting, hanging, width, wrap
 from modeltune.reports.counterexamples import counterexamples
+from modeltune.reports.drops import drop_lines
 from modeltune.reports.error_rates import false_alarms
 from modeltune.reports.exports import EXPORT_HEADERS, export_rows
 from modeltune.specs import Objective, Severity, maximize, minimize
@@ -330,11 +335,30 @@ def failure(run: Run) -> str:
         error,
         gate_table(run),
         _where_gates_raised(run),
+        _why_worse(run),
         pictures,
         noticed,
-        rest,
+        f"{rest}\n{outcome_codes([run])}",
     )
     return "\n\n".join(text for text in texts if text)
+
+
+def outcome_codes(runs: Sequence[Run]) -> str:
+    """Return the codes of these runs' outcomes that are not passed, and where they are explained; "" of none."""
+    words = {run.status.value: RUN_NUMBERS for run in runs if not run.passed}
+    told = [f"{word} run {numbers[word]}" for word, numbers in words.items()]
+    outcomes = (verdict.outcome for run in runs for verdict in (*run.verdicts, *run.checks))
+    named = dict.fromkeys(one.value for one in outcomes if one is not Outcome.PASSED)
+    told += [f"{word} {GATE_NUMBERS[word]}" for word in named]
+    trials = (trial.status for run in runs for trial in run.trials)
+    if TrialStatus.FAILED in trials:
+        told.append(f"failed trial {TRIAL_NUMBERS[TrialStatus.FAILED.value]}")
+    return f"codes: {', '.join(told)}, in {OUTCOMES_PAGE}" if told else ""
+
+
+def _why_worse(run: Run, columns: int | None = None) -> str:
+    lines = [shorten(clean_indented(line), LONGEST_FACT) for line in drop_lines(run)]
+    return "\n".join(hanging("", line, columns) for line in lines)
 
 
 def undecided(runs: Sequence[Run]) -> str:
@@ -346,7 +370,9 @@ def undecided(runs: Sequence[Run]) -> str:
     for run in runs:
         gates: dict[tuple[str, str], list[str]] = {}
         # A check that could not decide is in the run's record only.
-        checks = [c for c in run.checks if c.outcome is not Outcome.INCONCLUSIVE]
+        # One that was silenced too.
+        silent = (Outcome.INCONCLUSIVE, Outcome.WAIVED)
+        checks = [c for c in run.checks if c.outcome not in silent]
         for verdict in (*run.verdicts, *checks) if run.passed else ():
             if verdict.outcome is not Outcome.PASSED:
                 shared = (verdict.outcome.value, verdict.explanation)
@@ -395,6 +421,7 @@ def _short(verdict: Verdict) -> str:
     if not isinstance(facts, MetricFacts) or facts.quantity in (
         Quantity.GAP,
         Quantity.GAIN_OVER_DUMMY,
+        Quantity.GAIN_OVER,
     ):
         return verdict.gate
     warns = ', severity="warn"' if facts.severity is Severity.WARN else ""
@@ -448,6 +475,11 @@ def clean(text: str) -> str:
     return _printable(" ".join(without_escapes(text).split()))
 
 
+def clean_indented(line: str) -> str:
+    """Return a line as ``clean`` does, with the spaces it begins with."""
+    return f"{' ' * (len(line) - len(line.lstrip(' ')))}{clean(line)}"
+
+
 def printable_lines(text: str) -> list[str]:
     """Return the lines of a text, indented as they are, without characters that a terminal would obey."""
     return [_printable(line).rstrip() for line in without_escapes(text).expandtabs().splitlines()]
@@ -494,6 +526,7 @@ def _sections(run: Run, columns: int | None) -> Iterator[str]:
     yield _with_title("gates", gate_table(run, columns))
     yield _with_title("false alarms", _lines(list(filter(None, [false_alarms(run)])), columns))
     yield _with_title("where gates raised", _where_gates_raised(run))
+    yield _why_worse(run, columns)
     yield _with_title("counter-examples", "\n\n".join(_pictures(run)))
     yield _with_title("slices", _slice_table(run, columns))
     yield _with_title("checks", _verdict_table("check", run.checks, columns))

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
         metamorphic,
         minimum_functionality,
     )
-    from modeltune.specs.checks import CHECKS, Checks
+    from modeltune.specs.checks import (
+        CHECK_NUMBERS,
+        CHECKS,
+        NEVER_OFF,
+        Checks,
+        check_name,
+        silence_problems,
+    )
     from modeltune.specs.datasets import CUT, Data
     from modeltune.specs.exports import Export, LiteRT, Onnx
     from modeltune.specs.fit import Fit
     from modeltune.specs.gates import (
         NEGATIVE_FLIPS,
         RESOURCES,
+        STRONG_BASELINES,
         Between,
         By,
         Gate,
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
         Subject,
         Waiver,
         baseline,
+        gain_over,
         gain_over_dummy,
         gap,
         median,
@@ -106,6 +115,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKEND_PART",
     "CHECKS",
+    "CHECK_NUMBERS",
     "CONDITIONS",
     "CUT",
     "DECISION_METRICS",
@@ -115,8 +125,10 @@ __all__ = [
     "GATES",
     "HELD",
     "NEGATIVE_FLIPS",
+    "NEVER_OFF",
     "PROJECT",
     "RESOURCES",
+    "STRONG_BASELINES",
     "UNCOMPARABLE",
     "BayesianOptimization",
     "Behaviour",
@@ -170,10 +182,12 @@ __all__ = [
     "address_by_name",
     "baseline",
     "changed_parts",
+    "check_name",
     "data_arguments",
     "directional",
     "edited_parts",
     "fingerprints",
+    "gain_over",
     "gain_over_dummy",
     "gap",
     "gates_identity",
@@ -198,6 +212,7 @@ __all__ = [
     "run_identity",
     "search_identity",
     "seeds",
+    "silence_problems",
     "spec",
     "split_address",
     "table",
@@ -223,7 +238,11 @@ __getattr__, __dir__ = door(
         ),
         "checks": (
             "CHECKS",
+            "CHECK_NUMBERS",
+            "NEVER_OFF",
             "Checks",
+            "check_name",
+            "silence_problems",
         ),
         "datasets": ("CUT", "Data"),
         "exports": ("Export", "LiteRT", "Onnx"),
@@ -231,6 +250,7 @@ __getattr__, __dir__ = door(
         "gates": (
             "Source",
             "NEGATIVE_FLIPS",
+            "STRONG_BASELINES",
             "RESOURCES",
             "Between",
             "By",
@@ -245,6 +265,7 @@ __getattr__, __dir__ = door(
             "Subject",
             "Waiver",
             "baseline",
+            "gain_over",
             "gain_over_dummy",
             "gap",
             "median",

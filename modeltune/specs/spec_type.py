@@ -428,7 +428,11 @@ class Spec:
         """The metrics that gates and the spec name, with the author's function of each that has one."""
         measures = [gate.measure for gate in self.gates if isinstance(gate, Gate)]
         measures += [metric(one) for one in self.metrics]
-        return {m.metric: m.function for m in measures if m.metric not in RESOURCES}
+        return {
+            m.metric: m.function
+            for m in measures
+            if m.metric not in RESOURCES and m.subject is not Subject.GAIN_OVER
+        }
 
     @property
     def is_held_against_runs(self) -> bool:

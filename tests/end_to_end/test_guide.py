@@ -84,11 +84,14 @@ def test_every_other_file_in_the_guide_can_be_read() -> None:
 
 def test_every_outcome_and_error_has_its_place_in_the_guide() -> None:
     text = (DOCS / "reference/outcomes.md").read_text(encoding="utf-8")
-    assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == [o.value for o in Outcome]
-    errors = [name for name in mt.__all__ if name.endswith("Error")]
-    for name in (*RunStatus, *TrialStatus, *errors):
-        shown = name if isinstance(name, str) else name.value
-        assert f"| `{shown}` |" in text
+    sections = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert sections[: len(Outcome)] == [outcome.value for outcome in Outcome]
+    errors = {name for name in mt.__all__ if name.endswith("Error")}
+    runs, trials = (
+        {f"run {s.value}" for s in RunStatus},
+        {f"trial {s.value}" for s in TrialStatus},
+    )
+    assert {*sections} >= runs | trials | errors
 
 
 def test_the_guide_runs_as_it_stands_there(pytester: pytest.Pytester) -> None:

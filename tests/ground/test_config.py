@@ -70,10 +70,10 @@ def test_every_spelling_of_the_table_counts(tmp_path: Path, text: str) -> None:
     ("line", "message"),
     [
         ("worker = 2", 'worker: unknown key; did you mean "workers"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads, checks_off"),
         ("keep-trials = true", 'keep-trials: unknown key; did you mean "keep_trials"? '
-         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
-        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads"),
+         "The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads, checks_off"),
+        ("colour = 1", "colour: unknown key; The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads, checks_off"),
         ("workers = -1", 'workers: an integer; write "auto", or 0 or more'),
         ("workers = true", 'workers: a boolean; write "auto", or 0 or more'),
         ("workers = 1.5", 'workers: a float; write "auto", or 0 or more'),
@@ -201,4 +201,16 @@ def test_a_file_too_large_to_be_settings_is_not_read(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pyproject.toml")
     with pytest.raises(SpecError, match=r"pyproject\.toml cannot be read: .*it is a pipe"):
+        project_of(tmp_path)
+
+
+def test_checks_that_are_silenced_are_a_list_and_projects_stay_keys(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.modeltune]\nchecks_off = ["MT206", "search.refit"]\n')
+    project = project_of(tmp_path)
+    assert {project: project.config.checks_off} == {project: ("MT206", "search.refit")}
+    path.write_text('[tool.modeltune]\nchecks_off = "MT206"\n')
+    with pytest.raises(
+        SpecError, match=r'checks_off: a string; write a list of checks such as \["MT206"\]'
+    ):
         project_of(tmp_path)

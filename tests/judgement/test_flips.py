@@ -62,6 +62,15 @@ def test_some_samples_must_never_flip() -> None:
     )
     result = verdict(FLIPS.on("vip", len, min_n=5) <= 0, answers(3, 50), answers())
     assert (result.outcome, result.measured) == (Outcome.FAILED, pytest.approx(0.1))
+    assert result.reason.endswith("right before and wrong now: test sample 3")
+
+
+def test_pinned_samples_are_judged_however_few_they_are() -> None:
+    pinned = FLIPS.on("vip", len)
+    assert verdict(pinned <= 0, answers(3), answers()).outcome is Outcome.FAILED
+    assert verdict(pinned <= 0, answers(50), answers()).outcome is Outcome.PASSED
+    many = verdict(FLIPS <= 0, answers(*range(20)), answers())
+    assert many.reason.endswith("test samples 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 10 more")
 
 
 def test_each_class_is_judged_for_itself() -> None:

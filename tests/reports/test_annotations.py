@@ -179,7 +179,7 @@ def test_red_gates_are_errors_and_open_ones_warnings(tmp_path: Path) -> None:
         f"::error {file},line=10,title=spec_a.py%3A%3Amlp%3A failed::"
         'mt.metric("accuracy") >= mt.baseline - 0.01: measured 0.5: below',
         f"::error {file},line=20,title=spec_a.py%3A%3Amlp%3A failed::"
-        "checks.overlap: measured 2: 2 rows of test (CHECKS.md#checksoverlap)",
+        "checks.overlap: measured 2: 2 rows of test (MT101: CHECKS.md#checksoverlap)",
         f"::warning {file},line=9,title=spec_a.py%3A%3Amlp%3A inconclusive::"
         'mt.metric("accuracy") >= 0.95: measured 0.5: below',
         f"::warning {file},line=13,title=spec_a.py%3A%3Amlp%3A warned::"

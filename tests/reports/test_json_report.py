@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from modeltune.records import check_details, facts, probes, verdicts
+from modeltune.records import check_details, drops, facts, probes, verdicts
 from modeltune.records.families import Family, FamilyKind
 from modeltune.records.json_form import SCHEMA as NUMBER
 from modeltune.records.json_form import from_json, to_json
@@ -137,7 +137,8 @@ DESCRIBED = {
     "slice_rule": facts.SliceRule, "between_groups": verdicts.BetweenGroups, "regression": verdicts.Regression,
     "slices": verdicts.SliceResults, "slice": verdicts.SliceResult,
     "interval": verdicts.MeasuredInterval,
-    "raised": verdicts.RaisedError, "behaviour": verdicts.BehaviourResult,
+    "drop": drops.Drop, "change": drops.Change, "worse_part": drops.WorsePart,
+    "worse_sample": drops.WorseSample, "raised": verdicts.RaisedError, "behaviour": verdicts.BehaviourResult,
     "probe": probes.Probe, "counterexample": probes.Counterexample,
     "image_change": probes.ImageChange, "row_change": probes.RowChange,
     "value_change": probes.ValueChange, "summary_change": probes.SummaryChange,
@@ -182,12 +183,13 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
             "run": "files checks advice model strict",
             "trial": "traceback",
             "slice_rule": "is_grouped between",
-            "slices": "between",
+            "slices": "between drop",
+            "interval": "drop",
             "slice": "group",
             "value_change": "column",
             "reference": "other",
             "metric_facts": "margin export",
-            "regression": "settle_unit samples sample_unit p_on_new_data family level look",
+            "regression": "settle_unit samples sample_unit p_on_new_data family level look drop",
         }.get(name, "")
         assert {*SCHEMA["$defs"][name]["required"]} == keys - {*later.split()}
     for (name, key), members in WORDS.items():

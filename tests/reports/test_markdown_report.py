@@ -140,6 +140,8 @@ def test_the_page_says_what_is_wrong_before_anything_else() -> None:
 | `spec_digits.py::mlp` | `mt.metric("parameters") <= 50000` | 48122 | 50000 | passed | below |
 | `spec_a.py::cnn` | `mt.metric("parameters") <= 50000` | 48122 | 50000 | passed | below |
 
+`codes: failed run MT502, failed MT403, inconclusive MT405, warned MT402, failed trial MT602, in docs/reference/outcomes.md`
+
 Changed since (more is better):
 
 | spec | gate | compared with | then | now | change | interval of the change |
@@ -159,7 +161,7 @@ def test_what_is_behind_a_run_is_folded_away() -> None:
 
 | check | measured | bound | outcome | reason |
 | --- | --- | --- | --- | --- |
-| `checks.overlap` | 2 | 0 | warned | 2 rows of test are in train (`CHECKS.md#checksoverlap`) |
+| `checks.overlap` | 2 | 0 | warned | 2 rows of test are in train (MT101: `CHECKS.md#checksoverlap`) |
 
 | metric | on test | of each refit |
 | --- | --- | --- |

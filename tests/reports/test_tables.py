@@ -206,8 +206,8 @@ mt.metric("recall").per_class() >= 0.9  class 0  36         1           0.9     
 
 checks
 check           measured    bound    outcome    reason
---------------  ----------  -------  ---------  -----------------------------------------------------
-checks.overlap  2           0        warned     2 rows of test are in train (CHECKS.md#checksoverlap)
+--------------  ----------  -------  ---------  ------------------------------------------------------------
+checks.overlap  2           0        warned     2 rows of test are in train (MT101: CHECKS.md#checksoverlap)
 search.bounds   0           0        passed     the winner is inside all ranges
 
 advice
@@ -445,10 +445,11 @@ gate                           measured    bound    outcome    reason
 mt.metric("accuracy") >= 0.95  0.94999     0.95     failed     1e-05 below the bound
 
 check           measured    bound    outcome    reason
---------------  ----------  -------  ---------  -----------------------------------------------------
-checks.overlap  2           0        warned     2 rows of test are in train (CHECKS.md#checksoverlap)
+--------------  ----------  -------  ---------  ------------------------------------------------------------
+checks.overlap  2           0        warned     2 rows of test are in train (MT101: CHECKS.md#checksoverlap)
 
-everything about this run: modeltune show 20261120-211000-0a1b2c3d"""
+everything about this run: modeltune show 20261120-211000-0a1b2c3d
+codes: failed run MT502, failed MT403, warned MT402, failed trial MT602, in docs/reference/outcomes.md"""
     )
 
 
@@ -547,7 +548,7 @@ def test_gates_that_are_green_without_having_passed_are_told() -> None:
         undecided([green, red])
         == """\
 no_baseline: spec_digits.py::mlp: g >= mt.baseline: no accepted run
-warned: spec_digits.py::mlp: checks.overlap: 2 rows of test are in train (CHECKS.md#checksoverlap)
+warned: spec_digits.py::mlp: checks.overlap: 2 rows of test are in train (MT101: CHECKS.md#checksoverlap)
 advice: spec_digits.py::mlp: validate with 5 seeds
 advice: spec_digits.py::mlp: validate with 5 seeds"""
     )

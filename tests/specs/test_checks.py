@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from modeltune.specs.checks import CHECKS, Checks, checks_of
+from modeltune.specs.checks import CHECKS, SEVERITIES, Checks, checks_of
 from modeltune.specs.gates import Severity
 
 
@@ -19,7 +19,7 @@ def test_every_check_warns_unless_told_otherwise() -> None:
 
 def test_every_check_is_a_field_in_the_order_of_the_verdicts() -> None:
     fields = [field.name for field in dataclasses.fields(Checks)]
-    assert fields == [*CHECKS, "max_drift"]
+    assert fields == [*CHECKS, "max_drift", "leaking_feature", "off"]
 
 
 @pytest.mark.parametrize("fail", ["fail", Severity.FAIL])
@@ -40,8 +40,8 @@ def test_checks_print_as_they_were_typed() -> None:
 def test_every_broken_field_is_named() -> None:
     checks = Checks(overlap="red", drift=None, max_drift=15)  # type: ignore[arg-type]
     assert list(checks.problems()) == [
-        ("overlap", '"red": write "fail" or "warn"'),
-        ("drift", 'None: write "fail" or "warn"'),
+        ("overlap", '"red": write "fail", "warn" or "off"'),
+        ("drift", 'None: write "fail", "warn" or "off"'),
         ("max_drift", "15: write a distance between 0 and 1"),
     ]
 
@@ -65,6 +65,28 @@ def test_anything_else_is_left_for_the_spec_to_refuse(value: object) -> None:
 
 
 def test_all_checks_of_a_word_print_as_fields() -> None:
-    listed = ", ".join(f'{name}="fail"' for name in CHECKS)
+    listed = ", ".join(f'{name}="fail"' for name in SEVERITIES)
     assert repr(checks_of("fail")) == f"mt.Checks({listed})"
     assert repr(checks_of("warn")) == "mt.Checks()"
+
+
+def test_checks_are_silenced_by_name_and_by_number() -> None:
+    checks = Checks(drift="off", off=["MT206", "integrity.evaluate"])
+    assert not list(checks.problems())
+    assert checks.silenced == {"checks.drift", "search.bounds", "integrity.evaluate"}
+    assert repr(checks) == 'mt.Checks(drift="off", off=["MT206", "integrity.evaluate"])'
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        ("MT206", "write a list of names or numbers of checks"),
+        (["MT999"], '"MT999" is no check; the checks are MT101 checks.overlap, '),
+        ([3], "3 is no check"),
+        (["MT308"], "a loss that is not finite is red whatever is silenced"),
+    ],
+)
+def test_what_cannot_be_silenced_is_refused(off: object, words: str) -> None:
+    ((field, text),) = Checks(off=off).problems()  # type: ignore[arg-type]
+    assert field == "off"
+    assert words in text

@@ -14,7 +14,7 @@ import pytest
 import modeltune as mt
 from modeltune.harness import pipeline
 from modeltune.harness.executors.inline import Inline
-from modeltune.records.samples import Samples, pack_samples
+from modeltune.records.samples import Groups, Samples, pack_samples
 from modeltune.records.scored_rows import ScoredRows
 from modeltune.records.tasks import (
     ARCHITECTURE,
@@ -63,6 +63,9 @@ class Script:
 
     def load(self, loaded: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
         return {"samples": {"validation": 40}}, {"data/train": "0123"}
+
+    def test_columns(self) -> dict[str, Groups]:
+        return {"site": Groups.of(np.array(["north", "south", "north", "north"]))}
 
     def check(self) -> tuple[Verdict, ...]:
         return ()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modeltune.engine.data.checks import check_data, check_weights
     from modeltune.engine.data.cut_streams import first_batches
     from modeltune.engine.data.cuts import fold_rows
+    from modeltune.engine.data.leak_suspects import check_suspects
     from modeltune.engine.data.leaks import PREPARATION, preparation_leaks
     from modeltune.engine.data.loading import (
         DECLARE,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         load_data,
         map_arrays,
     )
-    from modeltune.engine.data.metadata import joined_metadata, text_codes
+    from modeltune.engine.data.metadata import columns_of_values, joined_metadata, text_codes
     from modeltune.engine.data.padding import padded
     from modeltune.engine.data.preparing import prepared_spec
     from modeltune.engine.data.ragged import RaggedArray
@@ -47,8 +48,10 @@ __all__ = [
     "Part",
     "RaggedArray",
     "check_data",
+    "check_suspects",
     "check_weights",
     "class_labels",
+    "columns_of_values",
     "concatenate",
     "first_batches",
     "fold_rows",
@@ -92,7 +95,8 @@ __getattr__, __dir__ = door(
             "load_data",
             "map_arrays",
         ),
-        "metadata": ("joined_metadata", "text_codes"),
+        "metadata": ("columns_of_values", "joined_metadata", "text_codes"),
+        "leak_suspects": ("check_suspects",),
         "leaks": ("PREPARATION", "preparation_leaks"),
         "padding": ("padded",),
         "preparing": ("prepared_spec",),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeltune.ground import DataError
-from modeltune.records import Array
+from modeltune.records import Array, Groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +114,21 @@ def text_codes(values: Any) -> tuple[Array, list[str]]:
     values = values if isinstance(values, pd.Series) else np.asarray(values).reshape(-1)
     codes, unique = pd.factorize(values)
     return codes, [str(value) for value in unique]
+
+
+MOST_GROUPED_VALUES = 50
+"""Different values of a column beyond which it is an id or a measurement, and no grouping."""
+
+
+def columns_of_values(frame: pd.DataFrame) -> dict[str, Groups]:
+    """Return which value of each column the rows of a frame have, as texts; not of columns of many values."""
+    columns: dict[str, Groups] = {}
+    for place, name in enumerate(map(str, frame.columns)):
+        codes, labels = text_codes(frame.iloc[:, place])
+        if 1 < len(labels) <= MOST_GROUPED_VALUES:
+            texts = np.array([*labels, "missing"], object)[codes]
+            columns[name] = Groups.of(texts)
+    return columns
 
 
 def metadata_digest(frames: Mapping[str, Any]) -> str:

@@ -73,12 +73,13 @@ if TYPE_CHECKING:
         refit_samples,
         targets,
     )
-    from modeltune.engine.score.shown_samples import write_examples
+    from modeltune.engine.score.shown_samples import shown_rows, write_examples
     from modeltune.engine.score.slice_masks import (
         check_own_metrics,
         check_slices,
         masks_of,
     )
+    from modeltune.engine.score.strong_baselines import check_strong_baselines
     from modeltune.engine.score.task_report import (
         Output,
         OutputTask,
@@ -104,6 +105,7 @@ __all__ = [
     "check_kept_estimator",
     "check_own_metrics",
     "check_slices",
+    "check_strong_baselines",
     "check_threshold",
     "decided_scores",
     "decisions",
@@ -147,6 +149,7 @@ __all__ = [
     "score_predictor",
     "scores_again",
     "scores_of_exports",
+    "shown_rows",
     "targets",
     "task_scores",
     "threshold_problems_of",
@@ -231,8 +234,9 @@ __getattr__, __dir__ = door(
             "refit_samples",
             "targets",
         ),
-        "shown_samples": ("write_examples",),
+        "shown_samples": ("shown_rows", "write_examples"),
         "slice_masks": ("check_own_metrics", "check_slices", "masks_of"),
+        "strong_baselines": ("check_strong_baselines",),
         "task_report": (
             "Output",
             "OutputTask",

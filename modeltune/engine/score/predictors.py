@@ -27,6 +27,7 @@ from modeltune.engine.score.operating_points import (
 from modeltune.engine.score.prediction_files import read_predictions
 from modeltune.engine.score.shown_samples import write_examples
 from modeltune.engine.score.slice_masks import slice_masks
+from modeltune.engine.score.strong_baselines import strong_gain
 from modeltune.engine.score.task_report import (
     Output,
     OutputTask,
@@ -596,6 +597,11 @@ def score_outputs(
             decided = at_points(given.outputs(train), points)
             on_train = _scores(decided, asked, train.metadata, has_loss)[0]
             scores[measure.key] = on_train[measure.metric] - scores[measure.metric]
+        elif measure.subject is Subject.GAIN_OVER:
+            try:
+                scores[measure.key] = strong_gain(measure.metric, loaded.train, test, outputs)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  outputs that it does not take
+                undefined[measure.key] = failure_of(error)
         elif measure.subject is Subject.GAIN_OVER_DUMMY:
             try:
                 score = functools.partial(_scores, has_loss=has_loss)

@@ -26,7 +26,7 @@ from modeltune.engine.score.refit import parts_of, score_test, scores_beyond_tes
 from modeltune.engine.score.scoring import random_metrics
 from modeltune.ground import SpecError, error_line, read_bounded
 from modeltune.records import LARGEST_ARCHITECTURE, Values
-from modeltune.specs import Measure, Refit, Spec, Subject
+from modeltune.specs import STRONG_BASELINES, Measure, Refit, Spec, Subject
 
 
 @contextlib.contextmanager
@@ -76,6 +76,11 @@ def scores_again(
         for subject in (Subject.GAP, Subject.GAIN_OVER_DUMMY)
         for metric in on_test.scores
         if Measure(subject, metric).key in recorded
+    ]
+    measures += [
+        Measure(Subject.GAIN_OVER, name)
+        for name in STRONG_BASELINES
+        if Measure(Subject.GAIN_OVER, name).key in recorded
     ]
     further, _ = scores_beyond_test(spec, model, parts, on_test, measures, points)
     scores = {**on_test.scores, **further}

@@ -71,6 +71,7 @@ from modeltune.engine.score.scoring import (
     targets,
 )
 from modeltune.engine.score.shown_samples import write_examples
+from modeltune.engine.score.strong_baselines import strong_gain
 from modeltune.engine.score.task_report import report
 from modeltune.engine.score.task_samples import (
     TaskScores,
@@ -606,6 +607,9 @@ def scores_beyond_test(
             elif subject is Subject.GAIN_OVER_DUMMY:
                 score = on_test.scores[name]
                 results[key] = dummy_gain(model, parts.train, on_test.predictions, score, name)
+            elif subject is Subject.GAIN_OVER:
+                outputs = on_test.predictions.outputs
+                results[key] = strong_gain(name, parts.train, parts.test, outputs)
         except (Exception, SystemExit) as error:  # noqa: BLE001  only this gate cannot be judged
             notes.append(_not_measured(f"{key} has no value", error))
     if isinstance(spec.validation, KFold):

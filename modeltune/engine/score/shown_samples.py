@@ -138,6 +138,25 @@ def examples(part: Part, outputs: Sequence[Output]) -> Json:
     }
 
 
+def shown_rows(part: Part, rows: Sequence[int]) -> list[Json]:
+    """Return the inputs of these rows of a part, as ``examples`` shows those that it chooses.
+
+    Of a stream they are those that it yields when it is read again.
+    """
+    chosen = np.array(sorted(rows), int)
+    samples = _gather_inputs(part, chosen, []) if len(chosen) else None
+    if samples is None:
+        return []
+    ranges = _ranges(samples)
+    return [
+        {
+            "index": row,
+            "x": {path: _input(array, ranges.get(path)) for path, array in sample.items()},
+        }
+        for row, sample in zip(chosen.tolist(), samples, strict=True)
+    ]
+
+
 # Which samples
 
 

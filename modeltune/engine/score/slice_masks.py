@@ -23,17 +23,29 @@ WITHOUT_VALUE = "missing"
 """What the group of the samples without a value is called."""
 
 
-def check_slices(slices: Sequence[On | By], part: Part) -> None:
+def check_slices(slices: Sequence[On | By], part: Part, is_whole: bool = True) -> None:
     """Call every slice's function once, and look its groups up, before anything is trained.
 
+    Args:
+        slices: what gates name.
+        part: the test part. Of a stream the first batch is looked at.
+        is_whole: whether it has all samples, so that a slice without any is a mistake.
+
     Raises:
-        SpecError: a function raised, or did not return one value per sample; or there is no such
-            column of metadata.
+        SpecError: a function raised, or did not return one value per sample, or no True; or there is no
+            such column of metadata.
     """
     if not slices:
         return
     if part.stream is None:
-        slice_masks(slices, part.x, part.y, part)
+        masks = slice_masks(slices, part.x, part.y, part)
+        empty = [one for one in slices if isinstance(one, On) and not masks[one.name].any()]
+        if empty and is_whole:
+            select = getattr(empty[0].select, "__name__", empty[0].select)
+            raise SpecError(
+                f'slice "{empty[0].name}": {select} returned True for none of the {part.size} test samples; '
+                "have it select some, or leave the gate out"
+            )
         return
     for x, y, _ in part.batches(1):
         slice_masks(slices, x, y)

@@ -37,6 +37,8 @@ def gate_problems(
             gate.measure.key in RESOURCES and gate.measure.key not in resources
         ):
             continue
+        if gate.measure.subject is Subject.GAIN_OVER:
+            continue  # it names no metric
         if gate.measure.point is not None:
             continue  # ``point_problems`` knows more of them
         available = names | flips if gate.measure.subject is Subject.METRIC else set(measured)

@@ -36,6 +36,15 @@ def test_groups_are_those_of_a_column_and_of_what_has_no_value() -> None:
     assert groups(By("age")) == ["17", "30", "45", "17", "61", "30"]
 
 
+def test_a_slice_of_no_sample_is_refused_unless_samples_were_left_out() -> None:
+    nobody = On("nobody", lambda x, y: y > 1)
+    with pytest.raises(
+        mt.SpecError, match=r'slice "nobody": <lambda> returned True for none of the 6'
+    ):
+        check_slices([nobody], TEST)
+    check_slices([nobody], TEST, is_whole=False)
+
+
 def decade(metadata: Any) -> Any:
     return metadata["age"] // 10
 
