@@ -314,9 +314,9 @@ def noise_of(metric: str, past: Sequence[PastRun], rows: ScoredRows) -> Noise | 
         for i in range(len(values))
         for j in range(i)
     ]
-    discordance = float(np.mean([np.mean(np.abs(pair)) for pair in pairs]))
-    # Two models that answer alike on so many samples may still differ on one of them.
-    discordance = min(max(discordance, 1 / values.shape[1]), 0.5)
+    discordance = min(float(np.mean([np.mean(np.abs(pair)) for pair in pairs])), 0.5)
+    if not discordance:
+        return None  # such as a run that was repeated: the same model twice tells nothing
     correlation = 0.0
     if rows.clusters is not None and len(rows.clusters) == values.shape[1]:
         correlation = float(np.mean([_within(pair, rows.clusters) for pair in pairs]))

@@ -358,7 +358,7 @@ def test_broken_settings_are_one_line_too(
     assert main(["history"]) == 1
     assert capsys.readouterr().err == (
         f"modeltune: {tmp_path}/pyproject.toml: [tool.modeltune] has 1 problem: stor: unknown key; "
-        'did you mean "store"? The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads\n'
+        'did you mean "store"? The keys are workers, store, keep_trials, report, strict, budget, reuse, mlflow, examples, junit_properties, family, test_reads, checks_off\n'
     )
 
 

@@ -113,6 +113,10 @@ def test_noise_is_taken_from_a_recorded_run() -> None:
     assert f"{differ:.3g} %" in known.basis
     assumed = power(GATE, ScoredRows(400))
     assert "assumed" in assumed.basis
+    # A run that was repeated is the same model twice.
+    same = Samples(400, 2, {"": np.zeros(400, int)}, values={"accuracy": values[[0, 0]]})
+    twice = PastRun("run 1a2b", {"accuracy": Scores((0.8, 0.8))}, same)
+    assert power(GATE, ScoredRows(400), past=[twice]).basis == assumed.basis
     assert known.drop is not None
     assert assumed.drop is not None
     assert known.drop > assumed.drop

@@ -616,6 +616,7 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
         "reuse": False,
         "rejudge": False,
         "accept": None,
+        "family": None,
     }
     assert [without_deadline(options) for options in harness.options] == [
         default,
@@ -627,6 +628,7 @@ def test_options_reach_the_harness(project: Project, harness: Harness) -> None:
             "reuse": True,
             "rejudge": "0a1b",
             "accept": Acceptance("first"),
+            "family": None,
         },
         default
         | {"rejudge": True, "accept": Acceptance("passed under --modeltune-accept-new", True)},

@@ -28,6 +28,12 @@ MOSTLY_SHARED = 0.5
 COMPARED_ROWS = 1000
 """Rows that are compared with each other."""
 
+COMPARED_COLUMNS = 64
+"""Columns by which they are compared, evenly spread over all."""
+
+BLOCK = 50
+"""Rows whose distances from all others are in memory at once."""
+
 FEWEST_COLUMNS = 10
 """With fewer, any two rows lie close together."""
 
@@ -115,8 +121,11 @@ def _near_copies(part: RowsOfPart) -> Iterator[str]:
     x = part.x
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or len(x) <= 5 * NEIGHBOUR:
         return
-    rows = x[:COMPARED_ROWS].reshape(min(len(x), COMPARED_ROWS), -1).astype(np.float64)
-    rows = rows[:, np.ptp(rows, axis=0) > 0]
+    flat = x[:COMPARED_ROWS].reshape(min(len(x), COMPARED_ROWS), -1)
+    # A thousand images are not small: few of their numbers tell as much.
+    columns = _spread(np.arange(flat.shape[1]), 16 * COMPARED_COLUMNS)
+    columns = columns[np.ptp(flat[:, :: columns[1] if len(columns) > 1 else 1], axis=0) > 0]
+    rows = flat[:, _spread(columns, COMPARED_COLUMNS)].astype(np.float64)
     if rows.shape[1] < FEWEST_COLUMNS:
         return
     near = _share_of_near_copies(rows)
@@ -128,14 +137,23 @@ def _near_copies(part: RowsOfPart) -> Iterator[str]:
         )
 
 
+def _spread(columns: Array, most: int) -> Array:
+    """Return at most so many of these columns, from the first on at equal distances."""
+    return columns[:: -(-len(columns) // most) or 1]
+
+
 def _share_of_near_copies(rows: Array) -> float:
     """Return the share of rows, (n, k), that lie much closer to another, but not on it, than to all but a few."""
     rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     squares = np.square(rows).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * rows @ rows.T
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.partition(distances, [0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1], axis=1)
-    first, far, farther = (nearest[:, n] for n in (0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1))
+    nearest = []
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        distances = squares[block, None] + squares - 2 * rows[block] @ rows.T
+        distances[np.arange(len(distances)), np.arange(len(rows))[block]] = np.inf
+        distances.partition([0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1], axis=1)
+        nearest.append(distances[:, [0, NEIGHBOUR - 1, 4 * NEIGHBOUR - 1]])
+    first, far, farther = np.concatenate(nearest).T
     # Rows along a line, which one number is behind, lie four times as far apart there, and any two close together.
     if np.median(farther / np.maximum(far, 1e-300)) > 2**2:
         return 0.0
