@@ -85,7 +85,9 @@ def _members(value: Any) -> list[Any]:
     if isinstance(value, type):
         methods = [getattr(item, "__func__", item) for item in vars(value).values()]
         return [item for item in methods if isinstance(item, FunctionType | keras.layers.Layer)]
-    if isinstance(value, ModuleType) or type(value).__module__.partition(".")[0] in _FOREIGN:
+    # The class of functions that Cython compiled has a descriptor there.
+    package = str(type(value).__module__).partition(".")[0]
+    if isinstance(value, ModuleType) or package in _FOREIGN:
         return []
     if type(value).__name__ == "_lru_list_elem":
         return gc.get_referents(value)

@@ -13,7 +13,14 @@ import keras
 import numpy as np
 
 from modeltune.engine.data import Arrays
-from modeltune.engine.fit import Model, numbers_of, predict_batch, text_inputs
+from modeltune.engine.fit import (
+    Model,
+    fixed_batch,
+    numbers_of,
+    predict_batch,
+    reset_states,
+    text_inputs,
+)
 from modeltune.engine.internals import keras_internals
 from modeltune.ground import HistoryError, error_line, message_of
 from modeltune.records import Array, Json
@@ -23,7 +30,7 @@ TEXTS_FILE = "texts.json"
 """The file in that of a model with the words and categories whose numbers it takes."""
 
 MADE_UP_ROWS = 4
-"""Samples to predict, made up where no data are at hand."""
+"""Samples to predict, made up where no data are at hand and the model takes batches of any size."""
 
 OPEN_LENGTH = 8
 """The length of an axis that a model leaves open, in samples that are made up."""
@@ -155,9 +162,10 @@ def _made_up(model: Model) -> Arrays:
         if hasattr(layer, "get_vocabulary")
         for word in layer.get_vocabulary()[:100]
     ] or ["a", "b"]
+    rows = fixed_batch(model) or MADE_UP_ROWS
 
     def sample(tensor: Any) -> Any:
-        shape = (MADE_UP_ROWS, *(length or OPEN_LENGTH for length in tensor.shape[1:]))
+        shape = (rows, *(length or OPEN_LENGTH for length in tensor.shape[1:]))
         if tensor.dtype == "string":
             return keras.ops.convert_to_tensor(rng.choice(words, shape).tolist())
         if tensor.dtype.startswith(("int", "uint", "bool")):
@@ -176,6 +184,7 @@ def _predictions(model: Model, x: Arrays) -> list[Array] | str:
     if x is None:
         return "the model does not tell what it takes"
     try:
+        reset_states(model)
         predicted = predict_batch(model, x)
         arrays = [np.asarray(array) for array in keras.tree.flatten(predicted)]
     except Exception as error:  # noqa: BLE001  call() may be the user's code, or reject such samples

@@ -113,3 +113,13 @@ def test_large_data_beside_a_base_are_not_walked() -> None:
 
     model = types.SimpleNamespace(data=Watched(range(5_000)), base=made())
     assert list(outside_layers(model)) == [model.base]
+
+
+def test_an_object_whose_class_names_no_module_is_passed_by() -> None:
+    # As the type of functions that Cython compiled: its __module__ is a descriptor.
+    class Compiled:
+        pass
+
+    Compiled.__module__ = property(lambda self: "scripts")  # type: ignore[assignment]
+    model = types.SimpleNamespace(compiled=Compiled(), base=made())
+    assert list(outside_layers(model)) == [model.base]

@@ -23,3 +23,12 @@ def test_a_function_in_a_package_of_keras_is_named_by_both_of_its_names(tmp_path
 
     written = note.partition("custom_objects=")[2].partition(", code")[0]
     assert eval(written, {"doubled": doubled}) == {"tests>doubled": doubled}
+
+
+def test_a_model_for_batches_of_one_size_is_compared_with_what_is_loaded(tmp_path: Path) -> None:
+    recurrent = keras.layers.SimpleRNN(2, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(5, 3, 1)), recurrent])
+    model.compile("sgd", "mse")
+    model.predict_on_batch(keras.ops.ones((5, 3, 1)))
+
+    assert save_model(model, tmp_path / "model.keras") == ()
