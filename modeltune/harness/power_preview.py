@@ -21,8 +21,16 @@ def regression_gates(spec: Spec) -> list[Gate]:
     return [gate for gate in held if isinstance(gate.bound, Reference)]
 
 
+EFFORT_OF_A_RUN = 0.2
+"""The share of draws for the note of a run, which waits for it; ``modeltune power`` makes all."""
+
+
 def powers_of(
-    spec: Spec, rows: ScoredRows, history: Store | None, prints: Mapping[str, str]
+    spec: Spec,
+    rows: ScoredRows,
+    history: Store | None,
+    prints: Mapping[str, str],
+    effort: float = 1.0,
 ) -> tuple[GatePower, ...]:
     """Return which drop each regression gate finds.
 
@@ -31,6 +39,7 @@ def powers_of(
         rows: what is known of its test part, as ``DataEngine.scored_rows`` returns it.
         history: the store, by whose runs noise is known; None where there is none yet.
         prints: the fingerprints of today's data.
+        effort: as of ``power_of_gates``.
     """
     from modeltune.judgement import power_of_gates
 
@@ -41,6 +50,7 @@ def powers_of(
         _past_runs(spec, history, prints),
         folds=spec.validation.k if isinstance(spec.validation, KFold) else None,
         looks=len(looks_of(spec)),
+        effort=effort,
     )
 
 
@@ -54,7 +64,7 @@ def tell_power(
     """Note which drop each regression gate finds; return a warning of those whose margin is too small."""
     from modeltune.judgement import check_power
 
-    powers = powers_of(spec, rows, history, prints)
+    powers = powers_of(spec, rows, history, prints, EFFORT_OF_A_RUN)
     for power in powers:
         note(str(power))
     return check_power(powers)
