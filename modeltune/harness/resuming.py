@@ -30,6 +30,7 @@ from modeltune.records import (
     Failure,
     HyperParameters,
     Json,
+    Phase,
     RefitResult,
     RefitTask,
     TrialResult,
@@ -185,6 +186,7 @@ def _write_trial(task: TrialTask, trained: TrialResult) -> Json:
             "read": sorted(trained.read),
             "failure": trained.failure,
             "cautions": trained.cautions,
+            "phases": trained.phases,
             "files": _digests(task.keep_state),
         }
     )
@@ -203,6 +205,7 @@ def _read_trial(task: TrialTask, value: Json) -> TrialResult:
         failure=None if value["failure"] is None else from_plain(Failure, value["failure"]),
         # A ledger of an earlier modeltune has none.
         cautions=from_plain(tuple[Caution, ...], value.get("cautions", [])),
+        phases=from_plain(tuple[Phase, ...], value.get("phases", [])),
     )
 
 

@@ -325,6 +325,7 @@ def _trial(spec: Spec, task: TrialTask, parent: int | None, trained: TrialResult
         curve=trained.curve,
         trained_by=trained.trained_by,
         traceback=_shorten(trained.failure.traceback) if trained.failure else None,
+        phases=trained.phases,
     )
 
 

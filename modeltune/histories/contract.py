@@ -55,6 +55,7 @@ from modeltune.records import (
     MetricPairs,
     Outcome,
     Overlap,
+    Phase,
     Probe,
     RaisedError,
     RefitScores,
@@ -119,7 +120,10 @@ EXAMPLE = Run(
         Trial(0, TrialStatus.FAILED, {"units": 32}, None, "OOM | killed", 0, 0, None, None, 0.5, 7,
               {}, "graph", "Traceback (most recent call last):\n  line 1, in mlp\nMemoryError: killed\n"),
         Trial(1, TrialStatus.COMPLETED, {"units": 64, "rate": 0.001, "norm": True}, 0.9611, None, 3,
-              2, 0, 4, 12.34, 2**32 - 1, {"val_accuracy": (0.9, math.nan, 0.9611)}, "fit"),
+              2, 0, 4, 12.34, 2**32 - 1, {"val_accuracy": (0.9, math.nan, 0.9611)}, "fit", None, (
+                  Phase("fit 1", 2, 8.5, "fit", {"val_accuracy": (0.5, math.nan)}),
+                  Phase("fit 2", 3, 3.75, "fit", {"val_accuracy": (0.9, math.nan, 0.9611)}),
+              )),
     ),
     search={"kind": "Hyperband", "max_epochs": 10, "objective": {"metric": "val_accuracy"}},
     fit={"epochs": 10},
@@ -166,6 +170,7 @@ _json = st.recursive(
 )
 _documents = st.dictionaries(_texts.filter(lambda key: key not in DOCUMENT_KEYS), _json, max_size=3)
 _values = st.dictionaries(_texts, st.booleans() | st.integers() | _floats | _texts, max_size=3)
+_curves = st.dictionaries(_texts, st.lists(_floats, max_size=3).map(tuple), max_size=2)
 _trials = st.builds(
     Trial,
     id=_counts,
@@ -179,9 +184,12 @@ _trials = st.builds(
     best_epoch=st.none() | _counts,
     seconds=_floats,
     seed=_counts,
-    curve=st.dictionaries(_texts, st.lists(_floats, max_size=3).map(tuple), max_size=2),
+    curve=_curves,
     trained_by=_texts,
     traceback=st.none() | _texts,
+    phases=st.lists(st.builds(Phase, _texts, _counts, _floats, _texts, _curves), max_size=1).map(
+        tuple
+    ),
 )
 _measured = st.none() | _floats
 

@@ -30,6 +30,7 @@ from modeltune.records import (
     Durations,
     Json,
     Outcome,
+    Phase,
     Run,
     RunStatus,
     Scores,
@@ -112,6 +113,7 @@ def parts(run: Run) -> list[tuple[sa.Table, list[dict[str, object]]]]:
                     "trained_by": trial.trained_by,
                     "curve": plain(trial.curve),
                     "traceback": trial.traceback,
+                    "phases": plain(trial.phases) or None,
                 }
                 for position, trial in enumerate(run.trials)
             ],
@@ -288,6 +290,10 @@ def _checks(data: Json) -> tuple[Verdict, ...]:
     return tuple(map(verdict_from_json, data))
 
 
+def _phases(data: Json) -> tuple[Phase, ...]:
+    return () if data is None else from_plain(tuple[Phase, ...], data)
+
+
 def _as_it_is(cell: Any) -> Any:
     return cell
 
@@ -312,7 +318,7 @@ _READERS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "trials": _readers_of(
         trials,
         {"status": TrialStatus, "curve": Mapping[str, tuple[float, ...]]},
-        {"values": values_from_json},
+        {"values": values_from_json, "phases": _phases},
     ),
     "scores": _readers_of(scores, {}, {}),
     # What a verdict's facts and details are is told by each other.

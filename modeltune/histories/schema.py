@@ -176,6 +176,8 @@ trials = sa.Table(
     sa.Column("trained_by", Words, nullable=False),
     sa.Column("curve", sa.JSON, nullable=False),
     sa.Column("traceback", Words),
+    # NULL of a trial that was trained in one phase.
+    sa.Column("phases", sa.JSON(none_as_null=True)),
 )
 
 scores = sa.Table(

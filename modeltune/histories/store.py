@@ -86,7 +86,7 @@ APPLICATION_ID = 0x6D74756E
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision this modeltune writes, repeated here so that Alembic is imported only to migrate."""
 
 

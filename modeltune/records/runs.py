@@ -38,6 +38,22 @@ class RunStatus(Word):
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One phase of a refit or trial that has several: its epochs, its own fit history, and what trained it.
+
+    ``from_layer`` and ``learning_rate`` are those of fine-tuning, None of the phase before.
+    """
+
+    name: str
+    epochs: int
+    seconds: float
+    trained_by: str
+    curve: Mapping[str, tuple[float, ...]]
+    from_layer: str | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class Trial:
     """One candidate trained during the search.
 
@@ -45,7 +61,8 @@ class Trial:
     it failed; ``curve`` holds one value per epoch trained, per logged metric; ``epochs``
     counts the epochs trained here, after ``initial_epoch`` inherited from ``parent``.
     ``reason`` says in one line why it failed, ``traceback`` where: it is None when nothing
-    was raised, as when the loss was not finite or the process died.
+    was raised, as when the loss was not finite or the process died. ``phases`` are those in which a fit
+    of the author's trained, where it called ``model.fit`` several times.
     """
 
     id: int
@@ -62,6 +79,7 @@ class Trial:
     curve: Mapping[str, tuple[float, ...]]
     trained_by: str
     traceback: str | None = None
+    phases: tuple[Phase, ...] = ()
 
     def __repr__(self) -> str:
         facts = [self.status.value]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from modeltune.ground import error_line, frames_of_others, without_escapes
 from modeltune.records.plain_data import Json
 from modeltune.records.probes import Counterexample, Probe
-from modeltune.records.runs import Values
+from modeltune.records.runs import Phase, Values
 from modeltune.records.verdicts import Verdict
 from modeltune.specs import Refit
 
@@ -133,7 +133,8 @@ class TrialTask:
 class TrialResult:
     """The result of one fit: a value per epoch and metric, or the failure that ended it.
 
-    ``note`` is what else the user should know, ``cautions`` what is to be warned of.
+    ``note`` is what else the user should know, ``cautions`` what is to be warned of. ``phases`` are those
+    in which a fit of the author's trained, as far as they were logged; ``curve`` is what it returned.
     """
 
     curve: Mapping[str, tuple[float, ...]]
@@ -144,6 +145,7 @@ class TrialResult:
     failure: Failure | None = None
     note: str | None = None
     cautions: tuple[Caution, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,22 +156,6 @@ class RefitTask:
     hyperparameters: HyperParameters
     epochs: int
     weights: Path | None
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase of a refit that has several: its epochs, its own fit history, and what trained it.
-
-    ``from_layer`` and ``learning_rate`` are those of fine-tuning, None of the phase before.
-    """
-
-    name: str
-    epochs: int
-    seconds: float
-    trained_by: str
-    curve: Mapping[str, tuple[float, ...]]
-    from_layer: str | None = None
-    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,8 @@ def show_trial(run: Run, trial_id: int, columns: int | None = None) -> str:
         _facts(((name, value) for name, value in facts.items() if value), columns),
         _with_title("on validation", _fitted_table(trial, columns))
         if trial.trained_by == FITTED
-        else _with_title("learning curves", _curve_table(trial, columns)),
+        else _with_title("learning curves", _curve_table(trial.curve, columns)),
+        *(_with_title(phase.name, _curve_table(phase.curve, columns)) for phase in trial.phases),
     ]
     if trial.traceback is not None:
         sections.append(
@@ -306,10 +307,10 @@ def _trials_there_are(run: Run) -> str:
     return f"its trials are {', '.join(listed)}"
 
 
-def _curve_table(trial: Trial, columns: int | None) -> str:
-    """Return a row per metric of a trial: its values of the first and last epoch, and between."""
+def _curve_table(curve: Mapping[str, tuple[float, ...]], columns: int | None) -> str:
+    """Return a row per metric of a trial or phase: its values of the first and last epoch, and between."""
     rows = []
-    for metric, values in trial.curve.items():
+    for metric, values in curve.items():
         known = [value for value in values if math.isfinite(value)]
         ends = (values[0], values[-1]) if values else (None, None)
         extremes = (min(known, default=None), max(known, default=None))

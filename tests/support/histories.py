@@ -34,7 +34,7 @@ NEXT_HEAD = f"{int(HEAD) + 1:04}"
 
 DIGITS_0003 = replace(
     DIGITS,
-    trials=tuple(replace(trial, traceback=None) for trial in DIGITS.trials),
+    trials=tuple(replace(trial, traceback=None, phases=()) for trial in DIGITS.trials),
     # The sample run's details of that time were none that a check has.
     checks=(replace(DIGITS.checks[0], details=None), DIGITS.checks[1]),
     # Nor were its files named as those of a run are.

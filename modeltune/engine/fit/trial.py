@@ -8,7 +8,7 @@ from modeltune.engine.data import Part
 from modeltune.engine.fit.candidate import trainable
 from modeltune.engine.fit.cautions import take_cautions
 from modeltune.engine.fit.feature_files import take_notes
-from modeltune.engine.fit.fitting import FitPlan, fit, not_finite
+from modeltune.engine.fit.fitting import FitPlan, fit, not_finite, take_phases
 from modeltune.engine.fit.input_texts import input_tensors
 from modeltune.engine.fit.model_inputs import for_model
 from modeltune.engine.fit.model_structure import predict_batch
@@ -29,6 +29,7 @@ def train_trial(
     """
     started = monotonic()
     take_cautions()  # of what ended before it could be told of
+    take_phases()
     hp = ReadHyperParameters.of(task.hyperparameters)
     plan = FitPlan(
         spec,
@@ -66,4 +67,5 @@ def train_trial(
         failure,
         note=take_notes(),
         cautions=(*hp.cautions(spec.search), *take_cautions()),
+        phases=take_phases(),
     )

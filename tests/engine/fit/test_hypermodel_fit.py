@@ -267,5 +267,8 @@ def test_a_fit_that_trains_in_phases_is_recorded_phase_by_phase() -> None:
     assert len(first["val_accuracy"]) == 2
     assert first["loss"][-1] > second["loss"][0]  # trained on
     assert twice.curve == second  # what it returned, which the search has judged
+    trial = trained(spec_of(Twice()), epochs=1)
+    assert [(phase.name, phase.epochs) for phase in trial.phases] == [("fit 1", 2), ("fit 2", 1)]
+    assert trial.curve == trial.phases[1].curve
     # Nothing of it is left for the next one.
     assert refit(softmax).phases == refit(Batched()).phases == ()
