@@ -275,7 +275,10 @@ def show_trial(run: Run, trial_id: int, columns: int | None = None) -> str:
         _with_title("on validation", _fitted_table(trial, columns))
         if trial.trained_by == FITTED
         else _with_title("learning curves", _curve_table(trial.curve, columns)),
-        *(_with_title(phase.name, _curve_table(phase.curve, columns)) for phase in trial.phases),
+        *(
+            _with_title(clean(phase.name), _curve_table(phase.curve, columns))
+            for phase in trial.phases
+        ),
     ]
     if trial.traceback is not None:
         sections.append(

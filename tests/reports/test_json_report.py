@@ -181,7 +181,7 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
         # What came later under a number of the schema is missing in earlier reports of it.
         later = {
             "run": "files checks advice model strict",
-            "trial": "traceback",
+            "trial": "traceback phases",
             "slice_rule": "is_grouped between",
             "slices": "between drop",
             "interval": "drop",

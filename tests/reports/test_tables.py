@@ -401,6 +401,16 @@ trained by  fit
 learning curves
 metric        first    last    lowest    highest    epochs
 ------------  -------  ------  --------  ---------  --------
+val_accuracy  0.9      0.9611  0.9       0.9611     3
+
+fit 1
+metric        first    last    lowest    highest    epochs
+------------  -------  ------  --------  ---------  --------
+val_accuracy  0.5      nan     0.5       0.5        2
+
+fit 2
+metric        first    last    lowest    highest    epochs
+------------  -------  ------  --------  ---------  --------
 val_accuracy  0.9      0.9611  0.9       0.9611     3"""
     )
 
