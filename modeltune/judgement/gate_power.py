@@ -300,10 +300,17 @@ def _assumed(rows: ScoredRows) -> Noise:
     return noise if rows.clusters is not None else replace(noise, correlation=0.0)
 
 
+def _are_alike(first: Array, second: Array) -> bool:
+    """Tell whether two models may be equal, by McNemar's test: one that came to be worse tells nothing of noise."""
+    lost, won = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    return bool((lost - won) ** 2 <= special.chdtri(1, ALPHA) * (lost + won))
+
+
 def noise_of(metric: str, past: Sequence[PastRun], rows: ScoredRows) -> Noise | None:
     """Return how much models differ in a metric that is right or wrong on each sample; None: not known.
 
-    By two refits of a run or, where there is one each, by two runs on the same samples.
+    By two refits of a run or, where there is one each, by two runs on the same samples of which none is
+    proven worse.
     """
     known = [
         (run, run.samples.values[metric])
@@ -314,7 +321,9 @@ def noise_of(metric: str, past: Sequence[PastRun], rows: ScoredRows) -> Noise | 
     stacked = next(((run.label, values) for run, values in known if len(values) > 1), None)
     if stacked is None and len(known) > 1 and known[0][1].shape == known[1][1].shape:
         both = " and ".join(run.label for run, _ in known[:2])
-        stacked = both, np.concatenate([values[:1] for _, values in known[:2]])
+        pair = np.concatenate([values[:1] for _, values in known[:2]])
+        if _are_alike(*pair):
+            stacked = both, pair
     if stacked is None:
         return None
     label, values = stacked

@@ -122,6 +122,26 @@ def test_noise_is_taken_from_a_recorded_run() -> None:
     assert known.drop > assumed.drop
 
 
+def test_a_run_that_came_to_be_worse_tells_nothing_of_noise() -> None:
+    accepted = np.arange(400) % 5 > 0
+    as_good, worse = accepted.copy(), accepted.copy()
+    as_good[:40] ^= True  # 32 lost and 8 won; and 24 more won
+    as_good[100:140:5] ^= True
+    as_good[200:280:5] ^= True
+    worse[:100] = False
+    known, assumed = (
+        power(GATE, ScoredRows(400), past=[run_of("run 1a2b", one), run_of("run 3c4d", accepted)])
+        for one in (as_good, worse)
+    )
+    assert "from run 1a2b and run 3c4d: two equal models differ on 16 %" in known.basis
+    assert assumed.basis == power(GATE, ScoredRows(400)).basis
+
+
+def run_of(label: str, values: Any) -> PastRun:
+    samples = Samples(400, 1, {"": np.zeros(400, int)}, values={"accuracy": values[None]})
+    return PastRun(label, {"accuracy": Scores((float(values.mean()),))}, samples)
+
+
 def test_of_slices_it_is_the_smallest_and_all_share_the_alpha() -> None:
     labels = np.repeat([0, 1], [900, 100])
     per_class = mt.metric("accuracy").per_class(min_n=30) >= mt.baseline - 0.05
