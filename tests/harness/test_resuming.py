@@ -28,7 +28,7 @@ from modeltune.histories.artifacts import keep, verify
 from modeltune.histories.ledgers import LEDGER_FILE, Ledgers
 from modeltune.histories.store import open_store
 from modeltune.records.events import Event, Note
-from modeltune.records.runs import Run, RunStatus, Trial
+from modeltune.records.runs import Phase, Run, RunStatus, Trial
 from modeltune.records.tasks import Failure, TrialResult, TrialTask
 from modeltune.records.verdicts import Outcome
 from modeltune.specs.searches import Search
@@ -71,7 +71,10 @@ class Trainer:
         score = task.seed % 997 / 997 + width + depth + task.epochs
         failure = Failure("bad luck", f"line {task.id}") if task.seed % 11 == 0 else None
         curve = {"val_accuracy": (score,), "loss": (float("nan") if failure else 0.5,)}
-        return TrialResult(curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure)
+        calls = (Phase("fit 1", 1, 0.5, "fit", {"loss": (score,)}),) * (task.id % 3)
+        return TrialResult(
+            curve, "graph", 1.0, hp.get_config(), frozenset(hp.read), failure, phases=calls
+        )
 
 
 class Backwards(Inline[TrialTask, TrialResult]):
@@ -126,7 +129,9 @@ def test_a_search_cut_before_any_trial_ends_like_an_uninterrupted_one(
         folder, first, second = tmp_path / str(cut_at), Trainer(cut_at), Trainer()
         with pytest.raises(Cut):
             searched(SEARCHES[kind], folder, first, executor)
-        assert repr(searched(SEARCHES[kind], folder, second, executor)) == repr(expected)
+        trials = searched(SEARCHES[kind], folder, second, executor)
+        assert repr(trials) == repr(expected)
+        assert [trial.phases for trial in trials] == [trial.phases for trial in expected]
         # Nothing that was finished is trained again.
         assert sorted(first.trained + second.trained) == sorted(whole.trained)
         if executor == "one by one":
