@@ -70,6 +70,12 @@ def read_assets(model: Model, path: Path) -> None:
     if not list(_layers(model)) or (entries := _entries(path)) is None:
         return
     layers = dict(_layers(model))
+    if [kind for _, kind, _ in entries] == [type(layer).__name__ for layer in layers.values()]:
+        # By their order: layers that a model makes as it is first called move others.
+        entries = [
+            (position, kind, files)
+            for position, (_, kind, files) in zip(layers, entries, strict=True)
+        ]
     for position, kind, files in entries:
         layer = layers.get(position)
         if layer is None or type(layer).__name__ != kind:

@@ -66,9 +66,35 @@ def test_a_file_of_an_older_run_is_known_by_what_it_lacks(file: Path) -> None:
     assert without_assets(fresh := model(), file) == [fresh.layers[1].name]
 
 
-def entries(name: str, position: int = 2) -> bytes:
+class Packer(keras.layers.Layer):
+    """Makes a layer of its own as it is first called, as the preprocessors of KerasHub do."""
+
+    def build(self, shape: Any) -> None:
+        self.inner = keras.layers.Identity()
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class Task(keras.Model):
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.packer, self.inner = Packer(), model(*words)
+        self.built = True
+        self.compile("sgd", "mse")
+
+
+def test_layers_made_in_the_first_call_move_no_vocabulary(tmp_path: Path) -> None:
+    used, fresh, path = Task("b", "a"), Task(), tmp_path / "model.weights.h5"
+    used.packer(np.ones((1, 1)))
+    save_weights(used, path)
+    load_weights(fresh, path)
+    assert vocabulary(fresh.inner) == ["[UNK]", "b", "a"]
+
+
+def entries(name: str, *more: object) -> bytes:
     text = base64.b64encode(b"x").decode()
-    return json.dumps([[position, "StringLookup", {name: text}]]).encode()
+    return json.dumps([[2, "StringLookup", {name: text}], *more]).encode()
 
 
 def put(content: bytes) -> Callable[[Any, Path], object]:
@@ -91,7 +117,10 @@ NO_NAME, ELSE = "is no name of a file below a folder", "something else"
 STRANGERS: dict[str, tuple[Callable[[Any, Path], object], str]] = {
     "above": (put(entries("../planted")), NO_NAME),
     "absolute": (put(entries("/planted")), NO_NAME),
-    "nowhere": (put(entries("x", 99)), "keeps assets of a StringLookup that this model has not"),
+    "nowhere": (
+        put(entries("vocabulary.txt", [99, "Hashing", {}])),
+        "keeps assets of a Hashing that this model has not",
+    ),
     "deep": (put(b"[" * 100_000), "are damaged"),
     "no list": (put(b'{"a": 1}'), "are damaged"),
     "large": (lambda s, _: s.create_dataset(DATASET, (1 << 40,), "uint8", chunks=True), ELSE),
