@@ -54,7 +54,9 @@ def load_weights(model: Model, path: Path) -> None:
 def _without_optimizer(model: Model) -> Iterator[None]:
     # Keras would write its variables too, three times the file for Adam, and complain about
     # them when it reads the file into a model whose optimizer has not taken a step.
-    optimizer, model.optimizer = model.optimizer, None
+    # A model that Keras loaded without compiling it, as after a compile() of its own, has none.
+    optimizer = getattr(model, "optimizer", None)
+    model.optimizer = None
     try:
         yield
     finally:

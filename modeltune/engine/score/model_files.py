@@ -50,9 +50,10 @@ def save_model(model: Model, path: Path, x: Arrays = None) -> tuple[str, ...]:
     Raises:
         HistoryError: Keras cannot load the file, or what it loads predicts something else.
     """
-    if model.optimizer is not None and not model.optimizer.built:
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
         # Keras warns whoever loads a file whose optimizer has no variables yet.
-        model.optimizer.build(model.trainable_variables)
+        optimizer.build(model.trainable_variables)
     model.save(path)
     numbers = numbers_of(model)
     foreign = sorted(set(foreign_names(_config(path))))
@@ -140,7 +141,8 @@ def own_code(model: Model) -> dict[str, Any]:
     try:
         objects += keras.tree.flatten(keras_internals.compile_arguments(model))
     except AttributeError:  # a newer Keras, or a compile() of the user's
-        objects += [model.optimizer, model.loss, *model.metrics]
+        # One that Keras could not compile as it loaded its file has none.
+        objects += [getattr(model, "optimizer", None), model.loss, *model.metrics]
     objects += [thing.fn for thing in list(objects) if hasattr(thing, "fn")]
     functions = [keras_internals.function_of(thing) for thing in objects]
     objects += [getattr(function, "func", function) for function in functions if function]
