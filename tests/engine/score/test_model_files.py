@@ -37,7 +37,7 @@ def test_a_model_for_batches_of_one_size_is_compared_with_what_is_loaded(tmp_pat
 
 
 @keras.saving.register_keras_serializable("own compile")
-class TwoRates(keras.Model):  # type: ignore[misc]
+class TwoRates(keras.Model):
     """Compiled in a way of its own, by which Keras compiles none that it loads."""
 
     def __init__(self, **fields: Any):
