@@ -36,7 +36,7 @@ test: programs $(INSTALLED)
 
 # What trains nothing, with ten examples of each law instead of sixty.
 quick: programs lint
-	$(PYTHON) -m pytest -n 2 --hypothesis-profile few -k "not real_session" \
+	$(PYTHON) -m pytest -n 2 --hypothesis-profile few -k "not real_session and not train" \
 		tests/test_*.py tests/ground tests/specs tests/records tests/judgement tests/reports
 
 # Some lines are reached only in processes that tests kill, and are not counted. A test that fails
