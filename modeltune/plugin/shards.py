@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,7 @@ def recorded_seconds(
             store = options_of(item.spec.file)["store"]
             stores[str(store)] = store
             by_store[str(store)].append(item)
+    commit = cache(commit_time)  # one call of git for each folder
     seconds = {}
     for name, some in by_store.items():
         try:
@@ -196,7 +198,7 @@ def recorded_seconds(
         with history:
             newest = history.latest({item.spec.id for item in some}, LOOKED_BACK)
         for item in some:
-            end = commit_time(Path(item.spec.file).parent)
+            end = commit(Path(item.spec.file).parent)
             took = [
                 run.durations.total
                 for run in newest[item.spec.id]
